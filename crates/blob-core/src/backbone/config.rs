@@ -1,0 +1,162 @@
+//! The shape of a decoder, whatever file it came from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How rotary frequencies are stretched for longer contexts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RopeScaling {
+    /// Frequencies as trained.
+    None,
+    /// Every frequency divided by `factor` (position interpolation, arXiv:2306.15595).
+    Linear {
+        /// The stretch, ≥ 1.
+        factor: f64,
+    },
+    /// Llama 3.1's rule: long wave lengths divided by `factor`, short ones kept, a linear blend between.
+    Llama3 {
+        /// The stretch of the long wave lengths.
+        factor: f64,
+        /// Wave lengths above `original_context / low_freq_factor` are stretched.
+        low_freq_factor: f64,
+        /// Wave lengths below `original_context / high_freq_factor` are kept.
+        high_freq_factor: f64,
+        /// Context length of the original training, in tokens.
+        original_context: usize,
+    },
+}
+
+/// A Llama-style decoder: pre-norm blocks with RMS norm, rotary attention with grouped keys, SwiGLU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecoderConfig {
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Width of the residual stream, `d`.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU layer, `f`.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_layers: usize,
+    /// Query heads, `H`.
+    pub num_heads: usize,
+    /// Key and value heads, `G`; divides `H`.
+    pub num_kv_heads: usize,
+    /// Width of one head, `c`; even.
+    pub head_dim: usize,
+    /// ε of the RMS norms.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies, θ.
+    pub rope_theta: f64,
+    /// Stretch of the rotary frequencies.
+    pub rope_scaling: RopeScaling,
+    /// Longest context, in tokens.
+    pub max_position_embeddings: usize,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+}
+
+impl DecoderConfig {
+    /// Checks every rule that the engine relies on.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |field, rule, value: String| Err(Error::InvalidConfig { field, rule, value });
+        for (field, size) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_layers", self.num_layers),
+            ("num_heads", self.num_heads),
+            ("num_kv_heads", self.num_kv_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if size == 0 || size > 1 << 24 {
+                return invalid(field, "must be between 1 and 2^24", size.to_string());
+            }
+        }
+        if self.num_layers > 511 {
+            return invalid(
+                "num_layers",
+                "must be at most 511 (noise counters)",
+                self.num_layers.to_string(),
+            );
+        }
+        if !self.num_heads.is_multiple_of(self.num_kv_heads) {
+            return invalid(
+                "num_kv_heads",
+                "must divide num_heads",
+                self.num_kv_heads.to_string(),
+            );
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return invalid(
+                "head_dim",
+                "must be even (rotary pairs)",
+                self.head_dim.to_string(),
+            );
+        }
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
+            return invalid(
+                "rms_norm_eps",
+                "must be positive",
+                self.rms_norm_eps.to_string(),
+            );
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            return invalid(
+                "rope_theta",
+                "must be positive",
+                self.rope_theta.to_string(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Width of all query heads together, `H·c`.
+    pub fn query_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Width of all key (or value) heads together, `G·c`.
+    pub fn kv_width(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+
+    /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by `rope_scaling`.
+    pub fn rope_frequencies(&self) -> Vec<f64> {
+        let pairs = self.head_dim / 2;
+        let plain = (0..pairs).map(|i| {
+            self.rope_theta
+                .powf(-((2 * i) as f64) / self.head_dim as f64)
+        });
+        match self.rope_scaling {
+            RopeScaling::None => plain.collect(),
+            RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            } => plain
+                .map(|frequency| {
+                    let wave_length = 2.0 * std::f64::consts::PI / frequency;
+                    let context = original_context as f64;
+                    if wave_length > context / low_freq_factor {
+                        frequency / factor
+                    } else if wave_length < context / high_freq_factor {
+                        frequency
+                    } else {
+                        let keep = (context / wave_length - low_freq_factor)
+                            / (high_freq_factor - low_freq_factor);
+                        (1.0 - keep) * frequency / factor + keep * frequency
+                    }
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong, as data, with a code that stays stable across releases.
+//!
+//! Every text has the same order: subject, rule, value received. [`Error::hint`] says what to do.
+
+use std::path::PathBuf;
+
+/// The engine's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One variant per failure that a caller can act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration value breaks its rule; `BPEFT_INVALID_CONFIG`.
+    #[error("{field} {rule}, got {value}")]
+    InvalidConfig {
+        /// Name of the field, in `snake_case`.
+        field: &'static str,
+        /// The rule, as a verb phrase ("must be positive").
+        rule: &'static str,
+        /// The value received.
+        value: String,
+    },
+    /// A batch, a tensor or a row handed to the engine breaks its contract; `BPEFT_INVALID_INPUT`.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// A file does not exist or cannot be read or written; `BPEFT_IO`.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model file is missing; `BPEFT_MODEL_NOT_FOUND`.
+    #[error("no model at {}: {reason}", path.display())]
+    ModelNotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A model file is truncated, corrupted or contradicts itself; `BPEFT_MODEL_CORRUPT`.
+    #[error("{}: {reason}", path.display())]
+    ModelCorrupt {
+        /// The file.
+        path: PathBuf,
+        /// The rule that it breaks, with the values.
+        reason: String,
+    },
+    /// A well-formed model uses something the engine does not know; `BPEFT_UNSUPPORTED`.
+    #[error("{what} {value:?} is not supported; supported: {supported}")]
+    Unsupported {
+        /// What it is ("architecture", "tensor type", "tokenizer").
+        what: &'static str,
+        /// The name found in the file.
+        value: String,
+        /// What the engine knows.
+        supported: String,
+    },
+    /// An adapter file does not fit the model or the format; `BPEFT_ADAPTER`.
+    #[error("{}: {reason}", path.display())]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// The rule that it breaks, with the values.
+        reason: String,
+    },
+    /// A saved training state does not fit; `BPEFT_CHECKPOINT`.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// The rule that it breaks, with the values.
+        reason: String,
+    },
+    /// The loss, or a value on the way to it, is NaN or infinite; `BPEFT_NOT_FINITE`.
+    #[error("step {step}: {what} is not finite (first seen in {layer})")]
+    NotFinite {
+        /// The update, counted from 1.
+        step: u64,
+        /// "loss" or "gradient".
+        what: &'static str,
+        /// The first layer whose output or gradient was not finite.
+        layer: String,
+    },
+    /// The caller aborted the work; `BPEFT_ABORTED`.
+    #[error("aborted")]
+    Aborted,
+    /// The model was disposed or its worker stopped; `BPEFT_WORKER_STOPPED`.
+    #[error("the model's worker has stopped: {0}")]
+    WorkerStopped(String),
+    /// A failure of the tensor layer, which callers cannot act on; `BPEFT_INTERNAL`.
+    #[error("internal tensor error: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidConfig { .. } => "BPEFT_INVALID_CONFIG",
+            Self::InvalidInput(_) => "BPEFT_INVALID_INPUT",
+            Self::Io { .. } => "BPEFT_IO",
+            Self::ModelNotFound { .. } => "BPEFT_MODEL_NOT_FOUND",
+            Self::ModelCorrupt { .. } => "BPEFT_MODEL_CORRUPT",
+            Self::Unsupported { .. } => "BPEFT_UNSUPPORTED",
+            Self::Adapter { .. } => "BPEFT_ADAPTER",
+            Self::Checkpoint { .. } => "BPEFT_CHECKPOINT",
+            Self::NotFinite { .. } => "BPEFT_NOT_FINITE",
+            Self::Aborted => "BPEFT_ABORTED",
+            Self::WorkerStopped(_) => "BPEFT_WORKER_STOPPED",
+            Self::Tensor(_) => "BPEFT_INTERNAL",
+        }
+    }
+
+    /// What to do about it; empty where the message says it all.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::InvalidConfig { .. } | Self::InvalidInput(_) | Self::Aborted => "",
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "the disk is full: free some space and run again with --resume"
+            }
+            Self::Io { .. } => "check that the path exists and that you may read and write it",
+            Self::ModelNotFound { .. } => {
+                "--model takes a .gguf file, a folder with config.json and *.safetensors, or builtin:random"
+            }
+            Self::ModelCorrupt { .. } => {
+                "download or copy the file again; compare its size with the original"
+            }
+            Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
+            Self::Adapter { .. } => "use the adapter with the model it was trained on",
+            Self::Checkpoint { .. } => {
+                "resume with the flags of the first run, or start over with --overwrite"
+            }
+            Self::NotFinite { .. } => "lower --lr or --kl-lr; the last checkpoint is intact",
+            Self::WorkerStopped(_) => "load the model again",
+            Self::Tensor(_) => {
+                "this is a bug in bpeft: please report it with the command that led here"
+            }
+        }
+    }
+
+    /// Wraps an I/O error with the path it is about.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

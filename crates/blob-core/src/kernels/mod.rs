@@ -1,0 +1,3 @@
+//! Kernels: what a profile asked for, by device.
+
+pub mod cpu;

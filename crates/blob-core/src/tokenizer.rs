@@ -1,0 +1,1 @@
+//! Text to token ids, from `tokenizer.json` or from GGUF metadata.

@@ -1,0 +1,1 @@
+//! Frozen weights by their Hugging Face names, whatever file they came from.
