@@ -96,6 +96,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Every stable code.
+    pub const CODES: [&'static str; 12] = [
+        "BPEFT_INVALID_CONFIG",
+        "BPEFT_INVALID_INPUT",
+        "BPEFT_IO",
+        "BPEFT_MODEL_NOT_FOUND",
+        "BPEFT_MODEL_CORRUPT",
+        "BPEFT_UNSUPPORTED",
+        "BPEFT_ADAPTER",
+        "BPEFT_CHECKPOINT",
+        "BPEFT_NOT_FINITE",
+        "BPEFT_ABORTED",
+        "BPEFT_WORKER_STOPPED",
+        "BPEFT_INTERNAL",
+    ];
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

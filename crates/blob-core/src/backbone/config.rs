@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// How rotary frequencies are stretched for longer contexts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RopeScaling {
     /// Frequencies as trained.
@@ -26,6 +26,38 @@ pub enum RopeScaling {
         /// Context length of the original training, in tokens.
         original_context: usize,
     },
+    /// One divisor per rotary pair, as GGUF files state Llama 3.1's rule.
+    Factors {
+        /// `c/2` positive numbers.
+        factors: Vec<f32>,
+    },
+}
+
+impl RopeScaling {
+    /// Whether every number can be divided by, and there are as many factors as pairs of a head.
+    fn is_sound(&self, head_dim: usize) -> bool {
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        match self {
+            Self::None => true,
+            Self::Linear { factor } => positive(*factor),
+            Self::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            } => {
+                positive(*factor)
+                    && positive(*low_freq_factor)
+                    && positive(*high_freq_factor)
+                    && low_freq_factor < high_freq_factor
+                    && *original_context > 0
+            }
+            Self::Factors { factors } => {
+                factors.len() == head_dim / 2
+                    && factors.iter().all(|factor| positive(f64::from(*factor)))
+            }
+        }
+    }
 }
 
 /// A Llama-style decoder: pre-norm blocks with RMS norm, rotary attention with grouped keys, SwiGLU.
@@ -114,6 +146,13 @@ impl DecoderConfig {
                 self.rope_theta.to_string(),
             );
         }
+        if !self.rope_scaling.is_sound(self.head_dim) {
+            return invalid(
+                "rope_scaling",
+                "must have positive numbers, and one factor per rotary pair",
+                format!("{:?}", self.rope_scaling),
+            );
+        }
         Ok(())
     }
 
@@ -127,6 +166,15 @@ impl DecoderConfig {
         self.num_kv_heads * self.head_dim
     }
 
+    /// Elements of all weights; a tied head counts once.
+    pub fn parameters(&self) -> usize {
+        let (d, f) = (self.hidden_size, self.intermediate_size);
+        let attention = 2 * d * self.query_width() + 2 * d * self.kv_width();
+        let block = attention + 3 * d * f + 2 * d;
+        let tables = if self.tie_word_embeddings { 1 } else { 2 };
+        self.num_layers * block + tables * self.vocab_size * d + d
+    }
+
     /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by `rope_scaling`.
     pub fn rope_frequencies(&self) -> Vec<f64> {
         let pairs = self.head_dim / 2;
@@ -134,10 +182,14 @@ impl DecoderConfig {
             self.rope_theta
                 .powf(-((2 * i) as f64) / self.head_dim as f64)
         });
-        match self.rope_scaling {
+        match &self.rope_scaling {
             RopeScaling::None => plain.collect(),
-            RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
-            RopeScaling::Llama3 {
+            RopeScaling::Factors { factors } => plain
+                .zip(factors)
+                .map(|(frequency, factor)| frequency / f64::from(*factor))
+                .collect(),
+            &RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
+            &RopeScaling::Llama3 {
                 factor,
                 low_freq_factor,
                 high_freq_factor,

@@ -1,1 +1,312 @@
 //! Frozen weights by their Hugging Face names, whatever file they came from.
+//!
+//! Files are mapped, not read: opening one costs its header, and each tensor is brought to `f32` when it
+//! is asked for. They are untrusted: every length and range is checked before it is used.
+//!
+//! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated, contradictory,
+//! incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a Llama decoder that the engine knows).
+
+mod dequantize;
+mod gguf;
+mod gguf_header;
+mod hf_config;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use self::dequantize::TensorType;
+use self::gguf_header::Header;
+pub(crate) use self::gguf_header::Metadata;
+use crate::backbone::DecoderConfig;
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+/// Rows that one task of the pool brings to `f32`.
+const ROWS_PER_TASK: usize = 32;
+
+/// A tensor in row-major order and Hugging Face's orientation, (out, in).
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// The values; as many as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// What a checkpoint holds, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// "gguf" or "safetensors".
+    pub format: &'static str,
+    /// Bytes of all tensors as stored.
+    pub weight_bytes: u64,
+    /// How many tensors have each type ("F32", "Q4_1", …).
+    pub tensor_types: BTreeMap<String, usize>,
+}
+
+/// A model on disk: its configuration, its tensors, its tokenizer.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    format: &'static str,
+    config: DecoderConfig,
+    maps: Vec<Mmap>,
+    tensors: BTreeMap<String, Entry>,
+    tokenizer: TokenizerSource,
+}
+
+/// Where one tensor lies; `at` is inside `maps[map]` and holds exactly `shape` values of `kind`.
+#[derive(Debug, Clone)]
+struct Entry {
+    map: usize,
+    at: Range<usize>,
+    kind: TensorType,
+    shape: Vec<usize>,
+    rows: RowOrder,
+}
+
+/// Order of the stored rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowOrder {
+    AsStored,
+    /// llama.cpp's: within a head, rows of both rotary halves alternate.
+    Interleaved {
+        head_dim: usize,
+    },
+}
+
+impl RowOrder {
+    /// The stored row that becomes row `row`.
+    fn stored(self, row: usize) -> usize {
+        match self {
+            Self::AsStored => row,
+            Self::Interleaved { head_dim } => {
+                let (head, within) = (row / head_dim, row % head_dim);
+                let (half, pair) = (within / (head_dim / 2), within % (head_dim / 2));
+                head * head_dim + 2 * pair + half
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum TokenizerSource {
+    /// In the metadata of `maps[0]`.
+    Gguf(Header),
+    /// `tokenizer.json` in this folder.
+    Folder(PathBuf),
+}
+
+impl Checkpoint {
+    /// Opens a model.
+    ///
+    /// `path` is a `.gguf` file; a folder with `config.json` and `model.safetensors` (or its sharded
+    /// form with an index), or a `.safetensors` file in such a folder; or a folder whose only model is
+    /// one `.gguf` file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => not_found(path, "there is no such file or folder"),
+            _ => Error::io(path)(error),
+        })?;
+        let extension = path.extension().unwrap_or_default();
+        let checkpoint = if kind.is_dir() {
+            Self::open_folder(path)?
+        } else if extension.eq_ignore_ascii_case("gguf") {
+            gguf::open(path, map(path)?)?
+        } else if extension.eq_ignore_ascii_case("safetensors") {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            safetensors::open(folder.unwrap_or(Path::new(".")))?
+        } else {
+            let value = extension.to_string_lossy();
+            return Err(unsupported("model file type", value, ".gguf, .safetensors"));
+        };
+        checkpoint.check_complete()?;
+        Ok(checkpoint)
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self> {
+        if folder.join("config.json").exists() {
+            return safetensors::open(folder);
+        }
+        let mut found = Vec::new();
+        for item in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+            let item = item.map_err(Error::io(folder))?.path();
+            if item
+                .extension()
+                .is_some_and(|it| it.eq_ignore_ascii_case("gguf"))
+            {
+                found.push(item);
+            }
+        }
+        found.sort();
+        match found.as_slice() {
+            [file] => gguf::open(file, map(file)?),
+            [] => Err(not_found(
+                folder,
+                "it holds neither config.json nor a .gguf file",
+            )),
+            [first, ..] => Err(not_found(
+                folder,
+                format!(
+                    "it holds {} .gguf files; name one, such as {}",
+                    found.len(),
+                    first.file_name().unwrap_or_default().display()
+                ),
+            )),
+        }
+    }
+
+    /// Shape of the model.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// The model's tokenizer: `tokenizer.json` of the folder, or GGUF metadata.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match &self.tokenizer {
+            TokenizerSource::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json")),
+            TokenizerSource::Gguf(header) => Tokenizer::from_gguf(Metadata {
+                header,
+                bytes: &self.maps[0],
+                path: &self.path,
+            }),
+        }
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor `name`; a tied head is none.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor `name` in `f32`, which must have `shape`.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        let entry = self.entry(name, shape)?;
+        let bytes = &self.maps[entry.map][entry.at.clone()];
+        let mut data = vec![0.0; shape.iter().product()];
+        let row = shape.last().copied().unwrap_or(1);
+        let row_bytes = entry.kind.bytes(row).unwrap_or(0);
+        if row_bytes > 0 {
+            data.par_chunks_mut(row)
+                .with_min_len(ROWS_PER_TASK)
+                .enumerate()
+                .for_each(|(index, values)| {
+                    let start = entry.rows.stored(index) * row_bytes;
+                    entry
+                        .kind
+                        .dequantize(&bytes[start..start + row_bytes], values);
+                });
+        }
+        Ok(HostTensor {
+            shape: shape.to_vec(),
+            data,
+        })
+    }
+
+    /// What the checkpoint holds.
+    pub fn summary(&self) -> Summary {
+        let mut tensor_types = BTreeMap::new();
+        for entry in self.tensors.values() {
+            *tensor_types
+                .entry(entry.kind.name().to_owned())
+                .or_insert(0) += 1;
+        }
+        Summary {
+            format: self.format,
+            weight_bytes: self.tensors.values().map(|it| it.at.len() as u64).sum(),
+            tensor_types,
+        }
+    }
+
+    fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry> {
+        let Some(entry) = self.tensors.get(name) else {
+            return Err(corrupt(&self.path, format!("the tensor {name} is missing")));
+        };
+        if entry.shape == shape {
+            return Ok(entry);
+        }
+        let got = &entry.shape;
+        let reason = format!("{name} must have the shape {shape:?}, got {got:?}");
+        Err(corrupt(&self.path, reason))
+    }
+
+    /// Checks that every tensor of the architecture is there, in its shape.
+    fn check_complete(&self) -> Result<()> {
+        let config = &self.config;
+        let (d, f) = (config.hidden_size, config.intermediate_size);
+        let (query, kv) = (config.query_width(), config.kv_width());
+        self.entry("model.embed_tokens.weight", &[config.vocab_size, d])?;
+        self.entry("model.norm.weight", &[d])?;
+        if !config.tie_word_embeddings {
+            self.entry("lm_head.weight", &[config.vocab_size, d])?;
+        }
+        for layer in 0..config.num_layers {
+            for (part, shape) in [
+                ("input_layernorm", &[d] as &[usize]),
+                ("self_attn.q_proj", &[query, d]),
+                ("self_attn.k_proj", &[kv, d]),
+                ("self_attn.v_proj", &[kv, d]),
+                ("self_attn.o_proj", &[d, query]),
+                ("post_attention_layernorm", &[d]),
+                ("mlp.gate_proj", &[f, d]),
+                ("mlp.up_proj", &[f, d]),
+                ("mlp.down_proj", &[d, f]),
+            ] {
+                self.entry(&format!("model.layers.{layer}.{part}.weight"), shape)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Maps the file at `path`.
+#[expect(
+    unsafe_code,
+    reason = "a memory map is the point: weights are paged in when used"
+)]
+fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => not_found(path, "there is no such file"),
+        _ => Error::io(path)(error),
+    })?;
+    if file.metadata().map_err(Error::io(path))?.len() == 0 {
+        return Err(corrupt(path, "the file is empty"));
+    }
+    // SAFETY: the map is only read, as bytes for which every pattern is valid. The usual caveat of maps
+    // stays: the file must not be cut short by another program while the model is open.
+    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
+}
+
+fn not_found(path: &Path, reason: impl Into<String>) -> Error {
+    Error::ModelNotFound {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> Error {
+    Error::ModelCorrupt {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+pub(crate) fn unsupported(what: &'static str, value: impl Into<String>, supported: &str) -> Error {
+    Error::Unsupported {
+        what,
+        value: value.into(),
+        supported: supported.to_owned(),
+    }
+}

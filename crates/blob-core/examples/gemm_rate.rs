@@ -1,0 +1,61 @@
+//! Prints the rate of the packed product for the shapes of SmolLM2-135M, the best of many runs.
+//!
+//! `cargo run --example gemm_rate [threads]`
+#![expect(clippy::print_stdout, reason = "the example's output")]
+
+use std::time::{Duration, Instant};
+
+use blob_core::kernels::cpu::gemm::{Dispatch, PackedMatrix, Precision};
+
+/// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
+const SHAPES: [(usize, usize, usize); 6] = [
+    (512, 576, 1536),
+    (512, 1536, 576),
+    (512, 576, 576),
+    (512, 576, 192),
+    (400, 576, 1536),
+    (1, 576, 1536),
+];
+/// How long each number is measured.
+const BUDGET: Duration = Duration::from_millis(400);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let threads = std::env::args().nth(1).map_or(Ok(2), |text| text.parse())?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    println!("{threads} threads, GFLOP/s");
+    for path in Dispatch::ALL.into_iter().filter(|path| path.is_available()) {
+        for precision in [Precision::F32, Precision::Bf16] {
+            print!("{:>10} {precision:?}:", path.name());
+            for (m, k, n) in SHAPES {
+                let (x, w) = (ramp(m * k, 7919), ramp(n * k, 104_729));
+                let (packed, mut y) = (PackedMatrix::pack(&w, n, k, precision)?, vec![0.0; m * n]);
+                let mut multiply = || packed.multiply_with(path, &x, m, &mut y, false);
+                let best = pool.install(|| best_seconds(&mut multiply))?;
+                print!("  {m}x{k}x{n} {:.0}", 2.0 * (m * k * n) as f64 / best / 1e9);
+            }
+            println!();
+        }
+    }
+    Ok(())
+}
+
+fn best_seconds(
+    run: &mut (impl FnMut() -> blob_core::Result<()> + Send),
+) -> blob_core::Result<f64> {
+    let (begin, mut best) = (Instant::now(), f64::MAX);
+    while begin.elapsed() < BUDGET {
+        let start = Instant::now();
+        run()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+/// Values in [−1, 1) without a pattern that a product would notice.
+fn ramp(length: usize, stride: usize) -> Vec<f32> {
+    (0..length)
+        .map(|i| (i * stride % 1000) as f32 / 500.0 - 1.0)
+        .collect()
+}

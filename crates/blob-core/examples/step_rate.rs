@@ -1,0 +1,138 @@
+//! Seconds of a BLoB training step and of a 10-sample prediction.
+//!
+//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16] [prompts] [tokens] [threads]`
+
+use std::path::Path;
+use std::time::Instant;
+
+use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::backbone::Decoder;
+use blob_core::batch::{Batch, BatchParts};
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::kl::KlForm;
+use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::objective::Average;
+use blob_core::optim::{KlCycle, Schedule};
+use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::predict::{PredictConfig, predict};
+use blob_core::train::{TrainConfig, Trainer};
+use blob_core::weights::Checkpoint;
+use blob_core::{Error, Result};
+
+/// Keeps freed pages, as the addon does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |at: usize, default: usize| {
+        arguments
+            .get(at)
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(default)
+    };
+    let Some(path) = arguments.get(1) else {
+        return Err(Error::InvalidInput(
+            "the first argument must be a model file, got none".into(),
+        ));
+    };
+    let precision = match arguments.get(2).map(String::as_str) {
+        Some("f32") => Precision::F32,
+        _ => Precision::Bf16,
+    };
+    let (prompts, tokens, threads) = (number(3, 4), number(4, 128), number(5, 2));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| Error::InvalidInput(error.to_string()))?;
+    pool.install(|| measure(Path::new(path), precision, (prompts, tokens)))
+}
+
+fn measure(path: &Path, precision: Precision, (prompts, tokens): (usize, usize)) -> Result<()> {
+    let started = Instant::now();
+    let checkpoint = Checkpoint::open(path)?;
+    let mut decoder = Decoder::load(checkpoint.config().clone(), &checkpoint, precision)?;
+    report("load", started);
+
+    let lora = LoraConfig {
+        rank: 8,
+        alpha: 16.0,
+        dropout: 0.0,
+        target_modules: vec![Module::Q, Module::V, Module::LmHead],
+        posterior: Some(Posterior {
+            sigma: Sigma::Square,
+            init_eps: 0.05,
+        }),
+        seed: 1,
+    };
+    let mut adapter = Adapter::new(lora, decoder.config())?;
+    let config = TrainConfig {
+        seed: 1,
+        point: MleConfig {
+            lr: 1e-4,
+            schedule: Schedule {
+                total: 1000,
+                warmup: 0.0,
+                stride: 1,
+            },
+            weight_decay: 0.0,
+            adam_epsilon: 1e-6,
+            max_grad_norm: 0.0,
+        },
+        bayes: Some(BlobConfig {
+            prior_std: 0.2,
+            kl_form: KlForm::Exact,
+            kl_lr: 0.01,
+            kl_cycle: KlCycle::Pulse { length: 100 },
+            train_samples: 1,
+            average: Average::Logits,
+            noise: NoiseSharing::Token,
+        }),
+    };
+    let started = Instant::now();
+    decoder.prepare_backward(&checkpoint, adapter.first_block())?;
+    report("pack for the backward pass", started);
+
+    let classes = [330u32, 389, 340, 422];
+    let batch = Batch::new(BatchParts {
+        ids: (0..prompts * tokens)
+            .map(|i| (i * 7919 % 40_000) as u32)
+            .collect(),
+        offsets: (0..=prompts).map(|b| (b * tokens) as u32).collect(),
+        answers: classes.repeat(prompts),
+        answer_offsets: (0..=prompts).map(|b| (b * classes.len()) as u32).collect(),
+        labels: (0..prompts).map(|b| (b % 4) as i32).collect(),
+        rows: (0..prompts as u32).collect(),
+    })?;
+    let mut trainer = Trainer::new(config, &adapter)?;
+    for _ in 0..6 {
+        let started = Instant::now();
+        trainer.step(
+            &decoder,
+            &mut adapter,
+            std::slice::from_ref(&batch),
+            &Abort::default(),
+        )?;
+        report("step", started);
+    }
+    let predictive = PredictConfig {
+        samples: 10,
+        first_sample: 0,
+        noise: NoiseSharing::Token,
+        seed: 1,
+        stochastic_layers: None,
+    };
+    for samples in [0, 10] {
+        let started = Instant::now();
+        let config = PredictConfig {
+            samples,
+            ..predictive.clone()
+        };
+        predict(&decoder, Some(&adapter), &batch, &config, &Abort::default())?;
+        report(&format!("predict, N = {samples}"), started);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "an example talks to the terminal")]
+fn report(what: &str, started: Instant) {
+    println!("{what}: {:.3} s", started.elapsed().as_secs_f64());
+}

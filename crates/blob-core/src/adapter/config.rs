@@ -1,0 +1,118 @@
+//! What an adapter is: rank, scaling, where it sits, and its posterior.
+
+use serde::{Deserialize, Serialize};
+
+use super::Module;
+use crate::{Error, Result};
+
+/// How the standard deviation follows from the trained parameter ρ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sigma {
+    /// σ = ρ², the reference's default.
+    Square,
+    /// σ = ln(1 + e^ρ).
+    Softplus,
+}
+
+impl Sigma {
+    /// σ of ρ.
+    #[inline]
+    pub fn of(self, rho: f32) -> f32 {
+        match self {
+            Self::Square => rho * rho,
+            Self::Softplus if rho > 20.0 => rho,
+            Self::Softplus => rho.exp().ln_1p(),
+        }
+    }
+
+    /// dσ/dρ: 2ρ, or the logistic function of ρ.
+    #[inline]
+    pub fn slope(self, rho: f32) -> f32 {
+        match self {
+            Self::Square => 2.0 * rho,
+            Self::Softplus => 1.0 / (1.0 + (-rho).exp()),
+        }
+    }
+
+    /// The interval from which ρ starts, for `init_eps` = ε.
+    pub fn initial(self, eps: f32) -> (f32, f32) {
+        match self {
+            Self::Square => (eps / std::f32::consts::SQRT_2, eps),
+            Self::Softplus => (-eps - 1.0, -eps),
+        }
+    }
+}
+
+/// A Gaussian over `A`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Posterior {
+    /// How σ follows from ρ.
+    pub sigma: Sigma,
+    /// ε of the initial ρ; positive.
+    pub init_eps: f32,
+}
+
+/// The shape of an adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// r.
+    pub rank: usize,
+    /// α; the low-rank term is scaled by α / r.
+    pub alpha: f32,
+    /// Probability of dropping an input of the low-rank term in training, in [0, 1).
+    pub dropout: f32,
+    /// The adapted layers.
+    pub target_modules: Vec<Module>,
+    /// `None`: a point estimate.
+    pub posterior: Option<Posterior>,
+    /// Seed of the initial values.
+    pub seed: u64,
+}
+
+impl LoraConfig {
+    /// s = α / r.
+    pub fn scaling(&self) -> f32 {
+        self.alpha / self.rank as f32
+    }
+
+    /// Checks every rule that the engine relies on.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |field, rule, value: String| Err(Error::InvalidConfig { field, rule, value });
+        if self.rank == 0 || self.rank > 1024 {
+            return invalid("rank", "must be between 1 and 1024", self.rank.to_string());
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return invalid("alpha", "must be positive", self.alpha.to_string());
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return invalid(
+                "dropout",
+                "must be at least 0 and below 1",
+                self.dropout.to_string(),
+            );
+        }
+        if self.target_modules.is_empty() {
+            return invalid(
+                "target_modules",
+                "must name at least one layer",
+                "[]".into(),
+            );
+        }
+        match self.posterior {
+            Some(posterior) if !(posterior.init_eps.is_finite() && posterior.init_eps > 0.0) => {
+                invalid(
+                    "init_eps",
+                    "must be positive",
+                    posterior.init_eps.to_string(),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+}

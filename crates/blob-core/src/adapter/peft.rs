@@ -1,0 +1,307 @@
+//! Adapters as Hugging Face PEFT's files, both ways, and the reference's checkpoints in.
+//!
+//! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
+//! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
+//! `….lora_A_rho` (r, k), which PEFT ignores. The reference repeats the prefix `base_model.model.` and
+//! embeds the frozen head (`lm_head.base_layer.weight`), which is left out with a notice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use crate::backbone::DecoderConfig;
+use crate::checkpoint::{atomic_write, safetensors_bytes};
+use crate::{Error, Result};
+
+const CONFIG: &str = "adapter_config.json";
+const MODEL: &str = "adapter_model.safetensors";
+const PREFIX: &str = "base_model.model.";
+/// ε that an adapter of a file would have started with; unused after the start.
+const REFERENCE_EPS: f32 = 0.05;
+
+/// The fields of PEFT's configuration that we write.
+#[derive(Serialize)]
+struct PeftConfig<'a> {
+    base_model_name_or_path: &'a str,
+    bias: &'static str,
+    fan_in_fan_out: bool,
+    inference_mode: bool,
+    init_lora_weights: bool,
+    lora_alpha: f32,
+    lora_dropout: f32,
+    modules_to_save: Option<Vec<String>>,
+    peft_type: &'static str,
+    r: usize,
+    revision: Option<String>,
+    target_modules: Vec<&'static str>,
+    task_type: &'static str,
+    use_dora: bool,
+    use_rslora: bool,
+}
+
+/// The fields that we read; the rest of PEFT's configuration does not change the numbers.
+#[derive(Deserialize)]
+struct PeftConfigRead {
+    peft_type: String,
+    r: usize,
+    lora_alpha: f32,
+    #[serde(default)]
+    lora_dropout: f32,
+    #[serde(default)]
+    bias: Option<String>,
+    #[serde(default)]
+    fan_in_fan_out: bool,
+    #[serde(default)]
+    use_dora: bool,
+    #[serde(default)]
+    use_rslora: bool,
+    #[serde(default)]
+    rank_pattern: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    alpha_pattern: BTreeMap<String, serde_json::Value>,
+}
+
+/// An adapter of a folder, and what a reader should know about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The adapter.
+    pub adapter: Adapter,
+    /// Tensors that were left out, and assumptions that were made.
+    pub notices: Vec<String>,
+}
+
+/// Writes both files into an existing folder, each whole or not at all.
+///
+/// # Errors
+/// `BPEFT_IO`.
+pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    for (site, term) in adapter.terms() {
+        let name = format!("{PREFIX}{}", site.path());
+        let (r, k, m) = (term.rank, term.inputs, term.outputs);
+        tensors.insert(
+            format!("{name}.lora_A.weight"),
+            (vec![r, k], term.a.as_slice()),
+        );
+        tensors.insert(
+            format!("{name}.lora_B.weight"),
+            (vec![m, r], term.b.as_slice()),
+        );
+        if let Some(rho) = &term.rho {
+            tensors.insert(format!("{name}.lora_A_rho"), (vec![r, k], rho.as_slice()));
+        }
+    }
+    let path = folder.join(MODEL);
+    atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
+    let config = adapter.config();
+    let json = PeftConfig {
+        base_model_name_or_path: base_model,
+        bias: "none",
+        fan_in_fan_out: false,
+        inference_mode: true,
+        init_lora_weights: true,
+        lora_alpha: config.alpha,
+        lora_dropout: config.dropout,
+        modules_to_save: None,
+        peft_type: "LORA",
+        r: config.rank,
+        revision: None,
+        target_modules: config
+            .target_modules
+            .iter()
+            .map(|module| module.name())
+            .collect(),
+        task_type: "CAUSAL_LM",
+        use_dora: false,
+        use_rslora: false,
+    };
+    let path = folder.join(CONFIG);
+    let text = serde_json::to_vec_pretty(&json).map_err(|error| Error::Adapter {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    atomic_write(&path, &text)
+}
+
+/// Reads a folder that we, PEFT or the reference wrote; `sigma` is how its ρ is meant.
+///
+/// # Errors
+/// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model;
+/// `BPEFT_UNSUPPORTED` for PEFT features that change the numbers.
+pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Loaded> {
+    let path = folder.join(CONFIG);
+    let config = read_config(&path)?;
+    let path = folder.join(MODEL);
+    let bytes = fs::read(&path).map_err(Error::io(&path))?;
+    let broken = |reason: String| Error::Adapter {
+        path: path.clone(),
+        reason,
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+
+    let mut found: BTreeMap<Site, [Option<Vec<f32>>; 3]> = BTreeMap::new();
+    let mut notices = Vec::new();
+    for (name, view) in file.tensors() {
+        let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
+        let bare = bare.strip_prefix(PREFIX).unwrap_or(bare);
+        let Some((layer, part)) = part_of(bare) else {
+            if bare.ends_with(".base_layer.weight") || bare.ends_with("embed_tokens.weight") {
+                notices.push(format!(
+                    "{name} repeats a frozen weight of the base model and is left out"
+                ));
+                continue;
+            }
+            return Err(broken(format!(
+                "tensor {name:?} is neither lora_A, lora_B nor lora_A_rho"
+            )));
+        };
+        let site = Site::parse(layer, decoder).ok_or_else(|| {
+            broken(format!(
+                "tensor {name:?} names a layer that the model does not have"
+            ))
+        })?;
+        let (outputs, inputs) = site.shape(decoder);
+        let shape = if part == 1 {
+            [outputs, config.r]
+        } else {
+            [config.r, inputs]
+        };
+        if view.shape() != shape {
+            return Err(broken(format!(
+                "tensor {name:?} must have shape {shape:?}, got {:?}",
+                view.shape()
+            )));
+        }
+        let values = to_f32(&view).ok_or_else(|| Error::Unsupported {
+            what: "adapter tensor type",
+            value: format!("{:?}", view.dtype()),
+            supported: "F32, F16, BF16".into(),
+        })?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(broken(format!(
+                "tensor {name:?} must be finite, got {} at {at}",
+                values[at]
+            )));
+        }
+        found.entry(site).or_default()[part] = Some(values);
+    }
+    let bayesian = found.values().any(|parts| parts[2].is_some());
+    let mut terms = BTreeMap::new();
+    for (site, parts) in found {
+        let (outputs, inputs) = site.shape(decoder);
+        let [Some(a), Some(b), rho] = parts else {
+            return Err(broken(format!(
+                "{} must have both lora_A and lora_B",
+                site.path()
+            )));
+        };
+        if rho.is_some() != bayesian {
+            return Err(broken(format!(
+                "{} must have lora_A_rho as the other layers do",
+                site.path()
+            )));
+        }
+        terms.insert(
+            site,
+            LowRank {
+                rank: config.r,
+                inputs,
+                outputs,
+                a,
+                b,
+                rho,
+            },
+        );
+    }
+    let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();
+    target_modules.sort_unstable();
+    target_modules.dedup();
+    let config = LoraConfig {
+        rank: config.r,
+        alpha: config.lora_alpha,
+        dropout: config.lora_dropout,
+        target_modules,
+        posterior: bayesian.then_some(Posterior {
+            sigma,
+            init_eps: REFERENCE_EPS,
+        }),
+        seed: 0,
+    };
+    notices.sort();
+    Ok(Loaded {
+        adapter: Adapter::from_terms(config, terms)?,
+        notices,
+    })
+}
+
+fn read_config(path: &Path) -> Result<PeftConfigRead> {
+    let text = fs::read(path).map_err(Error::io(path))?;
+    let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    let unsupported = |value: String| {
+        Err(Error::Unsupported {
+            what: "PEFT setting",
+            value,
+            supported: "plain LoRA without bias, DoRA, rank-stabilised scaling and per-layer ranks"
+                .into(),
+        })
+    };
+    match &config {
+        PeftConfigRead { peft_type, .. } if peft_type != "LORA" => unsupported(peft_type.clone()),
+        PeftConfigRead { use_dora: true, .. } => unsupported("use_dora".into()),
+        PeftConfigRead {
+            use_rslora: true, ..
+        } => unsupported("use_rslora".into()),
+        PeftConfigRead {
+            fan_in_fan_out: true,
+            ..
+        } => unsupported("fan_in_fan_out".into()),
+        PeftConfigRead {
+            bias: Some(bias), ..
+        } if bias != "none" => unsupported(format!("bias={bias}")),
+        PeftConfigRead { rank_pattern, .. } if !rank_pattern.is_empty() => {
+            unsupported("rank_pattern".into())
+        }
+        PeftConfigRead { alpha_pattern, .. } if !alpha_pattern.is_empty() => {
+            unsupported("alpha_pattern".into())
+        }
+        _ => Ok(config),
+    }
+}
+
+/// (layer, 0 = lora_A, 1 = lora_B, 2 = lora_A_rho) of a name without its prefix.
+fn part_of(name: &str) -> Option<(&str, usize)> {
+    [".lora_A.weight", ".lora_B.weight", ".lora_A_rho"]
+        .iter()
+        .enumerate()
+        .find_map(|(part, suffix)| Some((name.strip_suffix(suffix)?, part)))
+}
+
+fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
+    let pairs = || {
+        view.data()
+            .chunks_exact(2)
+            .map(|bytes| [bytes[0], bytes[1]])
+    };
+    match view.dtype() {
+        Dtype::F32 => crate::checkpoint::f32_values(view),
+        Dtype::F16 => Some(
+            pairs()
+                .map(|b| half::f16::from_le_bytes(b).to_f32())
+                .collect(),
+        ),
+        Dtype::BF16 => Some(
+            pairs()
+                .map(|b| half::bf16::from_le_bytes(b).to_f32())
+                .collect(),
+        ),
+        _ => None,
+    }
+}

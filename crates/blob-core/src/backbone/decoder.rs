@@ -1,0 +1,329 @@
+//! A frozen Llama-style decoder, read at the last position of each prompt.
+//!
+//! Tokens (T) → embedding (T, d) → blocks → norm → class logits. With `Mode::sample_from_block` the
+//! blocks below are computed once and their output repeated for every posterior sample.
+
+use candle_core::Tensor;
+
+use super::DecoderConfig;
+use crate::adapter::{Adapter, Module, Site};
+use crate::batch::Batch;
+use crate::kernels::cpu::gemm::Precision;
+use crate::layers::{Block, BlockKept, FrozenLinear, Gradients, Head, HeadKept, check_finite};
+use crate::ops::attention::AttentionShape;
+use crate::ops::rope::{self, RopeTables};
+use crate::ops::{embedding, read, rms_norm, wrap};
+use crate::pass::{Mode, Pass};
+use crate::weights::{Checkpoint, HostTensor, Summary};
+use crate::{Error, Result};
+
+/// Where a decoder's weights come from: a file, or a seed.
+pub trait WeightSource {
+    /// The tensor of a Hugging Face name, checked against `shape`.
+    ///
+    /// # Errors
+    /// `BPEFT_MODEL_CORRUPT` when it is missing or has another shape.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor>;
+
+    /// What is stored, for people.
+    fn summary(&self) -> Summary;
+}
+
+impl WeightSource for Checkpoint {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        self.tensor(name, shape)
+    }
+
+    fn summary(&self) -> Summary {
+        self.summary()
+    }
+}
+
+/// The frozen model.
+pub struct Decoder {
+    config: DecoderConfig,
+    embedding: Tensor,
+    blocks: Vec<Block>,
+    norm: Tensor,
+    head_weight: Tensor,
+    head: Head,
+    tables: RopeTables,
+    trainable_from: usize,
+    precision: Precision,
+}
+
+/// What the backward pass needs.
+pub struct DecoderKept {
+    blocks: Vec<BlockKept>,
+    stream: Tensor,
+    inv_rms: Tensor,
+    head: HeadKept,
+}
+
+impl Decoder {
+    /// Loads every weight; `f32` outside the packed linear layers.
+    pub fn load(
+        config: DecoderConfig,
+        source: &dyn WeightSource,
+        precision: Precision,
+    ) -> Result<Self> {
+        config.check()?;
+        let d = config.hidden_size;
+        let vector = |name: &str| wrap(source.tensor(name, &[d])?.data, d);
+        let matrix = |name: &str| {
+            wrap(
+                source.tensor(name, &[config.vocab_size, d])?.data,
+                (config.vocab_size, d),
+            )
+        };
+        let embedding = matrix("model.embed_tokens.weight")?;
+        let head_weight = if config.tie_word_embeddings {
+            embedding.clone()
+        } else {
+            matrix("lm_head.weight")?
+        };
+        let shape = AttentionShape {
+            num_heads: config.num_heads,
+            num_kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+        };
+        let blocks = (0..config.num_layers)
+            .map(|index| {
+                Ok(Block {
+                    index,
+                    attention_norm: vector(&format!(
+                        "model.layers.{index}.input_layernorm.weight"
+                    ))?,
+                    mlp_norm: vector(&format!(
+                        "model.layers.{index}.post_attention_layernorm.weight"
+                    ))?,
+                    norm_eps: config.rms_norm_eps as f32,
+                    shape,
+                    linears: linears(|module| {
+                        FrozenLinear::new(
+                            &linear_weight(source, &config, index, module)?,
+                            precision,
+                        )
+                    })?,
+                    last: index + 1 == config.num_layers,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            embedding,
+            blocks,
+            norm: vector("model.norm.weight")?,
+            head_weight,
+            head: Head {
+                block: config.num_layers,
+            },
+            tables: rope::tables(
+                &config.rope_frequencies(),
+                config.max_position_embeddings.min(4096),
+            )?,
+            trainable_from: config.num_layers,
+            precision,
+            config,
+        })
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Operand precision of the packed products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Packs what gradients of an adapter that starts at `first_block` pass through.
+    pub fn prepare_backward(
+        &mut self,
+        source: &dyn WeightSource,
+        first_block: usize,
+    ) -> Result<()> {
+        for index in first_block..self.trainable_from {
+            for (linear, module) in self.blocks[index].linears.iter_mut().zip(Module::ALL) {
+                linear.prepare_backward(&linear_weight(source, &self.config, index, module)?)?;
+            }
+        }
+        self.trainable_from = self.trainable_from.min(first_block);
+        Ok(())
+    }
+
+    /// Bytes of all weights in memory.
+    pub fn weight_bytes(&self) -> usize {
+        let tables = if self.config.tie_word_embeddings {
+            1
+        } else {
+            2
+        };
+        let vectors = (2 * self.blocks.len() + 1) * self.config.hidden_size;
+        let packed: usize = self
+            .blocks
+            .iter()
+            .flat_map(|b| &b.linears)
+            .map(FrozenLinear::bytes)
+            .sum();
+        packed + 4 * (vectors + tables * self.embedding.elem_count())
+    }
+
+    /// Class logits (copies·S), sample-major, and what the backward pass needs when `keep`.
+    pub fn forward(
+        &self,
+        batch: &Batch,
+        pass: &Pass,
+        adapter: Option<&Adapter>,
+        keep: bool,
+    ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
+        self.check_lengths(batch)?;
+        let mut kept = Vec::new();
+        let shared = if keep {
+            0
+        } else {
+            pass.mode.sample_from_block.min(self.blocks.len())
+        };
+        let mut x = embedding::gather(&self.embedding, batch.ids())?;
+        let (below, above) = self.blocks.split_at(shared);
+        if !below.is_empty() {
+            let draw = &pass.all_rows.groups[0];
+            let mode = Mode {
+                sampling: None,
+                ..pass.mode
+            };
+            let trunk = Pass::new(
+                batch,
+                &[(draw.stream, draw.sample)],
+                mode,
+                pass.abort.clone(),
+            );
+            for block in below {
+                x = block.forward(&x, &self.tables, &trunk, adapter)?.0;
+            }
+        }
+        x = repeated(&x, pass.copies())?;
+        for block in above {
+            let (y, block_kept) = block.forward(&x, &self.tables, pass, adapter)?;
+            if keep {
+                kept.push(block_kept);
+            }
+            x = y;
+        }
+        let (normed, inv_rms) = rms_norm::forward(&x, &self.norm, self.config.rms_norm_eps as f32)?;
+        check_finite(pass, &normed, || "model.norm".into())?;
+        let (logits, head) =
+            self.head
+                .forward(&normed, &self.head_weight, batch, (pass, adapter))?;
+        if pass.mode.check_finite && logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(Error::NotFinite {
+                step: 0,
+                what: "a value",
+                layer: "lm_head".into(),
+            });
+        }
+        let kept = keep.then_some(DecoderKept {
+            blocks: kept,
+            stream: x,
+            inv_rms,
+            head,
+        });
+        Ok((logits, kept))
+    }
+
+    /// Adds the adapter's gradients of dL/dlogits, (copies·S).
+    pub fn backward(
+        &self,
+        mut kept: DecoderKept,
+        dlogits: &[f32],
+        batch: &Batch,
+        (pass, adapter): (&Pass, &Adapter),
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let dnormed = self.head.backward(
+            &kept.head,
+            dlogits,
+            &self.head_weight,
+            batch,
+            (pass, adapter),
+            gradients,
+        )?;
+        let first = adapter.first_block();
+        let mut dx = rms_norm::backward(&kept.stream, &self.norm, &kept.inv_rms, &dnormed)?;
+        for block in self.blocks.iter().skip(first).rev() {
+            let Some(block_kept) = kept.blocks.pop() else {
+                break;
+            };
+            let want_dx = block.index > first;
+            match block.backward(
+                &block_kept,
+                &dx,
+                &self.tables,
+                (pass, adapter),
+                gradients,
+                want_dx,
+            )? {
+                Some(below) => dx = below,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lengths(&self, batch: &Batch) -> Result<()> {
+        let longest = (0..batch.len())
+            .map(|b| batch.prompt(b).len())
+            .max()
+            .unwrap_or(0);
+        let limit = self.config.max_position_embeddings.min(self.tables.len());
+        if longest > limit {
+            return Err(Error::InvalidInput(format!(
+                "prompts must fit the model's context of {limit} tokens, got {longest}"
+            )));
+        }
+        let vocabulary = self.config.vocab_size;
+        match batch
+            .answers()
+            .iter()
+            .find(|&&answer| answer as usize >= vocabulary)
+        {
+            Some(answer) => Err(Error::InvalidInput(format!(
+                "class tokens must be below the vocabulary size {vocabulary}, got {answer}"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn linears(mut load: impl FnMut(Module) -> Result<FrozenLinear>) -> Result<[FrozenLinear; 7]> {
+    Ok([
+        load(Module::Q)?,
+        load(Module::K)?,
+        load(Module::V)?,
+        load(Module::O)?,
+        load(Module::Gate)?,
+        load(Module::Up)?,
+        load(Module::Down)?,
+    ])
+}
+
+fn linear_weight(
+    source: &dyn WeightSource,
+    config: &DecoderConfig,
+    block: usize,
+    module: Module,
+) -> Result<HostTensor> {
+    let site = Site { block, module };
+    let (outputs, inputs) = site.shape(config);
+    source.tensor(&format!("{}.weight", site.path()), &[outputs, inputs])
+}
+
+/// `x` (n, d) `copies` times, one after another.
+fn repeated(x: &Tensor, copies: usize) -> Result<Tensor> {
+    if copies == 1 {
+        return Ok(x.clone());
+    }
+    let (n, d) = x.dims2()?;
+    let values = read(x)?.repeat(copies);
+    wrap(values, (copies * n, d))
+}

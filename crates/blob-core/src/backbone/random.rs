@@ -1,0 +1,72 @@
+//! A seeded random decoder: the model of tests and of `builtin:random`.
+
+use super::{DecoderConfig, RopeScaling, WeightSource};
+use crate::Result;
+use crate::noise::{Asker, Phase, Purpose, Stream};
+use crate::weights::{HostTensor, Summary};
+
+/// Weights as a pure function of the seed and the tensor's name: norms are 1, the rest is
+/// N(0, 1/inputs) for linear layers and N(0, 1) for the embedding.
+pub struct RandomWeights {
+    /// The seed.
+    pub seed: u64,
+}
+
+impl RandomWeights {
+    /// Two small layers over a byte vocabulary (258 rows: 256 bytes, begin and end of text).
+    pub fn config() -> DecoderConfig {
+        DecoderConfig {
+            vocab_size: 258,
+            hidden_size: 64,
+            intermediate_size: 160,
+            num_layers: 2,
+            num_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 16,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            rope_scaling: RopeScaling::None,
+            max_position_embeddings: 2048,
+            tie_word_embeddings: true,
+        }
+    }
+}
+
+impl WeightSource for RandomWeights {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        let mut data = vec![1.0; shape.iter().product()];
+        if let [_, inputs] = *shape {
+            let salt = fnv1a(name);
+            let asker = Asker {
+                slot: 0,
+                purpose: Purpose::Gaussian,
+                sample: 0,
+            };
+            Stream::new(self.seed, salt, Phase::Initialisation).fill_normal(&mut data, asker);
+            if !name.contains("embed") {
+                let scale = 1.0 / (inputs as f32).sqrt();
+                data.iter_mut().for_each(|w| *w *= scale);
+            }
+        }
+        Ok(HostTensor {
+            shape: shape.to_vec(),
+            data,
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        let config = Self::config();
+        Summary {
+            format: "random",
+            weight_bytes: 4 * config.parameters() as u64,
+            tensor_types: [("F32".to_owned(), 9 * config.num_layers + 2)].into(),
+        }
+    }
+}
+
+/// FNV-1a, 64 bits: tells tensors of one seed apart.
+fn fnv1a(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,163 @@
+//! How attention's work and its results are dealt to tasks.
+
+use std::ops::Range;
+
+use super::super::tile::{Panels, WIDTH};
+
+/// Which positions of a segment ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queries {
+    /// Each one; q has a row per token.
+    Every,
+    /// The last one; q has a row per segment.
+    Last,
+}
+
+/// The operands that both directions read.
+#[derive(Clone, Copy)]
+pub(crate) struct Problem<'a> {
+    pub(crate) q: &'a [f32],
+    pub(crate) k: &'a [f32],
+    pub(crate) v: &'a [f32],
+    pub(crate) num_kv_heads: usize,
+    /// Query heads per kv head, `H/G`.
+    pub(crate) group: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) offsets: &'a [u32],
+    pub(crate) queries: Queries,
+}
+
+impl<'a> Problem<'a> {
+    fn segments(&self) -> impl Iterator<Item = Range<usize>> + Clone + use<'a> {
+        self.offsets
+            .windows(2)
+            .map(|ends| ends[0] as usize..ends[1] as usize)
+    }
+
+    /// Every (segment, kv head), kv heads innermost.
+    pub(super) fn pairs(self) -> impl Iterator<Item = Pair<'a>> {
+        self.segments()
+            .enumerate()
+            .flat_map(move |(index, tokens)| {
+                let rows = match self.queries {
+                    Queries::Every => tokens.clone(),
+                    Queries::Last => index..index + 1,
+                };
+                (0..self.num_kv_heads).map(move |kv_head| Pair {
+                    problem: self,
+                    tokens: tokens.clone(),
+                    rows: rows.clone(),
+                    kv_head,
+                })
+            })
+    }
+
+    pub(super) fn deal_queries<'b>(&self, values: &'b mut [f32]) -> Vec<Vec<&'b mut [f32]>> {
+        match self.queries {
+            Queries::Every => deal(values, self.segments().map(|s| s.len()), self.num_kv_heads),
+            Queries::Last => deal(values, self.segments().map(|_| 1), self.num_kv_heads),
+        }
+    }
+
+    pub(super) fn deal_keys<'b>(&self, values: &'b mut [f32]) -> Vec<Vec<&'b mut [f32]>> {
+        deal(values, self.segments().map(|s| s.len()), self.num_kv_heads)
+    }
+}
+
+/// Cuts a matrix into each (segment, kv head)'s share of its rows, in the order of the pairs.
+fn deal(
+    values: &mut [f32],
+    rows_of_segments: impl Iterator<Item = usize> + Clone,
+    num_kv_heads: usize,
+) -> Vec<Vec<&mut [f32]>> {
+    let pieces = rows_of_segments.clone().sum::<usize>() * num_kv_heads;
+    let width = values.len() / pieces.max(1);
+    let mut pieces = values.chunks_exact_mut(width.max(1));
+    let mut dealt = Vec::new();
+    for rows in rows_of_segments {
+        let first = dealt.len();
+        dealt.extend((0..num_kv_heads).map(|_| Vec::with_capacity(rows)));
+        for _ in 0..rows {
+            for share in &mut dealt[first..] {
+                share.extend(pieces.next());
+            }
+        }
+    }
+    dealt
+}
+
+/// One kv head of one segment, with the query heads that share it.
+pub(super) struct Pair<'a> {
+    pub(super) problem: Problem<'a>,
+    pub(super) tokens: Range<usize>,
+    /// Rows of q, o and log_sum_exp that belong to the segment.
+    rows: Range<usize>,
+    kv_head: usize,
+}
+
+impl<'a> Pair<'a> {
+    /// Query rows: positions times heads of the group, heads innermost.
+    pub(super) fn num_queries(&self) -> usize {
+        self.rows.len() * self.problem.group
+    }
+
+    /// Keys that query row `index` sees.
+    pub(super) fn visible(&self, index: usize) -> usize {
+        match self.problem.queries {
+            Queries::Every => index / self.problem.group + 1,
+            Queries::Last => self.tokens.len(),
+        }
+    }
+
+    /// Query row `index` of a matrix with `width` columns per head.
+    pub(super) fn query<'b>(&self, values: &'b [f32], index: usize, width: usize) -> &'b [f32] {
+        let group = self.problem.group;
+        let row = self.rows.start + index / group;
+        let head = self.kv_head * group + index % group;
+        &values[(row * self.problem.num_kv_heads * group + head) * width..][..width]
+    }
+
+    /// The rows of k or v.
+    fn keys(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let Problem {
+            num_kv_heads,
+            head_dim,
+            ..
+        } = self.problem;
+        let first = self.kv_head * head_dim;
+        values
+            [self.tokens.start * num_kv_heads * head_dim..self.tokens.end * num_kv_heads * head_dim]
+            .chunks_exact(num_kv_heads * head_dim)
+            .map(move |row| &row[first..first + head_dim])
+    }
+
+    /// A key matrix as the operand of `·K`, (L, c).
+    #[inline(always)]
+    pub(super) fn by_rows(&self, values: &'a [f32]) -> Panels {
+        let mut panels = Panels::zeros(
+            self.tokens.len().next_multiple_of(WIDTH),
+            self.problem.head_dim,
+        );
+        for (index, row) in self.keys(values).enumerate() {
+            panels.set_row(index, row);
+        }
+        panels
+    }
+
+    /// A key matrix as the operand of `·Kᵀ`, (c, L).
+    #[inline(always)]
+    pub(super) fn by_columns(&self, values: &'a [f32]) -> Panels {
+        let mut panels = Panels::zeros(
+            self.problem.head_dim.next_multiple_of(WIDTH),
+            self.tokens.len(),
+        );
+        for (index, row) in self.keys(values).enumerate() {
+            panels.set_column(index, row);
+        }
+        panels
+    }
+
+    pub(super) fn scale(&self) -> f32 {
+        1.0 / (self.problem.head_dim as f32).sqrt()
+    }
+}

@@ -1,0 +1,143 @@
+//! `eˣ` in f32 without a branch, so that loops over it vectorise.
+//!
+//! ```text
+//! x = n·ln 2 + r,  n integer,  |r| ≤ ln 2 / 2        eˣ = 2ⁿ·(1 + r + r²·q(r))
+//! ```
+//!
+//! `q` has degree 4, fitted minimax to `(eʳ − 1 − r)/r²` with weight `r²/eʳ` (largest relative
+//! error 4e-9). Within 2 ulp wherever the result is a normal number; subnormal results are rounded
+//! once more. −∞ and x < −104 give 0, x > 88.73 gives ∞, NaN gives NaN.
+
+use super::simd::Level;
+
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// High part of ln 2: nine bits, so that `n·LN2_HIGH` is exact.
+const LN2_HIGH: f32 = 355.0 / 512.0;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+/// 1.5·2²³: adding it leaves the nearest integer in the low bits of the mantissa.
+const ROUNDER: f32 = 12_582_912.0;
+const Q: [f32; 5] = [
+    0.499_999_94,
+    0.166_665_21,
+    0.041_668_39,
+    0.008_368_717,
+    0.001_381_459_8,
+];
+
+/// `eˣ`.
+#[inline(always)]
+pub(crate) fn exp<L: Level>(x: f32) -> f32 {
+    // Beyond these bounds the result is 0 or ∞; a NaN fails both comparisons and stays.
+    let x = if x < -104.0 { -104.0 } else { x };
+    let x = if x > 89.0 { 89.0 } else { x };
+    let shifted = L::fused(x, LOG2_E, ROUNDER);
+    let n = shifted - ROUNDER;
+    let r = L::fused(n, -LN2_LOW, L::fused(n, -LN2_HIGH, x));
+    let q = L::fused(Q[4], r, Q[3]);
+    let q = L::fused(q, r, Q[2]);
+    let q = L::fused(q, r, Q[1]);
+    let q = L::fused(q, r, Q[0]);
+    let power = L::fused(r * r, q, r) + 1.0;
+    // 2ⁿ in two factors: one alone leaves the range of f32 at either end.
+    let n = shifted
+        .to_bits()
+        .wrapping_sub(ROUNDER.to_bits())
+        .cast_signed();
+    let half = n >> 1;
+    power * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// 2ⁿ for −126 ≤ n ≤ 127; something else otherwise, which only a NaN asks for.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::{Kernel, Path, run_on};
+    use super::*;
+
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Level>(self) {
+            for value in self.0 {
+                *value = exp::<L>(*value);
+            }
+        }
+    }
+
+    fn exp_of(path: Path, x: &[f32]) -> Vec<f32> {
+        let mut values = x.to_vec();
+        run_on(path, Exp(&mut values));
+        values
+    }
+
+    /// Distance in units of the last place of the exact value's f32.
+    fn ulps(got: f32, exact: f64) -> f64 {
+        let rounded = exact as f32;
+        let ulp = f64::from(f32::from_bits(rounded.to_bits() + 1)) - f64::from(rounded);
+        (f64::from(got) - exact).abs() / ulp
+    }
+
+    #[test]
+    fn exp_is_within_two_ulp_of_f64_over_its_whole_range() {
+        let x: Vec<f32> = (0_u16..=60_000)
+            .map(|i| -87.3 + 176.0 * f32::from(i) / 60_000.0)
+            .chain((0_u16..=20_000).map(|i| -0.4 + 0.8 * f32::from(i) / 20_000.0))
+            .collect();
+        for path in Path::available() {
+            let worst = exp_of(path, &x)
+                .into_iter()
+                .zip(&x)
+                .map(|(got, &x)| ulps(got, f64::from(x).exp()))
+                .fold(0.0, f64::max);
+            assert!(worst < 2.0, "{worst} ulp on {path:?}");
+        }
+    }
+
+    #[test]
+    fn exp_underflows_gradually_and_saturates() {
+        for path in Path::available() {
+            let x = [
+                f32::NEG_INFINITY,
+                -1e30,
+                -104.0,
+                89.0,
+                1e30,
+                f32::INFINITY,
+                0.0,
+                -0.0,
+            ];
+            let got = exp_of(path, &x);
+            let infinity = f32::INFINITY;
+            assert_eq!(
+                got,
+                [0.0, 0.0, 0.0, infinity, infinity, infinity, 1.0, 1.0],
+                "{path:?}"
+            );
+            assert!(
+                exp_of(path, &[f32::NAN, -f32::NAN])
+                    .iter()
+                    .all(|y| y.is_nan())
+            );
+            let subnormal = exp_of(path, &[-88.0, -95.0, -100.0, -103.0]);
+            for (&got, x) in subnormal.iter().zip([-88.0_f64, -95.0, -100.0, -103.0]) {
+                assert!(ulps(got, x.exp()) < 2.0, "exp({x}) = {got:e} on {path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn exp_has_the_same_bits_on_both_vector_paths() {
+        let x: Vec<f32> = (0_u16..1000).map(|i| f32::from(i) * 0.19 - 104.0).collect();
+        let paths = Path::available();
+        for path in paths.get(1..).unwrap_or_default() {
+            assert_eq!(exp_of(*path, &x), exp_of(paths[1], &x));
+        }
+    }
+}

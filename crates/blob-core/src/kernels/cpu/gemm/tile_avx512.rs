@@ -1,0 +1,68 @@
+//! The tile on AVX-512F: 12 × 32 sums in 24 registers, a fused multiply-add per depth.
+#![expect(unsafe_code, reason = "calls beyond the baseline instructions")]
+
+use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
+use std::mem::transmute;
+
+use super::pack::Step;
+use super::{Block, KC, Kernel, NR, StagedRow};
+
+/// Proof that this machine has AVX-512F.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+}
+
+impl Kernel for Avx512 {
+    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
+        // SAFETY: a value of `Self` exists only where the machine has the instructions.
+        unsafe {
+            match height {
+                12 => tile::<12>(x, panel, block),
+                8 => tile::<8>(x, panel, block),
+                4 => tile::<4>(x, panel, block),
+                2 => tile::<2>(x, panel, block),
+                _ => tile::<1>(x, panel, block),
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn tile<const H: usize>(x: &[StagedRow], panel: &[Step], block: &mut Block) {
+    assert!(x.len() >= H && panel.len() <= KC);
+    let mut sums = [[_mm512_setzero_ps(); 2]; H];
+    for (sum, row) in sums.iter_mut().zip(&block.0) {
+        *sum = load(*row);
+    }
+    for (t, step) in panel.iter().enumerate() {
+        // SAFETY: both are 128 plain bytes.
+        let [w0, w1]: [__m512; 2] = unsafe { transmute(step.0) };
+        for (sum, row) in sums.iter_mut().zip(x) {
+            let xi = _mm512_set1_ps(f32::from_bits(row[t]));
+            sum[0] = _mm512_fmadd_ps(xi, w0, sum[0]);
+            sum[1] = _mm512_fmadd_ps(xi, w1, sum[1]);
+        }
+    }
+    for (sum, row) in sums.iter().zip(&mut block.0) {
+        *row = store(*sum);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load(lanes: [f32; NR]) -> [__m512; 2] {
+    // SAFETY: both are 128 plain bytes.
+    unsafe { transmute(lanes) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store(lanes: [__m512; 2]) -> [f32; NR] {
+    // SAFETY: both are 128 plain bytes.
+    unsafe { transmute(lanes) }
+}

@@ -1,0 +1,130 @@
+//! Reductions over a row, in an order that depends on its length alone.
+//!
+//! Element `j` goes to lane `j mod 32`; lanes are then added in halves.
+
+use super::simd::Level;
+
+/// Partial sums of a reduction.
+const LANES: usize = 32;
+
+/// `Σ_j a_j·b_j`; both must have one length.
+#[inline(always)]
+pub(crate) fn dot<L: Level>(a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    let mut sums = [0.0; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..LANES {
+            sums[lane] = L::fused(a[lane], b[lane], sums[lane]);
+        }
+    }
+    for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum = L::fused(a, b, *sum);
+    }
+    fold(sums, |a, b| a + b)
+}
+
+/// `Σ_j a_j·b_j·c_j`; all must have one length.
+#[inline(always)]
+pub(crate) fn dot3<L: Level>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    debug_assert!(a.len() == b.len() && a.len() == c.len());
+    let mut sums = [0.0; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let (c_chunks, c_rest) = c.as_chunks::<LANES>();
+    for ((a, b), c) in a_chunks.iter().zip(b_chunks).zip(c_chunks) {
+        for lane in 0..LANES {
+            sums[lane] = L::fused(a[lane] * b[lane], c[lane], sums[lane]);
+        }
+    }
+    for (((sum, &a), &b), &c) in sums.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest) {
+        *sum = L::fused(a * b, c, *sum);
+    }
+    fold(sums, |a, b| a + b)
+}
+
+/// `Σ_j a_j`.
+#[inline(always)]
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane];
+        }
+    }
+    for (sum, value) in sums.iter_mut().zip(rest) {
+        *sum += value;
+    }
+    fold(sums, |a, b| a + b)
+}
+
+/// The largest value; −∞ of nothing; NaNs are passed over.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a < b { b } else { a };
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            largest[lane] = larger(largest[lane], chunk[lane]);
+        }
+    }
+    for (largest, &value) in largest.iter_mut().zip(rest) {
+        *largest = larger(*largest, value);
+    }
+    fold(largest, larger)
+}
+
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = combine(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::{Kernel, Path, run_on};
+    use super::*;
+
+    struct Reductions<'a>(&'a [f32], &'a [f32]);
+
+    impl Kernel for Reductions<'_> {
+        type Output = [u32; 4];
+
+        #[inline(always)]
+        fn run<L: Level>(self) -> [u32; 4] {
+            let Self(a, b) = self;
+            [dot::<L>(a, b), dot3::<L>(a, b, b), sum(a), max(a)].map(f32::to_bits)
+        }
+    }
+
+    #[test]
+    fn reductions_meet_exact_sums_at_every_length_and_on_every_path() {
+        for len in 1..100_u8 {
+            let a: Vec<f32> = (0..len).map(|j| f32::from(j % 7) - 3.0).collect();
+            let b: Vec<f32> = (0..len).map(|j| f32::from(j % 5) - 1.0).collect();
+            let pairs = || a.iter().zip(&b);
+            let expected = [
+                pairs().map(|(a, b)| a * b).sum::<f32>(),
+                pairs().map(|(a, b)| a * b * b).sum(),
+                a.iter().sum(),
+                a.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            ];
+            for path in Path::available() {
+                assert_eq!(
+                    run_on(path, Reductions(&a, &b)),
+                    expected.map(|value| (value + 0.0).to_bits()),
+                    "{len} on {path:?}"
+                );
+            }
+        }
+    }
+}

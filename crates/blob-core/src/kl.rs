@@ -1,0 +1,242 @@
+//! KL divergence of the diagonal Gaussian posterior to its prior, with its gradient.
+//!
+//! ```text
+//! KL = Σ [ ln(σp + c) − ln(σ + c) + (σ² + μ²)/(2σp² + c) − ½ ]          c = 0 exact, 1e-6 reference
+//! ∂μ = 2μ/(2σp² + c)      ∂σ = 2σ/(2σp² + c) − 1/(σ + c)      ∂ρ = ∂σ · dσ/dρ
+//! ```
+//!
+//! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in nats,
+//! in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::{Adapter, Sigma};
+use crate::optim::{KlCycle, Schedule};
+use crate::{Error, Result};
+
+/// Which of the two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KlForm {
+    /// The divergence itself.
+    Exact,
+    /// With the reference's c = 1e-6.
+    Reference,
+}
+
+/// A standard deviation that has been checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PriorStd(f64);
+
+impl PriorStd {
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG` unless positive and finite.
+    pub fn new(value: f64) -> Result<Self> {
+        if value.is_finite() && value > 0.0 {
+            return Ok(Self(value));
+        }
+        Err(Error::InvalidConfig {
+            field: "prior_std",
+            rule: "must be positive",
+            value: value.to_string(),
+        })
+    }
+
+    /// σp.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// The divergence to one prior.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GaussianKl {
+    prior_std: f64,
+    c: f64,
+    denominator: f64,
+}
+
+impl GaussianKl {
+    /// To N(0, `prior_std`²).
+    pub fn new(prior_std: PriorStd, form: KlForm) -> Self {
+        let c = match form {
+            KlForm::Exact => 0.0,
+            KlForm::Reference => 1e-6,
+        };
+        Self {
+            prior_std: prior_std.0,
+            c,
+            denominator: 2.0 * prior_std.0 * prior_std.0 + c,
+        }
+    }
+
+    /// One weight's term, in nats.
+    #[inline]
+    pub fn value(&self, mean: f64, std: f64) -> f64 {
+        (self.prior_std + self.c).ln() - (std + self.c).ln()
+            + (std * std + mean * mean) / self.denominator
+            - 0.5
+    }
+
+    /// ∂/∂μ.
+    #[inline]
+    pub fn by_mean(&self, mean: f64) -> f64 {
+        2.0 * mean / self.denominator
+    }
+
+    /// ∂/∂σ.
+    #[inline]
+    pub fn by_std(&self, std: f64) -> f64 {
+        2.0 * std / self.denominator - 1.0 / (std + self.c)
+    }
+
+    /// Sum over an adapter's weights, in nats; `None` for a point estimate.
+    pub fn of(&self, adapter: &Adapter) -> Option<f64> {
+        let sigma = adapter.sigma()?;
+        let sum = adapter
+            .terms()
+            .filter_map(|(_, term)| Some((&term.a, term.rho.as_ref()?)))
+            .map(|(a, rho)| {
+                a.iter()
+                    .zip(rho)
+                    .map(|(&a, &rho)| self.value(a.into(), sigma.of(rho).into()))
+                    .sum::<f64>()
+            })
+            .sum();
+        Some(sum)
+    }
+}
+
+/// What the KL alone would do to a posterior over a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Whole cycles, T / M.
+    pub pulses: f64,
+    /// Σ π_t.
+    pub weight_sum: f64,
+    /// σ of the first update.
+    pub sigma_start: f64,
+    /// σ of the last one.
+    pub sigma_end: f64,
+    /// Factor left on the mean, Π (1 − η_t π_t ∂²KL/∂μ²).
+    pub shrink_end: f64,
+}
+
+/// The recursion of the KL's SGD step without a likelihood, from one ρ.
+#[derive(Debug, Clone, Copy)]
+pub struct Dynamics {
+    /// The divergence.
+    pub kl: GaussianKl,
+    /// Peak rate of the KL's SGD.
+    pub kl_lr: f64,
+    /// π.
+    pub cycle: KlCycle,
+    /// λ.
+    pub schedule: Schedule,
+    /// σ of ρ.
+    pub sigma: Sigma,
+}
+
+impl Dynamics {
+    /// Runs `updates` updates from `rho`.
+    pub fn run(&self, rho: f32, updates: u64) -> Forecast {
+        let mut rho = rho;
+        let mut mean = 1.0;
+        let mut weight_sum = 0.0;
+        let sigma_start = f64::from(self.sigma.of(rho));
+        for t in 1..=updates {
+            let weight = self.cycle.weight(t);
+            let rate = self.kl_lr * self.schedule.factor(t) * weight;
+            weight_sum += weight;
+            mean -= rate * self.kl.by_mean(mean);
+            let slope = f64::from(self.sigma.slope(rho));
+            rho -= (rate * self.kl.by_std(self.sigma.of(rho).into()) * slope) as f32;
+        }
+        Forecast {
+            pulses: (updates / self.cycle.length()) as f64,
+            weight_sum,
+            sigma_start,
+            sigma_end: self.sigma.of(rho).into(),
+            shrink_end: mean,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vanishes_exactly_where_the_posterior_is_the_prior_and_only_there() {
+        let kl = GaussianKl::new(PriorStd::new(0.2).unwrap(), KlForm::Exact);
+        assert!(kl.value(0.0, 0.2).abs() < 1e-15);
+        for (mean, std) in [(0.1, 0.2), (0.0, 0.1), (0.0, 0.3)] {
+            assert!(kl.value(mean, std) > 1e-3);
+        }
+    }
+
+    #[test]
+    fn agrees_with_an_integral_of_the_definition() {
+        // ∫ q ln(q/p) over ±10 σ by the trapezoid rule.
+        let (mean, std, prior) = (0.13, 0.07, 0.2);
+        let log_density = |x: f64, m: f64, s: f64| -0.5 * ((x - m) / s).powi(2) - s.ln();
+        let h = std / 200.0;
+        let integral: f64 = (-2000..=2000)
+            .map(|i| {
+                let x = mean + f64::from(i) * h;
+                let (q, p) = (log_density(x, mean, std), log_density(x, 0.0, prior));
+                (q - 0.5 * (2.0 * std::f64::consts::PI).ln()).exp() * (q - p) * h
+            })
+            .sum();
+        let kl = GaussianKl::new(PriorStd::new(prior).unwrap(), KlForm::Exact);
+        assert!(
+            (kl.value(mean, std) - integral).abs() < 1e-9,
+            "{} {integral}",
+            kl.value(mean, std)
+        );
+    }
+
+    #[test]
+    fn gradients_are_the_differences_of_the_value_in_both_forms() {
+        for form in [KlForm::Exact, KlForm::Reference] {
+            let kl = GaussianKl::new(PriorStd::new(0.2).unwrap(), form);
+            for (mean, std) in [(0.01, 0.002), (-0.3, 0.15), (0.05, 0.4)] {
+                let h = 1e-6;
+                let by_mean = (kl.value(mean + h, std) - kl.value(mean - h, std)) / (2.0 * h);
+                let by_std = (kl.value(mean, std + h) - kl.value(mean, std - h)) / (2.0 * h);
+                assert!((kl.by_mean(mean) - by_mean).abs() < 1e-6 * by_mean.abs().max(1.0));
+                assert!((kl.by_std(std) - by_std).abs() < 1e-5 * by_std.abs().max(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn alone_it_carries_any_posterior_to_the_prior() {
+        let dynamics = Dynamics {
+            kl: GaussianKl::new(PriorStd::new(0.2).unwrap(), KlForm::Exact),
+            kl_lr: 0.01,
+            cycle: KlCycle::Uniform { length: 1 },
+            schedule: Schedule {
+                total: u64::MAX,
+                warmup: 0.0,
+                stride: 1,
+            },
+            sigma: Sigma::Square,
+        };
+        let forecast = dynamics.run(0.04, 5000);
+        assert!(
+            (forecast.sigma_end - 0.2).abs() < 1e-4 && forecast.shrink_end < 1e-6,
+            "{forecast:?}"
+        );
+    }
+
+    #[test]
+    fn refuses_a_prior_that_is_no_standard_deviation() {
+        for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(
+                PriorStd::new(value).unwrap_err().code(),
+                "BPEFT_INVALID_CONFIG"
+            );
+        }
+    }
+}

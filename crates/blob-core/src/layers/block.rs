@@ -1,0 +1,290 @@
+//! A pre-norm decoder block: rotary attention with grouped keys, then SwiGLU (Llama, arXiv:2302.13971).
+//!
+//! ```text
+//! u = x + O·attention(rope(Q·norm(x)), rope(K·norm(x)), V·norm(x))
+//! y = u + Down·(silu(Gate·norm(u)) ∘ Up·norm(u))
+//! ```
+//!
+//! After the last block only the last position of each prompt is read, so there queries, MLP and
+//! residual stream are computed for those rows alone (`Reach::Last`); keys and values need all.
+//! Shapes: x (n, d); in the last block y is (segments, d).
+
+use candle_core::Tensor;
+
+use super::linear::{FrozenLinear, Gradients, Kept};
+use crate::adapter::{Adapter, Module, Site};
+use crate::ops::attention::{self, AttentionShape};
+use crate::ops::low_rank::{LowRankGradient, Term};
+use crate::ops::rope::{self, RopeTables};
+use crate::ops::{residual, rms_norm, rows, swiglu};
+use crate::pass::{Pass, Rows};
+use crate::{Error, Result};
+
+/// The frozen weights of one block.
+pub struct Block {
+    /// Its index.
+    pub index: usize,
+    /// Weight of the norm before the attention, (d).
+    pub attention_norm: Tensor,
+    /// Weight of the norm before the MLP, (d).
+    pub mlp_norm: Tensor,
+    /// ε of both norms.
+    pub norm_eps: f32,
+    /// Heads and their width.
+    pub shape: AttentionShape,
+    /// q, k, v, o, gate, up, down, in the order of [`Module`].
+    pub linears: [FrozenLinear; 7],
+    /// Whether only the last position of each prompt is read afterwards.
+    pub last: bool,
+}
+
+/// What the backward pass of a block needs.
+pub struct BlockKept {
+    x: Tensor,
+    inv_rms: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    log_sum_exp: Tensor,
+    u: Tensor,
+    mlp_inv_rms: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    terms: [Option<Kept>; 7],
+}
+
+/// The block's adapter terms of one pass.
+struct Terms<'a> {
+    block: usize,
+    adapter: Option<&'a Adapter>,
+    pass: &'a Pass,
+}
+
+impl<'a> Terms<'a> {
+    fn site(&self, module: Module) -> Site {
+        Site {
+            block: self.block,
+            module,
+        }
+    }
+
+    fn at(&self, module: Module, rows: &'a Rows) -> Option<Term<'a>> {
+        let adapter = self.adapter?;
+        let site = self.site(module);
+        let weights = adapter.term(site)?;
+        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
+        Some(Term {
+            site,
+            weights,
+            scaling,
+            sigma,
+            rows,
+            pass: self.pass,
+        })
+    }
+}
+
+impl Block {
+    fn linear(&self, module: Module) -> &FrozenLinear {
+        &self.linears[module as usize]
+    }
+
+    /// Rows that the residual stream has after the attention.
+    fn late_rows<'a>(&self, pass: &'a Pass) -> &'a Rows {
+        if self.last {
+            &pass.last_rows
+        } else {
+            &pass.all_rows
+        }
+    }
+
+    /// (n, d) → (n, d), or (segments, d) in the last block.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        tables: &RopeTables,
+        pass: &Pass,
+        adapter: Option<&Adapter>,
+    ) -> Result<(Tensor, BlockKept)> {
+        let terms = Terms {
+            block: self.index,
+            adapter,
+            pass,
+        };
+        let (all, late) = (&pass.all_rows, self.late_rows(pass));
+        let run = |module: Module, x: &Tensor, rows: &Rows| {
+            let (y, kept) = self
+                .linear(module)
+                .forward(x, terms.at(module, rows).as_ref())?;
+            check_finite(pass, &y, || terms.site(module).path())?;
+            pass.abort.check()?;
+            Ok::<_, Error>((y, kept))
+        };
+        let (normed, inv_rms) = rms_norm::forward(x, &self.attention_norm, self.norm_eps)?;
+        let late_normed = if self.last {
+            rows::gather(&normed, &pass.last)?
+        } else {
+            normed.clone()
+        };
+        let (q, q_kept) = run(Module::Q, &late_normed, late)?;
+        let (k, k_kept) = run(Module::K, &normed, all)?;
+        let (v, v_kept) = run(Module::V, &normed, all)?;
+        let q = rope::rotate(&q, self.shape.num_heads, tables, &positions(late))?;
+        let k = rope::rotate(&k, self.shape.num_kv_heads, tables, &positions(all))?;
+        let (o, log_sum_exp) = if self.last {
+            attention::forward_last(&q, &k, &v, &self.shape, &pass.offsets)?
+        } else {
+            attention::forward(&q, &k, &v, &self.shape, &pass.offsets)?
+        };
+        let (attended, o_kept) = run(Module::O, &o, late)?;
+        let stream = if self.last {
+            rows::gather(x, &pass.last)?
+        } else {
+            x.clone()
+        };
+        let u = residual::add(&stream, &attended)?;
+        let (normed, mlp_inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
+        let (gate, gate_kept) = run(Module::Gate, &normed, late)?;
+        let (up, up_kept) = run(Module::Up, &normed, late)?;
+        let (down, down_kept) = run(Module::Down, &swiglu::forward(&gate, &up)?, late)?;
+        let y = residual::add(&u, &down)?;
+        let terms = [
+            q_kept, k_kept, v_kept, o_kept, gate_kept, up_kept, down_kept,
+        ];
+        let kept = BlockKept {
+            x: x.clone(),
+            inv_rms,
+            q,
+            k,
+            v,
+            o,
+            log_sum_exp,
+            u,
+            mlp_inv_rms,
+            gate,
+            up,
+            terms,
+        };
+        Ok((y, kept))
+    }
+
+    /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
+    pub fn backward(
+        &self,
+        kept: &BlockKept,
+        dy: &Tensor,
+        tables: &RopeTables,
+        (pass, adapter): (&Pass, &Adapter),
+        gradients: &mut Gradients,
+        want_dx: bool,
+    ) -> Result<Option<Tensor>> {
+        let terms = Terms {
+            block: self.index,
+            adapter: Some(adapter),
+            pass,
+        };
+        let (all, late) = (&pass.all_rows, self.late_rows(pass));
+        let mut run = |module: Module, dy: &Tensor, rows: &Rows, want: bool| {
+            pass.abort.check()?;
+            let term = terms.at(module, rows);
+            let kept = kept.terms[module as usize].as_ref();
+            let gradient = term.as_ref().map(|term| {
+                gradients
+                    .entry(term.site)
+                    .or_insert_with(|| LowRankGradient::zeros(term.weights))
+            });
+            let term = match (&term, kept, gradient) {
+                (Some(term), Some(kept), Some(gradient)) => Some((term, kept, gradient)),
+                _ => None,
+            };
+            let dx = self.linear(module).backward(dy, term, want)?;
+            if let Some(dx) = &dx {
+                check_finite(pass, dx, || {
+                    format!("the gradient at {}", terms.site(module).path())
+                })?;
+            }
+            Ok::<_, Error>(dx)
+        };
+
+        let needs = |module| adapter.term(terms.site(module)).is_some();
+        let in_attention = [Module::Q, Module::K, Module::V].into_iter().any(needs);
+        let below_o = want_dx || in_attention;
+        let below_mlp = below_o || needs(Module::O);
+        let below_down = below_mlp || needs(Module::Gate) || needs(Module::Up);
+
+        let mut du = dy.clone();
+        if let Some(ds) = run(Module::Down, dy, late, below_down)? {
+            let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
+            let from_gate = run(Module::Gate, &dgate, late, below_mlp)?;
+            let from_up = run(Module::Up, &dup, late, below_mlp)?;
+            if let (Some(from_gate), Some(from_up)) = (from_gate, from_up) {
+                let dnormed = residual::add(&from_gate, &from_up)?;
+                let through =
+                    rms_norm::backward(&kept.u, &self.mlp_norm, &kept.mlp_inv_rms, &dnormed)?;
+                du = residual::add(dy, &through)?;
+            }
+        }
+        let attended = if below_mlp {
+            run(Module::O, &du, late, below_o)?
+        } else {
+            None
+        };
+        let Some(d_o) = attended else { return Ok(None) };
+
+        let (dq, dk, dv) = {
+            let BlockKept {
+                q,
+                k,
+                v,
+                o,
+                log_sum_exp,
+                ..
+            } = kept;
+            if self.last {
+                attention::backward_last(q, k, v, o, log_sum_exp, &d_o, &self.shape, &pass.offsets)?
+            } else {
+                attention::backward(q, k, v, o, log_sum_exp, &d_o, &self.shape, &pass.offsets)?
+            }
+        };
+        let dq = rope::rotate_back(&dq, self.shape.num_heads, tables, &positions(late))?;
+        let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
+        let from_q = run(Module::Q, &dq, late, want_dx)?;
+        let from_k = if want_dx || needs(Module::K) {
+            run(Module::K, &dk, all, want_dx)?
+        } else {
+            None
+        };
+        let from_v = run(Module::V, &dv, all, want_dx)?;
+        let (Some(from_q), Some(from_k), Some(from_v)) = (from_q, from_k, from_v) else {
+            return Ok(None);
+        };
+        let n = kept.x.dim(0)?;
+        let spread = |late: &Tensor| {
+            if self.last {
+                rows::scatter(late, &pass.last, n)
+            } else {
+                Ok(late.clone())
+            }
+        };
+        let dnormed = residual::add(&residual::add(&spread(&from_q)?, &from_k)?, &from_v)?;
+        let through = rms_norm::backward(&kept.x, &self.attention_norm, &kept.inv_rms, &dnormed)?;
+        Ok(Some(residual::add(&spread(&du)?, &through)?))
+    }
+}
+
+fn positions(rows: &Rows) -> Vec<u32> {
+    rows.ids.iter().map(|id| id.position).collect()
+}
+
+/// `BPEFT_NOT_FINITE` naming `layer`, in passes that look for the culprit.
+pub(crate) fn check_finite(pass: &Pass, y: &Tensor, layer: impl FnOnce() -> String) -> Result<()> {
+    if pass.mode.check_finite && crate::ops::read(y)?.iter().any(|v| !v.is_finite()) {
+        return Err(Error::NotFinite {
+            step: 0,
+            what: "a value",
+            layer: layer(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Class logits: the answer rows of the vocabulary head, at the last position of each prompt.
+//!
+//! ```text
+//! logit_j = x·W_aⱼ + s·h·B_aⱼ         aⱼ the token of class j, h as in `ops::low_rank`
+//! ```
+//!
+//! Exact: the other rows of the head never reach the loss, and their rows of `B` keep a zero gradient.
+//! Shapes: x (segments, d), W (V, d), B (V, r); logits (Σ classes), segment by segment.
+
+use candle_core::Tensor;
+
+use super::linear::Gradients;
+use crate::Result;
+use crate::adapter::Adapter;
+use crate::adapter::{Module, Site};
+use crate::batch::Batch;
+use crate::kernels::cpu::low_rank::dot;
+use crate::ops::low_rank::{Kept, LowRankGradient, Term};
+use crate::ops::{read, wrap};
+use crate::pass::Pass;
+
+/// The head's place in the decoder.
+pub struct Head {
+    /// Index that follows the last block.
+    pub block: usize,
+}
+
+/// What the backward pass of the head needs.
+pub struct HeadKept {
+    x: Tensor,
+    term: Option<Kept>,
+}
+
+impl Head {
+    fn term<'a>(&self, pass: &'a Pass, adapter: Option<&'a Adapter>) -> Option<Term<'a>> {
+        let adapter = adapter?;
+        let site = Site {
+            block: self.block,
+            module: Module::LmHead,
+        };
+        let weights = adapter.term(site)?;
+        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
+        Some(Term {
+            site,
+            weights,
+            scaling,
+            sigma,
+            rows: &pass.last_rows,
+            pass,
+        })
+    }
+
+    /// x (copies·B, d) → logits (copies·S): for each copy, the classes of each prompt.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        batch: &Batch,
+        (pass, adapter): (&Pass, Option<&Adapter>),
+    ) -> Result<(Vec<f32>, HeadKept)> {
+        let (values, weights) = (read(x)?, read(weight)?);
+        let d = x.dim(1)?;
+        let term = self.term(pass, adapter);
+        let kept = term.as_ref().map(|term| term.down(&values));
+        let mut logits = Vec::with_capacity(pass.copies() * batch.answers().len());
+        for (segment, prompt) in segments(pass, batch) {
+            let row = &values[segment * d..(segment + 1) * d];
+            for &answer in classes(batch, prompt) {
+                let answer = answer as usize;
+                let mut logit = dot(row, &weights[answer * d..(answer + 1) * d]);
+                if let (Some(term), Some(kept)) = (&term, &kept) {
+                    let r = term.weights.rank;
+                    let h = &term.h(kept)[segment * r..(segment + 1) * r];
+                    logit += term.scaling * dot(h, &term.weights.b[answer * r..(answer + 1) * r]);
+                }
+                logits.push(logit);
+            }
+        }
+        drop(values);
+        Ok((
+            logits,
+            HeadKept {
+                x: x.clone(),
+                term: kept,
+            },
+        ))
+    }
+
+    /// dL/dx (copies·B, d) of dL/dlogits; adds the head term's gradients.
+    pub fn backward(
+        &self,
+        kept: &HeadKept,
+        dlogits: &[f32],
+        weight: &Tensor,
+        batch: &Batch,
+        (pass, adapter): (&Pass, &Adapter),
+        gradients: &mut Gradients,
+    ) -> Result<Tensor> {
+        let (values, weights) = (read(&kept.x)?, read(weight)?);
+        let (n, d) = kept.x.dims2()?;
+        let mut dx = vec![0.0; n * d];
+        let term = self.term(pass, Some(adapter));
+        let rank = term.as_ref().map_or(0, |term| term.weights.rank);
+        let mut p = vec![0.0; n * rank];
+        let mut gradient = term.as_ref().map(|term| {
+            gradients
+                .remove(&term.site)
+                .unwrap_or_else(|| LowRankGradient::zeros(term.weights))
+        });
+        let mut next = dlogits.iter();
+        for (segment, prompt) in segments(pass, batch) {
+            for (&answer, &dl) in classes(batch, prompt).iter().zip(&mut next) {
+                let answer = answer as usize;
+                axpy(
+                    dl,
+                    &weights[answer * d..(answer + 1) * d],
+                    &mut dx[segment * d..(segment + 1) * d],
+                );
+                if let (Some(term), Some(kept), Some(gradient)) = (&term, &kept.term, &mut gradient)
+                {
+                    let (b, h) = (
+                        answer * rank..(answer + 1) * rank,
+                        segment * rank..(segment + 1) * rank,
+                    );
+                    axpy(
+                        term.scaling * dl,
+                        &term.weights.b[b.clone()],
+                        &mut p[h.clone()],
+                    );
+                    axpy(term.scaling * dl, &term.h(kept)[h], &mut gradient.b[b]);
+                }
+            }
+        }
+        if let (Some(term), Some(kept), Some(mut gradient)) = (&term, &kept.term, gradient) {
+            term.down_backward(kept, (&values, &p), &mut gradient, Some(&mut dx));
+            gradients.insert(term.site, gradient);
+        }
+        wrap(dx, (n, d))
+    }
+}
+
+/// (segment, prompt) in the order of the logits.
+fn segments<'a>(pass: &Pass, batch: &'a Batch) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+    let prompts = batch.len();
+    (0..pass.copies() * prompts).map(move |segment| (segment, segment % prompts))
+}
+
+fn classes(batch: &Batch, prompt: usize) -> &[u32] {
+    &batch.answers()
+        [batch.answer_offsets()[prompt] as usize..batch.answer_offsets()[prompt + 1] as usize]
+}
+
+fn axpy(factor: f32, x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += factor * x;
+    }
+}

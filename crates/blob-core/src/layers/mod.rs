@@ -1,0 +1,10 @@
+//! Layers: wiring of operations, each with its backward beside its forward.
+
+mod block;
+mod head;
+mod linear;
+
+pub(crate) use block::check_finite;
+pub use block::{Block, BlockKept};
+pub use head::{Head, HeadKept};
+pub use linear::{FrozenLinear, Gradients};

@@ -1,0 +1,262 @@
+//! Noise as a pure function of who asks: never of the place in a batch, the thread or the device.
+//!
+//! ```text
+//! stream  = first two words of Philox( counter = [step low, step high, phase, 0], key = seed )
+//! draw    = Philox( counter = [block, position, row, site | sample·2¹⁶], key = stream )
+//! site    = slot·16 + purpose          slot = 8·decoder block + module, the head's after the last block
+//! phase   = kind + 256·micro-batch     kind: 0 training, 1 evaluation, 2 initialisation
+//! ```
+//!
+//! `step` counts updates from 1 in training and is 0 elsewhere. Matrices over the weights (`E`, the
+//! initial values) have position = row = 0 and four elements to a block; signs have 128 to a block
+//! and belong to a token: `row` is the identity of its data row, `position` its place in the prompt.
+//! Recomputation, resuming, other batch sizes and other chunks of samples so see the same numbers.
+
+mod normal;
+mod philox;
+
+pub use philox::philox4x32_10;
+
+use normal::box_muller;
+
+/// Which of the engine's uses of randomness asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// A training step's micro-batch (0, 1, … under gradient accumulation; below 2²⁴).
+    Training {
+        /// Index of the micro-batch within its update.
+        micro_batch: u32,
+    },
+    /// Evaluation and prediction.
+    Evaluation,
+    /// Initial values of an adapter.
+    Initialisation,
+}
+
+/// What is drawn at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The Gaussian matrix `E` of one posterior sample, (r, k).
+    Gaussian = 0,
+    /// Flipout signs of a layer's input, one per token and input.
+    InputSigns = 1,
+    /// Flipout signs in the rank space, one per token and rank.
+    RankSigns = 2,
+    /// Dropout mask of the mean path.
+    MeanDropout = 3,
+    /// Dropout mask of the noise path.
+    NoiseDropout = 4,
+    /// Initial `A`.
+    InitialA = 5,
+    /// Initial `ρ`.
+    InitialRho = 6,
+}
+
+/// The stream of one (seed, step, phase).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream([u32; 2]);
+
+/// Who asks: an adapted layer, a purpose and a posterior sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// 8·block + module; below 4096.
+    pub slot: u32,
+    /// What is drawn.
+    pub purpose: Purpose,
+    /// Index of the posterior sample; below 2¹⁶.
+    pub sample: u32,
+}
+
+impl Asker {
+    fn word(self) -> u32 {
+        (self.slot * 16 + self.purpose as u32) | (self.sample << 16)
+    }
+}
+
+impl Stream {
+    /// The stream of `seed` at `step` (0 outside training).
+    pub fn new(seed: u64, step: u64, phase: Phase) -> Self {
+        let phase = match phase {
+            Phase::Training { micro_batch } => micro_batch << 8,
+            Phase::Evaluation => 1,
+            Phase::Initialisation => 2,
+        };
+        let words = philox4x32_10([step as u32, (step >> 32) as u32, phase, 0], split(seed));
+        Self([words[0], words[1]])
+    }
+
+    /// Four words for a token (or a matrix, with `position = row = 0`).
+    #[inline]
+    pub fn words(self, block: u32, position: u32, row: u32, asker: Asker) -> [u32; 4] {
+        philox4x32_10([block, position, row, asker.word()], self.0)
+    }
+
+    /// Fills `out` with standard normals, in row-major order of the matrix.
+    pub fn fill_normal(self, out: &mut [f32], asker: Asker) {
+        for (block, four) in out.chunks_mut(4).enumerate() {
+            let normals = box_muller(self.words(block as u32, 0, 0, asker));
+            four.copy_from_slice(&normals[..four.len()]);
+        }
+    }
+
+    /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.
+    pub fn fill_uniform(self, out: &mut [f32], (low, high): (f32, f32), asker: Asker) {
+        for (block, four) in out.chunks_mut(4).enumerate() {
+            let words = self.words(block as u32, 0, 0, asker);
+            for (value, word) in four.iter_mut().zip(words) {
+                *value = low + (high - low) * unit(word);
+            }
+        }
+    }
+
+    /// Writes a token's signs as sign bits (0 for +1, 2³¹ for −1), to be XORed into its values.
+    pub fn fill_sign_bits(self, out: &mut [u32], position: u32, row: u32, asker: Asker) {
+        for (block, signs) in out.chunks_mut(128).enumerate() {
+            let words = self.words(block as u32, position, row, asker);
+            for (group, word) in signs.chunks_mut(32).zip(words) {
+                for (bit, sign) in group.iter_mut().enumerate() {
+                    *sign = ((word >> bit) & 1) << 31;
+                }
+            }
+        }
+    }
+
+    /// Fills `out` with a token's inverted-dropout factors: 0 with probability `p`, else 1/(1−p).
+    pub fn fill_dropout(self, out: &mut [f32], p: f32, (position, row): (u32, u32), asker: Asker) {
+        let keep = 1.0 / (1.0 - p);
+        for (block, four) in out.chunks_mut(4).enumerate() {
+            let words = self.words(block as u32, position, row, asker);
+            for (factor, word) in four.iter_mut().zip(words) {
+                *factor = if unit(word) < p { 0.0 } else { keep };
+            }
+        }
+    }
+}
+
+/// A uniform of [0, 1) with 24 bits.
+#[inline]
+fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+fn split(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKER: Asker = Asker {
+        slot: 3,
+        purpose: Purpose::Gaussian,
+        sample: 0,
+    };
+
+    #[test]
+    fn streams_differ_by_seed_step_phase_and_micro_batch() {
+        let base = Stream::new(1, 1, Phase::Training { micro_batch: 0 });
+        for other in [
+            Stream::new(2, 1, Phase::Training { micro_batch: 0 }),
+            Stream::new(1, 2, Phase::Training { micro_batch: 0 }),
+            Stream::new(1, 1, Phase::Training { micro_batch: 1 }),
+            Stream::new(1, 1, Phase::Evaluation),
+            Stream::new(1, 1, Phase::Initialisation),
+            Stream::new(1, 1 << 32, Phase::Training { micro_batch: 0 }),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn samples_purposes_and_slots_are_independent_draws() {
+        let stream = Stream::new(1, 0, Phase::Evaluation);
+        let draw = |asker| {
+            let mut out = vec![0.0; 4096];
+            stream.fill_normal(&mut out, asker);
+            out
+        };
+        let base = draw(ASKER);
+        for other in [
+            Asker { sample: 1, ..ASKER },
+            Asker { slot: 4, ..ASKER },
+            Asker {
+                purpose: Purpose::InitialA,
+                ..ASKER
+            },
+        ] {
+            let dot: f32 = base.iter().zip(draw(other)).map(|(a, b)| a * b).sum();
+            assert!(
+                (dot / 4096.0).abs() < 5.0 / 64.0,
+                "correlation {}",
+                dot / 4096.0
+            );
+        }
+    }
+
+    #[test]
+    fn normals_have_the_moments_of_a_standard_normal() {
+        let mut out = vec![0.0f32; 1 << 20];
+        Stream::new(7, 0, Phase::Evaluation).fill_normal(&mut out, ASKER);
+        let n = out.len() as f64;
+        let moment = |p: i32| out.iter().map(|&x| f64::from(x).powi(p)).sum::<f64>() / n;
+        // Five standard errors of each moment's estimate: Var[x^p] = E[x^2p] − E[x^p]².
+        for (p, expected, variance) in
+            [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)]
+        {
+            let tolerance = 5.0 * f64::sqrt(variance / n);
+            assert!(
+                (moment(p) - expected).abs() < tolerance,
+                "moment {p}: {}",
+                moment(p)
+            );
+        }
+        let beyond_three = out.iter().filter(|x| x.abs() > 3.0).count() as f64 / n;
+        assert!((beyond_three - 0.0027).abs() < 0.0003);
+    }
+
+    #[test]
+    fn signs_are_balanced_and_differ_between_tokens() {
+        let stream = Stream::new(1, 1, Phase::Training { micro_batch: 0 });
+        let asker = Asker {
+            purpose: Purpose::InputSigns,
+            ..ASKER
+        };
+        let signs = |position, row| {
+            let mut out = vec![0u32; 100_000];
+            stream.fill_sign_bits(&mut out, position, row, asker);
+            out
+        };
+        let (first, next, other) = (signs(0, 0), signs(1, 0), signs(0, 1));
+        let negative = first.iter().filter(|&&s| s != 0).count();
+        assert!(
+            negative.abs_diff(50_000) < 800,
+            "{negative} of 100000 negative"
+        );
+        for second in [next, other] {
+            let equal = first.iter().zip(&second).filter(|(a, b)| a == b).count();
+            assert!(equal.abs_diff(50_000) < 800, "{equal} of 100000 equal");
+        }
+    }
+
+    #[test]
+    fn dropout_keeps_the_expectation() {
+        let mut out = vec![0.0; 100_000];
+        let asker = Asker {
+            purpose: Purpose::MeanDropout,
+            ..ASKER
+        };
+        Stream::new(1, 1, Phase::Training { micro_batch: 0 }).fill_dropout(
+            &mut out,
+            0.1,
+            (0, 0),
+            asker,
+        );
+        let mean = out.iter().sum::<f32>() / 100_000.0;
+        assert!((mean - 1.0).abs() < 0.006, "{mean}");
+        assert!(
+            out.iter()
+                .all(|&f| f == 0.0 || (f - 1.0 / 0.9).abs() < 1e-6)
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Gated linear unit with SiLU (Shazeer 2020, arXiv:2002.05202).
+//!
+//! ```text
+//! y = silu(g) ∘ u        silu(g) = g·σ(g),  σ(g) = 1/(1 + e^−g)
+//! dg = dy ∘ u ∘ σ(g)·(1 + g·(1 − σ(g)))        du = dy ∘ silu(g)
+//! ```
+//!
+//! Shapes: `n` tokens, `f` inner width.
+
+use candle_core::Tensor;
+
+use super::{contract, read, wrap};
+use crate::Result;
+use crate::kernels::cpu::swiglu as cpu;
+
+/// `y`: gate (n, f), up (n, f) → (n, f).
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the shapes differ.
+pub fn forward(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (n, f) = contract::matrix("gate", gate)?;
+    contract::shape("up", up, &[n, f])?;
+    let mut y = vec![0.0; n * f];
+    cpu::forward(&read(gate)?, &read(up)?, &mut y);
+    wrap(y, (n, f))
+}
+
+/// `(dgate, dup)`: gate, up, dy (n, f) each → (n, f) each.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the shapes differ.
+pub fn backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (n, f) = contract::matrix("gate", gate)?;
+    contract::shape("up", up, &[n, f])?;
+    contract::shape("dy of SwiGLU", dy, &[n, f])?;
+    let (mut d_gate, mut d_up) = (vec![0.0; n * f], vec![0.0; n * f]);
+    let inputs: [&[f32]; 3] = [&read(gate)?, &read(up)?, &read(dy)?];
+    cpu::backward(inputs, [&mut d_gate, &mut d_up]);
+    Ok((wrap(d_gate, (n, f))?, wrap(d_up, (n, f))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::{
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor, values,
+    };
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn reference(gate: &Tensor, up: &Tensor) -> candle_core::Result<Tensor> {
+        let gate = gate.to_dtype(DType::F64)?;
+        let silu = (&gate / (gate.neg()?.exp()? + 1.0)?)?;
+        silu * up.to_dtype(DType::F64)?
+    }
+
+    #[test]
+    fn forward_is_the_plain_composition() {
+        let (gate, up) = ((tensor(1, 5, 37) * 4.0).unwrap(), tensor(2, 5, 37));
+        let y = forward(&gate, &up).unwrap();
+        assert_close(&y, &reference(&gate, &up).unwrap(), 1e-6);
+    }
+
+    #[test]
+    fn backward_is_the_gradient_of_the_reference() {
+        let (gate, up, dy) = (tensor(1, 3, 17), tensor(2, 3, 17), tensor(3, 3, 17));
+        let (d_gate, d_up) = backward(&gate, &up, &dy).unwrap();
+        assert_gradient(&d_gate, &gate, &dy, |gate| reference(gate, &up));
+        assert_gradient(&d_up, &up, &dy, |up| reference(&gate, up));
+    }
+
+    #[test]
+    fn a_closed_gate_stays_finite() {
+        let gate = Tensor::new(&[[-1e4_f32, -90.0, 90.0, 1e4]], &Device::Cpu).unwrap();
+        let ones = gate.ones_like().unwrap();
+        let (d_gate, d_up) = backward(&gate, &ones, &ones).unwrap();
+        assert_eq!(values(&d_gate)[2..], [1.0, 1.0]);
+        assert_eq!(values(&d_up)[2..], [90.0, 1e4]);
+        for value in values(&d_gate)[..2].iter().chain(&values(&d_up)[..2]) {
+            assert!(value.abs() < 1e-30);
+        }
+    }
+
+    #[test]
+    fn neither_threads_nor_neighbours_change_a_bit() {
+        let (gate, up) = (tensor(1, 100, 333), tensor(2, 100, 333));
+        assert_same_bits_on_any_thread_count(|| {
+            let (d_gate, d_up) = backward(&gate, &up, &up).unwrap();
+            vec![forward(&gate, &up).unwrap(), d_gate, d_up]
+        });
+        let row = |tensor: &Tensor| tensor.narrow(0, 57, 1).unwrap();
+        let alone = forward(&row(&gate), &row(&up)).unwrap();
+        assert_eq!(bits(&alone), bits(&row(&forward(&gate, &up).unwrap())));
+    }
+}

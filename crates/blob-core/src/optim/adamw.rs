@@ -1,0 +1,114 @@
+//! AdamW: Adam with decoupled weight decay (arXiv:1711.05101, algorithm 2), as PyTorch computes it.
+//!
+//! ```text
+//! w ← w·(1 − η·λ)      m ← β₁m + (1 − β₁)g      v ← β₂v + (1 − β₂)g²
+//! w ← w − η/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
+//! ```
+
+/// The constants of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// ε, added to the corrected root.
+    pub epsilon: f64,
+    /// λ, decoupled.
+    pub weight_decay: f64,
+}
+
+/// Running moments of one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    /// Mean of the gradient.
+    pub first: Vec<f32>,
+    /// Mean of the squared gradient.
+    pub second: Vec<f32>,
+}
+
+impl Moments {
+    /// Zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self {
+            first: vec![0.0; len],
+            second: vec![0.0; len],
+        }
+    }
+}
+
+impl AdamW {
+    /// Update `t` (from 1) of one tensor with learning rate `lr` and gradient `scale·g`.
+    pub fn update(
+        &self,
+        weights: &mut [f32],
+        (gradient, scale): (&[f32], f32),
+        moments: &mut Moments,
+        lr: f64,
+        t: u64,
+    ) {
+        let t = t.min(i32::MAX as u64) as i32;
+        let step = (lr / (1.0 - self.beta1.powi(t))) as f32;
+        let root = (1.0 - self.beta2.powi(t)).sqrt() as f32;
+        let keep = (1.0 - lr * self.weight_decay) as f32;
+        let (beta1, beta2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
+        let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
+        let moments = moments.first.iter_mut().zip(&mut moments.second);
+        for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
+            let g = scale * g;
+            *m = beta1 * *m + rest1 * g;
+            *v = beta2 * *v + rest2 * g * g;
+            *w = *w * keep - step * *m / (v.sqrt() / root + epsilon);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADAMW: AdamW = AdamW {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-6,
+        weight_decay: 0.0,
+    };
+
+    #[test]
+    fn the_first_update_is_the_learning_rate_against_the_gradients_sign() {
+        let mut weights = [1.0, 1.0];
+        ADAMW.update(
+            &mut weights,
+            (&[0.5, -3.0], 1.0),
+            &mut Moments::zeros(2),
+            0.01,
+            1,
+        );
+        assert!(
+            (weights[0] - 0.99).abs() < 1e-6 && (weights[1] - 1.01).abs() < 1e-6,
+            "{weights:?}"
+        );
+    }
+
+    #[test]
+    fn decay_is_decoupled_from_the_gradient() {
+        let adamw = AdamW {
+            weight_decay: 0.1,
+            ..ADAMW
+        };
+        let mut weights = [2.0];
+        adamw.update(&mut weights, (&[0.0], 1.0), &mut Moments::zeros(1), 0.5, 1);
+        assert!(
+            (weights[0] - 2.0 * (1.0 - 0.05)).abs() < 1e-6,
+            "{weights:?}"
+        );
+    }
+
+    #[test]
+    fn a_zero_learning_rate_moves_only_the_moments() {
+        let (mut weights, mut moments) = ([1.0], Moments::zeros(1));
+        ADAMW.update(&mut weights, (&[2.0], 1.0), &mut moments, 0.0, 1);
+        assert_eq!(weights, [1.0]);
+        assert!((moments.first[0] - 0.2).abs() < 1e-6 && (moments.second[0] - 0.004).abs() < 1e-6);
+    }
+}

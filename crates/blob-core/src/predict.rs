@@ -1,0 +1,63 @@
+//! Class logits of posterior samples; their predictive is the mean of the samples' softmax.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::adapter::Adapter;
+use crate::backbone::Decoder;
+use crate::batch::Batch;
+use crate::noise::{Phase, Stream};
+use crate::pass::{Abort, Mode, NoiseSharing, Pass};
+
+/// Tokens that one pass may hold; more samples are computed pass by pass, with the same results.
+const TOKENS_PER_PASS: usize = 4096;
+
+/// How a prediction is sampled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictConfig {
+    /// N; 0 = the posterior mean.
+    pub samples: u32,
+    /// Index of the first sample: N samples may be asked for in parts.
+    #[serde(default)]
+    pub first_sample: u32,
+    /// Which rows share their signs.
+    pub noise: NoiseSharing,
+    /// Seed of the samples.
+    pub seed: u64,
+    /// Only the adapters of the last K places are sampled (1 = the head alone); `None` = all.
+    #[serde(default)]
+    pub stochastic_layers: Option<usize>,
+}
+
+/// Logits (max(N, 1)·S), sample-major; a point estimate gives S whatever N is.
+pub fn predict(
+    decoder: &Decoder,
+    adapter: Option<&Adapter>,
+    batch: &Batch,
+    config: &PredictConfig,
+    abort: &Abort,
+) -> Result<Vec<f32>> {
+    let stream = Stream::new(config.seed, 0, Phase::Evaluation);
+    if config.samples == 0 || adapter.and_then(Adapter::sigma).is_none() {
+        let pass = Pass::new(batch, &[(stream, 0)], Mode::MEAN, abort.clone());
+        return Ok(decoder.forward(batch, &pass, adapter, false)?.0);
+    }
+    let places = decoder.config().num_layers + 1;
+    let mode = Mode {
+        sampling: Some(config.noise),
+        sample_from_block: places - config.stochastic_layers.unwrap_or(places).min(places),
+        ..Mode::MEAN
+    };
+    let at_once = (TOKENS_PER_PASS / batch.ids().len()).max(1) as u32;
+    let mut logits = Vec::with_capacity(config.samples as usize * batch.answers().len());
+    let (first, end) = (config.first_sample, config.first_sample + config.samples);
+    for from in (first..end).step_by(at_once as usize) {
+        let draws: Vec<_> = (from..end.min(from + at_once))
+            .map(|sample| (stream, sample))
+            .collect();
+        let pass = Pass::new(batch, &draws, mode, abort.clone());
+        logits.extend(decoder.forward(batch, &pass, adapter, false)?.0);
+    }
+    Ok(logits)
+}

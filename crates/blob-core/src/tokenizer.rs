@@ -1,1 +1,0 @@
-//! Text to token ids, from `tokenizer.json` or from GGUF metadata.

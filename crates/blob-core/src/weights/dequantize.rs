@@ -1,0 +1,371 @@
+//! Stored tensors to `f32`: plain numbers and ggml's quantised blocks.
+//!
+//! A block holds `n` values of one row: a scale `d` (and a minimum `m`) in half precision, and small
+//! integers `q` packed into nibbles and bit planes.
+//!
+//! ```text
+//! Q4_0  Q5_0  Q8_0     n = 32    x = d·(q − 8 | 16 | 0)
+//! Q4_1  Q5_1           n = 32    x = d·q + m
+//! Q2_K  Q4_K  Q5_K     n = 256   x = (d·s)·q − (dmin·t)     s, t: small integers per sub-block
+//! Q3_K  Q6_K           n = 256   x = (d·s)·(q − 4 | 32)
+//! ```
+//!
+//! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
+
+use half::{bf16, f16};
+
+/// How the numbers of one tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TensorType {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+/// Type codes of GGUF that the engine doesn't read, for the error message.
+const UNREAD_GGML_TYPES: [(u32, &str); 20] = [
+    (9, "Q8_1"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (20, "IQ4_NL"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (23, "IQ4_XS"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (39, "MXFP4"),
+    (40, "NVFP4"),
+];
+
+impl TensorType {
+    /// Every type, for messages.
+    pub(crate) const SUPPORTED: &str =
+        "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
+
+    /// The type with GGUF's `code`, or the name of a type that the engine doesn't read.
+    pub(crate) fn from_ggml(code: u32) -> Result<Self, String> {
+        Ok(match code {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
+            8 => Self::Q8_0,
+            10 => Self::Q2K,
+            11 => Self::Q3K,
+            12 => Self::Q4K,
+            13 => Self::Q5K,
+            14 => Self::Q6K,
+            30 => Self::Bf16,
+            _ => {
+                let known = UNREAD_GGML_TYPES.iter().find(|(other, _)| *other == code);
+                return Err(known.map_or_else(
+                    || format!("ggml type {code}"),
+                    |(_, name)| (*name).to_owned(),
+                ));
+            }
+        })
+    }
+
+    /// ggml's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2K => "Q2_K",
+            Self::Q3K => "Q3_K",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+        }
+    }
+
+    /// Values and bytes of one block.
+    pub(crate) fn block(self) -> (usize, usize) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Q8_0 => (32, 34),
+            Self::Q2K => (256, 84),
+            Self::Q3K => (256, 110),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+        }
+    }
+
+    /// Bytes of `values` numbers; `None` when they are no whole blocks or overflow.
+    pub(crate) fn bytes(self, values: usize) -> Option<usize> {
+        let (per_block, block_bytes) = self.block();
+        values
+            .is_multiple_of(per_block)
+            .then(|| (values / per_block).checked_mul(block_bytes))?
+    }
+
+    /// Writes the numbers of `bytes` to `values`; both hold the same whole blocks.
+    pub(crate) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
+        match self {
+            Self::F32 => each_block(bytes, values, |b: &[u8; 4], x| {
+                *x = [f32::from_le_bytes(*b)];
+            }),
+            Self::F16 => each_block(bytes, values, |b: &[u8; 2], x| *x = [half_at(b, 0)]),
+            Self::Bf16 => each_block(bytes, values, |b: &[u8; 2], x| {
+                *x = [bf16::from_le_bytes(*b).to_f32()];
+            }),
+            Self::Q4_0 => each_block(bytes, values, q4_0),
+            Self::Q4_1 => each_block(bytes, values, q4_1),
+            Self::Q5_0 => each_block(bytes, values, q5_0),
+            Self::Q5_1 => each_block(bytes, values, q5_1),
+            Self::Q8_0 => each_block(bytes, values, q8_0),
+            Self::Q2K => each_block(bytes, values, q2_k),
+            Self::Q3K => each_block(bytes, values, q3_k),
+            Self::Q4K => each_block(bytes, values, q4_k),
+            Self::Q5K => each_block(bytes, values, q5_k),
+            Self::Q6K => each_block(bytes, values, q6_k),
+        }
+    }
+}
+
+/// Applies `block` to each pair of `B` bytes and `N` values.
+fn each_block<const B: usize, const N: usize>(
+    bytes: &[u8],
+    values: &mut [f32],
+    block: impl Fn(&[u8; B], &mut [f32; N]),
+) {
+    let (values, _) = values.as_chunks_mut::<N>();
+    for (bytes, values) in bytes.as_chunks::<B>().0.iter().zip(values) {
+        block(bytes, values);
+    }
+}
+
+/// The half-precision number at byte `at`.
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// Nibble `i` of 16 bytes: the low nibbles first, then the high ones.
+fn nibble(packed: &[u8], i: usize) -> u8 {
+    (packed[i % 16] >> (4 * (i / 16))) & 15
+}
+
+/// Bit `i` of a bit plane, as the fifth bit of a 5-bit integer.
+fn fifth_bit(plane: &[u8], i: usize) -> u8 {
+    ((plane[i / 8] >> (i % 8)) & 1) << 4
+}
+
+fn q4_0(bytes: &[u8; 18], x: &mut [f32; 32]) {
+    let d = half_at(bytes, 0);
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = (f32::from(nibble(&bytes[2..], i)) - 8.0) * d;
+    }
+}
+
+fn q4_1(bytes: &[u8; 20], x: &mut [f32; 32]) {
+    let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = f32::from(nibble(&bytes[4..], i)) * d + m;
+    }
+}
+
+fn q5_0(bytes: &[u8; 22], x: &mut [f32; 32]) {
+    let d = half_at(bytes, 0);
+    for (i, x) in x.iter_mut().enumerate() {
+        let q = nibble(&bytes[6..], i) | fifth_bit(&bytes[2..6], i);
+        *x = (f32::from(q) - 16.0) * d;
+    }
+}
+
+fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
+    let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
+    for (i, x) in x.iter_mut().enumerate() {
+        let q = nibble(&bytes[8..], i) | fifth_bit(&bytes[4..8], i);
+        *x = f32::from(q) * d + m;
+    }
+}
+
+fn q8_0(bytes: &[u8; 34], x: &mut [f32; 32]) {
+    let d = half_at(bytes, 0);
+    for (x, q) in x.iter_mut().zip(&bytes[2..]) {
+        *x = f32::from(q.cast_signed()) * d;
+    }
+}
+
+/// Where value `i` of a 2- or 3-bit block lies: (byte, bit shift) of its two low bits, and its scale.
+fn two_bit_place(i: usize) -> (usize, usize, usize) {
+    let (half, quarter, lane) = (i / 128, i % 128 / 32, i % 32);
+    (32 * half + lane, 2 * quarter, i / 16)
+}
+
+fn q2_k(bytes: &[u8; 84], x: &mut [f32; 256]) {
+    let (scales, q) = (&bytes[..16], &bytes[16..80]);
+    let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
+    for (i, x) in x.iter_mut().enumerate() {
+        let (byte, shift, sub) = two_bit_place(i);
+        let (scale, min) = (scales[sub] & 15, scales[sub] >> 4);
+        *x = (d * f32::from(scale)) * f32::from((q[byte] >> shift) & 3) - dmin * f32::from(min);
+    }
+}
+
+fn q3_k(bytes: &[u8; 110], x: &mut [f32; 256]) {
+    let (high, q, packed) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
+    let d = half_at(bytes, 108);
+    let scale = |sub: usize| {
+        let low = (packed[sub % 8] >> (4 * (sub / 8))) & 15;
+        let top = (packed[8 + sub % 4] >> (2 * (sub / 4))) & 3;
+        f32::from(low | (top << 4)) - 32.0
+    };
+    for (i, x) in x.iter_mut().enumerate() {
+        let (byte, shift, sub) = two_bit_place(i);
+        let bits = ((q[byte] >> shift) & 3) | (((high[i % 32] >> (i / 32)) & 1) << 2);
+        *x = (d * scale(sub)) * (f32::from(bits) - 4.0);
+    }
+}
+
+/// Scale and minimum of sub-block `j` (of 8) of a 4- or 5-bit block; six bits each.
+fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
+    let (scale, min) = if j < 4 {
+        (packed[j] & 63, packed[j + 4] & 63)
+    } else {
+        (
+            (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4),
+            (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4),
+        )
+    };
+    (f32::from(scale), f32::from(min))
+}
+
+fn q4_k(bytes: &[u8; 144], x: &mut [f32; 256]) {
+    let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
+    let (packed, q) = (&bytes[4..16], &bytes[16..]);
+    for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (scale, min) = six_bit_pair(packed, j);
+        for (x, q) in x.iter_mut().zip(&q[32 * (j / 2)..]) {
+            *x = (d * scale) * f32::from((q >> (4 * (j % 2))) & 15) - dmin * min;
+        }
+    }
+}
+
+fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
+    let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
+    let (packed, high, q) = (&bytes[4..16], &bytes[16..48], &bytes[48..]);
+    for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (scale, min) = six_bit_pair(packed, j);
+        for ((x, q), high) in x.iter_mut().zip(&q[32 * (j / 2)..]).zip(high) {
+            let q = ((q >> (4 * (j % 2))) & 15) | (((high >> j) & 1) << 4);
+            *x = (d * scale) * f32::from(q) - dmin * min;
+        }
+    }
+}
+
+fn q6_k(bytes: &[u8; 210], x: &mut [f32; 256]) {
+    let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
+    let d = half_at(bytes, 208);
+    for (i, x) in x.iter_mut().enumerate() {
+        let (half, quarter, lane) = (i / 128, i % 128 / 32, i % 32);
+        let nibble = (low[64 * half + 32 * (quarter % 2) + lane] >> (4 * (quarter / 2))) & 15;
+        let top = (high[32 * half + lane] >> (2 * quarter)) & 3;
+        let scale = f32::from(scales[i / 16].cast_signed());
+        *x = (d * scale) * (f32::from(nibble | (top << 4)) - 32.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use candle_core::Device;
+    use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+
+    use super::*;
+
+    /// Bytes of a linear congruential generator.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn every_bit_pattern_means_what_it_means_to_candle() {
+        for (ours, theirs) in [
+            (TensorType::F32, GgmlDType::F32),
+            (TensorType::F16, GgmlDType::F16),
+            (TensorType::Bf16, GgmlDType::BF16),
+            (TensorType::Q4_0, GgmlDType::Q4_0),
+            (TensorType::Q4_1, GgmlDType::Q4_1),
+            (TensorType::Q5_0, GgmlDType::Q5_0),
+            (TensorType::Q5_1, GgmlDType::Q5_1),
+            (TensorType::Q8_0, GgmlDType::Q8_0),
+            (TensorType::Q2K, GgmlDType::Q2K),
+            (TensorType::Q3K, GgmlDType::Q3K),
+            (TensorType::Q4K, GgmlDType::Q4K),
+            (TensorType::Q5K, GgmlDType::Q5K),
+            (TensorType::Q6K, GgmlDType::Q6K),
+        ] {
+            let count = 256 * 64;
+            assert_eq!(ours.block(), (theirs.block_size(), theirs.type_size()));
+            let bytes = noise(ours.bytes(count).unwrap());
+            let storage = QStorage::from_data(Cow::Borrowed(&bytes), &Device::Cpu, theirs).unwrap();
+            let expected = QTensor::new(storage, count).unwrap();
+            let expected = expected.dequantize(&Device::Cpu).unwrap();
+            let expected = expected.to_vec1::<f32>().unwrap();
+            let mut values = vec![0.0; count];
+            ours.dequantize(&bytes, &mut values);
+            for (i, (value, expected)) in values.iter().zip(&expected).enumerate() {
+                assert!(
+                    value.to_bits() == expected.to_bits() || (value.is_nan() && expected.is_nan()),
+                    "{} value {i}: {value} instead of {expected}",
+                    ours.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_block_has_no_size() {
+        assert_eq!(TensorType::Q4_1.bytes(64), Some(40));
+        assert_eq!(TensorType::Q4_1.bytes(65), None);
+        assert_eq!(TensorType::F32.bytes(usize::MAX), None);
+    }
+
+    #[test]
+    fn types_that_are_not_read_are_named() {
+        assert_eq!(TensorType::from_ggml(23), Err("IQ4_XS".to_owned()));
+        assert_eq!(TensorType::from_ggml(777), Err("ggml type 777".to_owned()));
+    }
+}

@@ -1,0 +1,167 @@
+//! Hugging Face folders: `config.json` with `model.safetensors`, whole or in shards.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use ::safetensors::Dtype;
+use ::safetensors::tensor::Metadata;
+use serde::Deserialize;
+
+use super::dequantize::TensorType;
+use super::{Checkpoint, Entry, RowOrder, TokenizerSource, corrupt, map, not_found, unsupported};
+use crate::{Error, Result};
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const LENGTH_BYTES: usize = 8;
+/// The format's own limit for the JSON header of a weight file.
+const LONGEST_HEADER: usize = 100_000_000;
+/// Larger than any JSON file of a model apart from its tokenizer.
+const LONGEST_JSON: u64 = 64 << 20;
+
+/// The part of `model.safetensors.index.json` that says where tensors are.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Opens the model in `folder`.
+pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
+    let config_file = folder.join("config.json");
+    let config = super::hf_config::parse(&read(&config_file)?, &config_file)?;
+    let mut maps = Vec::new();
+    let mut tensors = BTreeMap::new();
+    for (shard, wanted) in shards(folder)? {
+        let path = folder.join(&shard);
+        let bytes = map(&path)?;
+        let mut found = entries(&bytes, maps.len(), &path)?;
+        match wanted {
+            None => tensors.append(&mut found),
+            Some(names) => {
+                for name in names {
+                    let entry = found.remove(&name);
+                    let entry = entry
+                        .ok_or_else(|| corrupt(&path, format!("the tensor {name} is missing")))?;
+                    tensors.insert(name, entry);
+                }
+            }
+        }
+        maps.push(bytes);
+    }
+    if config.tie_word_embeddings {
+        tensors.remove("lm_head.weight"); // some files store the tied head a second time
+    }
+    Ok(Checkpoint {
+        path: folder.to_owned(),
+        format: "safetensors",
+        config,
+        maps,
+        tensors,
+        tokenizer: TokenizerSource::Folder(folder.to_owned()),
+    })
+}
+
+/// Weight files with the tensors to take from each; `None` means all.
+fn shards(folder: &Path) -> Result<BTreeMap<String, Option<Vec<String>>>> {
+    if folder.join(WEIGHTS).exists() {
+        return Ok(BTreeMap::from([(WEIGHTS.to_owned(), None)]));
+    }
+    let path = folder.join(INDEX);
+    if !path.exists() {
+        return Err(not_found(
+            folder,
+            format!("it holds neither {WEIGHTS} nor {INDEX}"),
+        ));
+    }
+    let index: Index =
+        serde_json::from_slice(&read(&path)?).map_err(|error| corrupt(&path, error.to_string()))?;
+    let mut shards: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
+    for (name, file) in index.weight_map {
+        let mut parts = Path::new(&file).components();
+        if !matches!(
+            (parts.next(), parts.next()),
+            (Some(Component::Normal(_)), None)
+        ) {
+            let reason = format!("{name}: a shard must be a file name, got {file:?}");
+            return Err(corrupt(&path, reason));
+        }
+        shards
+            .entry(file)
+            .or_default()
+            .get_or_insert_default()
+            .push(name);
+    }
+    Ok(shards)
+}
+
+/// The tensors of one weight file: a JSON header that says where they are, then their bytes.
+fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Entry>> {
+    let length = bytes
+        .first_chunk::<LENGTH_BYTES>()
+        .map(|it| u64::from_le_bytes(*it));
+    let data_start = length
+        .and_then(|length| usize::try_from(length).ok())
+        .filter(|length| *length <= LONGEST_HEADER)
+        .map(|length| LENGTH_BYTES + length);
+    let Some((data_start, header)) =
+        data_start.and_then(|end| Some((end, bytes.get(LENGTH_BYTES..end)?)))
+    else {
+        let reason = format!(
+            "the header claims {length:?} bytes of a file of {}",
+            bytes.len()
+        );
+        return Err(corrupt(path, reason));
+    };
+    // checks that sizes match types and shapes and that tensors lie gapless behind each other
+    let metadata: Metadata = serde_json::from_slice(header)
+        .map_err(|error| corrupt(path, format!("the header is malformed: {error}")))?;
+    let data_len = bytes.len() - data_start;
+    if metadata.data_len() != data_len {
+        let reason = format!(
+            "tensors need {} bytes, the file has {data_len}",
+            metadata.data_len()
+        );
+        return Err(corrupt(path, reason));
+    }
+    let mut entries = BTreeMap::new();
+    for (name, info) in metadata.tensors() {
+        let kind = match info.dtype {
+            Dtype::F32 => TensorType::F32,
+            Dtype::F16 => TensorType::F16,
+            Dtype::BF16 => TensorType::Bf16,
+            other => {
+                return Err(unsupported(
+                    "tensor type",
+                    other.to_string(),
+                    "F32, F16, BF16",
+                ));
+            }
+        };
+        let (start, end) = info.data_offsets;
+        let entry = Entry {
+            map,
+            at: data_start + start..data_start + end,
+            kind,
+            shape: info.shape.clone(),
+            rows: RowOrder::AsStored,
+        };
+        entries.insert(name, entry);
+    }
+    Ok(entries)
+}
+
+/// A JSON file of moderate size.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() > LONGEST_JSON => {
+            let reason = format!("must have at most {LONGEST_JSON} bytes, got {}", file.len());
+            return Err(corrupt(path, reason));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(not_found(path, "there is no such file"));
+        }
+        Err(error) => return Err(Error::io(path)(error)),
+    }
+    std::fs::read(path).map_err(Error::io(path))
+}

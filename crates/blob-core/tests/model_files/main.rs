@@ -1,0 +1,7 @@
+//! Model files and tokenizers: what is read, and that nothing in a file can do harm.
+
+mod hostile;
+#[path = "../support/mod.rs"]
+mod support;
+mod tokenizers;
+mod weights;

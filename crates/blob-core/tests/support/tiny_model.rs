@@ -1,0 +1,240 @@
+//! A tiny Llama with random weights, as GGUF in llama.cpp's conventions and as a Hugging Face folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use blob_core::backbone::{DecoderConfig, RopeScaling};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use super::gguf_writer::{F32, GgufWriter};
+
+/// Shape and row-major values of one tensor.
+pub type Weight = (Vec<usize>, Vec<f32>);
+
+#[derive(Clone)]
+pub struct TinyModel {
+    pub config: DecoderConfig,
+    /// By Hugging Face names.
+    pub weights: BTreeMap<String, Weight>,
+}
+
+/// Four query heads on two key heads, two layers, an untied head.
+pub fn gqa_config() -> DecoderConfig {
+    DecoderConfig {
+        vocab_size: 48,
+        hidden_size: 32,
+        intermediate_size: 40,
+        num_layers: 2,
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 8,
+        rms_norm_eps: 1e-5,
+        rope_theta: 100_000.0,
+        rope_scaling: RopeScaling::None,
+        max_position_embeddings: 128,
+        tie_word_embeddings: false,
+    }
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+/// llama.cpp's order of the rows of q and k: both rotary halves of a head take turns.
+fn interleave(values: &[f32], columns: usize, heads: usize) -> Vec<f32> {
+    let half = values.len() / columns / heads / 2;
+    let mut permuted = Vec::with_capacity(values.len());
+    for head in 0..heads {
+        for pair in 0..half {
+            for side in 0..2 {
+                let row = (head * 2 + side) * half + pair;
+                permuted.extend(&values[row * columns..(row + 1) * columns]);
+            }
+        }
+    }
+    permuted
+}
+
+fn gguf_name(name: &str) -> String {
+    match name {
+        "model.embed_tokens.weight" => "token_embd.weight".to_owned(),
+        "model.norm.weight" => "output_norm.weight".to_owned(),
+        "lm_head.weight" => "output.weight".to_owned(),
+        layer => layer
+            .replace("model.layers.", "blk.")
+            .replace("input_layernorm", "attn_norm")
+            .replace("post_attention_layernorm", "ffn_norm")
+            .replace("self_attn.o_proj", "attn_output")
+            .replace("self_attn.", "attn_")
+            .replace("mlp.", "ffn_")
+            .replace("_proj", ""),
+    }
+}
+
+impl TinyModel {
+    /// Weights in (−1, 1) from a linear congruential generator.
+    pub fn new(config: DecoderConfig, seed: u64) -> Self {
+        let (d, f) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.query_width(), config.kv_width());
+        let mut shapes = vec![
+            (
+                "model.embed_tokens.weight".to_owned(),
+                vec![config.vocab_size, d],
+            ),
+            ("model.norm.weight".to_owned(), vec![d]),
+        ];
+        if !config.tie_word_embeddings {
+            shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, d]));
+        }
+        for layer in 0..config.num_layers {
+            for (part, shape) in [
+                ("input_layernorm", vec![d]),
+                ("self_attn.q_proj", vec![q, d]),
+                ("self_attn.k_proj", vec![kv, d]),
+                ("self_attn.v_proj", vec![kv, d]),
+                ("self_attn.o_proj", vec![d, q]),
+                ("post_attention_layernorm", vec![d]),
+                ("mlp.gate_proj", vec![f, d]),
+                ("mlp.up_proj", vec![f, d]),
+                ("mlp.down_proj", vec![d, f]),
+            ] {
+                shapes.push((format!("model.layers.{layer}.{part}.weight"), shape));
+            }
+        }
+        let mut state = seed;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let fill = |(name, shape): (String, Vec<usize>)| {
+            let values = (0..shape.iter().product()).map(|_| next()).collect();
+            (name, (shape, values))
+        };
+        Self {
+            config,
+            weights: shapes.into_iter().map(fill).collect(),
+        }
+    }
+
+    /// A GGUF file without a tokenizer; Llama 3's rope scaling becomes the tensor of factors that llama.cpp writes.
+    pub fn gguf(&self) -> GgufWriter {
+        let config = &self.config;
+        let mut gguf = GgufWriter::default();
+        gguf.text("general.architecture", "llama")
+            .count("llama.vocab_size", config.vocab_size)
+            .count("llama.embedding_length", config.hidden_size)
+            .count("llama.feed_forward_length", config.intermediate_size)
+            .count("llama.block_count", config.num_layers)
+            .count("llama.attention.head_count", config.num_heads)
+            .count("llama.attention.head_count_kv", config.num_kv_heads)
+            .count("llama.rope.dimension_count", config.head_dim)
+            .count("llama.context_length", config.max_position_embeddings)
+            .float(
+                "llama.attention.layer_norm_rms_epsilon",
+                config.rms_norm_eps as f32,
+            )
+            .float("llama.rope.freq_base", config.rope_theta as f32);
+        if config.head_dim * config.num_heads != config.hidden_size {
+            gguf.count("llama.attention.key_length", config.head_dim);
+        }
+        match &config.rope_scaling {
+            RopeScaling::Linear { factor } => {
+                gguf.text("llama.rope.scaling.type", "linear")
+                    .float("llama.rope.scaling.factor", *factor as f32);
+            }
+            RopeScaling::Llama3 { .. } => {
+                let plain = DecoderConfig {
+                    rope_scaling: RopeScaling::None,
+                    ..config.clone()
+                };
+                let stretched = config.rope_frequencies();
+                let pairs = plain.rope_frequencies().into_iter().zip(stretched);
+                let factors: Vec<f32> = pairs.map(|(plain, new)| (plain / new) as f32).collect();
+                let bytes = little_endian(&factors);
+                gguf.tensor("rope_freqs.weight", &[factors.len()], F32, bytes);
+            }
+            _ => {}
+        }
+        for (name, (shape, values)) in &self.weights {
+            let heads = match name {
+                name if name.contains("q_proj") => config.num_heads,
+                name if name.contains("k_proj") => config.num_kv_heads,
+                _ => 0,
+            };
+            let bytes = match heads {
+                0 => little_endian(values),
+                heads => little_endian(&interleave(values, config.hidden_size, heads)),
+            };
+            gguf.tensor(&gguf_name(name), shape, F32, bytes);
+        }
+        gguf
+    }
+
+    /// `config.json` of the Hugging Face form.
+    pub fn config_json(&self) -> Value {
+        let config = &self.config;
+        let rope_scaling = match &config.rope_scaling {
+            RopeScaling::Linear { factor } => json!({ "type": "linear", "factor": factor }),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_context,
+            } => json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low_freq_factor,
+                "high_freq_factor": high_freq_factor,
+                "original_max_position_embeddings": original_context,
+            }),
+            _ => Value::Null,
+        };
+        json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": config.vocab_size,
+            "hidden_size": config.hidden_size,
+            "intermediate_size": config.intermediate_size,
+            "num_hidden_layers": config.num_layers,
+            "num_attention_heads": config.num_heads,
+            "num_key_value_heads": config.num_kv_heads,
+            "head_dim": config.head_dim,
+            "hidden_act": "silu",
+            "rms_norm_eps": config.rms_norm_eps,
+            "rope_theta": config.rope_theta,
+            "rope_scaling": rope_scaling,
+            "max_position_embeddings": config.max_position_embeddings,
+            "tie_word_embeddings": config.tie_word_embeddings,
+            "attention_bias": false,
+            "mlp_bias": false,
+        })
+    }
+
+    /// A weight file with the tensors for which `keep` holds.
+    pub fn safetensors(&self, keep: impl Fn(&str) -> bool) -> Vec<u8> {
+        let kept = self.weights.iter().filter(|(name, _)| keep(name));
+        let bytes: Vec<_> = kept
+            .map(|(name, (shape, values))| (name, shape, little_endian(values)))
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap();
+            (name.as_str(), view)
+        });
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    /// Writes `config.json` and `model.safetensors`.
+    pub fn write_folder(&self, folder: &Path) -> PathBuf {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("config.json"), self.config_json().to_string()).unwrap();
+        std::fs::write(folder.join("model.safetensors"), self.safetensors(|_| true)).unwrap();
+        folder.to_owned()
+    }
+}

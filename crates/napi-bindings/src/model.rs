@@ -1,0 +1,227 @@
+//! A loaded model: weights, tokenizer, and the thread that owns them.
+
+use std::sync::Arc;
+
+use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
+use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, WeightSource};
+use blob_core::pass::Abort;
+use blob_core::tokenizer::Tokenizer;
+use blob_core::weights::Checkpoint;
+use blob_core::{Error, Result};
+use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
+use napi_derive::napi;
+use serde_json::json;
+
+use crate::adapter::NativeAdapter;
+use crate::error::{settle, thrown};
+use crate::options::{LoadAdapterOptions, ModelOptions, Source, parse};
+use crate::worker::Worker;
+
+/// What the worker thread owns.
+pub(crate) struct ModelState {
+    pub(crate) decoder: Decoder,
+    pub(crate) source: Box<dyn WeightSource + Send>,
+    pub(crate) tokenizer: Tokenizer,
+}
+
+/// A frozen model in memory.
+#[napi]
+pub struct NativeModel {
+    pub(crate) worker: Arc<Worker<ModelState>>,
+    info: String,
+}
+
+/// Token ids of several texts.
+#[napi(object)]
+pub struct NativeTokens {
+    /// All ids, one text after another.
+    pub ids: Uint32Array,
+    /// Text i is `ids[offsets[i]..offsets[i+1]]`.
+    pub offsets: Uint32Array,
+}
+
+/// A flag that stops work between two layers.
+#[napi]
+#[derive(Default)]
+pub struct NativeAbort {
+    pub(crate) flag: Abort,
+}
+
+#[napi]
+impl NativeAbort {
+    /// A flag that is not raised.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises it, for good.
+    #[napi]
+    pub fn abort(&self) {
+        self.flag.abort();
+    }
+}
+
+#[napi]
+impl NativeModel {
+    /// Loads a model on its own thread; `options` as JSON.
+    #[napi(ts_return_type = "Promise<NativeModel>")]
+    pub fn load(env: &Env, options: String) -> napi::Result<PromiseRaw<'_, Self>> {
+        let options: ModelOptions = parse(&options).map_err(|error| thrown(env, &error))?;
+        settle(env, async move {
+            let worker = Worker::start(move || build(&options)).await?;
+            let info = worker.submit(|state| Ok(info_of(state))).await?;
+            Ok(Self {
+                worker: Arc::new(worker),
+                info,
+            })
+        })
+    }
+
+    /// What was loaded, as JSON.
+    #[napi]
+    pub fn info(&self) -> &str {
+        &self.info
+    }
+
+    /// Token ids of each text, with the tokenizer's own special tokens if asked for.
+    #[napi(ts_return_type = "Promise<NativeTokens>")]
+    pub fn encode<'env>(
+        &self,
+        env: &'env Env,
+        texts: Vec<String>,
+        add_special_tokens: bool,
+    ) -> napi::Result<PromiseRaw<'env, NativeTokens>> {
+        let encoded = self
+            .worker
+            .submit(move |state| state.tokenizer.encode_batch(&texts, add_special_tokens));
+        settle(env, async move {
+            let encoded = encoded.await?;
+            let mut offsets = vec![0u32];
+            for ids in &encoded {
+                offsets.push(offsets[offsets.len() - 1] + ids.len() as u32);
+            }
+            Ok(NativeTokens {
+                ids: encoded.concat().into(),
+                offsets: offsets.into(),
+            })
+        })
+    }
+
+    /// The text of token ids.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn decode<'env>(
+        &self,
+        env: &'env Env,
+        ids: Uint32Array,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        let ids = ids.to_vec();
+        settle(
+            env,
+            self.worker
+                .submit(move |state| state.tokenizer.decode(&ids)),
+        )
+    }
+
+    /// A fresh adapter; `options` as JSON.
+    #[napi(ts_return_type = "Promise<NativeAdapter>")]
+    pub fn create_adapter<'env>(
+        &self,
+        env: &'env Env,
+        options: String,
+    ) -> napi::Result<PromiseRaw<'env, NativeAdapter>> {
+        let config: LoraConfig = parse(&options).map_err(|error| thrown(env, &error))?;
+        let worker = Arc::clone(&self.worker);
+        settle(env, async move {
+            let adapter = worker
+                .submit(move |state| Adapter::new(config, state.decoder.config()))
+                .await?;
+            Ok(NativeAdapter::new(worker, adapter, Vec::new()))
+        })
+    }
+
+    /// An adapter of a PEFT folder; `options` as JSON.
+    #[napi(ts_return_type = "Promise<NativeAdapter>")]
+    pub fn load_adapter<'env>(
+        &self,
+        env: &'env Env,
+        dir: String,
+        options: String,
+    ) -> napi::Result<PromiseRaw<'env, NativeAdapter>> {
+        let options: LoadAdapterOptions = parse(&options).map_err(|error| thrown(env, &error))?;
+        let worker = Arc::clone(&self.worker);
+        settle(env, async move {
+            let sigma = options.sigma.unwrap_or(Sigma::Square);
+            let loaded = worker
+                .submit(move |state| peft::load(dir.as_ref(), state.decoder.config(), sigma))
+                .await?;
+            Ok(NativeAdapter::new(worker, loaded.adapter, loaded.notices))
+        })
+    }
+
+    /// Lets queued work finish and frees the model; later calls reject with `BPEFT_WORKER_STOPPED`.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        settle(env, self.worker.dispose())
+    }
+}
+
+fn build(options: &ModelOptions) -> Result<ModelState> {
+    let precision = options.precision.into();
+    let (source, config, tokenizer): (Box<dyn WeightSource + Send>, DecoderConfig, Tokenizer) =
+        match &options.source {
+            Source::File { path } => {
+                let checkpoint = Checkpoint::open(path)?;
+                let (config, tokenizer) = (checkpoint.config().clone(), checkpoint.tokenizer()?);
+                (Box::new(checkpoint), config, tokenizer)
+            }
+            Source::Random { seed } => (
+                Box::new(RandomWeights { seed: *seed }),
+                RandomWeights::config(),
+                Tokenizer::bytes(),
+            ),
+        };
+    if tokenizer.vocab_size() > config.vocab_size {
+        return Err(Error::InvalidInput(format!(
+            "the tokenizer must have at most the model's {} tokens, got {}",
+            config.vocab_size,
+            tokenizer.vocab_size()
+        )));
+    }
+    let decoder = Decoder::load(config, source.as_ref(), precision)?;
+    Ok(ModelState {
+        decoder,
+        source,
+        tokenizer,
+    })
+}
+
+fn info_of(state: &ModelState) -> String {
+    let (config, tokenizer) = (state.decoder.config(), &state.tokenizer);
+    let summary = state.source.summary();
+    json!({
+        "architecture": "llama",
+        "format": summary.format,
+        "parameters": config.parameters(),
+        "hidden_size": config.hidden_size,
+        "num_layers": config.num_layers,
+        "num_heads": config.num_heads,
+        "num_kv_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "intermediate_size": config.intermediate_size,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "rope_theta": config.rope_theta,
+        "precision": state.decoder.precision().name(),
+        "tensor_types": summary.tensor_types,
+        "weight_bytes": summary.weight_bytes,
+        "memory_bytes": state.decoder.weight_bytes(),
+        "bos_token_id": tokenizer.bos_token_id(),
+        "eos_token_id": tokenizer.eos_token_id(),
+        "tokenizer": tokenizer.kind(),
+        "llama_class_tokenizer": tokenizer.is_llama_class(),
+        "adds_bos": tokenizer.adds_bos(),
+    })
+    .to_string()
+}

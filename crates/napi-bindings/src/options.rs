@@ -1,0 +1,90 @@
+//! Options: one JSON text per call, unknown keys refused.
+
+use std::path::PathBuf;
+
+use blob_core::adapter::Sigma;
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::kl::KlForm;
+use blob_core::optim::{KlCycle, Schedule};
+use blob_core::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Reads an options text.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::InvalidConfig {
+        field: "options",
+        rule: "must be JSON of the documented form",
+        value: error.to_string(),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Source {
+    File { path: PathBuf },
+    Random { seed: u64 },
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PrecisionName {
+    F32,
+    Bf16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DeviceName {
+    Cpu,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelOptions {
+    pub(crate) source: Source,
+    pub(crate) precision: PrecisionName,
+    #[serde(rename = "device")]
+    pub(crate) _device: DeviceName,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoadAdapterOptions {
+    pub(crate) sigma: Option<Sigma>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SaveAdapterOptions {
+    pub(crate) base_model_name_or_path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KlOptions {
+    pub(crate) prior_std: f64,
+    pub(crate) form: KlForm,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForecastOptions {
+    pub(crate) steps: u64,
+    pub(crate) schedule: Schedule,
+    pub(crate) kl_lr: f64,
+    pub(crate) kl_cycle: KlCycle,
+    pub(crate) prior_std: f64,
+    pub(crate) kl_form: KlForm,
+    pub(crate) sigma: Sigma,
+    pub(crate) init_eps: f32,
+}
