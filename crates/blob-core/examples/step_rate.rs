@@ -99,7 +99,7 @@ fn measure(path: &Path, precision: Precision, (prompts, tokens): (usize, usize))
         offsets: (0..=prompts).map(|b| (b * tokens) as u32).collect(),
         answers: classes.repeat(prompts),
         answer_offsets: (0..=prompts).map(|b| (b * classes.len()) as u32).collect(),
-        labels: (0..prompts).map(|b| (b % 4) as i32).collect(),
+        labels: [0, 1, 2, 3].into_iter().cycle().take(prompts).collect(),
         rows: (0..prompts as u32).collect(),
     })?;
     let mut trainer = Trainer::new(config, &adapter)?;

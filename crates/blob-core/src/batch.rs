@@ -62,7 +62,7 @@ impl Batch {
         check_offsets("answer_offsets", &answer_offsets, prompts, answers.len(), 2)?;
         for (prompt, &label) in labels.iter().enumerate() {
             let classes = answer_offsets[prompt + 1] - answer_offsets[prompt];
-            if label < -1 || label >= classes as i32 {
+            if label < -1 || i64::from(label) >= i64::from(classes) {
                 return Err(Error::InvalidInput(format!(
                     "label of prompt {prompt} must be -1 or one of its {classes} classes, got {label}"
                 )));

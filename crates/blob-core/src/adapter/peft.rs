@@ -25,6 +25,10 @@ const PREFIX: &str = "base_model.model.";
 const REFERENCE_EPS: f32 = 0.05;
 
 /// The fields of PEFT's configuration that we write.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the switches of a foreign format"
+)]
 #[derive(Serialize)]
 struct PeftConfig<'a> {
     base_model_name_or_path: &'a str,
@@ -128,14 +132,16 @@ pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
     atomic_write(&path, &text)
 }
 
+/// A, B and ρ of a site, as far as they were found.
+type Parts = [Option<Vec<f32>>; 3];
+
 /// Reads a folder that we, PEFT or the reference wrote; `sigma` is how its ρ is meant.
 ///
 /// # Errors
 /// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model;
 /// `BPEFT_UNSUPPORTED` for PEFT features that change the numbers.
 pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Loaded> {
-    let path = folder.join(CONFIG);
-    let config = read_config(&path)?;
+    let config = read_config(&folder.join(CONFIG))?;
     let path = folder.join(MODEL);
     let bytes = fs::read(&path).map_err(Error::io(&path))?;
     let broken = |reason: String| Error::Adapter {
@@ -144,22 +150,22 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
 
-    let mut found: BTreeMap<Site, [Option<Vec<f32>>; 3]> = BTreeMap::new();
+    let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
     let mut notices = Vec::new();
     for (name, view) in file.tensors() {
         let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
         let bare = bare.strip_prefix(PREFIX).unwrap_or(bare);
-        let Some((layer, part)) = part_of(bare) else {
-            if bare.ends_with(".base_layer.weight") || bare.ends_with("embed_tokens.weight") {
-                notices.push(format!(
-                    "{name} repeats a frozen weight of the base model and is left out"
-                ));
-                continue;
-            }
-            return Err(broken(format!(
+        if bare.ends_with(".base_layer.weight") || bare.ends_with("embed_tokens.weight") {
+            notices.push(format!(
+                "{name} repeats a frozen weight of the base model and is left out"
+            ));
+            continue;
+        }
+        let (layer, part) = part_of(bare).ok_or_else(|| {
+            broken(format!(
                 "tensor {name:?} is neither lora_A, lora_B nor lora_A_rho"
-            )));
-        };
+            ))
+        })?;
         let site = Site::parse(layer, decoder).ok_or_else(|| {
             broken(format!(
                 "tensor {name:?} names a layer that the model does not have"
@@ -171,53 +177,12 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
         } else {
             [config.r, inputs]
         };
-        if view.shape() != shape {
-            return Err(broken(format!(
-                "tensor {name:?} must have shape {shape:?}, got {:?}",
-                view.shape()
-            )));
-        }
-        let values = to_f32(&view).ok_or_else(|| Error::Unsupported {
-            what: "adapter tensor type",
-            value: format!("{:?}", view.dtype()),
-            supported: "F32, F16, BF16".into(),
-        })?;
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(broken(format!(
-                "tensor {name:?} must be finite, got {} at {at}",
-                values[at]
-            )));
-        }
+        let values = checked_values(&view, shape)
+            .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         found.entry(site).or_default()[part] = Some(values);
     }
-    let bayesian = found.values().any(|parts| parts[2].is_some());
-    let mut terms = BTreeMap::new();
-    for (site, parts) in found {
-        let (outputs, inputs) = site.shape(decoder);
-        let [Some(a), Some(b), rho] = parts else {
-            return Err(broken(format!(
-                "{} must have both lora_A and lora_B",
-                site.path()
-            )));
-        };
-        if rho.is_some() != bayesian {
-            return Err(broken(format!(
-                "{} must have lora_A_rho as the other layers do",
-                site.path()
-            )));
-        }
-        terms.insert(
-            site,
-            LowRank {
-                rank: config.r,
-                inputs,
-                outputs,
-                a,
-                b,
-                rho,
-            },
-        );
-    }
+    let terms = complete(found, config.r, decoder).map_err(broken)?;
+    let bayesian = terms.values().any(|term| term.rho.is_some());
     let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();
     target_modules.sort_unstable();
     target_modules.dedup();
@@ -237,6 +202,54 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
         adapter: Adapter::from_terms(config, terms)?,
         notices,
     })
+}
+
+/// The values as f32, or the rule that the tensor breaks.
+fn checked_values(view: &TensorView, shape: [usize; 2]) -> std::result::Result<Vec<f32>, String> {
+    if view.shape() != shape {
+        return Err(format!("have shape {shape:?}, got {:?}", view.shape()));
+    }
+    let values =
+        to_f32(view).ok_or_else(|| format!("be F32, F16 or BF16, got {:?}", view.dtype()))?;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(format!("be finite, got {} at {at}", values[at])),
+        None => Ok(values),
+    }
+}
+
+/// The terms, or the rule that the file breaks: A and B everywhere, ρ everywhere or nowhere.
+fn complete(
+    found: BTreeMap<Site, Parts>,
+    rank: usize,
+    decoder: &DecoderConfig,
+) -> std::result::Result<BTreeMap<Site, LowRank>, String> {
+    let bayesian = found.values().any(|parts| parts[2].is_some());
+    found
+        .into_iter()
+        .map(|(site, parts)| {
+            let (outputs, inputs) = site.shape(decoder);
+            let [Some(a), Some(b), rho] = parts else {
+                return Err(format!("{} must have both lora_A and lora_B", site.path()));
+            };
+            if rho.is_some() != bayesian {
+                return Err(format!(
+                    "{} must have lora_A_rho as the other layers do",
+                    site.path()
+                ));
+            }
+            Ok((
+                site,
+                LowRank {
+                    rank,
+                    inputs,
+                    outputs,
+                    a,
+                    b,
+                    rho,
+                },
+            ))
+        })
+        .collect()
 }
 
 fn read_config(path: &Path) -> Result<PeftConfigRead> {

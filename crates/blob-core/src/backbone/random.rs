@@ -45,7 +45,9 @@ impl WeightSource for RandomWeights {
             Stream::new(self.seed, salt, Phase::Initialisation).fill_normal(&mut data, asker);
             if !name.contains("embed") {
                 let scale = 1.0 / (inputs as f32).sqrt();
-                data.iter_mut().for_each(|w| *w *= scale);
+                for weight in &mut data {
+                    *weight *= scale;
+                }
             }
         }
         Ok(HostTensor {

@@ -125,7 +125,9 @@ impl Term<'_> {
         let b = transposed(&self.weights.b, r);
         let mut p = vec![0.0; kept.h.len()];
         dots(dy, &b, m, &mut p);
-        p.iter_mut().for_each(|p| *p *= self.scaling);
+        for p in &mut p {
+            *p *= self.scaling;
+        }
         let mut db = vec![0.0; b.len()]; // (r, m)
         outer(&kept.h, dy, m, &mut db);
         for (sum, db) in gradient.b.iter_mut().zip(transposed(&db, m)) {

@@ -1,8 +1,11 @@
-//! Model files for tests, written from scratch.
+//! What tests share: model files written from scratch, goldens, small models, an oracle.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 pub mod gguf_writer;
+pub mod golden;
+pub mod oracle;
+pub mod small_model;
 pub mod tiny_model;
 
 use std::path::{Path, PathBuf};

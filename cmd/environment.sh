@@ -1,0 +1,31 @@
+# What every script of cmd/ understands; sourced, not run.
+#   MODEL      folder or .gguf file (required)        DATA_DIR  folder of the datasets (required)
+#   OUT_DIR    where run folders go (runs)            SEEDS, DATASETS  override the script's lists
+#   DRY_RUN=1  plans and one step of each run, writes nothing     EXTRA  more flags for each training run
+# A run that is finished is not run again; one that was interrupted continues.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+: "${MODEL:?MODEL must name a model folder or .gguf file}" "${DATA_DIR:?DATA_DIR must name the folder of the datasets}"
+OUT_DIR=${OUT_DIR:-runs}
+ID6="winogrande_s ARC-Challenge ARC-Easy winogrande_m obqa boolq"
+OOD4="ARC-Challenge ARC-Easy MMLU-chem MMLU-phy"
+read -ra extra <<<"${EXTRA:-}"
+if [[ ${DRY_RUN:-} == 1 ]]; then extra+=(--dry-run); fi
+
+# train OUT FLAGS…
+train() {
+  local out="$OUT_DIR/$1"
+  shift
+  echo "== $out" >&2
+  npx bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
+}
+
+# evaluate RUN OUT FLAGS…
+evaluate() {
+  local run="$OUT_DIR/$1" out="$OUT_DIR/$2"
+  shift 2
+  if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
+  echo "== $out" >&2
+  npx bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
+  touch "$out/result.complete"
+}

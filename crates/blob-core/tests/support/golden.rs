@@ -1,0 +1,255 @@
+//! Numbers of PyTorch and transformers (`tools/goldens/README.md`), and how close ours must be.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use blob_core::backbone::{Decoder, DecoderConfig, RopeScaling, WeightSource};
+use blob_core::batch::{Batch, BatchParts};
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::layers::Gradients;
+use blob_core::pass::NoiseSharing;
+use blob_core::weights::{HostTensor, Summary};
+use blob_core::{Error, Result};
+use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens")).join(name)
+}
+
+/// A JSON golden.
+pub fn document(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap()
+}
+
+/// A field of a document as a typed value.
+pub fn field<T: DeserializeOwned>(document: &Value, name: &str) -> T {
+    serde_json::from_value(document[name].clone()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The tensors of a safetensors golden; as a weight source, the model in it.
+pub struct Tensors(BTreeMap<String, HostTensor>);
+
+impl Tensors {
+    pub fn open(name: &str) -> Self {
+        let bytes = std::fs::read(path(name)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let read = |(name, view): (String, safetensors::tensor::TensorView)| {
+            let values = view.data().chunks_exact(4);
+            let data = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let (shape, data) = (view.shape().to_vec(), data.collect());
+            (name, HostTensor { shape, data })
+        };
+        Self(file.tensors().into_iter().map(read).collect())
+    }
+
+    pub fn values(&self, name: &str) -> &[f32] {
+        &self.0.get(name).unwrap_or_else(|| panic!("no {name}")).data
+    }
+
+    /// Names that begin with `prefix`, without it.
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .keys()
+            .filter_map(move |name| name.strip_prefix(prefix))
+    }
+}
+
+impl WeightSource for Tensors {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        match self.0.get(name) {
+            Some(tensor) if tensor.shape == shape => Ok(tensor.clone()),
+            other => Err(Error::InvalidInput(format!(
+                "{name} must have shape {shape:?}, got {:?}",
+                other.map(|tensor| &tensor.shape)
+            ))),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let (format, tensor_types) = ("golden", BTreeMap::new());
+        Summary {
+            format,
+            weight_bytes: 0,
+            tensor_types,
+        }
+    }
+}
+
+/// A case: its document, its model and its adapter at the start.
+pub struct Case {
+    pub document: Value,
+    pub expected: Tensors,
+    pub decoder: Decoder,
+    pub adapter: Adapter,
+    pub batch: Batch,
+}
+
+impl Case {
+    /// `name` without its extension.
+    pub fn open(name: &str) -> Self {
+        let document = document(&format!("{name}.json"));
+        let base = Tensors::open(document["base"].as_str().unwrap());
+        let config = decoder_config(&document["hf_config"]);
+        let adapter = adapter(&document, &base, &config);
+        let mut decoder = Decoder::load(config, &base, Precision::F32).unwrap();
+        decoder
+            .prepare_backward(&base, adapter.first_block())
+            .unwrap();
+        Self {
+            expected: Tensors::open(&format!("{name}.safetensors")),
+            batch: batch(&document["batch"]),
+            document,
+            decoder,
+            adapter,
+        }
+    }
+
+    pub fn is_bayesian(&self) -> bool {
+        self.document["method"] == "blob"
+    }
+
+    pub fn noise(&self) -> NoiseSharing {
+        field(&self.document, "noise")
+    }
+
+    pub fn sigma(&self) -> Sigma {
+        field(&self.document, "sigma")
+    }
+}
+
+fn decoder_config(hf: &Value) -> DecoderConfig {
+    let size = |name: &str| field::<usize>(hf, name);
+    let scaling = &hf["rope_scaling"];
+    let rope_scaling = match scaling["rope_type"].as_str() {
+        None => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear {
+            factor: field(scaling, "factor"),
+        },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: field(scaling, "factor"),
+            low_freq_factor: field(scaling, "low_freq_factor"),
+            high_freq_factor: field(scaling, "high_freq_factor"),
+            original_context: field(scaling, "original_max_position_embeddings"),
+        },
+        Some(other) => panic!("rope type {other}"),
+    };
+    DecoderConfig {
+        vocab_size: size("vocab_size"),
+        hidden_size: size("hidden_size"),
+        intermediate_size: size("intermediate_size"),
+        num_layers: size("num_hidden_layers"),
+        num_heads: size("num_attention_heads"),
+        num_kv_heads: size("num_key_value_heads"),
+        head_dim: size("hidden_size") / size("num_attention_heads"),
+        rms_norm_eps: field(hf, "rms_norm_eps"),
+        rope_theta: field(hf, "rope_theta"),
+        rope_scaling,
+        max_position_embeddings: size("max_position_embeddings"),
+        tie_word_embeddings: field(hf, "tie_word_embeddings"),
+    }
+}
+
+fn batch(batch: &Value) -> Batch {
+    Batch::new(BatchParts {
+        ids: field(batch, "ids"),
+        offsets: field(batch, "offsets"),
+        answers: field(batch, "answers"),
+        answer_offsets: field(batch, "answer_offsets"),
+        labels: field(batch, "labels"),
+        rows: field(batch, "rows"),
+    })
+    .unwrap()
+}
+
+/// The adapter of a document's target modules; `rho_scale`, where it stands, multiplies ρ.
+fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter {
+    let lora = &document["lora"];
+    let target_modules: Vec<Module> = field(lora, "target_modules");
+    let rank = field(lora, "rank");
+    let bayesian = document["method"] == "blob";
+    let rho_scale = document["rho_scale"].as_f64().unwrap_or(1.0) as f32;
+    let term = |site: Site| {
+        let values = |part| base.values(&format!("lora.{}.{part}", site.path()));
+        let (outputs, inputs) = site.shape(decoder);
+        let rho = || values("rho").iter().map(|rho| rho * rho_scale).collect();
+        let (a, b, rho) = (
+            values("A").to_vec(),
+            values("B").to_vec(),
+            bayesian.then(rho),
+        );
+        (
+            site,
+            LowRank {
+                rank,
+                inputs,
+                outputs,
+                a,
+                b,
+                rho,
+            },
+        )
+    };
+    let terms = Site::all(&target_modules, decoder).into_iter().map(term);
+    let sigma = || field(document, "sigma");
+    let config = LoraConfig {
+        rank,
+        alpha: field(lora, "alpha"),
+        dropout: 0.0,
+        posterior: bayesian.then(|| Posterior {
+            sigma: sigma(),
+            init_eps: 0.05,
+        }),
+        target_modules: target_modules.clone(),
+        seed: 0,
+    };
+    Adapter::from_terms(config, terms.collect()).unwrap()
+}
+
+/// Gradients as `<path>.{A,B,rho}`.
+pub fn named(gradients: &Gradients) -> BTreeMap<String, &[f32]> {
+    let mut named = BTreeMap::new();
+    for (site, gradient) in gradients {
+        named.insert(format!("{}.A", site.path()), gradient.a.as_slice());
+        named.insert(format!("{}.B", site.path()), gradient.b.as_slice());
+        if let Some(rho) = &gradient.rho {
+            named.insert(format!("{}.rho", site.path()), rho.as_slice());
+        }
+    }
+    named
+}
+
+/// Parameters as `<path>.{A,B,rho}`.
+pub fn parameters(adapter: &Adapter) -> BTreeMap<String, &[f32]> {
+    let mut named = BTreeMap::new();
+    for (site, term) in adapter.terms() {
+        named.insert(format!("{}.A", site.path()), term.a.as_slice());
+        named.insert(format!("{}.B", site.path()), term.b.as_slice());
+        if let Some(rho) = &term.rho {
+            named.insert(format!("{}.rho", site.path()), rho.as_slice());
+        }
+    }
+    named
+}
+
+/// Every difference is at most `tolerance`, and nothing is NaN.
+pub fn assert_near(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), expected.len(), "{what}: length");
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let difference = (got - expected).abs();
+        assert!(
+            difference <= tolerance, // false for NaN
+            "{what}[{i}]: got {got}, expected {expected} within {tolerance}"
+        );
+    }
+}
+
+/// [`assert_near`] with a tolerance relative to the largest expected entry.
+pub fn assert_close(what: &str, got: &[f32], expected: &[f32], relative: f32) {
+    let largest = expected
+        .iter()
+        .fold(0.0f32, |most, value| most.max(value.abs()));
+    assert_near(what, got, expected, relative * largest);
+}

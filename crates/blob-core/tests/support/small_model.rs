@@ -1,0 +1,220 @@
+//! A decoder of a few thousand weights, adapters that act, ragged batches, and settings of a run.
+
+use std::collections::BTreeMap;
+
+use blob_core::Result;
+use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, RopeScaling, WeightSource};
+use blob_core::batch::{Batch, BatchParts};
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::kl::KlForm;
+use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::noise::{Asker, Phase, Purpose, Stream};
+use blob_core::objective::Average;
+use blob_core::optim::{KlCycle, Schedule};
+use blob_core::pass::NoiseSharing;
+use blob_core::train::TrainConfig;
+use blob_core::weights::{HostTensor, Summary};
+
+/// Random weights whose norms are not 1, so that a forgotten norm weight shows.
+pub struct SmallWeights(pub u64);
+
+impl WeightSource for SmallWeights {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        let mut tensor = RandomWeights { seed: self.0 }.tensor(name, shape)?;
+        if shape.len() == 1 {
+            let normals = normals(self.0 + name.len() as u64, tensor.data.len());
+            tensor.data = normals.iter().map(|normal| 1.0 + 0.2 * normal).collect();
+        }
+        Ok(tensor)
+    }
+
+    fn summary(&self) -> Summary {
+        RandomWeights { seed: self.0 }.summary()
+    }
+}
+
+/// Standard normals of a seed.
+pub fn normals(seed: u64, count: usize) -> Vec<f32> {
+    let (purpose, mut out) = (Purpose::Gaussian, vec![0.0; count]);
+    let asker = Asker {
+        slot: 4095,
+        purpose,
+        sample: 0,
+    };
+    Stream::new(seed, 0, Phase::Initialisation).fill_normal(&mut out, asker);
+    out
+}
+
+/// Four query heads on two key heads; no width is a multiple of 16.
+pub fn config() -> DecoderConfig {
+    DecoderConfig {
+        vocab_size: 40,
+        hidden_size: 24,
+        intermediate_size: 36,
+        num_layers: 2,
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 6,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        max_position_embeddings: 256,
+        tie_word_embeddings: false,
+    }
+}
+
+/// The model of a seed, ready for gradients from `first_block` on.
+pub fn decoder(config: &DecoderConfig, precision: Precision, first_block: usize) -> Decoder {
+    let mut decoder = Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap();
+    decoder
+        .prepare_backward(&SmallWeights(1), first_block)
+        .unwrap();
+    decoder
+}
+
+/// Rank 3, a posterior over `A`.
+pub fn lora(target_modules: &[Module]) -> LoraConfig {
+    LoraConfig {
+        rank: 3,
+        alpha: 6.0,
+        dropout: 0.0,
+        target_modules: target_modules.to_vec(),
+        posterior: Some(Posterior {
+            sigma: Sigma::Square,
+            init_eps: 0.05,
+        }),
+        seed: 5,
+    }
+}
+
+/// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both signs.
+pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
+    let term = |(site, term): (&Site, &LowRank)| {
+        let seed = u64::from(site.slot()) * 4 + 7;
+        let b = normals(seed, term.b.len())
+            .iter()
+            .map(|b| 0.2 * b)
+            .collect();
+        let rho = config.posterior.map(|posterior| {
+            let of = |normal: &f32| match posterior.sigma {
+                Sigma::Square => (0.3 + 0.1 * normal.abs().min(2.0)) * normal.signum(),
+                Sigma::Softplus => 0.5 * normal - 2.0,
+            };
+            normals(seed + 1, term.a.len()).iter().map(of).collect()
+        });
+        (
+            *site,
+            LowRank {
+                b,
+                rho,
+                ..term.clone()
+            },
+        )
+    };
+    let fresh = Adapter::new(config.clone(), decoder).unwrap();
+    let terms = fresh.terms().map(term).collect();
+    Adapter::from_terms(config.clone(), terms).unwrap()
+}
+
+/// The adapter with other terms.
+pub fn with_terms(adapter: &Adapter, mut change: impl FnMut(&Site, &mut LowRank)) -> Adapter {
+    let mut terms: BTreeMap<Site, LowRank> =
+        adapter.terms().map(|(s, t)| (*s, t.clone())).collect();
+    for (site, term) in &mut terms {
+        change(site, term);
+    }
+    Adapter::from_terms(adapter.config().clone(), terms).unwrap()
+}
+
+/// One prompt with its classes.
+#[derive(Clone)]
+pub struct Prompt {
+    pub ids: Vec<u32>,
+    pub answers: Vec<u32>,
+    pub label: i32,
+    pub row: u32,
+}
+
+/// Five prompts of 1 to 9 tokens; classes differ in number and overlap.
+pub fn prompts() -> Vec<Prompt> {
+    let prompt = |ids: &[u32], answers: &[u32], label, row| {
+        let (ids, answers) = (ids.to_vec(), answers.to_vec());
+        Prompt {
+            ids,
+            answers,
+            label,
+            row,
+        }
+    };
+    vec![
+        prompt(&[11, 2, 38, 33, 7], &[7, 20, 12], 1, 17),
+        prompt(&[29], &[20, 39], 0, 4),
+        prompt(
+            &[1, 17, 17, 22, 5, 20, 8, 0, 21],
+            &[3, 12, 20, 35],
+            3,
+            1_000_003,
+        ),
+        prompt(&[9, 9], &[7, 3], 1, 18),
+        prompt(&[31, 0, 14, 6], &[20, 12, 7], 2, 0),
+    ]
+}
+
+/// The prompts one after another.
+pub fn batch_of(prompts: &[Prompt]) -> Batch {
+    let bounds = |lengths: &mut dyn Iterator<Item = usize>| {
+        let mut bounds = vec![0];
+        bounds.extend(lengths.scan(0, |end, length| {
+            *end += length as u32;
+            Some(*end)
+        }));
+        bounds
+    };
+    Batch::new(BatchParts {
+        ids: prompts.iter().flat_map(|p| p.ids.clone()).collect(),
+        offsets: bounds(&mut prompts.iter().map(|p| p.ids.len())),
+        answers: prompts.iter().flat_map(|p| p.answers.clone()).collect(),
+        answer_offsets: bounds(&mut prompts.iter().map(|p| p.answers.len())),
+        labels: prompts.iter().map(|p| p.label).collect(),
+        rows: prompts.iter().map(|p| p.row).collect(),
+    })
+    .unwrap()
+}
+
+/// AdamW at a constant rate, without decay and clipping.
+pub fn point(lr: f64) -> MleConfig {
+    MleConfig {
+        lr,
+        schedule: Schedule {
+            total: 1 << 40,
+            warmup: 0.0,
+            stride: 1,
+        },
+        weight_decay: 0.0,
+        adam_epsilon: 1e-6,
+        max_grad_norm: 0.0,
+    }
+}
+
+/// BLoB with a pulse of three updates.
+pub fn blob(noise: NoiseSharing) -> BlobConfig {
+    BlobConfig {
+        prior_std: 0.2,
+        kl_form: KlForm::Exact,
+        kl_lr: 0.01,
+        kl_cycle: KlCycle::Pulse { length: 3 },
+        train_samples: 1,
+        average: Average::Logits,
+        noise,
+    }
+}
+
+/// A run of 1e-3 with seed 3.
+pub fn training(bayes: Option<BlobConfig>) -> TrainConfig {
+    TrainConfig {
+        seed: 3,
+        point: point(1e-3),
+        bayes,
+    }
+}

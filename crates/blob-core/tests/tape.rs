@@ -1,0 +1,259 @@
+//! Our hand-written gradients of the whole model against candle's tape, in every combination of switches.
+//!
+//! The oracle computes in f64, all positions of all blocks, one prompt at a time, and differentiates
+//! plain operations only. It knows neither the shortcut of the last block, nor where the walk back may
+//! stop, nor ragged batches.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::backbone::{DecoderConfig, RopeScaling};
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::layers::Gradients;
+use blob_core::noise::{Phase, Stream};
+use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::pass::{Abort, Mode, NoiseSharing, Pass};
+use candle_core::Tensor;
+use support::golden::{assert_close, named};
+use support::oracle::{Draw, Oracle, nll};
+use support::small_model::{SmallWeights, batch_of, config, decoder, lora, prompts, trained};
+
+/// One combination.
+struct Case {
+    model: DecoderConfig,
+    adapter: Adapter,
+    sharing: Option<NoiseSharing>,
+    samples: u32,
+    average: Average,
+}
+
+/// Loss, logits and gradients of both agree to 1e-4 of each tensor's largest entry.
+fn check(name: &str, case: &Case) {
+    let prompts = &prompts()[..3];
+    let batch = batch_of(prompts);
+    let Case {
+        model,
+        adapter,
+        sharing,
+        samples,
+        average,
+    } = case;
+    let stream = Stream::new(11, 4, Phase::Training { micro_batch: 1 });
+    let draws: Vec<_> = (0..*samples).map(|sample| (stream, sample)).collect();
+    let dropout = adapter.config().dropout;
+    let mode = Mode {
+        sampling: *sharing,
+        dropout,
+        ..Mode::MEAN
+    };
+    let pass = Pass::new(&batch, &draws, mode, Abort::default());
+    let engine = decoder(model, Precision::F32, adapter.first_block());
+    let (logits, kept) = engine.forward(&batch, &pass, Some(adapter), true).unwrap();
+    let objective = CrossEntropy { average: *average };
+    let loss = objective
+        .evaluate(&logits, &batch, 1.0 / prompts.len() as f32)
+        .unwrap();
+    let mut gradients = Gradients::new();
+    engine
+        .backward(
+            kept.unwrap(),
+            &loss.dlogits,
+            &batch,
+            (&pass, adapter),
+            &mut gradients,
+        )
+        .unwrap();
+
+    let oracle = Oracle::new(model, &SmallWeights(1), adapter).unwrap();
+    let draw = |sample| Draw {
+        sharing: *sharing,
+        stream,
+        sample,
+        dropout,
+    };
+    let of_sample = |sample| prompts.iter().map(move |prompt| (sample, prompt));
+    let expected: Vec<Tensor> = (0..*samples)
+        .flat_map(of_sample)
+        .map(|(sample, prompt)| oracle.logits(prompt, draw(sample)).unwrap())
+        .collect();
+    let flat = Tensor::cat(&expected, 0).unwrap();
+    let flat: Vec<f32> = flat
+        .to_vec1::<f64>()
+        .unwrap()
+        .iter()
+        .map(|&logit| logit as f32)
+        .collect();
+    assert_close(&format!("{name}: logits"), &logits, &flat, 1e-4);
+
+    let total = mean_nll(
+        &expected,
+        prompts.iter().map(|prompt| prompt.label),
+        *average,
+    );
+    let expected_nll = total.to_scalar::<f64>().unwrap();
+    let got = loss.nll_sum / prompts.len() as f64;
+    assert!(
+        (got - expected_nll).abs() <= 1e-5 * expected_nll,
+        "{name}: {got} {expected_nll}"
+    );
+
+    let expected = oracle.gradients(&total.backward().unwrap()).unwrap();
+    let got = named(&gradients);
+    assert!(got.keys().eq(expected.keys()), "{name}: {:?}", got.keys());
+    for (parameter, gradient) in got {
+        assert_close(
+            &format!("{name}: {parameter}"),
+            gradient,
+            &expected[&parameter],
+            1e-4,
+        );
+    }
+}
+
+/// Mean over the prompts; `logits` sample-major.
+fn mean_nll(
+    logits: &[Tensor],
+    labels: impl ExactSizeIterator<Item = i32>,
+    average: Average,
+) -> Tensor {
+    let prompts = labels.len();
+    let samples = logits.len() / prompts;
+    let mean = |values: Vec<Tensor>| {
+        let count = values.len() as f64;
+        (Tensor::stack(&values, 0).unwrap().sum(0).unwrap() / count).unwrap()
+    };
+    let of_prompt = |(prompt, label): (usize, i32)| {
+        let draws = (0..samples).map(|sample| logits[sample * prompts + prompt].clone());
+        match average {
+            Average::Logits => nll(&mean(draws.collect()), label).unwrap(),
+            Average::LogLikelihood => mean(draws.map(|draw| nll(&draw, label).unwrap()).collect()),
+        }
+    };
+    mean(labels.enumerate().map(of_prompt).collect())
+}
+
+const TARGETS: [&[Module]; 8] = [
+    &[Module::Q, Module::V, Module::LmHead],
+    &Module::ALL,
+    &[Module::V],
+    &[Module::LmHead],
+    &[Module::K],
+    &[Module::O],
+    &[Module::Gate],
+    &[Module::Up, Module::Down],
+];
+
+/// MLE, and BLoB by sharing and σ.
+const NOISE: [Option<(NoiseSharing, Sigma)>; 7] = [
+    None,
+    Some((NoiseSharing::Token, Sigma::Square)),
+    Some((NoiseSharing::Token, Sigma::Softplus)),
+    Some((NoiseSharing::Example, Sigma::Square)),
+    Some((NoiseSharing::Example, Sigma::Softplus)),
+    Some((NoiseSharing::Shared, Sigma::Square)),
+    Some((NoiseSharing::Shared, Sigma::Softplus)),
+];
+
+fn ropes() -> [RopeScaling; 3] {
+    let llama3 = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 128,
+    };
+    [
+        RopeScaling::None,
+        RopeScaling::Linear { factor: 2.0 },
+        llama3,
+    ]
+}
+
+/// Every noise with every architecture, for one set of target modules; samples, averages and dropout take turns.
+fn check_targets(index: usize) {
+    let mut turn = index;
+    for (num_kv_heads, tie_word_embeddings) in [(2, false), (2, true), (4, false), (4, true)] {
+        for rope_scaling in ropes() {
+            let model = DecoderConfig {
+                num_kv_heads,
+                tie_word_embeddings,
+                rope_scaling: rope_scaling.clone(),
+                ..config()
+            };
+            for noise in NOISE {
+                turn += 1;
+                let posterior = noise.map(|(_, sigma)| Posterior {
+                    sigma,
+                    init_eps: 0.05,
+                });
+                let dropout = if turn % 5 == 0 { 0.25 } else { 0.0 };
+                let lora = LoraConfig {
+                    posterior,
+                    dropout,
+                    ..lora(TARGETS[index])
+                };
+                let case = Case {
+                    adapter: trained(lora, &model),
+                    model: model.clone(),
+                    sharing: noise.map(|(sharing, _)| sharing),
+                    samples: if noise.is_some() && turn % 4 == 0 {
+                        2
+                    } else {
+                        1
+                    },
+                    average: if turn % 8 < 4 {
+                        Average::Logits
+                    } else {
+                        Average::LogLikelihood
+                    },
+                };
+                let heads = (model.num_heads, num_kv_heads);
+                let name = format!(
+                    "{:?} heads {heads:?} tied {tie_word_embeddings} {rope_scaling:?} {noise:?} dropout {dropout}",
+                    TARGETS[index]
+                );
+                check(&name, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_values_and_head_have_the_gradients_of_the_tape() {
+    check_targets(0);
+}
+
+#[test]
+fn all_layers_have_the_gradients_of_the_tape() {
+    check_targets(1);
+}
+
+#[test]
+fn values_alone_have_the_gradients_of_the_tape() {
+    check_targets(2);
+}
+
+#[test]
+fn the_head_alone_has_the_gradients_of_the_tape() {
+    check_targets(3);
+}
+
+#[test]
+fn keys_alone_have_the_gradients_of_the_tape() {
+    check_targets(4);
+}
+
+#[test]
+fn attention_outputs_alone_have_the_gradients_of_the_tape() {
+    check_targets(5);
+}
+
+#[test]
+fn gates_alone_have_the_gradients_of_the_tape() {
+    check_targets(6);
+}
+
+#[test]
+fn the_rest_of_the_mlp_has_the_gradients_of_the_tape() {
+    check_targets(7);
+}

@@ -1,0 +1,85 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import type { RunResult } from '../../ts/run/result.ts';
+import { fixtureData } from '../support/bpeft-process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Runs a script of cmd/ on the random model. */
+function script(
+  name: string,
+  environment: Record<string, string>,
+): Promise<{ code: number | null; stderr: string }> {
+  const env = { ...process.env, MODEL: 'builtin:random', DATA_DIR: fixtureData, ...environment };
+  const child = spawn('bash', [join(root, 'cmd', name)], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })));
+}
+
+const names = (stderr: string) => [...stderr.matchAll(/^== .*\/(.*)$/gm)].map(([, name]) => name);
+const scaledDown = '--batch-size 2 --max-steps 8 --eval-limit 4 --eval-samples 2';
+
+it.each([
+  ['blob/blob-llama-all.sh', 'blob-ARC-Easy-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
+  ['blob/blob-llama-all-single-gpu.sh', 'blob-ARC-Easy-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
+  ['blob/blob-mean-llama-all-single-gpu.sh', 'blob-ARC-Easy-sample1-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
+  ['blob/blob-llama-ood-all.sh', 'blob-obqa-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
+])('plans the runs of %s without writing', async (path, name) => {
+  const out = temporaryFolder();
+  const environment = {
+    DRY_RUN: '1',
+    OUT_DIR: out,
+    SEEDS: '1',
+    DATASETS: 'ARC-Easy',
+    EXTRA: '--batch-size 2',
+  };
+  const { code, stderr } = await script(path, environment);
+  expect([code, names(stderr)]).toEqual([0, [name]]);
+  expect(stderr).toContain('dry run: nothing was written');
+  expect(readdirSync(out)).toEqual([]);
+});
+
+it('runs blob-llama-ood-all scaled down, and not again when it is finished', async () => {
+  const out = temporaryFolder();
+  const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: 'ARC-Challenge', EXTRA: scaledDown };
+  expect(await script('blob/blob-llama-ood-all.sh', environment)).toMatchObject({ code: 0 });
+  const project = join(out, 'BLoB-llama-ood-all');
+  const settings = 'eps0.05-kllr0.01-beta0.2-gamma8-seed1';
+  const read = (run: string) =>
+    JSON.parse(readFileSync(join(project, run, 'result.json'), 'utf8')) as RunResult;
+  expect(read(`blob-obqa-${settings}`)).toMatchObject({
+    protocol: 'reference',
+    run: { processes: 2, kl_cycle: 619, kl_lr: 0.01, prior_std: 0.2, lr: 0.0001 },
+  });
+  expect(read(`blob-ARC-Challenge-sample10-${settings}`).evaluations).toMatchObject([{ samples: 10 }]);
+  const again = await script('blob/blob-llama-ood-all.sh', environment);
+  expect(again.stderr).not.toContain('step 1/');
+});
+
+it('says what it needs', async () => {
+  const { code, stderr } = await script('blob/blob-llama-all.sh', { MODEL: '' });
+  expect([code === 0, stderr]).toEqual([false, expect.stringContaining('MODEL must name a model folder')]);
+});
+
+it('trains the grid of exam-topics scaled down', async () => {
+  const out = temporaryFolder();
+  const environment = {
+    OUT_DIR: out,
+    STEPS: '20',
+    KL_LRS: '0.001 0.01',
+    EXTRA: '--max-seq-len 700 --eval-limit 2',
+  };
+  expect(await script('exam-topics/train-grid.sh', environment)).toMatchObject({ code: 0 });
+  expect(readdirSync(join(out, 'exam-topics')).sort()).toEqual([
+    'blob-20-kllr0.001',
+    'blob-20-kllr0.01',
+    'mle-20',
+  ]);
+  expect(existsSync(join(out, 'exam-topics/mle-20/result.json'))).toBe(true);
+});

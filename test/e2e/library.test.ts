@@ -1,0 +1,123 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dryRun, evaluate, loadModel, openPredictor, type RunEvent, train } from 'bpeft';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type Answer, startService } from '../../examples/node-service.ts';
+import { fixtureData } from '../support/bpeft-process.ts';
+
+const data = { dataset: 'ARC-Easy', dataDir: fixtureData, maxSeqLen: 700 } as const;
+const question = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn', 'Venus'] };
+let folder: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'bpeft-library-'));
+  for (const method of ['mle', 'blob'] as const) {
+    const out = join(folder, method);
+    await train({
+      ...data,
+      model: 'builtin:random',
+      method,
+      out,
+      maxSteps: 4,
+      evalLimit: 4,
+      evalSamples: [2],
+    });
+  }
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it('tells what it does as typed events', async () => {
+  const events: RunEvent[] = [];
+  const run = {
+    ...data,
+    model: 'builtin:random',
+    out: join(folder, 'events'),
+    maxSteps: 2,
+    checkpointEvery: 1,
+  };
+  await train({ ...run, evalLimit: 4, evalSamples: [0] }, { onEvent: (event) => events.push(event) });
+  expect(events.map(({ type }) => type)).toEqual([
+    'run-started',
+    'warning', // two updates are too few for the KL to act
+    'step',
+    'checkpoint',
+    'step',
+    'checkpoint',
+    'evaluation-progress',
+    'evaluation',
+    'finished',
+  ]);
+});
+
+it('uses a model that is already loaded, and leaves it alive', async () => {
+  const model = await loadModel({ model: 'builtin:random' });
+  const run = join(folder, 'blob');
+  const first = await evaluate({ run, samples: [2], limit: 4 }, { model });
+  const again = await evaluate({ run, samples: [2], limit: 4 }, { model });
+  expect(first.metrics).toEqual(again.metrics);
+  await model.dispose();
+  await expect(model.encode(['x'], false)).rejects.toMatchObject({ code: 'BPEFT_WORKER_STOPPED' });
+  await expect(model.dispose()).resolves.toBeUndefined();
+});
+
+it('rejects work that is aborted before or while it runs', async () => {
+  const controller = new AbortController();
+  const run = { ...data, model: 'builtin:random', maxSteps: 5000 };
+  const stopAtThird = (event: RunEvent) => {
+    if (event.type === 'step' && event.step === 3) controller.abort();
+  };
+  const training = train(
+    { ...run, out: join(folder, 'aborted') },
+    { signal: controller.signal, onEvent: stopAtThird },
+  );
+  await expect(training).rejects.toMatchObject({
+    code: 'BPEFT_ABORTED',
+    message: 'interrupted after step 3 of 5000',
+  });
+  await expect(dryRun(run, { signal: controller.signal })).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+});
+
+it('answers from two models at once, while a third request is aborted', async () => {
+  await using point = await openPredictor({ run: join(folder, 'mle') });
+  await using bayesian = await openPredictor({ run: join(folder, 'blob'), samples: 4 });
+  const controller = new AbortController();
+  const many = Array.from({ length: 200 }, () => question);
+  const aborted = bayesian.predict(many, { signal: controller.signal });
+  const answers = Promise.all([point.predict([question]), bayesian.predict([question])]);
+  controller.abort();
+  await expect(aborted).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+  const [[fromPoint], [fromBayesian]] = await answers;
+  expect(fromPoint?.mutual_information).toBeNull();
+  expect(fromBayesian?.mutual_information).toBeGreaterThan(0);
+  expect(fromBayesian?.probs.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 12);
+});
+
+it('runs the service of examples/node-service.ts', async () => {
+  await using service = await startService({ mle: join(folder, 'mle'), blob: join(folder, 'blob') }, 0);
+  const { port } = service.server.address() as AddressInfo;
+  const post = async (path: string, content: object) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'POST',
+      body: JSON.stringify(content),
+    });
+    return { status: response.status, content: (await response.json()) as Answer & { code?: string } };
+  };
+  const [mle, blob] = await Promise.all([post('/mle', question), post('/blob', question)]);
+  expect([mle.status, blob.status]).toEqual([200, 200]);
+  expect([mle.content.epistemic, blob.content.probs.length]).toEqual([null, 3]);
+  expect(blob.content.epistemic).toBeGreaterThan(0);
+  expect((await post('/nobody', question)).status).toBe(404);
+  expect(await post('/blob', { question: 'no choices' })).toMatchObject({
+    status: 422,
+    content: { code: 'BPEFT_DATASET' },
+  });
+
+  const hangUp = request({ port, path: '/blob', method: 'POST' });
+  const gone = new Promise((resolve) => hangUp.on('error', resolve));
+  hangUp.end(JSON.stringify(question), () => hangUp.destroy(new Error('hung up')));
+  await gone;
+  expect((await post('/blob', question)).content).toEqual(blob.content);
+});

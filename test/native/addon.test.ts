@@ -1,0 +1,45 @@
+import { expect, it } from 'vitest';
+import { BPEFT_ERROR_CODES } from '../../ts/errors.ts';
+import { loadModel } from '../../ts/model.ts';
+import { loadNative } from '../../ts/native.ts';
+
+it('knows no error code that the library does not', () => {
+  const codes = loadNative().errorCodes();
+  expect(codes.length).toBeGreaterThan(0);
+  for (const code of codes) expect(BPEFT_ERROR_CODES).toContain(code);
+});
+
+it('keeps code, message and hint of an error across a promise', async () => {
+  await using model = await loadModel({ model: 'builtin:random' });
+  const options = { rank: 0, alpha: 16, dropout: 0, targetModules: ['q_proj'], posterior: null, seed: 1 };
+  await expect(model.createAdapter(options)).rejects.toMatchObject({
+    name: 'BpeftError',
+    code: 'BPEFT_INVALID_CONFIG',
+    message: expect.stringMatching(/^rank .*, got 0$/),
+  });
+});
+
+it('encodes text and decodes it again', async () => {
+  await using model = await loadModel({ model: 'builtin:random' });
+  const { ids, offsets } = await model.encode(['Größe', ''], false);
+  expect([...offsets]).toEqual([0, 7, 7]);
+  expect(await model.decode(ids)).toBe('Größe');
+});
+
+it('makes the same adapter from the same seed, and another from another', async () => {
+  await using model = await loadModel({ model: 'builtin:random' });
+  const kl = async (seed: number) => {
+    const posterior = { sigma: 'square', initEps: 0.05 } as const;
+    const adapter = await model.createAdapter({
+      rank: 4,
+      alpha: 8,
+      dropout: 0,
+      targetModules: ['q_proj'],
+      posterior,
+      seed,
+    });
+    return adapter.kl({ priorStd: 0.2, form: 'exact' });
+  };
+  expect(await kl(1)).toBe(await kl(1));
+  expect(await kl(1)).not.toBe(await kl(2));
+});

@@ -1,0 +1,103 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { runCli } from '../../../ts/cli/program.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+async function cli(...argv: string[]) {
+  const written = { stdout: '', stderr: '' };
+  const code = await runCli(argv, {
+    stdout: { write: (text: string) => (written.stdout += text) },
+    stderr: { write: (text: string) => (written.stderr += text) },
+  });
+  return { code, ...written };
+}
+
+it('explains itself when called without arguments', async () => {
+  const { code, stdout, stderr } = await cli();
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toMatchInlineSnapshot(`
+    "Usage: bpeft [options] [command]
+
+    Bayesian low-rank fine-tuning of language models.
+
+    Options:
+      --version   print the version
+      -h, --help  print this help
+
+    Commands:
+      train       fine-tune an adapter on a dataset
+      eval        accuracy, calibration and uncertainty of a trained adapter
+      predict     probabilities and uncertainty for rows of a file or of standard input
+      datasets    list, show or preview datasets
+      models      list built-in models or show what a model file holds
+
+    Examples:
+      bpeft train --model builtin:random --dataset ./data/mine --method blob --out runs/first
+      bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
+      bpeft eval --run runs/first --samples 10,0
+      bpeft predict --run runs/first questions.jsonl
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.
+    "
+  `);
+});
+
+it('groups the flags of train, with their defaults', async () => {
+  const { code, stdout } = await cli('train', '--help');
+  expect(code).toBe(0);
+  expect(stdout).toMatchSnapshot();
+});
+
+it.each(['eval', 'predict', 'datasets', 'models'])('prints the help of %s', async (command) => {
+  const { code, stdout } = await cli(command, '--help');
+  expect(code).toBe(0);
+  expect(stdout).toMatchSnapshot();
+});
+
+it.each([
+  [['trian'], "unknown command 'trian'", 'did you mean train?'],
+  [['train', '--kl-lrr', '1'], "unknown option '--kl-lrr'", 'did you mean --kl-lr?'],
+  [['datasets', 'lst'], "unknown command 'lst'", 'did you mean list?'],
+  [['train', '--lr', 'fast'], '--lr must be a number, got "fast"', undefined],
+  [['train', '--method', 'blub'], /^--method must be one of mle, .*, got "blub"$/, 'did you mean blob?'],
+  [
+    ['train', '--method', 'laplace', '--model', 'm', '--dataset', 'd'],
+    /^method laplace makes a trained/,
+    /bayesianize/,
+  ],
+  [['train', 'extra'], /too many arguments/, /train --help/],
+  [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR'],
+  [['datasets', 'show', 'ARC-Esay'], 'unknown dataset "ARC-Esay"', /did you mean "ARC-Easy"\?/],
+])('ends %j with exit code 2 and a remedy', async (argv, message, hint) => {
+  const { code, stdout, stderr } = await cli(...argv, '--json');
+  expect([code, stderr]).toEqual([2, '']);
+  const { error } = JSON.parse(stdout) as { error: { message: string; hint: string | null } };
+  expect(error.message).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+  expect(error.hint).toEqual(hint instanceof RegExp ? expect.stringMatching(hint) : (hint ?? null));
+});
+
+it('writes errors for people to stderr, with the code and what to do', async () => {
+  const { code, stdout, stderr } = await cli('train', '--seeed', '1');
+  expect([code, stdout]).toEqual([2, '']);
+  expect(stderr).toBe("error BPEFT_USAGE: unknown option '--seeed'\n  hint: did you mean --seed?\n");
+});
+
+it('asks for a missing command or value', async () => {
+  expect((await cli('datasets')).stderr).toContain('a command is required\n  hint: bpeft datasets --help');
+  expect((await cli('train', '--lr')).stderr).toContain("option '--lr <x>' argument missing");
+});
+
+it('names the config file that a refused value comes from', async () => {
+  const path = join(temporaryFolder(), 'x.yaml');
+  writeFileSync(path, 'kl_lr: -1\n');
+  const { code, stderr } = await cli('train', '--config', path);
+  expect(code).toBe(2);
+  expect(stderr).toContain(`${path}: kl_lr must be greater than 0, got -1`);
+});
+
+it('lists the datasets as one JSON document', async () => {
+  const { code, stdout } = await cli('datasets', 'list', '--json');
+  expect(code).toBe(0);
+  expect((JSON.parse(stdout) as { name: string }[]).map(({ name }) => name)).toContain('ARC-Easy');
+});

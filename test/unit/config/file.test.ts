@@ -1,0 +1,37 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { readConfigFile } from '../../../ts/config/file.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+function written(name: string, text: string): string {
+  const path = join(temporaryFolder(), name);
+  writeFileSync(path, text);
+  return path;
+}
+
+it.each([
+  ['x.json', '{"kl_lr": 0.01, "target_modules": ["q_proj"]}'],
+  ['x.yaml', 'kl_lr: 0.01\ntarget_modules: [q_proj]\n'],
+])('reads %s by the names of the library', async (name, text) => {
+  const { values } = await readConfigFile(written(name, text));
+  expect(values).toEqual({ klLr: 0.01, targetModules: ['q_proj'] });
+});
+
+it("reads the settings out of a run folder's config.json", async () => {
+  const path = written('config.json', '{"format": 1, "config": {"seed": 7}, "versions": {}}');
+  expect((await readConfigFile(path)).values).toEqual({ seed: 7 });
+});
+
+it.each([
+  ['broken JSON', 'x.json', '{', /cannot read config file .*x\.json/],
+  ['broken YAML', 'x.yaml', 'a: [', /cannot read config file .*x\.yaml/],
+  ['a list', 'x.json', '[1]', /must hold one mapping of settings, got \[1\]/],
+  ['camelCase', 'x.json', '{"klLr": 1}', /settings are written in snake_case, got "klLr"/],
+  ['another kind of file', 'x.toml', 'a = 1', /must name a \.json or \.yaml file/],
+])('refuses %s', async (_, name, text, message) => {
+  await expect(readConfigFile(written(name, text))).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+    message: expect.stringMatching(message),
+  });
+});

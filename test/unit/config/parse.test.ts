@@ -1,0 +1,89 @@
+import { expect, it } from 'vitest';
+import { type Layer, parseSettings } from '../../../ts/config/parse.ts';
+
+const flags = (values: Record<string, unknown>): Layer => ({ origin: 'flag', values });
+const file = (values: Record<string, unknown>): Layer => ({ origin: 'file', source: 'x.yaml', values });
+
+it('lets flags win over the file, and the file over defaults', () => {
+  const settings = parseSettings('train', [file({ lr: 0.01, rank: 4 }), flags({ rank: 2 })]);
+  expect([settings.lr, settings.rank, settings.alpha]).toEqual([0.01, 2, 16]);
+});
+
+it('takes null and undefined for "not set"', () => {
+  expect(parseSettings('train', [file({ rank: 4 }), flags({ rank: undefined })]).rank).toBe(4);
+  expect(parseSettings('train', [file({ rank: null })]).rank).toBe(8);
+});
+
+it('has the defaults of the reference', () => {
+  const { priorStd, klLr, klGamma, initEps, warmupRatio, adamEpsilon, maxSeqLen } = parseSettings(
+    'train',
+    [],
+  );
+  expect({ priorStd, klLr, klGamma, initEps, warmupRatio, adamEpsilon, maxSeqLen }).toEqual({
+    priorStd: 0.2,
+    klLr: 0.01,
+    klGamma: 8,
+    initEps: 0.05,
+    warmupRatio: 0.06,
+    adamEpsilon: 1e-6,
+    maxSeqLen: 300,
+  });
+});
+
+it.each([
+  ['a flag by its name', flags({ lr: -1 }), '--lr must be greater than 0, got -1', undefined],
+  ['a file by its path', file({ klLr: 'x' }), 'x.yaml: kl_lr must be a number, got "x"', undefined],
+  [
+    'an option as it is written',
+    { origin: 'option', values: { rank: 1.5 } } satisfies Layer,
+    'rank must be a whole number, got 1.5',
+    undefined,
+  ],
+  [
+    'a misspelt value',
+    flags({ average: 'logit' }),
+    '--average must be one of logits, log-likelihood, got "logit"',
+    'did you mean logits?',
+  ],
+  [
+    'a value above its bound',
+    flags({ warmupRatio: 2 }),
+    '--warmup-ratio must be at most 1, got 2',
+    undefined,
+  ],
+  ['dropout of 1', flags({ loraDropout: 1 }), '--lora-dropout must be less than 1, got 1', undefined],
+  [
+    'an empty list',
+    flags({ targetModules: [] }),
+    '--target-modules must have at least 1 entries, got []',
+    undefined,
+  ],
+  [
+    'an element of a list',
+    flags({ evalSamples: [10, -1] }),
+    '--eval-samples must be at least 0, got -1',
+    undefined,
+  ],
+  ['a KL cycle of 0', flags({ klCycle: 0 }), '--kl-cycle must be greater than 0, got 0', undefined],
+  [
+    'a KL cycle that is no name',
+    flags({ klCycle: 'never' }),
+    '--kl-cycle must be auto, uniform or a positive whole number, got "never"',
+    undefined,
+  ],
+])('refuses %s', (_, layer, message, hint) => {
+  expect(() => parseSettings('train', [layer])).toThrow(
+    expect.objectContaining({ code: 'BPEFT_USAGE', message, hint }),
+  );
+});
+
+it('names the nearest setting for an unknown one', () => {
+  expect(() => parseSettings('train', [file({ klLrr: 1 })])).toThrow(
+    expect.objectContaining({ message: 'x.yaml: unknown setting "kl_lrr"', hint: 'did you mean kl_lr?' }),
+  );
+});
+
+it("ignores a file's settings that belong to another command, but refuses such flags", () => {
+  expect(parseSettings('eval', [file({ rank: 4, samples: [0] })]).samples).toEqual([0]);
+  expect(() => parseSettings('eval', [flags({ rank: 4 })])).toThrow('unknown setting "--rank"');
+});

@@ -1,0 +1,100 @@
+import { expect, it } from 'vitest';
+import { configJsonSchema } from '../../../ts/config/json-schema.ts';
+import { modelSource, shareableName } from '../../../ts/config/model-source.ts';
+import { parseSettings } from '../../../ts/config/parse.ts';
+import { fileName, resolveTrain } from '../../../ts/config/resolve.ts';
+
+function resolved(values: Record<string, unknown>) {
+  const all = { model: 'builtin:random', dataset: 'ARC-Easy', ...values };
+  return resolveTrain(parseSettings('train', [{ origin: 'option', values: all }]));
+}
+
+it('fills in the corrected protocol', () => {
+  const { klForm, order, lastBatch, classes, evalBatchSize, epochs } = resolved({});
+  expect({ klForm, order, lastBatch, classes, evalBatchSize, epochs }).toEqual({
+    klForm: 'exact',
+    order: 'shuffled',
+    lastBatch: 'keep',
+    classes: 'item',
+    evalBatchSize: 16,
+    epochs: 3,
+  });
+});
+
+it('fills in protocol reference, whose evaluation uses the batch size of training', () => {
+  const { klForm, order, evaluationTail, evalBatchSize } = resolved({ protocol: 'reference', batchSize: 8 });
+  expect({ klForm, order, evaluationTail, evalBatchSize }).toEqual({
+    klForm: 'reference',
+    order: 'file',
+    evaluationTail: 'drop',
+    evalBatchSize: 8,
+  });
+});
+
+it('lets each field of the preset be set alone', () => {
+  const config = resolved({ protocol: 'reference', order: 'shuffled', klForm: 'exact', addSpace: true });
+  expect([config.order, config.klForm, config.addSpace, config.lastBatch]).toEqual([
+    'shuffled',
+    'exact',
+    true,
+    'drop',
+  ]);
+});
+
+it('leaves the epochs open when --max-steps is given', () => {
+  expect(resolved({ maxSteps: 10 }).epochs).toBeUndefined();
+});
+
+it('names the run folder after method, dataset and seed', () => {
+  expect(resolved({ seed: 2 }).out).toBe('runs/blob-arc-easy-seed2');
+  expect(resolved({ method: 'mle', dataset: './own/My Data.jsonl' }).out).toBe('runs/mle-my-data-seed1');
+  expect(fileName('a/b/')).toBe('b');
+});
+
+it.each([
+  [{ method: 'tfb' }, 'BPEFT_USAGE', /method tfb makes a trained adapter Bayesian/],
+  [{ method: 'ivon' }, 'BPEFT_UNSUPPORTED', /method ivon is not available yet/],
+  [{ precision: 'int8' }, 'BPEFT_UNSUPPORTED', /precision int8 is not available yet/],
+  [{ quantize: 'nf4' }, 'BPEFT_UNSUPPORTED', /quantize nf4 is not available yet/],
+  [{ device: 'cuda:0' }, 'BPEFT_UNSUPPORTED', /device cuda:0 is not available yet/],
+  [{ device: 'gpu' }, 'BPEFT_USAGE', /must be auto, cpu or cuda\[:N\], got "gpu"/],
+  [{ model: undefined }, 'BPEFT_USAGE', /--model is required/],
+  [{ resume: true, overwrite: true }, 'BPEFT_USAGE', /exclude each other/],
+])('refuses %j', (values, code, message) => {
+  expect(() => resolved(values)).toThrow(
+    expect.objectContaining({ code, message: expect.stringMatching(message) }),
+  );
+});
+
+it('takes a model for a path when it exists or begins with a dot or a slash', () => {
+  expect(modelSource('./nowhere')).toMatchObject({ kind: 'file', path: expect.stringMatching(/\/nowhere$/) });
+  expect(modelSource('package.json').kind).toBe('file');
+  expect(modelSource('builtin:random')).toEqual({ kind: 'random', seed: 1 });
+});
+
+it.each([
+  ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:random'],
+  [
+    'missing.gguf',
+    'BPEFT_MODEL_NOT_FOUND',
+    'check the path; --model takes a .gguf file, a folder or builtin:random',
+  ],
+  ['org/model', 'BPEFT_UNSUPPORTED', expect.stringContaining('download the model')],
+])('refuses the model %s', (model, code, hint) => {
+  expect(() => modelSource(model)).toThrow(expect.objectContaining({ code, hint }));
+});
+
+it('never shares an absolute path', () => {
+  expect(shareableName('/home/someone/models/x.gguf')).toBe('x.gguf');
+  expect(shareableName('../x.gguf')).toBe('x.gguf');
+  expect(shareableName('models/x.gguf')).toBe('models/x.gguf');
+});
+
+it('offers a JSON schema by the names that files use', () => {
+  const schema = configJsonSchema('train');
+  expect(schema.properties).toMatchObject({
+    kl_lr: { type: 'number', exclusiveMinimum: 0, default: 0.01 },
+    target_modules: { type: 'array', default: ['q_proj', 'v_proj', 'lm_head'] },
+  });
+  expect(schema.additionalProperties).toBe(false);
+});

@@ -1,0 +1,7 @@
+// npm run build [native|js]
+
+import { buildJavaScript, buildNative } from './steps.mjs';
+
+const part = process.argv[2];
+const ok = (part === 'js' || buildNative()) && (part === 'native' || buildJavaScript());
+process.exitCode = ok ? 0 : 1;

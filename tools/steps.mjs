@@ -1,0 +1,83 @@
+// What the developers' scripts share: running a command, and getting a checkout ready.
+
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** The platform's folder below npm/, as `ts/native.ts` looks for it. */
+const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
+
+/**
+ * napi always builds for a named target, which cargo keeps apart from a build without one. Naming the host
+ * everywhere lets build, test, clippy and doc share one compilation of every dependency.
+ */
+const env = { ...process.env, CARGO_BUILD_TARGET: process.env.CARGO_BUILD_TARGET ?? hostTriple() };
+
+function hostTriple() {
+  const { stdout } = spawnSync('rustc', ['-vV'], { cwd: root, encoding: 'utf8' });
+  return /^host: (.+)$/m.exec(stdout ?? '')?.[1] ?? '';
+}
+
+/** Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`. */
+export function run(command, args, { capture = false, isSilent = false, extraEnv = {} } = {}) {
+  const result = spawnSync(command, args, {
+    cwd: root,
+    env: { ...env, ...extraEnv },
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: capture ? ['ignore', 'pipe', 'inherit'] : 'inherit',
+  });
+  if (capture && !isSilent) process.stdout.write(result.stdout ?? '');
+  if (result.error) process.stderr.write(`${command}: ${result.error.message}\n`);
+  return { ok: result.status === 0, stdout: result.stdout ?? '' };
+}
+
+/** `node_modules/.bin` without a shell. */
+export function bin(name, args, options) {
+  return run(`${root}node_modules/.bin/${name}`, args, options);
+}
+
+export function installPackages() {
+  const installed = `${root}node_modules/.package-lock.json`;
+  const isFresh =
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync(`${root}package-lock.json`).mtimeMs;
+  return isFresh || run('npm', ['ci', '--no-audit', '--no-fund']).ok;
+}
+
+export const addonTypes = `${root}ts/addon.d.ts`;
+
+export function buildNative() {
+  const output = `npm/${platform}`;
+  return bin('napi', [
+    'build',
+    '--platform',
+    '--no-js',
+    ...['--manifest-path', 'crates/napi-bindings/Cargo.toml'],
+    ...['--output-dir', output],
+    ...['--dts', '../../ts/addon.d.ts'],
+  ]).ok;
+}
+
+export function buildJavaScript() {
+  rmSync(`${root}dist`, { recursive: true, force: true });
+  if (!bin('tsc', ['-p', 'tsconfig.build.json']).ok) return false;
+  cpSync(addonTypes, `${root}dist/addon.d.ts`);
+  chmodSync(`${root}dist/cli/main.js`, 0o755);
+  return true;
+}
+
+/** Whether there is something to run; `setUp` brings it up to date. */
+export function isBuilt() {
+  return existsSync(`${root}dist/cli/main.js`) && existsSync(`${root}npm/${platform}/bpeft.${platform}.node`);
+}
+
+/** Packages, addon and JavaScript; quick when nothing changed. */
+export function setUp() {
+  return installPackages() && buildNative() && buildJavaScript();
+}
+
+export function readText(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}

@@ -1,0 +1,99 @@
+// npm test: sets up, then lints and tests both languages; a lint stage counts as one test.
+// The last line is `N passed, N failed` over everything.
+
+import { mkdirSync, rmSync } from 'node:fs';
+import {
+  addonTypes,
+  bin,
+  buildJavaScript,
+  buildNative,
+  installPackages,
+  readText,
+  root,
+  run,
+} from './steps.mjs';
+
+let passed = 0;
+let failed = 0;
+const failures = [];
+
+/** Runs a stage; `work` returns whether it is fine, or how many tests passed and failed. */
+function stage(name, work) {
+  const start = Date.now();
+  process.stdout.write(`\n=== ${name}\n`);
+  const outcome = work();
+  const counts =
+    typeof outcome === 'boolean' ? { passed: Number(outcome), failed: Number(!outcome) } : outcome;
+  passed += counts.passed;
+  failed += counts.failed;
+  if (counts.failed > 0) failures.push(`${name} (${counts.failed})`);
+  process.stdout.write(
+    `=== ${name}: ${counts.failed === 0 ? 'ok' : 'FAILED'} in ${((Date.now() - start) / 1000).toFixed(0)} s\n`,
+  );
+  return counts.failed === 0;
+}
+
+function cargoTest() {
+  const { ok, stdout } = run('cargo', ['test', '--workspace', '--locked'], { capture: true });
+  const counts = { passed: 0, failed: 0 };
+  for (const [, passedHere, failedHere] of stdout.matchAll(
+    /test result: \w+\. (\d+) passed; (\d+) failed/g,
+  )) {
+    counts.passed += Number(passedHere);
+    counts.failed += Number(failedHere);
+  }
+  // A crash or a compile error reports no test of its own.
+  if (!ok && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+function vitest() {
+  const folder = `${root}.cache`;
+  const report = `${folder}/vitest.json`;
+  mkdirSync(folder, { recursive: true });
+  rmSync(report, { force: true });
+  const { ok } = bin('vitest', [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]);
+  const text = readText(report);
+  if (text === '') return false;
+  const { numPassedTests, numFailedTests } = JSON.parse(text);
+  return { passed: numPassedTests, failed: ok ? numFailedTests : Math.max(1, numFailedTests) };
+}
+
+function addonAndItsTypes() {
+  const before = readText(addonTypes);
+  if (!buildNative()) return false;
+  if (readText(addonTypes) === before) return true;
+  process.stdout.write('ts/addon.d.ts was out of date and has been written again: commit it\n');
+  return false;
+}
+
+if (stage('npm packages', installPackages)) {
+  stage('addon, and its committed types', addonAndItsTypes);
+  stage('JavaScript build', buildJavaScript);
+  stage('cargo fmt', () => run('cargo', ['fmt', '--all', '--check']).ok);
+  stage(
+    'cargo clippy',
+    () => run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']).ok,
+  );
+  stage(
+    'cargo doc',
+    () =>
+      run('cargo', ['doc', '--workspace', '--no-deps', '--locked'], {
+        extraEnv: { RUSTDOCFLAGS: '-D warnings' },
+      }).ok,
+  );
+  stage('cargo test', cargoTest);
+  stage('tsc', () => bin('tsc', ['--noEmit']).ok);
+  stage('biome', () => bin('biome', ['check', '--error-on-warnings']).ok);
+  stage('knip', () => bin('knip', []).ok);
+  stage('vitest', vitest);
+}
+
+if (failures.length > 0) process.stdout.write(`\nfailed: ${failures.join(', ')}\n`);
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,106 @@
+/** `bpeft datasets list | show | preview` */
+
+import type { Command } from 'commander';
+import { planPrompt, promptText } from '../../datasets/prompt.ts';
+import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
+import { BpeftError } from '../../errors.ts';
+import { DATA_PROTOCOLS, PROTOCOLS, type Protocol } from '../../protocol/data-protocol.ts';
+import { newCommand } from '../command.ts';
+import type { Output } from '../output.ts';
+import { addOutputFlags } from '../settings.ts';
+
+interface Flags {
+  readonly dataDir?: string;
+  readonly split?: string;
+  readonly protocol: string;
+  readonly limit: string;
+  readonly json?: boolean;
+}
+
+export function defineDatasets(command: Command, output: Output): void {
+  const print = (flags: Flags, value: unknown, lines: readonly string[]) => {
+    output.stdout.write(
+      flags.json === true ? `${JSON.stringify(value, null, 2)}\n` : `${lines.join('\n')}\n`,
+    );
+  };
+  const sub = (name: string, description: string) =>
+    addOutputFlags(newCommand(command.command(name), output).description(description));
+
+  sub('list', 'every dataset that has a name').action((flags: Flags) => {
+    const entries = listDatasets();
+    const width = Math.max(...entries.map(({ name }) => name.length));
+    print(
+      flags,
+      entries,
+      entries.map(({ name, title, licence }) => `${name.padEnd(width)}  ${title} (${licence})`),
+    );
+  });
+
+  sub('show', 'source, licence, splits and sizes')
+    .argument('<dataset>', 'name, folder or file')
+    .option('--data-dir <name>', 'folder that holds the datasets by name')
+    .action(async (name: string, flags: Flags) => {
+      const entry = listDatasets().find((one) => one.name === name);
+      const source =
+        entry === undefined || flags.dataDir !== undefined
+          ? await resolveDataset(name, { dataDir: flags.dataDir })
+          : null;
+      const shown = {
+        ...(entry ?? { name: source?.name, family: source?.family }),
+        present: source?.splits ?? null,
+      };
+      print(
+        flags,
+        shown,
+        Object.entries(shown).map(
+          ([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
+        ),
+      );
+    });
+
+  sub('preview', 'the first prompts, as the model will read them')
+    .argument('<dataset>', 'name, folder or file')
+    .option('--data-dir <name>', 'folder that holds the datasets by name')
+    .option('--split <name>', "split (default: the dataset's, mostly validation)")
+    .option('--protocol <name>', PROTOCOLS.join(' or '), 'corrected')
+    .option('--limit <n>', 'how many', '3')
+    .action(async (name: string, flags: Flags) => {
+      const protocol = DATA_PROTOCOLS[checkedProtocol(flags.protocol)];
+      const limit = checkedCount(flags.limit);
+      const source = await resolveDataset(name, { dataDir: flags.dataDir });
+      const dataset = await source.load(flags.split ?? null, { limit });
+      const shown = dataset.items.map((item) => {
+        const plan = planPrompt(dataset, item, protocol);
+        return {
+          row: item.row,
+          prompt: promptText(plan),
+          labels: plan.labels,
+          label: plan.labels[plan.label] ?? null,
+        };
+      });
+      print(
+        flags,
+        shown,
+        shown.map(
+          ({ row, prompt, labels, label }) =>
+            `--- row ${row}, ${labels.join(' ')}, answer ${label ?? 'none'}\n${prompt}`,
+        ),
+      );
+    });
+}
+
+function checkedProtocol(name: string): Protocol {
+  const protocol = PROTOCOLS.find((one) => one === name);
+  if (protocol === undefined) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `--protocol must be one of ${PROTOCOLS.join(', ')}, got ${JSON.stringify(name)}`,
+    );
+  }
+  return protocol;
+}
+
+function checkedCount(text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new BpeftError('BPEFT_USAGE', `--limit must be a positive whole number, got ${JSON.stringify(text)}`);
+}

@@ -1,0 +1,42 @@
+/** `bpeft models list | show` */
+
+import type { Command } from 'commander';
+import { BUILTIN_MODELS } from '../../config/model-source.ts';
+import { newCommand } from '../command.ts';
+import type { Output } from '../output.ts';
+import { addOutputFlags } from '../settings.ts';
+
+export function defineModels(command: Command, output: Output): void {
+  const print = (isJson: boolean | undefined, value: unknown, lines: readonly string[]) => {
+    output.stdout.write(isJson === true ? `${JSON.stringify(value, null, 2)}\n` : `${lines.join('\n')}\n`);
+  };
+  const sub = (name: string, description: string) =>
+    addOutputFlags(newCommand(command.command(name), output).description(description));
+
+  sub('list', 'models that need no file').action(({ json }: { json?: boolean }) => {
+    print(
+      json,
+      BUILTIN_MODELS,
+      BUILTIN_MODELS.map(({ name, title }) => `${name}  ${title}`),
+    );
+  });
+
+  sub('show', 'architecture, size, tensor types and tokenizer')
+    .argument('<model>', 'folder, .gguf file or builtin:random')
+    .action(async (name: string, { json }: { json?: boolean }) => {
+      const { loadModel } = await import('../../model.ts');
+      const { baseModelIdentity } = await import('../../run/model-hash.ts');
+      const model = await loadModel({ model: name });
+      try {
+        const shown = { ...(await baseModelIdentity(name)), ...model.info };
+        const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
+        print(
+          json,
+          shown,
+          Object.entries(shown).map(([key, value]) => `${key}: ${text(value)}`),
+        );
+      } finally {
+        await model.dispose();
+      }
+    });
+}

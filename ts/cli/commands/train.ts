@@ -1,0 +1,38 @@
+/** `bpeft train` */
+
+import type { Command } from 'commander';
+import type { TrainOptions } from '../../config/schema.ts';
+import { duration, planLines } from '../../logging/lines.ts';
+import type { DryRun } from '../../run/dry-run.ts';
+import { interruptible } from '../interrupt.ts';
+import type { Output } from '../output.ts';
+import { addSettings, invocation } from '../settings.ts';
+
+export function defineTrain(command: Command, output: Output): void {
+  addSettings(command, 'train').action(async (flags: Record<string, unknown>) => {
+    const { values, isJson, onEvent } = await invocation('train', flags, output);
+    const options = values as TrainOptions;
+    await interruptible(output, async (signal) => {
+      if (options.dryRun === true) {
+        const { dryRun } = await import('../../run/dry-run.ts');
+        const report = await dryRun(options, { signal, onEvent });
+        if (isJson) output.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+        else for (const line of reportLines(report)) output.stderr.write(`${line}\n`);
+        return;
+      }
+      const { train } = await import('../../run/train.ts');
+      const { resultJson } = await import('../../run/result.ts');
+      const result = await train(options, { signal, onEvent });
+      if (isJson) output.stdout.write(resultJson(result));
+    });
+  });
+}
+
+function reportLines({ plan, step, estimate }: DryRun): readonly string[] {
+  return [
+    ...planLines(plan),
+    `one step   ${step.tokens} tokens, ${duration(step.ms / 1000)}, nll ${step.nll.toFixed(4)}`,
+    `estimate   ${duration(estimate.training_seconds)} of training, ${estimate.peak_rss_mb} MB at most`,
+    'dry run: nothing was written',
+  ];
+}

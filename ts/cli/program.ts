@@ -1,0 +1,115 @@
+/**
+ * The program: finds the command, loads only that one's code, and turns any failure into one text and exit code.
+ */
+
+import { Command, CommanderError } from 'commander';
+import { BpeftError } from '../errors.ts';
+import { nearestName } from '../nearest.ts';
+import { packageVersion } from '../package-version.ts';
+import { newCommand } from './command.ts';
+import { asBpeftError, EXIT, errorJson, errorText, exitCode } from './exit.ts';
+import type { Output } from './output.ts';
+
+/** Adds options and action to a command. */
+export type Define = (command: Command, output: Output) => void;
+
+interface Entry {
+  readonly name: string;
+  readonly description: string;
+  readonly load: () => Promise<Define>;
+}
+
+const COMMANDS: readonly Entry[] = [
+  {
+    name: 'train',
+    description: 'fine-tune an adapter on a dataset',
+    load: async () => (await import('./commands/train.ts')).defineTrain,
+  },
+  {
+    name: 'eval',
+    description: 'accuracy, calibration and uncertainty of a trained adapter',
+    load: async () => (await import('./commands/eval.ts')).defineEval,
+  },
+  {
+    name: 'predict',
+    description: 'probabilities and uncertainty for rows of a file or of standard input',
+    load: async () => (await import('./commands/predict.ts')).definePredict,
+  },
+  {
+    name: 'datasets',
+    description: 'list, show or preview datasets',
+    load: async () => (await import('./commands/datasets.ts')).defineDatasets,
+  },
+  {
+    name: 'models',
+    description: 'list built-in models or show what a model file holds',
+    load: async () => (await import('./commands/models.ts')).defineModels,
+  },
+];
+
+const EXAMPLES = `
+Examples:
+  bpeft train --model builtin:random --dataset ./data/mine --method blob --out runs/first
+  bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
+  bpeft eval --run runs/first --samples 10,0
+  bpeft predict --run runs/first questions.jsonl
+
+Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.`;
+
+/** Runs one command line (without node and script) and returns its exit code. */
+export async function runCli(argv: readonly string[], output: Output): Promise<number> {
+  const program = newCommand(new Command('bpeft'), output)
+    .description('Bayesian low-rank fine-tuning of language models.')
+    .version(packageVersion(), '--version', 'print the version')
+    .helpCommand(false)
+    .addHelpText('after', EXAMPLES);
+  for (const { name, description } of COMMANDS)
+    newCommand(program.command(name), output).description(description);
+  try {
+    if (argv.length === 0) {
+      output.stdout.write(`${program.helpInformation()}${EXAMPLES}\n`);
+      return EXIT.ok;
+    }
+    const entry = COMMANDS.find(({ name }) => name === argv[0]);
+    const command = program.commands.find((one) => one.name() === entry?.name);
+    if (entry !== undefined && command !== undefined) (await entry.load())(command, output);
+    await program.parseAsync([...argv], { from: 'user' });
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    const failure = error instanceof CommanderError ? usageError(error, program, argv) : asBpeftError(error);
+    if (argv.includes('--json')) output.stdout.write(errorJson(failure));
+    else output.stderr.write(errorText(failure));
+    return exitCode(failure);
+  }
+}
+
+function usageError(error: CommanderError, program: Command, argv: readonly string[]): BpeftError {
+  const path = activeCommands(program, argv);
+  const active = path.at(-1) ?? program;
+  const help = `${path.map((command) => command.name()).join(' ')} --help shows what there is`;
+  if (error.code === 'commander.help')
+    return new BpeftError('BPEFT_USAGE', 'a command is required', { hint: help });
+  const unknown = /'([^']+)'/.exec(error.message)?.[1] ?? '';
+  const known =
+    error.code === 'commander.unknownOption'
+      ? active.options.map(({ long }) => long ?? '')
+      : active.commands.map((command) => command.name());
+  const isUnknown = ['commander.unknownOption', 'commander.unknownCommand'].includes(error.code);
+  const nearest = isUnknown ? nearestName(unknown, known) : null;
+  return new BpeftError('BPEFT_USAGE', error.message.replace(/^error: /, ''), {
+    hint: nearest === null ? help : `did you mean ${nearest}?`,
+    cause: error,
+  });
+}
+
+/** The program and the (sub)commands that the arguments name. */
+function activeCommands(program: Command, argv: readonly string[]): readonly Command[] {
+  const path = [program];
+  for (const word of argv) {
+    const next = path.at(-1)?.commands.find((command) => command.name() === word);
+    if (next === undefined) break;
+    path.push(next);
+  }
+  return path;
+}

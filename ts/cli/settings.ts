@@ -1,0 +1,72 @@
+/** Flags from the settings' schema, and back: what the command line and a config file say. */
+
+import { type Command, Option } from 'commander';
+import type { ZodType } from 'zod';
+import { readConfigFile } from '../config/file.ts';
+import { kebabCase } from '../config/names.ts';
+import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
+import { type CommandName, GROUPS, SCHEMAS } from '../config/schema.ts';
+import { defaultOf, descriptionOf, isSwitchSchema, placeholder, valueFromText } from '../config/text.ts';
+import type { Sink } from '../events.ts';
+import { consoleSink } from '../logging/console.ts';
+import type { Output } from './output.ts';
+
+/** Adds every setting of the command as a flag, and the flags that each command has. */
+export function addSettings(command: Command, name: CommandName): Command {
+  const shape = SCHEMAS[name].shape;
+  for (const [key, schema] of Object.entries(shape)) {
+    const flag = `--${kebabCase(key)}`;
+    const isSwitch = isSwitchSchema(schema);
+    const option = new Option(isSwitch ? flag : `${flag} <${placeholder(schema)}>`, description(schema));
+    option.helpGroup(`${headingOf(key)}:`);
+    if (!isSwitch) option.argParser((text) => valueFromText(schema, text));
+    command.addOption(option);
+  }
+  command.addOption(
+    new Option('--config <file>', 'settings from a .json or .yaml file; flags win').helpGroup('Output:'),
+  );
+  return addOutputFlags(command);
+}
+
+export function addOutputFlags(command: Command): Command {
+  return command
+    .addOption(new Option('--json', 'one JSON document on standard output').helpGroup('Output:'))
+    .addOption(new Option('--quiet', 'no progress').helpGroup('Output:'));
+}
+
+export interface Invocation {
+  /** What file and flags set; defaults are not filled in. */
+  readonly values: Record<string, unknown>;
+  readonly isJson: boolean;
+  readonly onEvent: Sink | undefined;
+}
+
+/**
+ * File and flags, checked here where it is known which of them said what.
+ * @throws {BpeftError} `BPEFT_USAGE`
+ */
+export async function invocation(
+  name: CommandName,
+  flags: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<Invocation> {
+  const { config, json, quiet, ...values } = flags;
+  const layers: Layer[] = [{ origin: 'flag', values }];
+  if (typeof config === 'string') layers.unshift(await readConfigFile(config));
+  parseSettings(name, layers);
+  return {
+    values: mergeLayers(name, layers),
+    isJson: json === true,
+    onEvent: quiet === true ? undefined : consoleSink(output.stderr),
+  };
+}
+
+function description(schema: ZodType): string {
+  const value = defaultOf(schema);
+  const text = descriptionOf(schema);
+  return value === undefined || value === false ? text : `${text} (default: ${String(value)})`;
+}
+
+function headingOf(key: string): string {
+  return GROUPS.find(([, keys]) => keys.includes(key))?.[0] ?? 'Training';
+}

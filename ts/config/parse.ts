@@ -1,0 +1,124 @@
+/**
+ * Settings from several places into one checked object: defaults < run folder < file < flags.
+ * Errors speak the language of the place a value came from: `--kl-lr`, `kl_lr` of a file, `klLr` of the library.
+ */
+
+import type { z } from 'zod';
+import { BpeftError } from '../errors.ts';
+import { nearestName } from '../nearest.ts';
+import { kebabCase, snakeCase } from './names.ts';
+import { type CommandName, SCHEMAS } from './schema.ts';
+
+export type Origin = 'flag' | 'file' | 'option';
+
+/** Settings of one place, by the library's names. */
+export interface Layer {
+  readonly origin: Origin;
+  /** The file, for messages. */
+  readonly source?: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** Later layers win; undefined and null mean "not set". Refuses names that no command knows. */
+export function mergeLayers(command: CommandName, layers: readonly Layer[]): Record<string, unknown> {
+  const merged: Record<string, unknown> = {};
+  const own = SCHEMAS[command].shape;
+  for (const layer of layers) {
+    for (const [key, value] of Object.entries(layer.values)) {
+      if (Object.hasOwn(own, key)) {
+        if (value !== undefined && value !== null) merged[key] = value;
+      } else if (layer.origin !== 'file' || !isKnownToSomeCommand(key)) {
+        // One file may serve train and eval; a flag or an option is meant for this command alone.
+        throw unknownKey(key, layer, Object.keys(own));
+      }
+    }
+  }
+  return merged;
+}
+
+/**
+ * The merged layers, checked and with their defaults.
+ * @throws {BpeftError} `BPEFT_USAGE` for an unknown name or a value that breaks its rule.
+ */
+export function parseSettings<C extends CommandName>(
+  command: C,
+  layers: readonly Layer[],
+): z.output<(typeof SCHEMAS)[C]> {
+  const merged = mergeLayers(command, layers);
+  const parsed = SCHEMAS[command].safeParse(merged);
+  if (parsed.success) return parsed.data as z.output<(typeof SCHEMAS)[C]>;
+  const [issue] = parsed.error.issues;
+  if (issue === undefined) throw new BpeftError('BPEFT_USAGE', parsed.error.message);
+  throw refusedValue(issue, merged, layers);
+}
+
+/** How the place spells the setting: `--kl-lr`, `kl_lr` or `klLr`. */
+export function spelling(key: string, origin: Origin): string {
+  if (origin === 'flag') return `--${kebabCase(key)}`;
+  return origin === 'file' ? snakeCase(key) : key;
+}
+
+function isKnownToSomeCommand(key: string): boolean {
+  return Object.values(SCHEMAS).some((schema) => Object.hasOwn(schema.shape, key));
+}
+
+function unknownKey(key: string, layer: Layer, known: readonly string[]): BpeftError {
+  const name = spelling(key, layer.origin);
+  const nearest = nearestName(
+    name,
+    known.map((candidate) => spelling(candidate, layer.origin)),
+  );
+  const where = layer.source === undefined ? '' : `${layer.source}: `;
+  return new BpeftError('BPEFT_USAGE', `${where}unknown setting ${JSON.stringify(name)}`, {
+    hint: nearest === null ? undefined : `did you mean ${nearest}?`,
+  });
+}
+
+function refusedValue(
+  issue: z.core.$ZodIssue,
+  merged: Readonly<Record<string, unknown>>,
+  layers: readonly Layer[],
+): BpeftError {
+  const [key, ...rest] = issue.path.map(String);
+  if (key === undefined) return new BpeftError('BPEFT_USAGE', issue.message);
+  const layer = layers.findLast(({ values }) => values[key] !== undefined && values[key] !== null);
+  const value = rest.reduce<unknown>((at, step) => (at as Record<string, unknown>)?.[step], merged[key]);
+  const where = layer?.source === undefined ? '' : `${layer.source}: `;
+  const name = spelling(key, layer?.origin ?? 'option');
+  const nearest =
+    issue.code === 'invalid_value' ? nearestName(String(value), issue.values.map(String)) : null;
+  return new BpeftError('BPEFT_USAGE', `${where}${name} ${rule(issue)}, got ${JSON.stringify(value)}`, {
+    hint: nearest === null ? undefined : `did you mean ${nearest}?`,
+  });
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  number: 'a number',
+  object: 'a mapping',
+  string: 'a text',
+};
+
+function rule(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_value':
+      return `must be one of ${issue.values.map(String).join(', ')}`;
+    case 'invalid_type':
+      return `must be ${KINDS[issue.expected] ?? issue.expected}`;
+    case 'too_small':
+      if (issue.origin === 'array' || issue.origin === 'string') {
+        return `must have at least ${issue.minimum} ${issue.origin === 'array' ? 'entries' : 'characters'}`;
+      }
+      return issue.inclusive ? `must be at least ${issue.minimum}` : `must be greater than ${issue.minimum}`;
+    case 'too_big':
+      return issue.inclusive ? `must be at most ${issue.maximum}` : `must be less than ${issue.maximum}`;
+    case 'invalid_union':
+      return 'must be auto, uniform or a positive whole number';
+    case 'invalid_format':
+      return 'must be all or last:K';
+    default:
+      return `is refused (${issue.message})`;
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * What a schema cannot know: defaults that depend on the method or the protocol, and settings that exclude each
+ * other or that this version does not offer yet.
+ */
+
+import { BpeftError } from '../errors.ts';
+import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
+import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
+
+/** All of a training run's settings; nothing is left open. */
+export type TrainConfig = Omit<TrainSettings, keyof DataProtocol> &
+  DataProtocol & {
+    readonly model: string;
+    readonly dataset: string;
+    readonly klForm: 'exact' | 'reference';
+    readonly evalBatchSize: number;
+    readonly out: string;
+  };
+export type EvalConfig = Omit<EvalSettings, keyof DataProtocol> &
+  DataProtocol & {
+    readonly model: string;
+    readonly dataset: readonly string[];
+    readonly evalBatchSize: number;
+  };
+export type PredictConfig = Omit<PredictSettings, keyof DataProtocol> &
+  DataProtocol & { readonly model: string; readonly evalBatchSize: number };
+
+const IMPLEMENTED: readonly Method[] = ['mle', 'blob'];
+const AFTER_TRAINING: readonly Method[] = ['laplace', 'tfb', 'temperature'];
+const EVAL_BATCH_SIZE = 16;
+
+export function resolveTrain(settings: TrainSettings): TrainConfig {
+  refuseMethod(settings.method);
+  refuseEngine(settings);
+  if (settings.resume && settings.overwrite) {
+    throw new BpeftError('BPEFT_USAGE', '--resume and --overwrite exclude each other');
+  }
+  const model = required(settings.model, 'model', MODEL_HINT);
+  const dataset = required(settings.dataset, 'dataset', 'bpeft datasets list shows the names');
+  const bySize = settings.protocol === 'reference' ? settings.batchSize : EVAL_BATCH_SIZE;
+  const open = settings.maxSteps === undefined && settings.epochs === undefined;
+  return {
+    ...settings,
+    ...dataProtocol(settings),
+    ...(open ? { epochs: 3 } : {}),
+    model,
+    dataset,
+    klForm: settings.klForm ?? (settings.protocol === 'reference' ? 'reference' : 'exact'),
+    evalBatchSize: settings.evalBatchSize ?? bySize,
+    out: settings.out ?? `runs/${settings.method}-${fileName(dataset)}-seed${settings.seed}`,
+  };
+}
+
+export function resolveEval(settings: EvalSettings): EvalConfig {
+  refuseEngine(settings);
+  return {
+    ...settings,
+    ...dataProtocol(settings),
+    model: required(settings.model, 'model', MODEL_HINT),
+    dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
+    evalBatchSize: settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
+  };
+}
+
+export function resolvePredict(settings: PredictSettings): PredictConfig {
+  refuseEngine(settings);
+  return {
+    ...settings,
+    ...dataProtocol(settings),
+    model: required(settings.model, 'model', MODEL_HINT),
+    evalBatchSize: settings.evalBatchSize ?? EVAL_BATCH_SIZE,
+  };
+}
+
+const MODEL_HINT = 'a folder, a .gguf file or builtin:random';
+
+/** A dataset's name or path as part of a file name: `./data/Mine.jsonl` → `mine`. */
+export function fileName(dataset: string): string {
+  const last = dataset.replace(/\/+$/, '').split('/').at(-1) ?? dataset;
+  return last
+    .replace(/\.(jsonl|csv)$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9_]+/g, '-');
+}
+
+type Open<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
+function dataProtocol(settings: Open<DataProtocol> & { protocol: 'corrected' | 'reference' }): DataProtocol {
+  const preset = DATA_PROTOCOLS[settings.protocol];
+  return {
+    template: settings.template ?? preset.template,
+    classes: settings.classes ?? preset.classes,
+    labelTokens: settings.labelTokens ?? preset.labelTokens,
+    addSpace: settings.addSpace ?? preset.addSpace,
+    eos: settings.eos ?? preset.eos,
+    truncation: settings.truncation ?? preset.truncation,
+    order: settings.order ?? preset.order,
+    lastBatch: settings.lastBatch ?? preset.lastBatch,
+    evaluationTail: settings.evaluationTail ?? preset.evaluationTail,
+    metricMean: settings.metricMean ?? preset.metricMean,
+  };
+}
+
+function refuseMethod(method: Method): void {
+  if (AFTER_TRAINING.includes(method)) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `method ${method} makes a trained adapter Bayesian; train does not offer it`,
+      {
+        hint: `train with --method mle, then bpeft bayesianize --method ${method} (not available yet)`,
+      },
+    );
+  }
+  if (!IMPLEMENTED.includes(method)) {
+    throw new BpeftError('BPEFT_UNSUPPORTED', `method ${method} is not available yet`, {
+      hint: `available: ${IMPLEMENTED.join(', ')}`,
+    });
+  }
+}
+
+function refuseEngine(settings: { device: string; precision: string; quantize: string }): void {
+  if (!['auto', 'cpu'].includes(settings.device)) {
+    const known = /^cuda(:\d+)?$/.test(settings.device);
+    throw new BpeftError(
+      known ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE',
+      known
+        ? `device ${settings.device} is not available yet`
+        : `--device must be auto, cpu or cuda[:N], got ${JSON.stringify(settings.device)}`,
+      { hint: 'available: auto, cpu' },
+    );
+  }
+  if (settings.precision === 'int8') {
+    throw new BpeftError('BPEFT_UNSUPPORTED', 'precision int8 is not available yet', {
+      hint: 'available: f32, bf16',
+    });
+  }
+  if (settings.quantize !== 'none') {
+    throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${settings.quantize} is not available yet`, {
+      hint: 'available: none',
+    });
+  }
+}
+
+function required<T>(value: T | undefined, name: string, hint: string): T {
+  if (value === undefined) throw new BpeftError('BPEFT_USAGE', `--${name} is required`, { hint });
+  return value;
+}

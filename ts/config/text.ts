@@ -1,0 +1,53 @@
+/** A flag's text as the value its schema expects; what does not convert stays text, so that the schema refuses it. */
+
+import { z } from 'zod';
+
+/** The schema without `optional` and `default` around it. */
+export function innerSchema(schema: z.core.$ZodType): z.core.$ZodType {
+  let inner = schema;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.def.innerType;
+  return inner;
+}
+
+export function valueFromText(schema: z.core.$ZodType, text: string): unknown {
+  const inner = innerSchema(schema);
+  if (inner instanceof z.ZodArray) {
+    return text.split(',').map((part) => valueFromText(inner.element, part.trim()));
+  }
+  if (inner instanceof z.ZodNumber) return numberFromText(text);
+  if (inner instanceof z.ZodUnion && inner.options.some((option) => option instanceof z.ZodNumber)) {
+    return numberFromText(text);
+  }
+  return text;
+}
+
+function numberFromText(text: string): number | string {
+  return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+/** What help and error messages call a value of this schema. */
+export function placeholder(schema: z.core.$ZodType): string {
+  const inner = innerSchema(schema);
+  if (inner instanceof z.ZodEnum && inner.options.length <= 3) return inner.options.join('|');
+  if (inner instanceof z.ZodArray) return `${placeholder(inner.element)},...`;
+  if (inner instanceof z.ZodNumber) return inner.isInt ? 'n' : 'x';
+  if (inner instanceof z.ZodUnion) return 'auto|n|uniform';
+  return 'name';
+}
+
+/** The schema's default, or undefined. */
+export function defaultOf(schema: z.core.$ZodType): unknown {
+  return schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined;
+}
+
+export function descriptionOf(schema: z.ZodType): string {
+  if (schema.description !== undefined) return schema.description;
+  return schema instanceof z.ZodDefault || schema instanceof z.ZodOptional
+    ? descriptionOf(schema.def.innerType as z.ZodType)
+    : '';
+}
+
+/** A flag without a value. */
+export function isSwitchSchema(schema: z.core.$ZodType): boolean {
+  return innerSchema(schema) instanceof z.ZodBoolean;
+}

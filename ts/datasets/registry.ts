@@ -1,0 +1,207 @@
+/** From a name, a folder or a file to a dataset's splits. */
+
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { BpeftError } from '../errors.ts';
+import { unknownName } from '../nearest.ts';
+import { checkedLabelNames } from './classification.ts';
+import { datasetError } from './dataset-error.ts';
+import type { DatasetEntry, SourceFiles } from './entry.ts';
+import type { Dataset, Item, TaskFamily, TaskKind } from './item.ts';
+import { ownData } from './own-data.ts';
+import {
+  type ByteSource,
+  type FileFormat,
+  openFile,
+  readSplit,
+  type SplitFile,
+  type SplitRows,
+} from './read-split.ts';
+import { ARC } from './tasks/arc.ts';
+import { BOOLQ } from './tasks/boolq.ts';
+import { EXAM_TOPICS } from './tasks/exam-topics.ts';
+import { MMLU } from './tasks/mmlu.ts';
+import { OPENBOOKQA } from './tasks/openbookqa.ts';
+import { WINOGRANDE } from './tasks/winogrande.ts';
+
+const ENTRIES: readonly DatasetEntry[] = [
+  ...ARC,
+  ...OPENBOOKQA,
+  ...WINOGRANDE,
+  ...BOOLQ,
+  ...MMLU,
+  ...EXAM_TOPICS,
+];
+
+export interface ResolveOptions {
+  /** Folder that holds the named datasets. */
+  readonly dataDir?: string | null | undefined;
+  /** What one's own rows are; by default told by the fields of the first row. */
+  readonly task?: TaskKind | null | undefined;
+  /** Class names of a classification dataset, in class order; by default those of the training split, sorted. */
+  readonly labels?: readonly string[] | null | undefined;
+}
+
+export interface DatasetSource {
+  readonly name: string;
+  readonly family: TaskFamily;
+  readonly kind: TaskKind;
+  /** Null for one's own data. */
+  readonly entry: DatasetEntry | null;
+  /** Splits whose files exist. */
+  readonly splits: readonly string[];
+  readonly trainSplit: string;
+  readonly defaultSplit: string;
+  /**
+   * Reads a whole split (null: the default one) and keeps its first `limit` rows.
+   *
+   * @throws {BpeftError} `BPEFT_DATASET` for an unknown split (naming those that exist) or a malformed row.
+   */
+  load(split: string | null, options?: { readonly limit?: number | undefined }): Promise<Dataset>;
+}
+
+export function listDatasets(): readonly DatasetEntry[] {
+  return ENTRIES;
+}
+
+/**
+ * The dataset that a name or a path stands for; what exists, or begins with `.` or `/`, is a path.
+ *
+ * @throws {BpeftError} `BPEFT_DATASET` for an unknown name (with the nearest one) or missing files.
+ */
+export async function resolveDataset(
+  nameOrPath: string,
+  options: ResolveOptions = {},
+): Promise<DatasetSource> {
+  if (/^[./]/.test(nameOrPath) || existsSync(nameOrPath)) {
+    return source(await ownData(nameOrPath, options.task ?? null), options);
+  }
+  const entry = ENTRIES.find(({ name }) => name === nameOrPath);
+  if (entry !== undefined) return source(namedFiles(entry, options.dataDir ?? null), options);
+  const { message, hint } = unknownName(
+    'dataset',
+    nameOrPath,
+    ENTRIES.map(({ name }) => name),
+  );
+  throw new BpeftError('BPEFT_DATASET', message, {
+    hint: `${hint}; or give the path of a folder, .jsonl or .csv file`,
+  });
+}
+
+export interface StreamOptions {
+  /** For error messages: the file, or `<stdin>`. */
+  readonly name: string;
+  readonly stream: AsyncIterable<Uint8Array>;
+  readonly format: FileFormat;
+  readonly family: TaskFamily;
+  readonly labels?: readonly string[] | null | undefined;
+}
+
+/** The rows of a stream, for prediction. */
+export async function datasetFromStream(options: StreamOptions): Promise<Dataset> {
+  const { name, stream, format, family } = options;
+  const bytes: ByteSource = { file: name, name: basename(name), format, bytes: stream };
+  return dataset({ name, split: 'input', family }, await readSplit([bytes], family, options.labels ?? null));
+}
+
+function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
+  const { name, family, entry, splits, trainSplit, defaultSplit } = files;
+  let labelNames = options.labels ?? null;
+  if (labelNames !== null && family === 'classification') checkedLabelNames(labelNames, '--labels');
+  return {
+    name,
+    family,
+    kind: family === 'classification' ? 'classification' : 'multiple-choice',
+    entry,
+    splits: [...splits.keys()],
+    trainSplit,
+    defaultSplit,
+    load: async (split, { limit } = {}) => {
+      const wanted = split ?? defaultSplit;
+      if (family === 'classification' && wanted !== trainSplit) labelNames ??= await trainLabelNames(files);
+      const rows = await readSplit(splitFiles(files, wanted).map(openFile), family, labelNames);
+      labelNames ??= rows.labelNames;
+      return dataset({ name, split: wanted, family }, rows, limit);
+    },
+  };
+}
+
+async function trainLabelNames(files: SourceFiles): Promise<readonly string[] | null> {
+  const train = files.splits.get(files.trainSplit);
+  if (train === undefined) {
+    throw datasetError(files.name, `has no split ${files.trainSplit} to take the class names from`, {
+      hint: 'name the classes in order: --labels NAME,NAME,…',
+    });
+  }
+  return (await readSplit(train.map(openFile), files.family, null)).labelNames;
+}
+
+function dataset(
+  head: Pick<Dataset, 'name' | 'split' | 'family'>,
+  { items, labelNames, files }: SplitRows,
+  limit?: number | undefined,
+): Dataset {
+  return {
+    ...head,
+    items: limit === undefined ? items : items.slice(0, limit),
+    classCount: classCount(head.family, items),
+    labelNames,
+    files,
+  };
+}
+
+function classCount(family: TaskFamily, items: readonly Item[]): number {
+  switch (family) {
+    case 'arc':
+      return 5;
+    case 'openbookqa':
+    case 'mmlu':
+      return 4;
+    case 'winogrande':
+    case 'boolq':
+      return 2;
+    default:
+      return items.reduce((most, { choices }) => Math.max(most, choices.length), 0);
+  }
+}
+
+function namedFiles(entry: DatasetEntry, dataDir: string | null): SourceFiles {
+  if (dataDir === null) {
+    throw datasetError(entry.name, 'needs the folder that holds the datasets', {
+      hint: `pass --data-dir DIR with DIR/${firstFile(entry)}`,
+    });
+  }
+  const splits = new Map<string, readonly SplitFile[]>();
+  for (const [split, names] of Object.entries(entry.splits)) {
+    const files = names.map((name) => ({ path: join(dataDir, name), name, format: 'jsonl' as const }));
+    if (files.every(({ path }) => existsSync(path))) splits.set(split, files);
+  }
+  if (splits.size === 0) {
+    throw datasetError(entry.name, `no split found below ${dataDir}: ${firstFile(entry)} does not exist`, {
+      hint: 'check --data-dir',
+    });
+  }
+  const { name, family, trainSplit, defaultSplit } = entry;
+  return { name, family, entry, splits, trainSplit, defaultSplit };
+}
+
+function firstFile(entry: DatasetEntry): string {
+  return entry.splits[entry.defaultSplit]?.[0] ?? '';
+}
+
+function splitFiles({ name, entry, splits }: SourceFiles, split: string): readonly SplitFile[] {
+  const files = splits.get(split);
+  if (files !== undefined) return files;
+  const missing = entry?.splits[split];
+  if (missing !== undefined) {
+    throw datasetError(
+      name,
+      `split ${JSON.stringify(split)} is not there: ${missing.join(' or ')} does not exist`,
+      {
+        hint: `splits that exist: ${[...splits.keys()].join(', ')}`,
+      },
+    );
+  }
+  const { message, hint } = unknownName('split', split, splits.keys());
+  throw datasetError(name, message, { hint: hint.replace('known:', 'splits that exist:') });
+}

@@ -1,0 +1,59 @@
+/**
+ * BoolQ: a yes/no question about a passage.
+ *
+ * Source: Clark et al., "BoolQ: Exploring the Surprising Difficulty of Natural Yes/No Questions"
+ * (arXiv 1905.10044); CC BY-SA 3.0. Rows `{question, passage, answer: boolean}`.
+ * Splits: train 9427, validation 3270.
+ *
+ * The item's choices are `true` and `false`, in this order: a true answer is choice 0.
+ */
+
+import { z } from 'zod';
+import { type RowPlace, rowError } from '../dataset-error.ts';
+import type { DatasetEntry } from '../entry.ts';
+import type { Item } from '../item.ts';
+import { rowId } from '../multiple-choice.ts';
+
+const BOOLQ_WORDS = ['true', 'false'] as const;
+
+const BoolqRow = z.looseObject(
+  {
+    id: rowId,
+    question: z.string('must be a text').min(1, 'must not be empty'),
+    passage: z.string('must be a text'),
+    answer: z.boolean('must be true or false').nullish(),
+  },
+  'must be an object',
+);
+
+/** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
+export function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
+  const parsed = BoolqRow.safeParse(raw);
+  if (!parsed.success) throw rowError(place, parsed.error, raw);
+  const { id, question, passage, answer, ...meta } = parsed.data;
+  return {
+    row,
+    id: id ?? null,
+    context: passage,
+    question,
+    texts: [],
+    choices: BOOLQ_WORDS,
+    labels: BOOLQ_WORDS,
+    answer: answer === undefined || answer === null ? null : answer ? 0 : 1,
+    meta,
+  };
+}
+
+export const BOOLQ: readonly DatasetEntry[] = [
+  {
+    name: 'boolq',
+    title: 'BoolQ, yes/no questions about passages',
+    source: 'Clark et al. 2019, arXiv 1905.10044',
+    licence: 'CC BY-SA 3.0',
+    family: 'boolq',
+    splits: { train: ['boolq/train.jsonl'], validation: ['boolq/validation.jsonl'] },
+    sizes: { train: 9427, validation: 3270 },
+    trainSplit: 'train',
+    defaultSplit: 'validation',
+  },
+];

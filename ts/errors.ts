@@ -1,0 +1,69 @@
+/**
+ * What can go wrong, as one class with a stable code.
+ *
+ * Texts say subject, rule, value received; `hint` says what to do. The first group of codes is the engine's
+ * (`Error::code` in `blob-core`); a test holds both lists against each other.
+ */
+
+export const BPEFT_ERROR_CODES = [
+  'BPEFT_INVALID_CONFIG',
+  'BPEFT_INVALID_INPUT',
+  'BPEFT_IO',
+  'BPEFT_MODEL_NOT_FOUND',
+  'BPEFT_MODEL_CORRUPT',
+  'BPEFT_UNSUPPORTED',
+  'BPEFT_ADAPTER',
+  'BPEFT_CHECKPOINT',
+  'BPEFT_NOT_FINITE',
+  'BPEFT_ABORTED',
+  'BPEFT_WORKER_STOPPED',
+  'BPEFT_INTERNAL',
+
+  'BPEFT_USAGE',
+  'BPEFT_DATASET',
+  'BPEFT_LABEL_TOKENS',
+  'BPEFT_PROMPT_TOO_LONG',
+  'BPEFT_RUN_EXISTS',
+  'BPEFT_NATIVE_MISSING',
+] as const;
+
+export type BpeftErrorCode = (typeof BPEFT_ERROR_CODES)[number];
+
+export interface BpeftErrorOptions {
+  /** What to do about it. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+export class BpeftError extends Error {
+  override readonly name = 'BpeftError';
+  /** Stable across releases. */
+  readonly code: BpeftErrorCode;
+  /** What to do about it; absent where the message says it all. */
+  readonly hint: string | undefined;
+
+  constructor(code: BpeftErrorCode, message: string, options: BpeftErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint === '' ? undefined : options.hint;
+  }
+}
+
+/** The addon's rejection as a {@link BpeftError}; what carries no known code becomes `BPEFT_INTERNAL`. */
+export function fromNative(error: unknown): BpeftError {
+  if (error instanceof BpeftError) return error;
+  const { code, message, hint } = (typeof error === 'object' && error !== null ? error : {}) as {
+    code?: unknown;
+    message?: unknown;
+    hint?: unknown;
+  };
+  return new BpeftError(
+    isBpeftErrorCode(code) ? code : 'BPEFT_INTERNAL',
+    typeof message === 'string' ? message : String(error),
+    { hint: typeof hint === 'string' ? hint : undefined, cause: error },
+  );
+}
+
+function isBpeftErrorCode(code: unknown): code is BpeftErrorCode {
+  return (BPEFT_ERROR_CODES as readonly unknown[]).includes(code);
+}

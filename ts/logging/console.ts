@@ -1,0 +1,81 @@
+/** Progress on stderr: one bar that stays in place on a terminal, plain lines elsewhere. */
+
+import type { RunEvent, Sink, StepDone } from '../events.ts';
+import { duration, eventLines, stepLine } from './lines.ts';
+
+/** What the console needs of a stream; `process.stderr` is one. */
+export interface TextStream {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  write(text: string): unknown;
+}
+
+const BAR_WIDTH = 24;
+/** Plain lines: at most so many for the steps of one run. */
+const PLAIN_STEP_LINES = 50;
+/** Weight of the newest step in the mean step time. */
+const SMOOTHING = 0.1;
+
+export function consoleSink(stream: TextStream): Sink {
+  return stream.isTTY === true ? new ProgressBar(stream).sink : plainSink(stream);
+}
+
+function plainSink(stream: TextStream): Sink {
+  return (event) => {
+    if (event.type === 'step' && !isShown(event)) return;
+    for (const line of eventLines(event)) stream.write(`${line}\n`);
+  };
+}
+
+function isShown({ step, steps }: StepDone): boolean {
+  return step === 1 || step === steps || step % Math.max(1, Math.ceil(steps / PLAIN_STEP_LINES)) === 0;
+}
+
+class ProgressBar {
+  readonly #stream: TextStream;
+  #meanMs: number | null = null;
+  #isOpen = false;
+
+  constructor(stream: TextStream) {
+    this.#stream = stream;
+  }
+
+  readonly sink: Sink = (event: RunEvent) => {
+    switch (event.type) {
+      case 'step':
+        this.#meanMs =
+          this.#meanMs === null ? event.ms : this.#meanMs + SMOOTHING * (event.ms - this.#meanMs);
+        this.#draw(event.step / event.steps, this.#stepText(event, this.#meanMs));
+        break;
+      case 'evaluation-progress':
+        this.#draw(
+          event.done / event.rows,
+          `${event.dataset} ${event.split}  ${event.done}/${event.rows} rows`,
+        );
+        break;
+      case 'checkpoint':
+        break;
+      default:
+        this.#clear();
+        for (const line of eventLines(event)) this.#stream.write(`${line}\n`);
+    }
+  };
+
+  #stepText(event: StepDone, meanMs: number): string {
+    const left = ((event.steps - event.step) * meanMs) / 1000;
+    return `${stepLine(event)}  ${duration(left)} left`;
+  }
+
+  #draw(fraction: number, text: string): void {
+    const full = Math.min(BAR_WIDTH, Math.round(fraction * BAR_WIDTH));
+    const bar = `${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}`;
+    const line = `[${bar}] ${text}`.slice(0, (this.#stream.columns ?? 120) - 1);
+    this.#stream.write(`\r\u001b[2K${line}`);
+    this.#isOpen = true;
+  }
+
+  #clear(): void {
+    if (this.#isOpen) this.#stream.write('\r\u001b[2K');
+    this.#isOpen = false;
+  }
+}

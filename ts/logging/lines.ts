@@ -1,0 +1,93 @@
+/** Events as lines for people: plain consoles and `log.txt`. */
+
+import type { RunEvent, RunStarted, StepDone } from '../events.ts';
+import type { Metrics } from '../metrics/report.ts';
+import type { TrainPlan } from '../run/plan.ts';
+
+/** The event's lines; none for what is only progress. */
+export function eventLines(event: RunEvent): readonly string[] {
+  switch (event.type) {
+    case 'run-started':
+      return startLines(event);
+    case 'step':
+      return [stepLine(event)];
+    case 'evaluation-progress':
+      return [];
+    case 'evaluation': {
+      const { dataset, split, samples, n, metrics, seconds } = event.result;
+      const how = samples === 0 ? 'posterior mean' : `${samples} samples`;
+      return [`${dataset} ${split} (${n} rows, ${how}): ${metricsText(metrics)} (${duration(seconds)})`];
+    }
+    case 'checkpoint':
+      return [`checkpoint of step ${event.step} written`];
+    case 'warning':
+      return [`warning ${event.code}: ${event.message}`];
+    case 'finished':
+      return [`done in ${duration(event.seconds)}${event.out === null ? '' : `: ${event.out}`}`];
+  }
+}
+
+function startLines(event: RunStarted): readonly string[] {
+  const head = `${event.command} ${event.method} · ${event.model} · ${event.dataset}`;
+  const resumed = event.resumedAt === null ? [] : [`resumed after step ${event.resumedAt}`];
+  return [head, ...(event.plan === null ? [] : planLines(event.plan)), ...resumed];
+}
+
+/** The plan in a few lines; the KL's forecast says whether BLoB will differ from MLE at all. */
+export function planLines(plan: TrainPlan): readonly string[] {
+  const { tokens, parameters, schedule, kl } = plan;
+  const lines = [
+    `data       ${plan.rows} rows, ${tokens.min}/${tokens.median}/${tokens.max} tokens (min/median/max), ${plan.truncated} cut`,
+    `steps      ${plan.steps} updates of ${plan.batches_per_update} batch(es), ${plan.epochs} epochs of ${plan.batches_per_epoch} batches`,
+    `schedule   ${schedule.total} ticks, warm-up ${number(schedule.warmup)}, stride ${schedule.stride}`,
+    `parameters ${parameters.trainable.toLocaleString('en-US')} trained, ${parameters.model.toLocaleString('en-US')} frozen`,
+  ];
+  if (plan.no_op_share > 0) {
+    lines.push(`note       ${percent(plan.no_op_share)} of the batches train with a rate of 0`);
+  }
+  if (kl !== null) {
+    const weight = kl.uniform
+      ? `1/${kl.cycle} at each update`
+      : `cycle of ${kl.cycle} updates, ${kl.pulses} pulses`;
+    lines.push(`KL         ${weight}, sum of weights ${number(kl.weight_sum)}`);
+    lines.push(
+      `KL alone   sigma ${number(kl.sigma_start)} -> ${number(kl.sigma_end)}, mean x ${number(kl.shrink_end)}`,
+    );
+  }
+  return lines;
+}
+
+export function stepLine(event: StepDone): string {
+  const rate = event.ms > 0 ? Math.round((event.tokens / event.ms) * 1000) : 0;
+  const kl = event.kl === null ? '' : `  kl ${number(event.kl)}`;
+  return `step ${event.step}/${event.steps}  nll ${event.nll.toFixed(4)}${kl}  lr ${number(event.lr)}  ${rate} tokens/s`;
+}
+
+export function metricsText(metrics: Metrics): string {
+  const shown: readonly (readonly [string, number | null])[] = [
+    ['acc', metrics.acc],
+    ['ece', metrics.ece],
+    ['nll', metrics.nll],
+    ['brier', metrics.brier],
+    ['entropy', metrics.entropy],
+    ['mi', metrics.mutual_information],
+  ];
+  return shown.flatMap(([name, value]) => (value === null ? [] : [`${name} ${value.toFixed(4)}`])).join('  ');
+}
+
+/** Four significant digits, without trailing zeros. */
+export function number(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}
+
+function percent(fraction: number): string {
+  return `${(fraction * 100).toFixed(1)} %`;
+}
+
+/** `4.2 s`, `3 min 5 s`, `2 h 10 min`. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

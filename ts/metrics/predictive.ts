@@ -1,0 +1,71 @@
+/**
+ * The posterior predictive of N sampled forwards, and how far the samples disagree.
+ *
+ * ```text
+ * p_s = softmax(z_s)        per prompt, over its own K_b classes
+ * p̄ = (1/N) Σ_s p_s
+ * total uncertainty H(p̄) = aleatoric (1/N) Σ_s H(p_s) + epistemic I;   I = H(p̄) − (1/N) Σ_s H(p_s) ≥ 0, nats
+ * ```
+ *
+ * I is the mutual information between answer and weights (Houlsby et al., arXiv 1112.5745, §2).
+ */
+
+import { entropy } from './entropy.ts';
+
+export const MUTUAL_INFORMATION_DEFINITION =
+  'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats';
+
+export interface Predictive {
+  /** (B) lists of K_b probabilities. */
+  readonly probs: Float64Array[];
+  /** (B) entropy of the mean probabilities, nats. */
+  readonly entropy: Float64Array;
+  /** (B) nats; null below two samples. */
+  readonly mutualInformation: Float64Array | null;
+}
+
+/**
+ * @param logits (max(N, 1) × S), sample-major, S = Σ_b K_b
+ * @param answerOffsets (B+1): prompt b has the classes `answerOffsets[b]..answerOffsets[b+1]`
+ * @param samples N; 0 is the posterior mean, one row of logits
+ */
+export function posteriorPredictive(
+  logits: Float32Array,
+  answerOffsets: Uint32Array,
+  samples: number,
+): Predictive {
+  const passes = Math.max(1, samples);
+  const prompts = answerOffsets.length - 1;
+  const classes = answerOffsets[prompts] ?? 0;
+  if (logits.length !== passes * classes) {
+    throw new TypeError(`logits must hold ${passes} × ${classes} values, got ${logits.length}`);
+  }
+  const probs: Float64Array[] = [];
+  const entropies = new Float64Array(prompts);
+  const information = new Float64Array(prompts);
+  for (let prompt = 0; prompt < prompts; prompt += 1) {
+    const start = answerOffsets[prompt] ?? 0;
+    const end = answerOffsets[prompt + 1] ?? start;
+    const mean = new Float64Array(end - start);
+    let sampleEntropy = 0;
+    for (let pass = 0; pass < passes; pass += 1) {
+      const sample = softmax(logits.subarray(pass * classes + start, pass * classes + end));
+      for (const [index, p] of sample.entries()) mean[index] = (mean[index] ?? 0) + p / passes;
+      sampleEntropy += entropy(sample) / passes;
+    }
+    probs.push(mean);
+    entropies[prompt] = entropy(mean);
+    // Rounding may take equal samples a hair below zero.
+    information[prompt] = Math.max(0, entropy(mean) - sampleEntropy);
+  }
+  return { probs, entropy: entropies, mutualInformation: samples < 2 ? null : information };
+}
+
+/** (K) → (K), in float64. */
+export function softmax(logits: ArrayLike<number>): Float64Array {
+  const values = Float64Array.from(logits);
+  const largest = values.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  const powers = values.map((value) => Math.exp(value - largest));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
+}

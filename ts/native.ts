@@ -1,0 +1,61 @@
+/**
+ * Finds and loads the addon; the only file that does.
+ *
+ * Order: `BPEFT_NATIVE_PATH`, the checkout's own build, the installed package of this platform.
+ */
+
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import type * as Addon from './addon.d.ts';
+import { BpeftError } from './errors.ts';
+
+export type NativeAddon = typeof Addon;
+
+let loaded: NativeAddon | undefined;
+
+/** @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not load. */
+export function loadNative(): NativeAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): NativeAddon {
+  const require = createRequire(import.meta.url);
+  const forced = process.env.BPEFT_NATIVE_PATH;
+  if (forced !== undefined && forced !== '') return open(require, forced);
+  const platform = platformName();
+  const file = `bpeft.${platform}.node`;
+  const built = fileURLToPath(new URL(`../npm/${platform}/${file}`, import.meta.url));
+  if (existsSync(built)) return open(require, built);
+  const installed = `@bpeft/${platform}`;
+  try {
+    return require(installed) as NativeAddon;
+  } catch (cause) {
+    throw new BpeftError(
+      'BPEFT_NATIVE_MISSING',
+      `no engine for ${platform}: tried npm/${platform}/${file} and ${installed}`,
+      {
+        hint: 'in a checkout run `npm run build`; otherwise install bpeft again without --omit=optional',
+        cause,
+      },
+    );
+  }
+}
+
+function open(require: NodeJS.Require, path: string): NativeAddon {
+  try {
+    return require(path) as NativeAddon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, {
+      hint: 'build it again with `npm run build`, or correct BPEFT_NATIVE_PATH',
+      cause,
+    });
+  }
+}
+
+function platformName(): string {
+  const base = `${process.platform}-${process.arch}`;
+  return process.platform === 'linux' ? `${base}-gnu` : base;
+}

@@ -1,0 +1,56 @@
+/** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
+
+import { mergeLayers, parseSettings } from '../config/parse.ts';
+import { resolveTrain } from '../config/resolve.ts';
+import type { TrainOptions } from '../config/schema.ts';
+import { raggedBatch } from '../datasets/ragged-batch.ts';
+import { broadcast } from '../events.ts';
+import { type RunContext, withModel } from './context.ts';
+import { recordedSettings } from './folder.ts';
+import type { TrainPlan } from './plan.ts';
+import { peakRssMb } from './result.ts';
+import { prepareSession, type Session, trainingData } from './session.ts';
+
+export interface DryRun {
+  readonly format: 1;
+  readonly dry_run: true;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly plan: TrainPlan;
+  /** Of one update over the longest prompts. */
+  readonly step: { readonly tokens: number; readonly ms: number; readonly nll: number };
+  readonly estimate: { readonly training_seconds: number; readonly peak_rss_mb: number };
+}
+
+export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
+  const values = mergeLayers('train', [{ origin: 'option', values: options }]);
+  const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+  const data = await trainingData(config, broadcast(context.onEvent));
+  return withModel(config, context, async (model) => {
+    const session = await prepareSession(config, data, model, context);
+    const step = await longestStep(session, context);
+    const { plan } = session;
+    const tokensPerRow = plan.tokens.total / plan.rows;
+    const rowsPerUpdate = config.batchSize * plan.batches_per_update;
+    const ms = step.ms * ((tokensPerRow * rowsPerUpdate) / step.tokens);
+    return {
+      format: 1,
+      dry_run: true,
+      config: recordedSettings(config),
+      plan,
+      step,
+      estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },
+    };
+  });
+}
+
+/** One update over the longest prompts: its memory is the run's largest, its time scales by tokens. */
+async function longestStep(session: Session, context: RunContext): Promise<DryRun['step']> {
+  const longest = session.train.encoded.examples.toSorted((a, b) => b.ids.length - a.ids.length);
+  const size = session.config.batchSize;
+  const batches = Array.from({ length: session.accounting.batchesPerUpdate }, (_, index) =>
+    longest.slice(index * size, (index + 1) * size),
+  ).filter((examples) => examples.length > 0);
+  const start = performance.now();
+  const report = await session.trainer.step(batches.map(raggedBatch), context);
+  return { tokens: report.tokens, ms: Math.round((performance.now() - start) * 10) / 10, nll: report.nll };
+}

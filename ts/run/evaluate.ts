@@ -1,0 +1,114 @@
+/** Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution. */
+
+import { mkdir } from 'node:fs/promises';
+import { type Layer, parseSettings } from '../config/parse.ts';
+import { type EvalConfig, resolveEval } from '../config/resolve.ts';
+import type { EvaluateOptions } from '../config/schema.ts';
+import type { Dataset } from '../datasets/item.ts';
+import { broadcast, type RunEvent, type Sink } from '../events.ts';
+import type { Adapter } from '../model.ts';
+import { io } from './atomic.ts';
+import { type RunContext, withModel } from './context.ts';
+import { effectiveSamples, evaluateSplit, writePredictions } from './evaluation.ts';
+import { RunFolder, recordedSettings } from './folder.ts';
+import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
+import { type EvaluationResult, type RunResult, writeResult } from './result.ts';
+import { encodeSplit, openDataset, type Split } from './splits.ts';
+import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
+import { versions } from './versions.ts';
+
+/**
+ * @returns what `result.json` holds; with `out`, each finished part is written at once
+ * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
+ */
+export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
+  const own: Layer = { origin: 'option', values: options };
+  const { run, adapter } = parseSettings('eval', [own]);
+  const place = await findAdapter({ run, adapter, datasetIsList: true });
+  const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
+  const folder = config.out === undefined ? null : new RunFolder(config.out);
+  folder?.refuseIfUsed({ overwrite: config.overwrite });
+  const datasets = await loadDatasets(config);
+  return withModel(config, context, async (model) => {
+    const start = performance.now();
+    const emit = broadcast(context.onEvent);
+    const baseModel = await baseModelIdentity(config.model);
+    const early: RunEvent[] = [];
+    const hold: Sink = (event) => early.push(event);
+    const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit: hold });
+    const splits: Split[] = [];
+    for (const rows of datasets) {
+      splits.push(await encodeSplit(rows, config, { model, signal: context.signal, emit: hold }));
+    }
+    if (folder !== null) {
+      if (config.overwrite) await folder.clear();
+      await io(folder.path, () => mkdir(folder.path, { recursive: true }));
+    }
+    const out = folder?.path ?? null;
+    const method = methodOf(place, loaded);
+    const dataset = splits[0]?.encoded.name ?? '';
+    const head = { method, model: baseModel.name, dataset, out } as const;
+    emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
+    for (const event of early) emit(event);
+    const evaluations: EvaluationResult[] = [];
+    const settings = { ...config, stochasticLayers: stochasticLayers(config.stochasticLayers) };
+    let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+    for (const split of splits) {
+      for (const samples of effectiveSamples(loaded, config.samples)) {
+        const evaluation = await evaluateSplit(loaded, split, samples, settings, {
+          signal: context.signal,
+          emit,
+        });
+        evaluations.push(evaluation.result);
+        result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+        if (folder !== null) {
+          await writePredictions(folder.predictions, evaluation);
+          await writeResult(folder.result, result);
+        }
+        emit({ type: 'evaluation', step: null, result: evaluation.result });
+      }
+    }
+    emit({ type: 'finished', command: 'eval', out, seconds: (performance.now() - start) / 1000 });
+    return result;
+  });
+}
+
+/** An adapter folder names the dataset it was trained on; a registry name can be evaluated as it stands. */
+function recordedDataset({ record }: AdapterPlace): Layer[] {
+  return record === null ? [] : [{ origin: 'file', values: { dataset: [record.dataset] } }];
+}
+
+async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
+  const datasets: Dataset[] = [];
+  for (const name of config.dataset) {
+    const source = await openDataset(name, config);
+    for (const split of config.split ?? [null])
+      datasets.push(await source.load(split, { limit: config.limit }));
+  }
+  return datasets;
+}
+
+/** Plain PEFT and reference checkpoints name no method: a posterior is BLoB's, a point MLE's. */
+function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
+  return record?.method ?? (adapter.info.bayesian ? 'blob' : 'mle');
+}
+
+function evaluationResult(
+  config: EvalConfig,
+  head: { method: string; baseModel: BaseModelIdentity; dataset: string },
+  evaluations: readonly EvaluationResult[],
+): RunResult {
+  return {
+    format: 1,
+    method: head.method,
+    model: head.baseModel.name,
+    dataset: head.dataset,
+    seed: config.seed,
+    protocol: config.protocol,
+    run: recordedSettings(config),
+    training: null,
+    evaluations: [...evaluations],
+    metrics: evaluations[0]?.metrics ?? null,
+    versions: versions(),
+  };
+}

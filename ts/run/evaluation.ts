@@ -1,0 +1,153 @@
+/** One evaluation: a split, a number of posterior samples, the metrics of the mean probabilities. */
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { throwIfAborted } from '../abort.ts';
+import { evaluationBatches } from '../data-loader.ts';
+import type { EncodedExample } from '../datasets/encode.ts';
+import type { RaggedBatch } from '../datasets/ragged-batch.ts';
+import type { Sink } from '../events.ts';
+import { posteriorPredictive } from '../metrics/predictive.ts';
+import { metricsReport } from '../metrics/report.ts';
+import type { Adapter } from '../model.ts';
+import { io, replaceFile } from './atomic.ts';
+import type { EvaluationResult } from './result.ts';
+import type { Split } from './splits.ts';
+
+export interface EvaluationSettings {
+  readonly evalBatchSize: number;
+  readonly evaluationTail: 'drop' | 'keep';
+  readonly metricMean: 'batches' | 'rows';
+  readonly noise: 'token' | 'example' | 'shared';
+  readonly seed: number;
+  readonly stochasticLayers: number | null;
+  readonly processes?: number | undefined;
+  readonly saveSamples?: boolean | undefined;
+}
+
+/** One line of `predictions/*.jsonl`. */
+export interface PredictionRow {
+  readonly row: number;
+  readonly id?: string;
+  /** Index of the gold class among the row's own; null without one. */
+  readonly label: number | null;
+  readonly probs: readonly number[];
+  /** Of the mean probabilities, nats. */
+  readonly entropy: number;
+  /** Entropy of the mean minus mean entropy, nats; null below 2 samples. */
+  readonly mutual_information: number | null;
+  /** Each sample's probabilities, with --save-samples. */
+  readonly sample_probs?: readonly (readonly number[])[];
+}
+
+export interface Evaluation {
+  readonly result: EvaluationResult;
+  readonly rows: readonly PredictionRow[];
+}
+
+/**
+ * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
+ * and it is reported as samples 0.
+ */
+export function effectiveSamples(adapter: Adapter, samples: readonly number[]): readonly number[] {
+  return adapter.info.bayesian ? [...new Set(samples)] : [0];
+}
+
+export async function evaluateSplit(
+  adapter: Adapter,
+  split: Split,
+  samples: number,
+  settings: EvaluationSettings,
+  call: { signal?: AbortSignal | undefined; emit: Sink },
+): Promise<Evaluation> {
+  const start = performance.now();
+  const { encoded } = split;
+  const rows: PredictionRow[] = [];
+  const truncatedRows = new Set(encoded.examples.filter((e) => e.truncated).map((e) => e.row));
+  const batches = evaluationBatches(encoded.examples, {
+    batchSize: settings.evalBatchSize,
+    tail: settings.evaluationTail,
+    processes: settings.processes ?? 1,
+  });
+  for (const { batch, examples } of batches) {
+    throwIfAborted(call.signal);
+    rows.push(...(await predictBatch(adapter, { batch, examples }, samples, settings, call.signal)));
+    call.emit({
+      type: 'evaluation-progress',
+      dataset: encoded.name,
+      split: encoded.split,
+      samples,
+      done: rows.length,
+      rows: encoded.examples.length,
+    });
+  }
+  const report = metricsReport(
+    rows.map(({ probs, label, mutual_information }) => ({
+      probs,
+      label,
+      mutualInformation: mutual_information,
+    })),
+    { mean: settings.metricMean, batchSize: settings.evalBatchSize },
+  );
+  return {
+    rows,
+    result: {
+      dataset: encoded.name,
+      split: encoded.split,
+      samples,
+      noise: settings.noise,
+      seed: settings.seed,
+      n: report.n,
+      n_truncated: rows.filter(({ row }) => truncatedRows.has(row)).length,
+      metrics: report.metrics,
+      definitions: report.definitions,
+      reliability: report.reliability,
+      seconds: Math.round(performance.now() - start) / 1000,
+    },
+  };
+}
+
+/** Predictions of one batch, in its order. */
+export async function predictBatch(
+  adapter: Adapter,
+  { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
+  samples: number,
+  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
+  signal: AbortSignal | undefined,
+): Promise<PredictionRow[]> {
+  const { noise, seed, stochasticLayers } = settings;
+  const logits = await adapter.predict(batch, { samples, noise, seed, stochasticLayers }, { signal });
+  const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
+  const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;
+  return examples.map((example, index) => ({
+    row: example.row,
+    ...(example.id === null ? {} : { id: example.id }),
+    label: example.label < 0 ? null : example.label,
+    probs: [...(predictive.probs[index] ?? [])],
+    entropy: predictive.entropy[index] ?? 0,
+    mutual_information: predictive.mutualInformation?.[index] ?? null,
+    ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),
+  }));
+}
+
+/** Softmax of each sample alone: prompt → sample → probabilities. */
+function sampleProbs(logits: Float32Array, answerOffsets: Uint32Array, samples: number): number[][][] {
+  const width = answerOffsets.at(-1) ?? 0;
+  return [...answerOffsets.subarray(0, -1)].map((from, prompt) => {
+    const to = answerOffsets[prompt + 1] ?? from;
+    return Array.from({ length: Math.max(1, samples) }, (_, sample) => {
+      const one = logits.subarray(sample * width + from, sample * width + to);
+      const offsets = Uint32Array.of(0, to - from);
+      return [...(posteriorPredictive(one, offsets, 1).probs[0] ?? [])];
+    });
+  });
+}
+
+/** `predictions/<dataset>-<split>-n<samples>.jsonl` of a run folder; whole or not at all. */
+export async function writePredictions(folder: string, evaluation: Evaluation): Promise<void> {
+  const { dataset, split, samples } = evaluation.result;
+  const name = `${dataset}-${split}-n${samples}`.replace(/[^A-Za-z0-9._-]+/g, '-');
+  await io(folder, () => mkdir(folder, { recursive: true }));
+  const lines = evaluation.rows.map((row) => `${JSON.stringify(row)}\n`);
+  await replaceFile(join(folder, `${name}.jsonl`), lines.join(''));
+}

@@ -1,0 +1,169 @@
+/** A trained adapter that stays in memory and answers as rows come in: what a service holds. */
+
+import { type Layer, parseSettings } from '../config/parse.ts';
+import { type PredictConfig, resolvePredict } from '../config/resolve.ts';
+import type { PredictOptions } from '../config/schema.ts';
+import { evaluationBatches } from '../data-loader.ts';
+import { encodeDataset } from '../datasets/encode.ts';
+import type { Dataset, Item, TaskFamily } from '../datasets/item.ts';
+import { datasetFromStream, listDatasets } from '../datasets/registry.ts';
+import { BpeftError } from '../errors.ts';
+import { broadcast, type Sink } from '../events.ts';
+import { type Adapter, type BayesianModel, type CallOptions, loadModel } from '../model.ts';
+import type { RunContext } from './context.ts';
+import { effectiveSamples, type PredictionRow, predictBatch } from './evaluation.ts';
+import { baseModelIdentity } from './model-hash.ts';
+import { findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
+
+/** One answer. Probabilities and labels are in the order of the row's own choices. */
+export interface Prediction {
+  /** Position in the input, from 0. */
+  readonly row: number;
+  readonly id?: string;
+  readonly labels: readonly string[];
+  /** The most probable label. */
+  readonly prediction: string;
+  readonly probs: readonly number[];
+  /** Of the mean probabilities, nats. */
+  readonly entropy: number;
+  /** What more data could settle, nats; null below 2 samples. */
+  readonly mutual_information: number | null;
+}
+
+export interface PredictInput {
+  /** For messages: the file's name, or `<stdin>`. */
+  readonly name: string;
+  /** JSON Lines, UTF-8, in the fields of a dataset's rows; no answer is needed. */
+  readonly stream: AsyncIterable<Uint8Array>;
+}
+
+/** Loads the model (unless the context brings one) and the adapter. */
+export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
+  const own: Layer = { origin: 'option', values: options };
+  const { run, adapter } = parseSettings('predict', [own]);
+  const place = await findAdapter({ run, adapter, datasetIsList: false });
+  const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
+  const family = familyOf(options.dataset, place.record?.family ?? null, config.task);
+  const emit = broadcast(context.onEvent);
+  const precision = config.precision === 'bf16' ? 'bf16' : 'f32';
+  const { model: name, threads } = config;
+  const model = context.model ?? (await loadModel({ model: name, precision, threads }, context));
+  try {
+    const baseModel = await baseModelIdentity(name);
+    const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
+    return new Predictor({
+      config,
+      family,
+      model,
+      adapter: loaded,
+      emit,
+      ownsModel: context.model === undefined,
+    });
+  } catch (error) {
+    if (context.model === undefined) await model.dispose();
+    throw error;
+  }
+}
+
+interface PredictorParts {
+  readonly config: PredictConfig;
+  readonly family: TaskFamily;
+  readonly model: BayesianModel;
+  readonly adapter: Adapter;
+  readonly emit: Sink;
+  readonly ownsModel: boolean;
+}
+
+/** @hideconstructor Use {@link openPredictor}. */
+export class Predictor implements AsyncDisposable {
+  readonly #parts: PredictorParts;
+
+  constructor(parts: PredictorParts) {
+    this.#parts = parts;
+  }
+
+  /** One answer per row, in order; the rows have the fields of a dataset's, without the answer. */
+  async predict(rows: readonly object[], call: CallOptions = {}): Promise<Prediction[]> {
+    const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+    return this.predictStream({ name: 'input', stream: oneChunk(lines) }, call);
+  }
+
+  /** The same for JSON Lines. */
+  async predictStream(input: PredictInput, call: CallOptions = {}): Promise<Prediction[]> {
+    const { config, family } = this.#parts;
+    const labels = config.labels ?? null;
+    const dataset = await datasetFromStream({ ...input, format: 'jsonl', family, labels });
+    return this.#answers(dataset, call);
+  }
+
+  async #answers(dataset: Dataset, call: CallOptions): Promise<Prediction[]> {
+    const { adapter, config, emit, model } = this.#parts;
+    const options = { protocol: config, maxSeqLen: config.maxSeqLen, signal: call.signal };
+    const encoded = await encodeDataset(dataset, model, options);
+    for (const message of encoded.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    const items = new Map(dataset.items.map((item) => [item.row, item]));
+    const [samples = 0] = effectiveSamples(adapter, [config.samples]);
+    const settings = { ...config, stochasticLayers: stochasticLayers(config.stochasticLayers) };
+    const answers: Prediction[] = [];
+    for (const batch of evaluationBatches(encoded.examples, {
+      batchSize: config.evalBatchSize,
+      tail: 'keep',
+    })) {
+      const rows = await predictBatch(adapter, batch, samples, settings, call.signal);
+      answers.push(...rows.map((row) => answer(row, items.get(row.row))));
+    }
+    return answers;
+  }
+
+  /** Frees the model, if it was loaded for this predictor. */
+  async dispose(): Promise<void> {
+    if (this.#parts.ownsModel) await this.#parts.model.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
+
+function answer(
+  { row, id, probs, entropy, mutual_information }: PredictionRow,
+  item: Item | undefined,
+): Prediction {
+  // In protocol reference more classes may compete than the row has choices: those have letters only.
+  const labels = probs.map((_, index) => item?.labels[index] ?? String.fromCharCode(65 + index));
+  const best = probs.indexOf(Math.max(...probs));
+  return {
+    row,
+    ...(id === undefined ? {} : { id }),
+    labels,
+    prediction: labels[best] ?? '',
+    probs,
+    entropy,
+    mutual_information,
+  };
+}
+
+/** The prompt's family: of the named dataset, else the one the adapter was trained on. */
+function familyOf(
+  dataset: string | undefined,
+  recorded: string | null,
+  task: 'multiple-choice' | 'classification' | undefined,
+): TaskFamily {
+  const entry = listDatasets().find(({ name }) => name === dataset);
+  const family = entry?.family ?? (dataset === undefined ? recorded : null) ?? task;
+  const known = new Set<string>([
+    'multiple-choice',
+    'classification',
+    ...listDatasets().map((one) => one.family),
+  ]);
+  if (family === undefined || !known.has(family)) {
+    throw new BpeftError('BPEFT_USAGE', 'the form of the prompts is not known for this adapter', {
+      hint: 'give --dataset NAME (bpeft datasets list) or --task multiple-choice|classification',
+    });
+  }
+  return family as TaskFamily;
+}

@@ -1,0 +1,111 @@
+/** Everything a training run needs before its first update; nothing is written yet. */
+
+import type { TrainConfig } from '../config/resolve.ts';
+import { DataLoader } from '../data-loader.ts';
+import type { Dataset } from '../datasets/item.ts';
+import { BpeftError } from '../errors.ts';
+import { broadcast, type Sink } from '../events.ts';
+import type { Adapter, BayesianModel } from '../model.ts';
+import type { Accounting } from '../protocol/accounting.ts';
+import { Trainer } from '../trainer.ts';
+import type { RunContext } from './context.ts';
+import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
+import { account, klWarning, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
+import { encodeSplit, openDataset, type Split } from './splits.ts';
+
+export interface Session {
+  readonly config: TrainConfig;
+  readonly model: BayesianModel;
+  readonly baseModel: BaseModelIdentity;
+  readonly adapter: Adapter;
+  readonly trainer: Trainer;
+  readonly loader: DataLoader;
+  readonly train: Split;
+  readonly evaluations: readonly Split[];
+  readonly accounting: Accounting;
+  readonly plan: TrainPlan;
+}
+
+/** The rows that a run trains on and is evaluated on, before any model is loaded. */
+export interface TrainingData {
+  readonly train: Dataset;
+  readonly evaluations: readonly Dataset[];
+}
+
+export async function trainingData(config: TrainConfig, emit: Sink): Promise<TrainingData> {
+  const source = await openDataset(config.dataset, config);
+  const train = await source.load(config.trainSplit ?? source.trainSplit);
+  const labels = train.labelNames === null ? config.labels : [...train.labelNames];
+  const evaluations: Dataset[] = [];
+  for (const name of config.evalDataset ?? [config.dataset]) {
+    const evaluated = await openDataset(name, { ...config, labels });
+    if (config.split === undefined && !evaluated.splits.includes(evaluated.defaultSplit)) {
+      const message = `${evaluated.name} has no split ${evaluated.defaultSplit}: it is not evaluated`;
+      emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      continue;
+    }
+    for (const split of config.split ?? [null]) {
+      evaluations.push(await evaluated.load(split, { limit: config.evalLimit }));
+    }
+  }
+  return { train, evaluations };
+}
+
+export async function prepareSession(
+  config: TrainConfig,
+  data: TrainingData,
+  model: BayesianModel,
+  context: RunContext,
+): Promise<Session> {
+  const emit = broadcast(context.onEvent);
+  const encoding = { model, signal: context.signal, emit };
+  const train = await encodeSplit(data.train, config, encoding);
+  const accounting = account(config, train.encoded.examples.length);
+  const loader = new DataLoader(train.encoded.examples, {
+    batchSize: config.batchSize,
+    seed: config.seed,
+    order: config.order,
+    lastBatch: config.lastBatch,
+    batchesPerUpdate: accounting.batchesPerUpdate,
+    name: train.encoded.name,
+  });
+  const evaluations: Split[] = [];
+  for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
+  const adapter = await firstAdapter(config, model, emit);
+  const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
+  const plan = trainPlan(config, train.encoded, accounting, {
+    model: model.info.parameters,
+    trainable: adapter.info.trainableParameters,
+  });
+  const warning = klWarning(plan);
+  if (warning !== null) emit(warning);
+  const baseModel = await baseModelIdentity(config.model);
+  return { config, model, baseModel, adapter, trainer, loader, train, evaluations, accounting, plan };
+}
+
+async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sink): Promise<Adapter> {
+  const bayesian = config.method === 'blob';
+  if (config.initAdapter === undefined) {
+    return model.createAdapter({
+      rank: config.rank,
+      alpha: config.alpha,
+      dropout: config.loraDropout,
+      targetModules: config.targetModules,
+      posterior: bayesian ? { sigma: config.sigma, initEps: config.initEps } : null,
+      seed: config.seed,
+    });
+  }
+  const adapter = await model.loadAdapter(config.initAdapter, { sigma: bayesian ? config.sigma : null });
+  for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  if (adapter.info.bayesian !== bayesian) {
+    const kind = adapter.info.bayesian ? 'has a posterior' : 'has no posterior';
+    throw new BpeftError(
+      'BPEFT_ADAPTER',
+      `--init-adapter ${kind}, which method ${config.method} cannot start from`,
+      {
+        hint: `train with --method ${adapter.info.bayesian ? 'blob' : 'mle'}, or leave --init-adapter out`,
+      },
+    );
+  }
+  return adapter;
+}

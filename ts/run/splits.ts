@@ -1,0 +1,62 @@
+/** From dataset names and splits to tokenised rows. */
+
+import type { TrainConfig } from '../config/resolve.ts';
+import { type EncodedDataset, encodeDataset } from '../datasets/encode.ts';
+import type { Dataset } from '../datasets/item.ts';
+import { type DatasetSource, resolveDataset } from '../datasets/registry.ts';
+import type { Sink } from '../events.ts';
+import type { BayesianModel } from '../model.ts';
+import type { DataProtocol } from '../protocol/data-protocol.ts';
+
+/** The settings that decide which rows are read and how they become tokens. */
+export type DataSettings = DataProtocol &
+  Pick<TrainConfig, 'dataDir' | 'task' | 'labels' | 'split' | 'maxSeqLen'>;
+
+/** A dataset's rows as tokens, without their texts. */
+export interface Split {
+  readonly encoded: EncodedDataset;
+  readonly family: string;
+  readonly labelNames: readonly string[] | null;
+  readonly record: DatasetRecord;
+}
+
+/** What a run records about the data it used. */
+export interface DatasetRecord {
+  readonly name: string;
+  readonly split: string;
+  readonly rows: number;
+  readonly files: Dataset['files'];
+}
+
+/** Who tokenises, and who is told. */
+export interface Encoding {
+  readonly model: BayesianModel;
+  readonly signal: AbortSignal | undefined;
+  readonly emit: Sink;
+}
+
+export function openDataset(name: string, settings: DataSettings): Promise<DatasetSource> {
+  const { dataDir, task, labels } = settings;
+  return resolveDataset(name, { dataDir, task, labels });
+}
+
+/** Tokenises a dataset's rows and tells what was cut. */
+export async function encodeSplit(dataset: Dataset, settings: DataSettings, run: Encoding): Promise<Split> {
+  const encoded = await encodeDataset(dataset, run.model, {
+    protocol: settings,
+    maxSeqLen: settings.maxSeqLen,
+    signal: run.signal,
+  });
+  for (const message of encoded.notices) run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  if (encoded.truncated > 0) {
+    const { name, split, truncated, examples } = encoded;
+    const message = `${name} ${split}: ${truncated} of ${examples.length} prompts were cut to ${settings.maxSeqLen} tokens`;
+    run.emit({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
+  }
+  return {
+    encoded,
+    family: dataset.family,
+    labelNames: dataset.labelNames,
+    record: { name: dataset.name, split: dataset.split, rows: dataset.items.length, files: dataset.files },
+  };
+}

@@ -1,0 +1,90 @@
+/** The adapter to evaluate: of a run, or of a folder beside a model; and the settings that come with it. */
+
+import type { Layer } from '../config/parse.ts';
+import type { EvalSettings } from '../config/schema.ts';
+import { BpeftError } from '../errors.ts';
+import type { Sink } from '../events.ts';
+import type { Adapter, BayesianModel } from '../model.ts';
+import { type AdapterRecord, readAdapterRecord, recordSettings } from './adapter-record.ts';
+import { RunFolder } from './folder.ts';
+import type { BaseModelIdentity } from './model-hash.ts';
+
+export interface AdapterPlace {
+  readonly folder: string;
+  readonly record: AdapterRecord | null;
+  /** What the run and the adapter say, below file and flags. */
+  readonly layers: readonly Layer[];
+}
+
+/** Settings of a training run that an evaluation inherits. */
+const INHERITED = [
+  'model',
+  'dataset',
+  'dataDir',
+  'task',
+  'labels',
+  'split',
+  'seed',
+  'precision',
+  'quantize',
+].concat(
+  ['maxSeqLen', 'protocol', 'template', 'classes', 'labelTokens', 'addSpace', 'eos', 'truncation', 'order'],
+  ['lastBatch', 'evaluationTail', 'metricMean', 'noise', 'evalBatchSize', 'processes'],
+);
+
+/** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter. */
+export async function findAdapter(options: {
+  run?: string | undefined;
+  adapter?: string | undefined;
+  datasetIsList: boolean;
+}): Promise<AdapterPlace> {
+  if (options.run !== undefined && options.adapter !== undefined) {
+    throw new BpeftError('BPEFT_USAGE', '--run and --adapter exclude each other');
+  }
+  if (options.adapter !== undefined) {
+    const record = await readAdapterRecord(options.adapter);
+    const layers: Layer[] = record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
+    return { folder: options.adapter, record, layers };
+  }
+  if (options.run === undefined) {
+    throw new BpeftError('BPEFT_USAGE', 'an adapter is required', {
+      hint: 'give --run DIR, or --model and --adapter DIR',
+    });
+  }
+  const run = new RunFolder(options.run);
+  const settings = await run.settings();
+  const record = await readAdapterRecord(run.adapter);
+  if (record === null) {
+    throw new BpeftError('BPEFT_USAGE', `${run.path} holds no finished adapter`, {
+      hint: 'let the training finish: bpeft train --out DIR --resume',
+    });
+  }
+  const values = Object.fromEntries(
+    Object.entries(settings.values).filter(([key, value]) => INHERITED.includes(key) && value !== undefined),
+  );
+  if (options.datasetIsList && typeof values.dataset === 'string') values.dataset = [values.dataset];
+  const labels: Layer[] =
+    record.labels === null ? [] : [{ origin: 'file', values: { labels: record.labels } }];
+  return { folder: run.adapter, record, layers: [{ ...settings, values }, ...labels] };
+}
+
+export async function openAdapter(
+  place: AdapterPlace,
+  model: BayesianModel,
+  baseModel: BaseModelIdentity,
+  run: { sigma?: EvalSettings['sigma']; emit: Sink },
+): Promise<Adapter> {
+  const { record } = place;
+  if (record !== null && record.base_model.sha256 !== baseModel.sha256) {
+    const message = `the adapter was trained on ${record.base_model.name}, which is not this ${baseModel.name} (different SHA-256)`;
+    run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
+  }
+  const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
+  for (const message of adapter.info.notices) run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  return adapter;
+}
+
+/** `all` → null, `last:K` → K. */
+export function stochasticLayers(text: string): number | null {
+  return text === 'all' ? null : Number(text.slice('last:'.length));
+}

@@ -1,0 +1,32 @@
+import { defineConfig } from 'vitest/config';
+
+// By what a test needs: `unit` runs in Node alone; `native` and `e2e` need the built addon and dist/, and run
+// one file after another, since each of them keeps every core busy.
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'native',
+          include: ['test/native/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 60_000,
+        },
+      },
+      {
+        // Examples import the package by its name, as a user would: the built one.
+        resolve: { alias: { bpeft: new URL('./dist/index.js', import.meta.url).pathname } },
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
