@@ -9,22 +9,11 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** The platform's folder below npm/, as `ts/native.ts` looks for it. */
 const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
 
-/**
- * napi always builds for a named target, which cargo keeps apart from a build without one. Naming the host
- * everywhere lets build, test, clippy and doc share one compilation of every dependency.
- */
-const env = { ...process.env, CARGO_BUILD_TARGET: process.env.CARGO_BUILD_TARGET ?? hostTriple() };
-
-function hostTriple() {
-  const { stdout } = spawnSync('rustc', ['-vV'], { cwd: root, encoding: 'utf8' });
-  return /^host: (.+)$/m.exec(stdout ?? '')?.[1] ?? '';
-}
-
 /** Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`. */
 export function run(command, args, { capture = false, isSilent = false, extraEnv = {} } = {}) {
   const result = spawnSync(command, args, {
     cwd: root,
-    env: { ...env, ...extraEnv },
+    env: { ...process.env, ...extraEnv },
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     stdio: capture ? ['ignore', 'pipe', 'inherit'] : 'inherit',
@@ -39,11 +28,15 @@ export function bin(name, args, options) {
   return run(`${root}node_modules/.bin/${name}`, args, options);
 }
 
+/**
+ * The versions of package-lock.json. Not `npm ci`: it insists on an entry for every platform's optional binary,
+ * which a registry that mirrors only some platforms cannot give.
+ */
 export function installPackages() {
   const installed = `${root}node_modules/.package-lock.json`;
   const isFresh =
     existsSync(installed) && statSync(installed).mtimeMs >= statSync(`${root}package-lock.json`).mtimeMs;
-  return isFresh || run('npm', ['ci', '--no-audit', '--no-fund']).ok;
+  return isFresh || run('npm', ['install', '--no-save', '--no-audit', '--no-fund']).ok;
 }
 
 export const addonTypes = `${root}ts/addon.d.ts`;

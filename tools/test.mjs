@@ -34,7 +34,9 @@ function stage(name, work) {
 }
 
 function cargoTest() {
-  const { ok, stdout } = run('cargo', ['test', '--workspace', '--locked'], { capture: true });
+  const { ok, stdout } = run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'], {
+    capture: true,
+  });
   const counts = { passed: 0, failed: 0 };
   for (const [, passedHere, failedHere] of stdout.matchAll(
     /test result: \w+\. (\d+) passed; (\d+) failed/g,

@@ -119,13 +119,14 @@ function refuseMethod(method: Method): void {
 }
 
 function refuseEngine(settings: { device: string; precision: string; quantize: string }): void {
-  if (!['auto', 'cpu'].includes(settings.device)) {
-    const known = /^cuda(:\d+)?$/.test(settings.device);
+  const device = settings.device === 'auto' ? (process.env.BPEFT_DEVICE ?? 'auto') : settings.device;
+  if (!['auto', 'cpu'].includes(device)) {
+    const known = /^cuda(:\d+)?$/.test(device);
     throw new BpeftError(
       known ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE',
       known
-        ? `device ${settings.device} is not available yet`
-        : `--device must be auto, cpu or cuda[:N], got ${JSON.stringify(settings.device)}`,
+        ? `device ${device} is not available yet`
+        : `--device must be auto, cpu or cuda[:N], got ${JSON.stringify(device)}`,
       { hint: 'available: auto, cpu' },
     );
   }

@@ -214,7 +214,7 @@ export const GROUPS: readonly (readonly [heading: string, keys: readonly string[
     [...Object.keys(posterior), 'samples', 'limit', 'saveSamples', ...Object.keys(predictive)],
   ],
   ['Training', Object.keys(training)],
-  ['BLoB', Object.keys(blob)],
-  ['Protocol (each field of the preset)', Object.keys(protocolFields)],
+  ['BLoB', Object.keys(blob).filter((key) => key !== 'processes')],
+  ['Protocol (each field of the preset)', [...Object.keys(protocolFields), 'processes']],
   ['Run folder', Object.keys(folders)],
 ];

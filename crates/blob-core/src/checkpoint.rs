@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const FORMAT: u32 = 1;
 const STATE: &str = "state.safetensors";
 const TRAINER: &str = "trainer.json";
+/// More updates than a run can do; keeps the arithmetic on a broken file's counter in range.
+const MOST_STEPS: u64 = 1 << 48;
 
 /// Writes `bytes` whole or not at all: under a temporary name, synced, then renamed.
 ///
@@ -159,6 +161,12 @@ impl Trainer {
                 format!("format must be {FORMAT}, got {}", file.format),
             ));
         }
+        if file.step > MOST_STEPS {
+            return Err(broken(
+                &path,
+                format!("step must be at most {MOST_STEPS}, got {}", file.step),
+            ));
+        }
         if file.train != *self.config() || file.adapter != *adapter.config() {
             return Err(broken(
                 &path,
@@ -169,13 +177,18 @@ impl Trainer {
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
         let tensors =
             SafeTensors::deserialize(&bytes).map_err(|error| broken(&path, error.to_string()))?;
-        let read = |name: &str, len: usize| -> Result<Vec<f32>> {
-            let values = tensors.tensor(name).ok().and_then(|view| f32_values(&view));
-            match values {
-                Some(values) if values.len() == len => Ok(values),
-                Some(values) => Err(broken(
+        let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+            let view = tensors.tensor(name).ok();
+            match view.as_ref().and_then(f32_values) {
+                Some(values) if view.as_ref().is_some_and(|view| view.shape() == shape) => {
+                    Ok(values)
+                }
+                Some(_) => Err(broken(
                     &path,
-                    format!("{name} must have {len} elements, got {}", values.len()),
+                    format!(
+                        "{name} must have shape {shape:?}, got {:?}",
+                        view.map(|view| view.shape().to_vec()).unwrap_or_default()
+                    ),
                 )),
                 None => Err(broken(&path, format!("{name} must be there as f32"))),
             }
@@ -183,20 +196,21 @@ impl Trainer {
         let mut restored = adapter.clone();
         for (site, term) in restored.terms_mut() {
             let site = site.path();
-            term.a = read(&format!("{site}.lora_A"), term.a.len())?;
-            term.b = read(&format!("{site}.lora_B"), term.b.len())?;
+            let (of_a, of_b) = ([term.rank, term.inputs], [term.outputs, term.rank]);
+            term.a = read(&format!("{site}.lora_A"), &of_a)?;
+            term.b = read(&format!("{site}.lora_B"), &of_b)?;
             if let Some(rho) = &mut term.rho {
-                *rho = read(&format!("{site}.lora_A_rho"), rho.len())?;
+                *rho = read(&format!("{site}.lora_A_rho"), &of_a)?;
             }
         }
         let mut moments = self.method_mut().moments();
         let values = moments
             .iter()
             .map(|(name, moments)| {
-                let len = moments.first.len();
+                let shape = [moments.first.len()];
                 Ok((
-                    read(&format!("{name}.first"), len)?,
-                    read(&format!("{name}.second"), len)?,
+                    read(&format!("{name}.first"), &shape)?,
+                    read(&format!("{name}.second"), &shape)?,
                 ))
             })
             .collect::<Result<Vec<_>>>()?;

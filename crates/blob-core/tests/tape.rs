@@ -257,3 +257,23 @@ fn gates_alone_have_the_gradients_of_the_tape() {
 fn the_rest_of_the_mlp_has_the_gradients_of_the_tape() {
     check_targets(7);
 }
+
+#[test]
+fn a_single_adapted_layer_has_the_gradients_of_the_tape_wherever_it_sits() {
+    let model = DecoderConfig {
+        num_layers: 3,
+        ..config()
+    };
+    let all = trained(lora(&Module::ALL), &model);
+    for (site, term) in all.terms() {
+        let terms = [(*site, term.clone())].into();
+        let case = Case {
+            adapter: Adapter::from_terms(lora(&[site.module]), terms).unwrap(),
+            model: model.clone(),
+            sharing: Some(NoiseSharing::Token),
+            samples: 1,
+            average: Average::Logits,
+        };
+        check(&site.path(), &case);
+    }
+}

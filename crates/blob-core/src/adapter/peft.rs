@@ -59,16 +59,27 @@ struct PeftConfigRead {
     #[serde(default)]
     bias: Option<String>,
     #[serde(default)]
-    fan_in_fan_out: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    use_rslora: bool,
-    #[serde(default)]
-    rank_pattern: BTreeMap<String, serde_json::Value>,
-    #[serde(default)]
-    alpha_pattern: BTreeMap<String, serde_json::Value>,
+    init_lora_weights: serde_json::Value,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
 }
+
+/// PEFT's settings that change the numbers; each must be absent, null, false or empty.
+const MUST_BE_OFF: [&str; 11] = [
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "fan_in_fan_out",
+    "layer_replication",
+    "lora_bias",
+    "rank_pattern",
+    "trainable_token_indices",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+];
+/// Initialisations that change the base weights too.
+const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
 
 /// An adapter of a folder, and what a reader should know about it.
 #[derive(Debug)]
@@ -266,26 +277,30 @@ fn read_config(path: &Path) -> Result<PeftConfigRead> {
                 .into(),
         })
     };
-    match &config {
-        PeftConfigRead { peft_type, .. } if peft_type != "LORA" => unsupported(peft_type.clone()),
-        PeftConfigRead { use_dora: true, .. } => unsupported("use_dora".into()),
-        PeftConfigRead {
-            use_rslora: true, ..
-        } => unsupported("use_rslora".into()),
-        PeftConfigRead {
-            fan_in_fan_out: true,
-            ..
-        } => unsupported("fan_in_fan_out".into()),
-        PeftConfigRead {
-            bias: Some(bias), ..
-        } if bias != "none" => unsupported(format!("bias={bias}")),
-        PeftConfigRead { rank_pattern, .. } if !rank_pattern.is_empty() => {
-            unsupported("rank_pattern".into())
-        }
-        PeftConfigRead { alpha_pattern, .. } if !alpha_pattern.is_empty() => {
-            unsupported("alpha_pattern".into())
-        }
-        _ => Ok(config),
+    if config.peft_type != "LORA" {
+        return unsupported(config.peft_type);
+    }
+    if let Some(bias) = config.bias.as_ref().filter(|bias| *bias != "none") {
+        return unsupported(format!("bias={bias}"));
+    }
+    let start = config.init_lora_weights.as_str().unwrap_or_default();
+    if CHANGES_THE_BASE.iter().any(|kind| start.starts_with(kind)) {
+        return unsupported(format!("init_lora_weights={start}"));
+    }
+    let on = |name: &&&str| config.rest.get(**name).is_some_and(|value| !is_off(value));
+    match MUST_BE_OFF.iter().find(on) {
+        Some(name) => unsupported((*name).into()),
+        None => Ok(config),
+    }
+}
+
+fn is_off(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 

@@ -1,0 +1,176 @@
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::backbone::Decoder;
+use blob_core::batch::Batch;
+use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::method::BlobConfig;
+use blob_core::objective::Average;
+use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::train::Trainer;
+
+use crate::support::golden::{assert_close, named, parameters};
+use crate::support::in_pool;
+use crate::support::small_model::{
+    batch_of, blob, config, decoder, lora, prompts, trained, training, with_terms,
+};
+
+const EVERYWHERE: &[Module] = &Module::ALL;
+
+/// Gradients of a run's first step by name, and its mean NLL.
+fn gradients(
+    model: &Decoder,
+    adapter: &Adapter,
+    bayes: Option<BlobConfig>,
+    batches: &[Batch],
+) -> (Vec<(String, Vec<f32>)>, f64) {
+    let trainer = Trainer::new(training(bayes), adapter).unwrap();
+    let (gradients, nll, _) = trainer
+        .gradients(model, adapter, batches, (false, &Abort::default()))
+        .unwrap();
+    let owned = named(&gradients)
+        .into_iter()
+        .map(|(name, values)| (name, values.to_vec()));
+    let rows: usize = batches.iter().map(Batch::len).sum();
+    (owned.collect(), nll / rows as f64)
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_a_gradient() {
+    let adapter = trained(
+        LoraConfig {
+            dropout: 0.2,
+            ..lora(EVERYWHERE)
+        },
+        &config(),
+    );
+    let batches = [batch_of(&prompts()), batch_of(&prompts()[1..3])];
+    for precision in [Precision::F32, Precision::Bf16] {
+        let model = decoder(&config(), precision, 0);
+        let bayes = Some(BlobConfig {
+            train_samples: 2,
+            ..blob(NoiseSharing::Token)
+        });
+        let run = || gradients(&model, &adapter, bayes, &batches);
+        let one = in_pool(1, run);
+        for threads in [2, 3] {
+            assert_eq!(
+                in_pool(threads, run),
+                one,
+                "{precision:?} {threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
+    let model = decoder(&config(), Precision::F32, 0);
+    let adapter = trained(
+        LoraConfig {
+            posterior: None,
+            ..lora(EVERYWHERE)
+        },
+        &config(),
+    );
+    let (whole, whole_nll) = gradients(&model, &adapter, None, &[batch_of(&prompts())]);
+    let parts = [batch_of(&prompts()[..2]), batch_of(&prompts()[2..])];
+    let (summed, nll) = gradients(&model, &adapter, None, &parts);
+    assert!((nll - whole_nll).abs() < 1e-6 * whole_nll);
+    for ((name, whole), (_, summed)) in whole.iter().zip(&summed) {
+        assert_close(name, summed, whole, 1e-5);
+    }
+}
+
+#[test]
+fn micro_batches_draw_different_noise() {
+    let model = decoder(&config(), Precision::F32, 0);
+    let adapter = trained(lora(EVERYWHERE), &config());
+    let batch = batch_of(&prompts());
+    let bayes = Some(blob(NoiseSharing::Token));
+    let (_, once) = gradients(&model, &adapter, bayes, std::slice::from_ref(&batch));
+    let (_, twice) = gradients(&model, &adapter, bayes, &[batch.clone(), batch]);
+    assert!((once - twice).abs() > 1e-3, "{once} {twice}");
+}
+
+#[test]
+fn both_averages_agree_for_one_sample_and_differ_for_two() {
+    let model = decoder(&config(), Precision::F32, 0);
+    let adapter = trained(lora(EVERYWHERE), &config());
+    let batches = [batch_of(&prompts())];
+    let run = |train_samples, average| {
+        let bayes = BlobConfig {
+            train_samples,
+            average,
+            ..blob(NoiseSharing::Token)
+        };
+        gradients(&model, &adapter, Some(bayes), &batches)
+    };
+    assert_eq!(run(1, Average::Logits), run(1, Average::LogLikelihood));
+    let (of_mean, mean_of) = (run(2, Average::Logits).1, run(2, Average::LogLikelihood).1);
+    // Jensen: the cross-entropy of mean logits is at most the mean cross-entropy.
+    assert!(of_mean < mean_of - 1e-4, "{of_mean} {mean_of}");
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
+    let model = decoder(&config(), Precision::F32, 0);
+    let batches = [batch_of(&prompts()), batch_of(&prompts()[..2])];
+    for (dropout, sigma, average) in [
+        (0.0, Sigma::Square, Average::LogLikelihood),
+        (0.3, Sigma::Square, Average::Logits),
+        (0.3, Sigma::Softplus, Average::LogLikelihood),
+    ] {
+        let posterior = Some(Posterior {
+            sigma,
+            init_eps: 0.05,
+        });
+        let adapter = trained(
+            LoraConfig {
+                dropout,
+                posterior,
+                ..lora(EVERYWHERE)
+            },
+            &config(),
+        );
+        let bayes = Some(BlobConfig {
+            train_samples: 2,
+            average,
+            ..blob(NoiseSharing::Token)
+        });
+        let (gradient, _) = gradients(&model, &adapter, bayes, &batches);
+        for part in ["A", "B", "rho"] {
+            // Along its own gradient a function's slope is the gradient's norm.
+            let chosen = gradient
+                .iter()
+                .filter(|(name, _)| name.rsplit('.').next() == Some(part));
+            let norm = chosen
+                .flat_map(|(_, g)| g)
+                .map(|&g| f64::from(g).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            let step = 2e-3 / norm.max(1.0);
+            let loss_at = |distance: f64| {
+                let moved = with_terms(&adapter, |site, term| {
+                    let name = format!("{}.{part}", site.path());
+                    let (_, direction) = gradient.iter().find(|(other, _)| *other == name).unwrap();
+                    let values = match part {
+                        "A" => &mut term.a,
+                        "B" => &mut term.b,
+                        _ => term.rho.as_mut().unwrap(),
+                    };
+                    for (value, g) in values.iter_mut().zip(direction) {
+                        *value += (distance * f64::from(*g) / norm) as f32;
+                    }
+                });
+                assert_eq!(parameters(&moved).len(), parameters(&adapter).len());
+                gradients(&model, &moved, bayes, &batches).1
+            };
+            let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+            assert!(
+                (slope / norm - 1.0).abs() < 0.01,
+                "dropout {dropout}, {sigma:?}, {part}: {slope} {norm}"
+            );
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What must hold exactly, or by a closed form, whatever the weights are.
+
+mod flipout;
+mod gradients;
+mod prediction;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,114 @@
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use blob_core::adapter::Sigma;
+use blob_core::noise::{Asker, Phase, Purpose, Stream, philox4x32_10};
+use serde_json::Value;
+
+use crate::support::golden::{assert_near, document, field};
+
+fn asker(case: &Value, purpose: Purpose) -> Asker {
+    let sample = case["sample"].as_u64().unwrap_or(0) as u32;
+    Asker {
+        slot: field(case, "slot"),
+        purpose,
+        sample,
+    }
+}
+
+/// The stream of the noise golden's draws; its seed and step need more than 32 bits.
+fn golden_stream() -> Stream {
+    Stream::new(
+        0xfedc_ba98_7654_3210,
+        5_000_000_000,
+        Phase::Training { micro_batch: 3 },
+    )
+}
+
+#[test]
+fn philox_streams_and_draws_are_numpys_words() {
+    let golden = document("noise.json");
+    for case in golden["philox"].as_array().unwrap() {
+        let words: [u32; 4] = field(case, "words");
+        assert_eq!(
+            philox4x32_10(field(case, "counter"), field(case, "key")),
+            words
+        );
+    }
+    // A stream's key shows in its draws: those of the golden's key are pinned below.
+    let draw = &golden["draws"][0];
+    let blocks: Vec<[u32; 4]> = field(draw, "words");
+    let asker = asker(draw, Purpose::NoiseDropout);
+    for (block, expected) in (0..).zip(blocks) {
+        let (position, row) = (field(draw, "position"), field(draw, "row"));
+        assert_eq!(golden_stream().words(block, position, row, asker), expected);
+    }
+    for case in golden["stream_keys"].as_array().unwrap() {
+        let micro_batch = field(case, "micro_batch");
+        let phase = match field::<u32>(case, "phase") {
+            0 => Phase::Training { micro_batch },
+            1 => Phase::Evaluation,
+            _ => Phase::Initialisation,
+        };
+        let stream = Stream::new(field(case, "seed"), field(case, "step"), phase);
+        let by_key = philox4x32_10([1, 2, 3, 4 * 16], field(case, "key"));
+        let asker = Asker {
+            slot: 4,
+            purpose: Purpose::Gaussian,
+            sample: 0,
+        };
+        assert_eq!(stream.words(1, 2, 3, asker), by_key, "{case}");
+    }
+}
+
+#[test]
+fn normals_uniforms_and_signs_are_numpys() {
+    let golden = document("noise.json");
+    let stream = golden_stream();
+    for case in golden["gaussian"].as_array().unwrap() {
+        let expected: Vec<f32> = field(case, "values");
+        let mut normals = vec![0.0; expected.len()];
+        stream.fill_normal(&mut normals, asker(case, Purpose::Gaussian));
+        assert_near("gaussian", &normals, &expected, 1e-5);
+    }
+    for case in golden["signs"].as_array().unwrap() {
+        let purpose = match field::<u32>(case, "purpose") {
+            1 => Purpose::InputSigns,
+            _ => Purpose::RankSigns,
+        };
+        let mut bits = vec![0; field(case, "count")];
+        let (position, row) = (field(case, "position"), field(case, "row"));
+        stream.fill_sign_bits(&mut bits, position, row, asker(case, purpose));
+        let negative: Vec<usize> = (0..bits.len()).filter(|&i| bits[i] != 0).collect();
+        assert_eq!(negative, field::<Vec<usize>>(case, "negative"));
+        assert!(bits.iter().all(|bit| matches!(bit, 0 | 0x8000_0000)));
+    }
+    let case = &golden["initial_a"];
+    let bound = 1.0 / field::<f32>(case, "k").sqrt();
+    let mut uniforms = vec![0.0; field::<Vec<f32>>(case, "values").len()];
+    stream.fill_uniform(
+        &mut uniforms,
+        (-bound, bound),
+        asker(case, Purpose::InitialA),
+    );
+    assert_near(
+        "initial A",
+        &uniforms,
+        &field::<Vec<f32>>(case, "values"),
+        1e-6,
+    );
+    for (case, sigma) in golden["initial_rho"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip([Sigma::Square, Sigma::Softplus])
+    {
+        let interval = sigma.initial(field::<f32>(case, "eps").abs());
+        stream.fill_uniform(&mut uniforms, interval, asker(case, Purpose::InitialRho));
+        assert_near(
+            "initial rho",
+            &uniforms,
+            &field::<Vec<f32>>(case, "values"),
+            1e-6,
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Training runs: where they end, what stops them, and how they go on.
+
+mod peft;
+mod posterior;
+mod resume;
+mod steps;
+#[path = "../support/mod.rs"]
+mod support;
