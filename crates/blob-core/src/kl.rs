@@ -8,6 +8,7 @@
 //! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in nats,
 //! in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, Sigma};
@@ -93,17 +94,20 @@ impl GaussianKl {
     /// Sum over an adapter's weights, in nats; `None` for a point estimate.
     pub fn of(&self, adapter: &Adapter) -> Option<f64> {
         let sigma = adapter.sigma()?;
-        let sum = adapter
+        let terms: Vec<_> = adapter
             .terms()
             .filter_map(|(_, term)| Some((&term.a, term.rho.as_ref()?)))
+            .collect();
+        let sums: Vec<f64> = terms
+            .into_par_iter()
             .map(|(a, rho)| {
                 a.iter()
                     .zip(rho)
                     .map(|(&a, &rho)| self.value(a.into(), sigma.of(rho).into()))
                     .sum::<f64>()
             })
-            .sum();
-        Some(sum)
+            .collect();
+        Some(sums.iter().sum())
     }
 }
 

@@ -88,7 +88,9 @@ fn check(name: &str, case: &Case) {
 
     let total = mean_nll(
         &expected,
-        prompts.iter().map(|prompt| prompt.label),
+        prompts
+            .iter()
+            .map(|prompt| usize::try_from(prompt.label).unwrap()),
         *average,
     );
     let expected_nll = total.to_scalar::<f64>().unwrap();
@@ -114,7 +116,7 @@ fn check(name: &str, case: &Case) {
 /// Mean over the prompts; `logits` sample-major.
 fn mean_nll(
     logits: &[Tensor],
-    labels: impl ExactSizeIterator<Item = i32>,
+    labels: impl ExactSizeIterator<Item = usize>,
     average: Average,
 ) -> Tensor {
     let prompts = labels.len();
@@ -123,7 +125,7 @@ fn mean_nll(
         let count = values.len() as f64;
         (Tensor::stack(&values, 0).unwrap().sum(0).unwrap() / count).unwrap()
     };
-    let of_prompt = |(prompt, label): (usize, i32)| {
+    let of_prompt = |(prompt, label): (usize, usize)| {
         let draws = (0..samples).map(|sample| logits[sample * prompts + prompt].clone());
         match average {
             Average::Logits => nll(&mean(draws.collect()), label).unwrap(),
@@ -186,7 +188,7 @@ fn check_targets(index: usize) {
                     sigma,
                     init_eps: 0.05,
                 });
-                let dropout = if turn % 5 == 0 { 0.25 } else { 0.0 };
+                let dropout = if turn.is_multiple_of(5) { 0.25 } else { 0.0 };
                 let lora = LoraConfig {
                     posterior,
                     dropout,
@@ -196,7 +198,7 @@ fn check_targets(index: usize) {
                     adapter: trained(lora, &model),
                     model: model.clone(),
                     sharing: noise.map(|(sharing, _)| sharing),
-                    samples: if noise.is_some() && turn % 4 == 0 {
+                    samples: if noise.is_some() && turn.is_multiple_of(4) {
                         2
                     } else {
                         1

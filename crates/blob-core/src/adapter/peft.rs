@@ -192,6 +192,11 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         found.entry(site).or_default()[part] = Some(values);
     }
+    if found.is_empty() {
+        return Err(broken(
+            "the file must have at least one lora_A, got 0".into(),
+        ));
+    }
     let terms = complete(found, config.r, decoder).map_err(broken)?;
     let bayesian = terms.values().any(|term| term.rho.is_some());
     let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();

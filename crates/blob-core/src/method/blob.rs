@@ -11,6 +11,7 @@
 //! The reference builds AdamW before ρ exists, so ρ sees the whole ELBO gradient through SGD alone;
 //! this is the published algorithm and stands in both protocols. `B` has no KL.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, Mle, MleConfig, NamedMoments, Update};
@@ -114,19 +115,21 @@ impl Method for Blob {
             self.config.kl_lr * self.point.factor(t),
         );
         if let Some(sigma) = adapter.sigma() {
-            for (site, term) in adapter.terms_mut() {
-                let Some(rho) = &mut term.rho else { continue };
+            let kl = self.kl;
+            let terms: Vec<_> = adapter.terms_mut().collect();
+            terms.into_par_iter().for_each(|(site, term)| {
+                let Some(rho) = &mut term.rho else { return };
                 let of_nll = gradients
                     .get(site)
                     .and_then(|gradient| gradient.rho.as_deref());
                 for (i, (mean, rho)) in term.a.iter_mut().zip(rho).enumerate() {
                     let std = f64::from(sigma.of(*rho));
-                    let by_rho = weight * self.kl.by_std(std) * f64::from(sigma.slope(*rho))
+                    let by_rho = weight * kl.by_std(std) * f64::from(sigma.slope(*rho))
                         + of_nll.map_or(0.0, |nll| f64::from(nll[i]));
-                    *mean -= (rate * weight * self.kl.by_mean((*mean).into())) as f32;
+                    *mean -= (rate * weight * kl.by_mean((*mean).into())) as f32;
                     *rho -= (rate * by_rho) as f32;
                 }
-            }
+            });
         }
         Ok(Update {
             kl,

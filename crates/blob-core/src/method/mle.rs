@@ -3,6 +3,7 @@
 //! Clipping scales the whole gradient of A and B to at most `max_grad_norm`, as PyTorch does:
 //! min(1, c / (‖g‖ + 1e-6)). MAP is the same with weight decay.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Method, NamedMoments, Update, norm};
@@ -106,15 +107,16 @@ impl Method for Mle {
             1.0
         };
         let lr = self.config.lr * self.factor(t);
-        for ((site, term), (_, [a, b])) in adapter.terms_mut().zip(&mut self.moments) {
-            let Some(gradient) = gradients.get(site) else {
-                continue;
-            };
-            self.adamw
-                .update(&mut term.a, (&gradient.a, scale), a, lr, t);
-            self.adamw
-                .update(&mut term.b, (&gradient.b, scale), b, lr, t);
-        }
+        let adamw = self.adamw;
+        let tensors: Vec<_> = adapter.terms_mut().zip(&mut self.moments).collect();
+        tensors
+            .into_par_iter()
+            .for_each(|((site, term), (_, [a, b]))| {
+                if let Some(gradient) = gradients.get(site) {
+                    adamw.update(&mut term.a, (&gradient.a, scale), a, lr, t);
+                    adamw.update(&mut term.b, (&gradient.b, scale), b, lr, t);
+                }
+            });
         Ok(Update {
             lr,
             grad_norm,

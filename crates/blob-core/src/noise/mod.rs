@@ -17,8 +17,6 @@ mod philox;
 
 pub use philox::philox4x32_10;
 
-use normal::box_muller;
-
 /// Which of the engine's uses of randomness asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -93,10 +91,7 @@ impl Stream {
 
     /// Fills `out` with standard normals, in row-major order of the matrix.
     pub fn fill_normal(self, out: &mut [f32], asker: Asker) {
-        for (block, four) in out.chunks_mut(4).enumerate() {
-            let normals = box_muller(self.words(block as u32, 0, 0, asker));
-            four.copy_from_slice(&normals[..four.len()]);
-        }
+        normal::fill(out, |block| self.words(block, 0, 0, asker));
     }
 
     /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.

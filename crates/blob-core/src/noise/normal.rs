@@ -5,19 +5,63 @@
 //! ```
 //!
 //! The polynomials (minimax, of the Cephes single-precision family) are evaluated in `f32` with
-//! explicit fused multiply-adds in one fixed order, so that every processor gives the same bits.
+//! explicit fused multiply-adds in one fixed order (`mul_add` on every instruction set, never
+//! `Level::fused`), so that every processor gives the same bits.
 //! `u` has 23 bits, so it is exact in `f32` and never 0 or 1; |n| ≤ √(48 ln 2) ≈ 5.77.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a body takes on an instruction set only where it is inlined into its entry point"
+)]
+
+use rayon::prelude::*;
+
+use crate::kernels::cpu::simd::{self, Kernel, Level};
+
+/// Fills `out` with normals, four to each of the blocks that `words` draws.
+pub(super) fn fill(out: &mut [f32], words: impl Fn(u32) -> [u32; 4] + Sync) {
+    out.par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(chunk, out)| {
+            simd::run(Fill {
+                out,
+                first: chunk * (CHUNK / 4),
+                words: &words,
+            });
+        });
+}
+
+/// Elements of one task; a multiple of four.
+const CHUNK: usize = 2048;
+
+struct Fill<'a, Words> {
+    out: &'a mut [f32],
+    first: usize,
+    words: &'a Words,
+}
+
+impl<Words: Fn(u32) -> [u32; 4]> Kernel for Fill<'_, Words> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        for (block, four) in self.out.chunks_mut(4).enumerate() {
+            let normals = box_muller((self.words)((self.first + block) as u32));
+            four.copy_from_slice(&normals[..four.len()]);
+        }
+    }
+}
+
 /// Four normals of four words.
-#[inline]
-pub(super) fn box_muller(words: [u32; 4]) -> [f32; 4] {
+#[inline(always)]
+fn box_muller(words: [u32; 4]) -> [f32; 4] {
     let [w0, w1, w2, w3] = words;
     let (a, b) = pair(w0, w1);
     let (c, d) = pair(w2, w3);
     [a, b, c, d]
 }
 
-#[inline]
+#[inline(always)]
 fn pair(w0: u32, w1: u32) -> (f32, f32) {
     let radius = (-2.0 * ln(open_unit(w0))).sqrt();
     let (sin, cos) = sin_cos_of_turns(open_unit(w1));
@@ -25,13 +69,13 @@ fn pair(w0: u32, w1: u32) -> (f32, f32) {
 }
 
 /// A uniform of the open interval (0, 1), exact.
-#[inline]
+#[inline(always)]
 fn open_unit(word: u32) -> f32 {
     ((word >> 9) as f32 + 0.5) * (1.0 / 8_388_608.0)
 }
 
 /// ln x for normal x in (0, 1): x = m·2ᵉ with m in [√½, √2), ln x = e ln 2 + ln m.
-#[inline]
+#[inline(always)]
 fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
     let mut exponent = (bits >> 23).cast_signed() - 126;
@@ -63,7 +107,7 @@ fn ln(x: f32) -> f32 {
 }
 
 /// (sin 2πu, cos 2πu) for u in (0, 1): the nearest quarter turn is taken off exactly.
-#[inline]
+#[inline(always)]
 fn sin_cos_of_turns(u: f32) -> (f32, f32) {
     let quarter = (4.0 * u + 0.5).floor();
     let angle = (4.0 * u - quarter) * std::f32::consts::FRAC_PI_2; // [−π/4, π/4]

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use blob_core::adapter::Sigma;
 use blob_core::noise::{Asker, Phase, Purpose, Stream, philox4x32_10};
 use serde_json::Value;

@@ -234,9 +234,10 @@ impl<'a> Oracle<'a> {
         }
         let last = prompt.ids.len() - 1;
         let x = self.norm(&x.narrow(0, last, 1)?, "model.norm.weight")?;
-        let head = match self.config.tie_word_embeddings {
-            true => embedding,
-            false => self.frozen("lm_head.weight", &table)?,
+        let head = if self.config.tie_word_embeddings {
+            embedding
+        } else {
+            self.frozen("lm_head.weight", &table)?
         };
         let mut logits = x.matmul(&rows(&head, &prompt.answers)?.t()?)?;
         let site = Site {
@@ -274,7 +275,7 @@ impl<'a> Oracle<'a> {
 }
 
 /// −ln softmax(logits)[label], a scalar.
-pub fn nll(logits: &Tensor, label: i32) -> Result<Tensor> {
-    let picked = logits.narrow(0, label as usize, 1)?.squeeze(0)?;
+pub fn nll(logits: &Tensor, label: usize) -> Result<Tensor> {
+    let picked = logits.narrow(0, label, 1)?.squeeze(0)?;
     logits.exp()?.sum_all()?.log()? - picked
 }

@@ -114,7 +114,7 @@ pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
     };
     let fresh = Adapter::new(config.clone(), decoder).unwrap();
     let terms = fresh.terms().map(term).collect();
-    Adapter::from_terms(config.clone(), terms).unwrap()
+    Adapter::from_terms(config, terms).unwrap()
 }
 
 /// The adapter with other terms.
@@ -216,5 +216,25 @@ pub fn training(bayes: Option<BlobConfig>) -> TrainConfig {
         seed: 3,
         point: point(1e-3),
         bayes,
+    }
+}
+
+/// The model with one weight replaced.
+pub struct Poisoned {
+    pub name: &'static str,
+    pub value: f32,
+}
+
+impl WeightSource for Poisoned {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
+        let mut tensor = SmallWeights(1).tensor(name, shape)?;
+        if name == self.name {
+            tensor.data[3] = self.value;
+        }
+        Ok(tensor)
+    }
+
+    fn summary(&self) -> Summary {
+        SmallWeights(1).summary()
     }
 }

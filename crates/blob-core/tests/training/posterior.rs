@@ -89,8 +89,9 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
     for pivot in 0..n {
         for row in (0..n).filter(|&row| row != pivot) {
             let factor = a[row][pivot] / a[pivot][pivot];
-            for column in 0..n {
-                a[row][column] -= factor * a[pivot][column];
+            let pivots = a[pivot].clone();
+            for (value, of_pivot) in a[row].iter_mut().zip(pivots) {
+                *value -= factor * of_pivot;
             }
             b[row] -= factor * b[pivot];
         }
@@ -133,7 +134,7 @@ fn regression() -> Regression {
     };
     let fresh = Adapter::new(lora, &model).unwrap();
     let adapter = with_terms(&fresh, |_, term| {
-        term.b = BETA.map(|beta| 1000.0 * beta).to_vec()
+        term.b = BETA.map(|beta| 1000.0 * beta).to_vec();
     });
     let asked = PredictConfig {
         samples: 0,
@@ -232,12 +233,6 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
     }
     let (_, term) = adapter.terms().next().unwrap();
     let rho = term.rho.as_ref().unwrap();
-    println!(
-        "{:?}\n{:?}\n{:?}",
-        expected,
-        term.a,
-        rho.iter().map(|r| r * r).collect::<Vec<_>>()
-    );
     let largest = expected
         .iter()
         .fold(0.0, |most: f64, (mean, _)| most.max(mean.abs()));

@@ -338,7 +338,7 @@ mod tests {
         let fill = |row: usize, bits: &mut [u32]| {
             bits.iter_mut()
                 .enumerate()
-                .for_each(|(i, bit)| *bit = u32::from((row + i) % 3 == 0) << 31);
+                .for_each(|(i, bit)| *bit = u32::from((row + i).is_multiple_of(3)) << 31);
         };
         let once = flip_rows(&x, 7, fill);
         assert!(once[0] == -x[0] && once[1] == x[1] && once[7 + 2] == -x[7 + 2]);

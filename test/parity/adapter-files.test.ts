@@ -1,0 +1,298 @@
+/**
+ * Adapter files both ways with real PEFT, on tiny random Llamas with grouped keys: equal logits of the posterior
+ * mean after the same token ids, over the whole vocabulary, max |Δ| ≤ 1e-4 of the largest logit (two orders of
+ * float32 sums; a low-rank term that is left out, misplaced or wrongly scaled is off by more than a hundredth).
+ */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Adapter, type BayesianModel, loadModel } from 'bpeft';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  answerProbs,
+  encodedPrompts,
+  largestDifference,
+  logitSpread,
+  meanLogits,
+  meanNll,
+  type Prompt,
+  succeed,
+  trainRun,
+  writeQuestions,
+} from './engine-side.ts';
+import {
+  type LoadReport,
+  type Logits,
+  PeftProcess,
+  type PythonEnvironment,
+  pythonEnvironments,
+  type ReferenceReport,
+} from './peft-process.ts';
+
+const TOLERANCE = 1e-4;
+const PRIOR_STD = 0.2;
+const HEAD = ['q_proj', 'v_proj', 'lm_head'];
+const ALL = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'];
+const MODELS = ['untied', 'tied'] as const;
+/** Trained by us, read by PEFT. */
+const RUNS = [
+  { name: 'blob-untied', method: 'blob', model: 'untied', targets: HEAD },
+  { name: 'blob-tied', method: 'blob', model: 'tied', targets: HEAD },
+  { name: 'mle-untied', method: 'mle', model: 'untied', targets: HEAD },
+  { name: 'mle-tied', method: 'mle', model: 'tied', targets: HEAD },
+  { name: 'blob-all-modules', method: 'blob', model: 'untied', targets: ALL },
+] as const;
+/** Made by PEFT, read by us. */
+const FOREIGN = [
+  { name: 'untied', model: 'untied', targets: HEAD },
+  { name: 'tied', model: 'tied', targets: HEAD },
+  { name: 'all-modules', model: 'untied', targets: ALL },
+] as const;
+
+/** What one version of PEFT says. */
+interface Side {
+  readonly peft: string;
+  readonly fields: readonly string[];
+  readonly base: (model: string) => Logits;
+  readonly run: (name: string) => LoadReport;
+  readonly foreign: (name: string) => LoadReport;
+}
+
+const environments = pythonEnvironments();
+const folder = mkdtempSync(join(tmpdir(), 'bpeft-parity-'));
+const at = (...names: string[]): string => join(folder, ...names);
+const data = at('data');
+const runAdapter = (name: string): string => at('runs', name, 'adapter');
+const foreignAdapter = (environment: string, name: string): string => at(`foreign-${environment}`, name);
+const sides = new Map<string, Side>();
+const models = new Map<string, BayesianModel>();
+const differences = new Map<string, number>();
+let prompts: readonly Prompt[] = [];
+let reference: ReferenceReport;
+
+beforeAll(async () => {
+  const [oldest, newest] = environments;
+  if (oldest === undefined || newest === undefined) throw new Error('two Python environments are needed');
+  const maker = new PeftProcess(newest);
+  for (const [seed, model] of MODELS.entries()) {
+    maker.ask('make_model', { out: at(model), tied: model === 'tied', seed });
+  }
+  await maker.run();
+  writeQuestions(data);
+  for (const model of MODELS) models.set(model, await loadModel({ model: at(model), threads: 1 }));
+  prompts = await encodedPrompts(engine('untied'), data);
+  for (const { name, method, model, targets } of RUNS) {
+    await trainRun({ model: at(model), data, out: at('runs', name), method, targets });
+  }
+  for (const environment of environments) sides.set(environment.name, await everything(environment));
+  const checkpoint = new PeftProcess(oldest);
+  const report = checkpoint.ask('make_reference_checkpoint', {
+    ...{ model: at('untied'), adapter: foreignAdapter(oldest.name, 'untied'), out: at('reference') },
+    ...{ seed: 3, prompts: tokenIds(), prior_std: PRIOR_STD },
+  });
+  await checkpoint.run();
+  reference = report();
+});
+
+afterAll(async () => {
+  for (const model of models.values()) await model.dispose();
+  rmSync(folder, { recursive: true, force: true });
+  const lines = [...differences].map(([what, value]) => `  ${value.toExponential(1)}  ${what}\n`);
+  process.stdout.write(`largest difference, as a part of the largest logit:\n${lines.join('')}`);
+});
+
+async function everything(environment: PythonEnvironment): Promise<Side> {
+  const python = new PeftProcess(environment);
+  const ids = tokenIds();
+  const versions = python.ask('versions');
+  const fields = python.ask('lora_config_fields');
+  const base = MODELS.map(
+    (model) => [model, python.ask('logits', { model: at(model), prompts: ids })] as const,
+  );
+  const report = (model: string, adapter: string) =>
+    python.ask('load_report', { model: at(model), adapter, prompts: ids, without: 'q_proj' });
+  const runs = RUNS.map(({ name, model }) => [name, report(model, runAdapter(name))] as const);
+  const foreign = FOREIGN.map(({ name, model, targets }, seed) => {
+    const out = foreignAdapter(environment.name, name);
+    python.ask('make_adapter', { model: at(model), out, seed, target_modules: targets });
+    return [name, report(model, out)] as const;
+  });
+  await python.run();
+  return {
+    peft: versions().peft,
+    fields: fields(),
+    base: answerOf(base),
+    run: answerOf(runs),
+    foreign: answerOf(foreign),
+  };
+}
+
+function answerOf<T>(answers: readonly (readonly [string, () => T])[]): (name: string) => T {
+  const byName = new Map(answers);
+  return (name) => {
+    const answer = byName.get(name)?.();
+    if (answer === undefined) throw new Error(`no answer about ${name}`);
+    return answer;
+  };
+}
+
+function tokenIds(): number[][] {
+  return prompts.map(({ ids }) => Array.from(ids));
+}
+
+function engine(model: string): BayesianModel {
+  const loaded = models.get(model);
+  if (loaded === undefined) throw new Error(`no model ${model}`);
+  return loaded;
+}
+
+/** The engine's logits of the mean against PEFT's. */
+async function expectSameLogits(
+  what: string,
+  model: string,
+  adapter: Adapter,
+  theirs: Logits,
+): Promise<void> {
+  const ours = await meanLogits(adapter, prompts, engine(model).info.vocabSize);
+  const difference = largestDifference(ours, theirs);
+  differences.set(what, difference);
+  expect(difference).toBeLessThanOrEqual(TOLERANCE);
+}
+
+describe.each(environments)('PEFT $name', ({ name: environment }) => {
+  const side = (): Side => {
+    const answers = sides.get(environment);
+    if (answers === undefined) throw new Error(`no answers of ${environment}`);
+    return answers;
+  };
+
+  it('is of its version', () => {
+    if (environment === '0.13') expect(side().peft).toMatch(/^0\.13\./);
+    else expect(Number(side().peft.split('.')[1])).toBeGreaterThan(13);
+  });
+
+  it.each(MODELS)('agrees on the base model, %s head', async (model) => {
+    const adapter = await engine(model).createAdapter({
+      ...{ rank: 2, alpha: 4, dropout: 0, targetModules: HEAD, posterior: null, seed: 1 },
+    });
+    await expectSameLogits(`${environment}: base, ${model}`, model, adapter, side().base(model));
+  });
+
+  it.each(RUNS)(
+    'loads $name whole: no key is missing, none but rho is foreign',
+    ({ name, method, targets }) => {
+      const { missing, unexpected, complaints, not_loaded, not_in_file, largest_b } = side().run(name);
+      expect({ missing, complaints, not_loaded, not_in_file }).toEqual({
+        ...{ missing: [], complaints: [], not_loaded: [], not_in_file: [] },
+      });
+      const foreign = unexpected.filter((key) => !/\.lora_A_rho(\.again)?$/.test(key));
+      expect(foreign).toEqual([]);
+      if (method === 'mle') expect(unexpected).toEqual([]);
+      expect(Object.keys(largest_b).sort()).toEqual([...targets].sort());
+    },
+  );
+
+  it.each(RUNS)('gives $name the logits of our posterior mean', async ({ name, model }) => {
+    const adapter = await engine(model).loadAdapter(runAdapter(name));
+    await expectSameLogits(`${environment}: trained, ${name}`, model, adapter, side().run(name).logits);
+  });
+
+  it.each(RUNS)('sees that every B of $name was trained, and that q counts', ({ name, model }) => {
+    const { logits, logits_without, largest_b } = side().run(name);
+    for (const largest of Object.values(largest_b)) expect(largest).toBeGreaterThan(0.01);
+    expect(largestDifference(logits, logits_without)).toBeGreaterThan(100 * TOLERANCE);
+    expect(largestDifference(logits, side().base(model))).toBeGreaterThan(100 * TOLERANCE);
+  });
+
+  it.each(RUNS)('gives $name the probabilities of bpeft predict', async ({ name, model }) => {
+    const { stdout } = await succeed(
+      ...['predict', '--model', at(model), '--adapter', runAdapter(name), '--samples', '0', '--threads', '1'],
+      join(data, 'validation.jsonl'),
+    );
+    const ours = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).probs as number[]);
+    const theirs = answerProbs(side().run(name).logits, prompts);
+    expect(ours).toEqual(theirs.map((row) => row.map((prob) => expect.closeTo(prob, 4))));
+  });
+
+  it.each(FOREIGN)('makes an adapter, $name, that gives the same logits here', async ({ name, model }) => {
+    const adapter = await engine(model).loadAdapter(foreignAdapter(environment, name));
+    const { logits, logits_without, not_in_file } = side().foreign(name);
+    expect(not_in_file).toEqual([]);
+    expect(adapter.info.bayesian).toBe(false);
+    await expectSameLogits(`${environment}: foreign, ${name}`, model, adapter, logits);
+    expect(largestDifference(logits, logits_without)).toBeGreaterThan(100 * TOLERANCE);
+  });
+
+  it.each(FOREIGN)('makes an adapter, $name, that bpeft eval scores alike', async ({ name, model }) => {
+    const { nll, stderr } = await evaluatedNll(at(model), foreignAdapter(environment, name));
+    expect(nll).toBeCloseTo(meanNll(answerProbs(side().foreign(name).logits, prompts), prompts), 4);
+    expect(stderr).toContain('lm_head.base_layer.weight repeats a frozen weight');
+  });
+});
+
+it.each(RUNS)('writes no key into the configuration of $name that PEFT does not know', ({ name }) => {
+  const keys = Object.keys(JSON.parse(readFileSync(join(runAdapter(name), 'adapter_config.json'), 'utf8')));
+  for (const { fields } of sides.values()) expect(keys.filter((key) => !fields.includes(key))).toEqual([]);
+});
+
+describe('a checkpoint of the reference code', () => {
+  it('gives the logits of its mean, and says what it leaves out', async () => {
+    const adapter = await engine('untied').loadAdapter(at('reference'));
+    expect(adapter.info.notices).toEqual([
+      expect.stringContaining('base_model.model.base_model.model.lm_head.base_layer.weight'),
+    ]);
+    const theirs = sides.get('0.13')?.foreign('untied').logits ?? [];
+    await expectSameLogits('reference checkpoint', 'untied', adapter, theirs);
+    const { nll, stderr } = await evaluatedNll(at('untied'), at('reference'));
+    expect(nll).toBeCloseTo(meanNll(answerProbs(theirs, prompts), prompts), 4);
+    expect(stderr).toContain('repeats a frozen weight of the base model and is left out');
+  });
+
+  it('has the standard deviations and the KL of sigma = rho squared', async () => {
+    const adapter = await engine('untied').loadAdapter(at('reference'));
+    expect(adapter.info).toMatchObject({ bayesian: true, sigma: 'square' });
+    expect(adapter.info.sigmaMean).toBeCloseTo(reference.sigma_mean, 6);
+    const kl = await adapter.kl({ priorStd: PRIOR_STD, form: 'exact' });
+    expect(Math.abs(kl / reference.kl - 1)).toBeLessThan(1e-5);
+  });
+
+  // 4000 samples: the standard error of a standard deviation is 1.1 %; 5 of them.
+  it('samples the head with them: logits spread by 4000 samples within 6 %', async () => {
+    const adapter = await engine('untied').loadAdapter(at('reference'));
+    const [prompt] = prompts;
+    if (prompt === undefined) throw new Error('no prompt');
+    const spread = await logitSpread(adapter, prompt, 4000);
+    for (const [index, token] of prompt.answers.entries()) {
+      const expected = reference.head_logit_std[0]?.[token] ?? Number.NaN;
+      expect(Math.abs((spread[index] ?? 0) / expected - 1)).toBeLessThan(0.06);
+    }
+  });
+
+  it('predicts with samples from the command line', async () => {
+    const { stdout } = await succeed(
+      ...['predict', '--model', at('untied'), '--adapter', at('reference'), '--task', 'multiple-choice'],
+      ...['--samples', '8', '--threads', '1', join(data, 'validation.jsonl')],
+    );
+    const rows = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(rows).toHaveLength(prompts.length);
+    for (const { mutual_information, probs } of rows) {
+      expect(mutual_information).toBeGreaterThan(1e-6);
+      expect(probs.reduce((sum: number, prob: number) => sum + prob, 0)).toBeCloseTo(1, 5);
+    }
+  });
+});
+
+async function evaluatedNll(model: string, adapter: string): Promise<{ nll: number; stderr: string }> {
+  const { stdout, stderr } = await succeed(
+    ...['eval', '--model', model, '--adapter', adapter, '--dataset', data, '--split', 'validation'],
+    ...['--samples', '0', '--threads', '1', '--json'],
+  );
+  return { nll: JSON.parse(stdout).metrics.nll, stderr };
+}
