@@ -8,9 +8,13 @@ const read = (group) =>
   existsSync(join(results, group))
     ? readdirSync(join(results, group))
         .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-        .map((name) => [name.replace('.json', ''), JSON.parse(readFileSync(join(results, group, name), 'utf8'))])
+        .map((name) => [
+          name.replace('.json', ''),
+          JSON.parse(readFileSync(join(results, group, name), 'utf8')),
+        ])
     : [];
-const shown = (value) => (typeof value === 'number' ? value.toFixed(3) : value === null ? '–' : String(value));
+const shown = (value) =>
+  typeof value === 'number' ? value.toFixed(3) : value === null ? '–' : String(value);
 const print = (head, rows) => {
   for (const row of [head, head.map(() => '---'), ...rows]) process.stdout.write(`| ${row.join(' | ')} |\n`);
   process.stdout.write('\n');
@@ -23,14 +27,22 @@ const head = ['ACC', 'ECE', 'NLL', 'Brier', 'entropy', 'mutual information'];
 process.stdout.write('Validation, by which --kl-lr is chosen:\n\n');
 print(
   ['run', 'N', 'rows', ...head, 'final σ', 's per step'],
-  read('exam-topics').map(([name, { evaluations: [first], training }]) => [
-    name,
-    first.samples,
-    first.n,
-    ...metrics(first.metrics),
-    shown(training.sigma_mean ?? null),
-    (training.step_ms.median / 1000).toFixed(2),
-  ]),
+  read('exam-topics').map(
+    ([
+      name,
+      {
+        evaluations: [first],
+        training,
+      },
+    ]) => [
+      name,
+      first.samples,
+      first.n,
+      ...metrics(first.metrics),
+      shown(training.sigma_mean ?? null),
+      (training.step_ms.median / 1000).toFixed(2),
+    ],
+  ),
 );
 for (const group of ['exam-topics-eval', 'arc-easy-reference']) {
   process.stdout.write(`${group}:\n\n`);

@@ -15,14 +15,14 @@ const STAGES = [
   {
     folder: venv,
     requirements: 'requirements-newest.txt',
-    size: 'about 3 GB (torch for Linux brings CUDA along), 6 GB on disk',
+    size: 'about 3 GB (torch for Linux brings CUDA along), 5.6 GB on disk',
     install: (file) =>
       run(process.env.BPEFT_PARITY_PYTHON ?? 'python3', ['-m', 'venv', venv]).ok && pip(['-r', file]),
   },
   {
     folder: overlay,
     requirements: 'requirements-0.13.txt',
-    size: 'about 15 MB, 60 MB on disk',
+    size: 'about 15 MB, 120 MB on disk',
     install: (file) => pip(['--no-deps', '--target', overlay, '-r', file]),
   },
 ];

@@ -1,5 +1,9 @@
 //! The engine in Node: one worker thread per model, typed arrays, errors with codes. No logic.
 
+#![cfg_attr(
+    test,
+    expect(dead_code, reason = "exports are only registered in a real addon")
+)]
 #![expect(clippy::needless_pass_by_value, reason = "Node-API hands values over")]
 #![expect(
     clippy::trivially_copy_pass_by_ref,

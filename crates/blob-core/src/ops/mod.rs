@@ -1,7 +1,7 @@
 //! Differentiable operations: each file holds one operation and its adjoint.
 //!
 //! Operations take and return tensors, so that a second device is a second set of kernels, not a
-//! second engine; they read through [`host`] and dispatch on the tensor's device. A batch is ragged:
+//! second engine; they read through `host` and dispatch on the tensor's device. A batch is ragged:
 //! its T tokens lie one segment after the other, segment b in rows `offsets[b]..offsets[b+1]`, and
 //! positions restart at 0 in each.
 

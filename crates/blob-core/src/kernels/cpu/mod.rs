@@ -1,6 +1,6 @@
 //! CPU kernels on slices.
 //!
-//! A kernel is a generic body that [`simd`] compiles once per instruction set. Parallel pieces are
+//! A kernel is a generic body that `simd` compiles once per instruction set. Parallel pieces are
 //! cut by shape, and every sum runs in an order that depends on its own row or segment alone, so
 //! that results do not change with the batch, its order or the number of threads.
 
