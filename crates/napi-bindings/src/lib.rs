@@ -1,9 +1,5 @@
 //! The engine in Node: one worker thread per model, typed arrays, errors with codes. No logic.
 
-#![cfg_attr(
-    test,
-    expect(dead_code, reason = "exports are only registered in a real addon")
-)]
 #![expect(clippy::needless_pass_by_value, reason = "Node-API hands values over")]
 #![expect(
     clippy::trivially_copy_pass_by_ref,
@@ -12,11 +8,11 @@
 
 mod adapter;
 mod batch;
-mod engine;
+pub mod engine;
 mod error;
 mod model;
 mod options;
-mod trainer;
+pub mod trainer;
 mod worker;
 
 /// Keeps freed pages: the system's allocator gives large blocks back, and each step would fault them in anew.
