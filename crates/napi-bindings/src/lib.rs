@@ -1,10 +1,6 @@
 //! The engine in Node: one worker thread per model, typed arrays, errors with codes. No logic.
 
 #![expect(clippy::needless_pass_by_value, reason = "Node-API hands values over")]
-#![expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "Node-API hands its environment as a reference"
-)]
 
 mod adapter;
 mod batch;
