@@ -50,6 +50,18 @@ const FOREIGN = [
   { name: 'all-modules', model: 'untied', targets: ALL },
 ] as const;
 
+/** Settings of PEFT that change more than A, B and the scaling. */
+const REFUSED = [
+  { setting: 'init_lora_weights', value: 'pissa' },
+  { setting: 'init_lora_weights', value: 'olora' },
+  { setting: 'use_dora', value: true },
+  { setting: 'use_rslora', value: true },
+  { setting: 'rank_pattern', value: { q_proj: 2 } },
+  { setting: 'modules_to_save', value: ['embed_tokens'] },
+  { setting: 'alora_invocation_tokens', value: [40, 41], since: 'newest' },
+  { setting: 'lora_bias', value: true, since: 'newest' },
+] as const;
+
 /** What one version of PEFT says. */
 interface Side {
   readonly peft: string;
@@ -65,6 +77,8 @@ const at = (...names: string[]): string => join(folder, ...names);
 const data = at('data');
 const runAdapter = (name: string): string => at('runs', name, 'adapter');
 const foreignAdapter = (environment: string, name: string): string => at(`foreign-${environment}`, name);
+const refusedAdapter = (environment: string, setting: string, value: unknown): string =>
+  at(`refused-${environment}`, setting, JSON.stringify(value).replaceAll(/\W/g, '-'));
 const sides = new Map<string, Side>();
 const models = new Map<string, BayesianModel>();
 const differences = new Map<string, number>();
@@ -118,6 +132,10 @@ async function everything(environment: PythonEnvironment): Promise<Side> {
     python.ask('make_adapter', { model: at(model), out, seed, target_modules: targets });
     return [name, report(model, out)] as const;
   });
+  for (const { setting, value } of refusedOf(environment.name)) {
+    const out = refusedAdapter(environment.name, setting, value);
+    python.ask('make_adapter', { model: at('untied'), out, seed: 9, target_modules: HEAD, [setting]: value });
+  }
   await python.run();
   return {
     peft: versions().peft,
@@ -126,6 +144,10 @@ async function everything(environment: PythonEnvironment): Promise<Side> {
     run: answerOf(runs),
     foreign: answerOf(foreign),
   };
+}
+
+function refusedOf(environment: string): readonly { setting: string; value: unknown }[] {
+  return REFUSED.filter((one) => !('since' in one) || one.since === environment);
 }
 
 function answerOf<T>(answers: readonly (readonly [string, () => T])[]): (name: string) => T {
@@ -231,6 +253,15 @@ describe.each(environments)('PEFT $name', ({ name: environment }) => {
     const { nll, stderr } = await evaluatedNll(at(model), foreignAdapter(environment, name));
     expect(nll).toBeCloseTo(meanNll(answerProbs(side().foreign(name).logits, prompts), prompts), 4);
     expect(stderr).toContain('lm_head.base_layer.weight repeats a frozen weight');
+  });
+
+  it.each(refusedOf(environment))('makes an adapter with $setting $value, which is refused', async (one) => {
+    const { setting, value } = one;
+    const loading = engine('untied').loadAdapter(refusedAdapter(environment, setting, value));
+    await expect(loading).rejects.toMatchObject({
+      code: 'BPEFT_UNSUPPORTED',
+      message: expect.stringContaining(setting),
+    });
   });
 });
 

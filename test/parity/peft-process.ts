@@ -41,7 +41,7 @@ interface Answers {
   readonly versions: { readonly peft: string; readonly transformers: string; readonly torch: string };
   readonly lora_config_fields: readonly string[];
   readonly make_model: null;
-  readonly make_adapter: readonly string[];
+  readonly make_adapter: null;
   readonly make_reference_checkpoint: ReferenceReport;
   readonly logits: Logits;
   readonly load_report: LoadReport;

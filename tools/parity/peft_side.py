@@ -73,19 +73,17 @@ def make_model(out, tied, seed):
     tokenizer.save(f"{out}/tokenizer.json")
 
 
-def make_adapter(model, out, seed, target_modules):
-    """A LoRA adapter as PEFT saves it, with random A and B in every place."""
-    config = LoraConfig(
-        r=4, lora_alpha=12, lora_dropout=0.1, target_modules=target_modules, task_type="CAUSAL_LM"
-    )
+def make_adapter(model, out, seed, target_modules, **settings):
+    """A LoRA adapter as PEFT saves it, with random numbers in everything that it would train."""
+    shape = {"r": 4, "lora_alpha": 12, "lora_dropout": 0.1, "task_type": "CAUSAL_LM"}
+    config = LoraConfig(target_modules=target_modules, **shape, **settings)
     adapted = get_peft_model(base_model(model), config)
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
-            if "lora_" in name:
+            if "lora_" in name or "modules_to_save" in name:
                 weight.normal_(0.0, 0.15)
     adapted.save_pretrained(out)
-    return sorted(load_file(f"{out}/{WEIGHTS}"))
 
 
 @torch.no_grad()
@@ -117,7 +115,8 @@ def make_reference_checkpoint(model, adapter, out, seed, prompts, prior_std):
     noise = stds[f"{PREFIX}lm_head.lora_A.weight"]
     lora_b = tensors[f"{PREFIX}{PREFIX}lm_head.lora_B.weight"].double()
     adapted = PeftModel.from_pretrained(base_model(model), adapter).eval()
-    inputs = torch.stack([adapted(ids(prompt), output_hidden_states=True).hidden_states[-1][0, -1] for prompt in prompts])
+    states = [adapted(ids(prompt), output_hidden_states=True).hidden_states for prompt in prompts]
+    inputs = torch.stack([each[-1][0, -1] for each in states])  # (B, d)
     variance = (inputs.double() ** 2) @ (noise**2).T @ (lora_b**2).T  # (B, V)
     return {
         "sigma_mean": torch.cat([std.flatten() for std in stds.values()]).mean().item(),

@@ -80,7 +80,11 @@ export async function openAdapter(
     run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
   }
   const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
-  for (const message of adapter.info.notices) run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  const isAssumed = adapter.info.bayesian && record === null && run.sigma === undefined;
+  const assumption = 'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
+  for (const message of [...adapter.info.notices, ...(isAssumed ? [assumption] : [])]) {
+    run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
   return adapter;
 }
 

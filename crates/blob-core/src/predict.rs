@@ -1,16 +1,21 @@
 //! Class logits of posterior samples; their predictive is the mean of the samples' softmax.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::adapter::Adapter;
 use crate::backbone::Decoder;
 use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
 use crate::pass::{Abort, Mode, NoiseSharing, Pass};
+use crate::{Error, Result};
 
 /// Tokens that one pass may hold; more samples are computed pass by pass, with the same results.
 const TOKENS_PER_PASS: usize = 4096;
+
+/// The noise counts samples in 16 bits.
+const MOST_SAMPLES: u32 = 1 << 16;
 
 /// How a prediction is sampled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +35,29 @@ pub struct PredictConfig {
     pub stochastic_layers: Option<usize>,
 }
 
+impl PredictConfig {
+    /// The indices of the samples.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG` when there are more than the noise can tell apart.
+    fn draws(&self) -> Result<Range<u32>> {
+        let end = self.first_sample.checked_add(self.samples);
+        match end.filter(|&end| end <= MOST_SAMPLES) {
+            Some(end) => Ok(self.first_sample..end),
+            None => Err(Error::InvalidConfig {
+                field: "samples",
+                rule: "must end at sample 65536 or before",
+                value: format!("{} from sample {}", self.samples, self.first_sample),
+            }),
+        }
+    }
+}
+
 /// Logits (max(N, 1)·S), sample-major; a point estimate gives S whatever N is.
+///
+/// # Errors
+/// `BPEFT_INVALID_CONFIG` for too many samples, `BPEFT_INVALID_INPUT` for a batch that does not fit the
+/// model, `BPEFT_ABORTED`.
 pub fn predict(
     decoder: &Decoder,
     adapter: Option<&Adapter>,
@@ -38,6 +65,7 @@ pub fn predict(
     config: &PredictConfig,
     abort: &Abort,
 ) -> Result<Vec<f32>> {
+    let Range { start: first, end } = config.draws()?;
     let stream = Stream::new(config.seed, 0, Phase::Evaluation);
     if config.samples == 0 || adapter.and_then(Adapter::sigma).is_none() {
         let pass = Pass::new(batch, &[(stream, 0)], Mode::MEAN, abort.clone());
@@ -51,7 +79,6 @@ pub fn predict(
     };
     let at_once = (TOKENS_PER_PASS / batch.ids().len()).max(1) as u32;
     let mut logits = Vec::with_capacity(config.samples as usize * batch.answers().len());
-    let (first, end) = (config.first_sample, config.first_sample + config.samples);
     for from in (first..end).step_by(at_once as usize) {
         let draws: Vec<_> = (from..end.min(from + at_once))
             .map(|sample| (stream, sample))

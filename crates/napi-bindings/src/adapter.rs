@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blob_core::adapter::{Adapter, peft};
 use blob_core::kl::{GaussianKl, PriorStd};
 use blob_core::predict::{PredictConfig, predict};
+use blob_core::{Error, Result};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw};
 use napi_derive::napi;
 use serde_json::json;
@@ -48,6 +49,16 @@ impl NativeAdapter {
             adapter: Arc::new(Mutex::new(adapter)),
             info,
         }
+    }
+
+    /// Refuses another model than the one it was made for: its shapes need not fit.
+    pub(crate) fn check_model(&self, worker: &Arc<Worker<ModelState>>) -> Result<()> {
+        if Arc::ptr_eq(&self.worker, worker) {
+            return Ok(());
+        }
+        Err(Error::InvalidInput(
+            "an adapter must be trained on the model that it was made for, got another one".into(),
+        ))
     }
 
     pub(crate) fn share(&self) -> Arc<Mutex<Adapter>> {

@@ -79,6 +79,9 @@ impl NativeTrainer {
         options: String,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let config: TrainConfig = parse(&options).map_err(|error| thrown(env, &error))?;
+        adapter
+            .check_model(&model.worker)
+            .map_err(|error| thrown(env, &error))?;
         let (worker, adapter) = (Arc::clone(&model.worker), adapter.share());
         settle(env, async move {
             let shared = Arc::clone(&adapter);

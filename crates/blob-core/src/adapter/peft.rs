@@ -65,13 +65,14 @@ struct PeftConfigRead {
 }
 
 /// PEFT's settings that change the numbers; each must be absent, null, false or empty.
-const MUST_BE_OFF: [&str; 11] = [
+const MUST_BE_OFF: [&str; 12] = [
     "alora_invocation_tokens",
     "alpha_pattern",
     "arrow_config",
     "fan_in_fan_out",
     "layer_replication",
     "lora_bias",
+    "modules_to_save",
     "rank_pattern",
     "trainable_token_indices",
     "use_dora",
@@ -289,6 +290,7 @@ fn read_config(path: &Path) -> Result<PeftConfigRead> {
         return unsupported(format!("bias={bias}"));
     }
     let start = config.init_lora_weights.as_str().unwrap_or_default();
+    let start = start.to_ascii_lowercase();
     if CHANGES_THE_BASE.iter().any(|kind| start.starts_with(kind)) {
         return unsupported(format!("init_lora_weights={start}"));
     }

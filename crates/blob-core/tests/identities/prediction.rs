@@ -44,6 +44,27 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 #[test]
+fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {
+    let model = decoder(&config(), Precision::F32, 0);
+    let acting = trained(lora(EVERYWHERE), &config());
+    let batch = batch_of(&prompts());
+    for (first_sample, samples) in [(u32::MAX, 1), (1, u32::MAX), (65_535, 2), (0, 65_537)] {
+        let config = PredictConfig {
+            first_sample,
+            ..sampling(samples)
+        };
+        let outcome = predict(&model, Some(&acting), &batch, &config, &Abort::default());
+        assert_eq!(outcome.unwrap_err().code(), "BPEFT_INVALID_CONFIG");
+    }
+    let last = PredictConfig {
+        first_sample: 65_535,
+        ..sampling(1)
+    };
+    let first = logits(&model, Some(&acting), &batch, &sampling(1));
+    assert_ne!(logits(&model, Some(&acting), &batch, &last), first);
+}
+
+#[test]
 fn an_adapter_with_b_zero_is_the_base_model() {
     let model = decoder(&config(), Precision::F32, 0);
     let fresh = Adapter::new(lora(EVERYWHERE), &config()).unwrap();
