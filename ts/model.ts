@@ -7,13 +7,14 @@ import { modelSource } from './config/model-source.ts';
 import { toCamelKeys } from './config/names.ts';
 import type { RaggedBatch } from './datasets/ragged-batch.ts';
 import { loadNative } from './native.ts';
+import { threadCount } from './threads.ts';
 
 export interface LoadModelOptions {
   /** A folder, a `.gguf` file or `builtin:random`. */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
   readonly precision?: 'f32' | 'bf16';
-  /** Threads of the whole process; counts only before the first model is loaded. */
+  /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
   readonly threads?: number | undefined;
 }
 
@@ -80,7 +81,8 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   throwIfAborted(call.signal);
   const source = modelSource(options.model);
   const addon = loadNative();
-  if (options.threads !== undefined) addon.setThreads(options.threads);
+  const threads = threadCount(options.threads);
+  if (threads !== undefined) addon.setThreads(threads);
   const precision = options.precision ?? 'f32';
   const handle = await native(() =>
     addon.NativeModel.load(JSON.stringify({ source, precision, device: 'cpu' })),

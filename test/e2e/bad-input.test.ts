@@ -136,3 +136,20 @@ it('stops with the step when the loss is no number, and keeps what was there', a
   expect(error).toMatchObject({ code: 'BPEFT_NOT_FINITE', message: expect.stringMatching(/step \d+/) });
   expect(existsSync(join(out, 'state', 'latest'))).toBe(true);
 });
+
+it.each([
+  [['--threads', '100000'], '--threads must be at most 1024, got 100000'],
+  [['--eval-samples', '65537'], '--eval-samples must be at most 65536, got 65537'],
+  [['--target-modules', 'q_proj,w_proj'], '--target-modules must be one of q_proj, k_proj'],
+  [['--kl-lr', '1e30'], `the KL alone leaves the numbers' range with --kl-lr 1e+30`],
+  [['--max-steps', '9007199254740991'], 'a run must have at most 10000000 updates'],
+])('refuses %j before it writes anything', async (flags, message) => {
+  const error = await refused('builtin:random', dataset([JSON.stringify(row)]), ...flags);
+  expect(error).toMatchObject({ code: 'BPEFT_USAGE', message: expect.stringContaining(message) });
+});
+
+it('names an input of predict that is not there, as one JSON document', async () => {
+  const { code, stdout, stderr } = await bpeft('predict', '--run', 'unused', 'nowhere.jsonl', '--json');
+  expect([code, stderr]).toEqual([2, '']);
+  expect(JSON.parse(stdout).error.message).toContain('cannot read the input nowhere.jsonl');
+});

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { BPEFT_ERROR_CODES } from '../../ts/errors.ts';
 import { loadModel } from '../../ts/model.ts';
 import { loadNative } from '../../ts/native.ts';
+import { Trainer } from '../../ts/trainer.ts';
 
 it('knows no error code that the library does not', () => {
   const codes = loadNative().errorCodes();
@@ -42,4 +43,24 @@ it('makes the same adapter from the same seed, and another from another', async 
   };
   expect(await kl(1)).toBe(await kl(1));
   expect(await kl(1)).not.toBe(await kl(2));
+});
+
+it('refuses to train an adapter on a model that it was not made for', async () => {
+  await using model = await loadModel({ model: 'builtin:random' });
+  await using other = await loadModel({ model: 'builtin:random' });
+  const shape = { rank: 4, alpha: 8, dropout: 0, targetModules: ['q_proj'], posterior: null, seed: 1 };
+  const adapter = await model.createAdapter(shape);
+  const options = {
+    seed: 1,
+    lr: 1e-4,
+    schedule: { total: 1, warmup: 0, stride: 1 },
+    weightDecay: 0,
+    adamEpsilon: 1e-6,
+    maxGradNorm: 0,
+    bayes: null,
+  };
+  await expect(Trainer.create(other, adapter, options)).rejects.toMatchObject({
+    code: 'BPEFT_INVALID_INPUT',
+  });
+  await expect(Trainer.create(model, adapter, options)).resolves.toBeInstanceOf(Trainer);
 });

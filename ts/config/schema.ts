@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { MAX_THREADS } from '../threads.ts';
 
 export const METHODS = [
   'mle',
@@ -21,12 +22,26 @@ export const METHODS = [
 ] as const;
 export type Method = (typeof METHODS)[number];
 
+/** Layers that can get an adapter, by their Hugging Face names. */
+const MODULES = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'down_proj',
+  'lm_head',
+] as const;
+
 const name = z.string().min(1);
 const count = z.int().positive();
 const positive = z.number().positive();
 const nonnegative = z.number().nonnegative();
 const fraction = z.number().min(0).max(1);
-const sampleCounts = z.array(z.int().nonnegative()).min(1);
+/** The noise counts samples in 16 bits: beyond, draws would repeat. */
+const sampleCount = z.int().nonnegative().max(65_536);
+const sampleCounts = z.array(sampleCount).min(1);
 const noise = z.enum(['token', 'example', 'shared']);
 
 const shared = {
@@ -44,7 +59,7 @@ const shared = {
     .describe("splits to evaluate (default: the dataset's, mostly validation)"),
   seed: z.int().nonnegative().default(1).describe('seed of initial values, order and noise'),
   device: name.default('auto').describe('auto, cpu or cuda[:N]'),
-  threads: count.optional().describe('worker threads (default: all cores)'),
+  threads: count.max(MAX_THREADS).optional().describe('worker threads (default: all cores)'),
   precision: z.enum(['f32', 'bf16', 'int8']).default('f32').describe('arithmetic of the frozen weights'),
   quantize: z
     .enum(['none', 'q8_0', 'q4_k', 'int8', 'nf4'])
@@ -101,7 +116,7 @@ const training = {
   alpha: positive.default(16).describe('scaling is alpha / rank'),
   loraDropout: z.number().min(0).lt(1).default(0).describe('dropout on the input of the adapters'),
   targetModules: z
-    .array(name)
+    .array(z.enum(MODULES))
     .min(1)
     .default(['q_proj', 'v_proj', 'lm_head'])
     .describe('layers that get an adapter'),
@@ -132,7 +147,7 @@ const blob = {
   processes: z.int().min(1).max(2).default(1).describe('GPUs of the reference to account for'),
   sigma: z.enum(['square', 'softplus']).default('square').describe('sigma of rho'),
   initEps: positive.default(0.05).describe('where rho starts: U(eps/sqrt 2, eps)'),
-  trainSamples: count.default(1).describe('posterior samples per training batch'),
+  trainSamples: count.max(1024).default(1).describe('posterior samples per training batch'),
   average: z
     .enum(['logits', 'log-likelihood'])
     .default('logits')
@@ -196,7 +211,7 @@ export const PredictSchema = z.strictObject({
   ...predictive,
   ...posterior,
   dataset: name.optional().describe("dataset whose prompt to use (default: the run's or the adapter's)"),
-  samples: z.int().nonnegative().default(10).describe('posterior samples; 0 = posterior mean'),
+  samples: sampleCount.default(10).describe('posterior samples; 0 = posterior mean'),
   out: name.optional().describe('output file (default: standard output)'),
 });
 export type PredictSettings = z.output<typeof PredictSchema>;

@@ -63,13 +63,16 @@ class ProgressBar {
 
   #stepText(event: StepDone, meanMs: number): string {
     const left = ((event.steps - event.step) * meanMs) / 1000;
-    return `${stepLine(event)}  ${duration(left)} left`;
+    return `${stepLine(event, { short: true })}  ${duration(left)} left`;
   }
 
   #draw(fraction: number, text: string): void {
-    const full = Math.min(BAR_WIDTH, Math.round(fraction * BAR_WIDTH));
-    const bar = `${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}`;
-    const line = `[${bar}] ${text}`.slice(0, (this.#stream.columns ?? 120) - 1);
+    // The numbers matter more than the bar: it takes what a narrow terminal leaves.
+    const columns = (this.#stream.columns ?? 120) - 1;
+    const width = Math.max(0, Math.min(BAR_WIDTH, columns - text.length - 3));
+    const full = Math.min(width, Math.round(fraction * width));
+    const bar = width === 0 ? '' : `[${'#'.repeat(full)}${'-'.repeat(width - full)}] `;
+    const line = `${bar}${text}`.slice(0, columns);
     this.#stream.write(`\r\u001b[2K${line}`);
     this.#isOpen = true;
   }

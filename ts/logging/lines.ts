@@ -57,10 +57,12 @@ export function planLines(plan: TrainPlan): readonly string[] {
   return lines;
 }
 
-export function stepLine(event: StepDone): string {
+/** `short` leaves out the learning rate, so that it fits beside a bar and the time left. */
+export function stepLine(event: StepDone, { short = false }: { short?: boolean } = {}): string {
   const rate = event.ms > 0 ? Math.round((event.tokens / event.ms) * 1000) : 0;
   const kl = event.kl === null ? '' : `  kl ${number(event.kl)}`;
-  return `step ${event.step}/${event.steps}  nll ${event.nll.toFixed(4)}${kl}  lr ${number(event.lr)}  ${rate} tokens/s`;
+  const lr = short ? '' : `  lr ${number(event.lr)}`;
+  return `step ${event.step}/${event.steps}  nll ${event.nll.toFixed(4)}${kl}${lr}  ${rate} tokens/s`;
 }
 
 export function metricsText(metrics: Metrics): string {
@@ -86,8 +88,9 @@ function percent(fraction: number): string {
 
 /** `4.2 s`, `3 min 5 s`, `2 h 10 min`. */
 export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

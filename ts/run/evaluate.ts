@@ -13,7 +13,7 @@ import { effectiveSamples, evaluateSplit, writePredictions } from './evaluation.
 import { RunFolder, recordedSettings } from './folder.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
 import { type EvaluationResult, type RunResult, writeResult } from './result.ts';
-import { encodeSplit, openDataset, type Split } from './splits.ts';
+import { encodeSplit, openDataset, refuseSameName, type Split } from './splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 import { versions } from './versions.ts';
 
@@ -85,6 +85,7 @@ async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
     for (const split of config.split ?? [null])
       datasets.push(await source.load(split, { limit: config.limit }));
   }
+  refuseSameName(datasets);
   return datasets;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isPath, shareableName } from '../config/model-source.ts';
 import { camelCase, toSnakeKeys } from '../config/names.ts';
@@ -70,6 +70,26 @@ export class RunFolder {
     });
   }
 
+  /**
+   * Keeps other processes out until the returned function is called; a lock whose process has died is taken over.
+   * @throws {BpeftError} `BPEFT_RUN_EXISTS`: a living process writes here.
+   */
+  async lock(): Promise<() => Promise<void>> {
+    const path = join(this.path, '.lock');
+    await io(path, () => mkdir(this.path, { recursive: true }));
+    const holder = await readFile(path, 'utf8').catch(() => null);
+    if (holder !== null) {
+      if (isAlive(Number(holder))) {
+        throw new BpeftError('BPEFT_RUN_EXISTS', `process ${holder.trim()} is writing to ${this.path}`, {
+          hint: `wait for it, or remove ${path} if it is none of bpeft's`,
+        });
+      }
+      await io(path, () => rm(path, { force: true }));
+    }
+    await io(path, () => writeFile(path, `${process.pid}\n`, { flag: 'wx' }));
+    return () => rm(path, { force: true });
+  }
+
   async create(): Promise<void> {
     await io(this.path, async () => {
       await mkdir(this.state, { recursive: true });
@@ -102,6 +122,16 @@ export class RunFolder {
     const values: Record<string, unknown> = {};
     for (const [key, value] of Object.entries({ ...recorded, ...paths })) values[camelCase(key)] = value;
     return { origin: 'file', source: this.config, values };
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

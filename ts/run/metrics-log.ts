@@ -1,6 +1,7 @@
 /** `metrics.jsonl`: one line per step and per evaluation, cut back on resume to where the checkpoint left it. */
 
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { BpeftError } from '../errors.ts';
 import type { RunEvent } from '../events.ts';
 import { ioError } from './atomic.ts';
 
@@ -62,17 +63,39 @@ export class MetricsLog {
   }
 }
 
-/** Step lines among the first `bytes` bytes. */
+/**
+ * Step lines among the first `bytes` bytes.
+ * @throws {BpeftError} `BPEFT_CHECKPOINT`: the file is shorter, or holds something else.
+ */
 export function readStepLines(path: string, bytes: number): StepLine[] {
-  let text: string;
+  let content: Buffer;
   try {
-    text = readFileSync(path).subarray(0, bytes).toString('utf8');
+    content = readFileSync(path);
   } catch (error) {
     if (bytes === 0) return [];
     throw ioError(path, error);
   }
-  const lines = text.split('\n').filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as StepLine).filter(({ type }) => type === 'step');
+  if (content.length < bytes) throw damaged(path, `must have ${bytes} bytes, got ${content.length}`);
+  const lines = content.toString('utf8', 0, bytes).split('\n');
+  return lines
+    .filter((line) => line !== '')
+    .map((line, index) => parsedLine(path, line, index + 1))
+    .filter(({ type }) => type === 'step');
+}
+
+function parsedLine(path: string, text: string, line: number): StepLine {
+  try {
+    return JSON.parse(text) as StepLine;
+  } catch (cause) {
+    throw damaged(path, `line ${line} is no JSON`, cause);
+  }
+}
+
+function damaged(path: string, reason: string, cause?: unknown): BpeftError {
+  return new BpeftError('BPEFT_CHECKPOINT', `${path}: ${reason}`, {
+    hint: 'the file was changed after the checkpoint: start over with --overwrite',
+    cause,
+  });
 }
 
 /** Infinity and NaN become text, so that every line is JSON. */

@@ -2,6 +2,7 @@
 
 import type { TrainConfig } from '../config/resolve.ts';
 import type { EncodedDataset } from '../datasets/encode.ts';
+import { BpeftError } from '../errors.ts';
 import type { Warning } from '../events.ts';
 import { loadNative } from '../native.ts';
 import { type Accounting, stepAccounting } from '../protocol/accounting.ts';
@@ -45,8 +46,11 @@ export interface KlPlan {
   readonly shrink_end: number;
 }
 
+/** Keeps the forecast, which walks through every update, short. */
+const MAX_UPDATES = 10_000_000;
+
 export function account(config: TrainConfig, rows: number): Accounting {
-  return stepAccounting(config.protocol, {
+  const accounting = stepAccounting(config.protocol, {
     rows,
     batchSize: config.batchSize,
     lastBatch: config.lastBatch,
@@ -57,6 +61,14 @@ export function account(config: TrainConfig, rows: number): Accounting {
     warmupRatio: config.warmupRatio,
     klGamma: config.klGamma,
   });
+  if (accounting.updates > MAX_UPDATES) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `a run must have at most ${MAX_UPDATES} updates, got ${accounting.updates}`,
+      { hint: 'lower --max-steps or --epochs' },
+    );
+  }
+  return accounting;
 }
 
 /** `uniform` spreads over every update what `auto` gives in pulses: the same cycle, the weight 1/M throughout. */
@@ -118,6 +130,8 @@ export function trainPlan(
   };
 }
 
+type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+
 function klPlan(config: TrainConfig, accounting: Accounting): KlPlan {
   const cycle = klCycle(config, accounting);
   const forecast = loadNative().forecastKl(
@@ -132,12 +146,20 @@ function klPlan(config: TrainConfig, accounting: Accounting): KlPlan {
       init_eps: config.initEps,
     }),
   );
-  const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as KlPlan;
+  const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as Nullable<KlPlan>;
+  // JSON has no NaN and no infinity: they arrive as null.
+  if (sigma_start === null || sigma_end === null || shrink_end === null) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `the KL alone leaves the numbers' range with --kl-lr ${config.klLr}, --prior-std ${config.priorStd}, --init-eps ${config.initEps}`,
+      { hint: 'lower --kl-lr, or use a larger --prior-std' },
+    );
+  }
   return {
     cycle: cycle.length,
     uniform: cycle.kind === 'uniform',
-    pulses,
-    weight_sum,
+    pulses: pulses ?? 0,
+    weight_sum: weight_sum ?? 0,
     sigma_start,
     sigma_end,
     shrink_end,

@@ -15,7 +15,7 @@ import { effectiveSamples, type PredictionRow, predictBatch } from './evaluation
 import { baseModelIdentity } from './model-hash.ts';
 import { findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 
-/** One answer. Probabilities and labels are in the order of the row's own choices. */
+/** One answer. Probabilities and labels (class names in classification) are in the order of the row's choices. */
 export interface Prediction {
   /** Position in the input, from 0. */
   readonly row: number;
@@ -110,7 +110,13 @@ export class Predictor implements AsyncDisposable {
       tail: 'keep',
     })) {
       const rows = await predictBatch(adapter, batch, samples, settings, call.signal);
-      answers.push(...rows.map((row) => answer(row, items.get(row.row))));
+      const names = (item: Item) => (dataset.family === 'classification' ? item.choices : item.labels);
+      answers.push(
+        ...rows.map((row) => {
+          const item = items.get(row.row);
+          return answer(row, item === undefined ? [] : names(item));
+        }),
+      );
     }
     return answers;
   }
@@ -131,10 +137,10 @@ async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
 
 function answer(
   { row, id, probs, entropy, mutual_information }: PredictionRow,
-  item: Item | undefined,
+  names: readonly string[],
 ): Prediction {
   // In protocol reference more classes may compete than the row has choices: those have letters only.
-  const labels = probs.map((_, index) => item?.labels[index] ?? String.fromCharCode(65 + index));
+  const labels = probs.map((_, index) => names[index] ?? String.fromCharCode(65 + index));
   const best = probs.indexOf(Math.max(...probs));
   return {
     row,

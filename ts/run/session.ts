@@ -8,10 +8,11 @@ import { broadcast, type Sink } from '../events.ts';
 import type { Adapter, BayesianModel } from '../model.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import { Trainer } from '../trainer.ts';
+import { readAdapterRecord } from './adapter-record.ts';
 import type { RunContext } from './context.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
 import { account, klWarning, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
-import { encodeSplit, openDataset, type Split } from './splits.ts';
+import { encodeSplit, openDataset, refuseSameName, type Split } from './splits.ts';
 
 export interface Session {
   readonly config: TrainConfig;
@@ -48,6 +49,7 @@ export async function trainingData(config: TrainConfig, emit: Sink): Promise<Tra
       evaluations.push(await evaluated.load(split, { limit: config.evalLimit }));
     }
   }
+  refuseSameName(evaluations);
   return { train, evaluations };
 }
 
@@ -95,6 +97,8 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sin
       seed: config.seed,
     });
   }
+  const record = await readAdapterRecord(config.initAdapter);
+  if (bayesian) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
   const adapter = await model.loadAdapter(config.initAdapter, { sigma: bayesian ? config.sigma : null });
   for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   if (adapter.info.bayesian !== bayesian) {
@@ -107,5 +111,17 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sin
       },
     );
   }
+  const { info } = adapter;
+  sameSetting('rank', config.rank, info.rank);
+  sameSetting('alpha', Math.fround(config.alpha), info.alpha);
+  sameSetting('target-modules', config.targetModules.toSorted().join(), info.targetModules.toSorted().join());
   return adapter;
+}
+
+/** What an adapter brings along cannot be set anew, and the run's records must say what it trains. */
+function sameSetting(flag: string, asked: number | string, found: number | string): void {
+  if (asked === found) return;
+  throw new BpeftError('BPEFT_USAGE', `--${flag} must be that of --init-adapter, ${found}, got ${asked}`, {
+    hint: `give --${flag} ${found}`,
+  });
 }

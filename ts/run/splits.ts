@@ -4,6 +4,7 @@ import type { TrainConfig } from '../config/resolve.ts';
 import { type EncodedDataset, encodeDataset } from '../datasets/encode.ts';
 import type { Dataset } from '../datasets/item.ts';
 import { type DatasetSource, resolveDataset } from '../datasets/registry.ts';
+import { BpeftError } from '../errors.ts';
 import type { Sink } from '../events.ts';
 import type { BayesianModel } from '../model.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
@@ -38,6 +39,23 @@ export interface Encoding {
 export function openDataset(name: string, settings: DataSettings): Promise<DatasetSource> {
   const { dataDir, task, labels } = settings;
   return resolveDataset(name, { dataDir, task, labels });
+}
+
+/**
+ * Results and prediction files are told apart by dataset and split.
+ * @throws {BpeftError} `BPEFT_USAGE`: two of the evaluated ones have the same.
+ */
+export function refuseSameName(datasets: readonly Dataset[]): void {
+  const seen = new Set<string>();
+  for (const { name, split } of datasets) {
+    const key = `${name} ${split}`;
+    if (seen.has(key)) {
+      throw new BpeftError('BPEFT_USAGE', `evaluated datasets must have different names, got ${key} twice`, {
+        hint: 'rename one of the folders or files, or evaluate them one by one',
+      });
+    }
+    seen.add(key);
+  }
 }
 
 /** Tokenises a dataset's rows and tells what was cut. */

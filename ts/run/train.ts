@@ -33,7 +33,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   const config = await trainConfig(options);
   const folder = new RunFolder(config.out);
   folder.refuseIfUsed(config);
-  if (config.resume && existsSync(folder.result)) return finishedRun(folder);
+  if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
   // What comes up before the run has a folder is told after its start, so that the log has it too.
   const early: RunEvent[] = [];
   const quiet: RunContext = { ...context, onEvent: (event) => early.push(event) };
@@ -41,13 +41,18 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   return withModel(config, context, async (model) => {
     const session = await prepareSession(config, data, model, quiet);
     throwIfAborted(context.signal);
-    if (config.overwrite) await folder.clear();
-    await folder.create();
-    const run = await Run.open(folder, session, context);
+    const unlock = await folder.lock();
     try {
-      return await run.complete(early);
+      if (config.overwrite) await folder.clear();
+      await folder.create();
+      const run = await Run.open(folder, session, context);
+      try {
+        return await run.complete(early);
+      } finally {
+        run.close();
+      }
     } finally {
-      run.close();
+      await unlock();
     }
   });
 }
@@ -67,8 +72,19 @@ async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
   return { ...config, out };
 }
 
-async function finishedRun(folder: RunFolder): Promise<RunResult> {
-  return JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
+/** @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now. */
+async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
+  const result = JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
+  const now = recordedSettings(config);
+  for (const key of ['eval_samples', 'eval_dataset', 'eval_limit', 'split']) {
+    const [before, after] = [JSON.stringify(result.run[key]), JSON.stringify(now[key])];
+    if (before === after) continue;
+    const message = `${folder.path} is finished with ${key} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: `evaluate it again with: bpeft eval --run ${folder.path}`,
+    });
+  }
+  return result;
 }
 
 /** One session at one run folder. */

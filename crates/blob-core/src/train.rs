@@ -97,7 +97,8 @@ impl Trainer {
     /// One update over micro-batches, each weighted by its rows.
     ///
     /// # Errors
-    /// `BPEFT_NOT_FINITE` or `BPEFT_ABORTED`; the adapter and this state are then as before.
+    /// `BPEFT_ABORTED`, or `BPEFT_NOT_FINITE` for a loss or gradient: the adapter and this state are then as
+    /// before. `BPEFT_NOT_FINITE` for a parameter: the update itself diverged; go back to a saved state.
     pub fn step(
         &mut self,
         decoder: &Decoder,
@@ -114,6 +115,13 @@ impl Trainer {
                 other => other?,
             };
         let update = self.method.update(adapter, &gradients, t)?;
+        if let Some(site) = adapter.first_not_finite() {
+            return Err(Error::NotFinite {
+                step: t,
+                what: "a parameter",
+                layer: site.path(),
+            });
+        }
         self.step = t;
         let rows: usize = batches.iter().map(Batch::len).sum();
         Ok(StepReport {

@@ -29,7 +29,16 @@ it('draws a bar with loss, speed and time left on a terminal', () => {
   const { sink, written } = recorded(true);
   sink(step(10, 40));
   expect(written.join('')).toBe(
-    '\r\u001b[2K[######------------------] step 10/40  nll 1.2500  kl 300  lr 0.0001  2000 tokens/s  7.5 s left',
+    '\r\u001b[2K[######------------------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
+  );
+});
+
+it('shortens the bar, not the time left, on a narrow terminal', () => {
+  const written: string[] = [];
+  const sink = consoleSink({ isTTY: true, columns: 70, write: (text: string) => written.push(text) });
+  sink(step(10, 40));
+  expect(written.join('')).toBe(
+    '\r\u001b[2K[##-------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
   );
 });
 
@@ -50,6 +59,8 @@ it('writes plain lines elsewhere, at most fifty for the steps', () => {
 
 it.each([
   [4.25, '4.3 s'],
+  [59.97, '1 min 0 s'],
+  [179.7, '3 min 0 s'],
   [185, '3 min 5 s'],
   [7800, '2 h 10 min'],
 ])('says %f seconds as %s', (seconds, text) => {

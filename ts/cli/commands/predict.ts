@@ -1,9 +1,11 @@
 /** `bpeft predict` */
 
 import { createReadStream } from 'node:fs';
+import { access, constants } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
+import { BpeftError } from '../../errors.ts';
 import type { PredictInput } from '../../run/predictor.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -16,8 +18,8 @@ export function definePredict(command: Command, output: Output): void {
       const options = values as PredictOptions;
       const { predict } = await import('../../run/predict.ts');
       const { replaceFile } = await import('../../run/atomic.ts');
-      const rows = await interruptible(output, (signal) =>
-        predict(options, openInput(input), { signal, onEvent }),
+      const rows = await interruptible(output, async (signal) =>
+        predict(options, await openInput(input), { signal, onEvent }),
       );
       const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
       if (options.out !== undefined) await replaceFile(options.out, lines);
@@ -27,8 +29,22 @@ export function definePredict(command: Command, output: Output): void {
   );
 }
 
-function openInput(input: string): PredictInput {
-  return input === '-'
-    ? { name: '<stdin>', stream: process.stdin }
-    : { name: basename(input), stream: createReadStream(input) };
+/** @throws {BpeftError} `BPEFT_USAGE`, before a model is loaded: nothing to read there. */
+async function openInput(input: string): Promise<PredictInput> {
+  if (input === '-') return { name: '<stdin>', stream: process.stdin };
+  try {
+    await access(input, constants.R_OK);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BpeftError('BPEFT_USAGE', `cannot read the input ${input}: ${reason}`, {
+      hint: 'name a JSON Lines file, or - for standard input',
+      cause,
+    });
+  }
+  return { name: basename(input), stream: lines(input) };
+}
+
+/** Opened when it is first read: an error of a stream that nobody listens to would end the process. */
+async function* lines(path: string): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(path) as AsyncIterable<Uint8Array>;
 }

@@ -96,6 +96,18 @@ impl Adapter {
             .sum()
     }
 
+    /// The first site with a value of A, B or ρ that is not finite.
+    pub fn first_not_finite(&self) -> Option<Site> {
+        let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let broken = |term: &LowRank| {
+            !is_finite(&term.a) || !is_finite(&term.b) || !term.rho.as_deref().is_none_or(is_finite)
+        };
+        self.terms
+            .iter()
+            .find(|(_, term)| broken(term))
+            .map(|(site, _)| *site)
+    }
+
     /// Mean of σ over all weights; `None` for a point estimate.
     pub fn sigma_mean(&self) -> Option<f64> {
         let sigma = self.sigma()?;

@@ -191,7 +191,14 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
         };
         let values = checked_values(&view, shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
-        found.entry(site).or_default()[part] = Some(values);
+        if found.entry(site).or_default()[part]
+            .replace(values)
+            .is_some()
+        {
+            return Err(broken(format!(
+                "tensor {name:?} must be there once, got it under two prefixes"
+            )));
+        }
     }
     if found.is_empty() {
         return Err(broken(

@@ -5,7 +5,7 @@ use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::Decoder;
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::method::MleConfig;
+use blob_core::method::{BlobConfig, MleConfig};
 use blob_core::objective::{Average, CrossEntropy, Evaluated, Objective};
 use blob_core::pass::{Abort, NoiseSharing};
 use blob_core::train::{TrainConfig, Trainer};
@@ -355,4 +355,29 @@ fn a_posterior_is_not_trained_on_a_point_estimate() {
         .err()
         .unwrap();
     assert_eq!(error.code(), "BPEFT_INVALID_CONFIG");
+}
+
+#[test]
+fn an_update_that_diverges_names_the_layer_and_does_not_count() {
+    let (decoder, adapter, batch) = {
+        let (decoder, adapter, _, batch) = running(lora(&[Module::V]));
+        (decoder, adapter, batch)
+    };
+    let bayes = BlobConfig {
+        kl_lr: 1e200,
+        ..blob(NoiseSharing::Token)
+    };
+    let mut trainer = Trainer::new(training(Some(bayes)), &adapter).unwrap();
+    let mut adapter = adapter;
+    let error = (0..3)
+        .find_map(|_| step(&mut trainer, &decoder, &mut adapter, &batch).err())
+        .unwrap();
+    assert_eq!(error.code(), "BPEFT_NOT_FINITE");
+    assert!(
+        error
+            .to_string()
+            .contains("model.layers.0.self_attn.v_proj"),
+        "{error}"
+    );
+    assert!(trainer.step_count() < 3);
 }
