@@ -28,6 +28,8 @@ export class BpeftProcess {
     const command = [process.execPath, program, ...args];
     const [file = '', ...rest] = limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
     this.#child = spawn(file, rest, { cwd: options.cwd ?? root, stdio: ['pipe', 'pipe', 'pipe'] });
+    // A test that fails must not leave its process behind.
+    process.once('exit', () => this.#child.kill('SIGKILL'));
     let stdout = '';
     this.#child.stdout?.on('data', (chunk) => {
       stdout += chunk;
