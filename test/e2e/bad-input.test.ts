@@ -153,3 +153,21 @@ it('names an input of predict that is not there, as one JSON document', async ()
   expect([code, stderr]).toEqual([2, '']);
   expect(JSON.parse(stdout).error.message).toContain('cannot read the input nowhere.jsonl');
 });
+
+it('names what is no input and what is no adapter', async () => {
+  const folder = temporaryFolder();
+  const missing = await refused(
+    'builtin:random',
+    'ARC-Easy',
+    '--max-seq-len',
+    '700',
+    '--init-adapter',
+    folder,
+  );
+  expect(missing).toMatchObject({
+    code: 'BPEFT_ADAPTER',
+    message: expect.stringContaining('no adapter_config.json'),
+  });
+  const { code, stderr } = await bpeft('predict', '--run', folder, folder);
+  expect([code, stderr]).toEqual([2, expect.stringContaining('it is a folder')]);
+});

@@ -1,5 +1,7 @@
 /** Everything a training run needs before its first update; nothing is written yet. */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { TrainConfig } from '../config/resolve.ts';
 import { DataLoader } from '../data-loader.ts';
 import type { Dataset } from '../datasets/item.ts';
@@ -95,6 +97,11 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sin
       targetModules: config.targetModules,
       posterior: bayesian ? { sigma: config.sigma, initEps: config.initEps } : null,
       seed: config.seed,
+    });
+  }
+  if (!existsSync(join(config.initAdapter, 'adapter_config.json'))) {
+    throw new BpeftError('BPEFT_ADAPTER', `--init-adapter: no adapter_config.json in ${config.initAdapter}`, {
+      hint: "name a PEFT folder, such as a run's adapter/",
     });
   }
   const record = await readAdapterRecord(config.initAdapter);

@@ -1,7 +1,7 @@
 /** `bpeft predict` */
 
 import { createReadStream } from 'node:fs';
-import { access, constants } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
@@ -34,6 +34,7 @@ async function openInput(input: string): Promise<PredictInput> {
   if (input === '-') return { name: '<stdin>', stream: process.stdin };
   try {
     await access(input, constants.R_OK);
+    if ((await stat(input)).isDirectory()) throw new Error('it is a folder');
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpeftError('BPEFT_USAGE', `cannot read the input ${input}: ${reason}`, {
