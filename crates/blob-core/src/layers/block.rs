@@ -70,18 +70,7 @@ impl<'a> Terms<'a> {
     }
 
     fn at(&self, module: Module, rows: &'a Rows) -> Option<Term<'a>> {
-        let adapter = self.adapter?;
-        let site = self.site(module);
-        let weights = adapter.term(site)?;
-        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
-        Some(Term {
-            site,
-            weights,
-            scaling,
-            sigma,
-            rows,
-            pass: self.pass,
-        })
+        Term::at(self.adapter?, self.site(module), rows, self.pass)
     }
 }
 

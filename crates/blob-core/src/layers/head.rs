@@ -33,21 +33,11 @@ pub struct HeadKept {
 
 impl Head {
     fn term<'a>(&self, pass: &'a Pass, adapter: Option<&'a Adapter>) -> Option<Term<'a>> {
-        let adapter = adapter?;
         let site = Site {
             block: self.block,
             module: Module::LmHead,
         };
-        let weights = adapter.term(site)?;
-        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
-        Some(Term {
-            site,
-            weights,
-            scaling,
-            sigma,
-            rows: &pass.last_rows,
-            pass,
-        })
+        Term::at(adapter?, site, &pass.last_rows, pass)
     }
 
     /// x (copies·B, d) → logits (copies·S): for each copy, the classes of each prompt.

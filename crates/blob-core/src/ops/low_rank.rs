@@ -14,7 +14,7 @@
 //! the backward pass. The mean pass is the first term alone.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
-use crate::adapter::{LowRank, Sigma, Site};
+use crate::adapter::{Adapter, LowRank, Sigma, Site};
 use crate::kernels::cpu::low_rank::{dots, flip_rows, outer, scale_rows, spread, transposed};
 use crate::noise::{Asker, Purpose};
 use crate::pass::{Group, NoiseSharing, Pass, Rows};
@@ -69,7 +69,21 @@ struct Draw {
     perturbation: Vec<f32>,
 }
 
-impl Term<'_> {
+impl<'a> Term<'a> {
+    /// The adapter's term at a site, if the site is adapted.
+    pub fn at(adapter: &'a Adapter, site: Site, rows: &'a Rows, pass: &'a Pass) -> Option<Self> {
+        let weights = adapter.term(site)?;
+        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
+        Some(Self {
+            site,
+            weights,
+            scaling,
+            sigma,
+            rows,
+            pass,
+        })
+    }
+
     /// h: (n, k) → (n, r).
     pub fn down(&self, x: &[f32]) -> Kept {
         let (k, r) = (self.weights.inputs, self.weights.rank);
