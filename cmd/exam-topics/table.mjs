@@ -26,7 +26,7 @@ const head = ['ACC', 'ECE', 'NLL', 'Brier', 'entropy', 'mutual information'];
 
 process.stdout.write('Validation, by which --kl-lr is chosen:\n\n');
 print(
-  ['run', 'N', 'rows', ...head, 'final σ', 's per step'],
+  ['run', 'N', 'rows', ...head],
   read('exam-topics').map(
     ([
       name,
@@ -39,24 +39,7 @@ print(
       first.samples,
       first.n,
       ...metrics(first.metrics),
-      shown(training.sigma_mean ?? null),
-      (training.step_ms.median / 1000).toFixed(2),
-    ],
-  ),
-);
-for (const group of ['exam-topics-eval', 'arc-easy-reference']) {
-  process.stdout.write(`${group}:\n\n`);
-  print(
-    ['run', 'dataset', 'split', 'N', 'rows', ...head],
-    read(group).flatMap(([name, { evaluations }]) =>
-      evaluations.map(({ dataset, split, samples, n, metrics: values }) => [
-        name.replace(/-(test|shift-ood)$/, ''),
-        dataset,
-        split,
-        samples,
-        n,
-        ...metrics(values),
-      ]),
+    ]),
     ),
   );
 }
