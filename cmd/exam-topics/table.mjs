@@ -27,19 +27,24 @@ const head = ['ACC', 'ECE', 'NLL', 'Brier', 'entropy', 'mutual information'];
 process.stdout.write('Validation, by which --kl-lr is chosen:\n\n');
 print(
   ['run', 'N', 'rows', ...head],
-  read('exam-topics').map(
-    ([
-      name,
-      {
-        evaluations: [first],
-        training,
-      },
-    ]) => [
-      name,
-      first.samples,
-      first.n,
-      ...metrics(first.metrics),
-    ]),
+  read('exam-topics').map(([name, { evaluations }]) => {
+    const [first] = evaluations;
+    return [name, first.samples, first.n, ...metrics(first.metrics)];
+  }),
+);
+for (const group of ['exam-topics-eval', 'arc-easy-reference']) {
+  process.stdout.write(`${group}:\n\n`);
+  print(
+    ['run', 'dataset', 'split', 'N', 'rows', ...head],
+    read(group).flatMap(([name, { evaluations }]) =>
+      evaluations.map(({ dataset, split, samples, n, metrics: values }) => [
+        name.replace(/-(test|shift-ood)$/, ''),
+        dataset,
+        split,
+        samples,
+        n,
+        ...metrics(values),
+      ]),
     ),
   );
 }
