@@ -2,6 +2,7 @@
 
 export { configJsonSchema } from './config/json-schema.ts';
 export {
+  type DemoOptions,
   type EvaluateOptions,
   METHODS,
   type Method,
@@ -13,6 +14,7 @@ export { encodeDataset } from './datasets/encode.ts';
 export type { Dataset, Item } from './datasets/item.ts';
 export { type RaggedBatch, raggedBatch } from './datasets/ragged-batch.ts';
 export { listDatasets, resolveDataset } from './datasets/registry.ts';
+export { type DemoResult, demo } from './demo/demo.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
 export { broadcast, type RunEvent, type Sink } from './events.ts';
 export { consoleSink } from './logging/console.ts';

@@ -10,7 +10,7 @@ import { loadNative } from './native.ts';
 import { threadCount } from './threads.ts';
 
 export interface LoadModelOptions {
-  /** A folder, a `.gguf` file or `builtin:random`. */
+  /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
   readonly precision?: 'f32' | 'bf16';

@@ -21,6 +21,11 @@ interface Entry {
 
 const COMMANDS: readonly Entry[] = [
   {
+    name: 'demo',
+    description: 'see in two minutes what a Bayesian adapter buys; needs no model and no data',
+    load: async () => (await import('./commands/demo.ts')).defineDemo,
+  },
+  {
     name: 'train',
     description: 'fine-tune an adapter on a dataset',
     load: async () => (await import('./commands/train.ts')).defineTrain,
@@ -49,7 +54,8 @@ const COMMANDS: readonly Entry[] = [
 
 const EXAMPLES = `
 Examples:
-  bpeft train --model builtin:random --dataset ./data/mine --method blob --out runs/first
+  bpeft demo
+  bpeft train --model builtin:tiny --dataset ./data/mine --method blob --out runs/first
   bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
   bpeft eval --run runs/first --samples 10,0
   bpeft predict --run runs/first questions.jsonl

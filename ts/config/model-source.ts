@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { basename, isAbsolute, resolve } from 'node:path';
+import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
 
@@ -16,6 +17,10 @@ export interface BuiltinModel {
 
 export const BUILTIN_MODELS: readonly BuiltinModel[] = [
   {
+    name: 'builtin:tiny',
+    title: 'a Llama of 3.3 million parameters that has read a little English: enough for the demo',
+  },
+  {
     name: 'builtin:random',
     title: 'a seeded two-layer Llama with a byte tokenizer: knows nothing, runs anywhere',
   },
@@ -27,6 +32,7 @@ const RANDOM_MODEL_SEED = 1;
 /** @throws {BpeftError} `BPEFT_USAGE` for an unknown builtin, `BPEFT_UNSUPPORTED` for a hub id. */
 export function modelSource(model: string): ModelSource {
   if (model.startsWith('builtin:')) {
+    if (model === 'builtin:tiny') return { kind: 'file', path: assetPath('tiny.gguf') };
     if (model === 'builtin:random') return { kind: 'random', seed: RANDOM_MODEL_SEED };
     const { message, hint } = unknownName(
       'builtin model',
@@ -38,7 +44,7 @@ export function modelSource(model: string): ModelSource {
   if (isPath(model)) return { kind: 'file', path: resolve(model) };
   if (model.toLowerCase().endsWith('.gguf')) {
     throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${model}: no such file`, {
-      hint: 'check the path; --model takes a .gguf file, a folder or builtin:random',
+      hint: 'check the path; --model takes a .gguf file, a folder, builtin:tiny or builtin:random',
     });
   }
   throw new BpeftError(

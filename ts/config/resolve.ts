@@ -72,7 +72,7 @@ export function resolvePredict(settings: PredictSettings): PredictConfig {
   };
 }
 
-const MODEL_HINT = 'a folder, a .gguf file or builtin:random';
+const MODEL_HINT = 'a folder, a .gguf file, builtin:tiny or builtin:random';
 
 /** A dataset's name or path as part of a file name: `./data/Mine.jsonl` → `mine`. */
 export function fileName(dataset: string): string {

@@ -45,7 +45,7 @@ const sampleCounts = z.array(sampleCount).min(1);
 const noise = z.enum(['token', 'example', 'shared']);
 
 const shared = {
-  model: name.optional().describe('model folder, .gguf file or builtin:random'),
+  model: name.optional().describe('model folder, .gguf file, builtin:tiny or builtin:random'),
   dataDir: name.optional().describe('folder that holds the datasets by name'),
   task: z
     .enum(['multiple-choice', 'classification'])
@@ -218,7 +218,22 @@ export type PredictSettings = z.output<typeof PredictSchema>;
 /** What {@link predict} takes. */
 export type PredictOptions = z.input<typeof PredictSchema>;
 
-export const SCHEMAS = { train: TrainSchema, eval: EvalSchema, predict: PredictSchema } as const;
+export const DemoSchema = z.strictObject({
+  seed: shared.seed,
+  threads: shared.threads,
+  out: name.default('runs/demo').describe('folder for the run folders mle and blob'),
+  overwrite: z.boolean().default(false).describe('train again even if the folder holds finished runs'),
+});
+export type DemoSettings = z.output<typeof DemoSchema>;
+/** What {@link demo} takes. */
+export type DemoOptions = z.input<typeof DemoSchema>;
+
+export const SCHEMAS = {
+  train: TrainSchema,
+  eval: EvalSchema,
+  predict: PredictSchema,
+  demo: DemoSchema,
+} as const;
 export type CommandName = keyof typeof SCHEMAS;
 
 /** Headings of the help text, in order, and the settings under each. */

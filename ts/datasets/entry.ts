@@ -10,6 +10,8 @@ export interface DatasetEntry {
   readonly source: string;
   readonly licence: string;
   readonly family: TaskFamily;
+  /** Whether its files ship with the package; otherwise they lie below `--data-dir`. */
+  readonly isEmbedded?: true;
   /** Split → files below the data folder, in the order of the rows. */
   readonly splits: Readonly<Record<string, readonly string[]>>;
   /** Rows of each split as published. */

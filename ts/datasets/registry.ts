@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
 import { checkedLabelNames } from './classification.ts';
@@ -77,7 +78,7 @@ export async function resolveDataset(
     return source(await ownData(nameOrPath, options.task ?? null), options);
   }
   const entry = ENTRIES.find(({ name }) => name === nameOrPath);
-  if (entry !== undefined) return source(namedFiles(entry, options.dataDir ?? null), options);
+  if (entry !== undefined) return source(namedFiles(entry, folderOf(entry, options)), options);
   const { message, hint } = unknownName(
     'dataset',
     nameOrPath,
@@ -163,6 +164,10 @@ function classCount(family: TaskFamily, items: readonly Item[]): number {
     default:
       return items.reduce((most, { choices }) => Math.max(most, choices.length), 0);
   }
+}
+
+function folderOf(entry: DatasetEntry, { dataDir }: ResolveOptions): string | null {
+  return entry.isEmbedded === true ? assetPath('') : (dataDir ?? null);
 }
 
 function namedFiles(entry: DatasetEntry, dataDir: string | null): SourceFiles {

@@ -1,7 +1,5 @@
 /** One evaluation: a split, a number of posterior samples, the metrics of the mean probabilities. */
 
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { throwIfAborted } from '../abort.ts';
 import { evaluationBatches } from '../data-loader.ts';
 import type { EncodedExample } from '../datasets/encode.ts';
@@ -10,7 +8,7 @@ import type { Sink } from '../events.ts';
 import { posteriorPredictive } from '../metrics/predictive.ts';
 import { metricsReport } from '../metrics/report.ts';
 import type { Adapter } from '../model.ts';
-import { io, replaceFile } from './atomic.ts';
+import type { PredictionRow } from './prediction-files.ts';
 import type { EvaluationResult } from './result.ts';
 import type { Split } from './splits.ts';
 
@@ -23,21 +21,6 @@ export interface EvaluationSettings {
   readonly stochasticLayers: number | null;
   readonly processes?: number | undefined;
   readonly saveSamples?: boolean | undefined;
-}
-
-/** One line of `predictions/*.jsonl`. */
-export interface PredictionRow {
-  readonly row: number;
-  readonly id?: string;
-  /** Index of the gold class among the row's own; null without one. */
-  readonly label: number | null;
-  readonly probs: readonly number[];
-  /** Of the mean probabilities, nats. */
-  readonly entropy: number;
-  /** Entropy of the mean minus mean entropy, nats; null below 2 samples. */
-  readonly mutual_information: number | null;
-  /** Each sample's probabilities, with --save-samples. */
-  readonly sample_probs?: readonly (readonly number[])[];
 }
 
 export interface Evaluation {
@@ -141,13 +124,4 @@ function sampleProbs(logits: Float32Array, answerOffsets: Uint32Array, samples: 
       return [...(posteriorPredictive(one, offsets, 1).probs[0] ?? [])];
     });
   });
-}
-
-/** `predictions/<dataset>-<split>-n<samples>.jsonl` of a run folder; whole or not at all. */
-export async function writePredictions(folder: string, evaluation: Evaluation): Promise<void> {
-  const { dataset, split, samples } = evaluation.result;
-  const name = `${dataset}-${split}-n${samples}`.replace(/[^A-Za-z0-9._-]+/g, '-');
-  await io(folder, () => mkdir(folder, { recursive: true }));
-  const lines = evaluation.rows.map((row) => `${JSON.stringify(row)}\n`);
-  await replaceFile(join(folder, `${name}.jsonl`), lines.join(''));
 }

@@ -20,7 +20,7 @@ export async function baseModelIdentity(model: string): Promise<BaseModelIdentit
   if (source.kind === 'random') {
     return { sha256: createHash('sha256').update(`${model}:${source.seed}`).digest('hex'), name: model };
   }
-  const name = basename(source.path);
+  const name = model.startsWith('builtin:') ? model : basename(source.path);
   try {
     if (!(await stat(source.path)).isDirectory()) return { sha256: await fileHash(source.path), name };
     const files = (await readdir(source.path)).filter(isModelFile).sort();
@@ -30,7 +30,7 @@ export async function baseModelIdentity(model: string): Promise<BaseModelIdentit
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${model}: ${reason}`, {
-      hint: '--model takes a .gguf file, a folder with config.json and *.safetensors, or builtin:random',
+      hint: '--model takes a .gguf file, a folder with config.json and *.safetensors, builtin:tiny or builtin:random',
       cause,
     });
   }

@@ -11,8 +11,9 @@ import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
 import { type Adapter, type BayesianModel, type CallOptions, loadModel } from '../model.ts';
 import type { RunContext } from './context.ts';
-import { effectiveSamples, type PredictionRow, predictBatch } from './evaluation.ts';
+import { effectiveSamples, predictBatch } from './evaluation.ts';
 import { baseModelIdentity } from './model-hash.ts';
+import type { PredictionRow } from './prediction-files.ts';
 import { findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 
 /** One answer. Probabilities and labels (class names in classification) are in the order of the row's choices. */

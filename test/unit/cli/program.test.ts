@@ -26,6 +26,7 @@ it('explains itself when called without arguments', async () => {
       -h, --help  print this help
 
     Commands:
+      demo        see in two minutes what a Bayesian adapter buys; needs no model and no data
       train       fine-tune an adapter on a dataset
       eval        accuracy, calibration and uncertainty of a trained adapter
       predict     probabilities and uncertainty for rows of a file or of standard input
@@ -33,7 +34,8 @@ it('explains itself when called without arguments', async () => {
       models      list built-in models or show what a model file holds
 
     Examples:
-      bpeft train --model builtin:random --dataset ./data/mine --method blob --out runs/first
+      bpeft demo
+      bpeft train --model builtin:tiny --dataset ./data/mine --method blob --out runs/first
       bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
       bpeft eval --run runs/first --samples 10,0
       bpeft predict --run runs/first questions.jsonl

@@ -70,14 +70,18 @@ it('takes a model for a path when it exists or begins with a dot or a slash', ()
   expect(modelSource('./nowhere')).toMatchObject({ kind: 'file', path: expect.stringMatching(/\/nowhere$/) });
   expect(modelSource('package.json').kind).toBe('file');
   expect(modelSource('builtin:random')).toEqual({ kind: 'random', seed: 1 });
+  expect(modelSource('builtin:tiny')).toMatchObject({
+    kind: 'file',
+    path: expect.stringMatching(/assets\/tiny\.gguf$/),
+  });
 });
 
 it.each([
-  ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:random'],
+  ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:tiny, builtin:random'],
   [
     'missing.gguf',
     'BPEFT_MODEL_NOT_FOUND',
-    'check the path; --model takes a .gguf file, a folder or builtin:random',
+    'check the path; --model takes a .gguf file, a folder, builtin:tiny or builtin:random',
   ],
   ['org/model', 'BPEFT_UNSUPPORTED', expect.stringContaining('download the model')],
 ])('refuses the model %s', (model, code, hint) => {

@@ -33,6 +33,7 @@ it("knows the reference's names, each once, with source and licence", () => {
     'MMLU-law',
     'MMLU-health',
     'exam-topics',
+    'builtin:exam-topics',
   ]);
   for (const { source, licence, splits, trainSplit, defaultSplit } of listDatasets()) {
     expect(source).not.toBe('');
@@ -63,6 +64,19 @@ it.each([
   const dataset = await (await resolveDataset(name, { dataDir })).load(split);
   expect(dataset.items).toHaveLength(rows);
   expect(dataset.classCount).toBe(classes);
+});
+
+it.each([
+  ['train', 300],
+  ['validation', 300],
+  ['test', 1000],
+  ['shift', 360],
+  ['ood', 400],
+])('ships exam-topics %s with %i rows, whatever the data folder', async (split, rows) => {
+  const source = await resolveDataset('builtin:exam-topics', { dataDir: '/nowhere' });
+  const { items } = await source.load(split);
+  expect(items).toHaveLength(rows);
+  expect(items.every(({ answer }) => (answer === null) === (split === 'ood'))).toBe(true);
 });
 
 it('concatenates the subjects of an MMLU group; its only split is test', async () => {

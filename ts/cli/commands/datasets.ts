@@ -42,7 +42,7 @@ export function defineDatasets(command: Command, output: Output): void {
     .action(async (name: string, flags: Flags) => {
       const entry = listDatasets().find((one) => one.name === name);
       const source =
-        entry === undefined || flags.dataDir !== undefined
+        entry === undefined || entry.isEmbedded === true || flags.dataDir !== undefined
           ? await resolveDataset(name, { dataDir: flags.dataDir })
           : null;
       const shown = {

@@ -22,7 +22,7 @@ export function defineModels(command: Command, output: Output): void {
   });
 
   sub('show', 'architecture, size, tensor types and tokenizer')
-    .argument('<model>', 'folder, .gguf file or builtin:random')
+    .argument('<model>', 'folder, .gguf file or builtin name')
     .action(async (name: string, { json }: { json?: boolean }) => {
       const { loadModel } = await import('../../model.ts');
       const { baseModelIdentity } = await import('../../run/model-hash.ts');

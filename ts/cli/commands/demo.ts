@@ -1,0 +1,44 @@
+/** `bpeft demo` */
+
+import type { Command } from 'commander';
+import type { DemoOptions } from '../../config/schema.ts';
+import type { Sink } from '../../events.ts';
+import { duration } from '../../logging/lines.ts';
+import { interruptible } from '../interrupt.ts';
+import type { Output } from '../output.ts';
+import { addSettings, invocation } from '../settings.ts';
+
+export function defineDemo(command: Command, output: Output): void {
+  addSettings(command, 'demo').action(async (flags: Record<string, unknown>) => {
+    const { values, isJson, onEvent } = await invocation('demo', flags, output);
+    const { demo } = await import('../../demo/demo.ts');
+    const { demoLines } = await import('../../demo/demo-text.ts');
+    const result = await interruptible(output, (signal) =>
+      demo(values as DemoOptions, { signal, onEvent: onEvent && briefly(onEvent, output) }),
+    );
+    if (isJson) output.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    else output.stdout.write(`\n${demoLines(result).join('\n')}\n`);
+  });
+}
+
+/** A terminal sees the bar; a log the beginning and end of each training, not its steps. */
+function briefly(sink: Sink, output: Output): Sink {
+  return (event) => {
+    switch (event.type) {
+      case 'run-started':
+        sink({ ...event, plan: null });
+        break;
+      case 'finished':
+        output.stderr.write(`${event.command} took ${duration(event.seconds)}\n`);
+        break;
+      case 'step':
+      case 'evaluation-progress':
+        if (output.stderr.isTTY === true) sink(event);
+        break;
+      case 'warning':
+        sink(event);
+        break;
+      default:
+    }
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * The demonstration: what a Bayesian adapter buys, in two minutes, with nothing but the package.
+ *
+ * Trains MLE and BLoB on `builtin:exam-topics` with `builtin:tiny`, evaluates both on test, shift and ood, and sets
+ * them side by side. Each training is an ordinary run with its own folder, so a demonstration that was stopped goes
+ * on where it was.
+ */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseSettings } from '../config/parse.ts';
+import type { DemoOptions } from '../config/schema.ts';
+import { BpeftError } from '../errors.ts';
+import { loadModel } from '../model.ts';
+import {
+  type ComparedDetection,
+  type ComparedSplit,
+  type Contender,
+  compareDetection,
+  compareSplit,
+} from '../report/comparison.ts';
+import type { RunContext } from '../run/context.ts';
+import { RunFolder } from '../run/folder.ts';
+import { readPredictions } from '../run/prediction-files.ts';
+import type { RunResult } from '../run/result.ts';
+import { train } from '../run/train.ts';
+import {
+  DEMO_DATASET,
+  DEMO_MODEL,
+  DEMO_SAMPLES,
+  DEMO_TRAINING,
+  FOREIGN_SPLIT,
+  LABELLED_SPLITS,
+} from './settings.ts';
+
+export interface DemoResult {
+  readonly format: 1;
+  readonly model: string;
+  readonly dataset: string;
+  readonly seed: number;
+  readonly samples: number;
+  readonly runs: Readonly<Record<'mle' | 'blob', string>>;
+  readonly splits: readonly ComparedSplit[];
+  readonly detection: ComparedDetection;
+  readonly training_seconds: Readonly<Record<'mle' | 'blob', number | null>>;
+}
+
+/** @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration continues. */
+export async function demo(options: DemoOptions = {}, context: RunContext = {}): Promise<DemoResult> {
+  const { seed, out, overwrite, threads } = parseSettings('demo', [{ origin: 'option', values: options }]);
+  const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
+  const model = context.model ?? (await loadModel({ model: DEMO_MODEL, threads }, context));
+  try {
+    const results: Partial<Record<'mle' | 'blob', RunResult>> = {};
+    for (const method of ['mle', 'blob'] as const) {
+      const folder = new RunFolder(runs[method]);
+      results[method] = await train(
+        {
+          ...DEMO_TRAINING[method],
+          split: [...LABELLED_SPLITS, FOREIGN_SPLIT],
+          evalSamples: method === 'mle' ? [0] : [DEMO_SAMPLES, 0],
+          seed,
+          out: folder.path,
+          resume: !overwrite && existsSync(folder.config),
+          overwrite,
+        },
+        { ...context, model },
+      ).catch(withDemoHint);
+    }
+    const contenders = [
+      await contender('MLE', runs.mle, 0),
+      await contender('BLoB mean', runs.blob, 0),
+      await contender(`BLoB N = ${DEMO_SAMPLES}`, runs.blob, DEMO_SAMPLES),
+    ];
+    return {
+      format: 1,
+      model: DEMO_MODEL,
+      dataset: DEMO_DATASET,
+      seed,
+      samples: DEMO_SAMPLES,
+      runs,
+      splits: LABELLED_SPLITS.map((split) => compareSplit(split, contenders)),
+      detection: compareDetection({ inside: LABELLED_SPLITS[0], outside: FOREIGN_SPLIT }, contenders),
+      training_seconds: {
+        mle: results.mle?.training?.seconds ?? null,
+        blob: results.blob?.training?.seconds ?? null,
+      },
+    };
+  } finally {
+    if (context.model === undefined) await model.dispose();
+  }
+}
+
+async function contender(name: string, run: string, samples: number): Promise<Contender> {
+  const predictions: Record<string, Contender['predictions'][string]> = {};
+  for (const split of [...LABELLED_SPLITS, FOREIGN_SPLIT]) {
+    const key = { dataset: DEMO_DATASET, split, samples };
+    predictions[split] = await readPredictions(new RunFolder(run).predictions, key);
+  }
+  return { name, predictions };
+}
+
+/** What a run asks for as flags, the demonstration does by itself when it is called again. */
+function withDemoHint(error: unknown): never {
+  if (error instanceof BpeftError && error.code === 'BPEFT_ABORTED') {
+    throw new BpeftError(error.code, error.message, { hint: 'run the demo again to go on', cause: error });
+  }
+  if (error instanceof BpeftError && (error.code === 'BPEFT_USAGE' || error.code === 'BPEFT_RUN_EXISTS')) {
+    throw new BpeftError(error.code, error.message, {
+      hint: 'give another --out, or --overwrite',
+      cause: error,
+    });
+  }
+  throw error;
+}
