@@ -224,7 +224,6 @@ export const DemoSchema = z.strictObject({
   out: name.default('runs/demo').describe('folder for the run folders mle and blob'),
   overwrite: z.boolean().default(false).describe('train again even if the folder holds finished runs'),
 });
-export type DemoSettings = z.output<typeof DemoSchema>;
 /** What {@link demo} takes. */
 export type DemoOptions = z.input<typeof DemoSchema>;
 

@@ -7,7 +7,7 @@
  */
 
 import { accuracy } from '../metrics/accuracy.ts';
-import { auroc } from '../metrics/auroc.ts';
+import { AUROC_DEFINITION, auroc } from '../metrics/auroc.ts';
 import { type BootstrapOptions, bootstrap, type Draw, type Interval } from '../metrics/bootstrap.ts';
 import { brier } from '../metrics/brier.ts';
 import { DEFAULT_BINS, ece, type ReliabilityBin, reliability } from '../metrics/ece.ts';
@@ -41,6 +41,7 @@ export interface ComparedSplit {
 export interface ComparedDetection {
   readonly inside: { readonly split: string; readonly n: number };
   readonly outside: { readonly split: string; readonly n: number };
+  readonly definition: string;
   readonly methods: readonly { readonly name: string; readonly auroc: Interval }[];
 }
 
@@ -83,6 +84,7 @@ export function compareDetection(
   return {
     inside: { split: inside, n: sizes[0] ?? 0 },
     outside: { split: outside, n: sizes[1] ?? 0 },
+    definition: `entropy of the mean probabilities: ${AUROC_DEFINITION}`,
     methods: contenders.map(({ name }, index) => ({ name, auroc: intervals[`${index}`] as Interval })),
   };
 }
