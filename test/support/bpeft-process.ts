@@ -29,7 +29,9 @@ export class BpeftProcess {
     const [file = '', ...rest] = limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
     this.#child = spawn(file, rest, { cwd: options.cwd ?? root, stdio: ['pipe', 'pipe', 'pipe'] });
     // A test that fails must not leave its process behind.
-    process.once('exit', () => this.#child.kill('SIGKILL'));
+    const stop = () => this.#child.kill('SIGKILL');
+    process.once('exit', stop);
+    this.#child.once('close', () => process.off('exit', stop));
     let stdout = '';
     this.#child.stdout?.on('data', (chunk) => {
       stdout += chunk;
