@@ -62,8 +62,8 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.`;
 
-/** Runs one command line (without node and script) and returns its exit code. */
-export async function runCli(argv: readonly string[], output: Output): Promise<number> {
+/** The commands by name, still without their options. */
+function bareProgram(output: Output): Command {
   const program = newCommand(new Command('bpeft'), output)
     .description('Bayesian low-rank fine-tuning of language models.')
     .version(packageVersion(), '--version', 'print the version')
@@ -71,6 +71,22 @@ export async function runCli(argv: readonly string[], output: Output): Promise<n
     .addHelpText('after', EXAMPLES);
   for (const { name, description } of COMMANDS)
     newCommand(program.command(name), output).description(description);
+  return program;
+}
+
+/** The program with every command's code loaded: what `docs/cli.md` is written from. */
+export async function wholeProgram(output: Output): Promise<Command> {
+  const program = bareProgram(output);
+  for (const [index, { load }] of COMMANDS.entries()) {
+    const command = program.commands[index];
+    if (command !== undefined) (await load())(command, output);
+  }
+  return program;
+}
+
+/** Runs one command line (without node and script) and returns its exit code. */
+export async function runCli(argv: readonly string[], output: Output): Promise<number> {
+  const program = bareProgram(output);
   try {
     if (argv.length === 0) {
       output.stdout.write(`${program.helpInformation()}${EXAMPLES}\n`);

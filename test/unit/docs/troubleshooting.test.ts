@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { BPEFT_ERROR_CODES } from '../../../ts/errors.ts';
+import type { WarningCode } from '../../../ts/events.ts';
+
+const page = readFileSync(join(import.meta.dirname, '../../../docs/troubleshooting.md'), 'utf8');
+
+/** A record, so that the compiler asks for a code that is missing here. */
+const WARNINGS: Readonly<Record<WarningCode, true>> = {
+  BPEFT_KL_NEVER_ACTS: true,
+  BPEFT_BASE_MODEL_DIFFERS: true,
+  BPEFT_PROMPTS_TRUNCATED: true,
+  BPEFT_NOTICE: true,
+};
+
+function codesBelow(heading: string): string[] {
+  const part = page.split(`## ${heading}\n`)[1]?.split(/^## /m)[0] ?? '';
+  return [...part.matchAll(/^### (\w+)$/gm)].map(([, code]) => code ?? '').sort();
+}
+
+it('has one section per error code and none besides', () => {
+  expect(codesBelow('Errors')).toEqual([...BPEFT_ERROR_CODES].sort());
+});
+
+it('has one section per warning code and none besides', () => {
+  expect(codesBelow('Warnings')).toEqual(Object.keys(WARNINGS).sort());
+});
