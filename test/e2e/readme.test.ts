@@ -22,7 +22,8 @@ import {
 
 /** Commands that a document may show and that are not run here, with the reason. */
 const RUN_ELSEWHERE: Readonly<Record<string, string>> = {
-  'npm run quickstart': 'builds and trains for minutes; its program is that of examples/quickstart.ts',
+  'npm run quickstart': 'builds, then runs the demo',
+  'npx bpeft demo': 'trains for two minutes; test/package runs it',
   'npm test': 'is what runs this',
   'npm run setup': 'npm test begins with it',
 };

@@ -1,7 +1,7 @@
 """The text that the embedded model reads: documents from the training splits of openly licensed datasets.
 
 Sources (and no others): BoolQ passages (CC BY-SA 3.0), ARC-Easy, ARC-Challenge (CC BY-SA 4.0), OpenBookQA (Apache-2.0),
-WinoGrande (CC BY), the questions of exam-topics' training rows (MIT) without their field.
+WinoGrande (CC BY), the questions of exam-topics' training rows (MIT) without their field. A question comes with its right answer.
 
 A document is dropped if it holds the whole question of an evaluation row of any dataset, or 13 words in a row of one
 (Brown et al. 2020, appendix C, use the same 13-grams). After that an assertion looks for every evaluation question once more.
@@ -18,8 +18,6 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-
-from exercises import multiple_choice
 
 GRAM = 13
 
@@ -42,10 +40,9 @@ def sources(data: Path) -> dict[str, list[str]]:
     found["boolq passages"] = list(dict.fromkeys(r["passage"] for r in rows(data / "boolq/train.jsonl")))
     for name in ("arc_easy", "arc_challenge", "openbookqa"):
         items = rows(data / name / "train.jsonl")
-        found[name] = [multiple_choice(r["question"], r["choices"], r["answer"]) for r in items]
-        found[name + " facts"] = [f"{r['question']} {r['choices'][r['answer']]}." for r in items]
+        found[name] = [f"{r['question']} {r['choices'][r['answer']]}." for r in items]
         if name == "openbookqa":
-            found[name + " facts"] += list(dict.fromkeys(r["fact"] for r in items))
+            found[name] += list(dict.fromkeys(r["fact"] for r in items))
     filled = []
     for row in rows(data / "winogrande/train_m.jsonl") + rows(data / "winogrande/train_s.jsonl"):
         filled.append(row["sentence"].replace("_", row["option1"] if row["answer"] == 1 else row["option2"]))

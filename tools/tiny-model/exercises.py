@@ -30,10 +30,6 @@ def prompt(question: str, choices: list[str]) -> str:
     return f"{HEAD}Question: {question}\nChoices:\n{lines}Answer:"
 
 
-def multiple_choice(question: str, choices: list[str], answer: int) -> str:
-    return f"{prompt(question, choices)} {chr(65 + answer)}"
-
-
 @dataclass(frozen=True)
 class Exercise:
     prompt: str
@@ -41,18 +37,6 @@ class Exercise:
     words: list[str]
     choices: list[str]
     right: int
-
-
-def shuffled_choices(document: str, rng: random.Random) -> str:
-    """The same question with its choices in another order; other documents as they are."""
-    if not document.startswith(HEAD):
-        return document
-    question, rest = document.removeprefix(HEAD).removeprefix("Question: ").split("\nChoices:\n")
-    lines, answer = rest.rsplit("Answer: ", 1)
-    choices = [line[3:] for line in lines.rstrip("\n").split("\n")]
-    right = choices[ord(answer) - 65]
-    rng.shuffle(choices)
-    return multiple_choice(question, choices, choices.index(right))
 
 
 def sentences(text: str) -> list[str]:

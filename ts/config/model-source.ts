@@ -18,7 +18,7 @@ export interface BuiltinModel {
 export const BUILTIN_MODELS: readonly BuiltinModel[] = [
   {
     name: 'builtin:tiny',
-    title: 'a Llama of 3.3 million parameters that has read a little English: enough for the demo',
+    title: 'a Llama of 4.1 million parameters that has read a little English: enough for the demo',
   },
   {
     name: 'builtin:random',
