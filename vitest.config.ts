@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// By what a test needs: `unit` runs in Node alone; `native` and `e2e` need the built addon and dist/, and run
+// By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built addon and dist/, and run
 // one file after another, since each of them keeps every core busy.
 export default defineConfig({
   test: {
@@ -13,6 +13,15 @@ export default defineConfig({
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'package',
+          include: ['test/package/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 600_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -58,7 +58,7 @@ export function buildJavaScript() {
   if (!bin('tsc', ['-p', 'tsconfig.build.json']).ok) return false;
   cpSync(addonTypes, `${root}dist/addon.d.ts`);
   chmodSync(`${root}dist/cli/main.js`, 0o755);
-  return true;
+  return run(process.execPath, ['tools/commonjs.mjs']).ok;
 }
 
 /** Whether there is something to run; `setUp` brings it up to date. */
