@@ -9,14 +9,11 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { broadcast, consoleSink, type RunEvent, type Sink, type TrainOptions, train } from 'bpeft';
 
 const SETTINGS: TrainOptions = {
-  model: 'builtin:random',
-  dataset: 'ARC-Easy',
-  dataDir: fileURLToPath(new URL('../test/fixtures/data', import.meta.url)),
-  maxSeqLen: 1000, // the random model's tokenizer makes a token of every byte
+  model: 'builtin:tiny',
+  dataset: 'builtin:exam-topics',
   maxSteps: 20,
   evalLimit: 8,
 };

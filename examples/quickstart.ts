@@ -8,15 +8,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type TrainOptions, train } from 'bpeft';
 
-/** A random model learns nothing: it shows the way. Put your model and your data here. */
+/** Model and data that ship with bpeft; put yours here (`npx bpeft demo` trains these for longer). */
 const SETTINGS: TrainOptions = {
-  model: 'builtin:random',
-  dataset: 'ARC-Easy',
-  dataDir: fileURLToPath(new URL('../test/fixtures/data', import.meta.url)),
-  maxSeqLen: 1000, // the random model's tokenizer makes a token of every byte
+  model: 'builtin:tiny',
+  dataset: 'builtin:exam-topics',
   maxSteps: 50,
   lr: 1e-3,
 };
