@@ -20,6 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 GRAM = 13
+#: Evaluated datasets whose rows are sentences, not questions.
+SENTENCES = ("wic", "mrpc", "rte", "cola")
 
 
 def rows(path: Path) -> list[dict]:
@@ -63,6 +65,10 @@ def evaluation_questions(data: Path) -> dict[str, list[str]]:
     held["winogrande"] = [r["sentence"] for r in rows(data / "winogrande/validation.jsonl")]
     held["boolq"] = [r["question"] for r in rows(data / "boolq/validation.jsonl")]
     held["boolq passages"] = [r["passage"] for r in rows(data / "boolq/validation.jsonl")]
+    for name in SENTENCES:
+        keys = ["sentence"] if name == "cola" else ["sentence1", "sentence2"]
+        files = [path for s in ("validation", "test") if (path := data / name / f"{s}.jsonl").exists()]
+        held[name] = [r[key] for path in files for r in rows(path) for key in keys]
     trained = {r["question"] for r in rows(data / "exam_topics/train.jsonl")}
     held["exam_topics"] = [
         r["question"].removeprefix(prefix)
@@ -89,8 +95,8 @@ class HeldOut:
                 tokens = words(question)
                 for gram in grams(tokens):
                     self.grams.setdefault(gram, set()).add(name)
-                # Shorter texts are common phrases ("is it correct"), not questions that one could recognise.
-                if len(tokens) >= 4:
+                # Shorter texts are common phrases, which prove nothing: "is it correct", "The book was written."
+                if len(tokens) >= (6 if name in SENTENCES else 4):
                     self.whole.setdefault(" ".join(tokens[:4]), {})[" " + " ".join(tokens) + " "] = name
 
     def overlaps(self, text: str) -> set[str]:
