@@ -13,7 +13,7 @@ export function demoLines(result: DemoResult): readonly string[] {
     'Which field does an exam question belong to? test: unseen questions; shift: unseen subjects of the same',
     'fields; ood: questions of other fields. In brackets: 95 % bootstrap intervals over the rows.',
     '',
-    ...splits.flatMap(splitLines),
+    ...splits.flatMap((split) => [...splitLines(split), '']),
     ...detectionLines(detection),
     '',
     ...splits.flatMap((split) => differenceLines(split).slice(-1)),
@@ -21,7 +21,7 @@ export function demoLines(result: DemoResult): readonly string[] {
     `Reliability on ${shown?.split ?? ''}`,
     ...reliabilityLines(ends.map(({ name, reliability }) => ({ name, bins: reliability }))),
     '',
-    `Look at one answer:  npx bpeft predict --run ${runs.blob} questions.jsonl    ({"question": "…", "choices": ["…", "…"]})`,
-    'Use your own data:   npx bpeft train --model builtin:tiny --dataset ./my-data --dry-run',
+    `Look closer:        npx bpeft eval --run ${runs.blob} --split test,shift --samples 10,0`,
+    'Use your own data:  npx bpeft train --model builtin:tiny --dataset ./my-data --dry-run',
   ];
 }

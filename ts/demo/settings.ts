@@ -17,9 +17,10 @@ const SHARED: TrainOptions = {
   batchSize: 8,
   lr: 3e-3,
   checkpointEvery: 100,
+  evalBatchSize: 64,
 };
 
 export const DEMO_TRAINING = {
   mle: { ...SHARED, method: 'mle' },
-  blob: { ...SHARED, method: 'blob', klLr: 0.003 },
+  blob: { ...SHARED, method: 'blob', klLr: 0.0075 },
 } as const satisfies Record<string, TrainOptions>;
