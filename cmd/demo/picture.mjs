@@ -42,7 +42,7 @@ function panel(method, place) {
     `<text x="${x(0)}" y="${TOP - 14}" font-weight="600">${name}: ECE ${ece.toFixed(3)}</text>`,
     `<rect x="${x(0)}" y="${TOP}" width="${SIDE}" height="${SIDE}" fill="none" stroke="#8a8f98"/>`,
     ...bins.map((bin) => box(bin, 0, bin.accuracy, '#3b6fb6')),
-    ...bins.map((bin) => box(bin, bin.accuracy, bin.confidence, 'rgb(214 92 62 / 55%)')),
+    ...bins.map((bin) => box(bin, bin.accuracy, bin.confidence, '#e39a84')),
     `<line x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}" stroke="#8a8f98" stroke-dasharray="4 4"/>`,
     ...ticks,
     `<text x="${x(0.5)}" y="${TOP + SIDE + 34}" text-anchor="middle">confidence</text>`,
