@@ -5,6 +5,7 @@
 
 import { BpeftError } from '../errors.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
+import { MODEL_HINT } from './model-source.ts';
 import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
 
 /** All of a training run's settings; nothing is left open. */
@@ -71,8 +72,6 @@ export function resolvePredict(settings: PredictSettings): PredictConfig {
     evalBatchSize: settings.evalBatchSize ?? EVAL_BATCH_SIZE,
   };
 }
-
-const MODEL_HINT = 'a folder, a .gguf file, builtin:tiny or builtin:random';
 
 /** A dataset's name or path as part of a file name: `./data/Mine.jsonl` → `mine`. */
 export function fileName(dataset: string): string {

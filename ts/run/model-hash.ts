@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { modelSource } from '../config/model-source.ts';
+import { MODEL_HINT, modelSource } from '../config/model-source.ts';
 import { BpeftError } from '../errors.ts';
 
 export interface BaseModelIdentity {
@@ -20,7 +20,7 @@ export async function baseModelIdentity(model: string): Promise<BaseModelIdentit
   if (source.kind === 'random') {
     return { sha256: createHash('sha256').update(`${model}:${source.seed}`).digest('hex'), name: model };
   }
-  const name = model.startsWith('builtin:') ? model : basename(source.path);
+  const name = model.startsWith('builtin:') ? model : basename(resolve(source.path));
   try {
     if (!(await stat(source.path)).isDirectory()) return { sha256: await fileHash(source.path), name };
     const files = (await readdir(source.path)).filter(isModelFile).sort();
@@ -30,7 +30,7 @@ export async function baseModelIdentity(model: string): Promise<BaseModelIdentit
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${model}: ${reason}`, {
-      hint: '--model takes a .gguf file, a folder with config.json and *.safetensors, builtin:tiny or builtin:random',
+      hint: MODEL_HINT,
       cause,
     });
   }

@@ -66,9 +66,9 @@ it.each([
   );
 });
 
-it('takes a model for a path when it exists or begins with a dot or a slash', () => {
-  expect(modelSource('./nowhere')).toMatchObject({ kind: 'file', path: expect.stringMatching(/\/nowhere$/) });
-  expect(modelSource('package.json').kind).toBe('file');
+it('takes a model for a path when it exists, and keeps the path as it was given', () => {
+  expect(modelSource('package.json')).toEqual({ kind: 'file', path: 'package.json' });
+  expect(modelSource('./docs/../ts')).toEqual({ kind: 'file', path: './docs/../ts' });
   expect(modelSource('builtin:random')).toEqual({ kind: 'random', seed: 1 });
   expect(modelSource('builtin:tiny')).toMatchObject({
     kind: 'file',
@@ -78,14 +78,13 @@ it('takes a model for a path when it exists or begins with a dot or a slash', ()
 
 it.each([
   ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:tiny, builtin:random'],
-  [
-    'missing.gguf',
-    'BPEFT_MODEL_NOT_FOUND',
-    'check the path; --model takes a .gguf file, a folder, builtin:tiny or builtin:random',
-  ],
-  ['org/model', 'BPEFT_UNSUPPORTED', expect.stringContaining('download the model')],
+  ['missing.gguf', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
+  ['./nowhere', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
+  ['org/model', 'BPEFT_UNSUPPORTED', expect.stringMatching(/^download the model/)],
+  ['Tiny', 'BPEFT_UNSUPPORTED', expect.stringMatching(/^did you mean builtin:tiny\? Otherwise download/)],
 ])('refuses the model %s', (model, code, hint) => {
-  expect(() => modelSource(model)).toThrow(expect.objectContaining({ code, hint }));
+  const message = expect.stringContaining(model);
+  expect(() => modelSource(model)).toThrow(expect.objectContaining({ code, message, hint }));
 });
 
 it('never shares an absolute path', () => {
