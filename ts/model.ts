@@ -55,6 +55,7 @@ export interface AdapterOptions {
 export interface AdapterInfo {
   readonly rank: number;
   readonly alpha: number;
+  readonly dropout: number;
   readonly targetModules: readonly string[];
   readonly bayesian: boolean;
   readonly sigma: 'square' | 'softplus' | null;

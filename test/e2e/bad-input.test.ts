@@ -156,14 +156,8 @@ it('names an input of predict that is not there, as one JSON document', async ()
 
 it('names what is no input and what is no adapter', async () => {
   const folder = temporaryFolder();
-  const missing = await refused(
-    'builtin:random',
-    'ARC-Easy',
-    '--max-seq-len',
-    '700',
-    '--init-adapter',
-    folder,
-  );
+  const unread = join(folder, 'unread'); // no dataset either: the adapter is asked for first
+  const missing = await refused('builtin:random', unread, '--init-adapter', folder);
   expect(missing).toMatchObject({
     code: 'BPEFT_ADAPTER',
     message: expect.stringContaining('no adapter_config.json'),

@@ -162,7 +162,7 @@ const posterior = {
     .string()
     .regex(/^(all|last:[1-9]\d*)$/, 'must be all or last:K')
     .default('all')
-    .describe('layers that sample: all, or last:K'),
+    .describe('layers that sample: all, or last:K; the head counts as the last'),
 };
 
 const folders = {

@@ -37,6 +37,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     const early: RunEvent[] = [];
     const hold: Sink = (event) => early.push(event);
     const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit: hold });
+    const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
     const splits: Split[] = [];
     for (const rows of datasets) {
       splits.push(await encodeSplit(rows, config, { model, signal: context.signal, emit: hold }));
@@ -52,7 +53,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
     for (const event of early) emit(event);
     const evaluations: EvaluationResult[] = [];
-    const settings = { ...config, stochasticLayers: stochasticLayers(config.stochasticLayers) };
+    const settings = { ...config, stochasticLayers: sampling };
     let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
     for (const split of splits) {
       for (const samples of effectiveSamples(loaded, config.samples)) {

@@ -57,6 +57,7 @@ export async function openPredictor(options: PredictOptions, context: RunContext
       family,
       model,
       adapter: loaded,
+      sampling: stochasticLayers(config.stochasticLayers, model, loaded),
       emit,
       ownsModel: context.model === undefined,
     });
@@ -71,6 +72,8 @@ interface PredictorParts {
   readonly family: TaskFamily;
   readonly model: BayesianModel;
   readonly adapter: Adapter;
+  /** Places that sample, from the end; null = all. */
+  readonly sampling: number | null;
   readonly emit: Sink;
   readonly ownsModel: boolean;
 }
@@ -98,13 +101,13 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #answers(dataset: Dataset, call: CallOptions): Promise<Prediction[]> {
-    const { adapter, config, emit, model } = this.#parts;
+    const { adapter, config, emit, model, sampling } = this.#parts;
     const options = { protocol: config, maxSeqLen: config.maxSeqLen, signal: call.signal };
     const encoded = await encodeDataset(dataset, model, options);
     for (const message of encoded.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     const items = new Map(dataset.items.map((item) => [item.row, item]));
     const [samples = 0] = effectiveSamples(adapter, [config.samples]);
-    const settings = { ...config, stochasticLayers: stochasticLayers(config.stochasticLayers) };
+    const settings = { ...config, stochasticLayers: sampling };
     const answers: Prediction[] = [];
     for (const batch of evaluationBatches(encoded.examples, {
       batchSize: config.evalBatchSize,

@@ -1,7 +1,5 @@
 /** Everything a training run needs before its first update; nothing is written yet. */
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { TrainConfig } from '../config/resolve.ts';
 import { DataLoader } from '../data-loader.ts';
 import type { Dataset } from '../datasets/item.ts';
@@ -10,6 +8,7 @@ import { broadcast, type Sink } from '../events.ts';
 import type { Adapter, BayesianModel } from '../model.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import { Trainer } from '../trainer.ts';
+import { requireAdapter } from './adapter-folder.ts';
 import { readAdapterRecord } from './adapter-record.ts';
 import type { RunContext } from './context.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
@@ -29,13 +28,15 @@ export interface Session {
   readonly plan: TrainPlan;
 }
 
-/** The rows that a run trains on and is evaluated on, before any model is loaded. */
+/** The rows that a run trains on and is evaluated on. */
 export interface TrainingData {
   readonly train: Dataset;
   readonly evaluations: readonly Dataset[];
 }
 
+/** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
 export async function trainingData(config: TrainConfig, emit: Sink): Promise<TrainingData> {
+  if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
   const source = await openDataset(config.dataset, config);
   const train = await source.load(config.trainSplit ?? source.trainSplit);
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
@@ -63,6 +64,7 @@ export async function prepareSession(
 ): Promise<Session> {
   const emit = broadcast(context.onEvent);
   const encoding = { model, signal: context.signal, emit };
+  const adapter = await firstAdapter(config, model, emit); // a wrong one is told before the rows are tokenised
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
   const loader = new DataLoader(train.encoded.examples, {
@@ -75,7 +77,6 @@ export async function prepareSession(
   });
   const evaluations: Split[] = [];
   for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
-  const adapter = await firstAdapter(config, model, emit);
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
   const plan = trainPlan(config, train.encoded, accounting, {
     model: model.info.parameters,
@@ -99,11 +100,6 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sin
       seed: config.seed,
     });
   }
-  if (!existsSync(join(config.initAdapter, 'adapter_config.json'))) {
-    throw new BpeftError('BPEFT_ADAPTER', `--init-adapter: no adapter_config.json in ${config.initAdapter}`, {
-      hint: "name a PEFT folder, such as a run's adapter/",
-    });
-  }
   const record = await readAdapterRecord(config.initAdapter);
   if (bayesian) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
   const adapter = await model.loadAdapter(config.initAdapter, { sigma: bayesian ? config.sigma : null });
@@ -120,15 +116,22 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sin
   }
   const { info } = adapter;
   sameSetting('rank', config.rank, info.rank);
-  sameSetting('alpha', Math.fround(config.alpha), info.alpha);
+  sameSetting('alpha', config.alpha, info.alpha);
+  sameSetting('lora-dropout', config.loraDropout, info.dropout);
   sameSetting('target-modules', config.targetModules.toSorted().join(), info.targetModules.toSorted().join());
   return adapter;
 }
 
 /** What an adapter brings along cannot be set anew, and the run's records must say what it trains. */
 function sameSetting(flag: string, asked: number | string, found: number | string): void {
-  if (asked === found) return;
-  throw new BpeftError('BPEFT_USAGE', `--${flag} must be that of --init-adapter, ${found}, got ${asked}`, {
-    hint: `give --${flag} ${found}`,
+  if (asFloat(asked) === asFloat(found)) return;
+  const own = asFloat(found);
+  throw new BpeftError('BPEFT_USAGE', `--${flag} must be that of --init-adapter, ${own}, got ${asked}`, {
+    hint: `give --${flag} ${own}`,
   });
+}
+
+/** The engine keeps numbers as f32: to their 7 digits, as one would write them. */
+function asFloat(value: number | string): number | string {
+  return typeof value === 'number' ? Number(value.toPrecision(7)) : value;
 }

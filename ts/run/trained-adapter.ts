@@ -5,6 +5,7 @@ import type { EvalSettings } from '../config/schema.ts';
 import { BpeftError } from '../errors.ts';
 import type { Sink } from '../events.ts';
 import type { Adapter, BayesianModel } from '../model.ts';
+import { requireAdapter } from './adapter-folder.ts';
 import { type AdapterRecord, readAdapterRecord, recordSettings } from './adapter-record.ts';
 import { RunFolder } from './folder.ts';
 import type { BaseModelIdentity } from './model-hash.ts';
@@ -32,7 +33,7 @@ const INHERITED = [
   ['lastBatch', 'evaluationTail', 'metricMean', 'noise', 'evalBatchSize', 'processes'],
 );
 
-/** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter. */
+/** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter; `BPEFT_ADAPTER`. */
 export async function findAdapter(options: {
   run?: string | undefined;
   adapter?: string | undefined;
@@ -42,6 +43,7 @@ export async function findAdapter(options: {
     throw new BpeftError('BPEFT_USAGE', '--run and --adapter exclude each other');
   }
   if (options.adapter !== undefined) {
+    requireAdapter('--adapter', options.adapter);
     const record = await readAdapterRecord(options.adapter);
     const layers: Layer[] = record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
     return { folder: options.adapter, record, layers };
@@ -88,7 +90,25 @@ export async function openAdapter(
   return adapter;
 }
 
-/** `all` → null, `last:K` → K. */
-export function stochasticLayers(text: string): number | null {
-  return text === 'all' ? null : Number(text.slice('last:'.length));
+/**
+ * `all` → null, `last:K` → K of the model's places, which are its layers and the head.
+ * @throws {BpeftError} `BPEFT_USAGE`: the model has fewer places, or the adapter none among these.
+ */
+export function stochasticLayers(text: string, model: BayesianModel, adapter: Adapter): number | null {
+  if (text === 'all') return null;
+  const { numLayers } = model.info;
+  const asked = Number(text.slice('last:'.length));
+  if (asked > numLayers + 1) {
+    const places = `the model has ${numLayers + 1} places, ${numLayers} layers and the head`;
+    throw new BpeftError('BPEFT_USAGE', `--stochastic-layers ${text}: ${places}`, {
+      hint: `give all, or last:K with K from 1 to ${numLayers + 1}`,
+    });
+  }
+  const { bayesian, targetModules } = adapter.info;
+  if (asked === 1 && bayesian && !targetModules.includes('lm_head')) {
+    const message =
+      '--stochastic-layers last:1 is the head, and this adapter has none on lm_head: nothing would be sampled';
+    throw new BpeftError('BPEFT_USAGE', message, { hint: 'give last:2 or more, or all' });
+  }
+  return asked;
 }
