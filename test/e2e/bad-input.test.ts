@@ -165,3 +165,18 @@ it('names what is no input and what is no adapter', async () => {
   const { code, stderr } = await bpeft('predict', '--run', folder, folder);
   expect([code, stderr]).toEqual([2, expect.stringContaining('it is a folder')]);
 });
+
+it('says that the outcome cannot be written before it reads a row', async () => {
+  const folder = temporaryFolder();
+  const file = join(folder, 'file');
+  writeFileSync(file, '');
+  const unread = join(folder, 'unread');
+  for (const args of [
+    ['train', '--model', 'builtin:random', '--dataset', unread, '--out', join(file, 'run')],
+    ['predict', '--run', unread, file, '--out', join(file, 'x.jsonl')],
+  ]) {
+    const { code, stderr } = await bpeft(...args);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`BPEFT_IO: cannot write ${file}`)]);
+    expect(stderr).toContain(`${file} is no folder`);
+  }
+});

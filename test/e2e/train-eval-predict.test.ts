@@ -121,6 +121,9 @@ it('predicts the rows of a file and of standard input alike, as evaluation does'
   expect([file.code, file.stderr]).toEqual([0, '']);
   const piped = await new BpeftProcess([...args, '-']).write(`${rows.join('\n')}\n`).finished;
   expect(piped.stdout).toBe(file.stdout);
+  const out = join(temporaryFolder(), 'new', 'answers.jsonl');
+  expect((await bpeft(...args, input, '--out', out)).stdout).toBe('');
+  expect(readFileSync(out, 'utf8')).toBe(file.stdout);
   const answers = file.stdout
     .trimEnd()
     .split('\n')

@@ -17,6 +17,7 @@ import { type EvaluationResult, type RunResult, writeResult } from './result.ts'
 import { encodeSplit, openDataset, refuseSameName, type Split } from './splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 import { versions } from './versions.ts';
+import { requireWritable } from './writable.ts';
 
 /**
  * @returns what `result.json` holds; with `out`, each finished part is written at once
@@ -29,6 +30,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
   const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
   const folder = config.out === undefined ? null : new RunFolder(config.out);
   folder?.refuseIfUsed({ overwrite: config.overwrite });
+  if (folder !== null) await requireWritable(folder.path, 'folder');
   const datasets = await loadDatasets(config);
   return withModel(config, context, async (model) => {
     const start = performance.now();

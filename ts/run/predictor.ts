@@ -40,6 +40,9 @@ export interface PredictInput {
 
 /** Loads the model (unless the context brings one) and the adapter. */
 export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
+  if (options.out !== undefined) {
+    throw new BpeftError('BPEFT_USAGE', 'openPredictor takes no out', { hint: 'call predict() instead' });
+  }
   const own: Layer = { origin: 'option', values: options };
   const { run, adapter } = parseSettings('predict', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: false });

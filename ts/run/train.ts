@@ -21,6 +21,7 @@ import { type EvaluationResult, type RunResult, trainingResult, writeResult } fr
 import { checkSameInputs, checkSameRun } from './resume.ts';
 import { prepareSession, type Session, trainingData } from './session.ts';
 import { hardware, versions } from './versions.ts';
+import { requireWritable } from './writable.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
@@ -35,6 +36,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   const folder = new RunFolder(config.out);
   folder.refuseIfUsed(config);
   if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
+  await requireWritable(folder.path, 'folder');
   // What comes up before the run has a folder is told after its start, so that the log has it too.
   const early: RunEvent[] = [];
   const quiet: RunContext = { ...context, onEvent: (event) => early.push(event) };

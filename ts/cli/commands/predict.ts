@@ -16,15 +16,12 @@ export function definePredict(command: Command, output: Output): void {
     async (input: string, flags: Record<string, unknown>) => {
       const { values, isJson, onEvent } = await invocation('predict', flags, output);
       const options = values as PredictOptions;
-      const { predict } = await import('../../run/predict.ts');
-      const { replaceFile } = await import('../../run/atomic.ts');
+      const { jsonLines, predict } = await import('../../run/predict.ts');
       const rows = await interruptible(output, async (signal) =>
         predict(options, await openInput(input), { signal, onEvent }),
       );
-      const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-      if (options.out !== undefined) await replaceFile(options.out, lines);
       if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions: rows })}\n`);
-      else if (options.out === undefined) output.stdout.write(lines);
+      else if (options.out === undefined) output.stdout.write(jsonLines(rows));
     },
   );
 }
