@@ -86,3 +86,22 @@ it.each([
   expect(stderr).toContain('BPEFT_ADAPTER');
   expect(stderr).toContain(text);
 });
+
+it('takes the form of the prompts from a named or an own dataset', async () => {
+  const args = ['predict', '--model', 'builtin:random', '--adapter', join(run, 'adapter'), input];
+  const answers = async (...more: string[]) => (await bpeft(...args, ...more)).stdout;
+  expect(await answers('--dataset', data)).toBe(await answers());
+  const unknown = await bpeft(...args, '--dataset', 'ARC-Esay');
+  expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('did you mean "ARC-Easy"?')]);
+});
+
+it('says what came out of a quiet evaluation unless it is written elsewhere', async () => {
+  const args = ['eval', '--run', run, '--samples', '1', '--quiet'];
+  const { stdout, stderr } = await bpeft(...args);
+  expect([stdout, stderr]).toEqual([
+    '',
+    expect.stringMatching(/^mood validation \(4 rows, 1 samples\).*\n$/),
+  ]);
+  expect((await bpeft(...args, '--json')).stderr).toBe('');
+  expect((await bpeft(...args, '--out', join(root, 'quiet'))).stderr).toBe('');
+});

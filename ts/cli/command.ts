@@ -9,6 +9,7 @@ export function newCommand(command: Command, output: Output): Command {
     .exitOverride()
     .allowExcessArguments(false)
     .showSuggestionAfterError(false)
+    .helpCommand(false)
     .helpOption('-h, --help', 'print this help')
     .configureHelp({ helpWidth: 110 })
     .configureOutput({ writeOut: (text) => output.stdout.write(text), writeErr: () => undefined });

@@ -62,12 +62,14 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.`;
 
+/** Takes away the progress bar that a failure has left. */
+const CLEAR_LINE = '\r\u001b[2K';
+
 /** The commands by name, still without their options. */
 function bareProgram(output: Output): Command {
   const program = newCommand(new Command('bpeft'), output)
     .description('Bayesian low-rank fine-tuning of language models.')
     .version(packageVersion(), '--version', 'print the version')
-    .helpCommand(false)
     .addHelpText('after', EXAMPLES);
   for (const { name, description } of COMMANDS)
     newCommand(program.command(name), output).description(description);
@@ -85,8 +87,9 @@ export async function wholeProgram(output: Output): Promise<Command> {
 }
 
 /** Runs one command line (without node and script) and returns its exit code. */
-export async function runCli(argv: readonly string[], output: Output): Promise<number> {
+export async function runCli(words: readonly string[], output: Output): Promise<number> {
   const program = bareProgram(output);
+  const argv = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   try {
     if (argv.length === 0) {
       output.stdout.write(`${program.helpInformation()}${EXAMPLES}\n`);
@@ -101,7 +104,7 @@ export async function runCli(argv: readonly string[], output: Output): Promise<n
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     const failure = error instanceof CommanderError ? usageError(error, program, argv) : asBpeftError(error);
     if (argv.includes('--json')) output.stdout.write(errorJson(failure));
-    else output.stderr.write(errorText(failure));
+    else output.stderr.write(`${output.stderr.isTTY === true ? CLEAR_LINE : ''}${errorText(failure)}`);
     return exitCode(failure);
   }
 }
@@ -115,12 +118,13 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
   const unknown = /'([^']+)'/.exec(error.message)?.[1] ?? '';
   const known =
     error.code === 'commander.unknownOption'
-      ? active.options.map(({ long }) => long ?? '')
+      ? ['--help', ...active.options.map(({ long }) => long ?? '')]
       : active.commands.map((command) => command.name());
   const isUnknown = ['commander.unknownOption', 'commander.unknownCommand'].includes(error.code);
   const nearest = isUnknown ? nearestName(unknown, known) : null;
+  const list = error.code === 'commander.excessArguments' ? '; a list has commas and no spaces: 10,0' : '';
   return new BpeftError('BPEFT_USAGE', error.message.replace(/^error: /, ''), {
-    hint: nearest === null ? help : `did you mean ${nearest}?`,
+    hint: nearest === null ? `${help}${list}` : `did you mean ${nearest}?`,
     cause: error,
   });
 }

@@ -6,7 +6,7 @@
  */
 
 import { z } from 'zod';
-import { datasetError, type RowPlace, rowError } from './dataset-error.ts';
+import { datasetError, ROW_FORMS, type RowPlace, rowError } from './dataset-error.ts';
 import { type Item, letters, MAX_CLASSES } from './item.ts';
 import { rowId } from './multiple-choice.ts';
 
@@ -55,7 +55,7 @@ export type ClassificationRow = z.infer<typeof ClassificationRow>;
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
 export function classificationRow(raw: unknown, place: RowPlace): ClassificationRow {
   const parsed = ClassificationRow.safeParse(raw);
-  if (!parsed.success) throw rowError(place, parsed.error, raw);
+  if (!parsed.success) throw rowError(place, parsed.error, raw, ROW_FORMS);
   return parsed.data;
 }
 
@@ -87,7 +87,7 @@ export function labelNamesOf(rows: readonly ClassificationRow[], source: string)
   const names = [...found];
   if (names.length === 0) {
     throw datasetError(source, 'no row has a label, so the class names are unknown', {
-      hint: 'pass them in order: --labels NAME,NAME,…',
+      hint: 'give rows a field "label"; where they have none to evaluate, name the classes: --labels NAME,NAME,…',
     });
   }
   const numbers = names.every((name) => /^-?\d+$/.test(name));

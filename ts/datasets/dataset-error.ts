@@ -19,14 +19,20 @@ export function datasetError(
   return new BpeftError('BPEFT_DATASET', `${where}: ${message}`, options);
 }
 
-/** The first complaint of a row's schema, with its field and the value received. */
-export function rowError(place: RowPlace, error: z.ZodError, row: unknown): BpeftError {
+/** What one's own rows look like: a remedy for a row of which a field is missing. */
+export const ROW_FORMS =
+  'rows are {"question": "…", "choices": ["…", "…"], "answer": 0} or {"text": "…", "label": "…"}; answer and label may be left out where rows are only predicted';
+
+/** The first complaint of a row's schema, with its field and the value received; `form` is the hint where nothing was. */
+export function rowError(place: RowPlace, error: z.ZodError, row: unknown, form?: string): BpeftError {
   const issue = error.issues[0];
   if (issue === undefined) return datasetError(place, 'malformed row', { cause: error });
   const field = fieldName(issue.path);
   const value = valueAt(row, issue.path);
   const received = issue.path.length === 0 ? '' : `, got ${shown(value)}`;
+  const isMissing = issue.path.length === 0 || value === undefined;
   return datasetError(place, `${field === '' ? '' : `${field}: `}${issue.message}${received}`, {
+    hint: isMissing ? form : undefined,
     cause: error,
   });
 }

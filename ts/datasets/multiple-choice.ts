@@ -6,7 +6,7 @@
  */
 
 import { z } from 'zod';
-import { type RowPlace, rowError } from './dataset-error.ts';
+import { ROW_FORMS, type RowPlace, rowError } from './dataset-error.ts';
 import { type Item, letters, MAX_CLASSES } from './item.ts';
 
 const text = z.string('must be a text').refine((value) => value.trim() !== '', 'must not be empty');
@@ -51,7 +51,7 @@ const MultipleChoiceRow = z
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
 export function multipleChoiceItem(raw: unknown, row: number, place: RowPlace): Item {
   const parsed = MultipleChoiceRow.safeParse(raw);
-  if (!parsed.success) throw rowError(place, parsed.error, raw);
+  if (!parsed.success) throw rowError(place, parsed.error, raw, ROW_FORMS);
   const { question, prompt, context, choices, labels: given, answer, id, ...meta } = parsed.data;
   const labels = given ?? letters(choices.length);
   return {

@@ -68,6 +68,7 @@ export async function readSplit(
   const items: Item[] = [];
   const unlabelled: { parsed: ClassificationRow; row: number; place: RowPlace }[] = [];
   const files: DatasetFile[] = [];
+  const places: string[] = [];
   let firstRow = 0;
   for (const source of sources) {
     let rowsEnd = firstRow;
@@ -80,16 +81,16 @@ export async function readSplit(
       rowsEnd = row + 1;
     });
     files.push(file);
+    places.push(source.file);
     firstRow = rowsEnd;
   }
   if (family !== 'classification') return { items, labelNames: null, files };
 
-  const from = files.map((file) => file.path).join(', ');
   const names =
     labelNames === null
       ? labelNamesOf(
           unlabelled.map(({ parsed }) => parsed),
-          from,
+          places.join(', '),
         )
       : checkedLabelNames(labelNames, '--labels');
   return {

@@ -173,7 +173,7 @@ function folderOf(entry: DatasetEntry, { dataDir }: ResolveOptions): string | nu
 function namedFiles(entry: DatasetEntry, dataDir: string | null): SourceFiles {
   if (dataDir === null) {
     throw datasetError(entry.name, 'needs the folder that holds the datasets', {
-      hint: `pass --data-dir DIR with DIR/${firstFile(entry)}`,
+      hint: `pass --data-dir DIR with DIR/${firstFile(entry)}; bpeft datasets show ${entry.name} lists all files`,
     });
   }
   const splits = new Map<string, readonly SplitFile[]>();

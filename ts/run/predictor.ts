@@ -5,8 +5,8 @@ import { type PredictConfig, resolvePredict } from '../config/resolve.ts';
 import type { PredictOptions } from '../config/schema.ts';
 import { evaluationBatches } from '../data-loader.ts';
 import { encodeDataset } from '../datasets/encode.ts';
-import type { Dataset, Item, TaskFamily } from '../datasets/item.ts';
-import { datasetFromStream, listDatasets } from '../datasets/registry.ts';
+import type { Dataset, Item, TaskFamily, TaskKind } from '../datasets/item.ts';
+import { datasetFromStream, listDatasets, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
 import { type Adapter, type BayesianModel, type CallOptions, loadModel } from '../model.ts';
@@ -47,7 +47,7 @@ export async function openPredictor(options: PredictOptions, context: RunContext
   const { run, adapter } = parseSettings('predict', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: false });
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
-  const family = familyOf(options.dataset, place.record?.family ?? null, config.task);
+  const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
   const emit = broadcast(context.onEvent);
   const precision = config.precision === 'bf16' ? 'bf16' : 'f32';
   const { model: name, threads } = config;
@@ -161,13 +161,15 @@ function answer(
 }
 
 /** The prompt's family: of the named dataset, else the one the adapter was trained on. */
-function familyOf(
+async function familyOf(
   dataset: string | undefined,
   recorded: string | null,
-  task: 'multiple-choice' | 'classification' | undefined,
-): TaskFamily {
-  const entry = listDatasets().find(({ name }) => name === dataset);
-  const family = entry?.family ?? (dataset === undefined ? recorded : null) ?? task;
+  task: TaskKind | undefined,
+): Promise<TaskFamily> {
+  const named = listDatasets().find(({ name }) => name === dataset);
+  if (named !== undefined) return named.family;
+  if (dataset !== undefined) return (await resolveDataset(dataset, { task })).family;
+  const family = recorded ?? task;
   const known = new Set<string>([
     'multiple-choice',
     'classification',

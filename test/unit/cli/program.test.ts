@@ -69,6 +69,8 @@ it.each([
     /bayesianize/,
   ],
   [['train', 'extra'], /too many arguments/, /train --help/],
+  [['eval', '--samples', '10', '0'], /too many arguments/, /a list has commas and no spaces: 10,0$/],
+  [['train', '--hlep'], "unknown option '--hlep'", 'did you mean --help?'],
   [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR'],
   [['datasets', 'show', 'ARC-Esay'], 'unknown dataset "ARC-Esay"', /did you mean "ARC-Easy"\?/],
 ])('ends %j with exit code 2 and a remedy', async (argv, message, hint) => {
@@ -102,4 +104,16 @@ it('lists the datasets as one JSON document', async () => {
   const { code, stdout } = await cli('datasets', 'list', '--json');
   expect(code).toBe(0);
   expect((JSON.parse(stdout) as { name: string }[]).map(({ name }) => name)).toContain('ARC-Easy');
+});
+
+it('takes help for a command, before any other', async () => {
+  expect(await cli('help')).toEqual(await cli('--help'));
+  expect(await cli('help', 'datasets', 'show')).toEqual(await cli('datasets', 'show', '--help'));
+});
+
+it('clears the progress bar of a terminal before it says what went wrong', async () => {
+  let written = '';
+  const stderr = { isTTY: true, write: (text: string) => (written += text) };
+  await runCli(['eval'], { stdout: { write: () => undefined }, stderr });
+  expect(written.startsWith('\r\u001b[2Kerror BPEFT_USAGE: an adapter is required')).toBe(true);
 });

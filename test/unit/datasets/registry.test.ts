@@ -135,7 +135,7 @@ it('names the nearest dataset and the splits that exist', async () => {
 it('asks for the data folder, and says what it lacks', async () => {
   await expect(resolveDataset('obqa')).rejects.toMatchObject({
     message: 'obqa: needs the folder that holds the datasets',
-    hint: 'pass --data-dir DIR with DIR/openbookqa/validation.jsonl',
+    hint: 'pass --data-dir DIR with DIR/openbookqa/validation.jsonl; bpeft datasets show obqa lists all files',
   });
   await expect(resolveDataset('obqa', { dataDir: tmpdir() })).rejects.toMatchObject({
     code: 'BPEFT_DATASET',
@@ -207,5 +207,13 @@ it('refuses a path that leads nowhere or to something else', async () => {
   const path = await folder({ 'rows.parquet': '' });
   await expect(resolveDataset(join(path, 'rows.parquet'))).rejects.toMatchObject({
     message: expect.stringContaining('must be a .jsonl or .csv file, got .parquet'),
+  });
+});
+
+it('names file and remedy where no row has a label', async () => {
+  const path = await folder({ 'train.jsonl': '{"text":"a","labl":"pos"}\n' });
+  await expect((await resolveDataset(path)).load('train')).rejects.toMatchObject({
+    message: `${join(path, 'train.jsonl')}: no row has a label, so the class names are unknown`,
+    hint: expect.stringContaining('a field "label"'),
   });
 });

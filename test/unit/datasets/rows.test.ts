@@ -297,3 +297,18 @@ it.each([
 ] as const)('refuses a malformed row of %s', async (family, row, message) => {
   expect(await complaint(lines(row), { family })).toBe(message);
 });
+
+it.each([
+  ['a field is missing', { prompt: 'p', completion: 'c' }, 'multiple-choice'],
+  ['the row is no object', [1, 2], 'multiple-choice'],
+  ['a text is missing', { label: 'a' }, 'classification'],
+] as const)('shows what rows look like where %s', async (_, row, family) => {
+  await expect(read(lines(row), { family })).rejects.toMatchObject({
+    hint: expect.stringMatching(/^rows are \{"question".*\{"text"/),
+  });
+});
+
+it('gives no such hint where a value is wrong, or the rows are of a named dataset', async () => {
+  await expect(read(lines({ ...rings, answer: 2 }))).rejects.toMatchObject({ hint: undefined });
+  await expect(read(lines({}), { family: 'boolq' })).rejects.toMatchObject({ hint: undefined });
+});

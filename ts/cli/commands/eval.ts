@@ -2,6 +2,8 @@
 
 import type { Command } from 'commander';
 import type { EvaluateOptions } from '../../config/schema.ts';
+import type { Sink } from '../../events.ts';
+import { consoleSink } from '../../logging/console.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -11,9 +13,18 @@ export function defineEval(command: Command, output: Output): void {
     const { values, isJson, onEvent } = await invocation('eval', flags, output);
     const { evaluate } = await import('../../run/evaluate.ts');
     const { resultJson } = await import('../../run/result.ts');
-    const result = await interruptible(output, (signal) =>
-      evaluate(values as EvaluateOptions, { signal, onEvent }),
-    );
+    const options = values as EvaluateOptions;
+    const isSilent = isJson || options.out !== undefined;
+    const sink = onEvent ?? (isSilent ? undefined : outcomeOnly(output));
+    const result = await interruptible(output, (signal) => evaluate(options, { signal, onEvent: sink }));
     if (isJson) output.stdout.write(resultJson(result));
   });
+}
+
+/** A quiet evaluation that writes nothing else still says what came out. */
+function outcomeOnly({ stderr }: Output): Sink {
+  const sink = consoleSink(stderr);
+  return (event) => {
+    if (event.type === 'evaluation') sink(event);
+  };
 }
