@@ -12,6 +12,9 @@ import { BpeftError } from './errors.ts';
 
 export type NativeAddon = typeof Addon;
 
+/** Platforms that a package is published for. */
+const PACKAGES: readonly string[] = ['linux-x64-gnu'];
+
 let loaded: NativeAddon | undefined;
 
 /** @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not load. */
@@ -32,11 +35,17 @@ function load(): NativeAddon {
   try {
     return require(installed) as NativeAddon;
   } catch (cause) {
+    // One that is there and does not load says why, such as a C library that is too old.
+    if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') {
+      throw unloadable(cause, 'this version needs Linux with glibc');
+    }
     throw new BpeftError(
       'BPEFT_NATIVE_MISSING',
       `no engine for ${platform}: tried npm/${platform}/${file} and ${installed}`,
       {
-        hint: 'in a checkout run `npm run build`; otherwise install bpeft again without --omit=optional',
+        hint: PACKAGES.includes(platform)
+          ? 'in a checkout run `npm run build`; otherwise install bpeft again without --omit=optional'
+          : `this version has an engine for ${PACKAGES.join(', ')} only`,
         cause,
       },
     );
@@ -47,12 +56,13 @@ function open(require: NodeJS.Require, path: string): NativeAddon {
   try {
     return require(path) as NativeAddon;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, {
-      hint: 'build it again with `npm run build`, or correct BPEFT_NATIVE_PATH',
-      cause,
-    });
+    throw unloadable(cause, 'build it again with `npm run build`, or correct BPEFT_NATIVE_PATH');
   }
+}
+
+function unloadable(cause: unknown, hint: string): BpeftError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, { hint, cause });
 }
 
 function platformName(): string {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -104,4 +104,12 @@ it('says what came out of a quiet evaluation unless it is written elsewhere', as
   ]);
   expect((await bpeft(...args, '--json')).stderr).toBe('');
   expect((await bpeft(...args, '--out', join(root, 'quiet'))).stderr).toBe('');
+});
+
+it('says how to finish a run that has no adapter yet', async () => {
+  const unfinished = join(root, 'unfinished');
+  cpSync(run, unfinished, { recursive: true });
+  rmSync(join(unfinished, 'adapter'), { recursive: true });
+  const { code, stderr } = await bpeft('predict', '--run', unfinished, input);
+  expect([code, stderr]).toEqual([2, expect.stringContaining(`bpeft train --out ${unfinished} --resume`)]);
 });

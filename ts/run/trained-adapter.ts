@@ -58,7 +58,7 @@ export async function findAdapter(options: {
   const record = await readAdapterRecord(run.adapter);
   if (record === null) {
     throw new BpeftError('BPEFT_USAGE', `${run.path} holds no finished adapter`, {
-      hint: 'let the training finish: bpeft train --out DIR --resume',
+      hint: `let the training finish: bpeft train --out ${run.path} --resume`,
     });
   }
   const values = Object.fromEntries(
