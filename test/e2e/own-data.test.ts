@@ -32,6 +32,9 @@ it('answers classification by the names of the classes', async () => {
   expect(code).toBe(0);
   expect(answer.labels).toEqual(['bad', 'good', 'mixed']);
   expect(answer.labels).toContain(answer.prediction);
+  const table = join(root, 'input.csv');
+  writeFileSync(table, 'text\nfine\n');
+  expect((await bpeft('predict', '--run', run, '--samples', '1', table)).stdout).toBe(stdout);
 });
 
 it.each([

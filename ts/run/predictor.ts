@@ -6,6 +6,7 @@ import type { PredictOptions } from '../config/schema.ts';
 import { evaluationBatches } from '../data-loader.ts';
 import { encodeDataset } from '../datasets/encode.ts';
 import type { Dataset, Item, TaskFamily, TaskKind } from '../datasets/item.ts';
+import { formatOf } from '../datasets/read-split.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
@@ -32,9 +33,9 @@ export interface Prediction {
 }
 
 export interface PredictInput {
-  /** For messages: the file's name, or `<stdin>`. */
+  /** For messages: the file's name, or `<stdin>`. One that ends in `.csv` makes the stream CSV. */
   readonly name: string;
-  /** JSON Lines, UTF-8, in the fields of a dataset's rows; no answer is needed. */
+  /** JSON Lines or CSV, UTF-8, in the fields of a dataset's rows; no answer is needed. */
   readonly stream: AsyncIterable<Uint8Array>;
 }
 
@@ -99,7 +100,12 @@ export class Predictor implements AsyncDisposable {
   async predictStream(input: PredictInput, call: CallOptions = {}): Promise<Prediction[]> {
     const { config, family } = this.#parts;
     const labels = config.labels ?? null;
-    const dataset = await datasetFromStream({ ...input, format: 'jsonl', family, labels });
+    const dataset = await datasetFromStream({
+      ...input,
+      format: formatOf(input.name) ?? 'jsonl',
+      family,
+      labels,
+    });
     return this.#answers(dataset, call);
   }
 

@@ -12,18 +12,19 @@ import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
 
 export function definePredict(command: Command, output: Output): void {
-  addSettings(command.argument('<input>', 'JSON Lines file, or - for standard input'), 'predict').action(
-    async (input: string, flags: Record<string, unknown>) => {
-      const { values, isJson, onEvent } = await invocation('predict', flags, output);
-      const options = values as PredictOptions;
-      const { jsonLines, predict } = await import('../../run/predict.ts');
-      const rows = await interruptible(output, async (signal) =>
-        predict(options, await openInput(input), { signal, onEvent }),
-      );
-      if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions: rows })}\n`);
-      else if (options.out === undefined) output.stdout.write(jsonLines(rows));
-    },
-  );
+  addSettings(
+    command.argument('<input>', 'JSON Lines or CSV file, or - for JSON Lines from standard input'),
+    'predict',
+  ).action(async (input: string, flags: Record<string, unknown>) => {
+    const { values, isJson, onEvent } = await invocation('predict', flags, output);
+    const options = values as PredictOptions;
+    const { jsonLines, predict } = await import('../../run/predict.ts');
+    const rows = await interruptible(output, async (signal) =>
+      predict(options, await openInput(input), { signal, onEvent }),
+    );
+    if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions: rows })}\n`);
+    else if (options.out === undefined) output.stdout.write(jsonLines(rows));
+  });
 }
 
 /** @throws {BpeftError} `BPEFT_USAGE`, before a model is loaded: nothing to read there. */
@@ -35,7 +36,7 @@ async function openInput(input: string): Promise<PredictInput> {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpeftError('BPEFT_USAGE', `cannot read the input ${input}: ${reason}`, {
-      hint: 'name a JSON Lines file, or - for standard input',
+      hint: 'name a JSON Lines or CSV file, or - for standard input',
       cause,
     });
   }
