@@ -3,7 +3,7 @@
  * and the data lay is kept apart, in `state/paths.json`, so that `--resume` and `--run` find them again.
  */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isPath, shareableName } from '../config/model-source.ts';
@@ -54,12 +54,22 @@ export class RunFolder {
 
   /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds a run that the caller did not ask to touch. */
   refuseIfUsed(options: { overwrite: boolean; resume?: boolean }): void {
+    if (options.overwrite) this.#refuseForeign();
     if (!this.isUsed || options.overwrite || options.resume === true) return;
     throw new BpeftError('BPEFT_RUN_EXISTS', `${this.path} already holds a run`, {
       hint:
         options.resume === undefined
           ? 'give another --out, or --overwrite'
           : 'add --resume or --overwrite, or give another --out',
+    });
+  }
+
+  /** A project's own `config.json`, say, is not to be replaced. */
+  #refuseForeign(): void {
+    const foreign = [this.config, this.result].find((path) => existsSync(path) && !isRecord(path));
+    if (foreign === undefined) return;
+    throw new BpeftError('BPEFT_RUN_EXISTS', `${foreign} was not written by bpeft and is not replaced`, {
+      hint: 'give another --out, or move that file away',
     });
   }
 
@@ -122,6 +132,16 @@ export class RunFolder {
     const values: Record<string, unknown> = {};
     for (const [key, value] of Object.entries({ ...recorded, ...paths })) values[camelCase(key)] = value;
     return { origin: 'file', source: this.config, values };
+  }
+}
+
+/** Whether a JSON file has the mark of a run's records. */
+function isRecord(path: string): boolean {
+  try {
+    const content = JSON.parse(readFileSync(path, 'utf8')) as { format?: unknown } | null;
+    return typeof content?.format === 'number';
+  } catch {
+    return false;
   }
 }
 

@@ -19,6 +19,16 @@ it('refuses a folder that holds another run', async () => {
   expect(() => folder.refuseIfUsed({ overwrite: false, resume: true })).not.toThrow();
 });
 
+it('replaces no file of the same name that is none of a run', () => {
+  const folder = new RunFolder(temporaryFolder());
+  writeFileSync(folder.config, '{"name":"my project"}');
+  expect(() => folder.refuseIfUsed({ overwrite: true })).toThrow(
+    expect.objectContaining({ code: 'BPEFT_RUN_EXISTS', message: expect.stringContaining(folder.config) }),
+  );
+  writeFileSync(folder.config, '{"format":1}');
+  expect(() => folder.refuseIfUsed({ overwrite: true })).not.toThrow();
+});
+
 it("clears the run's own files only", async () => {
   const folder = new RunFolder(temporaryFolder());
   await folder.create();
