@@ -115,7 +115,7 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
   const help = `${path.map((command) => command.name()).join(' ')} --help shows what there is`;
   if (error.code === 'commander.help')
     return new BpeftError('BPEFT_USAGE', 'a command is required', { hint: help });
-  const unknown = /'([^']+)'/.exec(error.message)?.[1] ?? '';
+  const unknown = /'([^'=]+)/.exec(error.message)?.[1] ?? '';
   const known =
     error.code === 'commander.unknownOption'
       ? ['--help', ...active.options.map(({ long }) => long ?? '')]

@@ -70,6 +70,7 @@ it.each([
   ],
   [['train', 'extra'], /too many arguments/, /train --help/],
   [['eval', '--samples', '10', '0'], /too many arguments/, /a list has commas and no spaces: 10,0$/],
+  [['train', '--methd=mle'], "unknown option '--methd=mle'", 'did you mean --method?'],
   [['train', '--hlep'], "unknown option '--hlep'", 'did you mean --help?'],
   [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR'],
   [['datasets', 'show', 'ARC-Esay'], 'unknown dataset "ARC-Esay"', /did you mean "ARC-Easy"\?/],
