@@ -41,7 +41,24 @@ export function installPackages() {
 
 export const addonTypes = `${root}ts/addon.d.ts`;
 
+/** What the engine is built with, and where one gets it. */
+const COMPILERS = {
+  cargo: 'install Rust: https://rustup.rs',
+  cc: 'install a C compiler, such as the package gcc',
+};
+
+/** Says which compiler is not there, instead of how the build tool fails without it. */
+function hasCompilers() {
+  const missing = Object.entries(COMPILERS).filter(
+    ([name]) => spawnSync(name, ['--version']).error !== undefined,
+  );
+  for (const [name, remedy] of missing)
+    process.stderr.write(`${name} is needed to build the engine: ${remedy}\n`);
+  return missing.length === 0;
+}
+
 export function buildNative() {
+  if (!hasCompilers()) return false;
   const output = `npm/${platform}`;
   return bin('napi', [
     'build',
