@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use blob_core::kernels::cpu::gemm::{Dispatch, PackedMatrix, Precision};
+use blob_core::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
+use blob_core::weights::{HostTensor, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
 const SHAPES: [(usize, usize, usize); 6] = [
@@ -26,14 +27,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     println!("{threads} threads, GFLOP/s");
     for path in Dispatch::ALL.into_iter().filter(|path| path.is_available()) {
-        for precision in [Precision::F32, Precision::Bf16] {
-            print!("{:>10} {precision:?}:", path.name());
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            print!("{:>10} {:>4}:", path.name(), precision.name());
             for (m, k, n) in SHAPES {
-                let (x, w) = (ramp(m * k, 7919), ramp(n * k, 104_729));
-                let (packed, mut y) = (PackedMatrix::pack(&w, n, k, precision)?, vec![0.0; m * n]);
-                let mut multiply = || packed.multiply_with(path, &x, m, &mut y, false);
-                let best = pool.install(|| best_seconds(&mut multiply))?;
-                print!("  {m}x{k}x{n} {:.0}", 2.0 * (m * k * n) as f64 / best / 1e9);
+                let weight = HostTensor {
+                    shape: vec![n, k],
+                    data: ramp(n * k, 104_729),
+                };
+                let weight = FrozenMatrix::new(StoredMatrix::from_tensor(&weight)?, precision)?;
+                for (direction, depth, cols) in
+                    [(Direction::Forward, k, n), (Direction::Backward, n, k)]
+                {
+                    let (x, mut y) = (ramp(m * depth, 7919), vec![0.0; m * cols]);
+                    let mut multiply = || {
+                        let staged = weight.stage_for(path, direction, &x, m)?;
+                        weight.multiply(direction, &staged, &mut y, &Epilogue::NONE)
+                    };
+                    let best = pool.install(|| best_seconds(&mut multiply))?;
+                    print!(
+                        "  {m}x{depth}x{cols} {:.0}",
+                        2.0 * (m * k * n) as f64 / best / 1e9
+                    );
+                }
             }
             println!();
         }

@@ -48,7 +48,7 @@ fn check(name: &str, case: &Case) {
         ..Mode::MEAN
     };
     let pass = Pass::new(&batch, &draws, mode, Abort::default());
-    let engine = decoder(model, Precision::F32, adapter.first_block());
+    let engine = decoder(model, Precision::F32);
     let (logits, kept) = engine.forward(&batch, &pass, Some(adapter), true).unwrap();
     let objective = CrossEntropy { average: *average };
     let loss = objective

@@ -31,6 +31,7 @@ pub(crate) enum Source {
 pub(crate) enum PrecisionName {
     F32,
     Bf16,
+    Int8,
 }
 
 impl From<PrecisionName> for Precision {
@@ -38,6 +39,7 @@ impl From<PrecisionName> for Precision {
         match name {
             PrecisionName::F32 => Self::F32,
             PrecisionName::Bf16 => Self::Bf16,
+            PrecisionName::Int8 => Self::Int8,
         }
     }
 }

@@ -86,14 +86,7 @@ impl NativeTrainer {
         settle(env, async move {
             let shared = Arc::clone(&adapter);
             let trainer = worker
-                .submit(move |state| {
-                    let adapter = locked(&shared);
-                    let trainer = Trainer::new(config, &adapter)?;
-                    state
-                        .decoder
-                        .prepare_backward(state.source.as_ref(), adapter.first_block())?;
-                    Ok(trainer)
-                })
+                .submit(move |_| Trainer::new(config, &locked(&shared)))
                 .await?;
             Ok(Self {
                 worker,

@@ -14,7 +14,7 @@ use crate::ops::attention::AttentionShape;
 use crate::ops::rope::{self, RopeTables};
 use crate::ops::{embedding, read, rms_norm, wrap};
 use crate::pass::{Mode, Pass};
-use crate::weights::{Checkpoint, HostTensor, Summary};
+use crate::weights::{Checkpoint, HostTensor, StoredMatrix, Summary};
 use crate::{Error, Result};
 
 /// Where a decoder's weights come from: a file, or a seed.
@@ -25,6 +25,14 @@ pub trait WeightSource {
     /// `BPEFT_MODEL_CORRUPT` when it is missing or has another shape.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor>;
 
+    /// The matrix of a Hugging Face name as it is stored, checked against `shape`.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
+        StoredMatrix::from_tensor(&self.tensor(name, &shape)?)
+    }
+
     /// What is stored, for people.
     fn summary(&self) -> Summary;
 }
@@ -32,6 +40,10 @@ pub trait WeightSource {
 impl WeightSource for Checkpoint {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
         self.tensor(name, shape)
+    }
+
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
+        self.stored(name, &shape)
     }
 
     fn summary(&self) -> Summary {
@@ -42,13 +54,12 @@ impl WeightSource for Checkpoint {
 /// The frozen model.
 pub struct Decoder {
     config: DecoderConfig,
-    embedding: Tensor,
+    embedding: StoredMatrix,
     blocks: Vec<Block>,
     norm: Tensor,
-    head_weight: Tensor,
+    head_weight: StoredMatrix,
     head: Head,
     tables: RopeTables,
-    trainable_from: usize,
     precision: Precision,
 }
 
@@ -61,7 +72,7 @@ pub struct DecoderKept {
 }
 
 impl Decoder {
-    /// Loads every weight; `f32` outside the packed linear layers.
+    /// Opens every weight; matrices stay as they are stored.
     pub fn load(
         config: DecoderConfig,
         source: &dyn WeightSource,
@@ -70,12 +81,7 @@ impl Decoder {
         config.check()?;
         let d = config.hidden_size;
         let vector = |name: &str| wrap(source.tensor(name, &[d])?.data, d);
-        let matrix = |name: &str| {
-            wrap(
-                source.tensor(name, &[config.vocab_size, d])?.data,
-                (config.vocab_size, d),
-            )
-        };
+        let matrix = |name: &str| source.matrix(name, [config.vocab_size, d]);
         let embedding = matrix("model.embed_tokens.weight")?;
         let head_weight = if config.tie_word_embeddings {
             embedding.clone()
@@ -100,10 +106,13 @@ impl Decoder {
                     norm_eps: config.rms_norm_eps as f32,
                     shape,
                     linears: linears(|module| {
-                        FrozenLinear::new(
-                            &linear_weight(source, &config, index, module)?,
-                            precision,
-                        )
+                        let site = Site {
+                            block: index,
+                            module,
+                        };
+                        let (outputs, inputs) = site.shape(&config);
+                        let name = format!("{}.weight", site.path());
+                        FrozenLinear::new(source.matrix(&name, [outputs, inputs])?, precision)
                     })?,
                     last: index + 1 == config.num_layers,
                 })
@@ -121,7 +130,6 @@ impl Decoder {
                 &config.rope_frequencies(),
                 config.max_position_embeddings.min(4096),
             )?,
-            trainable_from: config.num_layers,
             precision,
             config,
         })
@@ -137,36 +145,21 @@ impl Decoder {
         self.precision
     }
 
-    /// Packs what gradients of an adapter that starts at `first_block` pass through.
-    pub fn prepare_backward(
-        &mut self,
-        source: &dyn WeightSource,
-        first_block: usize,
-    ) -> Result<()> {
-        for index in first_block..self.trainable_from {
-            for (linear, module) in self.blocks[index].linears.iter_mut().zip(Module::ALL) {
-                linear.prepare_backward(&linear_weight(source, &self.config, index, module)?)?;
-            }
-        }
-        self.trainable_from = self.trainable_from.min(first_block);
-        Ok(())
-    }
-
     /// Bytes of all weights in memory.
     pub fn weight_bytes(&self) -> usize {
-        let tables = if self.config.tie_word_embeddings {
-            1
-        } else {
-            2
-        };
-        let vectors = (2 * self.blocks.len() + 1) * self.config.hidden_size;
-        let packed: usize = self
+        let vectors = 4 * (2 * self.blocks.len() + 1) * self.config.hidden_size;
+        let linears: usize = self
             .blocks
             .iter()
-            .flat_map(|b| &b.linears)
+            .flat_map(|block| &block.linears)
             .map(FrozenLinear::bytes)
             .sum();
-        packed + 4 * (vectors + tables * self.embedding.elem_count())
+        let head = if self.config.tie_word_embeddings {
+            0
+        } else {
+            self.head_weight.bytes()
+        };
+        vectors + linears + self.embedding.bytes() + head
     }
 
     /// Class logits (copies·S), sample-major, and what the backward pass needs when `keep`.
@@ -249,7 +242,8 @@ impl Decoder {
             gradients,
         )?;
         let first = adapter.first_block();
-        let mut dx = rms_norm::backward(&kept.stream, &self.norm, &kept.inv_rms, &dnormed)?;
+        let norm = (&kept.stream, &self.norm, &kept.inv_rms);
+        let mut dx = rms_norm::backward(norm, &dnormed, None)?;
         for block in self.blocks.iter().skip(first).rev() {
             let Some(block_kept) = kept.blocks.pop() else {
                 break;
@@ -305,17 +299,6 @@ fn linears(mut load: impl FnMut(Module) -> Result<FrozenLinear>) -> Result<[Froz
         load(Module::Up)?,
         load(Module::Down)?,
     ])
-}
-
-fn linear_weight(
-    source: &dyn WeightSource,
-    config: &DecoderConfig,
-    block: usize,
-    module: Module,
-) -> Result<HostTensor> {
-    let site = Site { block, module };
-    let (outputs, inputs) = site.shape(config);
-    source.tensor(&format!("{}.weight", site.path()), &[outputs, inputs])
 }
 
 /// `x` (n, d) `copies` times, one after another.

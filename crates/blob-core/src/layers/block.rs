@@ -11,12 +11,13 @@
 
 use candle_core::Tensor;
 
-use super::linear::{FrozenLinear, Gradients, Kept};
+use super::linear::{FrozenLinear, Gradients, InputGradient, Kept};
 use crate::adapter::{Adapter, Module, Site};
+use crate::kernels::cpu::gemm::Operand;
 use crate::ops::attention::{self, AttentionShape};
 use crate::ops::low_rank::{LowRankGradient, Term};
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::{residual, rms_norm, rows, swiglu};
+use crate::ops::{rms_norm, rows, swiglu};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
 
@@ -53,6 +54,9 @@ pub struct BlockKept {
     up: Tensor,
     terms: [Option<Kept>; 7],
 }
+
+/// An input and its staged copy.
+type Input<'a> = (&'a Tensor, &'a Operand);
 
 /// The block's adapter terms of one pass.
 struct Terms<'a> {
@@ -102,10 +106,9 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let run = |module: Module, x: &Tensor, rows: &Rows| {
-            let (y, kept) = self
-                .linear(module)
-                .forward(x, terms.at(module, rows).as_ref())?;
+        let run = |module: Module, input: Input<'_>, rows: &Rows, addend: Option<&Tensor>| {
+            let term = terms.at(module, rows);
+            let (y, kept) = self.linear(module).forward(input, term.as_ref(), addend)?;
             check_finite(pass, &y, || terms.site(module).path())?;
             pass.abort.check()?;
             Ok::<_, Error>((y, kept))
@@ -116,9 +119,16 @@ impl Block {
         } else {
             normed.clone()
         };
-        let (q, q_kept) = run(Module::Q, &late_normed, late)?;
-        let (k, k_kept) = run(Module::K, &normed, all)?;
-        let (v, v_kept) = run(Module::V, &normed, all)?;
+        let staged = self.linear(Module::K).stage(&normed)?;
+        let (q, q_kept) = if self.last {
+            let staged = self.linear(Module::Q).stage(&late_normed)?;
+            run(Module::Q, (&late_normed, &staged), late, None)?
+        } else {
+            run(Module::Q, (&normed, &staged), all, None)?
+        };
+        let (k, k_kept) = run(Module::K, (&normed, &staged), all, None)?;
+        let (v, v_kept) = run(Module::V, (&normed, &staged), all, None)?;
+        drop(staged);
         let q = rope::rotate(&q, self.shape.num_heads, tables, &positions(late))?;
         let k = rope::rotate(&k, self.shape.num_kv_heads, tables, &positions(all))?;
         let (o, log_sum_exp) = if self.last {
@@ -126,18 +136,20 @@ impl Block {
         } else {
             attention::forward(&q, &k, &v, &self.shape, &pass.offsets)?
         };
-        let (attended, o_kept) = run(Module::O, &o, late)?;
         let stream = if self.last {
             rows::gather(x, &pass.last)?
         } else {
             x.clone()
         };
-        let u = residual::add(&stream, &attended)?;
+        let staged = self.linear(Module::O).stage(&o)?;
+        let (u, o_kept) = run(Module::O, (&o, &staged), late, Some(&stream))?;
         let (normed, mlp_inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
-        let (gate, gate_kept) = run(Module::Gate, &normed, late)?;
-        let (up, up_kept) = run(Module::Up, &normed, late)?;
-        let (down, down_kept) = run(Module::Down, &swiglu::forward(&gate, &up)?, late)?;
-        let y = residual::add(&u, &down)?;
+        let staged = self.linear(Module::Gate).stage(&normed)?;
+        let (gate, gate_kept) = run(Module::Gate, (&normed, &staged), late, None)?;
+        let (up, up_kept) = run(Module::Up, (&normed, &staged), late, None)?;
+        let hidden = swiglu::forward(&gate, &up)?;
+        let staged = self.linear(Module::Down).stage(&hidden)?;
+        let (y, down_kept) = run(Module::Down, (&hidden, &staged), late, Some(&u))?;
         let terms = [
             q_kept, k_kept, v_kept, o_kept, gate_kept, up_kept, down_kept,
         ];
@@ -174,7 +186,7 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let mut run = |module: Module, dy: &Tensor, rows: &Rows, want: bool| {
+        let mut run = |module: Module, dy: &Tensor, rows: &Rows, dx: Option<&mut InputGradient>| {
             pass.abort.check()?;
             let term = terms.at(module, rows);
             let kept = kept.terms[module as usize].as_ref();
@@ -187,13 +199,13 @@ impl Block {
                 (Some(term), Some(kept), Some(gradient)) => Some((term, kept, gradient)),
                 _ => None,
             };
-            let dx = self.linear(module).backward(dy, term, want)?;
-            if let Some(dx) = &dx {
-                check_finite(pass, dx, || {
-                    format!("the gradient at {}", terms.site(module).path())
-                })?;
-            }
-            Ok::<_, Error>(dx)
+            let Some(dx) = dx else {
+                return self.linear(module).backward(dy, term, None);
+            };
+            self.linear(module).backward(dy, term, Some(dx))?;
+            check_finite_values(pass, dx.values(), || {
+                format!("the gradient at {}", terms.site(module).path())
+            })
         };
 
         let needs = |module| adapter.term(terms.site(module)).is_some();
@@ -202,24 +214,32 @@ impl Block {
         let below_mlp = below_o || needs(Module::O);
         let below_down = below_mlp || needs(Module::Gate) || needs(Module::Up);
 
+        let d = kept.x.dim(1)?;
         let mut du = dy.clone();
-        if let Some(ds) = run(Module::Down, dy, late, below_down)? {
+        let mut ds = InputGradient::default();
+        run(Module::Down, dy, late, below_down.then_some(&mut ds))?;
+        if let Some(ds) = ds.into_tensor(kept.gate.dim(1)?)? {
             let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
-            let from_gate = run(Module::Gate, &dgate, late, below_mlp)?;
-            let from_up = run(Module::Up, &dup, late, below_mlp)?;
-            if let (Some(from_gate), Some(from_up)) = (from_gate, from_up) {
-                let dnormed = residual::add(&from_gate, &from_up)?;
-                let through =
-                    rms_norm::backward(&kept.u, &self.mlp_norm, &kept.mlp_inv_rms, &dnormed)?;
-                du = residual::add(dy, &through)?;
+            let mut dnormed = InputGradient::default();
+            run(
+                Module::Gate,
+                &dgate,
+                late,
+                below_mlp.then_some(&mut dnormed),
+            )?;
+            run(Module::Up, &dup, late, below_mlp.then_some(&mut dnormed))?;
+            if let Some(dnormed) = dnormed.into_tensor(d)? {
+                let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
+                du = rms_norm::backward(norm, &dnormed, Some(dy))?;
             }
         }
-        let attended = if below_mlp {
-            run(Module::O, &du, late, below_o)?
-        } else {
-            None
+        let mut d_o = InputGradient::default();
+        if below_mlp {
+            run(Module::O, &du, late, below_o.then_some(&mut d_o))?;
+        }
+        let Some(d_o) = d_o.into_tensor(kept.o.dim(1)?)? else {
+            return Ok(None);
         };
-        let Some(d_o) = attended else { return Ok(None) };
 
         let (dq, dk, dv) = {
             let BlockKept {
@@ -238,27 +258,25 @@ impl Block {
         };
         let dq = rope::rotate_back(&dq, self.shape.num_heads, tables, &positions(late))?;
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
-        let from_q = run(Module::Q, &dq, late, want_dx)?;
-        let from_k = if want_dx || needs(Module::K) {
-            run(Module::K, &dk, all, want_dx)?
-        } else {
-            None
-        };
-        let from_v = run(Module::V, &dv, all, want_dx)?;
-        let (Some(from_q), Some(from_k), Some(from_v)) = (from_q, from_k, from_v) else {
+        let n = kept.x.dim(0)?;
+        let mut dnormed = InputGradient::default();
+        run(Module::Q, &dq, late, want_dx.then_some(&mut dnormed))?;
+        if self.last {
+            dnormed = match dnormed.into_tensor(d)? {
+                Some(late) => InputGradient::of(&rows::scatter(&late, &pass.last, n)?)?,
+                None => InputGradient::default(),
+            };
+            du = rows::scatter(&du, &pass.last, n)?;
+        }
+        if want_dx || needs(Module::K) {
+            run(Module::K, &dk, all, want_dx.then_some(&mut dnormed))?;
+        }
+        run(Module::V, &dv, all, want_dx.then_some(&mut dnormed))?;
+        let Some(dnormed) = dnormed.into_tensor(d)? else {
             return Ok(None);
         };
-        let n = kept.x.dim(0)?;
-        let spread = |late: &Tensor| {
-            if self.last {
-                rows::scatter(late, &pass.last, n)
-            } else {
-                Ok(late.clone())
-            }
-        };
-        let dnormed = residual::add(&residual::add(&spread(&from_q)?, &from_k)?, &from_v)?;
-        let through = rms_norm::backward(&kept.x, &self.attention_norm, &kept.inv_rms, &dnormed)?;
-        Ok(Some(residual::add(&spread(&du)?, &through)?))
+        let norm = (&kept.x, &self.attention_norm, &kept.inv_rms);
+        Ok(Some(rms_norm::backward(norm, &dnormed, Some(&du))?))
     }
 }
 
@@ -268,7 +286,15 @@ fn positions(rows: &Rows) -> Vec<u32> {
 
 /// `BPEFT_NOT_FINITE` naming `layer`, in passes that look for the culprit.
 pub(crate) fn check_finite(pass: &Pass, y: &Tensor, layer: impl FnOnce() -> String) -> Result<()> {
-    if pass.mode.check_finite && crate::ops::read(y)?.iter().any(|v| !v.is_finite()) {
+    if pass.mode.check_finite {
+        return check_finite_values(pass, &crate::ops::read(y)?, layer);
+    }
+    Ok(())
+}
+
+/// [`check_finite`] of values that are no tensor yet.
+fn check_finite_values(pass: &Pass, y: &[f32], layer: impl FnOnce() -> String) -> Result<()> {
+    if pass.mode.check_finite && y.iter().any(|value| !value.is_finite()) {
         return Err(Error::NotFinite {
             step: 0,
             what: "a value",

@@ -7,6 +7,8 @@
 //! Exact: the other rows of the head never reach the loss, and their rows of `B` keep a zero gradient.
 //! Shapes: x (segments, d), W (V, d), B (V, r); logits (Σ classes), segment by segment.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use candle_core::Tensor;
 
 use super::linear::Gradients;
@@ -18,6 +20,7 @@ use crate::kernels::cpu::low_rank::dot;
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::{read, wrap};
 use crate::pass::Pass;
+use crate::weights::StoredMatrix;
 
 /// The head's place in the decoder.
 pub struct Head {
@@ -44,11 +47,12 @@ impl Head {
     pub fn forward(
         &self,
         x: &Tensor,
-        weight: &Tensor,
+        weight: &StoredMatrix,
         batch: &Batch,
         (pass, adapter): (&Pass, Option<&Adapter>),
     ) -> Result<(Vec<f32>, HeadKept)> {
-        let (values, weights) = (read(x)?, read(weight)?);
+        let values = read(x)?;
+        let weights = answer_rows(weight, batch);
         let d = x.dim(1)?;
         let term = self.term(pass, adapter);
         let kept = term.as_ref().map(|term| term.down(&values));
@@ -56,8 +60,8 @@ impl Head {
         for (segment, prompt) in segments(pass, batch) {
             let row = &values[segment * d..(segment + 1) * d];
             for &answer in classes(batch, prompt) {
+                let mut logit = dot(row, &weights[&answer]);
                 let answer = answer as usize;
-                let mut logit = dot(row, &weights[answer * d..(answer + 1) * d]);
                 if let (Some(term), Some(kept)) = (&term, &kept) {
                     let r = term.weights.rank;
                     let h = &term.h(kept)[segment * r..(segment + 1) * r];
@@ -81,12 +85,13 @@ impl Head {
         &self,
         kept: &HeadKept,
         dlogits: &[f32],
-        weight: &Tensor,
+        weight: &StoredMatrix,
         batch: &Batch,
         (pass, adapter): (&Pass, &Adapter),
         gradients: &mut Gradients,
     ) -> Result<Tensor> {
-        let (values, weights) = (read(&kept.x)?, read(weight)?);
+        let values = read(&kept.x)?;
+        let weights = answer_rows(weight, batch);
         let (n, d) = kept.x.dims2()?;
         let mut dx = vec![0.0; n * d];
         let term = self.term(pass, Some(adapter));
@@ -100,12 +105,12 @@ impl Head {
         let mut next = dlogits.iter();
         for (segment, prompt) in segments(pass, batch) {
             for (&answer, &dl) in classes(batch, prompt).iter().zip(&mut next) {
-                let answer = answer as usize;
                 axpy(
                     dl,
-                    &weights[answer * d..(answer + 1) * d],
+                    &weights[&answer],
                     &mut dx[segment * d..(segment + 1) * d],
                 );
+                let answer = answer as usize;
                 if let (Some(term), Some(kept), Some(gradient)) = (&term, &kept.term, &mut gradient)
                 {
                     let (b, h) = (
@@ -122,7 +127,8 @@ impl Head {
             }
         }
         if let (Some(term), Some(kept), Some(mut gradient)) = (&term, &kept.term, gradient) {
-            term.down_backward(kept, (&values, &p), &mut gradient, Some(&mut dx));
+            let adjoint = term.down_backward(kept, (&values, p), &mut gradient);
+            term.add_adjoint(kept, &adjoint, &mut dx);
             gradients.insert(term.site, gradient);
         }
         wrap(dx, (n, d))
@@ -133,6 +139,17 @@ impl Head {
 fn segments<'a>(pass: &Pass, batch: &'a Batch) -> impl Iterator<Item = (usize, usize)> + use<'a> {
     let prompts = batch.len();
     (0..pass.copies() * prompts).map(move |segment| (segment, segment % prompts))
+}
+
+/// The rows of the head that compete somewhere in the batch.
+fn answer_rows(weight: &StoredMatrix, batch: &Batch) -> BTreeMap<u32, Vec<f32>> {
+    let answers: BTreeSet<u32> = batch.answers().iter().copied().collect();
+    let row = |answer: u32| {
+        let mut values = vec![0.0; weight.columns()];
+        weight.row(answer as usize, &mut values);
+        (answer, values)
+    };
+    answers.into_iter().map(row).collect()
 }
 
 fn classes(batch: &Batch, prompt: usize) -> &[u32] {

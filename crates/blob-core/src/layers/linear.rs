@@ -1,22 +1,22 @@
 //! A frozen linear layer with an optional low-rank term: y = x·W₀ᵀ + term(x).
 //!
-//! `W₀` (m, k) has no gradient, so the backward pass needs the input for the term alone.
+//! `W₀` (m, k) has no gradient, so the backward pass needs the input for the term alone. The term, a
+//! residual and the sum over several layers with one input are added inside the product.
 
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::cpu::gemm::{PackedMatrix, Precision};
+use crate::adapter::Site;
+use crate::kernels::cpu::gemm::{
+    Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Update,
+};
 use crate::ops::low_rank::{self, LowRankGradient, Term};
-use crate::ops::{read, wrap};
-use crate::weights::HostTensor;
-use crate::{Error, adapter::Site};
+use crate::ops::{fresh, read, wrap};
+use crate::weights::StoredMatrix;
 
-/// `W₀`, packed for the forward product and, when it is trained through, for the backward one.
+/// `W₀`, as it is stored.
 pub struct FrozenLinear {
-    outputs: usize,
-    inputs: usize,
-    forward: PackedMatrix,
-    backward: Option<PackedMatrix>,
+    weight: FrozenMatrix,
 }
 
 /// What the term's adjoint needs: its input and its own memory.
@@ -25,93 +25,120 @@ pub(crate) struct Kept {
     term: low_rank::Kept,
 }
 
+/// dL/dx of an input that several layers share: the first one writes it, the others add.
+#[derive(Default)]
+pub(crate) struct InputGradient(Option<Vec<f32>>);
+
+impl InputGradient {
+    /// What was summed elsewhere.
+    pub(crate) fn of(sum: &Tensor) -> Result<Self> {
+        Ok(Self(Some(read(sum)?.to_vec())))
+    }
+
+    /// The sum so far, (n, k).
+    pub(crate) fn into_tensor(self, columns: usize) -> Result<Option<Tensor>> {
+        self.0
+            .map(|values| {
+                let rows = values.len() / columns;
+                wrap(values, (rows, columns))
+            })
+            .transpose()
+    }
+
+    /// The sum so far, (n·k).
+    pub(crate) fn values(&self) -> &[f32] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
 impl FrozenLinear {
-    /// Packs a weight of shape (m, k).
-    pub fn new(weight: &HostTensor, precision: Precision) -> Result<Self> {
-        let [outputs, inputs] = weight.shape[..] else {
-            return Err(Error::InvalidInput(format!(
-                "a linear weight must have two dimensions, got {:?}",
-                weight.shape
-            )));
-        };
-        let forward = PackedMatrix::pack(&weight.data, outputs, inputs, precision)?;
-        Ok(Self {
-            outputs,
-            inputs,
-            forward,
-            backward: None,
-        })
+    /// Takes a weight of shape (m, k).
+    pub fn new(weight: StoredMatrix, precision: Precision) -> Result<Self> {
+        let weight = FrozenMatrix::new(weight, precision)?;
+        Ok(Self { weight })
     }
 
-    /// Packs the transposed weight too, so that gradients can pass through.
-    pub fn prepare_backward(&mut self, weight: &HostTensor) -> Result<()> {
-        let precision = self.forward.precision();
-        self.backward = Some(PackedMatrix::pack_transposed(
-            &weight.data,
-            self.outputs,
-            self.inputs,
-            precision,
-        )?);
-        Ok(())
-    }
-
-    /// Bytes of the packed copies.
+    /// Bytes of the weight in memory.
     pub fn bytes(&self) -> usize {
-        self.forward.bytes() + self.backward.as_ref().map_or(0, PackedMatrix::bytes)
+        self.weight.bytes()
     }
 
-    /// (n, k) → (n, m), and what the term needs for its adjoint.
+    /// Brings an input (n, k) into the products' order; layers with one input share it.
+    pub(crate) fn stage(&self, x: &Tensor) -> Result<Operand> {
+        self.weight.stage(Direction::Forward, &read(x)?, x.dim(0)?)
+    }
+
+    /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added.
     pub(crate) fn forward(
         &self,
-        x: &Tensor,
+        (x, staged): (&Tensor, &Operand),
         term: Option<&Term>,
+        addend: Option<&Tensor>,
     ) -> Result<(Tensor, Option<Kept>)> {
-        let rows = x.dim(0)?;
-        let mut y = vec![0.0; rows * self.outputs];
-        let values = read(x)?;
-        self.forward.multiply(&values, rows, &mut y, false)?;
-        let kept = term.map(|term| {
-            let kept = term.down(&values);
-            term.up_into(&kept, &mut y);
-            Kept {
+        let (rows, outputs) = (x.dim(0)?, self.weight.rows());
+        let kept = match term {
+            Some(term) => Some(Kept {
+                term: term.down(&read(x)?),
                 x: x.clone(),
-                term: kept,
-            }
-        });
-        drop(values);
-        Ok((wrap(y, (rows, self.outputs))?, kept))
+            }),
+            None => None,
+        };
+        let b = term.map(Term::b_transposed).unwrap_or_default();
+        let updates: Vec<Update> = match (term, &kept) {
+            (Some(term), Some(kept)) => vec![term.update(&kept.term, &b)],
+            _ => Vec::new(),
+        };
+        let addend = addend.map(read).transpose()?;
+        let epilogue = Epilogue {
+            updates: &updates,
+            addend: addend.as_deref().map_or(Addend::None, Addend::Matrix),
+        };
+        let mut y = fresh(rows * outputs);
+        self.weight
+            .multiply(Direction::Forward, staged, &mut y, &epilogue)?;
+        drop(updates);
+        Ok((wrap(y, (rows, outputs))?, kept))
     }
 
-    /// dL/dx (n, k) of dL/dy (n, m), unless unwanted; adds the term's gradients.
+    /// Adds dL/dx (n, k) of dL/dy (n, m) to `dx`, unless it is unwanted, and the term's gradients to its own.
     pub(crate) fn backward(
         &self,
         dy: &Tensor,
         term: Option<(&Term, &Kept, &mut LowRankGradient)>,
-        want_dx: bool,
-    ) -> Result<Option<Tensor>> {
+        dx: Option<&mut InputGradient>,
+    ) -> Result<()> {
         let rows = dy.dim(0)?;
         let values = read(dy)?;
-        let mut dx = if want_dx {
-            let Some(backward) = &self.backward else {
-                return Err(Error::InvalidInput(
-                    "gradients need weights packed for the backward pass, got a model loaded for inference".into(),
-                ));
-            };
-            let mut dx = vec![0.0; rows * self.inputs];
-            backward.multiply(&values, rows, &mut dx, false)?;
-            Some(dx)
-        } else {
-            None
+        let term = match term {
+            Some((term, kept, gradient)) => {
+                let adjoint = term.backward(&kept.term, (&read(&kept.x)?, &values), gradient);
+                Some((term, kept, adjoint))
+            }
+            None => None,
         };
-        if let Some((term, kept, gradient)) = term {
-            term.backward(
-                &kept.term,
-                (&read(&kept.x)?, &values),
-                gradient,
-                dx.as_deref_mut(),
-            );
+        let Some(dx) = dx else { return Ok(()) };
+        let updates = match &term {
+            Some((term, kept, adjoint)) => term.adjoint_updates(&kept.term, adjoint),
+            None => Vec::new(),
+        };
+        let addend = if dx.0.is_some() {
+            Addend::Out
+        } else {
+            Addend::None
+        };
+        let epilogue = Epilogue {
+            updates: &updates,
+            addend,
+        };
+        let sum =
+            dx.0.get_or_insert_with(|| fresh(rows * self.weight.columns()));
+        let staged = self.weight.stage(Direction::Backward, &values, rows)?;
+        self.weight
+            .multiply(Direction::Backward, &staged, sum, &epilogue)?;
+        if let Some((term, kept, adjoint)) = &term {
+            term.add_dropped(&kept.term, adjoint, sum);
         }
-        dx.map(|dx| wrap(dx, (rows, self.inputs))).transpose()
+        Ok(())
     }
 }
 

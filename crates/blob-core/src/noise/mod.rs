@@ -106,13 +106,20 @@ impl Stream {
 
     /// Writes a token's signs as sign bits (0 for +1, 2³¹ for −1), to be XORed into its values.
     pub fn fill_sign_bits(self, out: &mut [u32], position: u32, row: u32, asker: Asker) {
-        for (block, signs) in out.chunks_mut(128).enumerate() {
-            let words = self.words(block as u32, position, row, asker);
-            for (group, word) in signs.chunks_mut(32).zip(words) {
-                for (bit, sign) in group.iter_mut().enumerate() {
-                    *sign = ((word >> bit) & 1) << 31;
-                }
+        let mut words = vec![0; out.len().div_ceil(32)];
+        self.fill_sign_words(&mut words, position, row, asker);
+        for (group, word) in out.chunks_mut(32).zip(words) {
+            for (bit, sign) in group.iter_mut().enumerate() {
+                *sign = ((word >> bit) & 1) << 31;
             }
+        }
+    }
+
+    /// Writes a token's signs, 32 to a word: bit j of word w is sign 32·w + j, 1 for −1.
+    pub fn fill_sign_words(self, out: &mut [u32], position: u32, row: u32, asker: Asker) {
+        for (block, out) in out.chunks_mut(4).enumerate() {
+            let words = self.words(block as u32, position, row, asker);
+            out.copy_from_slice(&words[..out.len()]);
         }
     }
 

@@ -14,7 +14,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{contract, fresh, read, wrap};
 use crate::kernels::cpu::attention::{self as cpu, Queries};
 use crate::{Error, Result};
 
@@ -140,7 +140,7 @@ impl Call<'_> {
     fn forward(&self) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.check()?;
         let heads = self.shape.num_heads;
-        let (mut o, mut log_sum_exp) = (vec![0.0; rows * width], vec![0.0; rows * heads]);
+        let (mut o, mut log_sum_exp) = (fresh(rows * width), fresh(rows * heads));
         let (q, k, v) = (read(self.q)?, read(self.k)?, read(self.v)?);
         cpu::forward(self.problem(&q, &k, &v), &mut o, &mut log_sum_exp);
         Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
@@ -157,8 +157,8 @@ impl Call<'_> {
         contract::shape("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
         contract::shape("do of the attention", do_, &[rows, width])?;
         let (n, kv_width) = self.k.dims2()?;
-        let mut dq = vec![0.0; rows * width];
-        let (mut dk, mut dv) = (vec![0.0; n * kv_width], vec![0.0; n * kv_width]);
+        let mut dq = fresh(rows * width);
+        let (mut dk, mut dv) = (fresh(n * kv_width), fresh(n * kv_width));
         let (q, k, v) = (read(self.q)?, read(self.k)?, read(self.v)?);
         let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
         let saved = cpu::Saved {

@@ -48,6 +48,19 @@ pub(crate) fn read(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
     Ok(HostSlice { storage, from, to })
 }
 
+/// Memory for a kernel's result, with anything in it: zeros would be written twice.
+#[expect(
+    unsafe_code,
+    clippy::uninit_vec,
+    reason = "every kernel writes each element of its result before anything reads it"
+)]
+pub(crate) fn fresh(length: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(length);
+    // SAFETY: the capacity is there, and every pattern of bits is an `f32`; kernels only write it.
+    unsafe { values.set_len(length) };
+    values
+}
+
 /// Makes a CPU tensor of a kernel's result, without a tape.
 pub(crate) fn wrap(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape.into(), &Device::Cpu)?)

@@ -14,10 +14,16 @@
 //! the backward pass. The mean pass is the first term alone.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
+use rayon::prelude::*;
+
 use crate::adapter::{Adapter, LowRank, Sigma, Site};
-use crate::kernels::cpu::low_rank::{dots, flip_rows, outer, scale_rows, spread, transposed};
+use crate::kernels::cpu::gemm::Update;
+use crate::kernels::cpu::low_rank::{SignRows, dots, outer, scale_rows, spread, transposed};
 use crate::noise::{Asker, Purpose};
 use crate::pass::{Group, NoiseSharing, Pass, Rows};
+
+/// Rows whose signs one task draws.
+const ROWS_PER_TASK: usize = 64;
 
 /// Gradients of one site's parameters, summed over rows; shapes as in [`LowRank`].
 #[derive(Debug, Clone)]
@@ -57,7 +63,7 @@ pub struct Term<'a> {
     pub pass: &'a Pass,
 }
 
-/// What the backward pass needs beside the input.
+/// What the backward pass needs beside the input; signs are drawn again.
 pub struct Kept {
     h: Vec<f32>, // (n, r)
     draws: Vec<Draw>,
@@ -67,6 +73,48 @@ pub struct Kept {
 struct Draw {
     gaussian: Vec<f32>,
     perturbation: Vec<f32>,
+}
+
+/// Signs of the rows of a matrix; without any, rows share the draw as it is.
+struct Signs {
+    words: Option<Vec<u32>>,
+    stride: usize,
+}
+
+impl Signs {
+    fn rows(&self) -> Option<SignRows<'_>> {
+        let words = self.words.as_deref()?;
+        Some(SignRows {
+            words,
+            stride: self.stride,
+        })
+    }
+
+    /// The signs of a group's rows.
+    fn of(&self, group: &Group) -> Option<SignRows<'_>> {
+        let signs = self.rows()?;
+        Some(signs.from(group.rows.start))
+    }
+
+    /// `values` (n, width) under the signs.
+    fn apply(&self, values: &mut [f32], width: usize) {
+        if let Some(signs) = self.rows() {
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                for (column, value) in values.iter_mut().enumerate() {
+                    if signs.is_negative(row, column) {
+                        *value = -*value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// dL/dx of a term as what a product adds: `p·A`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
+pub struct Adjoint {
+    p: Vec<f32>,
+    signed: Vec<f32>,
+    signs: Signs,
 }
 
 impl<'a> Term<'a> {
@@ -92,102 +140,114 @@ impl<'a> Term<'a> {
             &self.dropped(x, Purpose::MeanDropout),
             &self.weights.a,
             k,
+            None,
             &mut h,
         );
         let draws = self.draws();
         if let Some(sharing) = self.sharing().filter(|_| !draws.is_empty()) {
-            let input = self.flipped(
-                &self.dropped(x, Purpose::NoiseDropout),
-                k,
-                Purpose::InputSigns,
-                sharing,
-            );
+            let input = self.dropped(x, Purpose::NoiseDropout);
+            let signs = self.signs(k, Purpose::InputSigns, sharing);
             let mut noise = vec![0.0; h.len()];
             for (group, draw) in self.rows.groups.iter().zip(&draws) {
                 dots(
                     of(&input, group, k),
                     &draw.perturbation,
                     k,
+                    signs.of(group),
                     of_mut(&mut noise, group, r),
                 );
             }
-            for (h, noise) in h
-                .iter_mut()
-                .zip(self.flipped(&noise, r, Purpose::RankSigns, sharing).iter())
-            {
-                *h += noise;
-            }
+            self.signs(r, Purpose::RankSigns, sharing)
+                .apply(&mut noise, r);
+            add(&mut h, &noise);
         }
         Kept { h, draws }
     }
 
-    /// y += s·h·Bᵀ: (n, m).
-    pub fn up_into(&self, kept: &Kept, y: &mut [f32]) {
-        let b = transposed(&self.weights.b, self.weights.rank);
-        spread(&kept.h, &b, self.weights.outputs, self.scaling, y);
+    /// Bᵀ, (r, m).
+    pub fn b_transposed(&self) -> Vec<f32> {
+        transposed(&self.weights.b, self.weights.rank)
     }
 
-    /// The whole adjoint: adds to `gradient` and, when wanted, to `dx` (n, k).
+    /// s·h·Bᵀ, (n, m), as what a product adds; takes [`Term::b_transposed`].
+    pub fn update<'k>(&self, kept: &'k Kept, b: &'k [f32]) -> Update<'k> {
+        Update {
+            rows: 0..self.rows.ids.len(),
+            left: &kept.h,
+            right: b,
+            factor: self.scaling,
+            signs: None,
+        }
+    }
+
+    /// Adds the parameters' gradients of dL/dy (n, m); what it returns goes into dL/dx.
     pub fn backward(
         &self,
         kept: &Kept,
         (x, dy): (&[f32], &[f32]),
         gradient: &mut LowRankGradient,
-        dx: Option<&mut [f32]>,
-    ) {
+    ) -> Adjoint {
         let (m, r) = (self.weights.outputs, self.weights.rank);
-        let b = transposed(&self.weights.b, r);
+        let b = self.b_transposed();
         let mut p = vec![0.0; kept.h.len()];
-        dots(dy, &b, m, &mut p);
+        dots(dy, &b, m, None, &mut p);
         for p in &mut p {
             *p *= self.scaling;
         }
         let mut db = vec![0.0; b.len()]; // (r, m)
-        outer(&kept.h, dy, m, &mut db);
+        outer(&kept.h, dy, m, None, &mut db);
         for (sum, db) in gradient.b.iter_mut().zip(transposed(&db, m)) {
             *sum += self.scaling * db;
         }
-        self.down_backward(kept, (x, &p), gradient, dx);
+        debug_assert_eq!(p.len(), self.rows.ids.len() * r);
+        self.down_backward(kept, (x, p), gradient)
     }
 
     /// The adjoint of [`Term::down`], from `p` = dL/dh (n, r).
     pub fn down_backward(
         &self,
         kept: &Kept,
-        (x, p): (&[f32], &[f32]),
+        (x, p): (&[f32], Vec<f32>),
         gradient: &mut LowRankGradient,
-        mut dx: Option<&mut [f32]>,
-    ) {
+    ) -> Adjoint {
         let (k, r) = (self.weights.inputs, self.weights.rank);
         outer(
-            p,
+            &p,
             &self.dropped(x, Purpose::MeanDropout),
             k,
+            None,
             &mut gradient.a,
         );
-        if let Some(dx) = dx.as_deref_mut() {
-            let mut mean = vec![0.0; x.len()];
-            spread(p, &self.weights.a, k, 1.0, &mut mean);
-            add(dx, &self.dropped(&mean, Purpose::MeanDropout));
-        }
+        let mut adjoint = Adjoint {
+            p,
+            signed: Vec::new(),
+            signs: Signs {
+                words: None,
+                stride: 0,
+            },
+        };
         let (Some(sharing), Some(sigma), Some(rho)) =
             (self.sharing(), self.sigma, &self.weights.rho)
         else {
-            return;
+            return adjoint;
         };
         if kept.draws.is_empty() {
-            return;
+            return adjoint;
         }
-        let signed = self.flipped(p, r, Purpose::RankSigns, sharing); // (n, r)
-        let input = self.flipped(
-            &self.dropped(x, Purpose::NoiseDropout),
-            k,
-            Purpose::InputSigns,
-            sharing,
-        );
+        adjoint.signed = adjoint.p.clone();
+        self.signs(r, Purpose::RankSigns, sharing)
+            .apply(&mut adjoint.signed, r);
+        adjoint.signs = self.signs(k, Purpose::InputSigns, sharing);
+        let input = self.dropped(x, Purpose::NoiseDropout);
         for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
             let mut q = vec![0.0; r * k];
-            outer(of(&signed, group, r), of(&input, group, k), k, &mut q);
+            outer(
+                of(&adjoint.signed, group, r),
+                of(&input, group, k),
+                k,
+                adjoint.signs.of(group),
+                &mut q,
+            );
             let Some(sum) = gradient.rho.as_mut() else {
                 continue;
             };
@@ -195,20 +255,70 @@ impl<'a> Term<'a> {
                 *sum += q * e * sigma.slope(rho);
             }
         }
-        if let Some(dx) = dx {
-            let mut noise = vec![0.0; x.len()];
-            for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
-                spread(
-                    of(&signed, group, r),
-                    &draw.perturbation,
-                    k,
-                    1.0,
-                    of_mut(&mut noise, group, k),
-                );
-            }
-            let noise = self.flipped(&noise, k, Purpose::InputSigns, sharing);
-            add(dx, &self.dropped(&noise, Purpose::NoiseDropout));
+        adjoint
+    }
+
+    /// What a product adds to dL/dx without dropout, which acts on each term's sum as a whole.
+    pub fn adjoint_updates<'k>(&self, kept: &'k Kept, adjoint: &'k Adjoint) -> Vec<Update<'k>>
+    where
+        'a: 'k,
+    {
+        if self.pass.mode.dropout > 0.0 {
+            return Vec::new();
         }
+        let mut updates = vec![Update {
+            rows: 0..self.rows.ids.len(),
+            left: &adjoint.p,
+            right: &self.weights.a,
+            factor: 1.0,
+            signs: None,
+        }];
+        if !adjoint.signed.is_empty() {
+            updates.extend(
+                self.rows
+                    .groups
+                    .iter()
+                    .zip(&kept.draws)
+                    .map(|(group, draw)| Update {
+                        rows: group.rows.clone(),
+                        left: &adjoint.signed,
+                        right: &draw.perturbation,
+                        factor: 1.0,
+                        signs: adjoint.signs.rows(),
+                    }),
+            );
+        }
+        updates
+    }
+
+    /// Adds to dL/dx (n, k) what [`Term::adjoint_updates`] left out: all of it under dropout.
+    pub fn add_dropped(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
+        if self.pass.mode.dropout > 0.0 {
+            self.add_adjoint(kept, adjoint, dx);
+        }
+    }
+
+    /// Adds the whole adjoint to dL/dx (n, k), where there is no product to fuse it with.
+    pub fn add_adjoint(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
+        let (k, r) = (self.weights.inputs, self.weights.rank);
+        let mut mean = vec![0.0; dx.len()];
+        spread(&adjoint.p, &self.weights.a, k, 1.0, &mut mean);
+        add(dx, &self.dropped(&mean, Purpose::MeanDropout));
+        if adjoint.signed.is_empty() {
+            return;
+        }
+        let mut noise = vec![0.0; dx.len()];
+        for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
+            spread(
+                of(&adjoint.signed, group, r),
+                &draw.perturbation,
+                k,
+                1.0,
+                of_mut(&mut noise, group, k),
+            );
+        }
+        adjoint.signs.apply(&mut noise, k);
+        add(dx, &self.dropped(&noise, Purpose::NoiseDropout));
     }
 
     /// h (n, r) of a kept pass.
@@ -262,28 +372,35 @@ impl<'a> Term<'a> {
         &groups[index.min(groups.len() - 1)]
     }
 
-    fn flipped(
-        &self,
-        x: &[f32],
-        width: usize,
-        purpose: Purpose,
-        sharing: NoiseSharing,
-    ) -> Vec<f32> {
+    /// The signs of all rows in a space of `width`.
+    fn signs(&self, width: usize, purpose: Purpose, sharing: NoiseSharing) -> Signs {
+        let stride = width.div_ceil(32);
         if sharing == NoiseSharing::Shared {
-            return x.to_vec();
-        }
-        flip_rows(x, width, |row, bits| {
-            let id = self.rows.ids[row];
-            let position = if sharing == NoiseSharing::Token {
-                id.position
-            } else {
-                0
+            return Signs {
+                words: None,
+                stride,
             };
-            let group = self.group(row);
-            group
-                .stream
-                .fill_sign_bits(bits, position, id.row, self.asker(purpose, group.sample));
-        })
+        }
+        let mut words = vec![0; self.rows.ids.len() * stride];
+        words
+            .par_chunks_mut(stride)
+            .with_min_len(ROWS_PER_TASK)
+            .enumerate()
+            .for_each(|(row, words)| {
+                let id = self.rows.ids[row];
+                let position = if sharing == NoiseSharing::Token {
+                    id.position
+                } else {
+                    0
+                };
+                let group = self.group(row);
+                let asker = self.asker(purpose, group.sample);
+                group.stream.fill_sign_words(words, position, id.row, asker);
+            });
+        Signs {
+            words: Some(words),
+            stride,
+        }
     }
 
     fn dropped<'x>(&self, x: &'x [f32], purpose: Purpose) -> std::borrow::Cow<'x, [f32]> {

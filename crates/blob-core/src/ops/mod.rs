@@ -19,4 +19,4 @@ pub mod rope;
 pub mod rows;
 pub mod swiglu;
 
-pub(crate) use host::{read, wrap};
+pub(crate) use host::{fresh, read, wrap};

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{contract, fresh, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::residual as cpu;
 
@@ -13,7 +13,7 @@ use crate::kernels::cpu::residual as cpu;
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (n, d) = contract::matrix("the residual stream", a)?;
     contract::shape("what is added to the residual stream", b, &[n, d])?;
-    let mut y = vec![0.0; n * d];
+    let mut y = fresh(n * d);
     cpu::add(&read(a)?, &read(b)?, &mut y);
     wrap(y, (n, d))
 }

@@ -9,7 +9,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{contract, fresh, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::rms_norm as cpu;
 
@@ -20,29 +20,33 @@ use crate::kernels::cpu::rms_norm as cpu;
 pub fn forward(x: &Tensor, weight: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
     let (n, d) = contract::matrix("x of the RMS norm", x)?;
     contract::shape("weight of the RMS norm", weight, &[d])?;
-    let mut y = vec![0.0; n * d];
-    let mut inv_rms = vec![0.0; n];
+    let (mut y, mut inv_rms) = (fresh(n * d), fresh(n));
     cpu::forward(&read(x)?, &read(weight)?, eps, &mut y, &mut inv_rms);
     Ok((wrap(y, (n, d))?, wrap(inv_rms, n)?))
 }
 
-/// `dx`: x (n, d), weight (d), inv_rms (n) of [`forward`], dy (n, d) → (n, d).
+/// `dx`, plus `addend` (n, d): (x (n, d), weight (d), inv_rms (n) of [`forward`]), dy (n, d) → (n, d).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
-pub fn backward(x: &Tensor, weight: &Tensor, inv_rms: &Tensor, dy: &Tensor) -> Result<Tensor> {
+pub fn backward(
+    (x, weight, inv_rms): (&Tensor, &Tensor, &Tensor),
+    dy: &Tensor,
+    addend: Option<&Tensor>,
+) -> Result<Tensor> {
     let (n, d) = contract::matrix("x of the RMS norm", x)?;
     contract::shape("weight of the RMS norm", weight, &[d])?;
     contract::shape("inv_rms of the RMS norm", inv_rms, &[n])?;
     contract::shape("dy of the RMS norm", dy, &[n, d])?;
-    let mut dx = vec![0.0; n * d];
-    cpu::backward(
-        &read(x)?,
-        &read(weight)?,
-        &read(inv_rms)?,
-        &read(dy)?,
-        &mut dx,
-    );
+    let mut dx = match addend {
+        Some(addend) => {
+            contract::shape("the addend of the RMS norm", addend, &[n, d])?;
+            read(addend)?.to_vec()
+        }
+        None => vec![0.0; n * d],
+    };
+    let inputs: [&[f32]; 4] = [&read(x)?, &read(weight)?, &read(inv_rms)?, &read(dy)?];
+    cpu::backward(inputs, &mut dx);
     wrap(dx, (n, d))
 }
 
@@ -86,7 +90,7 @@ mod tests {
             let (x, weight) = (tensor(1, n, d), tensor(2, 1, d).reshape(d).unwrap());
             let dy = tensor(3, n, d);
             let (_, inv_rms) = forward(&x, &weight, EPS as f32).unwrap();
-            let dx = backward(&x, &weight, &inv_rms, &dy).unwrap();
+            let dx = backward((&x, &weight, &inv_rms), &dy, None).unwrap();
             assert_gradient(&dx, &x, &dy, |x| reference(x, &weight));
         }
     }
@@ -96,7 +100,11 @@ mod tests {
         let (x, weight) = (tensor(1, 100, 50), tensor(2, 1, 50).reshape(50).unwrap());
         assert_same_bits_on_any_thread_count(|| {
             let (y, inv_rms) = forward(&x, &weight, 1e-5).unwrap();
-            vec![backward(&x, &weight, &inv_rms, &y).unwrap(), y, inv_rms]
+            vec![
+                backward((&x, &weight, &inv_rms), &y, None).unwrap(),
+                y,
+                inv_rms,
+            ]
         });
     }
 

@@ -11,7 +11,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{contract, fresh, read, wrap};
 use crate::kernels::cpu::rope as cpu;
 use crate::{Error, Result};
 
@@ -114,7 +114,7 @@ fn turn(
         sin: &tables.sin,
         pairs,
     };
-    let mut y = vec![0.0; n * width];
+    let mut y = fresh(n * width);
     cpu::rotate(&read(x)?, positions, angles, sign, &mut y);
     wrap(y, (n, width))
 }

@@ -9,7 +9,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{contract, fresh, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::swiglu as cpu;
 
@@ -20,7 +20,7 @@ use crate::kernels::cpu::swiglu as cpu;
 pub fn forward(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (n, f) = contract::matrix("gate", gate)?;
     contract::shape("up", up, &[n, f])?;
-    let mut y = vec![0.0; n * f];
+    let mut y = fresh(n * f);
     cpu::forward(&read(gate)?, &read(up)?, &mut y);
     wrap(y, (n, f))
 }
@@ -33,7 +33,7 @@ pub fn backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tens
     let (n, f) = contract::matrix("gate", gate)?;
     contract::shape("up", up, &[n, f])?;
     contract::shape("dy of SwiGLU", dy, &[n, f])?;
-    let (mut d_gate, mut d_up) = (vec![0.0; n * f], vec![0.0; n * f]);
+    let (mut d_gate, mut d_up) = (fresh(n * f), fresh(n * f));
     let inputs: [&[f32]; 3] = [&read(gate)?, &read(up)?, &read(dy)?];
     cpu::backward(inputs, [&mut d_gate, &mut d_up]);
     Ok((wrap(d_gate, (n, f))?, wrap(d_up, (n, f))?))

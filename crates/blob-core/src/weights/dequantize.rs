@@ -12,7 +12,7 @@
 //!
 //! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
 
-use half::{bf16, f16};
+use half::bf16;
 
 /// How the numbers of one tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,7 @@ impl TensorType {
     }
 
     /// Values and bytes of one block.
+    #[inline(always)]
     pub(crate) fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
@@ -133,6 +134,9 @@ impl TensorType {
     }
 
     /// Writes the numbers of `bytes` to `values`; both hold the same whole blocks.
+    ///
+    /// Inlined, so that its loops take on the caller's instruction set.
+    #[inline(always)]
     pub(crate) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
         match self {
             Self::F32 => each_block(bytes, values, |b: &[u8; 4], x| {
@@ -157,6 +161,7 @@ impl TensorType {
 }
 
 /// Applies `block` to each pair of `B` bytes and `N` values.
+#[inline(always)]
 fn each_block<const B: usize, const N: usize>(
     bytes: &[u8],
     values: &mut [f32],
@@ -169,34 +174,64 @@ fn each_block<const B: usize, const N: usize>(
 }
 
 /// The half-precision number at byte `at`.
+#[inline(always)]
 fn half_at(bytes: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+    widened(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+}
+
+/// The value of an IEEE half, without a branch or a question about the machine.
+///
+/// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
+/// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
+#[inline(always)]
+fn widened(bits: u16) -> f32 {
+    /// 2¹¹²
+    const POWER: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(bits);
+    let size = f32::from_bits((bits & 0x7fff) << 13) * POWER;
+    let special = if bits & 0x7c00 == 0x7c00 {
+        0x7f80_0000
+    } else {
+        0
+    };
+    f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
 }
 
 /// Nibble `i` of 16 bytes: the low nibbles first, then the high ones.
+#[inline(always)]
 fn nibble(packed: &[u8], i: usize) -> u8 {
     (packed[i % 16] >> (4 * (i / 16))) & 15
 }
 
 /// Bit `i` of a bit plane, as the fifth bit of a 5-bit integer.
+#[inline(always)]
 fn fifth_bit(plane: &[u8], i: usize) -> u8 {
     ((plane[i / 8] >> (i % 8)) & 1) << 4
 }
 
+#[inline(always)]
 fn q4_0(bytes: &[u8; 18], x: &mut [f32; 32]) {
     let d = half_at(bytes, 0);
-    for (i, x) in x.iter_mut().enumerate() {
-        *x = (f32::from(nibble(&bytes[2..], i)) - 8.0) * d;
-    }
+    nibbles(&bytes[2..], x, |q| (q - 8.0) * d);
 }
 
+#[inline(always)]
 fn q4_1(bytes: &[u8; 20], x: &mut [f32; 32]) {
     let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
-    for (i, x) in x.iter_mut().enumerate() {
-        *x = f32::from(nibble(&bytes[4..], i)) * d + m;
+    nibbles(&bytes[4..], x, |q| q * d + m);
+}
+
+/// Values of 16 bytes: those of the low nibbles first, then those of the high ones.
+#[inline(always)]
+fn nibbles(packed: &[u8], x: &mut [f32; 32], value: impl Fn(f32) -> f32) {
+    let (low, high) = x.split_at_mut(16);
+    for ((low, high), q) in low.iter_mut().zip(high).zip(packed) {
+        *low = value(f32::from(q & 15));
+        *high = value(f32::from(q >> 4));
     }
 }
 
+#[inline(always)]
 fn q5_0(bytes: &[u8; 22], x: &mut [f32; 32]) {
     let d = half_at(bytes, 0);
     for (i, x) in x.iter_mut().enumerate() {
@@ -205,6 +240,7 @@ fn q5_0(bytes: &[u8; 22], x: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
     let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
     for (i, x) in x.iter_mut().enumerate() {
@@ -213,6 +249,7 @@ fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 fn q8_0(bytes: &[u8; 34], x: &mut [f32; 32]) {
     let d = half_at(bytes, 0);
     for (x, q) in x.iter_mut().zip(&bytes[2..]) {
@@ -221,11 +258,13 @@ fn q8_0(bytes: &[u8; 34], x: &mut [f32; 32]) {
 }
 
 /// Where value `i` of a 2- or 3-bit block lies: (byte, bit shift) of its two low bits, and its scale.
+#[inline(always)]
 fn two_bit_place(i: usize) -> (usize, usize, usize) {
     let (half, quarter, lane) = (i / 128, i % 128 / 32, i % 32);
     (32 * half + lane, 2 * quarter, i / 16)
 }
 
+#[inline(always)]
 fn q2_k(bytes: &[u8; 84], x: &mut [f32; 256]) {
     let (scales, q) = (&bytes[..16], &bytes[16..80]);
     let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
@@ -236,6 +275,7 @@ fn q2_k(bytes: &[u8; 84], x: &mut [f32; 256]) {
     }
 }
 
+#[inline(always)]
 fn q3_k(bytes: &[u8; 110], x: &mut [f32; 256]) {
     let (high, q, packed) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
     let d = half_at(bytes, 108);
@@ -252,6 +292,7 @@ fn q3_k(bytes: &[u8; 110], x: &mut [f32; 256]) {
 }
 
 /// Scale and minimum of sub-block `j` (of 8) of a 4- or 5-bit block; six bits each.
+#[inline(always)]
 fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
     let (scale, min) = if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
@@ -264,6 +305,7 @@ fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(min))
 }
 
+#[inline(always)]
 fn q4_k(bytes: &[u8; 144], x: &mut [f32; 256]) {
     let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
     let (packed, q) = (&bytes[4..16], &bytes[16..]);
@@ -275,6 +317,7 @@ fn q4_k(bytes: &[u8; 144], x: &mut [f32; 256]) {
     }
 }
 
+#[inline(always)]
 fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
     let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
     let (packed, high, q) = (&bytes[4..16], &bytes[16..48], &bytes[48..]);
@@ -287,6 +330,7 @@ fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
     }
 }
 
+#[inline(always)]
 fn q6_k(bytes: &[u8; 210], x: &mut [f32; 256]) {
     let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
     let d = half_at(bytes, 208);

@@ -11,6 +11,8 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
 use memmap2::Mmap;
 
 use super::dequantize::TensorType;
@@ -35,7 +37,7 @@ const FOREIGN: [&str; 9] = [
 ];
 
 /// Opens the file at `path`, already in memory as `map`.
-pub(super) fn open(path: &Path, map: Mmap) -> Result<Checkpoint> {
+pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
     let header = Header::parse(&map, path)?;
     let metadata = Metadata {
         header: &header,

@@ -1,7 +1,7 @@
 //! Frozen weights by their Hugging Face names, whatever file they came from.
 //!
-//! Files are mapped, not read: opening one costs its header, and each tensor is brought to `f32` when it
-//! is asked for. They are untrusted: every length and range is checked before it is used.
+//! Files are mapped, not read: opening one costs its header. Matrices stay as they are stored, and their
+//! rows are brought to `f32` when a product needs them. They are untrusted: every length and range is checked before it is used.
 //!
 //! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated, contradictory,
 //! incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a Llama decoder that the engine knows).
@@ -11,11 +11,13 @@ mod gguf;
 mod gguf_header;
 mod hf_config;
 mod safetensors;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -23,6 +25,7 @@ use rayon::prelude::*;
 use self::dequantize::TensorType;
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
+pub use self::stored::StoredMatrix;
 use crate::backbone::DecoderConfig;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -56,7 +59,7 @@ pub struct Checkpoint {
     path: PathBuf,
     format: &'static str,
     config: DecoderConfig,
-    maps: Vec<Mmap>,
+    maps: Vec<Arc<Mmap>>,
     tensors: BTreeMap<String, Entry>,
     tokenizer: TokenizerSource,
 }
@@ -193,26 +196,31 @@ impl Checkpoint {
 
     /// The tensor `name` in `f32`, which must have `shape`.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        let entry = self.entry(name, shape)?;
-        let bytes = &self.maps[entry.map][entry.at.clone()];
         let mut data = vec![0.0; shape.iter().product()];
-        let row = shape.last().copied().unwrap_or(1);
-        let row_bytes = entry.kind.bytes(row).unwrap_or(0);
-        if row_bytes > 0 {
-            data.par_chunks_mut(row)
-                .with_min_len(ROWS_PER_TASK)
-                .enumerate()
-                .for_each(|(index, values)| {
-                    let start = entry.rows.stored(index) * row_bytes;
-                    entry
-                        .kind
-                        .dequantize(&bytes[start..start + row_bytes], values);
-                });
-        }
+        let stored = self.stored(name, shape)?;
+        data.par_chunks_mut(stored.columns().max(1))
+            .with_min_len(ROWS_PER_TASK)
+            .enumerate()
+            .for_each(|(row, values)| stored.row(row, values));
         Ok(HostTensor {
             shape: shape.to_vec(),
             data,
         })
+    }
+
+    /// The tensor `name` as it is stored, which must have `shape`; its last dimension are the columns.
+    pub fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredMatrix> {
+        let entry = self.entry(name, shape)?;
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape.iter().rev().skip(1).product();
+        let map = Arc::clone(&self.maps[entry.map]);
+        StoredMatrix::mapped(
+            map,
+            entry.at.clone(),
+            entry.kind,
+            (rows, columns),
+            entry.rows,
+        )
     }
 
     /// What the checkpoint holds.
@@ -276,7 +284,7 @@ impl Checkpoint {
     unsafe_code,
     reason = "a memory map is the point: weights are paged in when used"
 )]
-fn map(path: &Path) -> Result<Mmap> {
+fn map(path: &Path) -> Result<Arc<Mmap>> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => not_found(path, "there is no such file"),
         _ => Error::io(path)(error),
@@ -286,7 +294,8 @@ fn map(path: &Path) -> Result<Mmap> {
     }
     // SAFETY: the map is only read, as bytes for which every pattern is valid. The usual caveat of maps
     // stays: the file must not be cut short by another program while the model is open.
-    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+    Ok(Arc::new(map))
 }
 
 fn not_found(path: &Path, reason: impl Into<String>) -> Error {

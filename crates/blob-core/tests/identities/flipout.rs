@@ -170,9 +170,16 @@ fn outputs_scatter_around_the_output_of_the_mean() {
             rows: &pass.all_rows,
             pass: &pass,
         };
-        let mut y = vec![0.0; draws.len() * 3 * m];
-        low_rank.up_into(&low_rank.down(&x.repeat(draws.len())), &mut y);
-        y
+        let kept = low_rank.down(&x.repeat(draws.len()));
+        let outputs = |h: &[f32]| -> Vec<f32> {
+            let dot = |b: &[f32]| b.iter().zip(h).map(|(b, h)| b * h).sum::<f32>();
+            term.b.chunks_exact(r).map(|b| scaling * dot(b)).collect()
+        };
+        low_rank
+            .h(&kept)
+            .chunks_exact(r)
+            .flat_map(outputs)
+            .collect::<Vec<f32>>()
     };
     let stream = Stream::new(2, 0, Phase::Evaluation);
     let mean = run(Mode::MEAN, &[(stream, 0)]);

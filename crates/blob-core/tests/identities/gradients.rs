@@ -46,7 +46,7 @@ fn threads_do_not_change_a_bit_of_a_gradient() {
     );
     let batches = [batch_of(&prompts()), batch_of(&prompts()[1..3])];
     for precision in [Precision::F32, Precision::Bf16] {
-        let model = decoder(&config(), precision, 0);
+        let model = decoder(&config(), precision);
         let bayes = Some(BlobConfig {
             train_samples: 2,
             ..blob(NoiseSharing::Token)
@@ -65,7 +65,7 @@ fn threads_do_not_change_a_bit_of_a_gradient() {
 
 #[test]
 fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(
         LoraConfig {
             posterior: None,
@@ -84,7 +84,7 @@ fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
 
 #[test]
 fn micro_batches_draw_different_noise() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     let bayes = Some(blob(NoiseSharing::Token));
@@ -95,7 +95,7 @@ fn micro_batches_draw_different_noise() {
 
 #[test]
 fn both_averages_agree_for_one_sample_and_differ_for_two() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batches = [batch_of(&prompts())];
     let run = |train_samples, average| {
@@ -114,7 +114,7 @@ fn both_averages_agree_for_one_sample_and_differ_for_two() {
 
 #[test]
 fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let batches = [batch_of(&prompts()), batch_of(&prompts()[..2])];
     for (dropout, sigma, average) in [
         (0.0, Sigma::Square, Average::LogLikelihood),

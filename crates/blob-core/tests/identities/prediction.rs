@@ -45,7 +45,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 #[test]
 fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let acting = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     for (first_sample, samples) in [(u32::MAX, 1), (1, u32::MAX), (65_535, 2), (0, 65_537)] {
@@ -66,7 +66,7 @@ fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {
 
 #[test]
 fn an_adapter_with_b_zero_is_the_base_model() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let fresh = Adapter::new(lora(EVERYWHERE), &config()).unwrap();
     let batch = batch_of(&prompts());
     let base = logits(&model, None, &batch, &sampling(0));
@@ -81,7 +81,7 @@ fn an_adapter_with_b_zero_is_the_base_model() {
 
 #[test]
 fn zero_samples_are_plain_lora_with_the_mean() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let posterior = trained(lora(EVERYWHERE), &config());
     let terms = posterior.terms().map(|(site, term)| {
         let mut term = term.clone();
@@ -158,7 +158,7 @@ fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
     five[3].ids = (0..70).map(|i| i * 7 % 40).collect(); // more than one tile of attention
     let orders: [&[usize]; 4] = [&[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[1, 3], &[3, 2, 2, 2]];
     for precision in [Precision::F32, Precision::Bf16] {
-        let model = decoder(&config(), precision, 0);
+        let model = decoder(&config(), precision);
         for noise in SHARINGS {
             for samples in [0, 3] {
                 let asked = PredictConfig {
@@ -195,7 +195,7 @@ fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
 
 #[test]
 fn the_identity_of_a_row_decides_its_signs_unless_they_are_shared() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let prompt = prompts().swap_remove(0);
     let renamed = Prompt {
@@ -225,7 +225,7 @@ fn the_identity_of_a_row_decides_its_signs_unless_they_are_shared() {
 
 #[test]
 fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     let at_once = logits(&model, Some(&adapter), &batch, &sampling(7));
@@ -253,7 +253,7 @@ fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
 
 #[test]
 fn the_seed_decides_the_samples() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     let seeded = |seed| {
@@ -273,7 +273,7 @@ fn the_seed_decides_the_samples() {
 
 #[test]
 fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
-    let model = decoder(&config(), Precision::F32, 0);
+    let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     for noise in SHARINGS {

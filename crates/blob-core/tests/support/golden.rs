@@ -94,10 +94,7 @@ impl Case {
         let base = Tensors::open(document["base"].as_str().unwrap());
         let config = decoder_config(&document["hf_config"]);
         let adapter = adapter(&document, &base, &config);
-        let mut decoder = Decoder::load(config, &base, Precision::F32).unwrap();
-        decoder
-            .prepare_backward(&base, adapter.first_block())
-            .unwrap();
+        let decoder = Decoder::load(config, &base, Precision::F32).unwrap();
         Self {
             expected: Tensors::open(&format!("{name}.safetensors")),
             batch: batch(&document["batch"]),

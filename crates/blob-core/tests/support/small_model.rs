@@ -64,13 +64,9 @@ pub fn config() -> DecoderConfig {
     }
 }
 
-/// The model of a seed, ready for gradients from `first_block` on.
-pub fn decoder(config: &DecoderConfig, precision: Precision, first_block: usize) -> Decoder {
-    let mut decoder = Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap();
-    decoder
-        .prepare_backward(&SmallWeights(1), first_block)
-        .unwrap();
-    decoder
+/// The model of a seed.
+pub fn decoder(config: &DecoderConfig, precision: Precision) -> Decoder {
+    Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap()
 }
 
 /// Rank 3, a posterior over `A`.

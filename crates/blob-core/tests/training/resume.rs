@@ -65,7 +65,7 @@ fn contents(folder: &Path) -> [Vec<u8>; 2] {
 fn saved() -> Scratch {
     let scratch = Scratch::new();
     let (mut adapter, mut trainer) = start(true);
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     run(
         &mut trainer,
         &decoder,
@@ -78,7 +78,7 @@ fn saved() -> Scratch {
 
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one() {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let batches = [batch_of(&prompts()[..2]), batch_of(&prompts()[2..])];
     for bayesian in [false, true] {
         let scratch = Scratch::new();

@@ -40,7 +40,7 @@ fn saved(trainer: &mut Trainer, adapter: &Adapter) -> [Vec<u8>; 2] {
 
 /// A run after two good steps.
 fn running(lora: LoraConfig) -> (Decoder, Adapter, Trainer, Batch) {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let mut adapter = trained(lora, &config());
     let bayes = adapter.sigma().map(|_| blob(NoiseSharing::Token));
     let mut trainer = Trainer::new(training(bayes), &adapter).unwrap();
@@ -53,7 +53,7 @@ fn running(lora: LoraConfig) -> (Decoder, Adapter, Trainer, Batch) {
 
 #[test]
 fn no_gradient_is_silently_zero() {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let adapter = trained(lora(&Module::ALL), &config());
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batch = batch_of(&prompts());
@@ -74,7 +74,7 @@ fn no_gradient_is_silently_zero() {
 
 #[test]
 fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let adapter = Adapter::new(lora(&Module::ALL), &config()).unwrap();
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batches = [batch_of(&prompts())];
@@ -92,7 +92,7 @@ fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
 
 #[test]
 fn a_run_learns_its_labels() {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let batch = batch_of(&prompts());
     for bayes in [None, Some(blob(NoiseSharing::Token))] {
         let plain = lora(&[Module::Q, Module::V, Module::LmHead]);
@@ -143,8 +143,7 @@ fn a_weight_that_is_not_finite_stops_the_step_by_the_layers_name_and_changes_not
         for precision in [Precision::F32, Precision::Bf16] {
             let (good, mut adapter, mut trainer, batch) = running(lora(&Module::ALL));
             let source = Poisoned { name, value };
-            let mut bad = Decoder::load(config(), &source, precision).unwrap();
-            bad.prepare_backward(&source, 0).unwrap();
+            let bad = Decoder::load(config(), &source, precision).unwrap();
             let before = saved(&mut trainer, &adapter);
             let error = step(&mut trainer, &bad, &mut adapter, &batch).unwrap_err();
             let Error::NotFinite {
@@ -295,7 +294,7 @@ fn what_cannot_be_trained_on_is_refused_and_changes_nothing() {
 
 #[test]
 fn clipping_scales_the_gradient_of_means_and_b_and_leaves_rho_alone() {
-    let decoder = decoder(&config(), Precision::F32, 0);
+    let decoder = decoder(&config(), Precision::F32);
     let start = trained(lora(&Module::ALL), &config());
     let batch = batch_of(&prompts());
     // With a large ε the first step of AdamW is lr/ε times the gradient; without KL rate only that moves M.

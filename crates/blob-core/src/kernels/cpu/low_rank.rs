@@ -1,36 +1,42 @@
 //! The thin products of low-rank terms: `n` rows, `k` features, `r` ranks, row-major.
 //!
 //! ```text
-//! dots    h (n, r)  = x (n, k)·aᵀ            a (r, k)
-//! spread  y (n, k) += c·h (n, r)·a           a (r, k)
-//! outer   g (r, k) += pᵀ·x                   p (n, r), x (n, k)
+//! dots    h (n, r)  = (x ∘ S)·aᵀ             x (n, k), a (r, k)
+//! spread  y (n, k) += c·h·a                  h (n, r), a (r, k)
+//! outer   g (r, k) += pᵀ·(x ∘ S)             p (n, r), x (n, k)
 //! ```
 //!
-//! Sums run in an order that depends on the shape only: `dots` over k in 16 lanes, `spread` over the
-//! ranks, `outer` over the rows one after another, split between threads by columns.
+//! `S` are signs, or absent. Sums run in an order that depends on the shape only: `dots` over k in 16
+//! lanes, `spread` over the ranks, `outer` over the rows one after another, split between threads by
+//! columns.
 
 use rayon::prelude::*;
 
-use super::simd::{self, Kernel, Level};
+pub use super::gemm::SignRows;
+use super::simd::{self, Kernel, Level, WIDTH};
 
-const LANES: usize = 16;
-/// Ranks whose accumulators share one walk over the features.
-const RANKS: usize = 4;
 /// Rows of one task.
 const ROWS: usize = 32;
+/// Columns of one task of `outer`: two vectors, one word of signs.
+const COLUMNS: usize = 32;
 
-/// h = x·aᵀ: (n, k), (r, k) → (n, r).
-pub fn dots(x: &[f32], a: &[f32], k: usize, h: &mut [f32]) {
+/// h = (x ∘ S)·aᵀ: (n, k), (r, k) → (n, r).
+pub fn dots(x: &[f32], a: &[f32], k: usize, signs: Option<SignRows<'_>>, h: &mut [f32]) {
     let r = a.len() / k;
     h.par_chunks_mut(ROWS * r)
         .zip(x.par_chunks(ROWS * k))
-        .for_each(|(h, x)| simd::run(Dots { x, a, k, h }));
+        .enumerate()
+        .for_each(|(chunk, (h, x))| {
+            let signs = signs.map(|signs| signs.from(chunk * ROWS));
+            simd::run(Dots { x, a, k, signs, h });
+        });
 }
 
 struct Dots<'a> {
     x: &'a [f32],
     a: &'a [f32],
     k: usize,
+    signs: Option<SignRows<'a>>,
     h: &'a mut [f32],
 }
 
@@ -38,55 +44,84 @@ impl Kernel for Dots<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Level>(self) {
+    fn run<L: Level>(mut self) {
+        let rows = self.x.len() / self.k;
+        let mut row = 0;
+        while row + 4 <= rows {
+            self.rows::<L, 4>(row);
+            row += 4;
+        }
+        while row < rows {
+            self.rows::<L, 1>(row);
+            row += 1;
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn rows<L: Level, const M: usize>(&mut self, row: usize) {
         let r = self.a.len() / self.k;
-        for (h, x) in self.h.chunks_exact_mut(r).zip(self.x.chunks_exact(self.k)) {
-            let mut groups = h.chunks_exact_mut(RANKS);
-            let mut rows = self.a.chunks_exact(RANKS * self.k);
-            for (h, a) in groups.by_ref().zip(rows.by_ref()) {
-                h.copy_from_slice(&dot_rows::<L, RANKS>(x, a));
+        let mut rank = 0;
+        while rank + 4 <= r {
+            self.block::<L, M, 4>(row, rank);
+            rank += 4;
+        }
+        while rank < r {
+            self.block::<L, M, 1>(row, rank);
+            rank += 1;
+        }
+    }
+
+    /// `M` rows of x by `N` ranks: in 16 lanes each, which are then added pairwise.
+    #[inline(always)]
+    fn block<L: Level, const M: usize, const N: usize>(&mut self, row: usize, rank: usize) {
+        let (k, r) = (self.k, self.a.len() / self.k);
+        let x: [&[f32]; M] = std::array::from_fn(|i| &self.x[(row + i) * k..(row + i + 1) * k]);
+        let a: [&[f32]; N] = std::array::from_fn(|j| &self.a[(rank + j) * k..(rank + j + 1) * k]);
+        let mut sums = [[L::load(&[0.0; WIDTH]); N]; M];
+        let x_chunks = x.map(|x| x.as_chunks::<WIDTH>().0);
+        let a_chunks = a.map(|a| a.as_chunks::<WIDTH>().0);
+        for chunk in 0..k / WIDTH {
+            let a: [L::Vector; N] = std::array::from_fn(|j| L::load(&a_chunks[j][chunk]));
+            for i in 0..M {
+                let mut x = L::load(&x_chunks[i][chunk]);
+                if let Some(signs) = self.signs {
+                    x = L::flip(x, signs.half_word(row + i, chunk));
+                }
+                for j in 0..N {
+                    sums[i][j] = L::fma(x, a[j], sums[i][j]);
+                }
             }
-            for (h, a) in groups
-                .into_remainder()
-                .iter_mut()
-                .zip(rows.remainder().chunks_exact(self.k))
-            {
-                [*h] = dot_rows::<L, 1>(x, a);
+        }
+        for i in 0..M {
+            for j in 0..N {
+                let mut sum = folded::<L>(sums[i][j]);
+                for at in k / WIDTH * WIDTH..k {
+                    let x = match self.signs {
+                        Some(signs) if signs.is_negative(row + i, at) => -x[i][at],
+                        _ => x[i][at],
+                    };
+                    sum = L::fused(x, a[j][at], sum);
+                }
+                self.h[(row + i) * r + rank + j] = sum;
             }
         }
     }
 }
 
-/// Σ x·a of `N` rows of a (N, k): in 16 lanes each, which are then added pairwise.
 #[inline(always)]
-fn dot_rows<L: Level, const N: usize>(x: &[f32], a: &[f32]) -> [f32; N] {
-    let k = x.len();
-    let mut lanes = [[0.0f32; LANES]; N];
-    let blocks = k / LANES * LANES;
-    for from in (0..blocks).step_by(LANES) {
-        let x = &x[from..from + LANES];
-        for (row, lanes) in lanes.iter_mut().enumerate() {
-            let a = &a[row * k + from..row * k + from + LANES];
-            for lane in 0..LANES {
-                lanes[lane] = L::fused(x[lane], a[lane], lanes[lane]);
-            }
+fn folded<L: Level>(vector: L::Vector) -> f32 {
+    let mut lanes = [0.0; WIDTH];
+    L::store(vector, &mut lanes);
+    let mut width = WIDTH / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
         }
+        width /= 2;
     }
-    let mut sums = [0.0; N];
-    for (row, (sum, lanes)) in sums.iter_mut().zip(&mut lanes).enumerate() {
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
-            }
-            width /= 2;
-        }
-        *sum = lanes[0];
-        for at in blocks..k {
-            *sum = L::fused(x[at], a[row * k + at], *sum);
-        }
-    }
-    sums
+    lanes[0]
 }
 
 /// Σ x·a, as [`dots`] computes it.
@@ -96,6 +131,7 @@ pub fn dot(x: &[f32], a: &[f32]) -> f32 {
         x,
         a,
         k: x.len(),
+        signs: None,
         h: &mut h,
     });
     h[0]
@@ -125,13 +161,13 @@ impl Kernel for Spread<'_> {
         let (k, c) = (self.k, self.c);
         let r = self.a.len() / k;
         for (y, h) in self.y.chunks_exact_mut(k).zip(self.h.chunks_exact(r)) {
-            for (block, y) in y.chunks_mut(LANES).enumerate() {
-                let from = block * LANES;
-                if let Ok(y) = <&mut [f32; LANES]>::try_from(&mut *y) {
+            for (block, y) in y.chunks_mut(WIDTH).enumerate() {
+                let from = block * WIDTH;
+                if let Ok(y) = <&mut [f32; WIDTH]>::try_from(&mut *y) {
                     let mut sum = *y;
                     for (row, &h) in h.iter().enumerate() {
-                        let a = &self.a[row * k + from..row * k + from + LANES];
-                        for lane in 0..LANES {
+                        let a = &self.a[row * k + from..row * k + from + WIDTH];
+                        for lane in 0..WIDTH {
                             sum[lane] = L::fused(c * h, a[lane], sum[lane]);
                         }
                     }
@@ -148,86 +184,93 @@ impl Kernel for Spread<'_> {
     }
 }
 
-/// g += pᵀ·x: (n, r), (n, k) → (r, k).
-pub fn outer(p: &[f32], x: &[f32], k: usize, g: &mut [f32]) {
+/// g += pᵀ·(x ∘ S): (n, r), (n, k) → (r, k).
+pub fn outer(p: &[f32], x: &[f32], k: usize, signs: Option<SignRows<'_>>, g: &mut [f32]) {
     let r = g.len() / k;
-    let sums: Vec<Vec<f32>> = (0..k.div_ceil(LANES))
+    let sums: Vec<Vec<[f32; COLUMNS]>> = (0..k.div_ceil(COLUMNS))
         .into_par_iter()
         .map(|block| {
-            let from = block * LANES;
-            let width = LANES.min(k - from);
-            let mut sums = vec![0.0; r * LANES];
+            let mut sums = vec![[0.0; COLUMNS]; r];
             simd::run(Outer {
                 p,
                 x,
                 k,
-                from,
-                width,
+                signs,
+                block,
                 sums: &mut sums,
             });
             sums
         })
         .collect();
     for (block, sums) in sums.iter().enumerate() {
-        let from = block * LANES;
-        for (row, sums) in sums.chunks_exact(LANES).enumerate() {
-            let to = k.min(from + LANES);
-            for (g, sum) in g[row * k + from..row * k + to].iter_mut().zip(sums) {
+        let columns = block * COLUMNS..k.min((block + 1) * COLUMNS);
+        for (g, sums) in g.chunks_exact_mut(k).zip(sums) {
+            for (g, sum) in g[columns.clone()].iter_mut().zip(sums) {
                 *g += sum;
             }
         }
     }
 }
 
-/// The columns `from..from + width` of [`outer`], (r, 16).
+/// The columns of one block of [`outer`].
 struct Outer<'a> {
     p: &'a [f32],
     x: &'a [f32],
     k: usize,
-    from: usize,
-    width: usize,
-    sums: &'a mut [f32],
+    signs: Option<SignRows<'a>>,
+    block: usize,
+    sums: &'a mut [[f32; COLUMNS]],
 }
 
 impl Kernel for Outer<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Level>(self) {
-        let r = self.sums.len() / LANES;
-        let mut row = 0;
-        while row < r {
-            if r - row >= RANKS {
-                let sums = self.rows::<L, RANKS>(row, r);
-                self.sums[row * LANES..(row + RANKS) * LANES].copy_from_slice(sums.as_flattened());
-                row += RANKS;
-            } else {
-                let sums = self.rows::<L, 1>(row, r);
-                self.sums[row * LANES..(row + 1) * LANES].copy_from_slice(sums.as_flattened());
-                row += 1;
-            }
+    fn run<L: Level>(mut self) {
+        let r = self.sums.len();
+        let mut rank = 0;
+        while rank + 8 <= r {
+            self.ranks::<L, 8>(rank);
+            rank += 8;
+        }
+        while rank < r {
+            self.ranks::<L, 1>(rank);
+            rank += 1;
         }
     }
 }
 
 impl Outer<'_> {
     #[inline(always)]
-    fn rows<L: Level, const N: usize>(&self, row: usize, r: usize) -> [[f32; LANES]; N] {
-        let mut sums = [[0.0f32; LANES]; N];
-        for (p, x) in self.p.chunks_exact(r).zip(self.x.chunks_exact(self.k)) {
-            let mut columns = [0.0; LANES];
-            let x = &x[self.from..self.from + self.width];
-            match <&[f32; LANES]>::try_from(x) {
-                Ok(x) => columns = *x,
-                Err(_) => columns[..self.width].copy_from_slice(x),
+    fn ranks<L: Level, const N: usize>(&mut self, rank: usize) {
+        let r = self.sums.len();
+        let columns = self.block * COLUMNS..self.k.min((self.block + 1) * COLUMNS);
+        let mut sums = [[L::load(&[0.0; WIDTH]); 2]; N];
+        let rows = self.p.chunks_exact(r).zip(self.x.chunks_exact(self.k));
+        for (row, (p, x)) in rows.enumerate() {
+            let x = &x[columns.clone()];
+            let mut lanes = [0.0; COLUMNS];
+            let halves = if let Some(whole) = x.first_chunk::<COLUMNS>() {
+                whole.as_chunks::<WIDTH>().0
+            } else {
+                lanes[..x.len()].copy_from_slice(x);
+                lanes.as_chunks::<WIDTH>().0
+            };
+            let mut x = [L::load(&halves[0]), L::load(&halves[1])];
+            if let Some(signs) = self.signs {
+                x[0] = L::flip(x[0], signs.half_word(row, 2 * self.block));
+                x[1] = L::flip(x[1], signs.half_word(row, 2 * self.block + 1));
             }
-            for (sums, &p) in sums.iter_mut().zip(&p[row..row + N]) {
-                for lane in 0..LANES {
-                    sums[lane] = L::fused(p, columns[lane], sums[lane]);
-                }
+            for (sums, &p) in sums.iter_mut().zip(&p[rank..rank + N]) {
+                sums[0] = L::axpy(p, x[0], sums[0]);
+                sums[1] = L::axpy(p, x[1], sums[1]);
             }
         }
-        sums
+        for (sums, out) in sums.into_iter().zip(&mut self.sums[rank..rank + N]) {
+            for (sum, half) in sums.into_iter().zip(out.as_chunks_mut::<WIDTH>().0) {
+                L::store(sum, half);
+            }
+        }
     }
 }
 
@@ -241,25 +284,6 @@ pub fn transposed(b: &[f32], r: usize) -> Vec<f32> {
         }
     }
     out
-}
-
-/// Flips the signs of every row's values: `fill` writes row i's sign bits.
-pub fn flip_rows(x: &[f32], k: usize, fill: impl Fn(usize, &mut [u32]) + Sync) -> Vec<f32> {
-    let mut flipped = vec![0.0; x.len()];
-    flipped
-        .par_chunks_mut(ROWS * k)
-        .zip(x.par_chunks(ROWS * k))
-        .enumerate()
-        .for_each(|(chunk, (out, x))| {
-            let mut bits = vec![0u32; k];
-            for (i, (out, x)) in out.chunks_exact_mut(k).zip(x.chunks_exact(k)).enumerate() {
-                fill(chunk * ROWS + i, &mut bits);
-                for ((out, x), bit) in out.iter_mut().zip(x).zip(&bits) {
-                    *out = f32::from_bits(x.to_bits() ^ bit);
-                }
-            }
-        });
-    flipped
 }
 
 /// Multiplies every row's values by factors: `fill` writes row i's factors.
@@ -310,7 +334,7 @@ mod tests {
             let sum = |len: usize, f: &dyn Fn(usize) -> f64| (0..len).map(f).sum::<f64>();
 
             let mut got = vec![0.0; n * r];
-            dots(&x, &a, k, &mut got);
+            dots(&x, &a, k, None, &mut got);
             let expected: Vec<f64> = (0..n * r)
                 .map(|i| sum(k, &|t| at(&x, i / r, t, k) * at(&a, i % r, t, k)))
                 .collect();
@@ -324,7 +348,7 @@ mod tests {
             close(&got, &expected);
 
             let mut got = vec![1.0; r * k];
-            outer(&h, &x, k, &mut got);
+            outer(&h, &x, k, None, &mut got);
             let expected: Vec<f64> = (0..r * k)
                 .map(|i| 1.0 + sum(n, &|t| at(&h, t, i / k, r) * at(&x, t, i % k, k)))
                 .collect();
@@ -333,15 +357,32 @@ mod tests {
     }
 
     #[test]
-    fn flipping_twice_gives_the_rows_back() {
-        let x = values(40 * 7, 1);
-        let fill = |row: usize, bits: &mut [u32]| {
-            bits.iter_mut()
-                .enumerate()
-                .for_each(|(i, bit)| *bit = u32::from((row + i).is_multiple_of(3)) << 31);
-        };
-        let once = flip_rows(&x, 7, fill);
-        assert!(once[0] == -x[0] && once[1] == x[1] && once[7 + 2] == -x[7 + 2]);
-        assert_eq!(flip_rows(&once, 7, fill), x);
+    fn signs_flip_the_values_that_they_name() {
+        for (n, k, r) in [(3, 16, 4), (33, 37, 5), (70, 64, 8), (5, 100, 9)] {
+            let (x, a, p) = (values(n * k, 1), values(r * k, 2), values(n * r, 3));
+            let stride = k.div_ceil(32);
+            let words: Vec<u32> = (0..n * stride)
+                .map(|i| (i as u32 + 1).wrapping_mul(0x9e37_79b9))
+                .collect();
+            let signs = SignRows {
+                words: &words,
+                stride,
+            };
+            let flipped: Vec<f32> = (0..n * k)
+                .map(|at| {
+                    let (row, column) = (at / k, at % k);
+                    let bit = words[row * stride + column / 32] >> (column % 32) & 1;
+                    if bit == 1 { -x[at] } else { x[at] }
+                })
+                .collect();
+            let (mut got, mut expected) = (vec![0.0; n * r], vec![0.0; n * r]);
+            dots(&x, &a, k, Some(signs), &mut got);
+            dots(&flipped, &a, k, None, &mut expected);
+            assert_eq!(got, expected);
+            let (mut got, mut expected) = (vec![0.0; r * k], vec![0.0; r * k]);
+            outer(&p, &x, k, Some(signs), &mut got);
+            outer(&p, &flipped, k, None, &mut expected);
+            assert_eq!(got, expected);
+        }
     }
 }

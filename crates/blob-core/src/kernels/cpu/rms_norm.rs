@@ -28,8 +28,8 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inv_rm
         });
 }
 
-/// Writes `dx` (n, d).
-pub(crate) fn backward(x: &[f32], weight: &[f32], inv_rms: &[f32], dy: &[f32], dx: &mut [f32]) {
+/// Adds to `dx` (n, d), from x (n, d), weight (d), inv_rms (n) and dy (n, d).
+pub(crate) fn backward([x, weight, inv_rms, dy]: [&[f32]; 4], dx: &mut [f32]) {
     let piece = PIECE * weight.len();
     (
         x.par_chunks(piece),
@@ -100,7 +100,7 @@ impl Kernel for Backward<'_> {
             let mean = lanes::dot3::<L>(self.weight, dy, x) / d as f32;
             let along_x = -inv_rms * inv_rms * mean;
             for (((dx, x), dy), weight) in dx.iter_mut().zip(x).zip(dy).zip(self.weight) {
-                *dx = inv_rms * L::fused(*x, along_x, weight * dy);
+                *dx += inv_rms * L::fused(*x, along_x, weight * dy);
             }
         }
     }

@@ -35,6 +35,18 @@ pub(crate) trait Level {
 
     /// `factor·b + c`, lane by lane as [`Level::fused`].
     fn axpy(factor: f32, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// `a·b + c`, lane by lane as [`Level::fused`].
+    fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The lanes whose bit is set change their sign.
+    fn flip(vector: Self::Vector, bits: u16) -> Self::Vector;
+
+    /// The transpose of a square of words.
+    #[inline(always)]
+    fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
+        std::array::from_fn(|column| std::array::from_fn(|row| square[row][column]))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -66,6 +78,56 @@ impl Level for Avx512 {
     fn axpy(factor: f32, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe { x86::_mm512_fmadd_ps(x86::_mm512_set1_ps(factor), b, c) }
+    }
+
+    #[inline(always)]
+    fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_mask_xor_ps(vector, bits, vector, x86::_mm512_set1_ps(-0.0)) }
+    }
+
+    /// Sixteen registers, in four rounds of exchanges: of words, of pairs, of quarters, of halves.
+    #[inline(always)]
+    fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
+        use x86::{
+            __m512i, _mm512_shuffle_i32x4 as quarters, _mm512_unpackhi_epi32 as high_words,
+            _mm512_unpackhi_epi64 as high_pairs, _mm512_unpacklo_epi32 as low_words,
+            _mm512_unpacklo_epi64 as low_pairs,
+        };
+        // SAFETY: the instruction set is there (`run_on`); rows and registers are 64 plain bytes each.
+        unsafe {
+            let rows: [__m512i; WIDTH] = std::mem::transmute(*square);
+            let mut words = rows;
+            for i in (0..WIDTH).step_by(2) {
+                words[i] = low_words(rows[i], rows[i + 1]);
+                words[i + 1] = high_words(rows[i], rows[i + 1]);
+            }
+            // Register 4·g + c: column c of each quarter, of the rows of group g.
+            let mut pairs = words;
+            for group in (0..WIDTH).step_by(4) {
+                pairs[group] = low_pairs(words[group], words[group + 2]);
+                pairs[group + 1] = high_pairs(words[group], words[group + 2]);
+                pairs[group + 2] = low_pairs(words[group + 1], words[group + 3]);
+                pairs[group + 3] = high_pairs(words[group + 1], words[group + 3]);
+            }
+            let mut columns = pairs;
+            for c in 0..4 {
+                let [a, b, e, f] = [pairs[c], pairs[4 + c], pairs[8 + c], pairs[12 + c]];
+                let even = [quarters::<0x88>(a, b), quarters::<0x88>(e, f)];
+                let odd = [quarters::<0xdd>(a, b), quarters::<0xdd>(e, f)];
+                columns[c] = quarters::<0x88>(even[0], even[1]);
+                columns[4 + c] = quarters::<0x88>(odd[0], odd[1]);
+                columns[8 + c] = quarters::<0xdd>(even[0], even[1]);
+                columns[12 + c] = quarters::<0xdd>(odd[0], odd[1]);
+            }
+            std::mem::transmute(columns)
+        }
     }
 }
 
@@ -110,6 +172,31 @@ impl Level for Avx2 {
             ]
         }
     }
+
+    #[inline(always)]
+    fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_fmadd_ps(a[0], b[0], c[0]),
+                x86::_mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
+        let masks: [f32; WIDTH] =
+            std::array::from_fn(|lane| f32::from_bits(u32::from(bits >> lane & 1) << 31));
+        let masks = Self::load(&masks);
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_xor_ps(vector[0], masks[0]),
+                x86::_mm256_xor_ps(vector[1], masks[1]),
+            ]
+        }
+    }
 }
 
 /// What every target has.
@@ -145,6 +232,22 @@ impl Level for Portable {
         }
         c
     }
+
+    #[inline(always)]
+    fn fma(a: Self::Vector, b: Self::Vector, mut c: Self::Vector) -> Self::Vector {
+        for lane in 0..WIDTH {
+            c[lane] = Self::fused(a[lane], b[lane], c[lane]);
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn flip(mut vector: Self::Vector, bits: u16) -> Self::Vector {
+        for (lane, value) in vector.iter_mut().enumerate() {
+            *value = f32::from_bits(value.to_bits() ^ (u32::from(bits >> lane & 1) << 31));
+        }
+        vector
+    }
 }
 
 /// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`.
@@ -170,18 +273,24 @@ enum Set {
 }
 
 impl Path {
+    /// What every machine has.
+    pub(crate) const PORTABLE: Self = Self(Set::Portable);
+
     /// The widest.
     pub(crate) fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if has_avx512() {
-                return Self(Set::Avx512);
-            }
-            if has_avx2() {
-                return Self(Set::Avx2);
-            }
-        }
-        Self(Set::Portable)
+        super::gemm::dispatch().level()
+    }
+
+    /// AVX-512 with byte, word and quadword instructions.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn avx512() -> Option<Self> {
+        has_avx512().then_some(Self(Set::Avx512))
+    }
+
+    /// AVX2 with FMA.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn avx2() -> Option<Self> {
+        has_avx2().then_some(Self(Set::Avx2))
     }
 
     /// All of them, the portable one first.

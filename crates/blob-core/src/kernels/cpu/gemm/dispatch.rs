@@ -1,25 +1,30 @@
 //! Which tile a product runs on: the widest one that this machine has.
 
+use super::Direction;
+use super::format::{Format, Precision};
+use super::product::Product;
 #[cfg(target_arch = "x86_64")]
-use super::tile_avx2::Avx2;
+use super::tile_avx2::{Avx2, Avx2Int8};
 #[cfg(target_arch = "x86_64")]
 use super::tile_avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
 use super::tile_avx512_bf16::Avx512Bf16;
-use super::tile_portable::Portable;
-use super::{Block, Kernel, Precision, Product, StagedRow, Step, pack};
+#[cfg(target_arch = "x86_64")]
+use super::tile_avx512_vnni::Avx512Vnni;
+use super::tile_portable::{Portable, PortableInt8};
+use crate::kernels::cpu::simd;
 use crate::{Error, Result};
 
 /// An instruction set that a product can run on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dispatch {
-    /// bf16 by `vdpbf16ps`; `f32` as [`Self::Avx512`].
+    /// bf16 by `vdpbf16ps`; otherwise as [`Self::Avx512`].
     Avx512Bf16,
-    /// 512-bit fused multiply-add; bf16 operands are widened to `f32`.
+    /// 512-bit fused multiply-add; bf16 operands are `f32` words; int8 by `vpdpbusd` where there is VNNI.
     Avx512,
-    /// 256-bit fused multiply-add; bf16 operands are widened to `f32`.
+    /// 256-bit fused multiply-add; bf16 operands are `f32` words.
     Avx2,
-    /// Plain Rust; bf16 operands are widened to `f32`.
+    /// Plain Rust; bf16 operands are `f32` words.
     Portable,
 }
 
@@ -37,13 +42,18 @@ impl Dispatch {
         }
     }
 
+    /// The path of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.name() == name)
+    }
+
     /// Whether this machine has the path.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
+            Self::Avx512Bf16 => Avx512Bf16::detect().is_some() && simd::Path::avx512().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Avx512::detect().is_some(),
+            Self::Avx512 => Avx512::detect().is_some() && simd::Path::avx512().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Avx2::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
@@ -52,78 +62,92 @@ impl Dispatch {
         }
     }
 
+    /// The instruction set of everything around the tile.
+    pub(crate) fn level(self) -> simd::Path {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 | Self::Avx512 => simd::Path::avx512().unwrap_or(simd::Path::PORTABLE),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => simd::Path::avx2().unwrap_or(simd::Path::PORTABLE),
+            _ => simd::Path::PORTABLE,
+        }
+    }
+
+    /// What words hold on this path.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
+    pub(super) fn format(self, precision: Precision, direction: Direction) -> Result<Format> {
+        if !self.is_available() {
+            return Err(Error::InvalidInput(format!(
+                "a matrix product must run on instructions of this machine, got {}",
+                self.name()
+            )));
+        }
+        Ok(match (precision, direction, self) {
+            (Precision::F32, _, _) => Format::Float,
+            (Precision::Int8, Direction::Forward, _) => Format::Int8Quad,
+            (_, _, Self::Avx512Bf16) => Format::Bf16Pair,
+            _ => Format::RoundedFloat,
+        })
+    }
+
     /// Computes `product` on this path.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
-    pub(super) fn run(
-        self,
-        precision: Precision,
-        product: &Product,
-        out: &mut [f32],
-    ) -> Result<()> {
+    pub(super) fn run(self, product: &Product<'_>, out: &mut [f32]) -> Result<()> {
+        let format = product.panels.format;
         #[cfg(target_arch = "x86_64")]
-        match (self, precision) {
-            (Self::Avx512Bf16, Precision::Bf16) => {
-                let kernel = Avx512Bf16::detect().ok_or_else(|| self.missing())?;
-                product.run(kernel, out);
-                return Ok(());
+        {
+            let is_wide = matches!(self, Self::Avx512Bf16 | Self::Avx512);
+            match format {
+                Format::Bf16Pair => {
+                    if let Some(kernel) = Avx512Bf16::detect() {
+                        product.run(kernel, out);
+                        return Ok(());
+                    }
+                }
+                Format::Int8Quad => {
+                    if let Some(kernel) = Avx512Vnni::detect().filter(|_| is_wide) {
+                        product.run(kernel, out);
+                        return Ok(());
+                    }
+                    if let Some(kernel) = Avx2Int8::detect().filter(|_| self != Self::Portable) {
+                        product.run(kernel, out);
+                        return Ok(());
+                    }
+                }
+                Format::Float | Format::RoundedFloat => {
+                    if let Some(kernel) = Avx512::detect().filter(|_| is_wide) {
+                        product.run(kernel, out);
+                        return Ok(());
+                    }
+                    if let Some(kernel) = Avx2::detect().filter(|_| self == Self::Avx2) {
+                        product.run(kernel, out);
+                        return Ok(());
+                    }
+                }
             }
-            (Self::Avx512Bf16, Precision::F32) | (Self::Avx512, _) => {
-                let kernel = Avx512::detect().ok_or_else(|| self.missing())?;
-                run_widening(kernel, precision, product, out);
-                return Ok(());
-            }
-            (Self::Avx2, _) => {
-                let kernel = Avx2::detect().ok_or_else(|| self.missing())?;
-                run_widening(kernel, precision, product, out);
-                return Ok(());
-            }
-            (Self::Portable, _) => {}
         }
-        if self != Self::Portable {
-            return Err(self.missing());
+        match format {
+            Format::Int8Quad => product.run(PortableInt8, out),
+            Format::Float | Format::RoundedFloat => product.run(Portable, out),
+            Format::Bf16Pair => {
+                return Err(Error::InvalidInput(format!(
+                    "pairs of bf16 must run on avx512bf16, got {}",
+                    self.name()
+                )));
+            }
         }
-        run_widening(Portable, precision, product, out);
         Ok(())
-    }
-
-    fn missing(self) -> Error {
-        Error::InvalidInput(format!(
-            "a matrix product must run on instructions of this machine, got {}",
-            self.name()
-        ))
     }
 }
 
-/// The fastest path of this machine; [`super::PackedMatrix::multiply`] uses it.
+/// The fastest path of this machine.
 pub fn dispatch() -> Dispatch {
     Dispatch::ALL
         .into_iter()
         .find(|path| path.is_available())
         .unwrap_or(Dispatch::Portable)
-}
-
-/// Runs a kernel of `f32` operands on panels of either precision.
-fn run_widening<K: Kernel>(kernel: K, precision: Precision, product: &Product, out: &mut [f32]) {
-    match precision {
-        Precision::F32 => product.run(kernel, out),
-        Precision::Bf16 => product.run(Widened(kernel), out),
-    }
-}
-
-/// A kernel of `f32` operands that is fed values rounded to bf16.
-#[derive(Clone, Copy)]
-struct Widened<K>(K);
-
-impl<K: Kernel> Kernel for Widened<K> {
-    const WIDENS: bool = true;
-
-    fn stage(self, x: &[f32], staged: &mut [u32]) {
-        pack::stage_rounded(x, staged);
-    }
-
-    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
-        self.0.tile(height, x, panel, block);
-    }
 }

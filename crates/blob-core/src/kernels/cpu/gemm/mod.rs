@@ -1,19 +1,33 @@
-//! Packed matrix product for weights that never change.
+//! Matrix products with weights that never change.
 //!
 //! ```text
-//! out (m, cols) = x (m, depth) · Pᵀ        P (cols, depth), packed once
+//! forward    y  (m, n) = x  (m, k)·Wᵀ          W (n, k), as the model's file stores it
+//! backward   dx (m, k) = dy (m, n)·W
 //! ```
-//! A frozen layer packs its weight W (n, k) twice: `P = W` for the forward pass `y = x·Wᵀ`, and
-//! `P = Wᵀ` for the backward pass `dx = dy·W`.
+//! W is never unpacked as a whole. A task decodes the panel that it is about to use, 32 columns of
+//! the product by the whole depth, and multiplies all rows of the operand by it: decoding costs each
+//! weight once per product and is repaid by the rows. Memory stays that of the file, and one copy
+//! serves both directions. What follows the product (a residual, low-rank terms) is added while a
+//! tile is in registers: [`Epilogue`].
 //!
-//! **Determinism.** Every element of `out` is one chain of multiply-adds over the depth in
+//! **Precision.** [`Precision::F32`] is exact in the operands, [`Precision::Bf16`] rounds both to
+//! bfloat16, [`Precision::Int8`] rounds the forward product's operands to eight bits, per row of x and
+//! per row of W (LLM.int8(), arXiv:2208.07339 §2.1), and goes back through the rounded weight in bf16.
+//! Sums are `f32`, or exact integers that become `f32` at the end.
+//!
+//! **Determinism.** Every element of the result is one chain of multiply-adds over the depth in
 //! ascending order (steps of two depths for [`Dispatch::Avx512Bf16`]), whatever tile it falls in.
-//! On one dispatch path the bits of a row depend on that row of x and on P alone: not on m, on the
-//! row's place in the batch, or on the number of threads. Paths differ from each other by rounding.
+//! On one dispatch path the bits of a row depend on that row of x and on W alone: not on m, on the
+//! row's place in the batch, or on the number of threads. Paths differ from each other by rounding;
+//! integer products do not.
 
 mod dispatch;
-mod pack;
+mod epilogue;
+mod format;
+mod operand;
+mod panel;
 mod product;
+mod shared;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -22,23 +36,26 @@ mod tile_avx2;
 mod tile_avx512;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx512_bf16;
+#[cfg(target_arch = "x86_64")]
+mod tile_avx512_vnni;
 mod tile_portable;
 
 pub use dispatch::{Dispatch, dispatch};
+pub use epilogue::{Addend, Epilogue, SignRows, Update};
+pub use format::Precision;
+pub use operand::Operand;
 
+use crate::weights::StoredMatrix;
 use crate::{Error, Result};
-use pack::Step;
+use panel::{Panels, Step};
 use product::Product;
 
 /// Columns of a panel, and of a tile.
 const NR: usize = 32;
 /// Rows of the tallest tile: 12 × 32 results fill 24 of the 32 vector registers of AVX-512.
 const MR: usize = 12;
-/// Most steps of depth per pass: a panel's slice (48 KiB) and a tile's rows (18 KiB) stay close.
-const KC: usize = 384;
-/// The operands of one row of x in one pass, from the front; an odd number of cache lines long, so
-/// that the rows of a tile do not compete for the same cache sets.
-type StagedRow = [u32; KC + 16];
+/// Tile heights; any number of rows is cut into these from the top.
+const HEIGHTS: [usize; 5] = [MR, 8, 4, 2, 1];
 
 /// The results of one tile; the first `height` rows are in use.
 #[derive(Clone, Copy)]
@@ -47,126 +64,67 @@ struct Block([[f32; NR]; MR]);
 
 /// One implementation of the tile.
 ///
-/// Staged x and panels hold 32-bit operands: an `f32`, or two neighbouring depths in bf16.
+/// Operands are 32-bit words: one `f32`, two neighbouring depths in bf16, or four in int8.
 trait Kernel: Copy + Sync {
-    /// Depths in one step: 1, or 2 where a step is a pair of bf16.
-    const DEPTHS_PER_STEP: usize = 1;
-    /// Whether panels stored as bf16 pairs are widened to `f32` steps before the tile sees them.
-    const WIDENS: bool = false;
-
-    /// Rewrites a piece of a row of x as operands, zeros after its end.
-    fn stage(self, x: &[f32], staged: &mut [u32]) {
-        pack::stage_floats(x, staged);
-    }
-
-    /// `block[i] += Σ_t x[i][t] · panel[t]` for i < height, height in {1, 2, 4, 8, 12}.
-    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block);
+    /// `block[i] = Σ_t x[t][i] · panel[t]` for i < height, height in [`HEIGHTS`]; x holds `height`
+    /// words per step.
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block);
 }
 
-/// What the operands of a product are rounded to; sums are `f32` in either case.
+/// Which way a product goes through the weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Precision {
-    /// Operands as they are.
-    F32,
-    /// Operands rounded to bfloat16, to nearest, ties to even.
-    Bf16,
+pub enum Direction {
+    /// (m, k) → (m, n)
+    Forward,
+    /// (m, n) → (m, k)
+    Backward,
 }
 
-impl Precision {
-    /// "f32" or "bf16".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-}
-
-/// P (cols, depth), laid out in panels of 32 columns: `[cols / 32][step][32]`, zeros at the edges.
+/// W (n, k), ready to be multiplied with.
 #[derive(Debug)]
-pub struct PackedMatrix {
-    panels: Vec<Step>,
-    cols: usize,
-    depth: usize,
+pub struct FrozenMatrix {
+    stored: StoredMatrix,
     precision: Precision,
+    /// For int8: absmax / 127 of every row.
+    row_scales: Vec<f32>,
 }
 
-impl PackedMatrix {
-    /// Packs W (n, k), row-major, for `y = x·Wᵀ`: (m, k) → (m, n).
+impl FrozenMatrix {
+    /// Takes W as it is stored; int8 reads it once, for the rows' scales.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_INPUT` when n or k is 0, or W does not hold n·k values.
-    pub fn pack(w: &[f32], n: usize, k: usize, precision: Precision) -> Result<Self> {
-        check_weight(w, n, k)?;
-        Ok(Self {
-            panels: pack::panels(n, k, precision, |column, depth| w[column * k + depth]),
-            cols: n,
-            depth: k,
-            precision,
-        })
-    }
-
-    /// Packs W (n, k), row-major, for `dx = dy·W`: (m, n) → (m, k).
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when n or k is 0, or W does not hold n·k values.
-    pub fn pack_transposed(w: &[f32], n: usize, k: usize, precision: Precision) -> Result<Self> {
-        check_weight(w, n, k)?;
-        Ok(Self {
-            panels: pack::panels(k, n, precision, |column, depth| w[depth * k + column]),
-            cols: k,
-            depth: n,
-            precision,
-        })
-    }
-
-    /// `out = x·Pᵀ`, or `out += x·Pᵀ` when `accumulate`: (m, depth) → (m, cols).
-    ///
-    /// Runs on the current rayon pool, on the fastest path of this machine.
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when x does not hold m·depth values or `out` m·cols.
-    pub fn multiply(&self, x: &[f32], m: usize, out: &mut [f32], accumulate: bool) -> Result<()> {
-        self.multiply_with(dispatch(), x, m, out, accumulate)
-    }
-
-    /// [`Self::multiply`] on a given path, to compare paths on one machine.
-    ///
-    /// # Errors
-    /// As [`Self::multiply`]; also when this machine does not have the path.
-    pub fn multiply_with(
-        &self,
-        dispatch: Dispatch,
-        x: &[f32],
-        m: usize,
-        out: &mut [f32],
-        accumulate: bool,
-    ) -> Result<()> {
-        check_length("x", x.len(), ("m", m), ("depth", self.depth))?;
-        check_length("out", out.len(), ("m", m), ("cols", self.cols))?;
-        let product = Product {
-            panels: &self.panels,
-            cols: self.cols,
-            depth: self.depth,
-            x,
-            accumulate,
+    /// `BPEFT_INVALID_INPUT` when n or k is 0.
+    pub fn new(stored: StoredMatrix, precision: Precision) -> Result<Self> {
+        let (n, k) = (stored.rows(), stored.columns());
+        if n == 0 || k == 0 {
+            return Err(Error::InvalidInput(format!(
+                "a weight must have at least one row and one column, got ({n}, {k})"
+            )));
+        }
+        let row_scales = match precision {
+            Precision::Int8 => panel::row_scales(&stored),
+            Precision::F32 | Precision::Bf16 => Vec::new(),
         };
-        dispatch.run(self.precision, &product, out)
+        Ok(Self {
+            stored,
+            precision,
+            row_scales,
+        })
     }
 
-    /// Columns of the output.
-    pub fn cols(&self) -> usize {
-        self.cols
+    /// n
+    pub fn rows(&self) -> usize {
+        self.stored.rows()
     }
 
-    /// Columns of x: what the product sums over.
-    pub fn depth(&self) -> usize {
-        self.depth
+    /// k
+    pub fn columns(&self) -> usize {
+        self.stored.columns()
     }
 
-    /// Memory held by the panels.
+    /// Bytes of the stored weight and what was added to it.
     pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(self.panels.as_slice())
+        self.stored.bytes() + size_of_val(self.row_scales.as_slice())
     }
 
     /// What the operands are rounded to.
@@ -174,22 +132,86 @@ impl PackedMatrix {
         self.precision
     }
 
-    /// The path that [`Self::multiply`] takes on this machine.
-    pub fn dispatch(&self) -> Dispatch {
-        match (dispatch(), self.precision) {
-            (Dispatch::Avx512Bf16, Precision::F32) => Dispatch::Avx512,
-            (path, _) => path,
+    /// The values that products see, (n, k): dequantised, and rounded to eight bits for int8.
+    pub fn values(&self) -> Vec<f32> {
+        let k = self.columns();
+        let mut values = vec![0.0; self.rows() * k];
+        for (row, values) in values.chunks_exact_mut(k).enumerate() {
+            panel::decode_row(self, row, values);
+        }
+        values
+    }
+
+    /// Brings m rows into the order in which tiles read them; products in one direction with weights
+    /// of one precision may share the result.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when x does not hold m·depth values.
+    pub fn stage(&self, direction: Direction, x: &[f32], m: usize) -> Result<Operand> {
+        self.stage_for(dispatch(), direction, x, m)
+    }
+
+    /// [`Self::stage`] for a given path, to compare paths on one machine.
+    ///
+    /// # Errors
+    /// As [`Self::stage`]; also when this machine does not have the path.
+    pub fn stage_for(
+        &self,
+        dispatch: Dispatch,
+        direction: Direction,
+        x: &[f32],
+        m: usize,
+    ) -> Result<Operand> {
+        let (_, depth) = self.shape(direction);
+        check_length("the operand", x.len(), ("m", m), ("depth", depth))?;
+        let format = dispatch.format(self.precision, direction)?;
+        Ok(Operand::stage(dispatch, format, x, (m, depth)))
+    }
+
+    /// `out` (m, columns) = operand·P, and what `epilogue` adds; P is Wᵀ or W.
+    ///
+    /// Runs on the current rayon pool, on the path that the operand was staged for.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the operand was staged for another depth or precision, or a length
+    /// does not fit.
+    pub fn multiply(
+        &self,
+        direction: Direction,
+        operand: &Operand,
+        out: &mut [f32],
+        epilogue: &Epilogue<'_>,
+    ) -> Result<()> {
+        let (cols, depth) = self.shape(direction);
+        check_length("out", out.len(), ("m", operand.rows), ("columns", cols))?;
+        let format = operand.dispatch.format(self.precision, direction)?;
+        if (operand.format, operand.depth) != (format, depth) {
+            return Err(Error::InvalidInput(format!(
+                "the operand must be staged as {format:?} of depth {depth}, got {:?} of depth {}",
+                operand.format, operand.depth
+            )));
+        }
+        epilogue.check(operand.rows, cols)?;
+        let product = Product {
+            panels: Panels {
+                matrix: self,
+                direction,
+                format,
+            },
+            operand,
+            epilogue,
+            cols,
+        };
+        operand.dispatch.run(&product, out)
+    }
+
+    /// Columns of the result and what the product sums over.
+    fn shape(&self, direction: Direction) -> (usize, usize) {
+        match direction {
+            Direction::Forward => (self.rows(), self.columns()),
+            Direction::Backward => (self.columns(), self.rows()),
         }
     }
-}
-
-fn check_weight(w: &[f32], n: usize, k: usize) -> Result<()> {
-    if n == 0 || k == 0 {
-        return Err(Error::InvalidInput(format!(
-            "a packed weight must have at least one row and one column, got ({n}, {k})"
-        )));
-    }
-    check_length("a packed weight", w.len(), ("n", n), ("k", k))
 }
 
 fn check_length(

@@ -2,9 +2,46 @@
 
 use half::bf16;
 
-use super::{Dispatch, PackedMatrix, Precision, dispatch};
+use super::{
+    Addend, Direction, Dispatch, Epilogue, FrozenMatrix, Precision, SignRows, Update, dispatch,
+};
+use crate::weights::{HostTensor, StoredMatrix};
 
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+const ALL_PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
+
+fn matrix(w: &[f32], n: usize, k: usize, precision: Precision) -> FrozenMatrix {
+    let tensor = HostTensor {
+        shape: vec![n, k],
+        data: w.to_vec(),
+    };
+    FrozenMatrix::new(StoredMatrix::from_tensor(&tensor).unwrap(), precision).unwrap()
+}
+
+/// `out` of a product on one path.
+fn product(
+    (weight, direction): (&FrozenMatrix, Direction),
+    path: Dispatch,
+    x: &[f32],
+    m: usize,
+    epilogue: &Epilogue<'_>,
+) -> Vec<f32> {
+    let cols = match direction {
+        Direction::Forward => weight.rows(),
+        Direction::Backward => weight.columns(),
+    };
+    let mut out = vec![f32::NAN; m * cols];
+    let staged = weight.stage_for(path, direction, x, m).unwrap();
+    weight
+        .multiply(direction, &staged, &mut out, epilogue)
+        .unwrap();
+    out
+}
+
+fn transposed(w: &[f32], n: usize, k: usize) -> Vec<f32> {
+    (0..k * n).map(|i| w[i % n * k + i / n]).collect()
+}
 
 fn paths() -> impl Iterator<Item = Dispatch> {
     Dispatch::ALL.into_iter().filter(|path| path.is_available())
@@ -26,7 +63,7 @@ fn values(seed: u64, length: usize) -> Vec<f32> {
 fn rounded(value: f32, precision: Precision) -> f64 {
     match precision {
         Precision::F32 => f64::from(value),
-        Precision::Bf16 => bf16::from_f32(value).to_f64(),
+        Precision::Bf16 | Precision::Int8 => bf16::from_f32(value).to_f64(),
     }
 }
 
@@ -62,7 +99,7 @@ fn assert_product(
 }
 
 #[test]
-fn products_of_any_shape_agree_with_f64_on_every_path() {
+fn products_of_any_shape_agree_with_f64_on_every_path_in_both_directions() {
     let shapes = [
         (1, 1, 1),
         (2, 33, 3),
@@ -78,48 +115,174 @@ fn products_of_any_shape_agree_with_f64_on_every_path() {
     for (seed, shape @ (m, n, k)) in (0..).zip(shapes) {
         let (x, w) = (values(seed, m * k), values(seed + 100, n * k));
         for precision in PRECISIONS {
-            let packed = PackedMatrix::pack(&w, n, k, precision).unwrap();
+            let forward = matrix(&w, n, k, precision);
+            let backward = matrix(&transposed(&w, n, k), k, n, precision);
             for path in paths() {
-                let mut out = vec![f32::NAN; m * n];
-                packed.multiply_with(path, &x, m, &mut out, false).unwrap();
                 let zeros = vec![0.0; m * n];
+                let out = product((&forward, Direction::Forward), path, &x, m, &Epilogue::NONE);
                 assert_product(&out, (&x, &w, &zeros), shape, precision, path);
+                let same = product(
+                    (&backward, Direction::Backward),
+                    path,
+                    &x,
+                    m,
+                    &Epilogue::NONE,
+                );
+                assert_eq!(bits(&out), bits(&same), "{path:?} {precision:?} {shape:?}");
             }
         }
     }
 }
 
 #[test]
-fn accumulating_adds_the_product_to_what_is_there() {
-    let shape @ (m, n, k) = (14, 45, 801);
-    let (x, w, start) = (values(1, m * k), values(2, n * k), values(3, m * n));
-    for precision in PRECISIONS {
-        let packed = PackedMatrix::pack(&w, n, k, precision).unwrap();
+fn an_integer_product_is_the_rounded_operands_product_exactly_on_every_path() {
+    for (seed, (m, n, k)) in (0..).zip([(1, 1, 1), (5, 33, 7), (14, 70, 257), (25, 40, 96)]) {
+        let (x, w) = (values(seed, m * k), values(seed + 100, n * k));
+        let weight = matrix(&w, n, k, Precision::Int8);
+        let levels = |row: &[f32]| -> (f32, Vec<f64>) {
+            let scale = row.iter().fold(0f32, |max, v| max.max(v.abs())) / 127.0;
+            let level = |v: &f32| f64::from((v * (1.0 / scale)).round_ties_even());
+            (scale, row.iter().map(level).collect())
+        };
+        let rows: Vec<_> = x.chunks_exact(k).map(levels).collect();
+        let columns: Vec<_> = w.chunks_exact(k).map(levels).collect();
         for path in paths() {
-            let mut out = start.clone();
-            packed.multiply_with(path, &x, m, &mut out, true).unwrap();
-            assert_product(&out, (&x, &w, &start), shape, precision, path);
+            let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
+            for (i, (x_scale, x)) in rows.iter().enumerate() {
+                for (j, (w_scale, w)) in columns.iter().enumerate() {
+                    let sum: f64 = x.iter().zip(w).map(|(x, w)| x * w).sum();
+                    // Sums and offsets become f32 once, whatever the path.
+                    let limit = 2f64.powi(-22)
+                        * (sum.abs() + 255.0 * 127.0 * k as f64)
+                        * f64::from(x_scale * w_scale);
+                    let expected = sum * f64::from(x_scale * w_scale);
+                    let error = (f64::from(out[i * n + j]) - expected).abs();
+                    assert!(error <= limit, "{path:?} ({i}, {j}): {error:e} > {limit:e}");
+                }
+            }
         }
+        let all: Vec<_> = paths()
+            .map(|path| {
+                bits(&product(
+                    (&weight, Direction::Forward),
+                    path,
+                    &x,
+                    m,
+                    &Epilogue::NONE,
+                ))
+            })
+            .collect();
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
     }
 }
 
 #[test]
-fn a_transposed_weight_packs_to_the_same_matrix() {
-    let (n, k) = (70, 451);
-    let w = values(4, n * k);
-    let transposed: Vec<f32> = (0..k * n).map(|i| w[i % n * k + i / n]).collect();
-    let x = values(5, 3 * n);
-    for precision in PRECISIONS {
-        let backward = PackedMatrix::pack_transposed(&w, n, k, precision).unwrap();
-        let forward = PackedMatrix::pack(&transposed, k, n, precision).unwrap();
-        assert_eq!((backward.cols(), backward.depth()), (k, n));
+fn int8_goes_back_through_the_rounded_weight() {
+    let (m, n, k) = (7, 40, 50);
+    let (dy, w) = (values(1, m * n), values(2, n * k));
+    let weight = matrix(&w, n, k, Precision::Int8);
+    let rounded = weight.values();
+    assert!(rounded.iter().zip(&w).any(|(rounded, w)| rounded != w));
+    let farthest = rounded.iter().zip(&w).map(|(a, b)| (a - b).abs());
+    assert!(farthest.fold(0.0, f32::max) < 2.01 / 127.0);
+    let plain = matrix(&rounded, n, k, Precision::Bf16);
+    for path in paths() {
+        let dx = product(
+            (&weight, Direction::Backward),
+            path,
+            &dy,
+            m,
+            &Epilogue::NONE,
+        );
+        let same = product((&plain, Direction::Backward), path, &dy, m, &Epilogue::NONE);
+        assert_eq!(bits(&dx), bits(&same));
+    }
+}
+
+/// (m, cols) of c·left·right under signs, in `f64`.
+fn low_rank(update: &Update<'_>, m: usize, cols: usize) -> Vec<f64> {
+    let rank = update.right.len() / cols;
+    let mut sum = vec![0.0; m * cols];
+    for (i, j) in update
+        .rows
+        .clone()
+        .flat_map(|i| (0..cols).map(move |j| (i, j)))
+    {
+        let value: f64 = (0..rank)
+            .map(|r| f64::from(update.left[i * rank + r]) * f64::from(update.right[r * cols + j]))
+            .sum();
+        let sign = match update.signs {
+            Some(signs) if signs.words[i * signs.stride + j / 32] >> (j % 32) & 1 == 1 => -1.0,
+            _ => 1.0,
+        };
+        sum[i * cols + j] = sign * f64::from(update.factor) * value;
+    }
+    sum
+}
+
+#[test]
+fn an_epilogue_adds_what_it_says_to_the_bare_product() {
+    let (m, n, k, rank) = (29, 45, 70, 3);
+    let w = values(2, n * k);
+    for (precision, direction) in ALL_PRECISIONS
+        .into_iter()
+        .flat_map(|precision| DIRECTIONS.map(|direction| (precision, direction)))
+    {
+        let (cols, depth) = match direction {
+            Direction::Forward => (n, k),
+            Direction::Backward => (k, n),
+        };
+        let (x, addend) = (values(1, m * depth), values(3, m * cols));
+        let (left, right) = (values(4, m * rank), values(5, rank * cols));
+        let stride = cols.div_ceil(32);
+        let words: Vec<u32> = (1..=m * stride)
+            .map(|i| (i as u32).wrapping_mul(0x9e37_79b9))
+            .collect();
+        let update = |rows, factor, signs| Update {
+            rows,
+            left: &left,
+            right: &right,
+            factor,
+            signs,
+        };
+        let signs = Some(SignRows {
+            words: &words,
+            stride,
+        });
+        let updates = [
+            update(0..m, 0.5, None),
+            update(0..13, 1.0, signs),
+            update(13..m, -2.0, signs),
+        ];
+        let weight = matrix(&w, n, k, precision);
         for path in paths() {
-            let (mut dx, mut same) = (vec![0.0; 3 * k], vec![0.0; 3 * k]);
-            backward.multiply_with(path, &x, 3, &mut dx, false).unwrap();
-            forward
-                .multiply_with(path, &x, 3, &mut same, false)
+            let bare = product((&weight, direction), path, &x, m, &Epilogue::NONE);
+            let whole = Epilogue {
+                updates: &updates,
+                addend: Addend::Matrix(&addend),
+            };
+            let out = product((&weight, direction), path, &x, m, &whole);
+            let terms: Vec<_> = updates.iter().map(|it| low_rank(it, m, cols)).collect();
+            for at in 0..m * cols {
+                let sum: f64 = terms.iter().map(|term| term[at]).sum();
+                let expected = f64::from(bare[at]) + sum + f64::from(addend[at]);
+                let error = (f64::from(out[at]) - expected).abs();
+                assert!(
+                    error < 1e-4,
+                    "{path:?} {precision:?} {direction:?} {at}: {error:e}"
+                );
+            }
+            let mut twice = bare.clone();
+            let staged = weight.stage_for(path, direction, &x, m).unwrap();
+            let again = Epilogue {
+                updates: &[],
+                addend: Addend::Out,
+            };
+            weight
+                .multiply(direction, &staged, &mut twice, &again)
                 .unwrap();
-            assert_eq!(bits(&dx), bits(&same));
+            let doubled: Vec<f32> = bare.iter().map(|value| value + value).collect();
+            assert_eq!(bits(&twice), bits(&doubled));
         }
     }
 }
@@ -127,54 +290,45 @@ fn a_transposed_weight_packs_to_the_same_matrix() {
 #[test]
 fn the_bits_of_a_row_depend_neither_on_the_batch_nor_on_the_threads() {
     let (m, n, k) = (137, 300, 801);
-    let (x, w, start) = (values(6, m * k), values(7, n * k), values(8, m * n));
+    let w = values(7, n * k);
     let order: Vec<usize> = (0..m).map(|i| (i * 50 + 3) % m).collect();
-    let permuted: Vec<f32> = order
-        .iter()
-        .flat_map(|&i| &x[i * k..][..k])
-        .copied()
-        .collect();
-    let permuted_start: Vec<f32> = order
-        .iter()
-        .flat_map(|&i| &start[i * n..][..n])
-        .copied()
-        .collect();
-    for (path, precision) in paths().flat_map(|path| PRECISIONS.map(|p| (path, p))) {
-        let packed = PackedMatrix::pack(&w, n, k, precision).unwrap();
-        let run = |threads: usize, x: &[f32], start: &[f32], accumulate: bool| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let mut out = start.to_vec();
-            pool.install(|| packed.multiply_with(path, x, x.len() / k, &mut out, accumulate))
-                .unwrap();
-            bits(&out)
-        };
-        for accumulate in [false, true] {
-            let whole = run(1, &x, &start, accumulate);
-            for threads in [1, 2, 3] {
-                assert_eq!(
-                    run(threads, &x, &start, accumulate),
-                    whole,
-                    "{path:?} {threads}"
-                );
-                let mixed = run(threads, &permuted, &permuted_start, accumulate);
-                for (row, &i) in mixed.chunks(n).zip(&order) {
-                    assert_eq!(row, &whole[i * n..][..n], "{path:?} {threads} permuted");
+    for (path, precision) in paths().flat_map(|path| ALL_PRECISIONS.map(|p| (path, p))) {
+        let weight = matrix(&w, n, k, precision);
+        for direction in DIRECTIONS {
+            let (cols, depth) = match direction {
+                Direction::Forward => (n, k),
+                Direction::Backward => (k, n),
+            };
+            let x = values(6, m * depth);
+            let permuted: Vec<f32> = order
+                .iter()
+                .flat_map(|&i| &x[i * depth..][..depth])
+                .copied()
+                .collect();
+            let run = |threads: usize, x: &[f32]| {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                let rows = x.len() / depth;
+                let out =
+                    pool.install(|| product((&weight, direction), path, x, rows, &Epilogue::NONE));
+                bits(&out)
+            };
+            let whole = run(1, &x);
+            for threads in [1, 2, 40] {
+                assert_eq!(run(threads, &x), whole, "{path:?} {threads}");
+                let mixed = run(threads, &permuted);
+                for (row, &i) in mixed.chunks(cols).zip(&order) {
+                    assert_eq!(
+                        row,
+                        &whole[i * cols..][..cols],
+                        "{path:?} {threads} permuted"
+                    );
                 }
                 for rows in [1, 7, 37] {
-                    let part = run(
-                        threads,
-                        &x[40 * k..][..rows * k],
-                        &start[40 * n..][..rows * n],
-                        accumulate,
-                    );
-                    assert_eq!(
-                        part,
-                        whole[40 * n..][..rows * n],
-                        "{path:?} {threads} {rows}"
-                    );
+                    let part = run(threads, &x[40 * depth..][..rows * depth]);
+                    assert_eq!(part, whole[40 * cols..][..rows * cols], "{path:?} {rows}");
                 }
             }
         }
@@ -198,11 +352,14 @@ fn bf16_operands_round_to_nearest_even_and_keep_nan_and_infinity() {
     for path in paths() {
         for (value, expected) in cases {
             for (x, w) in [(value, 1.0), (1.0, value)] {
-                let packed = PackedMatrix::pack(&[w], 1, 1, Precision::Bf16).unwrap();
-                let mut out = [0.0];
-                packed
-                    .multiply_with(path, &[x], 1, &mut out, false)
-                    .unwrap();
+                let weight = matrix(&[w], 1, 1, Precision::Bf16);
+                let out = product(
+                    (&weight, Direction::Forward),
+                    path,
+                    &[x],
+                    1,
+                    &Epilogue::NONE,
+                );
                 let same = out[0].to_bits() == expected.to_bits();
                 assert!(
                     same || (out[0].is_nan() && expected.is_nan()),
@@ -219,9 +376,8 @@ fn a_nan_stays_in_its_row_and_its_column() {
     let (mut x, mut w) = (values(9, m * k), values(10, n * k));
     (x[2 * k + 4], w[33 * k + 4]) = (f32::NAN, f32::INFINITY);
     for (path, precision) in paths().flat_map(|path| PRECISIONS.map(|p| (path, p))) {
-        let packed = PackedMatrix::pack(&w, n, k, precision).unwrap();
-        let mut out = vec![0.0; m * n];
-        packed.multiply_with(path, &x, m, &mut out, false).unwrap();
+        let weight = matrix(&w, n, k, precision);
+        let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
         for (i, value) in out.iter().enumerate() {
             assert_eq!(value.is_nan(), i / n == 2, "{path:?} {precision:?} {i}");
             assert_eq!(
@@ -234,55 +390,77 @@ fn a_nan_stays_in_its_row_and_its_column() {
 }
 
 #[test]
+fn a_value_that_is_not_finite_poisons_its_row_in_int8() {
+    let (m, n, k) = (13, 35, 50);
+    let w = values(10, n * k);
+    let weight = matrix(&w, n, k, Precision::Int8);
+    for (path, bad) in paths().flat_map(|path| [f32::NAN, f32::NEG_INFINITY].map(|bad| (path, bad)))
+    {
+        let mut x = values(9, m * k);
+        x[2 * k + 4] = bad;
+        x[5 * k..6 * k].fill(0.0);
+        let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
+        for (i, value) in out.iter().enumerate() {
+            assert_eq!(value.is_nan(), i / n == 2, "{path:?} {i}");
+            assert!(i / n != 5 || *value == 0.0, "{path:?} {i}: {value}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_batch_is_a_product_too() {
-    let packed = PackedMatrix::pack(&[1.0, 2.0], 2, 1, Precision::F32).unwrap();
-    packed.multiply(&[], 0, &mut [], false).unwrap();
+    for direction in DIRECTIONS {
+        let weight = matrix(&[1.0, 2.0], 2, 1, Precision::F32);
+        assert!(product((&weight, direction), dispatch(), &[], 0, &Epilogue::NONE).is_empty());
+    }
 }
 
 #[test]
 fn wrong_lengths_are_refused_with_the_lengths() {
-    let w = values(11, 6);
-    for (n, k) in [(0, 6), (6, 0), (2, 4), (usize::MAX, 2)] {
-        assert!(PackedMatrix::pack(&w, n, k, Precision::F32).is_err());
-        assert!(PackedMatrix::pack_transposed(&w, n, k, Precision::Bf16).is_err());
+    for shape in [
+        vec![0, 6],
+        vec![6, 0],
+        vec![2, 4],
+        vec![usize::MAX, 2],
+        vec![6],
+    ] {
+        let data = values(11, 6);
+        let stored = StoredMatrix::from_tensor(&HostTensor { shape, data });
+        assert!(
+            stored
+                .and_then(|it| FrozenMatrix::new(it, Precision::F32))
+                .is_err()
+        );
     }
-    let packed = PackedMatrix::pack(&w, 2, 3, Precision::F32).unwrap();
-    let error = packed
-        .multiply(&[0.0; 5], 2, &mut [0.0; 4], false)
-        .unwrap_err();
+    let weight = matrix(&values(11, 6), 2, 3, Precision::F32);
+    let forward = |x: &[f32], m: usize| weight.stage(Direction::Forward, x, m);
+    let error = forward(&[0.0; 5], 2).unwrap_err();
     assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
-    assert_eq!(error.to_string(), "x must hold m·depth = 2·3 values, got 5");
-    assert!(packed.multiply(&[0.0; 6], 2, &mut [0.0; 5], false).is_err());
-    assert!(
-        packed
-            .multiply(&[0.0; 6], usize::MAX, &mut [0.0; 4], false)
-            .is_err()
-    );
+    let text = "the operand must hold m·depth = 2·3 values, got 5";
+    assert_eq!(error.to_string(), text);
+    assert!(forward(&[0.0; 6], usize::MAX).is_err());
+    let staged = forward(&[0.0; 6], 2).unwrap();
+    let multiply = |direction, out: &mut [f32], epilogue: &Epilogue<'_>| {
+        weight.multiply(direction, &staged, out, epilogue)
+    };
+    assert!(multiply(Direction::Forward, &mut [0.0; 5], &Epilogue::NONE).is_err());
+    assert!(multiply(Direction::Backward, &mut [0.0; 6], &Epilogue::NONE).is_err());
+    let epilogue = Epilogue {
+        updates: &[],
+        addend: Addend::Matrix(&[0.0; 3]),
+    };
+    assert!(multiply(Direction::Forward, &mut [0.0; 4], &epilogue).is_err());
+    let other = matrix(&values(11, 6), 2, 3, Precision::Int8);
+    let result = other.multiply(Direction::Forward, &staged, &mut [0.0; 4], &Epilogue::NONE);
+    assert!(result.is_err());
 }
 
 #[test]
 fn a_path_that_the_machine_lacks_is_refused() {
-    let packed = PackedMatrix::pack(&[1.0], 1, 1, Precision::Bf16).unwrap();
+    let weight = matrix(&[1.0], 1, 1, Precision::Bf16);
     for path in Dispatch::ALL {
-        let result = packed.multiply_with(path, &[2.0], 1, &mut [0.0], false);
+        let result = weight.stage_for(path, Direction::Forward, &[2.0], 1);
         assert_eq!(result.is_ok(), path.is_available(), "{}", path.name());
+        assert_eq!(Dispatch::named(path.name()), Some(path));
     }
-}
-
-#[test]
-fn the_default_path_is_the_fastest_one_and_bf16_halves_the_memory() {
-    assert_eq!(Some(dispatch()), paths().next());
-    let (x, w) = (values(12, 5 * 64), values(13, 64 * 64));
-    let [f32_bytes, bf16_bytes] = PRECISIONS.map(|precision| {
-        let packed = PackedMatrix::pack(&w, 64, 64, precision).unwrap();
-        let (mut by_default, mut by_name) = (vec![0.0; 5 * 64], vec![0.0; 5 * 64]);
-        packed.multiply(&x, 5, &mut by_default, false).unwrap();
-        packed
-            .multiply_with(packed.dispatch(), &x, 5, &mut by_name, false)
-            .unwrap();
-        assert_eq!(bits(&by_default), bits(&by_name));
-        assert_eq!(packed.precision(), precision);
-        packed.bytes()
-    });
-    assert_eq!((f32_bytes, bf16_bytes), (64 * 64 * 4, 64 * 64 * 2));
 }

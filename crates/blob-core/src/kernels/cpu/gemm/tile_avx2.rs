@@ -4,8 +4,9 @@
 use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
 use std::mem::transmute;
 
-use super::pack::Step;
-use super::{Block, KC, Kernel, NR, StagedRow};
+use super::panel::Step;
+use super::tile_portable::int8_tile;
+use super::{Block, Kernel};
 
 /// Proof that this machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ impl Avx2 {
 }
 
 impl Kernel for Avx2 {
-    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
         unsafe {
             half_tile::<0>(height, x, panel, block);
@@ -29,67 +30,68 @@ impl Kernel for Avx2 {
 
 /// All rows of one half of the columns.
 #[target_feature(enable = "avx2,fma")]
-fn half_tile<const HALF: usize>(height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
+fn half_tile<const HALF: usize>(height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
     match height {
         12 => {
-            tile::<6, HALF>(0, x, panel, block);
-            tile::<6, HALF>(6, x, panel, block);
+            tile::<12, 0, 6, HALF>(x, panel, block);
+            tile::<12, 6, 6, HALF>(x, panel, block);
         }
         8 => {
-            tile::<4, HALF>(0, x, panel, block);
-            tile::<4, HALF>(4, x, panel, block);
+            tile::<8, 0, 4, HALF>(x, panel, block);
+            tile::<8, 4, 4, HALF>(x, panel, block);
         }
-        4 => tile::<4, HALF>(0, x, panel, block),
-        2 => tile::<2, HALF>(0, x, panel, block),
-        _ => tile::<1, HALF>(0, x, panel, block),
+        4 => tile::<4, 0, 4, HALF>(x, panel, block),
+        2 => tile::<2, 0, 2, HALF>(x, panel, block),
+        _ => tile::<1, 0, 1, HALF>(x, panel, block),
     }
 }
 
-/// Rows `row..row + H` and columns `16·HALF..16·HALF + 16` of the block.
+/// Rows `FROM..FROM + H` of the `ALL` and columns `16·HALF..16·HALF + 16` of the block.
 #[target_feature(enable = "avx2,fma")]
-fn tile<const H: usize, const HALF: usize>(
-    row: usize,
-    x: &[StagedRow],
+fn tile<const ALL: usize, const FROM: usize, const H: usize, const HALF: usize>(
+    x: &[u32],
     panel: &[Step],
     block: &mut Block,
 ) {
-    let x = &x[row..row + H];
-    assert!(panel.len() <= KC);
-    let results = &mut block.0[row..row + H];
     let mut sums = [[_mm256_setzero_ps(); 2]; H];
-    for (sum, row) in sums.iter_mut().zip(results.iter()) {
-        *sum = load(*row)[HALF];
-    }
-    for (t, step) in panel.iter().enumerate() {
+    for (x, step) in x.as_chunks::<ALL>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.
         let words: Halves = unsafe { transmute(step.0) };
         let [w0, w1] = words[HALF];
-        for (sum, row) in sums.iter_mut().zip(x) {
-            let xi = _mm256_set1_ps(f32::from_bits(row[t]));
-            sum[0] = _mm256_fmadd_ps(xi, w0, sum[0]);
-            sum[1] = _mm256_fmadd_ps(xi, w1, sum[1]);
+        for (sum, x) in sums.iter_mut().zip(&x[FROM..]) {
+            let x = _mm256_set1_ps(f32::from_bits(*x));
+            sum[0] = _mm256_fmadd_ps(x, w0, sum[0]);
+            sum[1] = _mm256_fmadd_ps(x, w1, sum[1]);
         }
     }
-    for (sum, row) in sums.iter().zip(results) {
-        let mut lanes = load(*row);
-        lanes[HALF] = *sum;
-        *row = store(lanes);
+    for (sum, row) in sums.into_iter().zip(&mut block.0[FROM..]) {
+        // SAFETY: both are 64 plain bytes.
+        let lanes: [f32; 16] = unsafe { transmute(sum) };
+        row[16 * HALF..16 * HALF + 16].copy_from_slice(&lanes);
     }
 }
 
-/// Two half_tile of a row of 32 values.
+/// Two halves of a row of 32 values.
 type Halves = [[__m256; 2]; 2];
 
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn load(lanes: [f32; NR]) -> Halves {
-    // SAFETY: both are 128 plain bytes.
-    unsafe { transmute(lanes) }
+/// The integer tile, compiled for AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2Int8(Avx2);
+
+impl Avx2Int8 {
+    pub(super) fn detect() -> Option<Self> {
+        Avx2::detect().map(Self)
+    }
 }
 
-#[inline]
+impl Kernel for Avx2Int8 {
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+        // SAFETY: a value of `Self` exists only where the machine has the instructions.
+        unsafe { wide_int8_tile(height, x, panel, block) }
+    }
+}
+
 #[target_feature(enable = "avx2,fma")]
-fn store(lanes: Halves) -> [f32; NR] {
-    // SAFETY: both are 128 plain bytes.
-    unsafe { transmute(lanes) }
+fn wide_int8_tile(height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+    int8_tile(height, x, panel, block);
 }

@@ -4,8 +4,8 @@
 use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
 use std::mem::transmute;
 
-use super::pack::Step;
-use super::{Block, KC, Kernel, NR, StagedRow};
+use super::panel::Step;
+use super::{Block, Kernel, NR};
 
 /// Proof that this machine has AVX-512F.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ impl Avx512 {
 }
 
 impl Kernel for Avx512 {
-    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
         unsafe {
             match height {
@@ -33,31 +33,20 @@ impl Kernel for Avx512 {
 }
 
 #[target_feature(enable = "avx512f")]
-fn tile<const H: usize>(x: &[StagedRow], panel: &[Step], block: &mut Block) {
-    assert!(x.len() >= H && panel.len() <= KC);
+fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
     let mut sums = [[_mm512_setzero_ps(); 2]; H];
-    for (sum, row) in sums.iter_mut().zip(&block.0) {
-        *sum = load(*row);
-    }
-    for (t, step) in panel.iter().enumerate() {
+    for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.
         let [w0, w1]: [__m512; 2] = unsafe { transmute(step.0) };
-        for (sum, row) in sums.iter_mut().zip(x) {
-            let xi = _mm512_set1_ps(f32::from_bits(row[t]));
-            sum[0] = _mm512_fmadd_ps(xi, w0, sum[0]);
-            sum[1] = _mm512_fmadd_ps(xi, w1, sum[1]);
+        for (sum, x) in sums.iter_mut().zip(x) {
+            let x = _mm512_set1_ps(f32::from_bits(*x));
+            sum[0] = _mm512_fmadd_ps(x, w0, sum[0]);
+            sum[1] = _mm512_fmadd_ps(x, w1, sum[1]);
         }
     }
-    for (sum, row) in sums.iter().zip(&mut block.0) {
-        *row = store(*sum);
+    for (sum, row) in sums.into_iter().zip(&mut block.0) {
+        *row = store(sum);
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load(lanes: [f32; NR]) -> [__m512; 2] {
-    // SAFETY: both are 128 plain bytes.
-    unsafe { transmute(lanes) }
 }
 
 #[inline]

@@ -1,27 +1,52 @@
 //! The tile in plain Rust.
 
-use super::pack::Step;
-use super::{Block, Kernel, NR, StagedRow};
+use super::panel::Step;
+use super::{Block, Kernel, NR};
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
 impl Kernel for Portable {
-    fn tile(self, height: usize, x: &[StagedRow], panel: &[Step], block: &mut Block) {
-        for (sums, row) in block.0.iter_mut().take(height).zip(x) {
-            add_row(row, panel, sums);
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+        for (row, sums) in block.0.iter_mut().take(height).enumerate() {
+            *sums = float_row(x.iter().skip(row).step_by(height), panel);
         }
     }
 }
 
-/// `sums += row · panel`; multiply, then add, since a fused one would be a library call.
-fn add_row(row: &[u32], panel: &[Step], sums: &mut [f32; NR]) {
-    let mut local = *sums;
-    for (&x, step) in row.iter().zip(panel) {
+/// `row · panel`; multiply, then add, since a fused one would be a library call.
+fn float_row<'a>(row: impl Iterator<Item = &'a u32>, panel: &[Step]) -> [f32; NR] {
+    let mut sums = [0.0; NR];
+    for (&x, step) in row.zip(panel) {
         let x = f32::from_bits(x);
-        for (sum, &w) in local.iter_mut().zip(&step.0) {
+        for (sum, &w) in sums.iter_mut().zip(&step.0) {
             *sum += x * f32::from_bits(w);
         }
     }
-    *sums = local;
+    sums
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct PortableInt8;
+
+impl Kernel for PortableInt8 {
+    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+        int8_tile(height, x, panel, block);
+    }
+}
+
+/// The tile in integers: unsigned bytes of x, signed bytes of the panel; the sums become `f32`.
+#[inline(always)]
+pub(super) fn int8_tile(height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+    for (row, sums) in block.0.iter_mut().take(height).enumerate() {
+        let mut exact = [0i32; NR];
+        for (&x, step) in x.iter().skip(row).step_by(height).zip(panel) {
+            let x = x.to_le_bytes().map(i32::from);
+            for (sum, &w) in exact.iter_mut().zip(&step.0) {
+                let w = w.to_le_bytes().map(|w| i32::from(w.cast_signed()));
+                *sum += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
+            }
+        }
+        *sums = exact.map(|sum| sum as f32);
+    }
 }

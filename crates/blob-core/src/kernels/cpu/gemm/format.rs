@@ -1,0 +1,131 @@
+//! How operands are written into 32-bit words.
+
+/// What the operands of a product are rounded to; sums are `f32` in each case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precision {
+    /// Operands as they are.
+    F32,
+    /// Operands rounded to bfloat16, to nearest, ties to even.
+    Bf16,
+    /// Forward: operands rounded to eight bits, one scale per row. Backward: bf16.
+    Int8,
+}
+
+impl Precision {
+    /// "f32", "bf16" or "int8".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// What a 32-bit word of an operand holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// An `f32`.
+    Float,
+    /// An `f32` that was rounded to bf16: for machines that multiply `f32` only.
+    RoundedFloat,
+    /// Two neighbouring depths in bf16, the first in the low half.
+    Bf16Pair,
+    /// Four neighbouring depths in eight bits, the first in the lowest: weights signed, x plus 128.
+    Int8Quad,
+}
+
+impl Format {
+    /// Depths in one word.
+    pub(super) fn depths(self) -> usize {
+        match self {
+            Self::Float | Self::RoundedFloat => 1,
+            Self::Bf16Pair => 2,
+            Self::Int8Quad => 4,
+        }
+    }
+}
+
+/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high half.
+///
+/// Without a branch, so that loops over it vectorise.
+#[inline(always)]
+pub(super) fn rounded_bits(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let quiet = bits | 0x0040_0000;
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    (if is_nan { quiet } else { rounded }) & 0xffff_0000
+}
+
+/// Writes values as words; the rest of the last word is filled with zeros.
+///
+/// `Int8Quad` has a scale and is written where the scale is known.
+#[inline(always)]
+pub(super) fn write_words(format: Format, values: &[f32], words: &mut [u32]) {
+    match format {
+        Format::Float | Format::Int8Quad => {
+            for (word, value) in words.iter_mut().zip(values) {
+                *word = value.to_bits();
+            }
+        }
+        Format::RoundedFloat => {
+            for (word, value) in words.iter_mut().zip(values) {
+                *word = rounded_bits(*value);
+            }
+        }
+        Format::Bf16Pair => {
+            let (pairs, rest) = values.as_chunks::<2>();
+            for (word, [first, second]) in words.iter_mut().zip(pairs) {
+                *word = (rounded_bits(*first) >> 16) | rounded_bits(*second);
+            }
+            if let ([last], Some(word)) = (rest, words.get_mut(pairs.len())) {
+                *word = rounded_bits(*last) >> 16;
+            }
+        }
+    }
+}
+
+/// Scale of a row in eight bits: its largest absolute value becomes 127. NaN if a value is not finite.
+#[inline(always)]
+pub(super) fn int8_scale(values: &[f32]) -> f32 {
+    let (mut largest, mut poison) = ([0.0f32; 32], [0.0f32; 32]);
+    let (chunks, rest) = values.as_chunks::<32>();
+    for chunk in chunks {
+        for lane in 0..32 {
+            let size = chunk[lane].abs();
+            largest[lane] = if largest[lane] < size {
+                size
+            } else {
+                largest[lane]
+            };
+            poison[lane] += chunk[lane] * 0.0;
+        }
+    }
+    let (mut scale, mut nan) = (0.0f32, 0.0f32);
+    for value in largest.iter().chain(rest) {
+        scale = if scale < value.abs() {
+            value.abs()
+        } else {
+            scale
+        };
+    }
+    for value in poison.iter().chain(rest) {
+        nan += value * 0.0;
+    }
+    scale / 127.0 + nan
+}
+
+/// 1/scale, or 0 for a row of zeros.
+#[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale > 0.0 { 1.0 / scale } else { 0.0 }
+}
+
+/// The nearest of −127…127 to `value·inverse`, ties to even, as an `f32`.
+#[inline(always)]
+pub(super) fn int8_level(value: f32, inverse: f32) -> f32 {
+    /// 1.5·2²³: adding it leaves the nearest integer in the low bits.
+    const ROUNDER: f32 = 12_582_912.0;
+    (value * inverse + ROUNDER) - ROUNDER
+}

@@ -1,0 +1,181 @@
+//! The rows that a product multiplies, in the order in which tiles read them.
+//!
+//! Rows are cut into tiles of the heights [`HEIGHTS`] from the top. A tile of height h holds h words
+//! per step of depth, one of each row, so that it is read as one stream; since all rows take as many
+//! steps, the tile that begins at row i begins at word i·steps.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::format::{self, Format};
+use super::{Dispatch, HEIGHTS, MR};
+use crate::kernels::cpu::simd::{self, Level};
+
+/// Words of a row that are written together.
+const WORDS: usize = 16;
+
+/// m rows, staged for a path and a format.
+#[derive(Debug)]
+pub struct Operand {
+    words: Vec<u32>,
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+    pub(super) format: Format,
+    pub(super) dispatch: Dispatch,
+    /// For int8: the scale of every row.
+    pub(super) scales: Vec<f32>,
+}
+
+/// Buffers of operands that are gone, to be used again: fresh pages are slow.
+static FREE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
+/// Most buffers that are kept.
+const KEPT_BUFFERS: usize = 4;
+
+impl Drop for Operand {
+    fn drop(&mut self) {
+        if let Ok(mut free) = FREE.lock()
+            && free.len() < KEPT_BUFFERS
+        {
+            free.push(std::mem::take(&mut self.words));
+        }
+    }
+}
+
+/// A buffer of `length` words with anything in it.
+fn buffer(length: usize) -> Vec<u32> {
+    let kept = FREE.lock().ok().and_then(|mut free| {
+        let index = free.iter().position(|words| words.len() >= length);
+        index
+            .map(|index| free.swap_remove(index))
+            .or_else(|| free.pop())
+    });
+    let mut words = kept.unwrap_or_default();
+    words.resize(length.max(words.len()), 0);
+    words
+}
+
+impl Operand {
+    pub(super) fn stage(
+        dispatch: Dispatch,
+        format: Format,
+        x: &[f32],
+        (rows, depth): (usize, usize),
+    ) -> Self {
+        let steps = depth.div_ceil(format.depths());
+        let mut words = buffer(rows * steps);
+        let is_int8 = format == Format::Int8Quad;
+        let mut scales = vec![0.0; if is_int8 { rows } else { 0 }];
+        let whole = rows / MR * MR;
+        let (tall, short) = words[..rows * steps].split_at_mut(whole * steps);
+        let (tall_scales, short_scales) = scales.split_at_mut(if is_int8 { whole } else { 0 });
+        let level = dispatch.level();
+        let stage = |x: &[f32], words: &mut [u32], scales: &mut [f32]| {
+            simd::run_on(
+                level,
+                Stage {
+                    x,
+                    depth,
+                    format,
+                    words,
+                    scales,
+                },
+            );
+        };
+        let tiles = x[..whole * depth]
+            .par_chunks(MR * depth)
+            .zip(tall.par_chunks_mut((MR * steps).max(1)));
+        if is_int8 {
+            tiles
+                .zip(tall_scales.par_chunks_mut(MR))
+                .for_each(|((x, words), scales)| stage(x, words, scales));
+        } else {
+            tiles.for_each(|(x, words)| stage(x, words, &mut []));
+        }
+        let (mut from, mut words_left, mut scales_left) = (whole, short, short_scales);
+        while from < rows {
+            let height = tile_height(rows - from);
+            let (tile, rest) = words_left.split_at_mut(height * steps);
+            let (tile_scales, rest_scales) =
+                scales_left.split_at_mut(if is_int8 { height } else { 0 });
+            stage(&x[from * depth..(from + height) * depth], tile, tile_scales);
+            (from, words_left, scales_left) = (from + height, rest, rest_scales);
+        }
+        Self {
+            words,
+            rows,
+            depth,
+            format,
+            dispatch,
+            scales,
+        }
+    }
+
+    /// The tile of `height` rows that begins at row `first`.
+    pub(super) fn tile(&self, first: usize, height: usize) -> &[u32] {
+        let steps = self.depth.div_ceil(self.format.depths());
+        &self.words[first * steps..(first + height) * steps]
+    }
+}
+
+/// The tallest tile for what is left.
+pub(super) fn tile_height(rows: usize) -> usize {
+    HEIGHTS
+        .into_iter()
+        .find(|height| *height <= rows)
+        .unwrap_or(1)
+}
+
+/// Writes one tile.
+struct Stage<'a> {
+    /// (height, depth)
+    x: &'a [f32],
+    depth: usize,
+    format: Format,
+    words: &'a mut [u32],
+    scales: &'a mut [f32],
+}
+
+impl simd::Kernel for Stage<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let height = self.x.len() / self.depth;
+        for (scale, row) in self.scales.iter_mut().zip(self.x.chunks_exact(self.depth)) {
+            *scale = format::int8_scale(row);
+        }
+        let chunk = WORDS * self.format.depths();
+        let mut block = [[0u32; WORDS]; WORDS];
+        for (at, words) in self.words.chunks_mut(WORDS * height).enumerate() {
+            let from = at * chunk;
+            let to = self.depth.min(from + chunk);
+            for (i, (row, out)) in self.x.chunks_exact(self.depth).zip(&mut block).enumerate() {
+                if to - from < chunk {
+                    *out = [0; WORDS];
+                }
+                if self.format == Format::Int8Quad {
+                    quads(&row[from..to], format::inverse(self.scales[i]), out);
+                } else {
+                    format::write_words(self.format, &row[from..to], out);
+                }
+            }
+            let steps = L::transpose(&block);
+            for (words, step) in words.chunks_exact_mut(height).zip(&steps) {
+                words.copy_from_slice(&step[..height]);
+            }
+        }
+    }
+}
+
+/// Eight-bit levels plus 128, four to a word.
+#[inline(always)]
+fn quads(values: &[f32], inverse: f32, words: &mut [u32; WORDS]) {
+    let mut bytes = [128u8; 4 * WORDS];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = (format::int8_level(*value, inverse) as i32 + 128) as u8;
+    }
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+}

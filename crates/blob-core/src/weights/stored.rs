@@ -1,0 +1,134 @@
+//! A matrix as its file stores it; rows are brought to `f32` when they are needed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::dequantize::TensorType;
+use super::{HostTensor, RowOrder};
+use crate::{Error, Result};
+
+/// A matrix (rows, columns), row-major, mapped from a file or held in memory.
+#[derive(Debug, Clone)]
+pub struct StoredMatrix {
+    bytes: Bytes,
+    kind: TensorType,
+    rows: usize,
+    columns: usize,
+    row_bytes: usize,
+    order: RowOrder,
+}
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    Mapped { map: Arc<Mmap>, at: Range<usize> },
+    Owned(Arc<[u8]>),
+}
+
+impl Bytes {
+    #[inline(always)]
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped { map, at } => &map[at.clone()],
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl StoredMatrix {
+    /// Part `at` of a file, which must hold exactly (rows, columns) values of `kind`.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when it does not.
+    pub(super) fn mapped(
+        map: Arc<Mmap>,
+        at: Range<usize>,
+        kind: TensorType,
+        (rows, columns): (usize, usize),
+        order: RowOrder,
+    ) -> Result<Self> {
+        let row_bytes = kind.bytes(columns);
+        let bytes = row_bytes.and_then(|bytes| bytes.checked_mul(rows));
+        match (row_bytes, bytes) {
+            (Some(row_bytes), Some(bytes)) if bytes == at.len() && at.end <= map.len() => {
+                Ok(Self {
+                    bytes: Bytes::Mapped { map, at },
+                    kind,
+                    rows,
+                    columns,
+                    row_bytes,
+                    order,
+                })
+            }
+            _ => Err(Error::InvalidInput(format!(
+                "({rows}, {columns}) values of {} must fill their part of the file, got {} bytes",
+                kind.name(),
+                at.len()
+            ))),
+        }
+    }
+
+    /// A matrix of `f32` in memory.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the tensor is not a matrix of as many values.
+    pub fn from_tensor(tensor: &HostTensor) -> Result<Self> {
+        let [rows, columns] = tensor.shape[..] else {
+            return Err(Error::InvalidInput(format!(
+                "a linear weight must have two dimensions, got {:?}",
+                tensor.shape
+            )));
+        };
+        if rows.checked_mul(columns) != Some(tensor.data.len()) {
+            return Err(Error::InvalidInput(format!(
+                "a weight must hold n·k = {rows}·{columns} values, got {}",
+                tensor.data.len()
+            )));
+        }
+        let bytes: Vec<u8> = tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Ok(Self {
+            bytes: Bytes::Owned(bytes.into()),
+            kind: TensorType::F32,
+            rows,
+            columns,
+            row_bytes: 4 * columns,
+            order: RowOrder::AsStored,
+        })
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Bytes as stored.
+    pub fn bytes(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+
+    /// Values of one block of the stored type; rows can be decoded from its multiples.
+    pub(crate) fn block(&self) -> usize {
+        self.kind.block().0
+    }
+
+    /// Values `from..from + values.len()` of a row; the range begins at a block and ends at one, or at
+    /// the end of the row.
+    #[inline(always)]
+    pub(crate) fn decode(&self, row: usize, from: usize, values: &mut [f32]) {
+        let (per_block, block_bytes) = self.kind.block();
+        let start = self.order.stored(row) * self.row_bytes + from / per_block * block_bytes;
+        let end = start + values.len() / per_block * block_bytes;
+        self.kind.dequantize(&self.bytes.get()[start..end], values);
+    }
+
+    /// A whole row.
+    pub fn row(&self, row: usize, values: &mut [f32]) {
+        self.decode(row, 0, values);
+    }
+}
