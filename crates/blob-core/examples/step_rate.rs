@@ -1,6 +1,6 @@
 //! Seconds of a BLoB training step and of a 10-sample prediction.
 //!
-//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16] [prompts] [tokens] [threads]`
+//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8] [prompts] [tokens] [threads] [steps] [samples]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -44,10 +44,16 @@ fn main() -> Result<()> {
     let (prompts, tokens, threads) = (number(3, 4), number(4, 128), number(5, 2));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| Error::InvalidInput(error.to_string()))?;
-    pool.install(|| measure(Path::new(path), precision, (prompts, tokens)))
+    let counts = (number(6, 6), number(7, 10) as u32);
+    pool.install(|| measure(Path::new(path), precision, (prompts, tokens), counts))
 }
 
-fn measure(path: &Path, precision: Precision, (prompts, tokens): (usize, usize)) -> Result<()> {
+fn measure(
+    path: &Path,
+    precision: Precision,
+    (prompts, tokens): (usize, usize),
+    (steps, samples): (usize, u32),
+) -> Result<()> {
     let started = Instant::now();
     let checkpoint = Checkpoint::open(path)?;
     let decoder = Decoder::load(checkpoint.config().clone(), &checkpoint, precision)?;
@@ -100,7 +106,7 @@ fn measure(path: &Path, precision: Precision, (prompts, tokens): (usize, usize))
         rows: (0..prompts as u32).collect(),
     })?;
     let mut trainer = Trainer::new(config, &adapter)?;
-    for _ in 0..6 {
+    for _ in 0..steps {
         let started = Instant::now();
         trainer.step(
             &decoder,
@@ -117,7 +123,7 @@ fn measure(path: &Path, precision: Precision, (prompts, tokens): (usize, usize))
         seed: 1,
         stochastic_layers: None,
     };
-    for samples in [0, 10] {
+    for samples in [0, samples] {
         let started = Instant::now();
         let config = PredictConfig {
             samples,

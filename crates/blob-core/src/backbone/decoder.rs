@@ -243,7 +243,7 @@ impl Decoder {
         )?;
         let first = adapter.first_block();
         let norm = (&kept.stream, &self.norm, &kept.inv_rms);
-        let mut dx = rms_norm::backward(norm, &dnormed, None)?;
+        let mut dx = rms_norm::backward(norm, &dnormed, &dnormed.zeros_like()?)?;
         for block in self.blocks.iter().skip(first).rev() {
             let Some(block_kept) = kept.blocks.pop() else {
                 break;

@@ -230,7 +230,7 @@ impl Block {
             run(Module::Up, &dup, late, below_mlp.then_some(&mut dnormed))?;
             if let Some(dnormed) = dnormed.into_tensor(d)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
-                du = rms_norm::backward(norm, &dnormed, Some(dy))?;
+                du = rms_norm::backward(norm, &dnormed, dy)?;
             }
         }
         let mut d_o = InputGradient::default();
@@ -276,7 +276,7 @@ impl Block {
             return Ok(None);
         };
         let norm = (&kept.x, &self.attention_norm, &kept.inv_rms);
-        Ok(Some(rms_norm::backward(norm, &dnormed, Some(&du))?))
+        Ok(Some(rms_norm::backward(norm, &dnormed, &du)?))
     }
 }
 

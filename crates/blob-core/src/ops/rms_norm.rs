@@ -32,21 +32,17 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f32) -> Result<(Tensor, Tensor)
 pub fn backward(
     (x, weight, inv_rms): (&Tensor, &Tensor, &Tensor),
     dy: &Tensor,
-    addend: Option<&Tensor>,
+    addend: &Tensor,
 ) -> Result<Tensor> {
     let (n, d) = contract::matrix("x of the RMS norm", x)?;
     contract::shape("weight of the RMS norm", weight, &[d])?;
     contract::shape("inv_rms of the RMS norm", inv_rms, &[n])?;
     contract::shape("dy of the RMS norm", dy, &[n, d])?;
-    let mut dx = match addend {
-        Some(addend) => {
-            contract::shape("the addend of the RMS norm", addend, &[n, d])?;
-            read(addend)?.to_vec()
-        }
-        None => vec![0.0; n * d],
-    };
-    let inputs: [&[f32]; 4] = [&read(x)?, &read(weight)?, &read(inv_rms)?, &read(dy)?];
-    cpu::backward(inputs, &mut dx);
+    contract::shape("the addend of the RMS norm", addend, &[n, d])?;
+    let mut dx = fresh(n * d);
+    let norm: [&[f32]; 3] = [&read(x)?, &read(weight)?, &read(inv_rms)?];
+    let [x, weight, inv_rms] = norm;
+    cpu::backward([x, weight, inv_rms, &read(dy)?, &read(addend)?], &mut dx);
     wrap(dx, (n, d))
 }
 
@@ -90,7 +86,7 @@ mod tests {
             let (x, weight) = (tensor(1, n, d), tensor(2, 1, d).reshape(d).unwrap());
             let dy = tensor(3, n, d);
             let (_, inv_rms) = forward(&x, &weight, EPS as f32).unwrap();
-            let dx = backward((&x, &weight, &inv_rms), &dy, None).unwrap();
+            let dx = backward((&x, &weight, &inv_rms), &dy, &dy.zeros_like().unwrap()).unwrap();
             assert_gradient(&dx, &x, &dy, |x| reference(x, &weight));
         }
     }
@@ -101,7 +97,7 @@ mod tests {
         assert_same_bits_on_any_thread_count(|| {
             let (y, inv_rms) = forward(&x, &weight, 1e-5).unwrap();
             vec![
-                backward((&x, &weight, &inv_rms), &y, None).unwrap(),
+                backward((&x, &weight, &inv_rms), &y, &x).unwrap(),
                 y,
                 inv_rms,
             ]

@@ -12,7 +12,7 @@
 //!
 //! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
 
-use half::bf16;
+use crate::kernels::cpu::simd::Level;
 
 /// How the numbers of one tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,41 +135,45 @@ impl TensorType {
 
     /// Writes the numbers of `bytes` to `values`; both hold the same whole blocks.
     ///
-    /// Inlined, so that its loops take on the caller's instruction set.
+    /// Inlined, so that its loops take on the caller's instruction set `L`.
     #[inline(always)]
-    pub(crate) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
-        match self {
-            Self::F32 => each_block(bytes, values, |b: &[u8; 4], x| {
-                *x = [f32::from_le_bytes(*b)];
-            }),
-            Self::F16 => each_block(bytes, values, |b: &[u8; 2], x| *x = [half_at(b, 0)]),
-            Self::Bf16 => each_block(bytes, values, |b: &[u8; 2], x| {
-                *x = [bf16::from_le_bytes(*b).to_f32()];
-            }),
-            Self::Q4_0 => each_block(bytes, values, q4_0),
-            Self::Q4_1 => each_block(bytes, values, q4_1),
-            Self::Q5_0 => each_block(bytes, values, q5_0),
-            Self::Q5_1 => each_block(bytes, values, q5_1),
-            Self::Q8_0 => each_block(bytes, values, q8_0),
-            Self::Q2K => each_block(bytes, values, q2_k),
-            Self::Q3K => each_block(bytes, values, q3_k),
-            Self::Q4K => each_block(bytes, values, q4_k),
-            Self::Q5K => each_block(bytes, values, q5_k),
-            Self::Q6K => each_block(bytes, values, q6_k),
+    pub(crate) fn dequantize<L: Level>(self, bytes: &[u8], values: &mut [f32]) {
+        /// Applies a function to each pair of `$bytes` bytes and `$values` values.
+        macro_rules! each_block {
+            ($bytes:literal, $values:literal, $block:expr) => {{
+                let blocks = bytes.as_chunks::<$bytes>().0;
+                for (bytes, values) in blocks.iter().zip(values.as_chunks_mut::<$values>().0) {
+                    $block(bytes, values);
+                }
+            }};
         }
-    }
-}
-
-/// Applies `block` to each pair of `B` bytes and `N` values.
-#[inline(always)]
-fn each_block<const B: usize, const N: usize>(
-    bytes: &[u8],
-    values: &mut [f32],
-    block: impl Fn(&[u8; B], &mut [f32; N]),
-) {
-    let (values, _) = values.as_chunks_mut::<N>();
-    for (bytes, values) in bytes.as_chunks::<B>().0.iter().zip(values) {
-        block(bytes, values);
+        match self {
+            Self::F32 => {
+                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+            }
+            Self::F16 => {
+                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
+                    *value = widened(u16::from_le_bytes(*bytes));
+                }
+            }
+            Self::Bf16 => {
+                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+                }
+            }
+            Self::Q4_0 => each_block!(18, 32, q4_0::<L>),
+            Self::Q4_1 => each_block!(20, 32, q4_1::<L>),
+            Self::Q5_0 => each_block!(22, 32, q5_0),
+            Self::Q5_1 => each_block!(24, 32, q5_1),
+            Self::Q8_0 => each_block!(34, 32, q8_0::<L>),
+            Self::Q2K => each_block!(84, 256, q2_k),
+            Self::Q3K => each_block!(110, 256, q3_k),
+            Self::Q4K => each_block!(144, 256, q4_k::<L>),
+            Self::Q5K => each_block!(176, 256, q5_k),
+            Self::Q6K => each_block!(210, 256, q6_k::<L>),
+        }
     }
 }
 
@@ -209,25 +213,32 @@ fn fifth_bit(plane: &[u8], i: usize) -> u8 {
     ((plane[i / 8] >> (i % 8)) & 1) << 4
 }
 
+/// Sixteen bytes at `at`, as one number of as many lanes.
 #[inline(always)]
-fn q4_0(bytes: &[u8; 18], x: &mut [f32; 32]) {
-    let d = half_at(bytes, 0);
-    nibbles(&bytes[2..], x, |q| (q - 8.0) * d);
+fn lanes(bytes: &[u8], at: usize) -> u128 {
+    u128::from_le_bytes(std::array::from_fn(|lane| bytes[at + lane]))
+}
+
+/// A number whose lanes all hold `byte`.
+const fn all(byte: u8) -> u128 {
+    u128::from_le_bytes([byte; 16])
 }
 
 #[inline(always)]
-fn q4_1(bytes: &[u8; 20], x: &mut [f32; 32]) {
-    let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
-    nibbles(&bytes[4..], x, |q| q * d + m);
+fn q4_0<L: Level>(bytes: &[u8; 18], x: &mut [f32; 32]) {
+    let (d, q) = (half_at(bytes, 0), lanes(bytes, 2));
+    for (x, q) in x.as_chunks_mut().0.iter_mut().zip([q, q >> 4]) {
+        let q = L::bytes((q & all(15)).to_le_bytes());
+        L::store(L::scale(d, L::add(q, L::splat(-8.0))), x);
+    }
 }
 
-/// Values of 16 bytes: those of the low nibbles first, then those of the high ones.
 #[inline(always)]
-fn nibbles(packed: &[u8], x: &mut [f32; 32], value: impl Fn(f32) -> f32) {
-    let (low, high) = x.split_at_mut(16);
-    for ((low, high), q) in low.iter_mut().zip(high).zip(packed) {
-        *low = value(f32::from(q & 15));
-        *high = value(f32::from(q >> 4));
+fn q4_1<L: Level>(bytes: &[u8; 20], x: &mut [f32; 32]) {
+    let (d, m, q) = (half_at(bytes, 0), half_at(bytes, 2), lanes(bytes, 4));
+    for (x, q) in x.as_chunks_mut().0.iter_mut().zip([q, q >> 4]) {
+        let q = L::bytes((q & all(15)).to_le_bytes());
+        L::store(L::add(L::scale(d, q), L::splat(m)), x);
     }
 }
 
@@ -250,10 +261,11 @@ fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
 }
 
 #[inline(always)]
-fn q8_0(bytes: &[u8; 34], x: &mut [f32; 32]) {
+fn q8_0<L: Level>(bytes: &[u8; 34], x: &mut [f32; 32]) {
     let d = half_at(bytes, 0);
-    for (x, q) in x.iter_mut().zip(&bytes[2..]) {
-        *x = f32::from(q.cast_signed()) * d;
+    for (x, at) in x.as_chunks_mut().0.iter_mut().zip([2, 18]) {
+        let q = L::signed_bytes(lanes(bytes, at).to_le_bytes());
+        L::store(L::scale(d, q), x);
     }
 }
 
@@ -306,13 +318,15 @@ fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
 }
 
 #[inline(always)]
-fn q4_k(bytes: &[u8; 144], x: &mut [f32; 256]) {
+fn q4_k<L: Level>(bytes: &[u8; 144], x: &mut [f32; 256]) {
     let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
     let (packed, q) = (&bytes[4..16], &bytes[16..]);
     for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (scale, min) = six_bit_pair(packed, j);
-        for (x, q) in x.iter_mut().zip(&q[32 * (j / 2)..]) {
-            *x = (d * scale) * f32::from((q >> (4 * (j % 2))) & 15) - dmin * min;
+        for (x, at) in x.as_chunks_mut().0.iter_mut().zip([0, 16]) {
+            let q = (lanes(q, 32 * (j / 2) + at) >> (4 * (j % 2))) & all(15);
+            let q = L::bytes(q.to_le_bytes());
+            L::store(L::add(L::scale(d * scale, q), L::splat(-(dmin * min))), x);
         }
     }
 }
@@ -331,15 +345,16 @@ fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
 }
 
 #[inline(always)]
-fn q6_k(bytes: &[u8; 210], x: &mut [f32; 256]) {
+fn q6_k<L: Level>(bytes: &[u8; 210], x: &mut [f32; 256]) {
     let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
     let d = half_at(bytes, 208);
-    for (i, x) in x.iter_mut().enumerate() {
-        let (half, quarter, lane) = (i / 128, i % 128 / 32, i % 32);
-        let nibble = (low[64 * half + 32 * (quarter % 2) + lane] >> (4 * (quarter / 2))) & 15;
-        let top = (high[32 * half + lane] >> (2 * quarter)) & 3;
-        let scale = f32::from(scales[i / 16].cast_signed());
-        *x = (d * scale) * (f32::from(nibble | (top << 4)) - 32.0);
+    for (i, x) in x.as_chunks_mut().0.iter_mut().enumerate() {
+        let (half, quarter, side) = (i / 8, i % 8 / 2, i % 2);
+        let nibbles = lanes(low, 64 * half + 32 * (quarter % 2) + 16 * side) >> (4 * (quarter / 2));
+        let tops = lanes(high, 32 * half + 16 * side) >> (2 * quarter);
+        let q = (nibbles & all(15)) | ((tops & all(3)) << 4);
+        let q = L::add(L::bytes(q.to_le_bytes()), L::splat(-32.0));
+        L::store(L::scale(d * f32::from(scales[i].cast_signed()), q), x);
     }
 }
 
@@ -351,6 +366,18 @@ mod tests {
     use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 
     use super::*;
+    use crate::kernels::cpu::simd::{Kernel, Path, run_on};
+
+    struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
+
+    impl Kernel for Decode<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Level>(self) {
+            self.0.dequantize::<L>(self.1, self.2);
+        }
+    }
 
     /// Bytes of a linear congruential generator.
     fn noise(len: usize) -> Vec<u8> {
@@ -388,14 +415,18 @@ mod tests {
             let expected = QTensor::new(storage, count).unwrap();
             let expected = expected.dequantize(&Device::Cpu).unwrap();
             let expected = expected.to_vec1::<f32>().unwrap();
-            let mut values = vec![0.0; count];
-            ours.dequantize(&bytes, &mut values);
-            for (i, (value, expected)) in values.iter().zip(&expected).enumerate() {
-                assert!(
-                    value.to_bits() == expected.to_bits() || (value.is_nan() && expected.is_nan()),
-                    "{} value {i}: {value} instead of {expected}",
-                    ours.name()
-                );
+            for path in Path::available() {
+                let mut values = vec![0.0; count];
+                let decode = Decode(ours, &bytes, &mut values);
+                run_on(path, decode);
+                for (i, (value, expected)) in values.iter().zip(&expected).enumerate() {
+                    let same = value.to_bits() == expected.to_bits();
+                    assert!(
+                        same || (value.is_nan() && expected.is_nan()),
+                        "{} value {i} on {path:?}: {value} instead of {expected}",
+                        ours.name()
+                    );
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use memmap2::Mmap;
 
 use super::dequantize::TensorType;
 use super::{HostTensor, RowOrder};
+use crate::kernels::cpu::simd::{self, Kernel, Level};
 use crate::{Error, Result};
 
 /// A matrix (rows, columns), row-major, mapped from a file or held in memory.
@@ -120,15 +121,35 @@ impl StoredMatrix {
     /// Values `from..from + values.len()` of a row; the range begins at a block and ends at one, or at
     /// the end of the row.
     #[inline(always)]
-    pub(crate) fn decode(&self, row: usize, from: usize, values: &mut [f32]) {
+    pub(crate) fn decode<L: Level>(&self, row: usize, from: usize, values: &mut [f32]) {
         let (per_block, block_bytes) = self.kind.block();
         let start = self.order.stored(row) * self.row_bytes + from / per_block * block_bytes;
         let end = start + values.len() / per_block * block_bytes;
-        self.kind.dequantize(&self.bytes.get()[start..end], values);
+        self.kind
+            .dequantize::<L>(&self.bytes.get()[start..end], values);
     }
 
     /// A whole row.
     pub fn row(&self, row: usize, values: &mut [f32]) {
-        self.decode(row, 0, values);
+        simd::run(DecodeRow {
+            matrix: self,
+            row,
+            values,
+        });
+    }
+}
+
+struct DecodeRow<'a> {
+    matrix: &'a StoredMatrix,
+    row: usize,
+    values: &'a mut [f32],
+}
+
+impl Kernel for DecodeRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        self.matrix.decode::<L>(self.row, 0, self.values);
     }
 }

@@ -28,22 +28,24 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inv_rm
         });
 }
 
-/// Adds to `dx` (n, d), from x (n, d), weight (d), inv_rms (n) and dy (n, d).
-pub(crate) fn backward([x, weight, inv_rms, dy]: [&[f32]; 4], dx: &mut [f32]) {
+/// Writes `dx` (n, d) from x (n, d), weight (d), inv_rms (n), dy (n, d) and what is added to it (n, d).
+pub(crate) fn backward([x, weight, inv_rms, dy, addend]: [&[f32]; 5], dx: &mut [f32]) {
     let piece = PIECE * weight.len();
     (
         x.par_chunks(piece),
         inv_rms.par_chunks(PIECE),
         dy.par_chunks(piece),
+        addend.par_chunks(piece),
         dx.par_chunks_mut(piece),
     )
         .into_par_iter()
-        .for_each(|(x, inv_rms, dy, dx)| {
+        .for_each(|(x, inv_rms, dy, addend, dx)| {
             simd::run(Backward {
                 x,
                 weight,
                 inv_rms,
                 dy,
+                addend,
                 dx,
             });
         });
@@ -82,6 +84,7 @@ struct Backward<'a> {
     weight: &'a [f32],
     inv_rms: &'a [f32],
     dy: &'a [f32],
+    addend: &'a [f32],
     dx: &'a mut [f32],
 }
 
@@ -95,12 +98,14 @@ impl Kernel for Backward<'_> {
             .x
             .chunks_exact(d)
             .zip(self.dy.chunks_exact(d))
+            .zip(self.addend.chunks_exact(d))
             .zip(self.inv_rms);
-        for (((x, dy), &inv_rms), dx) in rows.zip(self.dx.chunks_exact_mut(d)) {
+        for ((((x, dy), addend), &inv_rms), dx) in rows.zip(self.dx.chunks_exact_mut(d)) {
             let mean = lanes::dot3::<L>(self.weight, dy, x) / d as f32;
             let along_x = -inv_rms * inv_rms * mean;
-            for (((dx, x), dy), weight) in dx.iter_mut().zip(x).zip(dy).zip(self.weight) {
-                *dx += inv_rms * L::fused(*x, along_x, weight * dy);
+            let inputs = x.iter().zip(dy).zip(self.weight).zip(addend);
+            for (dx, (((x, dy), weight), addend)) in dx.iter_mut().zip(inputs) {
+                *dx = addend + inv_rms * L::fused(*x, along_x, weight * dy);
             }
         }
     }

@@ -42,6 +42,30 @@ pub(crate) trait Level {
     /// The lanes whose bit is set change their sign.
     fn flip(vector: Self::Vector, bits: u16) -> Self::Vector;
 
+    /// `a + b`, lane by lane.
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `factor·a`, lane by lane.
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector;
+
+    /// One value in each lane.
+    fn splat(value: f32) -> Self::Vector;
+
+    /// Unsigned bytes as floats.
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector;
+
+    /// Signed bytes as floats.
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector;
+
+    /// Values rounded to bf16 (to nearest, ties to even; NaN stays NaN), the first of a pair in the low
+    /// half of its word.
+    #[inline(always)]
+    fn bf16_pairs(values: &[f32; 2 * WIDTH]) -> [u32; WIDTH] {
+        std::array::from_fn(|pair| {
+            (bf16_bits(values[2 * pair]) >> 16) | bf16_bits(values[2 * pair + 1])
+        })
+    }
+
     /// The transpose of a square of words.
     #[inline(always)]
     fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
@@ -90,6 +114,61 @@ impl Level for Avx512 {
     fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe { x86::_mm512_mask_xor_ps(vector, bits, vector, x86::_mm512_set1_ps(-0.0)) }
+    }
+
+    #[inline(always)]
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_mul_ps(x86::_mm512_set1_ps(factor), a) }
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe { x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepu8_epi32(std::mem::transmute(bytes))) }
+    }
+
+    #[inline(always)]
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe { x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepi8_epi32(std::mem::transmute(bytes))) }
+    }
+
+    #[inline(always)]
+    fn bf16_pairs(values: &[f32; 2 * WIDTH]) -> [u32; WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let halves: [x86::__m512i; 2] = std::mem::transmute(*values);
+            let mut rounded = [x86::_mm256_setzero_si256(); 2];
+            // A closure would lose the instruction set.
+            for (rounded, bits) in rounded.iter_mut().zip(halves) {
+                let odd = x86::_mm512_and_si512(
+                    x86::_mm512_srli_epi32::<16>(bits),
+                    x86::_mm512_set1_epi32(1),
+                );
+                let bias = x86::_mm512_add_epi32(odd, x86::_mm512_set1_epi32(0x7fff));
+                let size = x86::_mm512_and_si512(bits, x86::_mm512_set1_epi32(0x7fff_ffff));
+                let is_nan =
+                    x86::_mm512_cmpgt_epi32_mask(size, x86::_mm512_set1_epi32(0x7f80_0000));
+                let quiet = x86::_mm512_or_si512(bits, x86::_mm512_set1_epi32(0x0040_0000));
+                let sum =
+                    x86::_mm512_mask_mov_epi32(x86::_mm512_add_epi32(bits, bias), is_nan, quiet);
+                *rounded = x86::_mm512_cvtepi32_epi16(x86::_mm512_srli_epi32::<16>(sum));
+            }
+            std::mem::transmute(rounded)
+        }
     }
 
     /// Sixteen registers, in four rounds of exchanges: of words, of pairs, of quarters, of halves.
@@ -185,6 +264,17 @@ impl Level for Avx2 {
     }
 
     #[inline(always)]
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_add_ps(a[0], b[0]),
+                x86::_mm256_add_ps(a[1], b[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
         let masks: [f32; WIDTH] =
             std::array::from_fn(|lane| f32::from_bits(u32::from(bits >> lane & 1) << 31));
@@ -200,7 +290,7 @@ impl Level for Avx2 {
 }
 
 /// What every target has.
-struct Portable;
+pub(crate) struct Portable;
 
 impl Level for Portable {
     const TILE_ROWS: usize = 2;
@@ -242,12 +332,49 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
+        a.map(|a| factor * a)
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::Vector {
+        [value; WIDTH]
+    }
+
+    #[inline(always)]
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        bytes.map(|byte| f32::from(byte.cast_signed()))
+    }
+
+    #[inline(always)]
     fn flip(mut vector: Self::Vector, bits: u16) -> Self::Vector {
         for (lane, value) in vector.iter_mut().enumerate() {
             *value = f32::from_bits(value.to_bits() ^ (u32::from(bits >> lane & 1) << 31));
         }
         vector
     }
+}
+
+/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high half.
+///
+/// Without a branch, so that loops over it vectorise.
+#[inline(always)]
+pub(crate) fn bf16_bits(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let quiet = bits | 0x0040_0000;
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    (if is_nan { quiet } else { rounded }) & 0xffff_0000
 }
 
 /// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`.

@@ -161,24 +161,26 @@ impl simd::Kernel for Finish<'_> {
         for (i, row) in self.rows.enumerate() {
             // SAFETY: tasks are disjoint rectangles, and a task's tiles follow each other.
             let out = unsafe { self.out.piece(row, columns.clone()) };
-            let mut sums = self.block.0[i];
+            let mut sums = load::<L>(&self.block.0[i]);
             if let Some(scales) = self.scales {
                 let [column_scales, offsets] = &self.terms.columns;
+                let mut lanes = self.block.0[i];
                 for lane in 0..NR {
-                    sums[lane] = (sums[lane] - offsets[lane]) * (scales[i] * column_scales[lane]);
+                    lanes[lane] = (lanes[lane] - offsets[lane]) * (scales[i] * column_scales[lane]);
                 }
+                sums = load::<L>(&lanes);
             }
-            let mut rights = self.terms.rights.iter();
+            let mut rights = self.terms.rights.as_slice();
             for update in self.epilogue.updates {
                 let rank = update.right.len() / self.cols;
-                let (mine, rest) = rights.as_slice().split_at(rank);
-                rights = rest.iter();
+                let (mine, rest) = rights.split_at(rank);
+                rights = rest;
                 if update.rows.contains(&row) {
                     let left = &update.left[row * rank..(row + 1) * rank];
                     let sign = update
                         .signs
                         .map(|signs| signs.words[row * signs.stride + self.panel]);
-                    sums = updated::<L>(sums, left, mine, update.factor, sign);
+                    sums = updated::<L>(sums, (left, mine), update.factor, sign);
                 }
             }
             let addend = match self.epilogue.addend {
@@ -189,44 +191,61 @@ impl simd::Kernel for Finish<'_> {
                 }
             };
             if let Some(addend) = addend {
-                for (sum, addend) in sums.iter_mut().zip(addend) {
-                    *sum += addend;
-                }
+                let mut padded = [0.0; NR];
+                let addend = addend.first_chunk().unwrap_or_else(|| {
+                    padded[..addend.len()].copy_from_slice(addend);
+                    &padded
+                });
+                let addend = load::<L>(addend);
+                sums = [L::add(sums[0], addend[0]), L::add(sums[1], addend[1])];
             }
-            let width = out.len();
-            out.copy_from_slice(&sums[..width]);
+            if let Some(out) = out.first_chunk_mut() {
+                store::<L>(sums, out);
+            } else {
+                let (mut lanes, width) = ([0.0; NR], out.len());
+                store::<L>(sums, &mut lanes);
+                out.copy_from_slice(&lanes[..width]);
+            }
         }
     }
+}
+
+#[inline(always)]
+fn load<L: Level>(lanes: &[f32; NR]) -> [L::Vector; 2] {
+    let (halves, _) = lanes.as_chunks::<WIDTH>();
+    [L::load(&halves[0]), L::load(&halves[1])]
+}
+
+#[inline(always)]
+fn store<L: Level>([low, high]: [L::Vector; 2], lanes: &mut [f32; NR]) {
+    let (halves, _) = lanes.as_chunks_mut::<WIDTH>();
+    L::store(low, &mut halves[0]);
+    L::store(high, &mut halves[1]);
 }
 
 /// `sums ± c·left·right`; without signs one chain with the sums.
 #[inline(always)]
 fn updated<L: Level>(
-    sums: [f32; NR],
-    left: &[f32],
-    right: &[[f32; NR]],
+    sums: [L::Vector; 2],
+    (left, right): (&[f32], &[[f32; NR]]),
     factor: f32,
     sign: Option<u32>,
-) -> [f32; NR] {
-    let start = if sign.is_some() { [0.0; NR] } else { sums };
-    let (halves, _) = start.as_chunks::<WIDTH>();
-    let mut chain = [L::load(&halves[0]), L::load(&halves[1])];
+) -> [L::Vector; 2] {
+    let mut chain = if sign.is_some() {
+        load::<L>(&[0.0; NR])
+    } else {
+        sums
+    };
     for (left, right) in left.iter().zip(right) {
-        let (right, _) = right.as_chunks::<WIDTH>();
-        for (chain, right) in chain.iter_mut().zip(right) {
-            *chain = L::axpy(factor * left, L::load(right), *chain);
-        }
+        let right = load::<L>(right);
+        chain[0] = L::axpy(factor * left, right[0], chain[0]);
+        chain[1] = L::axpy(factor * left, right[1], chain[1]);
     }
-    let mut result = [0.0; NR];
-    let (halves, _) = result.as_chunks_mut::<WIDTH>();
-    for (chain, half) in chain.into_iter().zip(halves) {
-        L::store(chain, half);
+    match sign {
+        None => chain,
+        Some(bits) => [
+            L::add(sums[0], L::flip(chain[0], bits as u16)),
+            L::add(sums[1], L::flip(chain[1], (bits >> 16) as u16)),
+        ],
     }
-    if let Some(bits) = sign {
-        for lane in 0..NR {
-            let flipped = result[lane].to_bits() ^ (((bits >> lane) & 1) << 31);
-            result[lane] = sums[lane] + f32::from_bits(flipped);
-        }
-    }
-    result
 }

@@ -1,5 +1,7 @@
 //! How operands are written into 32-bit words.
 
+use crate::kernels::cpu::simd::{Level, bf16_bits};
+
 /// What the operands of a product are rounded to; sums are `f32` in each case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Precision {
@@ -46,23 +48,11 @@ impl Format {
     }
 }
 
-/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high half.
-///
-/// Without a branch, so that loops over it vectorise.
-#[inline(always)]
-pub(super) fn rounded_bits(value: f32) -> u32 {
-    let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
-    let quiet = bits | 0x0040_0000;
-    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
-    (if is_nan { quiet } else { rounded }) & 0xffff_0000
-}
-
 /// Writes values as words; the rest of the last word is filled with zeros.
 ///
 /// `Int8Quad` has a scale and is written where the scale is known.
 #[inline(always)]
-pub(super) fn write_words(format: Format, values: &[f32], words: &mut [u32]) {
+pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut [u32]) {
     match format {
         Format::Float | Format::Int8Quad => {
             for (word, value) in words.iter_mut().zip(values) {
@@ -71,16 +61,18 @@ pub(super) fn write_words(format: Format, values: &[f32], words: &mut [u32]) {
         }
         Format::RoundedFloat => {
             for (word, value) in words.iter_mut().zip(values) {
-                *word = rounded_bits(*value);
+                *word = bf16_bits(*value);
             }
         }
         Format::Bf16Pair => {
-            let (pairs, rest) = values.as_chunks::<2>();
-            for (word, [first, second]) in words.iter_mut().zip(pairs) {
-                *word = (rounded_bits(*first) >> 16) | rounded_bits(*second);
+            let (whole, rest) = values.as_chunks();
+            for (words, values) in words.chunks_exact_mut(16).zip(whole) {
+                words.copy_from_slice(&L::bf16_pairs(values));
             }
-            if let ([last], Some(word)) = (rest, words.get_mut(pairs.len())) {
-                *word = rounded_bits(*last) >> 16;
+            let words = words[16 * whole.len()..].iter_mut();
+            for (word, pair) in words.zip(rest.chunks(2)) {
+                *word =
+                    bf16_bits(pair[0]) >> 16 | pair.get(1).map_or(0, |second| bf16_bits(*second));
             }
         }
     }

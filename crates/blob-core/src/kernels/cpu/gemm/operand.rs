@@ -157,12 +157,19 @@ impl simd::Kernel for Stage<'_> {
                 if self.format == Format::Int8Quad {
                     quads(&row[from..to], format::inverse(self.scales[i]), out);
                 } else {
-                    format::write_words(self.format, &row[from..to], out);
+                    format::write_words::<L>(self.format, &row[from..to], out);
                 }
             }
             let steps = L::transpose(&block);
-            for (words, step) in words.chunks_exact_mut(height).zip(&steps) {
-                words.copy_from_slice(&step[..height]);
+            if height == MR {
+                // A length that the compiler knows: a move instead of a call.
+                for (words, step) in words.as_chunks_mut::<MR>().0.iter_mut().zip(&steps) {
+                    *words = std::array::from_fn(|row| step[row]);
+                }
+            } else {
+                for (words, step) in words.chunks_exact_mut(height).zip(&steps) {
+                    words.copy_from_slice(&step[..height]);
+                }
             }
         }
     }

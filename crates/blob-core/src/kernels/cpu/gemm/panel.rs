@@ -7,7 +7,7 @@
 
 use super::format::{self, Format};
 use super::{Direction, FrozenMatrix, NR, Precision};
-use crate::kernels::cpu::simd::{self, Level, Path};
+use crate::kernels::cpu::simd::{self, Level, Path, bf16_bits};
 use crate::weights::StoredMatrix;
 
 /// One step of depth of a panel: a word for each of its 32 columns.
@@ -19,7 +19,7 @@ impl Step {
     pub(super) const ZERO: Self = Self([0; NR]);
 }
 
-/// Most values of a row that are decoded at once: the largest block of any type.
+/// Values of a row that are decoded at once: the largest block of any type.
 const RUN: usize = 256;
 
 /// The panels of a weight in one direction and format.
@@ -115,7 +115,7 @@ impl Panels<'_> {
 /// Decodes `values.len()` values of a row from column `from`, a block's beginning, as products see them.
 #[inline(always)]
 fn decode<L: Level>(matrix: &FrozenMatrix, row: usize, from: usize, values: &mut [f32]) {
-    matrix.stored.decode(row, from, values);
+    matrix.stored.decode::<L>(row, from, values);
     if matrix.precision == Precision::Int8 {
         let scale = matrix.row_scales[row];
         let inverse = format::inverse(scale);
@@ -158,11 +158,11 @@ impl simd::Kernel for Forward<'_, '_> {
                 let values = &mut values[..to - from];
                 let words = words.as_flattened_mut();
                 if format == Format::Int8Quad {
-                    matrix.stored.decode(row, from, values);
+                    matrix.stored.decode::<L>(row, from, values);
                     quads(values, format::inverse(matrix.row_scales[row]), words);
                 } else {
                     decode::<L>(matrix, row, from, values);
-                    format::write_words(format, values, words);
+                    format::write_words::<L>(format, values, words);
                 }
             }
             for (block, steps) in steps.chunks_mut(16).enumerate() {
@@ -238,11 +238,10 @@ impl simd::Kernel for Backward<'_, '_> {
                 match format {
                     Format::Bf16Pair => {
                         for lane in 0..NR {
-                            step[lane] = (format::rounded_bits(upper[lane]) >> 16)
-                                | format::rounded_bits(lower[lane]);
+                            step[lane] = (bf16_bits(upper[lane]) >> 16) | bf16_bits(lower[lane]);
                         }
                     }
-                    _ => format::write_words(format, upper, step),
+                    _ => format::write_words::<L>(format, upper, step),
                 }
             }
         }
@@ -303,7 +302,7 @@ impl simd::Kernel for RowScale<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) -> f32 {
-        self.stored.decode(self.row, 0, self.values);
+        self.stored.decode::<L>(self.row, 0, self.values);
         format::int8_scale(self.values)
     }
 }

@@ -100,6 +100,7 @@ impl Product<'_> {
         SCRATCH.with_borrow_mut(|scratch| {
             self.prepare(task, scratch);
             let steps = self.panels.steps();
+            let mut block = Block([[0.0; NR]; MR]);
             for band in task.rows.clone().step_by(BAND) {
                 let end = task.rows.end.min(band + BAND);
                 for ((panel, steps), terms) in task
@@ -111,7 +112,9 @@ impl Product<'_> {
                     let mut row = band;
                     while row < end {
                         let height = tile_height(end - row);
-                        self.run_tile(kernel, (row, height), panel, (steps, terms), out);
+                        let x = self.operand.tile(row, height);
+                        kernel.tile(height, x, steps, &mut block);
+                        self.finish(&block, row..row + height, (panel, terms), out);
                         row += height;
                     }
                 }
@@ -121,19 +124,15 @@ impl Product<'_> {
 
     /// Decodes the panels of a task, and cuts out their part of the epilogue.
     fn prepare(&self, task: &Task, scratch: &mut Scratch) {
-        let (steps, group) = (self.panels.steps(), self.panels.group());
+        let steps = self.panels.steps();
         let level = self.operand.dispatch.level();
         let needed = task.panels.len() * steps;
         if scratch.steps.len() < needed {
             scratch.steps.resize(needed, Step::ZERO);
         }
-        for first in task.panels.clone().step_by(group) {
-            let count = group.min(task.panels.end - first);
-            let at = (first - task.panels.start) * steps;
-            let out = &mut scratch.steps[at..at + count * steps];
-            self.panels
-                .fill(level, (first, count), out, &mut scratch.decode);
-        }
+        let range = (task.panels.start, task.panels.len());
+        let out = &mut scratch.steps[..needed];
+        self.panels.fill(level, range, out, &mut scratch.decode);
         scratch.terms.resize_with(
             task.panels.len().max(scratch.terms.len()),
             PanelTerms::default,
@@ -149,26 +148,23 @@ impl Product<'_> {
         }
     }
 
-    /// One tile: rows `first..first + height` of a panel.
-    fn run_tile<K: Kernel>(
+    /// Adds the epilogue to a tile and writes it.
+    fn finish(
         &self,
-        kernel: K,
-        (first, height): (usize, usize),
-        panel: usize,
-        (steps, terms): (&[Step], &PanelTerms),
+        block: &Block,
+        rows: Range<usize>,
+        (panel, terms): (usize, &PanelTerms),
         out: &Out<'_>,
     ) {
-        let mut block = Block([[0.0; NR]; MR]);
-        kernel.tile(height, self.operand.tile(first, height), steps, &mut block);
         let is_int8 = self.panels.format == Format::Int8Quad;
         simd::run_on(
             self.operand.dispatch.level(),
             Finish {
-                block: &block,
+                block,
                 terms,
                 epilogue: self.epilogue,
-                scales: is_int8.then(|| &self.operand.scales[first..first + height]),
-                rows: first..first + height,
+                scales: is_int8.then(|| &self.operand.scales[rows.clone()]),
+                rows,
                 panel,
                 cols: self.cols,
                 out,
