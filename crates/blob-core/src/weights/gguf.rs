@@ -20,6 +20,7 @@ use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{Checkpoint, Entry, RowOrder, TokenizerSource, corrupt, unsupported};
 use crate::Result;
 use crate::backbone::{DecoderConfig, RopeScaling};
+use crate::kernels::cpu::simd::Portable;
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
@@ -295,6 +296,6 @@ fn rope_scaling(metadata: Metadata, factors: Option<&Entry>) -> Result<RopeScali
     }
     let mut factors = vec![0.0; entry.shape.iter().product()];
     let stored = &metadata.bytes[entry.at.clone()];
-    entry.kind.dequantize(stored, &mut factors);
+    entry.kind.dequantize::<Portable>(stored, &mut factors);
     Ok(RopeScaling::Factors { factors })
 }

@@ -275,6 +275,50 @@ impl Level for Avx2 {
     }
 
     #[inline(always)]
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            let factor = x86::_mm256_set1_ps(factor);
+            [
+                x86::_mm256_mul_ps(factor, a[0]),
+                x86::_mm256_mul_ps(factor, a[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { [x86::_mm256_set1_ps(value); 2] }
+    }
+
+    #[inline(always)]
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe {
+            let low: x86::__m128i = std::mem::transmute(bytes);
+            let high = x86::_mm_srli_si128::<8>(low);
+            [
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepu8_epi32(low)),
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepu8_epi32(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe {
+            let low: x86::__m128i = std::mem::transmute(bytes);
+            let high = x86::_mm_srli_si128::<8>(low);
+            [
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepi8_epi32(low)),
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepi8_epi32(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
         let masks: [f32; WIDTH] =
             std::array::from_fn(|lane| f32::from_bits(u32::from(bits >> lane & 1) << 31));
