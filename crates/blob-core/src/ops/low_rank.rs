@@ -234,7 +234,7 @@ impl<'a> Term<'a> {
         if kept.draws.is_empty() {
             return adjoint;
         }
-        adjoint.signed = adjoint.p.clone();
+        adjoint.signed.clone_from(&adjoint.p);
         self.signs(r, Purpose::RankSigns, sharing)
             .apply(&mut adjoint.signed, r);
         adjoint.signs = self.signs(k, Purpose::InputSigns, sharing);

@@ -12,6 +12,11 @@
 //!
 //! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
 
+#![expect(
+    clippy::inline_always,
+    reason = "decoding takes on an instruction set only where it is inlined into a kernel"
+)]
+
 use crate::kernels::cpu::simd::Level;
 
 /// How the numbers of one tensor are stored.

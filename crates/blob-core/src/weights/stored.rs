@@ -1,5 +1,10 @@
 //! A matrix as its file stores it; rows are brought to `f32` when they are needed.
 
+#![expect(
+    clippy::inline_always,
+    reason = "decoding takes on an instruction set only where it is inlined into a kernel"
+)]
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -137,13 +137,19 @@ impl Level for Avx512 {
     #[inline(always)]
     fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
-        unsafe { x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepu8_epi32(std::mem::transmute(bytes))) }
+        unsafe {
+            let bytes = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
+            x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepu8_epi32(bytes))
+        }
     }
 
     #[inline(always)]
     fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
-        unsafe { x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepi8_epi32(std::mem::transmute(bytes))) }
+        unsafe {
+            let bytes = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
+            x86::_mm512_cvtepi32_ps(x86::_mm512_cvtepi8_epi32(bytes))
+        }
     }
 
     #[inline(always)]
@@ -296,7 +302,7 @@ impl Level for Avx2 {
     fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
         unsafe {
-            let low: x86::__m128i = std::mem::transmute(bytes);
+            let low = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
             let high = x86::_mm_srli_si128::<8>(low);
             [
                 x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepu8_epi32(low)),
@@ -309,7 +315,7 @@ impl Level for Avx2 {
     fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
         unsafe {
-            let low: x86::__m128i = std::mem::transmute(bytes);
+            let low = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
             let high = x86::_mm_srli_si128::<8>(low);
             [
                 x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepi8_epi32(low)),

@@ -180,7 +180,7 @@ impl simd::Kernel for Stage<'_> {
 fn quads(values: &[f32], inverse: f32, words: &mut [u32; WORDS]) {
     let mut bytes = [128u8; 4 * WORDS];
     for (byte, value) in bytes.iter_mut().zip(values) {
-        *byte = (format::int8_level(*value, inverse) as i32 + 128) as u8;
+        *byte = (format::int8_level(*value, inverse) as i8).cast_unsigned() ^ 128;
     }
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
         *word = u32::from_le_bytes(*bytes);

@@ -184,7 +184,7 @@ impl simd::Kernel for Forward<'_, '_> {
 #[inline(always)]
 fn quads(values: &[f32], inverse: f32, words: &mut [u32]) {
     let (fours, rest) = values.as_chunks::<4>();
-    let level = |value: f32| (format::int8_level(value, inverse) as i32 as u8).cast_signed();
+    let level = |value: f32| format::int8_level(value, inverse) as i8;
     for (word, four) in words.iter_mut().zip(fours) {
         *word = u32::from_le_bytes(four.map(|value| level(value).cast_unsigned()));
     }
