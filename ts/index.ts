@@ -28,6 +28,7 @@ export {
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
+  type Precision,
   type PredictiveOptions,
 } from './model.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';

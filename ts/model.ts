@@ -9,11 +9,14 @@ import type { RaggedBatch } from './datasets/ragged-batch.ts';
 import { loadNative } from './native.ts';
 import { threadCount } from './threads.ts';
 
+/** What the operands of products with frozen weights are rounded to; `int8` goes back through the rounded weight. */
+export type Precision = 'f32' | 'bf16' | 'int8';
+
 export interface LoadModelOptions {
   /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
-  readonly precision?: 'f32' | 'bf16';
+  readonly precision?: Precision;
   /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
   readonly threads?: number | undefined;
 }

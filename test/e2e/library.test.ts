@@ -52,6 +52,20 @@ it('tells what it does as typed events', async () => {
   ]);
 });
 
+it('trains and answers in every precision, which changes the numbers but little', async () => {
+  const run = { ...data, model: 'builtin:random', maxSteps: 4, evalLimit: 20, evalSamples: [2] };
+  const nll: Record<string, number> = {};
+  for (const precision of ['f32', 'bf16', 'int8'] as const) {
+    const out = join(folder, precision);
+    nll[precision] = (await train({ ...run, precision, out })).metrics?.nll ?? Number.NaN;
+    const again = await evaluate({ run: out, samples: [2], limit: 20 });
+    expect(again.metrics?.nll).toBe(nll[precision]);
+  }
+  expect(new Set(Object.values(nll)).size).toBe(3);
+  expect(nll.bf16).toBeCloseTo(nll.f32 ?? Number.NaN, 1);
+  expect(nll.int8).toBeCloseTo(nll.f32 ?? Number.NaN, 0);
+});
+
 it('uses a model that is already loaded, and leaves it alive', async () => {
   const model = await loadModel({ model: 'builtin:random' });
   const run = join(folder, 'blob');

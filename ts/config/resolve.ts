@@ -117,7 +117,7 @@ function refuseMethod(method: Method): void {
   }
 }
 
-function refuseEngine(settings: { device: string; precision: string; quantize: string }): void {
+function refuseEngine(settings: { device: string; quantize: string }): void {
   const device = settings.device === 'auto' ? (process.env.BPEFT_DEVICE ?? 'auto') : settings.device;
   if (!['auto', 'cpu'].includes(device)) {
     const known = /^cuda(:\d+)?$/.test(device);
@@ -128,11 +128,6 @@ function refuseEngine(settings: { device: string; precision: string; quantize: s
         : `--device must be auto, cpu or cuda[:N], got ${JSON.stringify(device)}`,
       { hint: 'available: auto, cpu' },
     );
-  }
-  if (settings.precision === 'int8') {
-    throw new BpeftError('BPEFT_UNSUPPORTED', 'precision int8 is not available yet', {
-      hint: 'available: f32, bf16',
-    });
   }
   if (settings.quantize !== 'none') {
     throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${settings.quantize} is not available yet`, {

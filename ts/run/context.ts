@@ -2,7 +2,7 @@
 
 import { throwIfAborted } from '../abort.ts';
 import type { Sink } from '../events.ts';
-import { type BayesianModel, loadModel } from '../model.ts';
+import { type BayesianModel, loadModel, type Precision } from '../model.ts';
 
 export interface RunContext {
   /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
@@ -14,14 +14,14 @@ export interface RunContext {
 
 /** The context's model, or one that lives as long as `work`. */
 export async function withModel<T>(
-  config: { model: string; precision: 'f32' | 'bf16' | 'int8'; threads?: number | undefined },
+  config: { model: string; precision: Precision; threads?: number | undefined },
   context: RunContext,
   work: (model: BayesianModel) => Promise<T>,
 ): Promise<T> {
   throwIfAborted(context.signal);
   if (context.model !== undefined) return work(context.model);
-  const precision = config.precision === 'bf16' ? 'bf16' : 'f32';
-  const model = await loadModel({ model: config.model, precision, threads: config.threads }, context);
+  const { model: source, precision, threads } = config;
+  const model = await loadModel({ model: source, precision, threads }, context);
   try {
     return await work(model);
   } finally {

@@ -50,8 +50,7 @@ export async function openPredictor(options: PredictOptions, context: RunContext
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
   const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
   const emit = broadcast(context.onEvent);
-  const precision = config.precision === 'bf16' ? 'bf16' : 'f32';
-  const { model: name, threads } = config;
+  const { model: name, precision, threads } = config;
   const model = context.model ?? (await loadModel({ model: name, precision, threads }, context));
   try {
     const baseModel = await baseModelIdentity(name);

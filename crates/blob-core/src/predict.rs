@@ -12,7 +12,7 @@ use crate::pass::{Abort, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
 
 /// Tokens that one pass may hold; more samples are computed pass by pass, with the same results.
-const TOKENS_PER_PASS: usize = 4096;
+const TOKENS_PER_PASS: usize = 2048;
 
 /// The noise counts samples in 16 bits.
 const MOST_SAMPLES: u32 = 1 << 16;

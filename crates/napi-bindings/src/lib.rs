@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "Node-API hands values over")]
 
 mod adapter;
+mod allocator;
 mod batch;
 pub mod engine;
 mod error;
@@ -10,7 +11,3 @@ mod model;
 mod options;
 pub mod trainer;
 mod worker;
-
-/// Keeps freed pages: the system's allocator gives large blocks back, and each step would fault them in anew.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -221,7 +221,10 @@ fn fifth_bit(plane: &[u8], i: usize) -> u8 {
 /// Sixteen bytes at `at`, as one number of as many lanes.
 #[inline(always)]
 fn lanes(bytes: &[u8], at: usize) -> u128 {
-    u128::from_le_bytes(std::array::from_fn(|lane| bytes[at + lane]))
+    match bytes[at..].first_chunk() {
+        Some(lanes) => u128::from_le_bytes(*lanes),
+        None => 0,
+    }
 }
 
 /// A number whose lanes all hold `byte`.

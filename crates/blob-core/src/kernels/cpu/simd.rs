@@ -66,6 +66,20 @@ pub(crate) trait Level {
         })
     }
 
+    /// The nearest integers to `factor·values` (ties to even), which must be in −127…127, four to a word,
+    /// the first in the lowest byte. What is not finite gives anything.
+    #[inline(always)]
+    fn int8_quads(values: &[f32; 4 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        /// 1.5·2²³: adding it leaves the nearest integer in the low bits.
+        const ROUNDER: f32 = 12_582_912.0;
+        std::array::from_fn(|word| {
+            u32::from_le_bytes(std::array::from_fn(|byte| {
+                let level = (values[4 * word + byte] * factor + ROUNDER) - ROUNDER;
+                (level as i8).cast_unsigned()
+            }))
+        })
+    }
+
     /// The transpose of a square of words.
     #[inline(always)]
     fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
@@ -174,6 +188,22 @@ impl Level for Avx512 {
                 *rounded = x86::_mm512_cvtepi32_epi16(x86::_mm512_srli_epi32::<16>(sum));
             }
             std::mem::transmute(rounded)
+        }
+    }
+
+    #[inline(always)]
+    fn int8_quads(values: &[f32; 4 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let quarters: [x86::__m512; 4] = std::mem::transmute(*values);
+            let factor = x86::_mm512_set1_ps(factor);
+            let mut levels = [x86::_mm_setzero_si128(); 4];
+            for (levels, values) in levels.iter_mut().zip(quarters) {
+                // The conversion rounds to nearest, ties to even.
+                let integers = x86::_mm512_cvtps_epi32(x86::_mm512_mul_ps(values, factor));
+                *levels = x86::_mm512_cvtepi32_epi8(integers);
+            }
+            std::mem::transmute(levels)
         }
     }
 

@@ -66,8 +66,8 @@ pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut 
         }
         Format::Bf16Pair => {
             let (whole, rest) = values.as_chunks();
-            for (words, values) in words.chunks_exact_mut(16).zip(whole) {
-                words.copy_from_slice(&L::bf16_pairs(values));
+            for (words, values) in words.as_chunks_mut().0.iter_mut().zip(whole) {
+                *words = L::bf16_pairs(values);
             }
             let words = words[16 * whole.len()..].iter_mut();
             for (word, pair) in words.zip(rest.chunks(2)) {
@@ -75,6 +75,25 @@ pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut 
                     bf16_bits(pair[0]) >> 16 | pair.get(1).map_or(0, |second| bf16_bits(*second));
             }
         }
+    }
+}
+
+/// Writes values as eight-bit levels of `scale`, four to a word; the rest of the last word is filled with
+/// zeros.
+#[inline(always)]
+pub(super) fn write_quads<L: Level>(values: &[f32], scale: f32, words: &mut [u32]) {
+    let inverse = inverse(scale);
+    let (whole, rest) = values.as_chunks();
+    let (full, short) = words.split_at_mut(16 * whole.len());
+    for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
+        *words = L::int8_quads(values, inverse);
+    }
+    if !rest.is_empty() {
+        let mut padded = [0.0; 64];
+        padded[..rest.len()].copy_from_slice(rest);
+        let quads = L::int8_quads(&padded, inverse);
+        let length = short.len().min(16);
+        short[..length].copy_from_slice(&quads[..length]);
     }
 }
 

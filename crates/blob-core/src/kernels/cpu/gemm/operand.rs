@@ -155,7 +155,10 @@ impl simd::Kernel for Stage<'_> {
                     *out = [0; WORDS];
                 }
                 if self.format == Format::Int8Quad {
-                    quads(&row[from..to], format::inverse(self.scales[i]), out);
+                    format::write_quads::<L>(&row[from..to], self.scales[i], out);
+                    for word in out {
+                        *word ^= 0x8080_8080; // plus 128
+                    }
                 } else {
                     format::write_words::<L>(self.format, &row[from..to], out);
                 }
@@ -172,17 +175,5 @@ impl simd::Kernel for Stage<'_> {
                 }
             }
         }
-    }
-}
-
-/// Eight-bit levels plus 128, four to a word.
-#[inline(always)]
-fn quads(values: &[f32], inverse: f32, words: &mut [u32; WORDS]) {
-    let mut bytes = [128u8; 4 * WORDS];
-    for (byte, value) in bytes.iter_mut().zip(values) {
-        *byte = (format::int8_level(*value, inverse) as i8).cast_unsigned() ^ 128;
-    }
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-        *word = u32::from_le_bytes(*bytes);
     }
 }

@@ -53,25 +53,14 @@ impl Panels<'_> {
     }
 
     /// For int8: scale and 128·(sum of levels) of the columns of a panel.
-    pub(super) fn column_terms(&self, panel: usize, steps: &[Step]) -> [[f32; NR]; 2] {
+    pub(super) fn column_terms(&self, level: Path, panel: usize, steps: &[Step]) -> [[f32; NR]; 2] {
         let mut terms = [[0.0; NR]; 2];
         if self.format == Format::Int8Quad {
             let scales = self.matrix.row_scales.iter().skip(panel * NR);
             for (term, scale) in terms[0].iter_mut().zip(scales) {
                 *term = *scale;
             }
-            let mut sums = [0i32; NR];
-            for step in steps {
-                for (sum, word) in sums.iter_mut().zip(step.0) {
-                    let levels = word
-                        .to_le_bytes()
-                        .map(|level| i32::from(level.cast_signed()));
-                    *sum += levels.iter().sum::<i32>();
-                }
-            }
-            for (term, sum) in terms[1].iter_mut().zip(sums) {
-                *term = 128.0 * sum as f32;
-            }
+            terms[1] = simd::run_on(level, LevelSums(steps)).map(|sum| 128.0 * sum as f32);
         }
         terms
     }
@@ -159,7 +148,7 @@ impl simd::Kernel for Forward<'_, '_> {
                 let words = words.as_flattened_mut();
                 if format == Format::Int8Quad {
                     matrix.stored.decode::<L>(row, from, values);
-                    quads(values, format::inverse(matrix.row_scales[row]), words);
+                    format::write_quads::<L>(values, matrix.row_scales[row], words);
                 } else {
                     decode::<L>(matrix, row, from, values);
                     format::write_words::<L>(format, values, words);
@@ -180,20 +169,25 @@ impl simd::Kernel for Forward<'_, '_> {
     }
 }
 
-/// Eight-bit levels of a row, four to a word.
-#[inline(always)]
-fn quads(values: &[f32], inverse: f32, words: &mut [u32]) {
-    let (fours, rest) = values.as_chunks::<4>();
-    let level = |value: f32| format::int8_level(value, inverse) as i8;
-    for (word, four) in words.iter_mut().zip(fours) {
-        *word = u32::from_le_bytes(four.map(|value| level(value).cast_unsigned()));
-    }
-    if let (Some(word), false) = (words.get_mut(fours.len()), rest.is_empty()) {
-        let mut bytes = [0; 4];
-        for (byte, value) in bytes.iter_mut().zip(rest) {
-            *byte = level(*value).cast_unsigned();
+/// Sums of the four levels of each word over the steps.
+struct LevelSums<'a>(&'a [Step]);
+
+impl simd::Kernel for LevelSums<'_> {
+    type Output = [i32; NR];
+
+    #[inline(always)]
+    fn run<L: Level>(self) -> [i32; NR] {
+        let mut sums = [0i32; NR];
+        for step in self.0 {
+            for (sum, word) in sums.iter_mut().zip(&step.0) {
+                let word = word.cast_signed();
+                *sum += ((word << 24) >> 24)
+                    + ((word << 16) >> 24)
+                    + ((word << 8) >> 24)
+                    + (word >> 24);
+            }
         }
-        *word = u32::from_le_bytes(bytes);
+        sums
     }
 }
 

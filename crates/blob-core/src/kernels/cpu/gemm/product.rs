@@ -14,8 +14,8 @@ use super::epilogue::{Finish, PanelTerms};
 use super::format::Format;
 use super::operand::{Operand, tile_height};
 use super::panel::{self, Panels, Step};
-use super::shared::Out;
-use super::{Block, Epilogue, Kernel, MR, NR};
+use super::shared::{self, Out};
+use super::{Addend, Block, Epilogue, Kernel, MR, NR};
 use crate::kernels::cpu::simd;
 
 /// Rows of a band.
@@ -113,6 +113,7 @@ impl Product<'_> {
                     while row < end {
                         let height = tile_height(end - row);
                         let x = self.operand.tile(row, height);
+                        self.prefetch(row..row + height, panel, out);
                         kernel.tile(height, x, steps, &mut block);
                         self.finish(&block, row..row + height, (panel, terms), out);
                         row += height;
@@ -143,8 +144,21 @@ impl Product<'_> {
             .zip(scratch.steps.chunks_exact(steps))
             .zip(&mut scratch.terms)
         {
-            let columns = self.panels.column_terms(panel, steps);
+            let columns = self.panels.column_terms(level, panel, steps);
             terms.set(self.epilogue.updates, panel, self.cols, columns);
+        }
+    }
+
+    /// Brings close what the epilogue of a tile reads and writes, while the tile is computed: its rows lie
+    /// far apart, and their misses would otherwise be waited for.
+    #[inline(always)]
+    fn prefetch(&self, rows: Range<usize>, panel: usize, out: &Out<'_>) {
+        for row in rows {
+            out.prefetch(row, panel * NR);
+            if let Addend::Matrix(matrix) = self.epilogue.addend {
+                let place = matrix.as_ptr().wrapping_add(row * self.cols + panel * NR);
+                shared::prefetch::<false>(place);
+            }
         }
     }
 
