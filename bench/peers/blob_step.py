@@ -1,28 +1,32 @@
-"""A PyTorch peer on the CPU: one BLoB training step of a SmolLM2-135M-shaped Llama with random weights, in transformers.
+"""A PyTorch peer on the CPU: BLoB training steps and predictions of a Llama in transformers.
 
-  python blob_step.py [--batch 4] [--seq-len 128] [--steps 6] [--dtype float32|bfloat16] [--threads 2] [--samples 10]
+  python blob_step.py [--gguf FILE] [--workload FILE.json] [--dtype float32|bfloat16] [--threads 2] [--steps 5] [--samples 10] [--lean]
 
 The step is that of arXiv:2406.11675's code (reference): LoRA r 8, alpha 16 on q_proj, v_proj and lm_head; Flipout with signs per token; NLL of
 the answer tokens at the last position; AdamW on mean and B, then SGD with the KL. Like the reference it computes the whole vocabulary at
-every position unless --lean, which computes the last position's logits only. Prints one JSON line: medians in seconds.
-Versions: torch 2.15, transformers 5.23 (requirements.txt of tools/goldens).
+every position unless --lean, which computes the last position's logits only. Without --gguf the weights are random, in SmolLM2-135M's shape.
+
+The workload is what `npm run bench -- workload` writes: {"answers": [4 token ids], "batches": [{"rows": [[ids]], "labels": [0]}]}; rows of a batch are
+padded on the left, as the reference's tokenizer does. Prints one JSON line: seconds, medians over the steps; memory is the process's peak.
+Versions: requirements.txt.
 """
 
 import argparse
 import json
 import math
+import os
 import resource
 import statistics
 import time
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--batch", type=int, default=4)
-parser.add_argument("--seq-len", type=int, default=128)
-parser.add_argument("--steps", type=int, default=6)
+parser.add_argument("--gguf")
+parser.add_argument("--workload")
+parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--samples", type=int, default=0)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
@@ -58,11 +62,19 @@ class BayesLinear(nn.Module):
         return (math.log(PRIOR) - var.sqrt().log() + (var + mean**2) / (2 * PRIOR**2) - 0.5).sum()
 
 
-config = LlamaConfig(
-    vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-    num_key_value_heads=3, tie_word_embeddings=False, max_position_embeddings=2048,
-)
-model = LlamaForCausalLM(config).to(getattr(torch, args.dtype))
+dtype = getattr(torch, args.dtype)
+started = time.perf_counter()
+if args.gguf:
+    folder, name = os.path.split(os.path.abspath(args.gguf))
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=dtype)
+else:
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=False, max_position_embeddings=2048,
+    )
+    model = LlamaForCausalLM(config).to(dtype)
+load_s = time.perf_counter() - started
+model.train()
 model.requires_grad_(False)
 layers = []
 for block in model.model.layers:
@@ -75,18 +87,33 @@ layers.append(model.lm_head)
 point = [p for layer in layers for p in (layer.mean, layer.b)]
 adamw = torch.optim.AdamW(point, lr=1e-4, eps=1e-6, weight_decay=0.0)
 sgd = torch.optim.SGD(point + [layer.rho for layer in layers], lr=0.01)
-ids = torch.randint(10, 40000, (args.batch, args.seq_len))
-labels = torch.arange(args.batch) % 4
-targets = torch.tensor([330, 389, 340, 422])
 
 
-def logits():
+def padded(rows):
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask if mask.min() == 0 else None  # without padding, attention may take its causal fast path
+
+
+if args.workload:
+    with open(args.workload) as file:
+        workload = json.load(file)
+else:
+    rows = torch.randint(10, 40000, (4, 128)).tolist()
+    workload = {"answers": [330, 389, 340, 422], "batches": [{"rows": rows, "labels": [0, 1, 2, 3]}]}
+targets = torch.tensor(workload["answers"])
+batches = [(*padded(batch["rows"]), torch.tensor(batch["labels"])) for batch in workload["batches"]]
+tokens = sum(len(row) for batch in workload["batches"] for row in batch["rows"])
+
+
+def logits(ids, mask):
     keep = {"logits_to_keep": 1} if args.lean else {}
-    return model(input_ids=ids, use_cache=False, **keep).logits[:, -1, targets].float()
+    return model(input_ids=ids, attention_mask=mask, use_cache=False, **keep).logits[:, -1, targets].float()
 
 
-def step():
-    nn.functional.cross_entropy(logits(), labels).backward()
+def step(ids, mask, labels):
+    nn.functional.cross_entropy(logits(ids, mask), labels).backward()
     adamw.step()
     adamw.zero_grad()
     (sum(layer.kl() for layer in layers) * 1e-3).backward()
@@ -94,22 +121,29 @@ def step():
     sgd.zero_grad()
 
 
-def timed(work, count):
+def predict(ids, mask, _):
+    with torch.inference_mode():
+        return torch.stack([logits(ids, mask).softmax(-1) for _ in range(args.samples)]).mean(0)
+
+
+def timed(work, passes):
+    """Seconds per batch: the median over passes of the mean over the batches, after one pass to warm up."""
     seconds = []
-    for _ in range(count + 1):
+    for _ in range(passes + 1):
         start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
+        for batch in batches:
+            work(*batch)
+        seconds.append((time.perf_counter() - start) / len(batches))
     return statistics.median(seconds[1:])
 
 
-result = {"dtype": args.dtype, "batch": args.batch, "seq_len": args.seq_len, "lean": args.lean, "threads": args.threads}
-result["train_step_s"] = round(timed(step, args.steps), 4)
+result = {"dtype": args.dtype, "lean": args.lean, "threads": args.threads, "tokens": tokens, "load_s": round(load_s, 3)}
+if args.steps > 0:
+    result["train_step_s"] = round(timed(step, args.steps), 4)
+    result["train_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 if args.samples > 0:
-    with torch.inference_mode():
-        predict = lambda: torch.stack([logits().softmax(-1) for _ in range(args.samples)]).mean(0)  # noqa: E731
-        result["predict_s"] = round(timed(predict, 3), 4)
-        result["samples"] = args.samples
-result["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    model.eval()
+    result["predict_s"] = round(timed(predict, 1), 4)
+    result["samples"] = args.samples
 result["torch"] = torch.__version__
 print(json.dumps(result))

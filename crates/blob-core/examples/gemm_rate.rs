@@ -1,6 +1,8 @@
-//! Prints the rate of the packed product for the shapes of SmolLM2-135M, the best of many runs.
+//! Rates of the product with frozen weights, one JSON object per line: the best of many runs, operand staging and
+//! decoding of the weight included.
 //!
-//! `cargo run --example gemm_rate [threads]`
+//! `cargo run --example gemm_rate -- [threads] [all]`: the shapes of SmolLM2-135M and one large one, whose rate stands for
+//! what the machine can do; `all`: on every path that this machine has.
 #![expect(clippy::print_stdout, reason = "the example's output")]
 
 use std::time::{Duration, Instant};
@@ -9,26 +11,28 @@ use blob_core::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix,
 use blob_core::weights::{HostTensor, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
-const SHAPES: [(usize, usize, usize); 6] = [
+const SHAPES: [(usize, usize, usize); 7] = [
+    (1536, 2048, 2048),
     (512, 576, 1536),
     (512, 1536, 576),
     (512, 576, 576),
     (512, 576, 192),
-    (400, 576, 1536),
+    (128, 576, 1536),
     (1, 576, 1536),
 ];
 /// How long each number is measured.
 const BUDGET: Duration = Duration::from_millis(400);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let threads = std::env::args().nth(1).map_or(Ok(2), |text| text.parse())?;
+    let mut arguments = std::env::args().skip(1);
+    let threads = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    let all = arguments.next().is_some_and(|text| text == "all");
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    println!("{threads} threads, GFLOP/s");
-    for path in Dispatch::ALL.into_iter().filter(|path| path.is_available()) {
+    let paths = Dispatch::ALL.into_iter().filter(|path| path.is_available());
+    for path in paths.take(if all { usize::MAX } else { 1 }) {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-            print!("{:>10} {:>4}:", path.name(), precision.name());
             for (m, k, n) in SHAPES {
                 let weight = HostTensor {
                     shape: vec![n, k],
@@ -44,13 +48,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         weight.multiply(direction, &staged, &mut y, &Epilogue::NONE)
                     };
                     let best = pool.install(|| best_seconds(&mut multiply))?;
-                    print!(
-                        "  {m}x{depth}x{cols} {:.0}",
-                        2.0 * (m * k * n) as f64 / best / 1e9
-                    );
+                    let line = serde_json::json!({
+                        "path": path.name(),
+                        "precision": precision.name(),
+                        "direction": format!("{direction:?}").to_lowercase(),
+                        "shape": [m, depth, cols],
+                        "threads": threads,
+                        "gflops": (2.0 * (m * k * n) as f64 / best / 1e9).round(),
+                    });
+                    println!("{line}");
                 }
             }
-            println!();
         }
     }
     Ok(())

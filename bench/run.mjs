@@ -1,0 +1,230 @@
+// npm run bench -- train-step|predict|load|gemm|workload [flags]: measures the engine as a Node program sees it.
+//
+//   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR (real rows of ARC-Easy instead)
+//   --samples 10  --stochastic-layers K  --threads 2  --repeats 7  --json
+//
+// Seconds are medians of the repeats, each the mean over the workload's batches, after one that is not counted. A FLOP is an addition or a
+// multiplication with a frozen weight that the result needs; `fraction_of_peak` divides the time that these would take at the rates of
+// a large product (`cargo run --example gemm_rate`, measured in the same call) by the time taken.
+
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { loadModel, Trainer } from '../dist/index.js';
+import { machine, median, peakRssMb } from './machine.mjs';
+import { arcWorkload, raggedBatches, uniformWorkload } from './workload.mjs';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string', default: 'builtin:tiny' },
+    precision: { type: 'string', default: 'bf16' },
+    batch: { type: 'string', default: '4' },
+    'seq-len': { type: 'string', default: '128' },
+    'data-dir': { type: 'string' },
+    samples: { type: 'string', default: '10' },
+    'stochastic-layers': { type: 'string' },
+    threads: { type: 'string', default: '2' },
+    repeats: { type: 'string', default: '7' },
+    peak: { type: 'boolean', default: true },
+    json: { type: 'boolean', default: false },
+  },
+  allowNegative: true,
+});
+const [what] = positionals;
+const flags = {
+  ...values,
+  batch: Number(values.batch),
+  seqLen: Number(values['seq-len']),
+  samples: Number(values.samples),
+  stochasticLayers: values['stochastic-layers'] === undefined ? null : Number(values['stochastic-layers']),
+  threads: Number(values.threads),
+  repeats: Number(values.repeats),
+};
+
+async function seconds(work, repeats) {
+  const all = [];
+  for (let round = 0; round <= repeats; round += 1) {
+    const start = performance.now();
+    await work();
+    all.push((performance.now() - start) / 1000);
+  }
+  return median(all.slice(1));
+}
+
+async function workloadFor(model) {
+  const { batch, seqLen } = flags;
+  const { vocabSize } = model.info;
+  return flags['data-dir'] === undefined
+    ? uniformWorkload({ batch, seqLen, vocabSize })
+    : arcWorkload(model, { dataDir: flags['data-dir'], batch, count: 8 });
+}
+
+/** FLOPs of a pass over a batch: forward, and back to the first block's norm. */
+function work(info, batch) {
+  const tokens = batch.ids.length;
+  const last = batch.offsets.length - 1;
+  const { hiddenSize: d, intermediateSize: f, numLayers, numHeads, numKvHeads, headDim } = info;
+  const q = d * numHeads * headDim;
+  const kv = d * numKvHeads * headDim;
+  const late = 2 * q + 3 * d * f; // q, o, gate, up, down: in the last block for the last positions alone
+  const forward = 2 * ((numLayers - 1) * tokens * (late + 2 * kv) + tokens * 2 * kv + last * late);
+  return { forward, backward: forward - 2 * tokens * (q + 2 * kv) };
+}
+
+function gemmRates() {
+  const example = [
+    'run',
+    '--quiet',
+    '-p',
+    'blob-core',
+    '--example',
+    'gemm_rate',
+    '--',
+    String(flags.threads),
+  ];
+  const { stdout, stderr, status } = spawnSync('cargo', example, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`cargo ${example.join(' ')}: ${stderr}`);
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
+/** GFLOP/s that this machine reaches in a large product: the limit that fractions refer to. */
+function peaks() {
+  const peak = {};
+  for (const { precision, direction, gflops } of gemmRates()) {
+    if (direction === 'forward') peak[precision] = Math.max(peak[precision] ?? 0, gflops);
+  }
+  return peak;
+}
+
+function rates({ forward, backward }, time) {
+  const gflops = Math.round((forward + backward) / time / 1e9);
+  if (!flags.peak) return { gflops };
+  const peak = peaks();
+  const back = flags.precision === 'int8' ? 'bf16' : flags.precision;
+  const ideal = forward / peak[flags.precision] + backward / peak[back];
+  return { gflops, fraction_of_peak: Number((ideal / 1e9 / time).toFixed(3)) };
+}
+
+async function open() {
+  const start = performance.now();
+  const model = await loadModel({ model: flags.model, precision: flags.precision, threads: flags.threads });
+  return { model, load_s: (performance.now() - start) / 1000 };
+}
+
+function adapterOf(model) {
+  return model.createAdapter({
+    rank: 8,
+    alpha: 16,
+    dropout: 0,
+    targetModules: ['q_proj', 'v_proj', 'lm_head'],
+    posterior: { sigma: 'square', initEps: 0.05 },
+    seed: 1,
+  });
+}
+
+async function trainStep() {
+  const { model, load_s } = await open();
+  const batches = raggedBatches(await workloadFor(model));
+  const trainer = await Trainer.create(model, await adapterOf(model), {
+    seed: 1,
+    lr: 1e-4,
+    schedule: { total: 1000, warmup: 0, stride: 1 },
+    weightDecay: 0,
+    adamEpsilon: 1e-6,
+    maxGradNorm: 0,
+    bayes: {
+      priorStd: 0.2,
+      klForm: 'exact',
+      klLr: 0.01,
+      klCycle: { kind: 'pulse', length: 100 },
+      trainSamples: 1,
+      average: 'logits',
+      noise: 'token',
+    },
+  });
+  const total = await seconds(async () => {
+    for (const batch of batches) await trainer.step([batch]);
+  }, flags.repeats);
+  const tokens = batches.reduce((sum, { ids }) => sum + ids.length, 0);
+  const flops = batches.map((batch) => work(model.info, batch));
+  const sum = (key) => flops.reduce((all, it) => all + it[key], 0);
+  const peak_rss_mb = peakRssMb();
+  await model.dispose();
+  return {
+    train_step_s: total / batches.length,
+    tokens_per_s: Math.round(tokens / total),
+    peak_rss_mb,
+    load_s,
+    ...rates({ forward: sum('forward'), backward: sum('backward') }, total),
+  };
+}
+
+async function predict() {
+  const { model, load_s } = await open();
+  const batches = raggedBatches(await workloadFor(model));
+  const adapter = await adapterOf(model);
+  const { samples, stochasticLayers } = flags;
+  const options = { samples, noise: 'token', seed: 1, stochasticLayers };
+  const total = await seconds(async () => {
+    for (const batch of batches) await adapter.predict(batch, options);
+  }, flags.repeats);
+  const peak_rss_mb = peakRssMb();
+  const forward = batches.reduce((sum, batch) => sum + work(model.info, batch).forward, 0);
+  const tokens = batches.reduce((sum, { ids }) => sum + ids.length, 0);
+  const passes = stochasticLayers === null ? Math.max(1, samples) : 1;
+  await model.dispose();
+  return {
+    predict_s: total / batches.length,
+    samples,
+    tokens_per_s: Math.round((tokens * Math.max(1, samples)) / total),
+    peak_rss_mb,
+    load_s,
+    ...rates({ forward: forward * passes, backward: 0 }, total),
+  };
+}
+
+async function load() {
+  const load_s = await seconds(async () => {
+    const { model } = await open();
+    await model.dispose();
+  }, flags.repeats);
+  return { load_s, peak_rss_mb: peakRssMb() };
+}
+
+async function workload() {
+  const { model } = await open();
+  const made = await workloadFor(model);
+  await model.dispose();
+  return made;
+}
+
+const measurements = { 'train-step': trainStep, predict, load, workload };
+if (what === 'gemm') {
+  for (const rate of gemmRates()) {
+    const { path, precision, direction, shape, gflops } = rate;
+    const text = `${path} ${precision} ${direction} ${shape.join(' x ')}: ${gflops} GFLOP/s`;
+    process.stdout.write(`${flags.json ? JSON.stringify(rate) : text}\n`);
+  }
+} else if (Object.hasOwn(measurements, what ?? '')) {
+  const result = await measurements[what]();
+  if (what === 'workload') {
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  } else if (flags.json) {
+    const { precision, threads, repeats } = flags;
+    process.stdout.write(`${JSON.stringify({ ...result, precision, threads, repeats, ...machine() })}\n`);
+  } else {
+    for (const [name, value] of Object.entries(result)) {
+      process.stdout.write(
+        `${name.padEnd(18)}${typeof value === 'number' ? Number(value.toPrecision(4)) : value}\n`,
+      );
+    }
+  }
+} else {
+  process.stderr.write(
+    `usage: npm run bench -- train-step|predict|load|gemm|workload [flags], got ${what ?? 'nothing'}\n`,
+  );
+  process.exitCode = 2;
+}
