@@ -138,36 +138,40 @@ impl TensorType {
             .then(|| (values / per_block).checked_mul(block_bytes))?
     }
 
-    /// Writes the numbers of `bytes` to `values`; both hold the same whole blocks.
+    /// Writes the numbers of each row's bytes to its values; both hold the same whole blocks.
     ///
-    /// Inlined, so that its loops take on the caller's instruction set `L`.
+    /// Inlined, so that its loops take on the caller's instruction set `L`; several rows at once, so that the type
+    /// is looked at once.
     #[inline(always)]
-    pub(crate) fn dequantize<L: Level>(self, bytes: &[u8], values: &mut [f32]) {
+    pub(crate) fn dequantize<'a, L: Level>(
+        self,
+        rows: impl Iterator<Item = (&'a [u8], &'a mut [f32])>,
+    ) {
         /// Applies a function to each pair of `$bytes` bytes and `$values` values.
         macro_rules! each_block {
             ($bytes:literal, $values:literal, $block:expr) => {{
-                let blocks = bytes.as_chunks::<$bytes>().0;
-                for (bytes, values) in blocks.iter().zip(values.as_chunks_mut::<$values>().0) {
-                    $block(bytes, values);
+                for (bytes, values) in rows {
+                    let blocks = bytes.as_chunks::<$bytes>().0;
+                    for (bytes, values) in blocks.iter().zip(values.as_chunks_mut::<$values>().0) {
+                        $block(bytes, values);
+                    }
+                }
+            }};
+        }
+        /// Applies a function to each pair of `$bytes` bytes and a value.
+        macro_rules! each_value {
+            ($bytes:literal, $value:expr) => {{
+                for (bytes, values) in rows {
+                    for (bytes, value) in bytes.as_chunks::<$bytes>().0.iter().zip(values) {
+                        *value = $value(*bytes);
+                    }
                 }
             }};
         }
         match self {
-            Self::F32 => {
-                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
-                    *value = f32::from_le_bytes(*bytes);
-                }
-            }
-            Self::F16 => {
-                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
-                    *value = widened(u16::from_le_bytes(*bytes));
-                }
-            }
-            Self::Bf16 => {
-                for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
-                    *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
-                }
-            }
+            Self::F32 => each_value!(4, f32::from_le_bytes),
+            Self::F16 => each_value!(2, half),
+            Self::Bf16 => each_value!(2, brain_float),
             Self::Q4_0 => each_block!(18, 32, q4_0::<L>),
             Self::Q4_1 => each_block!(20, 32, q4_1::<L>),
             Self::Q5_0 => each_block!(22, 32, q5_0),
@@ -180,6 +184,16 @@ impl TensorType {
             Self::Q6K => each_block!(210, 256, q6_k::<L>),
         }
     }
+}
+
+#[inline(always)]
+fn half(bytes: [u8; 2]) -> f32 {
+    widened(u16::from_le_bytes(bytes))
+}
+
+#[inline(always)]
+fn brain_float(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
 /// The half-precision number at byte `at`.
@@ -383,7 +397,7 @@ mod tests {
 
         #[inline(always)]
         fn run<L: Level>(self) {
-            self.0.dequantize::<L>(self.1, self.2);
+            self.0.dequantize::<L>(std::iter::once((self.1, self.2)));
         }
     }
 

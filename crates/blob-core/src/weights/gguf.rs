@@ -296,6 +296,7 @@ fn rope_scaling(metadata: Metadata, factors: Option<&Entry>) -> Result<RopeScali
     }
     let mut factors = vec![0.0; entry.shape.iter().product()];
     let stored = &metadata.bytes[entry.at.clone()];
-    entry.kind.dequantize::<Portable>(stored, &mut factors);
+    let row = std::iter::once((stored, factors.as_mut_slice()));
+    entry.kind.dequantize::<Portable>(row);
     Ok(RopeScaling::Factors { factors })
 }

@@ -123,15 +123,27 @@ impl StoredMatrix {
         self.kind.block().0
     }
 
-    /// Values `from..from + values.len()` of a row; the range begins at a block and ends at one, or at
-    /// the end of the row.
+    /// The columns from `from` on of as many rows, from row `first`, as `values` holds rows of `stride`; of each the
+    /// first `width`. The range begins at a block and ends at one, or at the end of the row.
     #[inline(always)]
-    pub(crate) fn decode<L: Level>(&self, row: usize, from: usize, values: &mut [f32]) {
+    pub(crate) fn decode<L: Level>(
+        &self,
+        (first, from): (usize, usize),
+        values: &mut [f32],
+        (stride, width): (usize, usize),
+    ) {
         let (per_block, block_bytes) = self.kind.block();
-        let start = self.order.stored(row) * self.row_bytes + from / per_block * block_bytes;
-        let end = start + values.len() / per_block * block_bytes;
-        self.kind
-            .dequantize::<L>(&self.bytes.get()[start..end], values);
+        let skipped = from / per_block * block_bytes;
+        let length = width / per_block * block_bytes;
+        let bytes = self.bytes.get();
+        let rows = values
+            .chunks_exact_mut(stride)
+            .enumerate()
+            .map(|(index, values)| {
+                let start = self.order.stored(first + index) * self.row_bytes + skipped;
+                (&bytes[start..start + length], &mut values[..width])
+            });
+        self.kind.dequantize::<L>(rows);
     }
 
     /// A whole row.
@@ -155,6 +167,8 @@ impl Kernel for DecodeRow<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        self.matrix.decode::<L>(self.row, 0, self.values);
+        let width = self.values.len();
+        self.matrix
+            .decode::<L>((self.row, 0), self.values, (width, width));
     }
 }

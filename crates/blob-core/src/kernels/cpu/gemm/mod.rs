@@ -47,7 +47,7 @@ pub use operand::Operand;
 
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
-use panel::{Panels, Step};
+use panel::{Int8Row, Panels, Step};
 use product::Product;
 
 /// Columns of a panel, and of a tile.
@@ -85,8 +85,8 @@ pub enum Direction {
 pub struct FrozenMatrix {
     stored: StoredMatrix,
     precision: Precision,
-    /// For int8: absmax / 127 of every row.
-    row_scales: Vec<f32>,
+    /// For int8: scale and sum of levels of every row.
+    int8_rows: Vec<Int8Row>,
 }
 
 impl FrozenMatrix {
@@ -101,14 +101,14 @@ impl FrozenMatrix {
                 "a weight must have at least one row and one column, got ({n}, {k})"
             )));
         }
-        let row_scales = match precision {
-            Precision::Int8 => panel::row_scales(&stored),
+        let int8_rows = match precision {
+            Precision::Int8 => panel::int8_rows(&stored),
             Precision::F32 | Precision::Bf16 => Vec::new(),
         };
         Ok(Self {
             stored,
             precision,
-            row_scales,
+            int8_rows,
         })
     }
 
@@ -124,7 +124,7 @@ impl FrozenMatrix {
 
     /// Bytes of the stored weight and what was added to it.
     pub fn bytes(&self) -> usize {
-        self.stored.bytes() + size_of_val(self.row_scales.as_slice())
+        self.stored.bytes() + size_of_val(self.int8_rows.as_slice())
     }
 
     /// What the operands are rounded to.

@@ -142,25 +142,32 @@ impl simd::Kernel for Stage<'_> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let height = self.x.len() / self.depth;
-        for (scale, row) in self.scales.iter_mut().zip(self.x.chunks_exact(self.depth)) {
-            *scale = format::int8_scale(row);
+        let steps = self.words.len() / height;
+        // Row after row first: rows are far apart, and a transpose of many would wait for each of them.
+        let stride = steps.next_multiple_of(WORDS);
+        let mut rows = vec![0u32; height * stride];
+        for (i, (row, words)) in self
+            .x
+            .chunks_exact(self.depth)
+            .zip(rows.chunks_exact_mut(stride))
+            .enumerate()
+        {
+            if self.format == Format::Int8Quad {
+                let scale = format::int8_scale(row);
+                self.scales[i] = scale;
+                format::write_quads::<L>(row, scale, words);
+                for word in words {
+                    *word ^= 0x8080_8080; // plus 128
+                }
+            } else {
+                format::write_words::<L>(self.format, row, words);
+            }
         }
-        let chunk = WORDS * self.format.depths();
         let mut block = [[0u32; WORDS]; WORDS];
         for (at, words) in self.words.chunks_mut(WORDS * height).enumerate() {
-            let from = at * chunk;
-            let to = self.depth.min(from + chunk);
-            for (i, (row, out)) in self.x.chunks_exact(self.depth).zip(&mut block).enumerate() {
-                if to - from < chunk {
-                    *out = [0; WORDS];
-                }
-                if self.format == Format::Int8Quad {
-                    format::write_quads::<L>(&row[from..to], self.scales[i], out);
-                    for word in out {
-                        *word ^= 0x8080_8080; // plus 128
-                    }
-                } else {
-                    format::write_words::<L>(self.format, &row[from..to], out);
+            for (row, out) in rows.chunks_exact(stride).zip(&mut block) {
+                if let Some(words) = row[at * WORDS..].first_chunk() {
+                    *out = *words;
                 }
             }
             let steps = L::transpose(&block);

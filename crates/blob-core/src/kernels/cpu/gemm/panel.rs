@@ -5,6 +5,8 @@
 //! backward   column c is column c of W:  a step is a run of one row, or of two rows in bf16
 //! ```
 
+use rayon::prelude::*;
+
 use super::format::{self, Format};
 use super::{Direction, FrozenMatrix, NR, Precision};
 use crate::kernels::cpu::simd::{self, Level, Path, bf16_bits};
@@ -21,6 +23,9 @@ impl Step {
 
 /// Values of a row that are decoded at once: the largest block of any type.
 const RUN: usize = 256;
+
+/// Rows that are decoded at once on the way back; even, so that pairs stay whole.
+const ROWS: usize = 16;
 
 /// The panels of a weight in one direction and format.
 #[derive(Clone, Copy)]
@@ -53,14 +58,14 @@ impl Panels<'_> {
     }
 
     /// For int8: scale and 128·(sum of levels) of the columns of a panel.
-    pub(super) fn column_terms(&self, level: Path, panel: usize, steps: &[Step]) -> [[f32; NR]; 2] {
+    pub(super) fn column_terms(&self, panel: usize) -> [[f32; NR]; 2] {
         let mut terms = [[0.0; NR]; 2];
         if self.format == Format::Int8Quad {
-            let scales = self.matrix.row_scales.iter().skip(panel * NR);
-            for (term, scale) in terms[0].iter_mut().zip(scales) {
-                *term = *scale;
+            let rows = self.matrix.int8_rows.iter().skip(panel * NR);
+            for (column, row) in rows.take(NR).enumerate() {
+                terms[0][column] = row.scale;
+                terms[1][column] = 128.0 * row.level_sum as f32;
             }
-            terms[1] = simd::run_on(level, LevelSums(steps)).map(|sum| 128.0 * sum as f32);
         }
         terms
     }
@@ -101,15 +106,33 @@ impl Panels<'_> {
     }
 }
 
-/// Decodes `values.len()` values of a row from column `from`, a block's beginning, as products see them.
+/// What int8 needs to know of a row of W.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Int8Row {
+    /// absmax / 127
+    scale: f32,
+    /// Σ of the levels.
+    level_sum: i32,
+}
+
+/// Decodes rows as products see them; arguments as in [`StoredMatrix::decode`].
 #[inline(always)]
-fn decode<L: Level>(matrix: &FrozenMatrix, row: usize, from: usize, values: &mut [f32]) {
-    matrix.stored.decode::<L>(row, from, values);
+fn decode<L: Level>(
+    matrix: &FrozenMatrix,
+    (first, from): (usize, usize),
+    values: &mut [f32],
+    (stride, width): (usize, usize),
+) {
+    matrix
+        .stored
+        .decode::<L>((first, from), values, (stride, width));
     if matrix.precision == Precision::Int8 {
-        let scale = matrix.row_scales[row];
-        let inverse = format::inverse(scale);
-        for value in values {
-            *value = format::int8_level(*value, inverse) * scale;
+        let rows = matrix.int8_rows[first..].iter();
+        for (values, row) in values.chunks_exact_mut(stride).zip(rows) {
+            let inverse = format::inverse(row.scale);
+            for value in &mut values[..width] {
+                *value = format::int8_level(*value, inverse) * row.scale;
+            }
         }
     }
 }
@@ -128,29 +151,34 @@ impl simd::Kernel for Forward<'_, '_> {
     fn run<L: Level>(self) {
         let Panels { matrix, format, .. } = self.panels;
         let (n, k) = (matrix.rows(), matrix.columns());
-        let run = matrix.stored.block().max(16 * format.depths());
-        let words_per_row = run / format.depths();
+        let words_per_row = RUN / format.depths();
         let Scratch { values, words } = self.scratch;
-        values.resize(RUN.max(run), 0.0);
-        words.clear();
-        words.resize(NR * words_per_row / 16, [0; 16]);
+        values.resize(values.len().max(NR * RUN), 0.0);
+        words.resize(NR * RUN / 16, [0; 16]);
+        let words = &mut words[..NR * words_per_row / 16];
+        words.fill([0; 16]); // for what lies past the last row or column
+        let rows = self.panel * NR..n.min((self.panel + 1) * NR);
+        let values = &mut values[..rows.len() * RUN];
         for (from, steps) in (0..k)
-            .step_by(run)
+            .step_by(RUN)
             .zip(self.steps.chunks_mut(words_per_row))
         {
-            let to = k.min(from + run);
-            if to - from < run {
+            let width = RUN.min(k - from);
+            if width < RUN {
                 words.fill([0; 16]);
             }
-            let rows = self.panel * NR..n.min((self.panel + 1) * NR);
-            for (row, words) in rows.zip(words.chunks_exact_mut(words_per_row / 16)) {
-                let values = &mut values[..to - from];
-                let words = words.as_flattened_mut();
+            let place = (rows.start, from);
+            if format == Format::Int8Quad {
+                matrix.stored.decode::<L>(place, values, (RUN, width));
+            } else {
+                decode::<L>(matrix, place, values, (RUN, width));
+            }
+            let decoded = values.chunks_exact(RUN).zip(rows.clone());
+            for ((values, row), words) in decoded.zip(words.chunks_exact_mut(words_per_row / 16)) {
+                let (values, words) = (&values[..width], words.as_flattened_mut());
                 if format == Format::Int8Quad {
-                    matrix.stored.decode::<L>(row, from, values);
-                    format::write_quads::<L>(values, matrix.row_scales[row], words);
+                    format::write_quads::<L>(values, matrix.int8_rows[row].scale, words);
                 } else {
-                    decode::<L>(matrix, row, from, values);
                     format::write_words::<L>(format, values, words);
                 }
             }
@@ -166,28 +194,6 @@ impl simd::Kernel for Forward<'_, '_> {
                 }
             }
         }
-    }
-}
-
-/// Sums of the four levels of each word over the steps.
-struct LevelSums<'a>(&'a [Step]);
-
-impl simd::Kernel for LevelSums<'_> {
-    type Output = [i32; NR];
-
-    #[inline(always)]
-    fn run<L: Level>(self) -> [i32; NR] {
-        let mut sums = [0i32; NR];
-        for step in self.0 {
-            for (sum, word) in sums.iter_mut().zip(&step.0) {
-                let word = word.cast_signed();
-                *sum += ((word << 24) >> 24)
-                    + ((word << 16) >> 24)
-                    + ((word << 8) >> 24)
-                    + (word >> 24);
-            }
-        }
-        sums
     }
 }
 
@@ -208,34 +214,34 @@ impl simd::Kernel for Backward<'_, '_> {
         let (n, k) = (matrix.rows(), matrix.columns());
         let steps_per_panel = self.panels.steps();
         let from = self.first * NR;
-        let width = (self.count * NR).min(k - from);
+        let (stride, width) = (self.count * NR, (self.count * NR).min(k - from));
         let values = &mut self.scratch.values;
-        values.clear();
-        values.resize(2 * self.count * NR, 0.0);
-        let (upper, lower) = values.split_at_mut(self.count * NR);
-        for t in 0..steps_per_panel {
-            let row = t * format.depths();
-            decode::<L>(matrix, row, from, &mut upper[..width]);
-            let is_pair = format == Format::Bf16Pair && row + 1 < n;
-            if is_pair {
-                decode::<L>(matrix, row + 1, from, &mut lower[..width]);
-            } else {
-                lower.fill(0.0);
+        values.resize(values.len().max(ROWS * stride), 0.0);
+        let values = &mut values[..ROWS * stride];
+        values.fill(0.0); // for what lies past the last column
+        let depths = format.depths();
+        for first in (0..n).step_by(ROWS) {
+            let rows = ROWS.min(n - first);
+            if rows < ROWS {
+                values.fill(0.0);
             }
-            let runs = upper
-                .as_chunks::<NR>()
-                .0
-                .iter()
-                .zip(lower.as_chunks::<NR>().0);
-            for (panel, (upper, lower)) in runs.enumerate() {
-                let step = &mut self.steps[panel * steps_per_panel + t].0;
-                match format {
-                    Format::Bf16Pair => {
-                        for lane in 0..NR {
-                            step[lane] = (bf16_bits(upper[lane]) >> 16) | bf16_bits(lower[lane]);
+            let decoded = &mut values[..rows * stride];
+            decode::<L>(matrix, (first, from), decoded, (stride, width));
+            let pairs = values.chunks_exact(depths * stride);
+            for (t, rows) in pairs.take(rows.div_ceil(depths)).enumerate() {
+                let (upper, lower) = rows.split_at(stride);
+                for panel in 0..self.count {
+                    let columns = panel * NR..(panel + 1) * NR;
+                    let at = panel * steps_per_panel + first / depths + t;
+                    let step = &mut self.steps[at].0;
+                    if format == Format::Bf16Pair {
+                        let pairs = upper[columns.clone()].iter().zip(&lower[columns]);
+                        for (word, (upper, lower)) in step.iter_mut().zip(pairs) {
+                            *word = (bf16_bits(*upper) >> 16) | bf16_bits(*lower);
                         }
+                    } else {
+                        format::write_words::<L>(format, &upper[columns], step);
                     }
-                    _ => format::write_words::<L>(format, upper, step),
                 }
             }
         }
@@ -262,20 +268,19 @@ impl simd::Kernel for DecodeRow<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        decode::<L>(self.matrix, self.row, 0, self.values);
+        let width = self.values.len();
+        decode::<L>(self.matrix, (self.row, 0), self.values, (width, width));
     }
 }
 
-/// absmax / 127 of every row.
-pub(super) fn row_scales(stored: &StoredMatrix) -> Vec<f32> {
-    use rayon::prelude::*;
-
+/// Scale and sum of levels of every row.
+pub(super) fn int8_rows(stored: &StoredMatrix) -> Vec<Int8Row> {
     (0..stored.rows())
         .into_par_iter()
         .map_init(
             || vec![0.0; stored.columns()],
             |values, row| {
-                simd::run(RowScale {
+                simd::run(MeasureRow {
                     stored,
                     row,
                     values,
@@ -285,18 +290,26 @@ pub(super) fn row_scales(stored: &StoredMatrix) -> Vec<f32> {
         .collect()
 }
 
-struct RowScale<'a> {
+struct MeasureRow<'a> {
     stored: &'a StoredMatrix,
     row: usize,
     values: &'a mut [f32],
 }
 
-impl simd::Kernel for RowScale<'_> {
-    type Output = f32;
+impl simd::Kernel for MeasureRow<'_> {
+    type Output = Int8Row;
 
     #[inline(always)]
-    fn run<L: Level>(self) -> f32 {
-        self.stored.decode::<L>(self.row, 0, self.values);
-        format::int8_scale(self.values)
+    fn run<L: Level>(self) -> Int8Row {
+        let width = self.values.len();
+        self.stored
+            .decode::<L>((self.row, 0), self.values, (width, width));
+        let scale = format::int8_scale(self.values);
+        let inverse = format::inverse(scale);
+        let mut level_sum = 0;
+        for value in &*self.values {
+            level_sum += format::int8_level(*value, inverse) as i32;
+        }
+        Int8Row { scale, level_sum }
     }
 }

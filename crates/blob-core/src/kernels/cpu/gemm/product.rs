@@ -138,13 +138,8 @@ impl Product<'_> {
             task.panels.len().max(scratch.terms.len()),
             PanelTerms::default,
         );
-        for ((panel, steps), terms) in task
-            .panels
-            .clone()
-            .zip(scratch.steps.chunks_exact(steps))
-            .zip(&mut scratch.terms)
-        {
-            let columns = self.panels.column_terms(level, panel, steps);
+        for (panel, terms) in task.panels.clone().zip(&mut scratch.terms) {
+            let columns = self.panels.column_terms(panel);
             terms.set(self.epilogue.updates, panel, self.cols, columns);
         }
     }
