@@ -56,11 +56,12 @@ writeFileSync(files.arc, run('node', ['bench/run.mjs', 'workload', '--model', va
 const programs = {};
 for (const dtype of ['float32', 'bfloat16']) {
   const short = dtype === 'float32' ? 'f32' : 'bf16';
-  programs[`torch ${short}`] = () => torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3');
+  programs[`torch ${short}`] = () =>
+    torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3', '--samples', '10');
   programs[`torch ${short}, last position only`] = () =>
-    torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3', '--lean');
+    torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3', '--samples', '10', '--lean');
   programs[`torch ${short}, ARC-Easy`] = () =>
-    torch('--dtype', dtype, '--workload', files.arc, '--steps', '1', '--samples', '0');
+    torch('--dtype', dtype, '--workload', files.arc, '--steps', '1');
 }
 for (const precision of ['f32', 'bf16', 'int8']) {
   programs[`bpeft ${precision}`] = () => {

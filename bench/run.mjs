@@ -1,7 +1,7 @@
 // npm run bench -- train-step|predict|load|gemm|workload [flags]: measures the engine as a Node program sees it.
 //
 //   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR (real rows of ARC-Easy instead)
-//   --samples 10  --stochastic-layers K  --threads 2  --repeats 7  --json
+//   --samples 10  --stochastic-layers K  --checkpointing none|full  --threads 2  --repeats 7  --json  --no-peak
 //
 // Seconds are medians of the repeats, each the mean over the workload's batches, after one that is not counted. A FLOP is an addition or a
 // multiplication with a frozen weight that the result needs; `fraction_of_peak` divides the time that these would take at the rates of
@@ -23,6 +23,7 @@ const { values, positionals } = parseArgs({
     'data-dir': { type: 'string' },
     samples: { type: 'string', default: '10' },
     'stochastic-layers': { type: 'string' },
+    checkpointing: { type: 'string', default: 'none' },
     threads: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '7' },
     peak: { type: 'boolean', default: true },
@@ -144,6 +145,7 @@ async function trainStep() {
       average: 'logits',
       noise: 'token',
     },
+    keptBytes: flags.checkpointing === 'full' ? 0 : undefined,
   });
   const total = await seconds(async () => {
     for (const batch of batches) await trainer.step([batch]);

@@ -17,6 +17,11 @@ export interface TrainerOptions {
   readonly maxGradNorm: number;
   /** Null: maximum likelihood. */
   readonly bayes: BayesOptions | null;
+  /**
+   * Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is computed again, with
+   * the same bits. All unless given.
+   */
+  readonly keptBytes?: number | undefined;
 }
 
 export interface BayesOptions {
@@ -63,7 +68,7 @@ export class Trainer {
   }
 
   static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
-    const text = JSON.stringify(nativeOptions(options));
+    const text = JSON.stringify({ train: nativeOptions(options), kept_bytes: options.keptBytes ?? null });
     const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
     return new Trainer(handle);
   }

@@ -66,6 +66,21 @@ it('trains and answers in every precision, which changes the numbers but little'
   expect(nll.int8).toBeCloseTo(nll.f32 ?? Number.NaN, 0);
 });
 
+it('computes activations again where it is told to, with the same result', async () => {
+  const run = { ...data, model: 'builtin:random', maxSteps: 3, evalLimit: 4, evalSamples: [0] };
+  const metrics = [];
+  for (const checkpointing of ['none', 'full', 'auto'] as const) {
+    const result = await train({
+      ...run,
+      checkpointing,
+      out: join(folder, `checkpointing-${checkpointing}`),
+    });
+    metrics.push(result.metrics);
+  }
+  expect(metrics[1]).toEqual(metrics[0]);
+  expect(metrics[2]).toEqual(metrics[0]);
+});
+
 it('uses a model that is already loaded, and leaves it alive', async () => {
   const model = await loadModel({ model: 'builtin:random' });
   const run = join(folder, 'blob');

@@ -130,6 +130,12 @@ const training = {
     .nonnegative()
     .default(100)
     .describe('steps between checkpoints; 0 = only at the end'),
+  checkpointing: z
+    .enum(['auto', 'none', 'full'])
+    .default('auto')
+    .describe(
+      'activations computed again instead of kept: what does not fit half the free memory, none, or all',
+    ),
 };
 
 const blob = {

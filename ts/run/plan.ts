@@ -97,7 +97,14 @@ export function trainerOptions(config: TrainConfig, accounting: Accounting): Tra
             noise: config.noise,
           }
         : null,
+    keptBytes: keptBytes(config.checkpointing),
   };
+}
+
+/** Bytes of activations that training may keep; undefined: all. Only time and memory depend on it. */
+function keptBytes(checkpointing: TrainConfig['checkpointing']): number | undefined {
+  if (checkpointing === 'none') return undefined;
+  return checkpointing === 'full' ? 0 : Math.floor(process.availableMemory() / 2);
 }
 
 export function trainPlan(

@@ -12,6 +12,7 @@ const FREE = new Set([
   'device',
   'threads',
   'checkpointEvery',
+  'checkpointing',
   'dataDir',
   'out',
   'resume',

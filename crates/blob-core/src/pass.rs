@@ -82,6 +82,9 @@ pub struct Mode {
     pub dropout: f32,
     /// Look for values that are not finite after every layer, and name the layer.
     pub check_finite: bool,
+    /// Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is
+    /// computed again, with the same bits. `None`: all are kept.
+    pub kept_bytes: Option<usize>,
 }
 
 impl Mode {
@@ -91,6 +94,7 @@ impl Mode {
         sample_from_block: 0,
         dropout: 0.0,
         check_finite: false,
+        kept_bytes: None,
     };
 }
 

@@ -11,8 +11,8 @@ use crate::noise::{Phase, Stream};
 use crate::pass::{Abort, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
 
-/// Tokens that one pass may hold; more samples are computed pass by pass, with the same results.
-const TOKENS_PER_PASS: usize = 2048;
+/// Rows that one pass may hold; more samples are computed pass by pass, with the same results.
+const ROWS_PER_PASS: usize = 2048;
 
 /// The noise counts samples in 16 bits.
 const MOST_SAMPLES: u32 = 1 << 16;
@@ -77,14 +77,15 @@ pub fn predict(
         sample_from_block: places - config.stochastic_layers.unwrap_or(places).min(places),
         ..Mode::MEAN
     };
-    let at_once = (TOKENS_PER_PASS / batch.ids().len()).max(1) as u32;
+    let pass = |draws: &[_]| Pass::new(batch, draws, mode, abort.clone());
+    let trunk = decoder.trunk(batch, &pass(&[(stream, first)]), adapter)?;
+    let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
     let mut logits = Vec::with_capacity(config.samples as usize * batch.answers().len());
-    for from in (first..end).step_by(at_once as usize) {
-        let draws: Vec<_> = (from..end.min(from + at_once))
-            .map(|sample| (stream, sample))
-            .collect();
-        let pass = Pass::new(batch, &draws, mode, abort.clone());
-        logits.extend(decoder.forward(batch, &pass, adapter, false)?.0);
+    for from in (first..end).step_by(at_once) {
+        let to = end.min(from.saturating_add(at_once as u32));
+        let draws: Vec<_> = (from..to).map(|sample| (stream, sample)).collect();
+        let (of_draws, _) = decoder.forward_above(&trunk, batch, &pass(&draws), adapter, false)?;
+        logits.extend(of_draws);
     }
     Ok(logits)
 }

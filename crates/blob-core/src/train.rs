@@ -49,6 +49,7 @@ pub struct Trainer {
     method: Box<dyn Method>,
     objective: Box<dyn Objective>,
     step: u64,
+    kept_bytes: Option<usize>,
 }
 
 impl Trainer {
@@ -67,6 +68,7 @@ impl Trainer {
             method,
             objective: Box::new(CrossEntropy { average }),
             step: 0,
+            kept_bytes: None,
         })
     }
 
@@ -74,6 +76,13 @@ impl Trainer {
     #[must_use]
     pub fn with_objective(mut self, objective: Box<dyn Objective>) -> Self {
         self.objective = objective;
+        self
+    }
+
+    /// Bounds the activations that are kept for the backward pass (`Mode::kept_bytes`); changes no number.
+    #[must_use]
+    pub fn with_kept_bytes(mut self, bytes: Option<usize>) -> Self {
+        self.kept_bytes = bytes;
         self
     }
 
@@ -159,6 +168,7 @@ impl Trainer {
             sample_from_block: 0,
             dropout,
             check_finite,
+            kept_bytes: self.kept_bytes,
         };
         let (mut gradients, mut nll, mut correct) = (Gradients::new(), 0.0, 0);
         for (index, batch) in batches.iter().enumerate() {

@@ -6,6 +6,7 @@ use blob_core::adapter::Sigma;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
 use blob_core::optim::{KlCycle, Schedule};
+use blob_core::train::TrainConfig;
 use blob_core::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +43,14 @@ impl From<PrecisionName> for Precision {
             PrecisionName::Int8 => Self::Int8,
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainerOptions {
+    pub(crate) train: TrainConfig,
+    /// Most bytes of activations to keep for the backward pass; null: all.
+    pub(crate) kept_bytes: Option<usize>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blob_core::adapter::Adapter;
 use blob_core::kl::{Dynamics, GaussianKl, PriorStd};
-use blob_core::train::{StepReport, TrainConfig, Trainer};
+use blob_core::train::{StepReport, Trainer};
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
 
@@ -12,7 +12,7 @@ use crate::adapter::{NativeAdapter, locked};
 use crate::batch::NativeBatch;
 use crate::error::{settle, thrown};
 use crate::model::{ModelState, NativeAbort, NativeModel};
-use crate::options::{ForecastOptions, parse};
+use crate::options::{ForecastOptions, TrainerOptions, parse};
 use crate::worker::Worker;
 
 /// Optimizers and counters of one run.
@@ -78,7 +78,7 @@ impl NativeTrainer {
         adapter: &NativeAdapter,
         options: String,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
-        let config: TrainConfig = parse(&options).map_err(|error| thrown(env, &error))?;
+        let options: TrainerOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         adapter
             .check_model(&model.worker)
             .map_err(|error| thrown(env, &error))?;
@@ -86,7 +86,10 @@ impl NativeTrainer {
         settle(env, async move {
             let shared = Arc::clone(&adapter);
             let trainer = worker
-                .submit(move |_| Trainer::new(config, &locked(&shared)))
+                .submit(move |_| {
+                    let trainer = Trainer::new(options.train, &locked(&shared))?;
+                    Ok(trainer.with_kept_bytes(options.kept_bytes))
+                })
                 .await?;
             Ok(Self {
                 worker,

@@ -63,9 +63,28 @@ pub struct Decoder {
     precision: Precision,
 }
 
+/// The residual stream after some blocks, which all samples see alike.
+pub struct Trunk {
+    x: Tensor,
+    blocks: usize,
+}
+
+impl Trunk {
+    /// Rows that a sample adds above it.
+    pub fn rows(&self) -> usize {
+        self.x.dims().first().copied().unwrap_or(0)
+    }
+}
+
+/// What a block left for its backward pass: everything, or what it takes to compute it again.
+enum Record {
+    Whole(Box<BlockKept>),
+    Input(Tensor),
+}
+
 /// What the backward pass needs.
 pub struct DecoderKept {
-    blocks: Vec<BlockKept>,
+    blocks: Vec<Record>,
     stream: Tensor,
     inv_rms: Tensor,
     head: HeadKept,
@@ -170,36 +189,67 @@ impl Decoder {
         adapter: Option<&Adapter>,
         keep: bool,
     ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
-        self.check_lengths(batch)?;
-        let mut kept = Vec::new();
-        let shared = if keep {
-            0
+        let trunk = if keep {
+            self.embed(batch)?
         } else {
-            pass.mode.sample_from_block.min(self.blocks.len())
+            self.trunk(batch, pass, adapter)?
         };
-        let mut x = embedding::gather(&self.embedding, batch.ids())?;
-        let (below, above) = self.blocks.split_at(shared);
-        if !below.is_empty() {
-            let draw = &pass.all_rows.groups[0];
-            let mode = Mode {
-                sampling: None,
-                ..pass.mode
-            };
-            let trunk = Pass::new(
-                batch,
-                &[(draw.stream, draw.sample)],
-                mode,
-                pass.abort.clone(),
-            );
-            for block in below {
-                x = block.forward(&x, &self.tables, &trunk, adapter)?.0;
-            }
+        self.forward_above(&trunk, batch, pass, adapter, keep)
+    }
+
+    /// What the samples of a pass share: the blocks below `Mode::sample_from_block`, at their mean.
+    pub fn trunk(&self, batch: &Batch, pass: &Pass, adapter: Option<&Adapter>) -> Result<Trunk> {
+        let mut trunk = self.embed(batch)?;
+        let shared = pass.mode.sample_from_block.min(self.blocks.len());
+        if shared == 0 {
+            return Ok(trunk);
         }
-        x = repeated(&x, pass.copies())?;
-        for block in above {
+        let draw = &pass.all_rows.groups[0];
+        let mode = Mode {
+            sampling: None,
+            ..pass.mode
+        };
+        let draws = [(draw.stream, draw.sample)];
+        let mean = Pass::new(batch, &draws, mode, pass.abort.clone());
+        for block in &self.blocks[..shared] {
+            trunk.x = block.forward(&trunk.x, &self.tables, &mean, adapter)?.0;
+        }
+        trunk.blocks = shared;
+        Ok(trunk)
+    }
+
+    /// The embedding alone.
+    fn embed(&self, batch: &Batch) -> Result<Trunk> {
+        self.check_lengths(batch)?;
+        Ok(Trunk {
+            x: embedding::gather(&self.embedding, batch.ids())?,
+            blocks: 0,
+        })
+    }
+
+    /// [`Self::forward`] from a trunk of the same batch, which several passes may share.
+    pub fn forward_above(
+        &self,
+        trunk: &Trunk,
+        batch: &Batch,
+        pass: &Pass,
+        adapter: Option<&Adapter>,
+        keep: bool,
+    ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
+        let mut kept = Vec::new();
+        let mut x = repeated(&trunk.x, pass.copies())?;
+        let budget = pass.mode.kept_bytes.unwrap_or(usize::MAX);
+        let whole = budget / self.kept_bytes_per_block(pass).max(1);
+        for block in &self.blocks[trunk.blocks..] {
             let (y, block_kept) = block.forward(&x, &self.tables, pass, adapter)?;
             if keep {
-                kept.push(block_kept);
+                // The last blocks are the first to be walked back through, and make room.
+                let is_whole = self.blocks.len() - block.index <= whole;
+                kept.push(if is_whole {
+                    Record::Whole(Box::new(block_kept))
+                } else {
+                    Record::Input(x)
+                });
             }
             x = y;
         }
@@ -245,8 +295,14 @@ impl Decoder {
         let norm = (&kept.stream, &self.norm, &kept.inv_rms);
         let mut dx = rms_norm::backward(norm, &dnormed, &dnormed.zeros_like()?)?;
         for block in self.blocks.iter().skip(first).rev() {
-            let Some(block_kept) = kept.blocks.pop() else {
-                break;
+            let block_kept = match kept.blocks.pop() {
+                Some(Record::Whole(kept)) => *kept,
+                // The noise is a function of who asks, so a second pass sees what the first one saw.
+                Some(Record::Input(x)) => {
+                    let adapter = Some(adapter);
+                    block.forward(&x, &self.tables, pass, adapter)?.1
+                }
+                None => break,
             };
             let want_dx = block.index > first;
             match block.backward(
@@ -262,6 +318,18 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that a block keeps for its backward pass.
+    fn kept_bytes_per_block(&self, pass: &Pass) -> usize {
+        let config = &self.config;
+        // x, u; q, o; k, v; gate, up; the logarithms of the heads' sums.
+        let row = 2 * config.hidden_size
+            + 2 * config.query_width()
+            + 2 * config.kv_width()
+            + 2 * config.intermediate_size
+            + config.num_heads;
+        4 * row * pass.all_rows.ids.len()
     }
 
     fn check_lengths(&self, batch: &Batch) -> Result<()> {

@@ -11,11 +11,11 @@
 
 use candle_core::Tensor;
 
-use super::linear::{FrozenLinear, Gradients, InputGradient, Kept};
+use super::linear::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
 use crate::ops::attention::{self, AttentionShape};
-use crate::ops::low_rank::{LowRankGradient, Term};
+use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::rope::{self, RopeTables};
 use crate::ops::{rms_norm, rows, swiglu};
 use crate::pass::{Pass, Rows};
@@ -53,6 +53,15 @@ pub struct BlockKept {
     gate: Tensor,
     up: Tensor,
     terms: [Option<Kept>; 7],
+}
+
+/// Inputs of adapted layers, which are cheaper to compute again than to keep.
+#[derive(Default)]
+struct TermInputs {
+    normed: Option<Tensor>,
+    late_normed: Option<Tensor>,
+    mlp_normed: Option<Tensor>,
+    hidden: Option<Tensor>,
 }
 
 /// An input and its staged copy.
@@ -170,6 +179,35 @@ impl Block {
         Ok((y, kept))
     }
 
+    /// The inputs that adapted layers of the block need again.
+    fn term_inputs(
+        &self,
+        kept: &BlockKept,
+        pass: &Pass,
+        needs: impl Fn(Module) -> bool,
+    ) -> Result<TermInputs> {
+        let norm = |x: &Tensor, weight: &Tensor| -> Result<Tensor> {
+            Ok(rms_norm::forward(x, weight, self.norm_eps)?.0)
+        };
+        let mut inputs = TermInputs::default();
+        if needs(Module::Down) {
+            inputs.hidden = Some(swiglu::forward(&kept.gate, &kept.up)?);
+        }
+        if needs(Module::Gate) || needs(Module::Up) {
+            inputs.mlp_normed = Some(norm(&kept.u, &self.mlp_norm)?);
+        }
+        if [Module::Q, Module::K, Module::V].into_iter().any(needs) {
+            let normed = norm(&kept.x, &self.attention_norm)?;
+            inputs.late_normed = Some(if self.last {
+                rows::gather(&normed, &pass.last)?
+            } else {
+                normed.clone()
+            });
+            inputs.normed = Some(normed);
+        }
+        Ok(inputs)
+    }
+
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
     pub fn backward(
         &self,
@@ -186,7 +224,10 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let mut run = |module: Module, dy: &Tensor, rows: &Rows, dx: Option<&mut InputGradient>| {
+        let mut run = |module: Module,
+                       (dy, x): (&Tensor, Option<&Tensor>),
+                       rows: &Rows,
+                       dx: Option<&mut InputGradient>| {
             pass.abort.check()?;
             let term = terms.at(module, rows);
             let kept = kept.terms[module as usize].as_ref();
@@ -195,8 +236,10 @@ impl Block {
                     .entry(term.site)
                     .or_insert_with(|| LowRankGradient::zeros(term.weights))
             });
-            let term = match (&term, kept, gradient) {
-                (Some(term), Some(kept), Some(gradient)) => Some((term, kept, gradient)),
+            let term = match (&term, kept, x, gradient) {
+                (Some(term), Some(kept), Some(x), Some(gradient)) => {
+                    Some((term, kept, x, gradient))
+                }
                 _ => None,
             };
             let Some(dx) = dx else {
@@ -214,20 +257,19 @@ impl Block {
         let below_mlp = below_o || needs(Module::O);
         let below_down = below_mlp || needs(Module::Gate) || needs(Module::Up);
 
+        let inputs = self.term_inputs(kept, pass, needs)?;
         let d = kept.x.dim(1)?;
         let mut du = dy.clone();
         let mut ds = InputGradient::default();
-        run(Module::Down, dy, late, below_down.then_some(&mut ds))?;
+        let down = (dy, inputs.hidden.as_ref());
+        run(Module::Down, down, late, below_down.then_some(&mut ds))?;
         if let Some(ds) = ds.into_tensor(kept.gate.dim(1)?)? {
             let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
             let mut dnormed = InputGradient::default();
-            run(
-                Module::Gate,
-                &dgate,
-                late,
-                below_mlp.then_some(&mut dnormed),
-            )?;
-            run(Module::Up, &dup, late, below_mlp.then_some(&mut dnormed))?;
+            for (module, dy) in [(Module::Gate, &dgate), (Module::Up, &dup)] {
+                let dy = (dy, inputs.mlp_normed.as_ref());
+                run(module, dy, late, below_mlp.then_some(&mut dnormed))?;
+            }
             if let Some(dnormed) = dnormed.into_tensor(d)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
                 du = rms_norm::backward(norm, &dnormed, dy)?;
@@ -235,7 +277,8 @@ impl Block {
         }
         let mut d_o = InputGradient::default();
         if below_mlp {
-            run(Module::O, &du, late, below_o.then_some(&mut d_o))?;
+            let o = (&du, Some(&kept.o));
+            run(Module::O, o, late, below_o.then_some(&mut d_o))?;
         }
         let Some(d_o) = d_o.into_tensor(kept.o.dim(1)?)? else {
             return Ok(None);
@@ -260,7 +303,8 @@ impl Block {
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
         let n = kept.x.dim(0)?;
         let mut dnormed = InputGradient::default();
-        run(Module::Q, &dq, late, want_dx.then_some(&mut dnormed))?;
+        let dq = (&dq, inputs.late_normed.as_ref());
+        run(Module::Q, dq, late, want_dx.then_some(&mut dnormed))?;
         if self.last {
             dnormed = match dnormed.into_tensor(d)? {
                 Some(late) => InputGradient::of(&rows::scatter(&late, &pass.last, n)?)?,
@@ -269,9 +313,11 @@ impl Block {
             du = rows::scatter(&du, &pass.last, n)?;
         }
         if want_dx || needs(Module::K) {
-            run(Module::K, &dk, all, want_dx.then_some(&mut dnormed))?;
+            let dk = (&dk, inputs.normed.as_ref());
+            run(Module::K, dk, all, want_dx.then_some(&mut dnormed))?;
         }
-        run(Module::V, &dv, all, want_dx.then_some(&mut dnormed))?;
+        let dv = (&dv, inputs.normed.as_ref());
+        run(Module::V, dv, all, want_dx.then_some(&mut dnormed))?;
         let Some(dnormed) = dnormed.into_tensor(d)? else {
             return Ok(None);
         };

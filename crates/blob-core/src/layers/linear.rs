@@ -1,6 +1,7 @@
 //! A frozen linear layer with an optional low-rank term: y = x·W₀ᵀ + term(x).
 //!
-//! `W₀` (m, k) has no gradient, so the backward pass needs the input for the term alone. The term, a
+//! `W₀` (m, k) has no gradient, so the backward pass needs the input for the term alone, and there the
+//! caller hands it in again. The term, a
 //! residual and the sum over several layers with one input are added inside the product.
 
 use candle_core::Tensor;
@@ -10,7 +11,7 @@ use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
     Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Update,
 };
-use crate::ops::low_rank::{self, LowRankGradient, Term};
+use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::{fresh, read, wrap};
 use crate::weights::StoredMatrix;
 
@@ -19,11 +20,8 @@ pub struct FrozenLinear {
     weight: FrozenMatrix,
 }
 
-/// What the term's adjoint needs: its input and its own memory.
-pub(crate) struct Kept {
-    x: Tensor,
-    term: low_rank::Kept,
-}
+/// A term on its way back: what it kept, its input (n, k), and where its gradients go.
+pub(crate) type TermBackward<'a> = (&'a Term<'a>, &'a Kept, &'a Tensor, &'a mut LowRankGradient);
 
 /// dL/dx of an input that several layers share: the first one writes it, the others add.
 #[derive(Default)]
@@ -77,15 +75,12 @@ impl FrozenLinear {
     ) -> Result<(Tensor, Option<Kept>)> {
         let (rows, outputs) = (x.dim(0)?, self.weight.rows());
         let kept = match term {
-            Some(term) => Some(Kept {
-                term: term.down(&read(x)?),
-                x: x.clone(),
-            }),
+            Some(term) => Some(term.down(&read(x)?)),
             None => None,
         };
         let b = term.map(Term::b_transposed).unwrap_or_default();
         let updates: Vec<Update> = match (term, &kept) {
-            (Some(term), Some(kept)) => vec![term.update(&kept.term, &b)],
+            (Some(term), Some(kept)) => vec![term.update(kept, &b)],
             _ => Vec::new(),
         };
         let addend = addend.map(read).transpose()?;
@@ -104,21 +99,21 @@ impl FrozenLinear {
     pub(crate) fn backward(
         &self,
         dy: &Tensor,
-        term: Option<(&Term, &Kept, &mut LowRankGradient)>,
+        term: Option<TermBackward<'_>>,
         dx: Option<&mut InputGradient>,
     ) -> Result<()> {
         let rows = dy.dim(0)?;
         let values = read(dy)?;
         let term = match term {
-            Some((term, kept, gradient)) => {
-                let adjoint = term.backward(&kept.term, (&read(&kept.x)?, &values), gradient);
+            Some((term, kept, x, gradient)) => {
+                let adjoint = term.backward(kept, (&read(x)?, &values), gradient);
                 Some((term, kept, adjoint))
             }
             None => None,
         };
         let Some(dx) = dx else { return Ok(()) };
         let updates = match &term {
-            Some((term, kept, adjoint)) => term.adjoint_updates(&kept.term, adjoint),
+            Some((term, kept, adjoint)) => term.adjoint_updates(kept, adjoint),
             None => Vec::new(),
         };
         let addend = if dx.0.is_some() {
@@ -136,7 +131,7 @@ impl FrozenLinear {
         self.weight
             .multiply(Direction::Backward, &staged, sum, &epilogue)?;
         if let Some((term, kept, adjoint)) = &term {
-            term.add_dropped(&kept.term, adjoint, sum);
+            term.add_dropped(kept, adjoint, sum);
         }
         Ok(())
     }
