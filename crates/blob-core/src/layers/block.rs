@@ -179,6 +179,28 @@ impl Block {
         Ok((y, kept))
     }
 
+    /// (dq, dk, dv) of the attention's output.
+    fn attention_backward(
+        &self,
+        kept: &BlockKept,
+        d_o: &Tensor,
+        pass: &Pass,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let BlockKept {
+            q,
+            k,
+            v,
+            o,
+            log_sum_exp,
+            ..
+        } = kept;
+        if self.last {
+            attention::backward_last(q, k, v, o, log_sum_exp, d_o, &self.shape, &pass.offsets)
+        } else {
+            attention::backward(q, k, v, o, log_sum_exp, d_o, &self.shape, &pass.offsets)
+        }
+    }
+
     /// The inputs that adapted layers of the block need again.
     fn term_inputs(
         &self,
@@ -284,21 +306,7 @@ impl Block {
             return Ok(None);
         };
 
-        let (dq, dk, dv) = {
-            let BlockKept {
-                q,
-                k,
-                v,
-                o,
-                log_sum_exp,
-                ..
-            } = kept;
-            if self.last {
-                attention::backward_last(q, k, v, o, log_sum_exp, &d_o, &self.shape, &pass.offsets)?
-            } else {
-                attention::backward(q, k, v, o, log_sum_exp, &d_o, &self.shape, &pass.offsets)?
-            }
-        };
+        let (dq, dk, dv) = self.attention_backward(kept, &d_o, pass)?;
         let dq = rope::rotate_back(&dq, self.shape.num_heads, tables, &positions(late))?;
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
         let n = kept.x.dim(0)?;
