@@ -51,6 +51,9 @@ export declare class NativeTrainer {
   loadState(dir: string): Promise<void>
 }
 
+/** Names of the paths that this machine has, the fastest first. */
+export declare function dispatches(): Array<string>
+
 /** JSON: version, target, `cpu_features`, threads, dispatch. */
 export declare function engineInfo(): string
 
@@ -109,6 +112,9 @@ export interface NativeTokens {
   /** Text i is `ids[offsets[i]..offsets[i+1]]`. */
   offsets: Uint32Array
 }
+
+/** Makes all kernels take the path of that name; false when this machine does not have it. */
+export declare function setDispatch(name: string): boolean
 
 /** Sets the number of threads before the first model is loaded; false when that is too late. */
 export declare function setThreads(threads: number): boolean

@@ -17,10 +17,24 @@ const PACKAGES: readonly string[] = ['linux-x64-gnu'];
 
 let loaded: NativeAddon | undefined;
 
-/** @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not load. */
+/**
+ * @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not load; `BPEFT_USAGE`: `BPEFT_DISPATCH`
+ *   names instructions that this machine does not have.
+ */
 export function loadNative(): NativeAddon {
-  loaded ??= load();
+  loaded ??= withDispatch(load());
   return loaded;
+}
+
+/** Makes the kernels take the path that `BPEFT_DISPATCH` names, if it does. */
+function withDispatch(addon: NativeAddon): NativeAddon {
+  const path = process.env.BPEFT_DISPATCH;
+  if (path === undefined || path === '' || addon.setDispatch(path)) return addon;
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `BPEFT_DISPATCH must name instructions that this machine has, got ${JSON.stringify(path)}`,
+    { hint: `available: ${addon.dispatches().join(', ')}` },
+  );
 }
 
 function load(): NativeAddon {

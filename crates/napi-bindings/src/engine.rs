@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use blob_core::kernels::cpu::gemm::{self, Dispatch};
 use napi_derive::napi;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -39,6 +40,20 @@ pub fn set_threads(threads: u32) -> bool {
     true
 }
 
+/// Makes all kernels take the path of that name; false when this machine does not have it.
+#[napi]
+pub fn set_dispatch(name: String) -> bool {
+    Dispatch::named(&name).is_some_and(|path| gemm::force(path).is_ok())
+}
+
+/// Names of the paths that this machine has, the fastest first.
+#[napi]
+pub fn dispatches() -> Vec<&'static str> {
+    let paths = Dispatch::ALL.into_iter();
+    let available = paths.filter(|path| path.is_available());
+    available.map(Dispatch::name).collect()
+}
+
 /// JSON: version, target, `cpu_features`, threads, dispatch.
 #[napi]
 pub fn engine_info() -> String {
@@ -46,7 +61,7 @@ pub fn engine_info() -> String {
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "threads": pool().map_or(1, ThreadPool::current_num_threads),
-        "dispatch": blob_core::kernels::cpu::gemm::dispatch().name(),
+        "dispatch": gemm::dispatch().name(),
     })
     .to_string()
 }

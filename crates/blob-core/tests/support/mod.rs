@@ -7,6 +7,7 @@ pub mod golden;
 pub mod oracle;
 pub mod small_model;
 pub mod tiny_model;
+pub mod training_case;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,8 @@
 //! Which tile a product runs on: the widest one that this machine has.
 
 use super::Direction;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::format::{Format, Precision};
 use super::product::Product;
 #[cfg(target_arch = "x86_64")]
@@ -73,16 +75,20 @@ impl Dispatch {
         }
     }
 
+    fn missing(self) -> Error {
+        Error::InvalidInput(format!(
+            "a matrix product must run on instructions of this machine, got {}",
+            self.name()
+        ))
+    }
+
     /// What words hold on this path.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
     pub(super) fn format(self, precision: Precision, direction: Direction) -> Result<Format> {
         if !self.is_available() {
-            return Err(Error::InvalidInput(format!(
-                "a matrix product must run on instructions of this machine, got {}",
-                self.name()
-            )));
+            return Err(self.missing());
         }
         Ok(match (precision, direction, self) {
             (Precision::F32, _, _) => Format::Float,
@@ -144,10 +150,35 @@ impl Dispatch {
     }
 }
 
-/// The fastest path of this machine.
+/// The path that all kernels take: the fastest one of this machine, unless [`force`] chose another.
 pub fn dispatch() -> Dispatch {
-    Dispatch::ALL
-        .into_iter()
-        .find(|path| path.is_available())
-        .unwrap_or(Dispatch::Portable)
+    match Dispatch::ALL.get(CHOSEN.load(Ordering::Relaxed)) {
+        Some(path) => *path,
+        None => choose(),
+    }
+}
+
+/// Index of the path in [`Dispatch::ALL`]; anything else: not chosen yet.
+static CHOSEN: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+#[cold]
+fn choose() -> Dispatch {
+    let fastest = Dispatch::ALL.iter().position(|path| path.is_available());
+    let index = fastest.unwrap_or(Dispatch::ALL.len() - 1);
+    CHOSEN.store(index, Ordering::Relaxed);
+    Dispatch::ALL[index]
+}
+
+/// Makes every kernel of the process take one path, to compare paths or to see another machine's numbers here.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when this machine does not have the path.
+pub fn force(path: Dispatch) -> Result<()> {
+    match Dispatch::ALL.iter().position(|other| *other == path) {
+        Some(index) if path.is_available() => {
+            CHOSEN.store(index, Ordering::Relaxed);
+            Ok(())
+        }
+        _ => Err(path.missing()),
+    }
 }

@@ -40,7 +40,7 @@ mod tile_avx512_bf16;
 mod tile_avx512_vnni;
 mod tile_portable;
 
-pub use dispatch::{Dispatch, dispatch};
+pub use dispatch::{Dispatch, dispatch, force};
 pub use epilogue::{Addend, Epilogue, SignRows, Update};
 pub use format::Precision;
 pub use operand::Operand;

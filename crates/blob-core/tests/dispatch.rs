@@ -1,0 +1,25 @@
+//! PyTorch's logits and gradients on every path that this machine has. One test alone, since a path is the process's.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use blob_core::kernels::cpu::gemm::{Dispatch, dispatch, force};
+use support::training_case::{BLOB_CASES, MLE_CASES, check_training};
+
+#[test]
+fn every_path_has_pytorchs_logits_and_gradients() {
+    let mut paths = 0;
+    for path in Dispatch::ALL {
+        assert_eq!(force(path).is_ok(), path.is_available(), "{}", path.name());
+        if !path.is_available() {
+            continue;
+        }
+        assert_eq!(dispatch(), path);
+        for name in MLE_CASES.into_iter().chain(BLOB_CASES) {
+            check_training(name);
+        }
+        paths += 1;
+    }
+    assert!(paths > 0);
+    force(Dispatch::Portable).unwrap();
+}

@@ -1,0 +1,86 @@
+//! A training step of PyTorch against ours.
+
+use blob_core::layers::Gradients;
+use blob_core::noise::{Phase, Stream};
+use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::pass::{Abort, Mode, Pass};
+
+use super::golden::{Case, assert_close, field, named};
+
+/// Maximum likelihood.
+pub const MLE_CASES: [&str; 3] = [
+    "llama-mle-gqa-linear-v",
+    "llama-mle-gqa-tied",
+    "llama-mle-mha-llama3-all",
+];
+
+/// BLoB, under every sharing of the noise.
+pub const BLOB_CASES: [&str; 6] = [
+    "llama-blob-token-gqa-tied",
+    "llama-blob-token-gqa-llama3-all",
+    "llama-blob-token-mha-linear-v",
+    "llama-blob-example-mha",
+    "llama-blob-example-gqa-two-samples",
+    "llama-blob-shared-mha-tied-linear",
+];
+
+/// Logits, loss and all gradients of a training case.
+pub fn check_training(name: &str) {
+    let case = Case::open(name);
+    let (document, batch) = (&case.document, &case.batch);
+    let phase = Phase::Training {
+        micro_batch: field(document, "micro_batch"),
+    };
+    let stream = Stream::new(field(document, "seed"), field(document, "step"), phase);
+    let draws: Vec<_> = (0..field(document, "samples"))
+        .map(|sample| (stream, sample))
+        .collect();
+    let mode = Mode {
+        sampling: case.is_bayesian().then(|| case.noise()),
+        ..Mode::MEAN
+    };
+    let pass = Pass::new(batch, &draws, mode, Abort::default());
+    let adapter = &case.adapter;
+    let (logits, kept) = case
+        .decoder
+        .forward(batch, &pass, Some(adapter), true)
+        .unwrap();
+    assert_close(
+        &format!("{name}: logits"),
+        &logits,
+        case.expected.values("logits"),
+        1e-4,
+    );
+
+    let objective = CrossEntropy {
+        average: Average::Logits,
+    };
+    let loss = objective
+        .evaluate(&logits, batch, 1.0 / batch.len() as f32)
+        .unwrap();
+    let nll = (loss.nll_sum / batch.len() as f64) as f32;
+    assert_close(
+        &format!("{name}: nll"),
+        &[nll],
+        case.expected.values("nll"),
+        1e-4,
+    );
+
+    let mut gradients = Gradients::new();
+    let pass = (&pass, adapter);
+    case.decoder
+        .backward(kept.unwrap(), &loss.dlogits, batch, pass, &mut gradients)
+        .unwrap();
+    let gradients = named(&gradients);
+    assert!(
+        gradients
+            .keys()
+            .map(String::as_str)
+            .eq(case.expected.names("grad.")),
+        "{name}"
+    );
+    for (parameter, gradient) in gradients {
+        let expected = case.expected.values(&format!("grad.{parameter}"));
+        assert_close(&format!("{name}: {parameter}"), gradient, expected, 1e-4);
+    }
+}
