@@ -1,5 +1,4 @@
 //! PyTorch's logits and gradients on every path that this machine has. One test alone, since a path is the process's.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::pass::Abort;
 use blob_core::predict::{PredictConfig, predict};
