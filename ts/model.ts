@@ -75,6 +75,8 @@ export interface PredictiveOptions {
   /** Index of the first sample, for chunks of N. */
   readonly firstSample?: number;
   readonly noise: 'token' | 'example' | 'shared';
+  /** Samples 2j and 2j + 1 are mirrored at the mean; `firstSample` is then even. */
+  readonly antithetic?: boolean;
   readonly seed: number;
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
@@ -171,6 +173,7 @@ export class Adapter {
       samples: options.samples,
       first_sample: options.firstSample ?? 0,
       noise: options.noise,
+      antithetic: options.antithetic ?? false,
       seed: options.seed,
       stochastic_layers: options.stochasticLayers,
     });

@@ -92,6 +92,27 @@ it('uses a model that is already loaded, and leaves it alive', async () => {
   await expect(model.dispose()).resolves.toBeUndefined();
 });
 
+it('takes as many samples as each answer needs: those of a fixed number', async () => {
+  const run = join(folder, 'blob');
+  const rows = [question, { question: 'What melts?', choices: ['ice', 'stone', 'air', 'light'] }];
+  for (const antithetic of [false, true]) {
+    await using adaptive = await openPredictor({ run, samples: 'auto', antithetic });
+    const answers = await adaptive.predict(rows);
+    for (const [index, found] of answers.entries()) {
+      expect([8, 16, 32, 64]).toContain(found.samples);
+      await using fixed = await openPredictor({ run, samples: found.samples ?? 0, antithetic });
+      const { samples: _, ...same } = found;
+      expect((await fixed.predict(rows))[index]).toEqual(same);
+    }
+  }
+  await using point = await openPredictor({ run: join(folder, 'mle'), samples: 'auto' });
+  expect((await point.predict(rows))[0]?.mutual_information).toBeNull();
+  await expect(openPredictor({ run, samples: 'some' as 'auto' })).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+    message: expect.stringContaining('must be auto or a whole number from 0 to 65536'),
+  });
+});
+
 it('rejects work that is aborted before or while it runs', async () => {
   const controller = new AbortController();
   const run = { ...data, model: 'builtin:random', maxSteps: 5000 };

@@ -101,6 +101,12 @@ const KINDS: Readonly<Record<string, string>> = {
   string: 'a text',
 };
 
+/** What settings that take words and numbers accept. */
+const UNIONS: Readonly<Record<string, string>> = {
+  klCycle: 'auto, uniform or a positive whole number',
+  samples: 'auto or a whole number from 0 to 65536',
+};
+
 function rule(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_value':
@@ -115,7 +121,7 @@ function rule(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return issue.inclusive ? `must be at most ${issue.maximum}` : `must be less than ${issue.maximum}`;
     case 'invalid_union':
-      return 'must be auto, uniform or a positive whole number';
+      return `must be ${UNIONS[String(issue.path[0])] ?? 'another value'}`;
     case 'invalid_format':
       return 'must be all or last:K';
     default:

@@ -94,6 +94,10 @@ const protocolFields = {
 
 const predictive = {
   noise: noise.default('token').describe('what shares one noise sign: each token, each prompt, or all'),
+  antithetic: z
+    .boolean()
+    .default(false)
+    .describe('draw samples in pairs that mirror each other at the posterior mean'),
   evalBatchSize: count
     .optional()
     .describe('prompts per evaluation batch (default: 16; in protocol reference the batch size)'),
@@ -217,7 +221,10 @@ export const PredictSchema = z.strictObject({
   ...predictive,
   ...posterior,
   dataset: name.optional().describe("dataset whose prompt to use (default: the run's or the adapter's)"),
-  samples: sampleCount.default(10).describe('posterior samples; 0 = posterior mean'),
+  samples: z
+    .union([z.literal('auto'), sampleCount])
+    .default(10)
+    .describe('posterior samples; 0 = posterior mean, auto = as many as the answer needs'),
   out: name.optional().describe('output file (default: standard output)'),
 });
 export type PredictSettings = z.output<typeof PredictSchema>;

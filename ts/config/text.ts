@@ -31,7 +31,8 @@ export function placeholder(schema: z.core.$ZodType): string {
   if (inner instanceof z.ZodEnum && inner.options.length <= 3) return inner.options.join('|');
   if (inner instanceof z.ZodArray) return `${placeholder(inner.element)},...`;
   if (inner instanceof z.ZodNumber) return inner.isInt ? 'n' : 'x';
-  if (inner instanceof z.ZodUnion) return 'auto|n|uniform';
+  if (inner instanceof z.ZodUnion) return inner.options.map(placeholder).join('|');
+  if (inner instanceof z.ZodLiteral) return [...inner.values].join('|');
   return 'name';
 }
 

@@ -17,6 +17,7 @@ export interface EvaluationSettings {
   readonly evaluationTail: 'drop' | 'keep';
   readonly metricMean: 'batches' | 'rows';
   readonly noise: 'token' | 'example' | 'shared';
+  readonly antithetic: boolean;
   readonly seed: number;
   readonly stochasticLayers: number | null;
   readonly processes?: number | undefined;
@@ -32,7 +33,10 @@ export interface Evaluation {
  * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
  * and it is reported as samples 0.
  */
-export function effectiveSamples(adapter: Adapter, samples: readonly number[]): readonly number[] {
+export function effectiveSamples<Count extends number | 'auto'>(
+  adapter: Adapter,
+  samples: readonly Count[],
+): readonly (Count | 0)[] {
   return adapter.info.bayesian ? [...new Set(samples)] : [0];
 }
 
@@ -79,6 +83,7 @@ export async function evaluateSplit(
       split: encoded.split,
       samples,
       noise: settings.noise,
+      antithetic: settings.antithetic,
       seed: settings.seed,
       n: report.n,
       n_truncated: rows.filter(({ row }) => truncatedRows.has(row)).length,
@@ -95,11 +100,12 @@ export async function predictBatch(
   adapter: Adapter,
   { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
   samples: number,
-  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
+  settings: Pick<EvaluationSettings, 'noise' | 'antithetic' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
-  const { noise, seed, stochasticLayers } = settings;
-  const logits = await adapter.predict(batch, { samples, noise, seed, stochasticLayers }, { signal });
+  const { noise, antithetic, seed, stochasticLayers } = settings;
+  const options = { samples, noise, antithetic, seed, stochasticLayers };
+  const logits = await adapter.predict(batch, options, { signal });
   const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
   const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;
   return examples.map((example, index) => ({

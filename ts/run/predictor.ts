@@ -3,14 +3,15 @@
 import { type Layer, parseSettings } from '../config/parse.ts';
 import { type PredictConfig, resolvePredict } from '../config/resolve.ts';
 import type { PredictOptions } from '../config/schema.ts';
-import { evaluationBatches } from '../data-loader.ts';
-import { encodeDataset } from '../datasets/encode.ts';
+import { type EvaluationBatch, evaluationBatches } from '../data-loader.ts';
+import { type EncodedExample, encodeDataset } from '../datasets/encode.ts';
 import type { Dataset, Item, TaskFamily, TaskKind } from '../datasets/item.ts';
 import { formatOf } from '../datasets/read-split.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
 import { type Adapter, type BayesianModel, type CallOptions, loadModel } from '../model.ts';
+import { type AdaptivePrediction, predictAdaptively } from './adaptive.ts';
 import type { RunContext } from './context.ts';
 import { effectiveSamples, predictBatch } from './evaluation.ts';
 import { baseModelIdentity } from './model-hash.ts';
@@ -28,6 +29,8 @@ export interface Prediction {
   readonly probs: readonly number[];
   /** Of the mean probabilities, nats. */
   readonly entropy: number;
+  /** With `samples: 'auto'`: how many it took. */
+  readonly samples?: number;
   /** What more data could settle, nats; null below 2 samples. */
   readonly mutual_information: number | null;
 }
@@ -116,12 +119,16 @@ export class Predictor implements AsyncDisposable {
     const items = new Map(dataset.items.map((item) => [item.row, item]));
     const [samples = 0] = effectiveSamples(adapter, [config.samples]);
     const settings = { ...config, stochasticLayers: sampling };
+    const answersTo = async (batch: EvaluationBatch, signal: AbortSignal | undefined) =>
+      samples === 'auto'
+        ? adaptiveRows(batch.examples, await predictAdaptively(adapter, batch.examples, settings, signal))
+        : predictBatch(adapter, batch, samples, settings, signal);
     const answers: Prediction[] = [];
     for (const batch of evaluationBatches(encoded.examples, {
       batchSize: config.evalBatchSize,
       tail: 'keep',
     })) {
-      const rows = await predictBatch(adapter, batch, samples, settings, call.signal);
+      const rows = await answersTo(batch, call.signal);
       const names = (item: Item) => (dataset.family === 'classification' ? item.choices : item.labels);
       answers.push(
         ...rows.map((row) => {
@@ -143,12 +150,32 @@ export class Predictor implements AsyncDisposable {
   }
 }
 
+/** As rows of a prediction, with the samples that each took. */
+function adaptiveRows(
+  examples: readonly EncodedExample[],
+  predictions: readonly AdaptivePrediction[],
+): (PredictionRow & { samples: number })[] {
+  return examples.flatMap(({ row, id, label }, index) => {
+    const found = predictions[index];
+    if (found === undefined) return [];
+    return {
+      row,
+      ...(id === null ? {} : { id }),
+      label: label < 0 ? null : label,
+      probs: [...found.probs],
+      entropy: found.entropy,
+      mutual_information: found.mutualInformation,
+      samples: found.samples,
+    };
+  });
+}
+
 async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
   yield Buffer.from(text);
 }
 
 function answer(
-  { row, id, probs, entropy, mutual_information }: PredictionRow,
+  { row, id, probs, entropy, mutual_information, samples }: PredictionRow & { samples?: number },
   names: readonly string[],
 ): Prediction {
   // In protocol reference more classes may compete than the row has choices: those have letters only.
@@ -162,6 +189,7 @@ function answer(
     probs,
     entropy,
     mutual_information,
+    ...(samples === undefined ? {} : { samples }),
   };
 }
 

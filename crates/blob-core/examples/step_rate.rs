@@ -121,6 +121,7 @@ fn measure(
         first_sample: 0,
         noise: NoiseSharing::Token,
         seed: 1,
+        antithetic: false,
         stochastic_layers: None,
     };
     for samples in [0, samples] {

@@ -78,6 +78,8 @@ pub struct Mode {
     pub sampling: Option<NoiseSharing>,
     /// Adapted layers of earlier blocks stay at their mean; 0 = all are sampled.
     pub sample_from_block: usize,
+    /// Samples 2j and 2j + 1 are a mirrored pair: one draw of the noise, with `E` and with `−E`.
+    pub antithetic: bool,
     /// Dropout of the low-rank terms' inputs; 0 outside training.
     pub dropout: f32,
     /// Look for values that are not finite after every layer, and name the layer.
@@ -92,10 +94,25 @@ impl Mode {
     pub const MEAN: Self = Self {
         sampling: None,
         sample_from_block: 0,
+        antithetic: false,
         dropout: 0.0,
         check_finite: false,
         kept_bytes: None,
     };
+}
+
+impl Mode {
+    /// Whose noise a sample sees, and the sign of its `E`.
+    pub fn draw_of(&self, sample: u32) -> (u32, f32) {
+        if self.antithetic {
+            (
+                sample / 2,
+                if sample.is_multiple_of(2) { 1.0 } else { -1.0 },
+            )
+        } else {
+            (sample, 1.0)
+        }
+    }
 }
 
 /// One pass over a ragged batch, repeated once per posterior sample.

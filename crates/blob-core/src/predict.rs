@@ -30,6 +30,10 @@ pub struct PredictConfig {
     pub noise: NoiseSharing,
     /// Seed of the samples.
     pub seed: u64,
+    /// Samples 2j and 2j + 1 are a pair that mirrors its weights at the mean (Hammersley & Morton 1956): what is odd in
+    /// the perturbation cancels in their average.
+    #[serde(default)]
+    pub antithetic: bool,
     /// Only the adapters of the last K places are sampled (1 = the head alone); `None` = all.
     #[serde(default)]
     pub stochastic_layers: Option<usize>,
@@ -74,6 +78,7 @@ pub fn predict(
     let places = decoder.config().num_layers + 1;
     let mode = Mode {
         sampling: Some(config.noise),
+        antithetic: config.antithetic,
         sample_from_block: places - config.stochastic_layers.unwrap_or(places).min(places),
         ..Mode::MEAN
     };

@@ -166,6 +166,7 @@ impl Trainer {
         let mode = Mode {
             sampling: sharing,
             sample_from_block: 0,
+            antithetic: false,
             dropout,
             check_finite,
             kept_bytes: self.kept_bytes,

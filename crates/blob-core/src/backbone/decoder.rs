@@ -111,6 +111,7 @@ impl Decoder {
             num_heads: config.num_heads,
             num_kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
+            precision,
         };
         let blocks = (0..config.num_layers)
             .map(|index| {

@@ -16,6 +16,7 @@ use candle_core::Tensor;
 
 use super::{contract, fresh, read, wrap};
 use crate::kernels::cpu::attention::{self as cpu, Queries};
+use crate::kernels::cpu::gemm::Precision;
 use crate::{Error, Result};
 
 /// The heads of an attention layer.
@@ -27,6 +28,9 @@ pub struct AttentionShape {
     pub num_kv_heads: usize,
     /// Width of one head, `c`.
     pub head_dim: usize,
+    /// What products round their operands to: `f32` not at all, the others to bf16. Sums, the softmax and its
+    /// gradient are `f32`.
+    pub precision: Precision,
 }
 
 /// `(o, log_sum_exp)`: q (n, H·c), k (n, G·c), v (n, G·c) → (n, H·c) and (n, H).
@@ -182,6 +186,7 @@ impl Call<'_> {
             num_heads,
             num_kv_heads,
             head_dim,
+            ..
         } = *self.shape;
         let divides = num_kv_heads > 0 && num_heads.is_multiple_of(num_kv_heads);
         if num_heads == 0 || head_dim == 0 || !divides {
@@ -212,6 +217,7 @@ impl Call<'_> {
             head_dim: self.shape.head_dim,
             offsets: self.offsets,
             queries: self.queries,
+            precision: self.shape.precision,
         }
     }
 }
@@ -234,6 +240,7 @@ mod tests {
             num_heads,
             num_kv_heads,
             head_dim,
+            precision: Precision::F32,
         }
     }
 

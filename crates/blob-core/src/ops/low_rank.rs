@@ -10,7 +10,7 @@
 //!
 //! BLoB, arXiv:2406.11675 §3 and appendix; Flipout, arXiv:1803.04386. `D`, `D'` are the input under two
 //! independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal, one
-//! per posterior sample; `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in
+//! per posterior sample (with `−E` for the second of an antithetic pair, under the same signs); `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in
 //! the backward pass. The mean pass is the first term alone.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
@@ -334,7 +334,7 @@ impl<'a> Term<'a> {
         Asker {
             slot: self.site.slot(),
             purpose,
-            sample,
+            sample: self.pass.mode.draw_of(sample).0,
         }
     }
 
@@ -348,10 +348,16 @@ impl<'a> Term<'a> {
             .groups
             .iter()
             .map(|group| {
+                let (_, sign) = self.pass.mode.draw_of(group.sample);
                 let mut gaussian = vec![0.0; rho.len()];
                 group
                     .stream
                     .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, group.sample));
+                if sign < 0.0 {
+                    for e in &mut gaussian {
+                        *e = -*e;
+                    }
+                }
                 let perturbation = gaussian
                     .iter()
                     .zip(rho)

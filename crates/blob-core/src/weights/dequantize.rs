@@ -170,25 +170,25 @@ impl TensorType {
         }
         match self {
             Self::F32 => each_value!(4, f32::from_le_bytes),
-            Self::F16 => each_value!(2, half),
+            Self::F16 => each_value!(2, half::<L>),
             Self::Bf16 => each_value!(2, brain_float),
             Self::Q4_0 => each_block!(18, 32, q4_0::<L>),
             Self::Q4_1 => each_block!(20, 32, q4_1::<L>),
-            Self::Q5_0 => each_block!(22, 32, q5_0),
-            Self::Q5_1 => each_block!(24, 32, q5_1),
+            Self::Q5_0 => each_block!(22, 32, q5_0::<L>),
+            Self::Q5_1 => each_block!(24, 32, q5_1::<L>),
             Self::Q8_0 => each_block!(34, 32, q8_0::<L>),
-            Self::Q2K => each_block!(84, 256, q2_k),
-            Self::Q3K => each_block!(110, 256, q3_k),
+            Self::Q2K => each_block!(84, 256, q2_k::<L>),
+            Self::Q3K => each_block!(110, 256, q3_k::<L>),
             Self::Q4K => each_block!(144, 256, q4_k::<L>),
-            Self::Q5K => each_block!(176, 256, q5_k),
+            Self::Q5K => each_block!(176, 256, q5_k::<L>),
             Self::Q6K => each_block!(210, 256, q6_k::<L>),
         }
     }
 }
 
 #[inline(always)]
-fn half(bytes: [u8; 2]) -> f32 {
-    widened(u16::from_le_bytes(bytes))
+fn half<L: Level>(bytes: [u8; 2]) -> f32 {
+    L::half(u16::from_le_bytes(bytes))
 }
 
 #[inline(always)]
@@ -198,26 +198,8 @@ fn brain_float(bytes: [u8; 2]) -> f32 {
 
 /// The half-precision number at byte `at`.
 #[inline(always)]
-fn half_at(bytes: &[u8], at: usize) -> f32 {
-    widened(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
-}
-
-/// The value of an IEEE half, without a branch or a question about the machine.
-///
-/// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
-/// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
-#[inline(always)]
-fn widened(bits: u16) -> f32 {
-    /// 2¹¹²
-    const POWER: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(bits);
-    let size = f32::from_bits((bits & 0x7fff) << 13) * POWER;
-    let special = if bits & 0x7c00 == 0x7c00 {
-        0x7f80_0000
-    } else {
-        0
-    };
-    f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
+fn half_at<L: Level>(bytes: &[u8], at: usize) -> f32 {
+    L::half(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
 
 /// Nibble `i` of 16 bytes: the low nibbles first, then the high ones.
@@ -248,7 +230,7 @@ const fn all(byte: u8) -> u128 {
 
 #[inline(always)]
 fn q4_0<L: Level>(bytes: &[u8; 18], x: &mut [f32; 32]) {
-    let (d, q) = (half_at(bytes, 0), lanes(bytes, 2));
+    let (d, q) = (half_at::<L>(bytes, 0), lanes(bytes, 2));
     for (x, q) in x.as_chunks_mut().0.iter_mut().zip([q, q >> 4]) {
         let q = L::bytes((q & all(15)).to_le_bytes());
         L::store(L::scale(d, L::add(q, L::splat(-8.0))), x);
@@ -257,7 +239,11 @@ fn q4_0<L: Level>(bytes: &[u8; 18], x: &mut [f32; 32]) {
 
 #[inline(always)]
 fn q4_1<L: Level>(bytes: &[u8; 20], x: &mut [f32; 32]) {
-    let (d, m, q) = (half_at(bytes, 0), half_at(bytes, 2), lanes(bytes, 4));
+    let (d, m, q) = (
+        half_at::<L>(bytes, 0),
+        half_at::<L>(bytes, 2),
+        lanes(bytes, 4),
+    );
     for (x, q) in x.as_chunks_mut().0.iter_mut().zip([q, q >> 4]) {
         let q = L::bytes((q & all(15)).to_le_bytes());
         L::store(L::add(L::scale(d, q), L::splat(m)), x);
@@ -265,8 +251,8 @@ fn q4_1<L: Level>(bytes: &[u8; 20], x: &mut [f32; 32]) {
 }
 
 #[inline(always)]
-fn q5_0(bytes: &[u8; 22], x: &mut [f32; 32]) {
-    let d = half_at(bytes, 0);
+fn q5_0<L: Level>(bytes: &[u8; 22], x: &mut [f32; 32]) {
+    let d = half_at::<L>(bytes, 0);
     for (i, x) in x.iter_mut().enumerate() {
         let q = nibble(&bytes[6..], i) | fifth_bit(&bytes[2..6], i);
         *x = (f32::from(q) - 16.0) * d;
@@ -274,8 +260,8 @@ fn q5_0(bytes: &[u8; 22], x: &mut [f32; 32]) {
 }
 
 #[inline(always)]
-fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
-    let (d, m) = (half_at(bytes, 0), half_at(bytes, 2));
+fn q5_1<L: Level>(bytes: &[u8; 24], x: &mut [f32; 32]) {
+    let (d, m) = (half_at::<L>(bytes, 0), half_at::<L>(bytes, 2));
     for (i, x) in x.iter_mut().enumerate() {
         let q = nibble(&bytes[8..], i) | fifth_bit(&bytes[4..8], i);
         *x = f32::from(q) * d + m;
@@ -284,7 +270,7 @@ fn q5_1(bytes: &[u8; 24], x: &mut [f32; 32]) {
 
 #[inline(always)]
 fn q8_0<L: Level>(bytes: &[u8; 34], x: &mut [f32; 32]) {
-    let d = half_at(bytes, 0);
+    let d = half_at::<L>(bytes, 0);
     for (x, at) in x.as_chunks_mut().0.iter_mut().zip([2, 18]) {
         let q = L::signed_bytes(lanes(bytes, at).to_le_bytes());
         L::store(L::scale(d, q), x);
@@ -299,9 +285,9 @@ fn two_bit_place(i: usize) -> (usize, usize, usize) {
 }
 
 #[inline(always)]
-fn q2_k(bytes: &[u8; 84], x: &mut [f32; 256]) {
+fn q2_k<L: Level>(bytes: &[u8; 84], x: &mut [f32; 256]) {
     let (scales, q) = (&bytes[..16], &bytes[16..80]);
-    let (d, dmin) = (half_at(bytes, 80), half_at(bytes, 82));
+    let (d, dmin) = (half_at::<L>(bytes, 80), half_at::<L>(bytes, 82));
     for (i, x) in x.iter_mut().enumerate() {
         let (byte, shift, sub) = two_bit_place(i);
         let (scale, min) = (scales[sub] & 15, scales[sub] >> 4);
@@ -310,9 +296,9 @@ fn q2_k(bytes: &[u8; 84], x: &mut [f32; 256]) {
 }
 
 #[inline(always)]
-fn q3_k(bytes: &[u8; 110], x: &mut [f32; 256]) {
+fn q3_k<L: Level>(bytes: &[u8; 110], x: &mut [f32; 256]) {
     let (high, q, packed) = (&bytes[..32], &bytes[32..96], &bytes[96..108]);
-    let d = half_at(bytes, 108);
+    let d = half_at::<L>(bytes, 108);
     let scale = |sub: usize| {
         let low = (packed[sub % 8] >> (4 * (sub / 8))) & 15;
         let top = (packed[8 + sub % 4] >> (2 * (sub / 4))) & 3;
@@ -341,7 +327,7 @@ fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
 
 #[inline(always)]
 fn q4_k<L: Level>(bytes: &[u8; 144], x: &mut [f32; 256]) {
-    let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
+    let (d, dmin) = (half_at::<L>(bytes, 0), half_at::<L>(bytes, 2));
     let (packed, q) = (&bytes[4..16], &bytes[16..]);
     for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (scale, min) = six_bit_pair(packed, j);
@@ -354,8 +340,8 @@ fn q4_k<L: Level>(bytes: &[u8; 144], x: &mut [f32; 256]) {
 }
 
 #[inline(always)]
-fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
-    let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
+fn q5_k<L: Level>(bytes: &[u8; 176], x: &mut [f32; 256]) {
+    let (d, dmin) = (half_at::<L>(bytes, 0), half_at::<L>(bytes, 2));
     let (packed, high, q) = (&bytes[4..16], &bytes[16..48], &bytes[48..]);
     for (j, x) in x.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (scale, min) = six_bit_pair(packed, j);
@@ -369,7 +355,7 @@ fn q5_k(bytes: &[u8; 176], x: &mut [f32; 256]) {
 #[inline(always)]
 fn q6_k<L: Level>(bytes: &[u8; 210], x: &mut [f32; 256]) {
     let (low, high, scales) = (&bytes[..128], &bytes[128..192], &bytes[192..208]);
-    let d = half_at(bytes, 208);
+    let d = half_at::<L>(bytes, 208);
     for (i, x) in x.as_chunks_mut().0.iter_mut().enumerate() {
         let (half, quarter, side) = (i / 8, i % 8 / 2, i % 2);
         let nibbles = lanes(low, 64 * half + 32 * (quarter % 2) + 16 * side) >> (4 * (quarter / 2));

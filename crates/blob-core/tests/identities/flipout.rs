@@ -219,3 +219,51 @@ fn outputs_scatter_around_the_output_of_the_mean() {
         );
     }
 }
+
+#[test]
+fn an_antithetic_pair_mirrors_the_mean_and_other_pairs_differ() {
+    let adapter = trained(lora(&[Module::V]), &config());
+    let term = adapter.term(SITE).unwrap();
+    let (k, r) = (term.inputs, term.rank);
+    let x = normals(4, 3 * k);
+    let stream = Stream::new(2, 0, Phase::Evaluation);
+    for sharing in [
+        NoiseSharing::Token,
+        NoiseSharing::Example,
+        NoiseSharing::Shared,
+    ] {
+        let h = |sampling, antithetic, samples: &[u32]| {
+            let draws: Vec<_> = samples.iter().map(|sample| (stream, *sample)).collect();
+            let mode = Mode {
+                sampling,
+                antithetic,
+                ..Mode::MEAN
+            };
+            let pass = Pass::new(&batch(), &draws, mode, Abort::default());
+            let low_rank = Term {
+                site: SITE,
+                weights: term,
+                scaling: adapter.scaling(),
+                sigma: adapter.sigma(),
+                rows: &pass.all_rows,
+                pass: &pass,
+            };
+            let kept = low_rank.down(&x.repeat(draws.len()));
+            low_rank.h(&kept).to_vec()
+        };
+        let mean = h(None, true, &[0]);
+        let pairs = h(Some(sharing), true, &[0, 1, 2, 3]);
+        let [first, mirrored, other, _] = [0, 1, 2, 3].map(|s| &pairs[s * 3 * r..(s + 1) * 3 * r]);
+        for ((a, b), mean) in first.iter().zip(mirrored).zip(&mean) {
+            assert!(
+                (a + b - 2.0 * mean).abs() < 1e-5 * (a.abs() + b.abs()),
+                "{a} {b} {mean}"
+            );
+            assert!(a != b);
+        }
+        assert_ne!(first, other);
+        // The first of pair j is sample j of the plain sequence.
+        assert_eq!(first, h(Some(sharing), false, &[0]));
+        assert_eq!(other, h(Some(sharing), false, &[1]));
+    }
+}

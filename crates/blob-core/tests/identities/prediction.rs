@@ -26,6 +26,7 @@ fn sampling(samples: u32) -> PredictConfig {
         first_sample: 0,
         noise: NoiseSharing::Token,
         seed: 9,
+        antithetic: false,
         stochastic_layers: None,
     }
 }
@@ -310,6 +311,7 @@ fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
             ..sampling(4)
         };
         let all = PredictConfig {
+            antithetic: false,
             stochastic_layers: None,
             ..more.clone()
         };

@@ -28,6 +28,7 @@ fn predictive_samples_are_pytorchs_and_rows_without_a_label_are_predicted_too() 
             first_sample: 0,
             noise: case.noise(),
             seed: field(&case.document, "seed"),
+            antithetic: false,
             stochastic_layers: None,
         };
         let (adapter, abort) = (Some(&case.adapter), Abort::default());

@@ -141,6 +141,7 @@ fn regression() -> Regression {
         first_sample: 0,
         noise: NoiseSharing::Token,
         seed: 0,
+        antithetic: false,
         stochastic_layers: None,
     };
     let inputs = predict(&decoder, None, &batch, &asked, &Abort::default()).unwrap();

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::super::tile::{Panels, WIDTH};
+use super::super::gemm::Precision;
+use super::super::simd::Level;
+use super::super::tile::{Entry, Panels, WIDTH};
 
 /// Which positions of a segment ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) struct Problem<'a> {
     pub(crate) head_dim: usize,
     pub(crate) offsets: &'a [u32],
     pub(crate) queries: Queries,
+    /// What products round their operands to; probabilities and sums are `f32`.
+    pub(crate) precision: Precision,
 }
 
 impl<'a> Problem<'a> {
@@ -133,27 +137,19 @@ impl<'a> Pair<'a> {
 
     /// A key matrix as the operand of `·K`, (L, c).
     #[inline(always)]
-    pub(super) fn by_rows(&self, values: &'a [f32]) -> Panels {
-        let mut panels = Panels::zeros(
-            self.tokens.len().next_multiple_of(WIDTH),
-            self.problem.head_dim,
-        );
-        for (index, row) in self.keys(values).enumerate() {
-            panels.set_row(index, row);
-        }
+    pub(super) fn by_rows<L: Level, E: Entry>(&self, values: &'a [f32]) -> Panels<E> {
+        let depths = self.tokens.len().next_multiple_of(WIDTH);
+        let mut panels = Panels::zeros(depths, self.problem.head_dim);
+        panels.set_rows::<L>(self.keys(values));
         panels
     }
 
     /// A key matrix as the operand of `·Kᵀ`, (c, L).
     #[inline(always)]
-    pub(super) fn by_columns(&self, values: &'a [f32]) -> Panels {
-        let mut panels = Panels::zeros(
-            self.problem.head_dim.next_multiple_of(WIDTH),
-            self.tokens.len(),
-        );
-        for (index, row) in self.keys(values).enumerate() {
-            panels.set_column(index, row);
-        }
+    pub(super) fn by_columns<L: Level, E: Entry>(&self, values: &'a [f32]) -> Panels<E> {
+        let depths = self.problem.head_dim.next_multiple_of(WIDTH);
+        let mut panels = Panels::zeros(depths, self.tokens.len());
+        panels.set_columns::<L>(self.keys(values));
         panels
     }
 

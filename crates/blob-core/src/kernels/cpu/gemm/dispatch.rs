@@ -68,7 +68,9 @@ impl Dispatch {
     pub(crate) fn level(self) -> simd::Path {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 | Self::Avx512 => simd::Path::avx512().unwrap_or(simd::Path::PORTABLE),
+            Self::Avx512Bf16 => simd::Path::avx512_bf16().unwrap_or(simd::Path::PORTABLE),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => simd::Path::avx512().unwrap_or(simd::Path::PORTABLE),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => simd::Path::avx2().unwrap_or(simd::Path::PORTABLE),
             _ => simd::Path::PORTABLE,

@@ -138,6 +138,7 @@ struct Stage<'a> {
 
 impl simd::Kernel for Stage<'_> {
     type Output = ();
+    const ROUNDS: bool = true;
 
     #[inline(always)]
     fn run<L: Level>(self) {

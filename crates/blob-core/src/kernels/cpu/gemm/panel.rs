@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::format::{self, Format};
 use super::{Direction, FrozenMatrix, NR, Precision};
-use crate::kernels::cpu::simd::{self, Level, Path, bf16_bits};
+use crate::kernels::cpu::simd::{self, Level, Path};
 use crate::weights::StoredMatrix;
 
 /// One step of depth of a panel: a word for each of its 32 columns.
@@ -146,6 +146,7 @@ struct Forward<'a, 's> {
 
 impl simd::Kernel for Forward<'_, '_> {
     type Output = ();
+    const ROUNDS: bool = true;
 
     #[inline(always)]
     fn run<L: Level>(self) {
@@ -207,6 +208,7 @@ struct Backward<'a, 's> {
 
 impl simd::Kernel for Backward<'_, '_> {
     type Output = ();
+    const ROUNDS: bool = true;
 
     #[inline(always)]
     fn run<L: Level>(self) {
@@ -235,9 +237,12 @@ impl simd::Kernel for Backward<'_, '_> {
                     let at = panel * steps_per_panel + first / depths + t;
                     let step = &mut self.steps[at].0;
                     if format == Format::Bf16Pair {
-                        let pairs = upper[columns.clone()].iter().zip(&lower[columns]);
-                        for (word, (upper, lower)) in step.iter_mut().zip(pairs) {
-                            *word = (bf16_bits(*upper) >> 16) | bf16_bits(*lower);
+                        let upper = upper[columns.clone()].as_chunks().0;
+                        let lower = lower[columns].as_chunks().0;
+                        let words = step.as_chunks_mut().0;
+                        for (words, (upper, lower)) in words.iter_mut().zip(upper.iter().zip(lower))
+                        {
+                            *words = L::bf16_columns(upper, lower);
                         }
                     } else {
                         format::write_words::<L>(format, &upper[columns], step);

@@ -1,0 +1,137 @@
+//! AVX2 with FMA and half-precision conversion; a vector is two registers.
+
+#![expect(
+    unsafe_code,
+    reason = "calls of vector instructions are unsafe; a `Path` proves that the machine has them"
+)]
+
+use std::arch::x86_64 as x86;
+
+use super::{Level, WIDTH};
+
+pub(super) struct Avx2;
+
+impl Level for Avx2 {
+    const TILE_ROWS: usize = 4;
+    type Vector = [x86::__m256; 2];
+
+    #[inline(always)]
+    fn fused(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; WIDTH]) -> Self::Vector {
+        let [low, high] = [values[..8].as_ptr(), values[8..].as_ptr()];
+        // SAFETY: the instruction set is there (`run_on`); eight floats are readable from each.
+        unsafe { [x86::_mm256_loadu_ps(low), x86::_mm256_loadu_ps(high)] }
+    }
+
+    #[inline(always)]
+    fn store([low, high]: Self::Vector, values: &mut [f32; WIDTH]) {
+        let (first, second) = values.split_at_mut(8);
+        // SAFETY: the instruction set is there (`run_on`); eight floats are writable from each.
+        unsafe {
+            x86::_mm256_storeu_ps(first.as_mut_ptr(), low);
+            x86::_mm256_storeu_ps(second.as_mut_ptr(), high);
+        }
+    }
+
+    #[inline(always)]
+    fn axpy(factor: f32, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            let factor = x86::_mm256_set1_ps(factor);
+            [
+                x86::_mm256_fmadd_ps(factor, b[0], c[0]),
+                x86::_mm256_fmadd_ps(factor, b[1], c[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_fmadd_ps(a[0], b[0], c[0]),
+                x86::_mm256_fmadd_ps(a[1], b[1], c[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_add_ps(a[0], b[0]),
+                x86::_mm256_add_ps(a[1], b[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            let factor = x86::_mm256_set1_ps(factor);
+            [
+                x86::_mm256_mul_ps(factor, a[0]),
+                x86::_mm256_mul_ps(factor, a[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { [x86::_mm256_set1_ps(value); 2] }
+    }
+
+    #[inline(always)]
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe {
+            let low = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
+            let high = x86::_mm_srli_si128::<8>(low);
+            [
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepu8_epi32(low)),
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepu8_epi32(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`); both are 16 plain bytes.
+        unsafe {
+            let low = std::mem::transmute::<[u8; WIDTH], x86::__m128i>(bytes);
+            let high = x86::_mm_srli_si128::<8>(low);
+            [
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepi8_epi32(low)),
+                x86::_mm256_cvtepi32_ps(x86::_mm256_cvtepi8_epi32(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn half(bits: u16) -> f32 {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm_cvtss_f32(x86::_mm_cvtph_ps(x86::_mm_cvtsi32_si128(i32::from(bits)))) }
+    }
+
+    #[inline(always)]
+    fn flip(vector: Self::Vector, bits: u16) -> Self::Vector {
+        let masks: [f32; WIDTH] =
+            std::array::from_fn(|lane| f32::from_bits(u32::from(bits >> lane & 1) << 31));
+        let masks = Self::load(&masks);
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_xor_ps(vector[0], masks[0]),
+                x86::_mm256_xor_ps(vector[1], masks[1]),
+            ]
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One body, several instruction sets: the widest one that the machine has is chosen at run time.
+//!
+//! A [`Kernel`] is plain Rust over slices and fixed-size arrays; inlined into a function with
+//! `target_feature`, its loops vectorise to that width. AVX2 and AVX-512 give the same bits (both
+//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice.
+
+#![expect(
+    unsafe_code,
+    reason = "calls of vector instructions are unsafe; a `Path` proves that the machine has them"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+/// Floats in [`Level::Vector`].
+pub(crate) const WIDTH: usize = 16;
+
+/// An instruction set that a body is compiled for; only [`run_on`] picks one.
+pub(crate) trait Level {
+    /// Rows of a matrix tile whose accumulators, one vector each, fit the registers: 2, 4 or 8.
+    const TILE_ROWS: usize;
+
+    /// Sixteen floats in as many registers as they need: where a loop must not leave the registers,
+    /// auto-vectorising is not enough.
+    type Vector: Copy;
+
+    /// `a·b + c`, in one rounding where the hardware has it.
+    fn fused(a: f32, b: f32, c: f32) -> f32;
+
+    /// Reads a vector.
+    fn load(values: &[f32; WIDTH]) -> Self::Vector;
+
+    /// Writes a vector.
+    fn store(vector: Self::Vector, values: &mut [f32; WIDTH]);
+
+    /// `factor·b + c`, lane by lane as [`Level::fused`].
+    fn axpy(factor: f32, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// `a·b + c`, lane by lane as [`Level::fused`].
+    fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The lanes whose bit is set change their sign.
+    fn flip(vector: Self::Vector, bits: u16) -> Self::Vector;
+
+    /// `a + b`, lane by lane.
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `factor·a`, lane by lane.
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector;
+
+    /// One value in each lane.
+    fn splat(value: f32) -> Self::Vector;
+
+    /// Unsigned bytes as floats.
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector;
+
+    /// Signed bytes as floats.
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector;
+
+    /// The value of an IEEE half.
+    #[inline(always)]
+    fn half(bits: u16) -> f32 {
+        half_value(bits)
+    }
+
+    /// Values rounded to bf16 (to nearest, ties to even; NaN stays NaN), the first of a pair in the low
+    /// half of its word.
+    #[inline(always)]
+    fn bf16_pairs(values: &[f32; 2 * WIDTH]) -> [u32; WIDTH] {
+        std::array::from_fn(|pair| {
+            (bf16_bits(values[2 * pair]) >> 16) | bf16_bits(values[2 * pair + 1])
+        })
+    }
+
+    /// `first` and `second` rounded as by [`Level::bf16_pairs`], lane by lane the low and the high half of a word.
+    #[inline(always)]
+    fn bf16_columns(first: &[f32; WIDTH], second: &[f32; WIDTH]) -> [u32; WIDTH] {
+        std::array::from_fn(|lane| (bf16_bits(first[lane]) >> 16) | bf16_bits(second[lane]))
+    }
+
+    /// `c + Σ a·b` over both halves of `pair` and of each lane of `pairs`.
+    ///
+    /// The hardware's instruction takes subnormal numbers for zero.
+    #[inline(always)]
+    fn pair_axpy(pair: u32, pairs: &[u32; WIDTH], c: Self::Vector) -> Self::Vector {
+        let low = Self::load(&pairs.map(|word| f32::from_bits(word << 16)));
+        let high = Self::load(&pairs.map(|word| f32::from_bits(word & 0xffff_0000)));
+        let c = Self::axpy(f32::from_bits(pair << 16), low, c);
+        Self::axpy(f32::from_bits(pair & 0xffff_0000), high, c)
+    }
+
+    /// The nearest integers to `factor·values` (ties to even), which must be in −127…127, four to a word,
+    /// the first in the lowest byte. What is not finite gives anything.
+    #[inline(always)]
+    fn int8_quads(values: &[f32; 4 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        /// 1.5·2²³: adding it leaves the nearest integer in the low bits.
+        const ROUNDER: f32 = 12_582_912.0;
+        std::array::from_fn(|word| {
+            u32::from_le_bytes(std::array::from_fn(|byte| {
+                let level = (values[4 * word + byte] * factor + ROUNDER) - ROUNDER;
+                (level as i8).cast_unsigned()
+            }))
+        })
+    }
+
+    /// The transpose of a square of words.
+    #[inline(always)]
+    fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
+        std::array::from_fn(|column| std::array::from_fn(|row| square[row][column]))
+    }
+}
+
+/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high half.
+///
+/// Without a branch, so that loops over it vectorise.
+#[inline(always)]
+pub(crate) fn bf16_bits(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    let quiet = bits | 0x0040_0000;
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    (if is_nan { quiet } else { rounded }) & 0xffff_0000
+}
+
+/// The value of an IEEE half, without a branch.
+///
+/// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
+/// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
+#[inline(always)]
+pub(crate) fn half_value(bits: u16) -> f32 {
+    /// 2¹¹²
+    const POWER: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(bits);
+    let size = f32::from_bits((bits & 0x7fff) << 13) * POWER;
+    let special = if bits & 0x7c00 == 0x7c00 {
+        0x7f80_0000
+    } else {
+        0
+    };
+    f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
+}
+
+/// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// Whether it rounds to bf16, and is compiled once more for machines with an instruction for that.
+    const ROUNDS: bool = false;
+
+    /// The body.
+    fn run<L: Level>(self) -> Self::Output;
+}
+
+/// An instruction set that this machine has; only detection makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Path(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Path {
+    /// What every machine has.
+    pub(crate) const PORTABLE: Self = Self(Set::Portable);
+
+    /// The widest.
+    pub(crate) fn best() -> Self {
+        super::gemm::dispatch().level()
+    }
+
+    /// AVX-512 with byte, word and quadword instructions.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn avx512() -> Option<Self> {
+        has_avx512().then_some(Self(Set::Avx512))
+    }
+
+    /// The same with bf16 instructions.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn avx512_bf16() -> Option<Self> {
+        let has_it = has_avx512() && is_x86_feature_detected!("avx512bf16");
+        has_it.then_some(Self(Set::Avx512Bf16))
+    }
+
+    /// AVX2 with FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn avx2() -> Option<Self> {
+        has_avx2().then_some(Self(Set::Avx2))
+    }
+
+    /// All of them, the portable one first.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let mut paths = vec![Self(Set::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            paths.extend(Self::avx2());
+            paths.extend(Self::avx512());
+            paths.extend(Self::avx512_bf16());
+        }
+        paths
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Runs `kernel` on the widest instruction set of this machine.
+pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
+    run_on(Path::best(), kernel)
+}
+
+/// Runs `kernel` on a given instruction set.
+pub(crate) fn run_on<K: Kernel>(path: Path, kernel: K) -> K::Output {
+    match path.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Path` that holds `Avx512Bf16` was made after the instructions were found.
+        Set::Avx512Bf16 if K::ROUNDS => unsafe { avx512_bf16(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Path` that holds `Avx512` or `Avx512Bf16` was made after `has_avx512`.
+        Set::Avx512Bf16 | Set::Avx512 => unsafe { avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Path` that holds `Avx2` was made after `has_avx2`.
+        Set::Avx2 => unsafe { avx2(kernel) },
+        Set::Portable => kernel.run::<Portable>(),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bf16,avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
+fn avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512<true>>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
+fn avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512<false>>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx2>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds pairs within one list and between two lists, and widens halves.
+    struct Conversions<'a> {
+        values: &'a [f32; 2 * WIDTH],
+        halves: &'a [u16],
+    }
+
+    impl Kernel for Conversions<'_> {
+        type Output = ([u32; WIDTH], [u32; WIDTH], Vec<u32>);
+        const ROUNDS: bool = true;
+
+        #[inline(always)]
+        fn run<L: Level>(self) -> Self::Output {
+            let (halves, _) = self.values.as_chunks();
+            let widened = self.halves.iter().map(|bits| L::half(*bits).to_bits());
+            (
+                L::bf16_pairs(self.values),
+                L::bf16_columns(&halves[0], &halves[1]),
+                widened.collect(),
+            )
+        }
+    }
+
+    #[test]
+    fn conversions_have_the_same_bits_on_every_path() {
+        // Ties to even in both directions, infinities, a carry into the exponent, overflow, a NaN whose payload is low.
+        let special = [
+            0x3f80_8000,
+            0x3f81_8000,
+            0x3f80_8001,
+            0x3f80_7fff,
+            0xbf80_8000,
+            0x7f80_0000,
+            0xff80_0000,
+            0x3fff_ffff,
+            0x7f7f_ffff,
+            0x7f80_0001,
+            0x8000_0000,
+        ];
+        let values: [f32; 32] = std::array::from_fn(|i| match special.get(i) {
+            Some(bits) => f32::from_bits(*bits),
+            None => (i as f32 - 20.5) * 0.371,
+        });
+        // All but signaling NaNs, which the hardware makes quiet.
+        let halves: Vec<u16> = (0..=u16::MAX)
+            .filter(|bits| !(0x7c01..0x7e00).contains(&(bits & 0x7fff)))
+            .collect();
+        let all = |path| {
+            run_on(
+                path,
+                Conversions {
+                    values: &values,
+                    halves: &halves,
+                },
+            )
+        };
+        let expected = all(Path::PORTABLE);
+        assert_eq!(expected.0[0], 0x3f82_3f80, "ties go to even");
+        assert_eq!(
+            expected.0[4], 0x7fc0_7f80,
+            "overflow is infinite, NaN stays NaN"
+        );
+        for path in Path::available() {
+            assert!(all(path) == expected, "{path:?}");
+        }
+    }
+}

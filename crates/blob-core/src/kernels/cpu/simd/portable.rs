@@ -1,0 +1,79 @@
+//! What every target has: arrays, which the compiler vectorises as far as the target allows.
+
+use super::{Level, WIDTH};
+
+/// What every target has.
+pub(crate) struct Portable;
+
+impl Level for Portable {
+    const TILE_ROWS: usize = 2;
+    type Vector = [f32; WIDTH];
+
+    #[inline(always)]
+    fn fused(a: f32, b: f32, c: f32) -> f32 {
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            a.mul_add(b, c)
+        } else {
+            a * b + c // without the instruction, `mul_add` is a library call
+        }
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32; WIDTH]) -> Self::Vector {
+        *values
+    }
+
+    #[inline(always)]
+    fn store(vector: Self::Vector, values: &mut [f32; WIDTH]) {
+        *values = vector;
+    }
+
+    #[inline(always)]
+    fn axpy(factor: f32, b: Self::Vector, mut c: Self::Vector) -> Self::Vector {
+        for lane in 0..WIDTH {
+            c[lane] = Self::fused(factor, b[lane], c[lane]);
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn fma(a: Self::Vector, b: Self::Vector, mut c: Self::Vector) -> Self::Vector {
+        for lane in 0..WIDTH {
+            c[lane] = Self::fused(a[lane], b[lane], c[lane]);
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
+        a.map(|a| factor * a)
+    }
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self::Vector {
+        [value; WIDTH]
+    }
+
+    #[inline(always)]
+    fn bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector {
+        bytes.map(|byte| f32::from(byte.cast_signed()))
+    }
+
+    #[inline(always)]
+    fn flip(mut vector: Self::Vector, bits: u16) -> Self::Vector {
+        for (lane, value) in vector.iter_mut().enumerate() {
+            *value = f32::from_bits(value.to_bits() ^ (u32::from(bits >> lane & 1) << 31));
+        }
+        vector
+    }
+}
