@@ -91,7 +91,8 @@ for (const antithetic of [false, true]) {
   for (const seed of seeds) {
     const rows = [];
     for (const chunk of chunks) {
-      const settings = { noise: 'token', seed, antithetic, stochasticLayers: null };
+      const sampling = antithetic ? 'antithetic' : 'plain';
+      const settings = { noise: 'token', seed, sampling, stochasticLayers: null };
       rows.push(...(await predictAdaptively(adapter, chunk, settings, undefined)));
     }
     estimates.push(rows.map(({ probs }) => probs));

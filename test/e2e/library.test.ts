@@ -95,12 +95,12 @@ it('uses a model that is already loaded, and leaves it alive', async () => {
 it('takes as many samples as each answer needs: those of a fixed number', async () => {
   const run = join(folder, 'blob');
   const rows = [question, { question: 'What melts?', choices: ['ice', 'stone', 'air', 'light'] }];
-  for (const antithetic of [false, true]) {
-    await using adaptive = await openPredictor({ run, samples: 'auto', antithetic });
+  for (const sampling of ['plain', 'antithetic'] as const) {
+    await using adaptive = await openPredictor({ run, samples: 'auto', sampling });
     const answers = await adaptive.predict(rows);
     for (const [index, found] of answers.entries()) {
       expect([8, 16, 32, 64]).toContain(found.samples);
-      await using fixed = await openPredictor({ run, samples: found.samples ?? 0, antithetic });
+      await using fixed = await openPredictor({ run, samples: found.samples ?? 0, sampling });
       const { samples: _, ...same } = found;
       expect((await fixed.predict(rows))[index]).toEqual(same);
     }

@@ -96,6 +96,7 @@ function dataProtocol(settings: Open<DataProtocol> & { protocol: 'corrected' | '
     order: settings.order ?? preset.order,
     lastBatch: settings.lastBatch ?? preset.lastBatch,
     evaluationTail: settings.evaluationTail ?? preset.evaluationTail,
+    sampling: settings.sampling ?? preset.sampling,
     metricMean: settings.metricMean ?? preset.metricMean,
   };
 }

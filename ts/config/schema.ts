@@ -89,15 +89,15 @@ const protocolFields = {
   order: z.enum(['file', 'shuffled']).optional().describe('order of the training rows'),
   lastBatch: z.enum(['drop', 'keep']).optional().describe('an incomplete last training batch'),
   evaluationTail: z.enum(['drop', 'keep']).optional().describe('an incomplete last evaluation batch'),
+  sampling: z
+    .enum(['antithetic', 'plain'])
+    .optional()
+    .describe('posterior samples: pairs that mirror each other at the mean, or all of their own'),
   metricMean: z.enum(['batches', 'rows']).optional().describe('what NLL and Brier average over'),
 };
 
 const predictive = {
   noise: noise.default('token').describe('what shares one noise sign: each token, each prompt, or all'),
-  antithetic: z
-    .boolean()
-    .default(false)
-    .describe('draw samples in pairs that mirror each other at the posterior mean'),
   evalBatchSize: count
     .optional()
     .describe('prompts per evaluation batch (default: 16; in protocol reference the batch size)'),

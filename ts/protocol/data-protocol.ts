@@ -23,6 +23,8 @@ export interface DataProtocol {
   readonly order: 'file' | 'shuffled';
   readonly lastBatch: 'drop' | 'keep';
   readonly evaluationTail: 'drop' | 'keep';
+  /** Posterior samples 2j and 2j + 1: a pair that mirrors its weights at the mean, or two draws. */
+  readonly sampling: 'antithetic' | 'plain';
   /** NLL and Brier score: mean of batch means, or mean over rows. */
   readonly metricMean: 'batches' | 'rows';
 }
@@ -38,6 +40,7 @@ export const DATA_PROTOCOLS: Readonly<Record<Protocol, DataProtocol>> = {
     order: 'file',
     lastBatch: 'drop',
     evaluationTail: 'drop',
+    sampling: 'plain',
     metricMean: 'batches',
   },
   corrected: {
@@ -50,6 +53,7 @@ export const DATA_PROTOCOLS: Readonly<Record<Protocol, DataProtocol>> = {
     order: 'shuffled',
     lastBatch: 'keep',
     evaluationTail: 'keep',
+    sampling: 'antithetic',
     metricMean: 'rows',
   },
 };

@@ -12,7 +12,7 @@
  * probability of about 1 − α = 0.95 over all looks together (Student's t, Bonferroni), the reported probability of the chosen class lies
  * within ε = 0.02 of the one that infinitely many samples would give, and the choice is theirs, unless both classes lie within ε of each
  * other. It is approximate, as the units are no Gaussians, and says nothing for a row that is still open after 64 samples.
- * Samples are the first ones of the plain sequence: a row settled after n has the answer of `--samples n`.
+ * A row that is settled after n samples has the answer of `--samples n`.
  */
 
 import type { EncodedExample } from '../datasets/encode.ts';
@@ -45,16 +45,17 @@ export interface AdaptivePrediction {
 export async function predictAdaptively(
   adapter: Adapter,
   examples: readonly EncodedExample[],
-  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'antithetic'>,
+  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'sampling'>,
   signal: AbortSignal | undefined,
 ): Promise<AdaptivePrediction[]> {
+  const antithetic = settings.sampling === 'antithetic';
   const results: AdaptivePrediction[] = [];
   let open = examples.map((example, index) => ({ example, index, logits: [] as Float32Array[] }));
   let done = 0;
   for (const [at, look] of LOOKS.entries()) {
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
-    const options = { ...settings, samples: look.samples - done, firstSample: done };
+    const options = { ...settings, antithetic, samples: look.samples - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
     done = look.samples;
     const width = batch.answers.length;
@@ -64,10 +65,10 @@ export async function predictAdaptively(
         ofRow.push(logits.slice(from, sample * width + (batch.answerOffsets[row + 1] ?? 0)));
       }
     }
-    const quantile = settings.antithetic ? look.pair : look.single;
+    const quantile = antithetic ? look.pair : look.single;
     const isLast = at === LOOKS.length - 1;
     open = open.filter(({ logits: ofRow, index }) => {
-      const isSettled = settled(units(ofRow, settings.antithetic), quantile);
+      const isSettled = settled(units(ofRow, antithetic), quantile);
       if (isSettled || isLast) results[index] = { ...predictive(ofRow), samples: done, isSettled };
       return !isSettled;
     });

@@ -17,7 +17,7 @@ export interface EvaluationSettings {
   readonly evaluationTail: 'drop' | 'keep';
   readonly metricMean: 'batches' | 'rows';
   readonly noise: 'token' | 'example' | 'shared';
-  readonly antithetic: boolean;
+  readonly sampling: 'antithetic' | 'plain';
   readonly seed: number;
   readonly stochasticLayers: number | null;
   readonly processes?: number | undefined;
@@ -83,7 +83,7 @@ export async function evaluateSplit(
       split: encoded.split,
       samples,
       noise: settings.noise,
-      antithetic: settings.antithetic,
+      sampling: settings.sampling,
       seed: settings.seed,
       n: report.n,
       n_truncated: rows.filter(({ row }) => truncatedRows.has(row)).length,
@@ -100,11 +100,11 @@ export async function predictBatch(
   adapter: Adapter,
   { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
   samples: number,
-  settings: Pick<EvaluationSettings, 'noise' | 'antithetic' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
+  settings: Pick<EvaluationSettings, 'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
-  const { noise, antithetic, seed, stochasticLayers } = settings;
-  const options = { samples, noise, antithetic, seed, stochasticLayers };
+  const { noise, sampling, seed, stochasticLayers } = settings;
+  const options = { samples, noise, antithetic: sampling === 'antithetic', seed, stochasticLayers };
   const logits = await adapter.predict(batch, options, { signal });
   const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
   const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;

@@ -10,8 +10,8 @@ export interface EvaluationResult {
   /** Posterior samples; 0 = posterior mean (always, for a point adapter). */
   readonly samples: number;
   readonly noise: string;
-  /** Whether samples were drawn in mirrored pairs. */
-  readonly antithetic: boolean;
+  /** `antithetic` (pairs) or `plain`. */
+  readonly sampling: string;
   readonly seed: number;
   /** Rows evaluated, and those of them whose prompt was cut. */
   readonly n: number;

@@ -30,7 +30,7 @@ const INHERITED = [
   'quantize',
 ].concat(
   ['maxSeqLen', 'protocol', 'template', 'classes', 'labelTokens', 'addSpace', 'eos', 'truncation', 'order'],
-  ['lastBatch', 'evaluationTail', 'metricMean', 'noise', 'antithetic', 'evalBatchSize', 'processes'],
+  ['lastBatch', 'evaluationTail', 'metricMean', 'sampling', 'noise', 'evalBatchSize', 'processes'],
 );
 
 /** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter; `BPEFT_ADAPTER`. */
