@@ -1,4 +1,4 @@
-// node bench/samples.mjs --run FOLDER [--limit 200] [--repeats 16]: how close N samples come to many, for plain samples, antithetic pairs and
+// node bench/samples.mjs --run FOLDER [--split test] [--limit 200] [--repeats 16] [--counts 2,4,8]: how close N samples come to many, for plain samples, antithetic pairs and
 // an adaptive number. The run must be of `builtin:` or file model and on a dataset that it still finds.
 //
 // Truth: 2,048 plain samples of another seed. Error: root mean square over rows, classes and repeats (seeds) of the mean probability's
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     split: { type: 'string', default: 'test' },
     limit: { type: 'string', default: '200' },
     repeats: { type: 'string', default: '16' },
+    counts: { type: 'string', default: '2,4,8,10,16,32,64' },
   },
 });
 const { config } = JSON.parse(readFileSync(`${values.run}/config.json`, 'utf8'));
@@ -77,7 +78,7 @@ const print = (name, { rmse, wrong, far }, more = '') =>
     `| ${name} | ${rmse.toFixed(4)} | ${(100 * wrong).toFixed(2)} % | ${(100 * far).toFixed(1)} % |${more}\n`,
   );
 process.stdout.write('| samples | error | other decision | off by more than 0.02 |\n|---|---|---|---|\n');
-for (const n of [2, 4, 8, 10, 16, 32, 64]) {
+for (const n of values.counts.split(',').filter(Boolean).map(Number)) {
   for (const antithetic of [false, true]) {
     const estimates = [];
     for (const seed of seeds) estimates.push(await predictive(n, seed, antithetic));
@@ -103,7 +104,7 @@ for (const antithetic of [false, true]) {
   print(
     `auto${antithetic ? ' in pairs' : ''}`,
     compare(estimates, truth),
-    ` ${mean.toFixed(1)} samples on average, ${((100 * open) / used.length).toFixed(1)} % open after 64 |`,
+    ` ${mean.toFixed(1)} samples on average, ${((100 * open) / used.length).toFixed(1)} % open after the last look |`,
   );
 }
 await model.dispose();

@@ -30,6 +30,7 @@ export {
   type ModelInfo,
   type Precision,
   type PredictiveOptions,
+  type Quantization,
 } from './model.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export type { RunContext } from './run/context.ts';

@@ -12,11 +12,16 @@ import { threadCount } from './threads.ts';
 /** What the operands of products with frozen weights are rounded to; `int8` goes back through the rounded weight. */
 export type Precision = 'f32' | 'bf16' | 'int8';
 
+/** What the matrices of the blocks are quantised to where they are stored larger; the ggml types of these names. */
+export type Quantization = 'none' | 'q8_0' | 'q4_k';
+
 export interface LoadModelOptions {
   /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
   readonly precision?: Precision;
+  /** Quantises the blocks' matrices when they are read; `none` unless given. */
+  readonly quantize?: Quantization;
   /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
   readonly threads?: number | undefined;
 }
@@ -37,7 +42,11 @@ export interface ModelInfo {
   readonly precision: string;
   /** dtype → number of tensors, as stored. */
   readonly tensorTypes: Readonly<Record<string, number>>;
+  /** dtype → number of the blocks' matrices, as they are in memory (`quantize` changes them). */
+  readonly blockTypes: Readonly<Record<string, number>>;
   readonly weightBytes: number;
+  /** Bytes of the weights as they are in memory; those of a mapped file are shared with other processes. */
+  readonly memoryBytes: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
   readonly tokenizer: string;
@@ -89,9 +98,11 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   const addon = loadNative();
   const threads = threadCount(options.threads);
   if (threads !== undefined) addon.setThreads(threads);
-  const precision = options.precision ?? 'f32';
+  const { precision = 'f32', quantize = 'none' } = options;
   const handle = await native(() =>
-    addon.NativeModel.load(JSON.stringify({ source, precision, device: 'cpu' })),
+    addon.NativeModel.load(
+      JSON.stringify({ source, precision, quantize: quantize === 'none' ? null : quantize, device: 'cpu' }),
+    ),
   );
   const model = new BayesianModel(handle);
   if (call.signal?.aborted) await model.dispose();

@@ -66,6 +66,24 @@ it('trains and answers in every precision, which changes the numbers but little'
   expect(nll.int8).toBeCloseTo(nll.f32 ?? Number.NaN, 0);
 });
 
+it('quantises the blocks where they fit, says so, and still learns', async () => {
+  const plain = await loadModel({ model: 'builtin:tiny' });
+  const quantized = await loadModel({ model: 'builtin:tiny', quantize: 'q4_k' });
+  expect(plain.info.blockTypes).toEqual({ Q8_0: 7 * plain.info.numLayers });
+  const types = quantized.info.blockTypes;
+  expect(types).toEqual({
+    Q4_K: expect.any(Number),
+    ...(types.Q8_0 === undefined ? {} : { Q8_0: types.Q8_0 }),
+  });
+  expect(quantized.info.memoryBytes).toBeLessThan(plain.info.memoryBytes);
+  await plain.dispose();
+  await quantized.dispose();
+  const run = { ...data, model: 'builtin:random', quantize: 'q4_k', maxSteps: 2 } as const;
+  const { plan } = await dryRun(run);
+  expect(Object.keys(plan.block_types)).toEqual(['Q8_0']); // its rows are shorter than a block of q4_k
+  await expect(dryRun({ ...run, quantize: 'nf4' })).rejects.toMatchObject({ code: 'BPEFT_UNSUPPORTED' });
+});
+
 it('computes activations again where it is told to, with the same result', async () => {
   const run = { ...data, model: 'builtin:random', maxSteps: 3, evalLimit: 4, evalSamples: [0] };
   const metrics = [];
@@ -99,7 +117,7 @@ it('takes as many samples as each answer needs: those of a fixed number', async 
     await using adaptive = await openPredictor({ run, samples: 'auto', sampling });
     const answers = await adaptive.predict(rows);
     for (const [index, found] of answers.entries()) {
-      expect([8, 16, 32, 64]).toContain(found.samples);
+      expect([8, 16, 32, 64, 128, 256]).toContain(found.samples);
       await using fixed = await openPredictor({ run, samples: found.samples ?? 0, sampling });
       const { samples: _, ...same } = found;
       expect((await fixed.predict(rows))[index]).toEqual(same);

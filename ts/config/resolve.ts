@@ -4,27 +4,30 @@
  */
 
 import { BpeftError } from '../errors.ts';
+import type { Quantization } from '../model.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
 import { MODEL_HINT } from './model-source.ts';
 import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
 
 /** All of a training run's settings; nothing is left open. */
-export type TrainConfig = Omit<TrainSettings, keyof DataProtocol> &
+export type TrainConfig = Omit<TrainSettings, keyof DataProtocol | 'quantize'> &
   DataProtocol & {
     readonly model: string;
+    readonly quantize: Quantization;
     readonly dataset: string;
     readonly klForm: 'exact' | 'reference';
     readonly evalBatchSize: number;
     readonly out: string;
   };
-export type EvalConfig = Omit<EvalSettings, keyof DataProtocol> &
+export type EvalConfig = Omit<EvalSettings, keyof DataProtocol | 'quantize'> &
   DataProtocol & {
     readonly model: string;
+    readonly quantize: Quantization;
     readonly dataset: readonly string[];
     readonly evalBatchSize: number;
   };
-export type PredictConfig = Omit<PredictSettings, keyof DataProtocol> &
-  DataProtocol & { readonly model: string; readonly evalBatchSize: number };
+export type PredictConfig = Omit<PredictSettings, keyof DataProtocol | 'quantize'> &
+  DataProtocol & { readonly model: string; readonly quantize: Quantization; readonly evalBatchSize: number };
 
 const IMPLEMENTED: readonly Method[] = ['mle', 'blob'];
 const AFTER_TRAINING: readonly Method[] = ['laplace', 'tfb', 'temperature'];
@@ -43,6 +46,7 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
+    quantize: quantization(settings),
     ...(open ? { epochs: 3 } : {}),
     model,
     dataset,
@@ -57,6 +61,7 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
+    quantize: quantization(settings),
     model: required(settings.model, 'model', MODEL_HINT),
     dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
     evalBatchSize: settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
@@ -68,6 +73,7 @@ export function resolvePredict(settings: PredictSettings): PredictConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
+    quantize: quantization(settings),
     model: required(settings.model, 'model', MODEL_HINT),
     evalBatchSize: settings.evalBatchSize ?? EVAL_BATCH_SIZE,
   };
@@ -118,7 +124,7 @@ function refuseMethod(method: Method): void {
   }
 }
 
-function refuseEngine(settings: { device: string; quantize: string }): void {
+function refuseEngine(settings: { device: string }): void {
   const device = settings.device === 'auto' ? (process.env.BPEFT_DEVICE ?? 'auto') : settings.device;
   if (!['auto', 'cpu'].includes(device)) {
     const known = /^cuda(:\d+)?$/.test(device);
@@ -130,11 +136,18 @@ function refuseEngine(settings: { device: string; quantize: string }): void {
       { hint: 'available: auto, cpu' },
     );
   }
-  if (settings.quantize !== 'none') {
-    throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${settings.quantize} is not available yet`, {
-      hint: 'available: none',
+}
+
+function quantization({ quantize }: { quantize: TrainSettings['quantize'] }): Quantization {
+  if (quantize === 'int8' || quantize === 'nf4') {
+    throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${quantize} is not available yet`, {
+      hint:
+        quantize === 'int8'
+          ? 'available: none, q8_0, q4_k; --precision int8 multiplies in eight bits'
+          : 'available: none, q8_0, q4_k',
     });
   }
+  return quantize;
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

@@ -64,7 +64,7 @@ const shared = {
   quantize: z
     .enum(['none', 'q8_0', 'q4_k', 'int8', 'nf4'])
     .default('none')
-    .describe('storage of the frozen weights'),
+    .describe('quantise the blocks when they are read; a matrix that q4_k does not fit takes q8_0'),
   maxSeqLen: z.int().min(8).default(300).describe('longest prompt in tokens'),
   protocol: z
     .enum(['corrected', 'reference'])

@@ -4,14 +4,14 @@
  * ```text
  * unit       a sample, or an antithetic pair: u_i = its probabilities (the pair's mean)
  * p̄ = mean of the n units;   c the class with the largest p̄, c' the second;   d_i = u_i(c) − u_i(c')
- * h(x) = t_{n−1}(1 − α/(2·looks)) · sd(x)/√n                               half-width of a mean's interval
+ * h(x) = t_{n−1}(1 − α/(2·6)) · sd(x)/√n        half-width of a mean's interval; at most six looks
  * settled    h(u(c)) ≤ ε  and  ( |d̄| > h(d)  or  h(d) ≤ ε )
  * ```
  *
- * Rows are looked at after 8, 16, 32 and 64 samples; those that are settled drop out, the others go on in a smaller batch. The bound: with
+ * Rows are looked at after 8, 16, 32, 64, 128 and 256 units (at most 256 samples); those that are settled drop out, the others go on in a smaller batch. The bound: with
  * probability of about 1 − α = 0.95 over all looks together (Student's t, Bonferroni), the reported probability of the chosen class lies
  * within ε = 0.02 of the one that infinitely many samples would give, and the choice is theirs, unless both classes lie within ε of each
- * other. It is approximate, as the units are no Gaussians, and says nothing for a row that is still open after 64 samples.
+ * other. It is approximate, as the units are no Gaussians, and says nothing for a row that is still open after 256 samples.
  * A row that is settled after n samples has the answer of `--samples n`.
  */
 
@@ -21,13 +21,16 @@ import { posteriorPredictive, softmax } from '../metrics/predictive.ts';
 import type { Adapter } from '../model.ts';
 import type { EvaluationSettings } from './evaluation.ts';
 
-/** Samples at each look, and the t quantiles for as many units: singles (n − 1 degrees of freedom) and pairs (n/2 − 1). */
+/** Units at each look, and the quantile t_{n−1}(1 − α/12). */
 const LOOKS = [
-  { samples: 8, single: 3.3353, pair: 5.3919 },
-  { samples: 16, single: 2.8366, pair: 3.3353 },
-  { samples: 32, single: 2.6519, pair: 2.8366 },
-  { samples: 64, single: 2.5714, pair: 2.6519 },
+  { units: 8, quantile: 3.6358 },
+  { units: 16, quantile: 3.0363 },
+  { units: 32, quantile: 2.8183 },
+  { units: 64, quantile: 2.7241 },
+  { units: 128, quantile: 2.6802 },
+  { units: 256, quantile: 2.659 },
 ] as const;
+const MAX_SAMPLES = 256;
 /** ε */
 const TOLERANCE = 0.02;
 
@@ -52,12 +55,14 @@ export async function predictAdaptively(
   const results: AdaptivePrediction[] = [];
   let open = examples.map((example, index) => ({ example, index, logits: [] as Float32Array[] }));
   let done = 0;
-  for (const [at, look] of LOOKS.entries()) {
+  const perUnit = antithetic ? 2 : 1;
+  const looks = LOOKS.filter(({ units }) => units * perUnit <= MAX_SAMPLES);
+  for (const [at, look] of looks.entries()) {
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
-    const options = { ...settings, antithetic, samples: look.samples - done, firstSample: done };
+    const options = { ...settings, antithetic, samples: look.units * perUnit - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
-    done = look.samples;
+    done = look.units * perUnit;
     const width = batch.answers.length;
     for (const [row, { logits: ofRow }] of open.entries()) {
       for (let sample = 0; sample < options.samples; sample += 1) {
@@ -65,10 +70,9 @@ export async function predictAdaptively(
         ofRow.push(logits.slice(from, sample * width + (batch.answerOffsets[row + 1] ?? 0)));
       }
     }
-    const quantile = antithetic ? look.pair : look.single;
-    const isLast = at === LOOKS.length - 1;
+    const isLast = at === looks.length - 1;
     open = open.filter(({ logits: ofRow, index }) => {
-      const isSettled = settled(units(ofRow, antithetic), quantile);
+      const isSettled = settled(units(ofRow, antithetic), look.quantile);
       if (isSettled || isLast) results[index] = { ...predictive(ofRow), samples: done, isSettled };
       return !isSettled;
     });

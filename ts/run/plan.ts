@@ -30,6 +30,8 @@ export interface TrainPlan {
   /** Share of the batches that train with a rate of 0 (protocol reference runs whole epochs). */
   readonly no_op_share: number;
   readonly parameters: { readonly model: number; readonly trainable: number };
+  /** Types of the blocks' matrices in memory, with their number; `--quantize` changes them where they fit. */
+  readonly block_types: Readonly<Record<string, number>>;
   readonly kl: KlPlan | null;
 }
 
@@ -111,7 +113,7 @@ export function trainPlan(
   config: TrainConfig,
   encoded: EncodedDataset,
   accounting: Accounting,
-  parameters: TrainPlan['parameters'],
+  { parameters, block_types }: Pick<TrainPlan, 'parameters' | 'block_types'>,
 ): TrainPlan {
   const lengths = encoded.examples.map(({ ids }) => ids.length).sort((a, b) => a - b);
   return {
@@ -133,6 +135,7 @@ export function trainPlan(
     schedule: accounting.schedule,
     no_op_share: accounting.noOpShare,
     parameters,
+    block_types,
     kl: config.method === 'blob' ? klPlan(config, accounting) : null,
   };
 }

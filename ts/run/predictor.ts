@@ -53,8 +53,8 @@ export async function openPredictor(options: PredictOptions, context: RunContext
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
   const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
   const emit = broadcast(context.onEvent);
-  const { model: name, precision, threads } = config;
-  const model = context.model ?? (await loadModel({ model: name, precision, threads }, context));
+  const { model: name, precision, quantize, threads } = config;
+  const model = context.model ?? (await loadModel({ model: name, precision, quantize, threads }, context));
   try {
     const baseModel = await baseModelIdentity(name);
     const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });

@@ -79,8 +79,8 @@ export async function prepareSession(
   for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
   const plan = trainPlan(config, train.encoded, accounting, {
-    model: model.info.parameters,
-    trainable: adapter.info.trainableParameters,
+    parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
+    block_types: model.info.blockTypes,
   });
   const warning = klWarning(plan);
   if (warning !== null) emit(warning);

@@ -309,12 +309,20 @@ class Run {
 /** `config.json`. */
 function runRecord(session: Session): object {
   const { baseModel, config, evaluations, model, train } = session;
-  const { architecture, format, parameters, precision, tensorTypes } = model.info;
+  const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
   return {
     format: 1,
     command: 'train',
     config: recordedSettings(config),
-    model: { ...baseModel, architecture, format, parameters, precision, tensor_types: tensorTypes },
+    model: {
+      ...baseModel,
+      architecture,
+      format,
+      parameters,
+      precision,
+      tensor_types: tensorTypes,
+      block_types: blockTypes,
+    },
     datasets: { train: train.record, evaluation: evaluations.map(({ record }) => record) },
     versions: versions(),
     hardware: hardware(),

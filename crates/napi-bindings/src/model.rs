@@ -6,7 +6,7 @@ use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, WeightSource};
 use blob_core::pass::Abort;
 use blob_core::tokenizer::Tokenizer;
-use blob_core::weights::Checkpoint;
+use blob_core::weights::{Checkpoint, Quantization, Quantized};
 use blob_core::{Error, Result};
 use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
 use napi_derive::napi;
@@ -168,15 +168,16 @@ impl NativeModel {
 
 fn build(options: &ModelOptions) -> Result<ModelState> {
     let precision = options.precision.into();
+    let quantize = options.quantize.map(Into::into);
     let (source, config, tokenizer): (Box<dyn WeightSource + Send>, DecoderConfig, Tokenizer) =
         match &options.source {
             Source::File { path } => {
                 let checkpoint = Checkpoint::open(path)?;
                 let (config, tokenizer) = (checkpoint.config().clone(), checkpoint.tokenizer()?);
-                (Box::new(checkpoint), config, tokenizer)
+                (quantized(checkpoint, quantize), config, tokenizer)
             }
             Source::Random { seed } => (
-                Box::new(RandomWeights { seed: *seed }),
+                quantized(RandomWeights { seed: *seed }, quantize),
                 RandomWeights::config(),
                 Tokenizer::bytes(),
             ),
@@ -194,6 +195,16 @@ fn build(options: &ModelOptions) -> Result<ModelState> {
         source,
         tokenizer,
     })
+}
+
+fn quantized<S: WeightSource + Send + 'static>(
+    source: S,
+    to: Option<Quantization>,
+) -> Box<dyn WeightSource + Send> {
+    match to {
+        Some(to) => Box::new(Quantized::new(source, to)),
+        None => Box::new(source),
+    }
 }
 
 fn info_of(state: &ModelState) -> String {
@@ -215,6 +226,7 @@ fn info_of(state: &ModelState) -> String {
         "rope_theta": config.rope_theta,
         "precision": state.decoder.precision().name(),
         "tensor_types": summary.tensor_types,
+        "block_types": state.decoder.block_types(),
         "weight_bytes": summary.weight_bytes,
         "memory_bytes": state.decoder.weight_bytes(),
         "bos_token_id": tokenizer.bos_token_id(),

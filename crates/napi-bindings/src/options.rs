@@ -7,6 +7,7 @@ use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::train::TrainConfig;
+use blob_core::weights::Quantization;
 use blob_core::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,23 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
 pub(crate) enum Source {
     File { path: PathBuf },
     Random { seed: u64 },
+}
+
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) enum QuantizationName {
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    #[serde(rename = "q4_k")]
+    Q4K,
+}
+
+impl From<QuantizationName> for Quantization {
+    fn from(name: QuantizationName) -> Self {
+        match name {
+            QuantizationName::Q8_0 => Self::Q8_0,
+            QuantizationName::Q4K => Self::Q4K,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -64,6 +82,7 @@ pub(crate) enum DeviceName {
 pub(crate) struct ModelOptions {
     pub(crate) source: Source,
     pub(crate) precision: PrecisionName,
+    pub(crate) quantize: Option<QuantizationName>,
     #[serde(rename = "device")]
     pub(crate) _device: DeviceName,
 }

@@ -3,6 +3,8 @@
 //! Tokens (T) → embedding (T, d) → blocks → norm → class logits. With `Mode::sample_from_block` the
 //! blocks below are computed once and their output repeated for every posterior sample.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 
 use super::DecoderConfig;
@@ -163,6 +165,15 @@ impl Decoder {
     /// Operand precision of the packed products.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// How many of the blocks' matrices are stored in each type.
+    pub fn block_types(&self) -> BTreeMap<&'static str, usize> {
+        let mut types = BTreeMap::new();
+        for linear in self.blocks.iter().flat_map(|block| &block.linears) {
+            *types.entry(linear.type_name()).or_insert(0) += 1;
+        }
+        types
     }
 
     /// Bytes of all weights in memory.

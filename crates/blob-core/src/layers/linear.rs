@@ -56,6 +56,11 @@ impl FrozenLinear {
         Ok(Self { weight })
     }
 
+    /// ggml's name of the type that the weight is stored in.
+    pub fn type_name(&self) -> &'static str {
+        self.weight.type_name()
+    }
+
     /// Bytes of the weight in memory.
     pub fn bytes(&self) -> usize {
         self.weight.bytes()

@@ -10,6 +10,7 @@ mod dequantize;
 mod gguf;
 mod gguf_header;
 mod hf_config;
+mod quantized;
 mod safetensors;
 mod stored;
 
@@ -25,6 +26,7 @@ use rayon::prelude::*;
 use self::dequantize::TensorType;
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
+pub use self::quantized::{Quantization, Quantized};
 pub use self::stored::StoredMatrix;
 use crate::backbone::DecoderConfig;
 use crate::tokenizer::Tokenizer;

@@ -103,6 +103,38 @@ impl StoredMatrix {
         })
     }
 
+    /// A matrix in memory whose `bytes` hold (rows, columns) values of `kind`.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when they do not.
+    pub(super) fn owned(
+        bytes: Vec<u8>,
+        kind: TensorType,
+        (rows, columns): (usize, usize),
+    ) -> Result<Self> {
+        let row_bytes = kind.bytes(columns).unwrap_or_default();
+        if row_bytes.checked_mul(rows) != Some(bytes.len()) {
+            return Err(Error::InvalidInput(format!(
+                "({rows}, {columns}) values of {} must fill their bytes, got {}",
+                kind.name(),
+                bytes.len()
+            )));
+        }
+        Ok(Self {
+            bytes: Bytes::Owned(bytes.into()),
+            kind,
+            rows,
+            columns,
+            row_bytes,
+            order: RowOrder::AsStored,
+        })
+    }
+
+    /// ggml's name of the stored type.
+    pub fn type_name(&self) -> &'static str {
+        self.kind.name()
+    }
+
     /// Rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -122,6 +122,11 @@ impl FrozenMatrix {
         self.stored.columns()
     }
 
+    /// ggml's name of the stored type.
+    pub fn type_name(&self) -> &'static str {
+        self.stored.type_name()
+    }
+
     /// Bytes of the stored weight and what was added to it.
     pub fn bytes(&self) -> usize {
         self.stored.bytes() + size_of_val(self.int8_rows.as_slice())
