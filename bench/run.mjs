@@ -1,7 +1,7 @@
 // npm run bench -- train-step|predict|load|gemm|workload [flags]: measures the engine as a Node program sees it.
 //
 //   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR (real rows of ARC-Easy instead)
-//   --samples 10  --stochastic-layers K  --checkpointing none|full  --threads 2  --repeats 7  --json  --no-peak
+//   --rank 8  --samples 10  --stochastic-layers K  --checkpointing none|full  --threads 2  --repeats 7  --json  --no-peak
 //
 // Seconds are medians of the repeats, each the mean over the workload's batches, after one that is not counted. A FLOP is an addition or a
 // multiplication with a frozen weight that the result needs; `fraction_of_peak` divides the time that these would take at the rates of
@@ -21,6 +21,7 @@ const { values, positionals } = parseArgs({
     batch: { type: 'string', default: '4' },
     'seq-len': { type: 'string', default: '128' },
     'data-dir': { type: 'string' },
+    rank: { type: 'string', default: '8' },
     samples: { type: 'string', default: '10' },
     'stochastic-layers': { type: 'string' },
     checkpointing: { type: 'string', default: 'none' },
@@ -117,7 +118,7 @@ async function open() {
 
 function adapterOf(model) {
   return model.createAdapter({
-    rank: 8,
+    rank: Number(flags.rank),
     alpha: 16,
     dropout: 0,
     targetModules: ['q_proj', 'v_proj', 'lm_head'],

@@ -6,14 +6,18 @@ import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
 import { modelSource } from './config/model-source.ts';
 import { toCamelKeys } from './config/names.ts';
 import type { RaggedBatch } from './datasets/ragged-batch.ts';
+import { BpeftError } from './errors.ts';
 import { loadNative } from './native.ts';
 import { threadCount } from './threads.ts';
 
+const PRECISIONS = ['f32', 'bf16', 'int8'] as const;
+const QUANTIZATIONS = ['none', 'q8_0', 'q4_k'] as const;
+
 /** What the operands of products with frozen weights are rounded to; `int8` goes back through the rounded weight. */
-export type Precision = 'f32' | 'bf16' | 'int8';
+export type Precision = (typeof PRECISIONS)[number];
 
 /** What the matrices of the blocks are quantised to where they are stored larger; the ggml types of these names. */
-export type Quantization = 'none' | 'q8_0' | 'q4_k';
+export type Quantization = (typeof QUANTIZATIONS)[number];
 
 export interface LoadModelOptions {
   /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
@@ -94,6 +98,8 @@ export interface PredictiveOptions {
 /** Reads the model's files and keeps its weights until {@link BayesianModel.dispose}. */
 export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
   throwIfAborted(call.signal);
+  oneOf('precision', options.precision, PRECISIONS);
+  oneOf('quantize', options.quantize, QUANTIZATIONS);
   const source = modelSource(options.model);
   const addon = loadNative();
   const threads = threadCount(options.threads);
@@ -108,6 +114,16 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   if (call.signal?.aborted) await model.dispose();
   throwIfAborted(call.signal);
   return model;
+}
+
+/** What a caller without types may have passed. */
+function oneOf(name: string, value: string | undefined, allowed: readonly string[]): void {
+  if (value !== undefined && !allowed.includes(value)) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`,
+    );
+  }
 }
 
 /** @hideconstructor Use {@link loadModel}. */

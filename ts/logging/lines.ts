@@ -15,7 +15,7 @@ export function eventLines(event: RunEvent): readonly string[] {
       return [];
     case 'evaluation': {
       const { dataset, split, samples, n, metrics, seconds } = event.result;
-      const how = samples === 0 ? 'posterior mean' : `${samples} samples`;
+      const how = samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
       return [`${dataset} ${split} (${n} rows, ${how}): ${metricsText(metrics)} (${duration(seconds)})`];
     }
     case 'checkpoint':

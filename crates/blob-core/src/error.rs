@@ -141,7 +141,7 @@ impl Error {
             }
             Self::Io { .. } => "check that the path exists and that you may read and write it",
             Self::ModelNotFound { .. } => {
-                "--model takes a .gguf file, a folder with config.json and *.safetensors, or builtin:random"
+                "--model takes a .gguf file, a folder with config.json and *.safetensors, builtin:tiny or builtin:random"
             }
             Self::ModelCorrupt { .. } => {
                 "download or copy the file again; compare its size with the original"
@@ -151,7 +151,9 @@ impl Error {
             Self::Checkpoint { .. } => {
                 "resume with the flags of the first run, or start over with --overwrite"
             }
-            Self::NotFinite { .. } => "lower --lr or --kl-lr; the last checkpoint is intact",
+            Self::NotFinite { .. } => {
+                "lower --lr or --kl-lr; checkpoints written before are intact"
+            }
             Self::WorkerStopped(_) => "load the model again",
             Self::Tensor(_) => {
                 "this is a bug in bpeft: please report it with the command that led here"

@@ -76,10 +76,17 @@ pub fn predict(
         return Ok(decoder.forward(batch, &pass, adapter, false)?.0);
     }
     let places = decoder.config().num_layers + 1;
+    if let Some(layers) = config.stochastic_layers.filter(|layers| *layers > places) {
+        return Err(Error::InvalidConfig {
+            field: "stochastic_layers",
+            rule: "must not be more than the model's blocks and its head",
+            value: layers.to_string(),
+        });
+    }
     let mode = Mode {
         sampling: Some(config.noise),
         antithetic: config.antithetic,
-        sample_from_block: places - config.stochastic_layers.unwrap_or(places).min(places),
+        sample_from_block: places - config.stochastic_layers.unwrap_or(places),
         ..Mode::MEAN
     };
     let pass = |draws: &[_]| Pass::new(batch, draws, mode, abort.clone());

@@ -128,10 +128,14 @@ impl Checkpoint {
             let folder = path
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
-            safetensors::open(folder.unwrap_or(Path::new(".")))?
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.join("config.json").exists() {
+                return Err(not_found(path, "there is no config.json beside it"));
+            }
+            safetensors::open(folder)?
         } else {
-            let value = extension.to_string_lossy();
-            return Err(unsupported("model file type", value, ".gguf, .safetensors"));
+            let value = path.to_string_lossy();
+            return Err(unsupported("model file", value, ".gguf, .safetensors"));
         };
         checkpoint.check_complete()?;
         Ok(checkpoint)

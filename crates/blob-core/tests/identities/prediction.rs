@@ -305,19 +305,17 @@ fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
                 "{noise:?}, last {last}"
             );
         }
-        let more = PredictConfig {
+        let of_layers = |stochastic_layers| PredictConfig {
             noise,
-            stochastic_layers: Some(99),
+            stochastic_layers,
             ..sampling(4)
         };
-        let all = PredictConfig {
-            antithetic: false,
-            stochastic_layers: None,
-            ..more.clone()
-        };
         assert_eq!(
-            logits(&model, Some(&adapter), &batch, &more),
-            logits(&model, Some(&adapter), &batch, &all)
+            logits(&model, Some(&adapter), &batch, &of_layers(Some(3))),
+            logits(&model, Some(&adapter), &batch, &of_layers(None))
         );
+        let (config, abort) = (of_layers(Some(4)), Abort::default());
+        let error = predict(&model, Some(&adapter), &batch, &config, &abort).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_INVALID_CONFIG", "{error}");
     }
 }
