@@ -3,7 +3,7 @@
 //
 // One scale for all blocks, so that every weight has the standard deviation 0.02; levels are uniform, from a fixed seed.
 
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 /** hidden, feed-forward, layers, heads, kv heads, vocabulary, tied head */
@@ -112,7 +112,7 @@ const header = Buffer.concat([
   ...infos,
 ]);
 
-/** A thousand and some blocks, over and over: a length that no row of any shape divides. */
+/** Some blocks, over and over: a length that no row of any shape divides. */
 const blocks = Buffer.alloc(Q4_0.bytes * 262_147);
 let state = 1;
 for (let at = 0; at < blocks.length; at += 4) {
@@ -121,7 +121,7 @@ for (let at = 0; at < blocks.length; at += 4) {
 }
 for (let at = 0; at < blocks.length; at += Q4_0.bytes) blocks.writeUInt16LE(SCALE, at);
 
-const file = openSync(target, 'w');
+const file = openSync(`${target}.part`, 'w');
 let at = 0;
 const write = (bytes) => {
   writeSync(file, bytes, 0, bytes.length, at);
@@ -142,4 +142,5 @@ for (const [, dims, type] of tensors) {
   write(Buffer.alloc(aligned(at - start) - (at - start)));
 }
 closeSync(file);
+renameSync(`${target}.part`, target);
 process.stdout.write(`${target}: ${tensors.length} tensors, ${(at / 1e9).toFixed(2)} GB\n`);

@@ -1,5 +1,5 @@
 // node bench/samples.mjs --run FOLDER [--split test] [--limit 200] [--repeats 16] [--counts 2,4,8]: how close N samples come to many, for plain samples, antithetic pairs and
-// an adaptive number. The run must be of `builtin:` or file model and on a dataset that it still finds.
+// an adaptive number. The run must be the demonstration's, or one with its settings: f32, sigma square, protocol corrected, a `builtin:` model and dataset.
 //
 // Truth: 2,048 plain samples of another seed. Error: root mean square over rows, classes and repeats (seeds) of the mean probability's
 // difference from the truth, which has an error of its own of about 1/√2048 of a sample's. A decision is wrong where the most probable class

@@ -10,10 +10,13 @@ import { BpeftError } from './errors.ts';
 import { loadNative } from './native.ts';
 import { threadCount } from './threads.ts';
 
-const PRECISIONS = ['f32', 'bf16', 'int8'] as const;
+const PRECISIONS = ['f32', 'bf16', 'int8', 'int8-mixed'] as const;
 const QUANTIZATIONS = ['none', 'q8_0', 'q4_k'] as const;
 
-/** What the operands of products with frozen weights are rounded to; `int8` goes back through the rounded weight. */
+/**
+ * What the operands of products with frozen weights are rounded to; `bf16` also rounds those inside attention.
+ * `int8`: forward in eight bits, back through the rounded weight in bf16; `int8-mixed`: inputs of at least 6 stay as they are (LLM.int8()).
+ */
 export type Precision = (typeof PRECISIONS)[number];
 
 /** What the matrices of the blocks are quantised to where they are stored larger; the ggml types of these names. */
@@ -88,7 +91,7 @@ export interface PredictiveOptions {
   /** Index of the first sample, for chunks of N. */
   readonly firstSample?: number;
   readonly noise: 'token' | 'example' | 'shared';
-  /** Samples 2j and 2j + 1 are mirrored at the mean; `firstSample` is then even. */
+  /** Samples 2j and 2j + 1 are mirrored at the mean. */
   readonly antithetic?: boolean;
   readonly seed: number;
   /** Only the last K layers sample; null = all. */

@@ -143,7 +143,7 @@ function quantization({ quantize }: { quantize: TrainSettings['quantize'] }): Qu
     throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${quantize} is not available yet`, {
       hint:
         quantize === 'int8'
-          ? 'available: none, q8_0, q4_k; --precision int8 multiplies in eight bits'
+          ? 'available: none, q8_0, q4_k; --precision int8 or int8-mixed multiplies in eight bits'
           : 'available: none, q8_0, q4_k',
     });
   }

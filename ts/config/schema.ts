@@ -60,7 +60,12 @@ const shared = {
   seed: z.int().nonnegative().default(1).describe('seed of initial values, order and noise'),
   device: name.default('auto').describe('auto, cpu or cuda[:N]'),
   threads: count.max(MAX_THREADS).optional().describe('worker threads (default: all cores)'),
-  precision: z.enum(['f32', 'bf16', 'int8']).default('f32').describe('arithmetic of the frozen weights'),
+  precision: z
+    .enum(['f32', 'bf16', 'int8', 'int8-mixed'])
+    .default('f32')
+    .describe(
+      'what products with frozen weights round to (bf16: and attention); mixed leaves inputs of 6 and more exact',
+    ),
   quantize: z
     .enum(['none', 'q8_0', 'q4_k', 'int8', 'nf4'])
     .default('none')

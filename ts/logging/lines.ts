@@ -35,13 +35,17 @@ function startLines(event: RunStarted): readonly string[] {
 
 /** The plan in a few lines; the KL's forecast says whether BLoB will differ from MLE at all. */
 export function planLines(plan: TrainPlan): readonly string[] {
-  const { tokens, parameters, schedule, kl } = plan;
+  const { tokens, parameters, schedule, block_types: types, kl } = plan;
   const lines = [
     `data       ${plan.rows} rows, ${tokens.min}/${tokens.median}/${tokens.max} tokens (min/median/max), ${plan.truncated} cut`,
     `steps      ${plan.steps} updates of ${plan.batches_per_update} batch(es), ${plan.epochs} epochs of ${plan.batches_per_epoch} batches`,
     `schedule   ${schedule.total} ticks, warm-up ${number(schedule.warmup)}, stride ${schedule.stride}`,
     `parameters ${parameters.trainable.toLocaleString('en-US')} trained, ${parameters.model.toLocaleString('en-US')} frozen`,
   ];
+  if (plan.quantize !== 'none') {
+    const counts = Object.entries(types).map(([type, count]) => `${type} x ${count}`);
+    lines.push(`blocks     ${counts.join(', ')} (--quantize ${plan.quantize}, where it fits and saves)`);
+  }
   if (plan.no_op_share > 0) {
     lines.push(`note       ${percent(plan.no_op_share)} of the batches train with a rate of 0`);
   }

@@ -3,36 +3,33 @@
  *
  * ```text
  * unit       a sample, or an antithetic pair: u_i = its probabilities (the pair's mean)
- * p̄ = mean of the n units;   c the class with the largest p̄, c' the second;   d_i = u_i(c) − u_i(c')
- * h(x) = t_{n−1}(1 − α/(2·6)) · sd(x)/√n        half-width of a mean's interval; at most six looks
- * settled    h(u(c)) ≤ ε  and  ( |d̄| > h(d)  or  h(d) ≤ ε )
+ * p̄ = mean of the n units;   c the class with the largest p̄, c' any other;   d_i = u_i(c) − u_i(c')
+ * h(x) = t_{n−1}(1 − α/(L·(K+1))) · sd(x)/√n      half-width of a mean's interval; L looks, K classes
+ * settled    h(u(c)) ≤ ε  and, for every c', ( d̄ > h(d)  or  h(d) ≤ ε )
  * ```
  *
- * Rows are looked at after 8, 16, 32, 64, 128 and 256 units (at most 256 samples); those that are settled drop out, the others go on in a smaller batch. The bound: with
- * probability of about 1 − α = 0.95 over all looks together (Student's t, Bonferroni), the reported probability of the chosen class lies
- * within ε = 0.02 of the one that infinitely many samples would give, and the choice is theirs, unless both classes lie within ε of each
- * other. It is approximate, as the units are no Gaussians, and says nothing for a row that is still open after 256 samples.
+ * Rows are looked at after 8, 16, 32, 64, 128 and 256 units (at most 256 samples); those that are settled drop out, the others go on in a
+ * smaller batch. The bound: with probability of about 1 − α = 0.95, the reported probability of the chosen class lies within ε = 0.02 of the
+ * one that infinitely many samples would give, and the choice is theirs, unless another class lies within ε of it (Student's t; Bonferroni
+ * over the looks, over both ends of the probability's interval and over the K − 1 rivals). It is approximate, as the units are no
+ * Gaussians, and says nothing for a row that is still open after the last look.
  * A row that is settled after n samples has the answer of `--samples n`.
  */
 
 import type { EncodedExample } from '../datasets/encode.ts';
 import { raggedBatch } from '../datasets/ragged-batch.ts';
 import { posteriorPredictive, softmax } from '../metrics/predictive.ts';
+import { studentQuantile } from '../metrics/student.ts';
 import type { Adapter } from '../model.ts';
 import type { EvaluationSettings } from './evaluation.ts';
 
-/** Units at each look, and the quantile t_{n−1}(1 − α/12). */
-const LOOKS = [
-  { units: 8, quantile: 3.6358 },
-  { units: 16, quantile: 3.0363 },
-  { units: 32, quantile: 2.8183 },
-  { units: 64, quantile: 2.7241 },
-  { units: 128, quantile: 2.6802 },
-  { units: 256, quantile: 2.659 },
-] as const;
+/** Units at each look; n − 1 is odd, as {@link studentQuantile} wants it. */
+const LOOKS = [8, 16, 32, 64, 128, 256] as const;
 const MAX_SAMPLES = 256;
 /** ε */
 const TOLERANCE = 0.02;
+/** α */
+const RISK = 0.05;
 
 /** One row's predictive, and how many samples it took. */
 export interface AdaptivePrediction {
@@ -56,13 +53,13 @@ export async function predictAdaptively(
   let open = examples.map((example, index) => ({ example, index, logits: [] as Float32Array[] }));
   let done = 0;
   const perUnit = antithetic ? 2 : 1;
-  const looks = LOOKS.filter(({ units }) => units * perUnit <= MAX_SAMPLES);
+  const looks = LOOKS.filter((count) => count * perUnit <= MAX_SAMPLES);
   for (const [at, look] of looks.entries()) {
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
-    const options = { ...settings, antithetic, samples: look.units * perUnit - done, firstSample: done };
+    const options = { ...settings, antithetic, samples: look * perUnit - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
-    done = look.units * perUnit;
+    done = look * perUnit;
     const width = batch.answers.length;
     for (const [row, { logits: ofRow }] of open.entries()) {
       for (let sample = 0; sample < options.samples; sample += 1) {
@@ -72,7 +69,7 @@ export async function predictAdaptively(
     }
     const isLast = at === looks.length - 1;
     open = open.filter(({ logits: ofRow, index }) => {
-      const isSettled = settled(units(ofRow, antithetic), look.quantile);
+      const isSettled = settled(units(ofRow, antithetic), looks.length);
       if (isSettled || isLast) results[index] = { ...predictive(ofRow), samples: done, isSettled };
       return !isSettled;
     });
@@ -91,15 +88,22 @@ function units(logits: readonly Float32Array[], antithetic: boolean): Float64Arr
   });
 }
 
-/** Whether the decision and its probability are settled; `rows` (n, K), K ≥ 2. */
-export function settled(rows: readonly Float64Array[], quantile: number): boolean {
+/** Whether the decision and its probability are settled, at one of `looks` looks; `rows` (n, K), K ≥ 2, n even. */
+export function settled(rows: readonly Float64Array[], looks: number): boolean {
   const classes = rows[0]?.length ?? 0;
+  const quantile = studentQuantile(1 - RISK / (looks * (classes + 1)), rows.length - 1);
   const means = Array.from({ length: classes }, (_, k) => mean(rows.map((row) => row[k] ?? 0)));
-  const [best = 0, second = 0] = means.map((_, k) => k).sort((a, b) => (means[b] ?? 0) - (means[a] ?? 0));
-  const chosen = rows.map((row) => row[best] ?? 0);
-  const lead = rows.map((row) => (row[best] ?? 0) - (row[second] ?? 0));
-  const ofLead = halfWidth(lead, quantile);
-  return halfWidth(chosen, quantile) <= TOLERANCE && (mean(lead) > ofLead || ofLead <= TOLERANCE);
+  const best = means.indexOf(Math.max(...means));
+  const ofClass = (k: number) => rows.map((row) => row[k] ?? 0);
+  return (
+    halfWidth(ofClass(best), quantile) <= TOLERANCE &&
+    means.every((_, rival) => {
+      if (rival === best) return true;
+      const lead = rows.map((row) => (row[best] ?? 0) - (row[rival] ?? 0));
+      const ofLead = halfWidth(lead, quantile);
+      return mean(lead) > ofLead || ofLead <= TOLERANCE;
+    })
+  );
 }
 
 function predictive(logits: readonly Float32Array[]): Omit<AdaptivePrediction, 'samples' | 'isSettled'> {

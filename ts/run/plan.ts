@@ -30,6 +30,7 @@ export interface TrainPlan {
   /** Share of the batches that train with a rate of 0 (protocol reference runs whole epochs). */
   readonly no_op_share: number;
   readonly parameters: { readonly model: number; readonly trainable: number };
+  readonly quantize: string;
   /** Types of the blocks' matrices in memory, with their number; `--quantize` changes them where they fit. */
   readonly block_types: Readonly<Record<string, number>>;
   readonly kl: KlPlan | null;
@@ -135,6 +136,7 @@ export function trainPlan(
     schedule: accounting.schedule,
     no_op_share: accounting.noOpShare,
     parameters,
+    quantize: config.quantize,
     block_types,
     kl: config.method === 'blob' ? klPlan(config, accounting) : null,
   };

@@ -31,6 +31,8 @@ export interface Prediction {
   readonly entropy: number;
   /** With `samples: 'auto'`: how many it took. */
   readonly samples?: number;
+  /** With `samples: 'auto'`: whether the bound holds; false after 256 samples that left it open. */
+  readonly settled?: boolean;
   /** What more data could settle, nats; null below 2 samples. */
   readonly mutual_information: number | null;
 }
@@ -150,11 +152,13 @@ export class Predictor implements AsyncDisposable {
   }
 }
 
+type AdaptiveRow = PredictionRow & { samples: number; settled: boolean };
+
 /** As rows of a prediction, with the samples that each took. */
 function adaptiveRows(
   examples: readonly EncodedExample[],
   predictions: readonly AdaptivePrediction[],
-): (PredictionRow & { samples: number })[] {
+): AdaptiveRow[] {
   return examples.flatMap(({ row, id, label }, index) => {
     const found = predictions[index];
     if (found === undefined) return [];
@@ -166,6 +170,7 @@ function adaptiveRows(
       entropy: found.entropy,
       mutual_information: found.mutualInformation,
       samples: found.samples,
+      settled: found.isSettled,
     };
   });
 }
@@ -175,7 +180,7 @@ async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
 }
 
 function answer(
-  { row, id, probs, entropy, mutual_information, samples }: PredictionRow & { samples?: number },
+  { row, id, probs, entropy, mutual_information, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
   names: readonly string[],
 ): Prediction {
   // In protocol reference more classes may compete than the row has choices: those have letters only.
@@ -189,7 +194,7 @@ function answer(
     probs,
     entropy,
     mutual_information,
-    ...(samples === undefined ? {} : { samples }),
+    ...(samples === undefined ? {} : { samples, settled: settled ?? false }),
   };
 }
 

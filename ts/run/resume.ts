@@ -23,6 +23,7 @@ const FREE = new Set([
   'evalDataset',
   'evalLimit',
   'evalBatchSize',
+  'sampling',
   'split',
 ]);
 

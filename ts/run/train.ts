@@ -79,7 +79,7 @@ async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
 async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
   const result = JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
   const now = recordedSettings(config);
-  for (const key of ['eval_samples', 'eval_dataset', 'eval_limit', 'split']) {
+  for (const key of ['eval_samples', 'eval_dataset', 'eval_limit', 'split', 'sampling']) {
     const [before, after] = [JSON.stringify(result.run[key]), JSON.stringify(now[key])];
     if (before === after) continue;
     const message = `${folder.path} is finished with ${key} ${before ?? 'unset'}, not ${after ?? 'unset'}`;

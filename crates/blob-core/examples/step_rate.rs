@@ -1,6 +1,6 @@
 //! Seconds of a BLoB training step and of a 10-sample prediction.
 //!
-//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8] [prompts] [tokens] [threads] [steps] [samples]`
+//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8|int8-mixed] [prompts] [tokens] [threads] [steps] [samples]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     let precision = match arguments.get(2).map(String::as_str) {
         Some("f32") => Precision::F32,
         Some("int8") => Precision::Int8,
+        Some("int8-mixed") => Precision::Int8Mixed,
         _ => Precision::Bf16,
     };
     let (prompts, tokens, threads) = (number(3, 4), number(4, 128), number(5, 2));

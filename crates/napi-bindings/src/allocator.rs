@@ -16,7 +16,7 @@ const KEEP_MS: c_long = 10_000;
 /// Sets how long freed pages are kept, unless `MIMALLOC_PURGE_DELAY` says.
 #[napi_derive::module_init]
 fn keep_freed_pages() {
-    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
+    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none_or(|value| value.is_empty()) {
         // SAFETY: sets a number in a table of the allocator; any value is allowed.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEEP_MS) };
     }

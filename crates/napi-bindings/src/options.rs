@@ -51,6 +51,7 @@ pub(crate) enum PrecisionName {
     F32,
     Bf16,
     Int8,
+    Int8Mixed,
 }
 
 impl From<PrecisionName> for Precision {
@@ -59,6 +60,7 @@ impl From<PrecisionName> for Precision {
             PrecisionName::F32 => Self::F32,
             PrecisionName::Bf16 => Self::Bf16,
             PrecisionName::Int8 => Self::Int8,
+            PrecisionName::Int8Mixed => Self::Int8Mixed,
         }
     }
 }

@@ -229,15 +229,29 @@ fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
     let model = decoder(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
-    let at_once = logits(&model, Some(&adapter), &batch, &sampling(7));
-    let part = |first_sample, samples| PredictConfig {
-        first_sample,
-        ..sampling(samples)
-    };
+    for (antithetic, stochastic_layers) in [(false, None), (true, None), (true, Some(1))] {
+        samples_in_parts(&model, &adapter, &batch, |first_sample, samples| {
+            PredictConfig {
+                first_sample,
+                antithetic,
+                stochastic_layers,
+                ..sampling(samples)
+            }
+        });
+    }
+}
+
+fn samples_in_parts(
+    model: &Decoder,
+    adapter: &Adapter,
+    batch: &Batch,
+    part: impl Fn(u32, u32) -> PredictConfig,
+) {
+    let at_once = logits(model, Some(adapter), batch, &part(0, 7));
     let parts = [part(0, 1), part(1, 4), part(5, 2)];
     let parts: Vec<f32> = parts
         .iter()
-        .flat_map(|part| logits(&model, Some(&adapter), &batch, part))
+        .flat_map(|part| logits(model, Some(adapter), batch, part))
         .collect();
     assert_eq!(bits(&parts), bits(&at_once));
     let samples: Vec<_> = at_once.chunks_exact(batch.answers().len()).collect();
@@ -246,9 +260,9 @@ fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
         "samples must differ"
     );
     // More tokens than one pass holds: 21 · 300 > 4096.
-    let many = logits(&model, Some(&adapter), &batch, &sampling(300));
+    let many = logits(model, Some(adapter), batch, &part(0, 300));
     assert_eq!(bits(&many[..at_once.len()]), bits(&at_once));
-    let late = logits(&model, Some(&adapter), &batch, &part(293, 7));
+    let late = logits(model, Some(adapter), batch, &part(293, 7));
     assert_eq!(bits(&many[many.len() - late.len()..]), bits(&late));
 }
 

@@ -117,7 +117,9 @@ impl Kernel for Forward<'_, '_> {
     fn run<L: Level>(self) {
         match self.pair.problem.precision {
             Precision::F32 => self.run_with::<L, Exact>(),
-            Precision::Bf16 | Precision::Int8 => self.run_with::<L, Rounded>(),
+            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
+                self.run_with::<L, Rounded>();
+            }
         }
     }
 }
@@ -180,7 +182,9 @@ impl Kernel for Backward<'_, '_> {
     fn run<L: Level>(self) {
         match self.pair.problem.precision {
             Precision::F32 => self.run_with::<L, Exact>(),
-            Precision::Bf16 | Precision::Int8 => self.run_with::<L, Rounded>(),
+            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
+                self.run_with::<L, Rounded>();
+            }
         }
     }
 }

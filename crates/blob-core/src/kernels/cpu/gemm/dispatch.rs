@@ -94,7 +94,7 @@ impl Dispatch {
         }
         Ok(match (precision, direction, self) {
             (Precision::F32, _, _) => Format::Float,
-            (Precision::Int8, Direction::Forward, _) => Format::Int8Quad,
+            (Precision::Int8 | Precision::Int8Mixed, Direction::Forward, _) => Format::Int8Quad,
             (_, _, Self::Avx512Bf16) => Format::Bf16Pair,
             _ => Format::RoundedFloat,
         })

@@ -11,16 +11,24 @@ pub enum Precision {
     Bf16,
     /// Forward: operands rounded to eight bits, one scale per row. Backward: bf16.
     Int8,
+    /// The same with inputs of at least 6 left as they are.
+    Int8Mixed,
 }
 
 impl Precision {
-    /// "f32", "bf16" or "int8".
+    /// "f32", "bf16", "int8" or "int8-mixed".
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Int8Mixed => "int8-mixed",
         }
+    }
+
+    /// Whether forward products run in eight bits.
+    pub(super) fn is_int8(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int8Mixed)
     }
 }
 

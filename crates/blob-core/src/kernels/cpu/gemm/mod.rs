@@ -12,7 +12,8 @@
 //!
 //! **Precision.** [`Precision::F32`] is exact in the operands, [`Precision::Bf16`] rounds both to
 //! bfloat16, [`Precision::Int8`] rounds the forward product's operands to eight bits, per row of x and
-//! per row of W (LLM.int8(), arXiv:2208.07339 §2.1), and goes back through the rounded weight in bf16.
+//! per row of W (LLM.int8(), arXiv:2208.07339 §2.1), and goes back through the rounded weight in bf16;
+//! [`Precision::Int8Mixed`] leaves large inputs as they are.
 //! Sums are `f32`, or exact integers that become `f32` at the end.
 //!
 //! **Determinism.** Every element of the result is one chain of multiply-adds over the depth in
@@ -25,6 +26,7 @@ mod dispatch;
 mod epilogue;
 mod format;
 mod operand;
+mod outliers;
 mod panel;
 mod product;
 mod shared;
@@ -47,6 +49,8 @@ pub use operand::Operand;
 
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
+use format::Format;
+use outliers::Outliers;
 use panel::{Int8Row, Panels, Step};
 use product::Product;
 
@@ -102,7 +106,7 @@ impl FrozenMatrix {
             )));
         }
         let int8_rows = match precision {
-            Precision::Int8 => panel::int8_rows(&stored),
+            Precision::Int8 | Precision::Int8Mixed => panel::int8_rows(&stored),
             Precision::F32 | Precision::Bf16 => Vec::new(),
         };
         Ok(Self {
@@ -170,7 +174,15 @@ impl FrozenMatrix {
         let (_, depth) = self.shape(direction);
         check_length("the operand", x.len(), ("m", m), ("depth", depth))?;
         let format = dispatch.format(self.precision, direction)?;
-        Ok(Operand::stage(dispatch, format, x, (m, depth)))
+        let outliers = if format == Format::Int8Quad && self.precision == Precision::Int8Mixed {
+            Outliers::of(x, depth)
+        } else {
+            Outliers::default()
+        };
+        let x = outliers.taken_from(x);
+        let mut operand = Operand::stage(dispatch, format, &x, (m, depth));
+        operand.outliers = outliers;
+        Ok(operand)
     }
 
     /// `out` (m, columns) = operand·P, and what `epilogue` adds; P is Wᵀ or W.
@@ -197,6 +209,15 @@ impl FrozenMatrix {
             )));
         }
         epilogue.check(operand.rows, cols)?;
+        let right = operand.outliers.columns_of(self);
+        let mut updates = epilogue.updates.to_vec();
+        if !operand.outliers.is_empty() {
+            updates.insert(0, operand.outliers.update(operand.rows, &right));
+        }
+        let epilogue = &Epilogue {
+            updates: &updates,
+            addend: epilogue.addend,
+        };
         let product = Product {
             panels: Panels {
                 matrix: self,

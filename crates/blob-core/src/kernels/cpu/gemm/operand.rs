@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::format::{self, Format};
+use super::outliers::Outliers;
 use super::{Dispatch, HEIGHTS, MR};
 use crate::kernels::cpu::simd::{self, Level};
 
@@ -25,6 +26,8 @@ pub struct Operand {
     pub(super) dispatch: Dispatch,
     /// For int8: the scale of every row.
     pub(super) scales: Vec<f32>,
+    /// For int8: inputs that were too large for it.
+    pub(super) outliers: Outliers,
 }
 
 /// Buffers of operands that are gone, to be used again: fresh pages are slow.
@@ -108,6 +111,7 @@ impl Operand {
             format,
             dispatch,
             scales,
+            outliers: Outliers::default(),
         }
     }
 

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::format::{self, Format};
-use super::{Direction, FrozenMatrix, NR, Precision};
+use super::{Direction, FrozenMatrix, NR};
 use crate::kernels::cpu::simd::{self, Level, Path};
 use crate::weights::StoredMatrix;
 
@@ -126,7 +126,7 @@ fn decode<L: Level>(
     matrix
         .stored
         .decode::<L>((first, from), values, (stride, width));
-    if matrix.precision == Precision::Int8 {
+    if matrix.precision.is_int8() {
         let rows = matrix.int8_rows[first..].iter();
         for (values, row) in values.chunks_exact_mut(stride).zip(rows) {
             let inverse = format::inverse(row.scale);

@@ -2,7 +2,9 @@
 //!
 //! A [`Kernel`] is plain Rust over slices and fixed-size arrays; inlined into a function with
 //! `target_feature`, its loops vectorise to that width. AVX2 and AVX-512 give the same bits (both
-//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice.
+//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice. A
+//! machine with AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take
+//! subnormal numbers for zero and add a pair's products in their own order.
 
 #![expect(
     unsafe_code,
