@@ -61,9 +61,10 @@ it('trains and answers in every precision, which changes the numbers but little'
     const again = await evaluate({ run: out, samples: [2], limit: 20 });
     expect(again.metrics?.nll).toBe(nll[precision]);
   }
-  expect(new Set(Object.values(nll)).size).toBe(3);
+  expect(new Set(Object.values(nll)).size).toBe(4);
   expect(nll.bf16).toBeCloseTo(nll.f32 ?? Number.NaN, 1);
   expect(nll.int8).toBeCloseTo(nll.f32 ?? Number.NaN, 0);
+  expect(nll['int8-mixed']).toBeCloseTo(nll.f32 ?? Number.NaN, 0);
 });
 
 it('quantises the blocks where they fit, and says so', async () => {
