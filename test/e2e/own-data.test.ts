@@ -103,7 +103,7 @@ it('says what came out of a quiet evaluation unless it is written elsewhere', as
   const { stdout, stderr } = await bpeft(...args);
   expect([stdout, stderr]).toEqual([
     '',
-    expect.stringMatching(/^mood validation \(4 rows, 1 samples\).*\n$/),
+    expect.stringMatching(/^mood validation \(4 rows, 1 sample\).*\n$/),
   ]);
   expect((await bpeft(...args, '--json')).stderr).toBe('');
   expect((await bpeft(...args, '--out', join(root, 'quiet'))).stderr).toBe('');
