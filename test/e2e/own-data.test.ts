@@ -101,10 +101,7 @@ it('takes the form of the prompts from a named or an own dataset', async () => {
 it('says what came out of a quiet evaluation unless it is written elsewhere', async () => {
   const args = ['eval', '--run', run, '--samples', '1', '--quiet'];
   const { stdout, stderr } = await bpeft(...args);
-  expect([stdout, stderr]).toEqual([
-    '',
-    expect.stringMatching(/^mood validation \(4 rows, 1 sample\).*\n$/),
-  ]);
+  expect([stdout, stderr]).toEqual(['', expect.stringMatching(/^mood validation \(4 rows, 1 sample\).*\n$/)]);
   expect((await bpeft(...args, '--json')).stderr).toBe('');
   expect((await bpeft(...args, '--out', join(root, 'quiet'))).stderr).toBe('');
 });
