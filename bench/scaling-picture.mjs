@@ -1,4 +1,5 @@
-// A row of plots on logarithmic axes: seconds (solid) and peak memory (dashed) against what was varied; the thin line grows in proportion.
+// A row of plots on logarithmic axes: seconds (solid) and peak memory (dashed) against what was varied; the thin line
+// grows in proportion (with threads: falls).
 
 const SIDE = 190;
 const LEFT = 52;
@@ -39,10 +40,13 @@ function plot(axis, points, left) {
     parts.push(`<text x="${x(value)}" y="${TOP + SIDE + 16}" text-anchor="middle">${value}</text>`);
   }
   const [first] = points;
-  const reach = Math.min(high / low, top / first.seconds);
-  parts.push(
-    `<line x1="${x(low)}" y1="${y(first.seconds)}" x2="${x(low * reach)}" y2="${y(first.seconds * reach)}" stroke="#9ca3af" stroke-width="1"/>`,
-  );
+  const power = { threads: -1, rank: 0 }[axis] ?? 1;
+  const end = power > 0 ? Math.min(high, (low * top) / first.seconds) : high;
+  if (power !== 0) {
+    parts.push(
+      `<line x1="${x(low)}" y1="${y(first.seconds)}" x2="${x(end)}" y2="${y(first.seconds * (end / low) ** power)}" stroke="#9ca3af" stroke-width="1"/>`,
+    );
+  }
   for (const { key, color, dash, scale } of series) {
     const path = points.map((point) => `${x(point.value)},${y(point[key] * scale)}`).join(' ');
     parts.push(`<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2"${dash}/>`);
@@ -69,7 +73,7 @@ export function drawScaling(points) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="#111827">
 <rect width="100%" height="100%" fill="#ffffff"/>
 ${plots.join('\n')}
-<text x="${LEFT}" y="${legend}"><tspan fill="#1d4ed8">solid: seconds</tspan>   <tspan fill="#b45309">dashed: peak memory in GiB</tspan>   <tspan fill="#6b7280">thin: in proportion</tspan></text>
+<text x="${LEFT}" y="${legend}"><tspan fill="#1d4ed8">solid: seconds</tspan>      <tspan fill="#b45309">dashed: peak memory in GiB</tspan>   <tspan fill="#6b7280">   thin: in proportion</tspan></text>
 </svg>
 `;
 }
