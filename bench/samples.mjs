@@ -38,11 +38,11 @@ const chunks = Array.from({ length: Math.ceil(examples.length / 25) }, (_, i) =>
 );
 
 /** (rows) lists of probabilities. */
-async function predictive(samples, seed, antithetic) {
+async function predictive(samples, seed, sampling) {
   const probs = [];
   for (const chunk of chunks) {
     const batch = raggedBatch(chunk);
-    const options = { samples, seed, antithetic, noise: 'token', stochasticLayers: null };
+    const options = { samples, seed, sampling, noise: 'token', stochasticLayers: null };
     const logits = await adapter.predict(batch, options);
     probs.push(...posteriorPredictive(logits, batch.answerOffsets, samples).probs);
   }
@@ -71,7 +71,7 @@ function compare(estimates, truth) {
   return { rmse: Math.sqrt(squares / count), wrong: wrong / rows, far: far / rows };
 }
 
-const truth = await predictive(2048, 999_983, false);
+const truth = await predictive(2048, 999_983, 'plain');
 const seeds = Array.from({ length: Number(values.repeats) }, (_, i) => i + 1);
 const print = (name, { rmse, wrong, far }, more = '') =>
   process.stdout.write(
@@ -79,30 +79,29 @@ const print = (name, { rmse, wrong, far }, more = '') =>
   );
 process.stdout.write('| samples | error | other decision | off by more than 0.02 |\n|---|---|---|---|\n');
 for (const n of values.counts.split(',').filter(Boolean).map(Number)) {
-  for (const antithetic of [false, true]) {
+  for (const sampling of ['plain', 'antithetic']) {
     const estimates = [];
-    for (const seed of seeds) estimates.push(await predictive(n, seed, antithetic));
-    print(`${n}${antithetic ? ' in pairs' : ''}`, compare(estimates, truth));
+    for (const seed of seeds) estimates.push(await predictive(n, seed, sampling));
+    print(`${n}${sampling === 'plain' ? '' : ' in pairs'}`, compare(estimates, truth));
   }
 }
-for (const antithetic of [false, true]) {
+for (const sampling of ['plain', 'antithetic']) {
   const estimates = [];
   const used = [];
   let open = 0;
   for (const seed of seeds) {
     const rows = [];
     for (const chunk of chunks) {
-      const sampling = antithetic ? 'antithetic' : 'plain';
       const settings = { noise: 'token', seed, sampling, stochasticLayers: null };
       rows.push(...(await predictAdaptively(adapter, chunk, settings, undefined)));
     }
     estimates.push(rows.map(({ probs }) => probs));
     used.push(...rows.map(({ samples }) => samples));
-    open += rows.filter(({ isSettled }) => !isSettled).length;
+    open += rows.filter(({ settled }) => !settled).length;
   }
   const mean = used.reduce((sum, n) => sum + n, 0) / used.length;
   print(
-    `auto${antithetic ? ' in pairs' : ''}`,
+    `auto${sampling === 'plain' ? '' : ' in pairs'}`,
     compare(estimates, truth),
     ` ${mean.toFixed(1)} samples on average, ${((100 * open) / used.length).toFixed(1)} % open after the last look |`,
   );

@@ -1,5 +1,6 @@
 /** Bayesian low-rank fine-tuning: what the command line does, as a library. */
 
+export type { Precision, Quantization } from './config/arithmetic.ts';
 export { configJsonSchema } from './config/json-schema.ts';
 export {
   type DemoOptions,
@@ -28,9 +29,7 @@ export {
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
-  type Precision,
   type PredictiveOptions,
-  type Quantization,
 } from './model.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export type { RunContext } from './run/context.ts';

@@ -3,24 +3,14 @@
 import { mkdir } from 'node:fs/promises';
 import { abortable, native, throwIfAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
+import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './config/arithmetic.ts';
 import { modelSource } from './config/model-source.ts';
 import { toCamelKeys } from './config/names.ts';
 import type { RaggedBatch } from './datasets/ragged-batch.ts';
 import { BpeftError } from './errors.ts';
 import { loadNative } from './native.ts';
+import type { DataProtocol } from './protocol/data-protocol.ts';
 import { threadCount } from './threads.ts';
-
-const PRECISIONS = ['f32', 'bf16', 'int8', 'int8-mixed'] as const;
-const QUANTIZATIONS = ['none', 'q8_0', 'q4_k'] as const;
-
-/**
- * What the operands of products with frozen weights are rounded to; `bf16` also rounds those inside attention.
- * `int8`: forward in eight bits, back through the rounded weight in bf16; `int8-mixed`: inputs of at least 6 stay as they are (LLM.int8()).
- */
-export type Precision = (typeof PRECISIONS)[number];
-
-/** What the matrices of the blocks are quantised to where they are stored larger; the ggml types of these names. */
-export type Quantization = (typeof QUANTIZATIONS)[number];
 
 export interface LoadModelOptions {
   /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
@@ -91,8 +81,8 @@ export interface PredictiveOptions {
   /** Index of the first sample, for chunks of N. */
   readonly firstSample?: number;
   readonly noise: 'token' | 'example' | 'shared';
-  /** Samples 2j and 2j + 1 are mirrored at the mean. */
-  readonly antithetic?: boolean;
+  /** `antithetic`: samples 2j and 2j + 1 mirror each other at the mean; `plain` unless given. */
+  readonly sampling?: DataProtocol['sampling'];
   readonly seed: number;
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
@@ -203,7 +193,7 @@ export class Adapter {
       samples: options.samples,
       first_sample: options.firstSample ?? 0,
       noise: options.noise,
-      antithetic: options.antithetic ?? false,
+      antithetic: options.sampling === 'antithetic',
       seed: options.seed,
       stochastic_layers: options.stochasticLayers,
     });

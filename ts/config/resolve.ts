@@ -4,30 +4,27 @@
  */
 
 import { BpeftError } from '../errors.ts';
-import type { Quantization } from '../model.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
+import { QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import { MODEL_HINT } from './model-source.ts';
 import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
 
+/** Settings whose protocol fields are set, and that this version offers. */
+type Resolved<Settings> = Omit<Settings, keyof DataProtocol | 'quantize'> &
+  DataProtocol & {
+    readonly model: string;
+    readonly quantize: Quantization;
+    readonly evalBatchSize: number;
+  };
+
 /** All of a training run's settings; nothing is left open. */
-export type TrainConfig = Omit<TrainSettings, keyof DataProtocol | 'quantize'> &
-  DataProtocol & {
-    readonly model: string;
-    readonly quantize: Quantization;
-    readonly dataset: string;
-    readonly klForm: 'exact' | 'reference';
-    readonly evalBatchSize: number;
-    readonly out: string;
-  };
-export type EvalConfig = Omit<EvalSettings, keyof DataProtocol | 'quantize'> &
-  DataProtocol & {
-    readonly model: string;
-    readonly quantize: Quantization;
-    readonly dataset: readonly string[];
-    readonly evalBatchSize: number;
-  };
-export type PredictConfig = Omit<PredictSettings, keyof DataProtocol | 'quantize'> &
-  DataProtocol & { readonly model: string; readonly quantize: Quantization; readonly evalBatchSize: number };
+export type TrainConfig = Resolved<TrainSettings> & {
+  readonly dataset: string;
+  readonly klForm: 'exact' | 'reference';
+  readonly out: string;
+};
+export type EvalConfig = Resolved<EvalSettings> & { readonly dataset: readonly string[] };
+export type PredictConfig = Resolved<PredictSettings>;
 
 const IMPLEMENTED: readonly Method[] = ['mle', 'blob'];
 const AFTER_TRAINING: readonly Method[] = ['laplace', 'tfb', 'temperature'];
@@ -139,15 +136,12 @@ function refuseEngine(settings: { device: string }): void {
 }
 
 function quantization({ quantize }: { quantize: TrainSettings['quantize'] }): Quantization {
-  if (quantize === 'int8' || quantize === 'nf4') {
-    throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${quantize} is not available yet`, {
-      hint:
-        quantize === 'int8'
-          ? 'available: none, q8_0, q4_k; --precision int8 or int8-mixed multiplies in eight bits'
-          : 'available: none, q8_0, q4_k',
-    });
-  }
-  return quantize;
+  const offered = QUANTIZATIONS.find((one) => one === quantize);
+  if (offered !== undefined) return offered;
+  const instead = quantize === 'int8' ? '; --precision int8 or int8-mixed multiplies in eight bits' : '';
+  throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${quantize} is not available yet`, {
+    hint: `available: ${QUANTIZATIONS.join(', ')}${instead}`,
+  });
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

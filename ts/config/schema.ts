@@ -5,6 +5,7 @@
 
 import { z } from 'zod';
 import { MAX_THREADS } from '../threads.ts';
+import { PRECISIONS, QUANTIZATIONS } from './arithmetic.ts';
 
 export const METHODS = [
   'mle',
@@ -61,13 +62,13 @@ const shared = {
   device: name.default('auto').describe('auto, cpu or cuda[:N]'),
   threads: count.max(MAX_THREADS).optional().describe('worker threads (default: all cores)'),
   precision: z
-    .enum(['f32', 'bf16', 'int8', 'int8-mixed'])
+    .enum(PRECISIONS)
     .default('f32')
     .describe(
       'what products with frozen weights round to (bf16: and attention); mixed leaves inputs of 6 and more exact',
     ),
   quantize: z
-    .enum(['none', 'q8_0', 'q4_k', 'int8', 'nf4'])
+    .enum([...QUANTIZATIONS, 'int8', 'nf4'])
     .default('none')
     .describe('quantise the blocks when they are read; a matrix that q4_k does not fit takes q8_0'),
   maxSeqLen: z.int().min(8).default(300).describe('longest prompt in tokens'),

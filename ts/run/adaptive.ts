@@ -18,10 +18,12 @@
 
 import type { EncodedExample } from '../datasets/encode.ts';
 import { raggedBatch } from '../datasets/ragged-batch.ts';
-import { posteriorPredictive, softmax } from '../metrics/predictive.ts';
+import { meanOf } from '../metrics/mean.ts';
+import { type Predictive, posteriorPredictive, softmax } from '../metrics/predictive.ts';
 import { studentQuantile } from '../metrics/student.ts';
 import type { Adapter } from '../model.ts';
-import type { EvaluationSettings } from './evaluation.ts';
+import { type EvaluationSettings, predictionRow } from './evaluation.ts';
+import type { PredictionRow } from './prediction-files.ts';
 
 /** Units at each look; n − 1 is odd, as {@link studentQuantile} wants it. */
 const LOOKS = [8, 16, 32, 64, 128, 256] as const;
@@ -31,14 +33,11 @@ const TOLERANCE = 0.02;
 /** α */
 const RISK = 0.05;
 
-/** One row's predictive, and how many samples it took. */
-export interface AdaptivePrediction {
-  readonly probs: Float64Array;
-  readonly entropy: number;
-  readonly mutualInformation: number;
+export interface AdaptiveRow extends PredictionRow {
+  /** How many samples it took. */
   readonly samples: number;
   /** Whether the bound holds; false: still open after the last look. */
-  readonly isSettled: boolean;
+  readonly settled: boolean;
 }
 
 /** In the order of the examples. */
@@ -47,17 +46,16 @@ export async function predictAdaptively(
   examples: readonly EncodedExample[],
   settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'sampling'>,
   signal: AbortSignal | undefined,
-): Promise<AdaptivePrediction[]> {
-  const antithetic = settings.sampling === 'antithetic';
-  const results: AdaptivePrediction[] = [];
+): Promise<AdaptiveRow[]> {
+  const results: AdaptiveRow[] = [];
   let open = examples.map((example, index) => ({ example, index, logits: [] as Float32Array[] }));
   let done = 0;
-  const perUnit = antithetic ? 2 : 1;
+  const perUnit = settings.sampling === 'antithetic' ? 2 : 1;
   const looks = LOOKS.filter((count) => count * perUnit <= MAX_SAMPLES);
   for (const [at, look] of looks.entries()) {
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
-    const options = { ...settings, antithetic, samples: look * perUnit - done, firstSample: done };
+    const options = { ...settings, samples: look * perUnit - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
     done = look * perUnit;
     const width = batch.answers.length;
@@ -68,9 +66,15 @@ export async function predictAdaptively(
       }
     }
     const isLast = at === looks.length - 1;
-    open = open.filter(({ logits: ofRow, index }) => {
-      const isSettled = settled(units(ofRow, antithetic), looks.length);
-      if (isSettled || isLast) results[index] = { ...predictive(ofRow), samples: done, isSettled };
+    open = open.filter(({ example, index, logits: ofRow }) => {
+      const isSettled = settled(units(ofRow, perUnit), looks.length);
+      if (isSettled || isLast) {
+        results[index] = {
+          ...predictionRow(example, predictive(ofRow), 0),
+          samples: done,
+          settled: isSettled,
+        };
+      }
       return !isSettled;
     });
   }
@@ -78,9 +82,9 @@ export async function predictAdaptively(
 }
 
 /** Probabilities of each unit, (n, K). */
-function units(logits: readonly Float32Array[], antithetic: boolean): Float64Array[] {
+function units(logits: readonly Float32Array[], perUnit: 1 | 2): Float64Array[] {
   const samples = logits.map((row) => softmax(row));
-  if (!antithetic) return samples;
+  if (perUnit === 1) return samples;
   return samples.flatMap((first, index) => {
     const second = samples[index + 1];
     if (index % 2 === 1 || second === undefined) return [];
@@ -92,42 +96,30 @@ function units(logits: readonly Float32Array[], antithetic: boolean): Float64Arr
 export function settled(rows: readonly Float64Array[], looks: number): boolean {
   const classes = rows[0]?.length ?? 0;
   const quantile = studentQuantile(1 - RISK / (looks * (classes + 1)), rows.length - 1);
-  const means = Array.from({ length: classes }, (_, k) => mean(rows.map((row) => row[k] ?? 0)));
-  const best = means.indexOf(Math.max(...means));
   const ofClass = (k: number) => rows.map((row) => row[k] ?? 0);
+  const means = Array.from({ length: classes }, (_, k) => meanOf(ofClass(k)));
+  const best = means.indexOf(Math.max(...means));
   return (
     halfWidth(ofClass(best), quantile) <= TOLERANCE &&
     means.every((_, rival) => {
       if (rival === best) return true;
       const lead = rows.map((row) => (row[best] ?? 0) - (row[rival] ?? 0));
       const ofLead = halfWidth(lead, quantile);
-      return mean(lead) > ofLead || ofLead <= TOLERANCE;
+      return meanOf(lead) > ofLead || ofLead <= TOLERANCE;
     })
   );
 }
 
-function predictive(logits: readonly Float32Array[]): Omit<AdaptivePrediction, 'samples' | 'isSettled'> {
+/** Of one row's samples. */
+function predictive(logits: readonly Float32Array[]): Predictive {
   const classes = logits[0]?.length ?? 0;
   const all = new Float32Array(logits.length * classes);
   for (const [sample, row] of logits.entries()) all.set(row, sample * classes);
-  const { probs, entropy, mutualInformation } = posteriorPredictive(
-    all,
-    Uint32Array.of(0, classes),
-    logits.length,
-  );
-  return {
-    probs: probs[0] ?? new Float64Array(),
-    entropy: entropy[0] ?? 0,
-    mutualInformation: mutualInformation?.[0] ?? 0,
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+  return posteriorPredictive(all, Uint32Array.of(0, classes), logits.length);
 }
 
 function halfWidth(values: readonly number[], quantile: number): number {
-  const middle = mean(values);
+  const middle = meanOf(values);
   const squares = values.reduce((sum, value) => sum + (value - middle) ** 2, 0);
   return quantile * Math.sqrt(squares / (values.length - 1) / values.length);
 }

@@ -1,8 +1,9 @@
 /** What the caller of a run brings along. */
 
 import { throwIfAborted } from '../abort.ts';
+import type { Precision, Quantization } from '../config/arithmetic.ts';
 import type { Sink } from '../events.ts';
-import { type BayesianModel, loadModel, type Precision, type Quantization } from '../model.ts';
+import { type BayesianModel, loadModel } from '../model.ts';
 
 export interface RunContext {
   /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
@@ -12,19 +13,31 @@ export interface RunContext {
   readonly model?: BayesianModel | undefined;
 }
 
+/** What a model's own settings are called in every configuration. */
+interface ModelSettings {
+  readonly model: string;
+  readonly precision: Precision;
+  readonly quantize: Quantization;
+  readonly threads?: number | undefined;
+}
+
+/** The context's model, or a loaded one, which is then the caller's to dispose of. */
+export async function openModel(settings: ModelSettings, context: RunContext): Promise<BayesianModel> {
+  const { model, precision, quantize, threads } = settings;
+  return context.model ?? loadModel({ model, precision, quantize, threads }, context);
+}
+
 /** The context's model, or one that lives as long as `work`. */
 export async function withModel<T>(
-  config: { model: string; precision: Precision; quantize: Quantization; threads?: number | undefined },
+  settings: ModelSettings,
   context: RunContext,
   work: (model: BayesianModel) => Promise<T>,
 ): Promise<T> {
   throwIfAborted(context.signal);
-  if (context.model !== undefined) return work(context.model);
-  const { model: source, precision, quantize, threads } = config;
-  const model = await loadModel({ model: source, precision, quantize, threads }, context);
+  const model = await openModel(settings, context);
   try {
     return await work(model);
   } finally {
-    await model.dispose();
+    if (context.model === undefined) await model.dispose();
   }
 }

@@ -5,9 +5,10 @@ import { evaluationBatches } from '../data-loader.ts';
 import type { EncodedExample } from '../datasets/encode.ts';
 import type { RaggedBatch } from '../datasets/ragged-batch.ts';
 import type { Sink } from '../events.ts';
-import { posteriorPredictive } from '../metrics/predictive.ts';
+import { type Predictive, posteriorPredictive } from '../metrics/predictive.ts';
 import { metricsReport } from '../metrics/report.ts';
 import type { Adapter } from '../model.ts';
+import type { DataProtocol } from '../protocol/data-protocol.ts';
 import type { PredictionRow } from './prediction-files.ts';
 import type { EvaluationResult } from './result.ts';
 import type { Split } from './splits.ts';
@@ -17,7 +18,7 @@ export interface EvaluationSettings {
   readonly evaluationTail: 'drop' | 'keep';
   readonly metricMean: 'batches' | 'rows';
   readonly noise: 'token' | 'example' | 'shared';
-  readonly sampling: 'antithetic' | 'plain';
+  readonly sampling: DataProtocol['sampling'];
   readonly seed: number;
   readonly stochasticLayers: number | null;
   readonly processes?: number | undefined;
@@ -104,19 +105,26 @@ export async function predictBatch(
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
   const { noise, sampling, seed, stochasticLayers } = settings;
-  const options = { samples, noise, antithetic: sampling === 'antithetic', seed, stochasticLayers };
+  const options = { samples, noise, sampling, seed, stochasticLayers };
   const logits = await adapter.predict(batch, options, { signal });
   const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
   const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;
   return examples.map((example, index) => ({
+    ...predictionRow(example, predictive, index),
+    ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),
+  }));
+}
+
+/** Prompt `index` of a predictive, under the name of its row. */
+export function predictionRow(example: EncodedExample, predictive: Predictive, index: number): PredictionRow {
+  return {
     row: example.row,
     ...(example.id === null ? {} : { id: example.id }),
     label: example.label < 0 ? null : example.label,
     probs: [...(predictive.probs[index] ?? [])],
     entropy: predictive.entropy[index] ?? 0,
     mutual_information: predictive.mutualInformation?.[index] ?? null,
-    ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),
-  }));
+  };
 }
 
 /** Softmax of each sample alone: prompt → sample → probabilities. */

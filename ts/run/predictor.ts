@@ -4,15 +4,15 @@ import { type Layer, parseSettings } from '../config/parse.ts';
 import { type PredictConfig, resolvePredict } from '../config/resolve.ts';
 import type { PredictOptions } from '../config/schema.ts';
 import { type EvaluationBatch, evaluationBatches } from '../data-loader.ts';
-import { type EncodedExample, encodeDataset } from '../datasets/encode.ts';
+import { encodeDataset } from '../datasets/encode.ts';
 import type { Dataset, Item, TaskFamily, TaskKind } from '../datasets/item.ts';
 import { formatOf } from '../datasets/read-split.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
-import { type Adapter, type BayesianModel, type CallOptions, loadModel } from '../model.ts';
-import { type AdaptivePrediction, predictAdaptively } from './adaptive.ts';
-import type { RunContext } from './context.ts';
+import type { Adapter, BayesianModel, CallOptions } from '../model.ts';
+import { type AdaptiveRow, predictAdaptively } from './adaptive.ts';
+import { openModel, type RunContext } from './context.ts';
 import { effectiveSamples, predictBatch } from './evaluation.ts';
 import { baseModelIdentity } from './model-hash.ts';
 import type { PredictionRow } from './prediction-files.ts';
@@ -55,10 +55,9 @@ export async function openPredictor(options: PredictOptions, context: RunContext
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
   const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
   const emit = broadcast(context.onEvent);
-  const { model: name, precision, quantize, threads } = config;
-  const model = context.model ?? (await loadModel({ model: name, precision, quantize, threads }, context));
+  const model = await openModel(config, context);
   try {
-    const baseModel = await baseModelIdentity(name);
+    const baseModel = await baseModelIdentity(config.model);
     const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
     return new Predictor({
       config,
@@ -121,16 +120,16 @@ export class Predictor implements AsyncDisposable {
     const items = new Map(dataset.items.map((item) => [item.row, item]));
     const [samples = 0] = effectiveSamples(adapter, [config.samples]);
     const settings = { ...config, stochasticLayers: sampling };
-    const answersTo = async (batch: EvaluationBatch, signal: AbortSignal | undefined) =>
+    const answersTo = (batch: EvaluationBatch): Promise<(PredictionRow | AdaptiveRow)[]> =>
       samples === 'auto'
-        ? adaptiveRows(batch.examples, await predictAdaptively(adapter, batch.examples, settings, signal))
-        : predictBatch(adapter, batch, samples, settings, signal);
+        ? predictAdaptively(adapter, batch.examples, settings, call.signal)
+        : predictBatch(adapter, batch, samples, settings, call.signal);
     const answers: Prediction[] = [];
     for (const batch of evaluationBatches(encoded.examples, {
       batchSize: config.evalBatchSize,
       tail: 'keep',
     })) {
-      const rows = await answersTo(batch, call.signal);
+      const rows = await answersTo(batch);
       const names = (item: Item) => (dataset.family === 'classification' ? item.choices : item.labels);
       answers.push(
         ...rows.map((row) => {
@@ -150,29 +149,6 @@ export class Predictor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }
-}
-
-type AdaptiveRow = PredictionRow & { samples: number; settled: boolean };
-
-/** As rows of a prediction, with the samples that each took. */
-function adaptiveRows(
-  examples: readonly EncodedExample[],
-  predictions: readonly AdaptivePrediction[],
-): AdaptiveRow[] {
-  return examples.flatMap(({ row, id, label }, index) => {
-    const found = predictions[index];
-    if (found === undefined) return [];
-    return {
-      row,
-      ...(id === null ? {} : { id }),
-      label: label < 0 ? null : label,
-      probs: [...found.probs],
-      entropy: found.entropy,
-      mutual_information: found.mutualInformation,
-      samples: found.samples,
-      settled: found.isSettled,
-    };
-  });
 }
 
 async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {

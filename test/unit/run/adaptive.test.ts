@@ -65,13 +65,13 @@ it.each([
     truth += (0.001 * logistic(a + b * z) * Math.exp(-0.5 * z * z)) / Math.sqrt(2 * Math.PI);
   }
   const next = normals(7);
-  const predict = async (batch: RaggedBatch, { samples, antithetic }: PredictiveOptions) => {
+  const predict = async (batch: RaggedBatch, { samples, sampling: asked }: PredictiveOptions) => {
     const rows = batch.answerOffsets.length - 1;
     const logits = new Float32Array(samples * rows * 2);
     for (let row = 0; row < rows; row += 1) {
       let z = 0;
       for (let sample = 0; sample < samples; sample += 1) {
-        z = antithetic === true && sample % 2 === 1 ? -z : next();
+        z = asked === 'antithetic' && sample % 2 === 1 ? -z : next();
         logits[(sample * rows + row) * 2] = a + b * z;
       }
     }
@@ -81,7 +81,7 @@ it.each([
   const examples = Array.from({ length: 400 }, () => example);
   const settings = { noise: 'token', sampling, seed: 1, stochasticLayers: null } as const;
   const found = await predictAdaptively({ predict } as unknown as Adapter, examples, settings, undefined);
-  const done = found.filter(({ isSettled }) => isSettled);
+  const done = found.filter((row) => row.settled);
   expect(done.length).toBeGreaterThan(350);
   // Wrong: the first class's probability is off, or another class was chosen although they are not within 0.02.
   const wrong = done.filter(

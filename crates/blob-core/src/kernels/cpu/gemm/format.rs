@@ -1,6 +1,6 @@
 //! How operands are written into 32-bit words.
 
-use crate::kernels::cpu::simd::{Level, bf16_bits};
+use crate::kernels::cpu::simd::{Level, bf16_bits, write_bf16_pairs};
 
 /// What the operands of a product are rounded to; sums are `f32` in each case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,17 +72,7 @@ pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut 
                 *word = bf16_bits(*value);
             }
         }
-        Format::Bf16Pair => {
-            let (whole, rest) = values.as_chunks();
-            for (words, values) in words.as_chunks_mut().0.iter_mut().zip(whole) {
-                *words = L::bf16_pairs(values);
-            }
-            let words = words[16 * whole.len()..].iter_mut();
-            for (word, pair) in words.zip(rest.chunks(2)) {
-                *word =
-                    bf16_bits(pair[0]) >> 16 | pair.get(1).map_or(0, |second| bf16_bits(*second));
-            }
-        }
+        Format::Bf16Pair => write_bf16_pairs::<L>(values, words),
     }
 }
 

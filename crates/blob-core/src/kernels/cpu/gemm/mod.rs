@@ -210,10 +210,9 @@ impl FrozenMatrix {
         }
         epilogue.check(operand.rows, cols)?;
         let right = operand.outliers.columns_of(self);
-        let mut updates = epilogue.updates.to_vec();
-        if !operand.outliers.is_empty() {
-            updates.insert(0, operand.outliers.update(operand.rows, &right));
-        }
+        let updates = operand
+            .outliers
+            .before(epilogue.updates, operand.rows, &right);
         let epilogue = &Epilogue {
             updates: &updates,
             addend: epilogue.addend,

@@ -9,6 +9,7 @@
 //! with these columns; there are few in the models that the method was made for.
 
 use std::borrow::Cow;
+use std::iter;
 
 use rayon::prelude::*;
 
@@ -65,7 +66,7 @@ impl Outliers {
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 
@@ -94,14 +95,23 @@ impl Outliers {
         right
     }
 
-    /// What they add to the product.
-    pub(super) fn update<'a>(&'a self, rows: usize, right: &'a [f32]) -> Update<'a> {
-        Update {
+    /// What they add to the product, and then `updates`.
+    pub(super) fn before<'a>(
+        &'a self,
+        updates: &'a [Update<'a>],
+        rows: usize,
+        right: &'a [f32],
+    ) -> Cow<'a, [Update<'a>]> {
+        if self.is_empty() {
+            return updates.into();
+        }
+        let own = Update {
             rows: 0..rows,
             left: &self.values,
             right,
             factor: 1.0,
             signs: None,
-        }
+        };
+        iter::once(own).chain(updates.iter().cloned()).collect()
     }
 }

@@ -68,10 +68,22 @@ pub(crate) trait Level {
     /// Signed bytes as floats.
     fn signed_bytes(bytes: [u8; WIDTH]) -> Self::Vector;
 
-    /// The value of an IEEE half.
+    /// The value of an IEEE half, without a branch.
+    ///
+    /// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
+    /// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
     #[inline(always)]
     fn half(bits: u16) -> f32 {
-        half_value(bits)
+        /// 2¹¹²
+        const POWER: f32 = f32::from_bits((127 + 112) << 23);
+        let bits = u32::from(bits);
+        let size = f32::from_bits((bits & 0x7fff) << 13) * POWER;
+        let special = if bits & 0x7c00 == 0x7c00 {
+            0x7f80_0000
+        } else {
+            0
+        };
+        f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
     }
 
     /// Values rounded to bf16 (to nearest, ties to even; NaN stays NaN), the first of a pair in the low
@@ -133,22 +145,20 @@ pub(crate) fn bf16_bits(value: f32) -> u32 {
     (if is_nan { quiet } else { rounded }) & 0xffff_0000
 }
 
-/// The value of an IEEE half, without a branch.
-///
-/// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
-/// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
+/// Writes values as [`Level::bf16_pairs`]; what the last word lacks is zero.
 #[inline(always)]
-pub(crate) fn half_value(bits: u16) -> f32 {
-    /// 2¹¹²
-    const POWER: f32 = f32::from_bits((127 + 112) << 23);
-    let bits = u32::from(bits);
-    let size = f32::from_bits((bits & 0x7fff) << 13) * POWER;
-    let special = if bits & 0x7c00 == 0x7c00 {
-        0x7f80_0000
-    } else {
-        0
-    };
-    f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
+pub(crate) fn write_bf16_pairs<L: Level>(values: &[f32], words: &mut [u32]) {
+    let (whole, rest) = values.as_chunks();
+    let (full, short) = words.split_at_mut(WIDTH * whole.len());
+    for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
+        *words = L::bf16_pairs(values);
+    }
+    if !rest.is_empty() {
+        let mut padded = [0.0; 2 * WIDTH];
+        padded[..rest.len()].copy_from_slice(rest);
+        let length = short.len().min(WIDTH);
+        short[..length].copy_from_slice(&L::bf16_pairs(&padded)[..length]);
+    }
 }
 
 /// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`.

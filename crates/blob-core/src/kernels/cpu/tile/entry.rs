@@ -1,6 +1,6 @@
 //! What a 32-bit word of a small matrix holds.
 
-use crate::kernels::cpu::simd::{Level, WIDTH};
+use crate::kernels::cpu::simd::{Level, WIDTH, write_bf16_pairs};
 
 /// How numbers are written into words, and words multiplied.
 pub(crate) trait Entry {
@@ -49,17 +49,7 @@ impl Entry for Rounded {
 
     #[inline(always)]
     fn along<L: Level>(values: &[f32], words: &mut [u32]) {
-        let (whole, rest) = values.as_chunks();
-        let (full, short) = words.split_at_mut(WIDTH * whole.len());
-        for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
-            *words = L::bf16_pairs(values);
-        }
-        if !rest.is_empty() {
-            let mut padded = [0.0; 2 * WIDTH];
-            padded[..rest.len()].copy_from_slice(rest);
-            let length = short.len().min(WIDTH);
-            short[..length].copy_from_slice(&L::bf16_pairs(&padded)[..length]);
-        }
+        write_bf16_pairs::<L>(values, words);
     }
 
     #[inline(always)]

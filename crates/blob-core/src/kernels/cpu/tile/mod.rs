@@ -108,8 +108,7 @@ impl<E: Entry> Panels<E> {
 
     /// Sets the first rows of B; all have one length.
     #[inline(always)]
-    pub(crate) fn set_rows<'a, L: Level>(&mut self, rows: impl Iterator<Item = &'a [f32]>) {
-        let mut rows = rows.peekable();
+    pub(crate) fn set_rows<'a, L: Level>(&mut self, mut rows: impl Iterator<Item = &'a [f32]>) {
         let mut step = 0;
         while let Some(first) = rows.next() {
             let second = if E::DEPTHS == 2 { rows.next() } else { None };
