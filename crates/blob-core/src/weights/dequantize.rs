@@ -17,7 +17,13 @@
     reason = "decoding takes on an instruction set only where it is inlined into a kernel"
 )]
 
+mod four_bits;
+#[cfg(test)]
+mod tests;
+
 use crate::kernels::cpu::simd::Level;
+
+pub(crate) use four_bits::Run;
 
 /// How the numbers of one tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,92 +369,5 @@ fn q6_k<L: Level>(bytes: &[u8; 210], x: &mut [f32; 256]) {
         let q = (nibbles & all(15)) | ((tops & all(3)) << 4);
         let q = L::add(L::bytes(q.to_le_bytes()), L::splat(-32.0));
         L::store(L::scale(d * f32::from(scales[i].cast_signed()), q), x);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use candle_core::Device;
-    use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-
-    use super::*;
-    use crate::kernels::cpu::simd::{Kernel, Path, run_on};
-
-    struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
-
-    impl Kernel for Decode<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<L: Level>(self) {
-            self.0.dequantize::<L>(std::iter::once((self.1, self.2)));
-        }
-    }
-
-    /// Bytes of a linear congruential generator.
-    fn noise(len: usize) -> Vec<u8> {
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        };
-        (0..len).map(|_| next()).collect()
-    }
-
-    #[test]
-    fn every_bit_pattern_means_what_it_means_to_candle() {
-        for (ours, theirs) in [
-            (TensorType::F32, GgmlDType::F32),
-            (TensorType::F16, GgmlDType::F16),
-            (TensorType::Bf16, GgmlDType::BF16),
-            (TensorType::Q4_0, GgmlDType::Q4_0),
-            (TensorType::Q4_1, GgmlDType::Q4_1),
-            (TensorType::Q5_0, GgmlDType::Q5_0),
-            (TensorType::Q5_1, GgmlDType::Q5_1),
-            (TensorType::Q8_0, GgmlDType::Q8_0),
-            (TensorType::Q2K, GgmlDType::Q2K),
-            (TensorType::Q3K, GgmlDType::Q3K),
-            (TensorType::Q4K, GgmlDType::Q4K),
-            (TensorType::Q5K, GgmlDType::Q5K),
-            (TensorType::Q6K, GgmlDType::Q6K),
-        ] {
-            let count = 256 * 64;
-            assert_eq!(ours.block(), (theirs.block_size(), theirs.type_size()));
-            let bytes = noise(ours.bytes(count).unwrap());
-            let storage = QStorage::from_data(Cow::Borrowed(&bytes), &Device::Cpu, theirs).unwrap();
-            let expected = QTensor::new(storage, count).unwrap();
-            let expected = expected.dequantize(&Device::Cpu).unwrap();
-            let expected = expected.to_vec1::<f32>().unwrap();
-            for path in Path::available() {
-                let mut values = vec![0.0; count];
-                let decode = Decode(ours, &bytes, &mut values);
-                run_on(path, decode);
-                for (i, (value, expected)) in values.iter().zip(&expected).enumerate() {
-                    let same = value.to_bits() == expected.to_bits();
-                    assert!(
-                        same || (value.is_nan() && expected.is_nan()),
-                        "{} value {i} on {path:?}: {value} instead of {expected}",
-                        ours.name()
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_part_of_a_block_has_no_size() {
-        assert_eq!(TensorType::Q4_1.bytes(64), Some(40));
-        assert_eq!(TensorType::Q4_1.bytes(65), None);
-        assert_eq!(TensorType::F32.bytes(usize::MAX), None);
-    }
-
-    #[test]
-    fn types_that_are_not_read_are_named() {
-        assert_eq!(TensorType::from_ggml(23), Err("IQ4_XS".to_owned()));
-        assert_eq!(TensorType::from_ggml(777), Err("ggml type 777".to_owned()));
     }
 }

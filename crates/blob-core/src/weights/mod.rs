@@ -23,6 +23,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+pub(crate) use self::dequantize::Run;
 use self::dequantize::TensorType;
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::dequantize::TensorType;
+use super::dequantize::{Run, TensorType};
 use super::{HostTensor, RowOrder};
+use crate::kernels::cpu::prefetch;
 use crate::kernels::cpu::simd::{self, Kernel, Level};
 use crate::{Error, Result};
 
@@ -176,6 +177,34 @@ impl StoredMatrix {
                 (&bytes[start..start + length], &mut values[..width])
             });
         self.kind.dequantize::<L>(rows);
+    }
+
+    /// Whether rows can be read as [`Run`]s.
+    pub(crate) fn has_runs(&self) -> bool {
+        self.kind.has_runs()
+    }
+
+    /// Run `index` of a row.
+    #[inline(always)]
+    pub(crate) fn run<L: Level>(&self, row: usize, index: usize) -> Run<L> {
+        self.kind.run(self.row_bytes(row), index)
+    }
+
+    /// Asks for the bytes of the columns from `from` on, `width` of them, of a row that will be read soon; any row is fine.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: usize, from: usize, width: usize) {
+        if row < self.rows {
+            let (per_block, block_bytes) = self.kind.block();
+            let bytes = &self.row_bytes(row)[from / per_block * block_bytes..];
+            let length = bytes.len().min(width.div_ceil(per_block) * block_bytes);
+            prefetch::read(&bytes[..length]);
+        }
+    }
+
+    #[inline(always)]
+    fn row_bytes(&self, row: usize) -> &[u8] {
+        let start = self.order.stored(row) * self.row_bytes;
+        &self.bytes.get()[start..start + self.row_bytes]
     }
 
     /// A whole row.

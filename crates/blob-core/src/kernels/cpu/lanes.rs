@@ -2,23 +2,23 @@
 //!
 //! Element `j` goes to lane `j mod 32`; lanes are then added in halves.
 
-use super::simd::Level;
+use super::simd::{Level, WIDTH};
 
 /// Partial sums of a reduction.
-const LANES: usize = 32;
+const LANES: usize = 2 * WIDTH;
 
 /// `Σ_j a_j·b_j`; both must have one length.
 #[inline(always)]
 pub(crate) fn dot<L: Level>(a: &[f32], b: &[f32]) -> f32 {
     debug_assert_eq!(a.len(), b.len());
-    let mut sums = [0.0; LANES];
+    let mut sums = [L::splat(0.0); 2];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] = L::fused(a[lane], b[lane], sums[lane]);
-        }
+        let (a, b) = (halves::<L>(a), halves::<L>(b));
+        sums = [L::fma(a[0], b[0], sums[0]), L::fma(a[1], b[1], sums[1])];
     }
+    let mut sums = stored::<L>(sums);
     for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
         *sum = L::fused(a, b, *sum);
     }
@@ -29,19 +29,37 @@ pub(crate) fn dot<L: Level>(a: &[f32], b: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn dot3<L: Level>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     debug_assert!(a.len() == b.len() && a.len() == c.len());
-    let mut sums = [0.0; LANES];
+    let mut sums = [L::splat(0.0); 2];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     let (c_chunks, c_rest) = c.as_chunks::<LANES>();
     for ((a, b), c) in a_chunks.iter().zip(b_chunks).zip(c_chunks) {
-        for lane in 0..LANES {
-            sums[lane] = L::fused(a[lane] * b[lane], c[lane], sums[lane]);
+        let (a, b, c) = (halves::<L>(a), halves::<L>(b), halves::<L>(c));
+        for half in 0..2 {
+            sums[half] = L::fma(L::multiply(a[half], b[half]), c[half], sums[half]);
         }
     }
+    let mut sums = stored::<L>(sums);
     for (((sum, &a), &b), &c) in sums.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest) {
         *sum = L::fused(a * b, c, *sum);
     }
     fold(sums, |a, b| a + b)
+}
+
+/// The two vectors of a chunk. Vectors by hand: the compiler makes scalars of a loop that ends in [`fold`].
+#[inline(always)]
+fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
+    let (halves, _) = chunk.as_chunks::<WIDTH>();
+    [L::load(&halves[0]), L::load(&halves[1])]
+}
+
+#[inline(always)]
+fn stored<L: Level>(sums: [L::Vector; 2]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    let (halves, _) = lanes.as_chunks_mut::<WIDTH>();
+    L::store(sums[0], &mut halves[0]);
+    L::store(sums[1], &mut halves[1]);
+    lanes
 }
 
 /// `Σ_j a_j`.

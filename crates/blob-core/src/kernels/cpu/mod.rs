@@ -14,6 +14,7 @@ pub(crate) mod exp;
 pub mod gemm;
 pub(crate) mod lanes;
 pub(crate) mod low_rank;
+pub(crate) mod prefetch;
 pub(crate) mod residual;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;

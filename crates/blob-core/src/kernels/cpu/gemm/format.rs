@@ -131,10 +131,18 @@ pub(super) fn inverse(scale: f32) -> f32 {
     if scale > 0.0 { 1.0 / scale } else { 0.0 }
 }
 
+/// 1.5·2²³: adding it leaves the nearest integer in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
+
 /// The nearest of −127…127 to `value·inverse`, ties to even, as an `f32`.
 #[inline(always)]
 pub(super) fn int8_level(value: f32, inverse: f32) -> f32 {
-    /// 1.5·2²³: adding it leaves the nearest integer in the low bits.
-    const ROUNDER: f32 = 12_582_912.0;
     (value * inverse + ROUNDER) - ROUNDER
+}
+
+/// [`int8_level`] of each lane.
+#[inline(always)]
+pub(super) fn int8_levels<L: Level>(values: L::Vector, inverse: f32) -> L::Vector {
+    let shifted = L::add(L::scale(inverse, values), L::splat(ROUNDER));
+    L::add(shifted, L::splat(-ROUNDER))
 }

@@ -13,8 +13,10 @@ use super::outliers::Outliers;
 use super::{Dispatch, HEIGHTS, MR};
 use crate::kernels::cpu::simd::{self, Level};
 
-/// Words of a row that are written together.
+/// Words of a row that are transposed together.
 const WORDS: usize = 16;
+/// Words of a row that are written before the next row's.
+const PIECE: usize = 256;
 
 /// m rows, staged for a path and a format.
 #[derive(Debug)]
@@ -146,46 +148,65 @@ impl simd::Kernel for Stage<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let height = self.x.len() / self.depth;
-        let steps = self.words.len() / height;
-        // Row after row first: rows are far apart, and a transpose of many would wait for each of them.
-        let stride = steps.next_multiple_of(WORDS);
-        let mut rows = vec![0u32; height * stride];
-        for (i, (row, words)) in self
-            .x
-            .chunks_exact(self.depth)
-            .zip(rows.chunks_exact_mut(stride))
-            .enumerate()
-        {
-            if self.format == Format::Int8Quad {
-                let scale = format::int8_scale(row);
-                self.scales[i] = scale;
-                format::write_quads::<L>(row, scale, words);
-                for word in words {
-                    *word ^= 0x8080_8080; // plus 128
-                }
-            } else {
-                format::write_words::<L>(self.format, row, words);
+        match self.x.len() / self.depth {
+            MR => self.write::<L, MR>(),
+            8 => self.write::<L, 8>(),
+            4 => self.write::<L, 4>(),
+            2 => self.write::<L, 2>(),
+            _ => self.write::<L, 1>(),
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// A tile of height H: row after row first, since rows lie far apart, in pieces that stay close; then transposed.
+    #[inline(always)]
+    fn write<L: Level, const H: usize>(self) {
+        let Self {
+            x, depth, format, ..
+        } = self;
+        let is_int8 = format == Format::Int8Quad;
+        if is_int8 {
+            for (scale, row) in self.scales.iter_mut().zip(x.chunks_exact(depth)) {
+                *scale = format::int8_scale(row);
             }
         }
-        let mut block = [[0u32; WORDS]; WORDS];
-        for (at, words) in self.words.chunks_mut(WORDS * height).enumerate() {
-            for (row, out) in rows.chunks_exact(stride).zip(&mut block) {
-                if let Some(words) = row[at * WORDS..].first_chunk() {
-                    *out = *words;
+        let mut rows = [[0u32; PIECE]; H];
+        let width = PIECE * format.depths();
+        let pieces = self.words.chunks_mut(PIECE * H);
+        for (from, words) in (0..depth).step_by(width).zip(pieces) {
+            let range = from..depth.min(from + width);
+            for (index, row) in rows.iter_mut().enumerate() {
+                let x = &x[index * depth..][range.clone()];
+                if is_int8 {
+                    format::write_quads::<L>(x, self.scales[index], row);
+                    for word in row {
+                        *word ^= 0x8080_8080; // plus 128
+                    }
+                } else {
+                    format::write_words::<L>(format, x, row);
                 }
             }
-            let steps = L::transpose(&block);
-            if height == MR {
-                // A length that the compiler knows: a move instead of a call.
-                for (words, step) in words.as_chunks_mut::<MR>().0.iter_mut().zip(&steps) {
-                    *words = std::array::from_fn(|row| step[row]);
+            for (at, words) in words.chunks_mut(WORDS * H).enumerate() {
+                let mut square = [[0; WORDS]; WORDS];
+                for (square, row) in square.iter_mut().zip(&rows) {
+                    *square = row.as_chunks().0[at];
                 }
-            } else {
-                for (words, step) in words.chunks_exact_mut(height).zip(&steps) {
-                    words.copy_from_slice(&step[..height]);
-                }
+                write_steps::<H>(&L::transpose(&square), words);
             }
+        }
+    }
+}
+
+/// The first H words of as many steps as there is room for, one after another.
+#[inline(always)]
+fn write_steps<const H: usize>(steps: &[[u32; WORDS]; WORDS], words: &mut [u32]) {
+    for (index, step) in steps.iter().take(words.len() / H).enumerate() {
+        let words = &mut words[index * H..];
+        if let Some(words) = words.first_chunk_mut() {
+            *words = *step; // what is too much is overwritten by the next
+        } else {
+            words[..H].copy_from_slice(&step[..H]);
         }
     }
 }

@@ -14,9 +14,9 @@ use super::epilogue::{Finish, PanelTerms};
 use super::format::Format;
 use super::operand::{Operand, tile_height};
 use super::panel::{self, Panels, Step};
-use super::shared::{self, Out};
+use super::shared::Out;
 use super::{Addend, Block, Epilogue, Kernel, MR, NR};
-use crate::kernels::cpu::simd;
+use crate::kernels::cpu::{prefetch, simd};
 
 /// Rows of a band.
 const BAND: usize = 8 * MR;
@@ -151,8 +151,8 @@ impl Product<'_> {
         for row in rows {
             out.prefetch(row, panel * NR);
             if let Addend::Matrix(matrix) = self.epilogue.addend {
-                let place = matrix.as_ptr().wrapping_add(row * self.cols + panel * NR);
-                shared::prefetch::<false>(place);
+                let row = &matrix[row * self.cols..][..self.cols];
+                prefetch::read(&row[panel * NR..self.cols.min((panel + 1) * NR)]);
             }
         }
     }

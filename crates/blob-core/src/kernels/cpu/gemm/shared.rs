@@ -7,6 +7,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::kernels::cpu::prefetch;
+
 /// A row-major matrix whose rectangles belong to different threads.
 pub(super) struct Out<'o> {
     values: *mut f32,
@@ -31,7 +33,7 @@ impl<'o> Out<'o> {
     /// Asks for a row's part of a panel to be brought close, since it will be written soon.
     #[inline(always)]
     pub(super) fn prefetch(&self, row: usize, column: usize) {
-        prefetch::<true>(self.values.wrapping_add(row * self.cols + column));
+        prefetch::write(self.values.wrapping_add(row * self.cols + column));
     }
 
     /// Some columns of a row.
@@ -50,27 +52,4 @@ impl<'o> Out<'o> {
         // that nobody else holds it.
         unsafe { std::slice::from_raw_parts_mut(self.values.add(from), columns.len()) }
     }
-}
-
-/// Asks for the 128 bytes at `place` to be brought close, to be read or to be written; any address is fine.
-#[inline(always)]
-pub(super) fn prefetch<const WRITE: bool>(place: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
-
-        for line in [0, 16] {
-            let place = place.wrapping_add(line).cast();
-            // SAFETY: a prefetch never faults, and every x86-64 processor has it or passes over it.
-            unsafe {
-                if WRITE {
-                    _mm_prefetch::<_MM_HINT_ET0>(place);
-                } else {
-                    _mm_prefetch::<_MM_HINT_T0>(place);
-                }
-            }
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }

@@ -72,6 +72,17 @@ impl Level for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_mul_ps(a[0], b[0]),
+                x86::_mm256_mul_ps(a[1], b[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe {

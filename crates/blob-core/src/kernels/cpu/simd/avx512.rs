@@ -20,6 +20,17 @@ const INTERLEAVED: [u16; 32] = {
     order
 };
 
+/// Halves of the words of two registers alternately: of their lower lanes, and of their upper lanes.
+const ALTERNATELY: [[u16; 32]; 2] = {
+    let mut orders = [[0; 32]; 2];
+    let mut at = 0;
+    while at < 64 {
+        orders[at / 32][at % 32] = (at / 2 + 32 * (at % 2)) as u16;
+        at += 1;
+    }
+    orders
+};
+
 /// Floats rounded to bf16 in the high half of each word; what is left below is not cleared.
 #[inline(always)]
 fn rounded(values: x86::__m512) -> x86::__m512i {
@@ -105,6 +116,12 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe { x86::_mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]
@@ -215,6 +232,56 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
                 *levels = x86::_mm512_cvtepi32_epi8(integers);
             }
             std::mem::transmute(levels)
+        }
+    }
+
+    const LOOKS_UP: bool = true;
+
+    #[inline(always)]
+    fn bf16_pairs_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let table = if NATIVE {
+                std::mem::transmute::<x86::__m256bh, x86::__m256i>(x86::_mm512_cvtneps_pbh(table))
+            } else {
+                x86::_mm512_cvtepi32_epi16(x86::_mm512_srli_epi32::<16>(rounded(table)))
+            };
+            let indices = std::mem::transmute::<[u8; 2 * WIDTH], x86::__m256i>(*indices);
+            let indices = x86::_mm512_cvtepu8_epi16(indices);
+            let table = x86::_mm512_castsi256_si512(table);
+            std::mem::transmute(x86::_mm512_permutexvar_epi16(indices, table))
+        }
+    }
+
+    #[inline(always)]
+    fn int8_quads_of(
+        table: Self::Vector,
+        factor: f32,
+        indices: &[u8; 2 * WIDTH],
+    ) -> [u32; WIDTH / 2] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            // As in `int8_quads`.
+            let integers = x86::_mm512_cvtps_epi32(Self::scale(factor, table));
+            let levels = x86::_mm256_broadcastsi128_si256(x86::_mm512_cvtepi32_epi8(integers));
+            let indices = std::mem::transmute::<[u8; 2 * WIDTH], x86::__m256i>(*indices);
+            std::mem::transmute(x86::_mm256_shuffle_epi8(levels, indices))
+        }
+    }
+
+    #[inline(always)]
+    fn interleave(first: &[u32; WIDTH], second: &[u32; WIDTH]) -> [[u32; WIDTH]; 2] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let first = x86::_mm512_loadu_si512(first.as_ptr().cast());
+            let second = x86::_mm512_loadu_si512(second.as_ptr().cast());
+            let [low, high] = ALTERNATELY.each_ref().map(|order| order.as_ptr().cast());
+            let low = x86::_mm512_loadu_si512(low);
+            let high = x86::_mm512_loadu_si512(high);
+            std::mem::transmute([
+                x86::_mm512_permutex2var_epi16(first, low, second),
+                x86::_mm512_permutex2var_epi16(first, high, second),
+            ])
         }
     }
 

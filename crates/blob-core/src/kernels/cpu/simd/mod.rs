@@ -56,6 +56,9 @@ pub(crate) trait Level {
     /// `a + b`, lane by lane.
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a·b`, lane by lane.
+    fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// `factor·a`, lane by lane.
     fn scale(factor: f32, a: Self::Vector) -> Self::Vector;
 
@@ -123,6 +126,47 @@ pub(crate) trait Level {
                 let level = (values[4 * word + byte] * factor + ROUNDER) - ROUNDER;
                 (level as i8).cast_unsigned()
             }))
+        })
+    }
+
+    /// Whether looking values up in a table of sixteen is fast.
+    const LOOKS_UP: bool = false;
+
+    /// `table[indices_j]` as by [`Level::bf16_pairs`]; indices must be below 16.
+    #[inline(always)]
+    fn bf16_pairs_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; WIDTH] {
+        let mut values = [0.0; WIDTH];
+        Self::store(table, &mut values);
+        Self::bf16_pairs(&indices.map(|index| values[usize::from(index) % WIDTH]))
+    }
+
+    /// `table[indices_j]` as by [`Level::int8_quads`], half as many; indices must be below 16.
+    #[inline(always)]
+    fn int8_quads_of(
+        table: Self::Vector,
+        factor: f32,
+        indices: &[u8; 2 * WIDTH],
+    ) -> [u32; WIDTH / 2] {
+        let (mut table_values, mut values) = ([0.0; WIDTH], [0.0; 4 * WIDTH]);
+        Self::store(table, &mut table_values);
+        for (value, index) in values.iter_mut().zip(indices) {
+            *value = table_values[usize::from(*index) % WIDTH];
+        }
+        let words = Self::int8_quads(&values, factor);
+        std::array::from_fn(|word| words[word])
+    }
+
+    /// Halves of words alternately: of each lane of the result, the low half is from `first` and the high half
+    /// from `second`.
+    #[inline(always)]
+    fn interleave(first: &[u32; WIDTH], second: &[u32; WIDTH]) -> [[u32; WIDTH]; 2] {
+        let half =
+            |words: &[u32; WIDTH], index: usize| (words[index / 2] >> (16 * (index % 2))) & 0xffff;
+        std::array::from_fn(|part| {
+            std::array::from_fn(|lane| {
+                let index = WIDTH * part + lane;
+                half(first, index) | (half(second, index) << 16)
+            })
         })
     }
 
@@ -352,6 +396,47 @@ mod tests {
         );
         for path in Path::available() {
             assert!(all(path) == expected, "{path:?}");
+        }
+    }
+
+    /// Looks numbers up and shuffles them.
+    struct LookUps<'a> {
+        table: &'a [f32; WIDTH],
+        indices: &'a [u8; 2 * WIDTH],
+    }
+
+    impl Kernel for LookUps<'_> {
+        type Output = ([u32; WIDTH], [u32; WIDTH / 2], [[u32; WIDTH]; 2]);
+        const ROUNDS: bool = true;
+
+        #[inline(always)]
+        fn run<L: Level>(self) -> Self::Output {
+            let table = L::load(self.table);
+            let pairs = L::bf16_pairs_of(table, self.indices);
+            let quads = L::int8_quads_of(table, 9.0, self.indices);
+            let shifted = pairs.map(|word| word.rotate_left(5));
+            (pairs, quads, L::interleave(&pairs, &shifted))
+        }
+    }
+
+    #[test]
+    fn values_are_found_and_shuffled_alike_on_every_path() {
+        let table: [f32; WIDTH] = std::array::from_fn(|i| (i as f32 - 7.3) * 1.37);
+        let indices: [u8; 2 * WIDTH] = std::array::from_fn(|i| (i * 7 % 16) as u8);
+        let (table, indices) = (&table, &indices);
+        let (pairs, quads, shuffled) = run_on(Path::PORTABLE, LookUps { table, indices });
+        let value = |at: usize| table[usize::from(indices[at])];
+        assert_eq!(pairs[3] << 16, bf16_bits(value(6)));
+        assert_eq!(pairs[3] & 0xffff_0000, bf16_bits(value(7)));
+        assert_eq!(
+            (quads[5] >> 24) as i8,
+            (9.0 * value(23)).round_ties_even() as i8
+        );
+        assert_eq!(shuffled[1][9] & 0xffff, pairs[12] >> 16);
+        assert_eq!(shuffled[1][9] >> 16, pairs[12].rotate_left(5) >> 16);
+        for path in Path::available() {
+            let all = run_on(path, LookUps { table, indices });
+            assert_eq!(all, (pairs, quads, shuffled), "{path:?}");
         }
     }
 }

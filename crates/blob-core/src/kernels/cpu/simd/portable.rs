@@ -50,6 +50,11 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
     fn scale(factor: f32, a: Self::Vector) -> Self::Vector {
         a.map(|a| factor * a)
     }

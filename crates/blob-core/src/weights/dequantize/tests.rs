@@ -1,0 +1,123 @@
+use std::borrow::Cow;
+
+use candle_core::Device;
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+
+use super::four_bits::RUN;
+use super::*;
+use crate::kernels::cpu::simd::{Kernel, Path, run_on};
+
+struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
+
+impl Kernel for Decode<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        self.0.dequantize::<L>(std::iter::once((self.1, self.2)));
+    }
+}
+
+/// Bytes of a linear congruential generator.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[test]
+fn every_bit_pattern_means_what_it_means_to_candle() {
+    for (ours, theirs) in [
+        (TensorType::F32, GgmlDType::F32),
+        (TensorType::F16, GgmlDType::F16),
+        (TensorType::Bf16, GgmlDType::BF16),
+        (TensorType::Q4_0, GgmlDType::Q4_0),
+        (TensorType::Q4_1, GgmlDType::Q4_1),
+        (TensorType::Q5_0, GgmlDType::Q5_0),
+        (TensorType::Q5_1, GgmlDType::Q5_1),
+        (TensorType::Q8_0, GgmlDType::Q8_0),
+        (TensorType::Q2K, GgmlDType::Q2K),
+        (TensorType::Q3K, GgmlDType::Q3K),
+        (TensorType::Q4K, GgmlDType::Q4K),
+        (TensorType::Q5K, GgmlDType::Q5K),
+        (TensorType::Q6K, GgmlDType::Q6K),
+    ] {
+        let count = 256 * 64;
+        assert_eq!(ours.block(), (theirs.block_size(), theirs.type_size()));
+        let bytes = noise(ours.bytes(count).unwrap());
+        let storage = QStorage::from_data(Cow::Borrowed(&bytes), &Device::Cpu, theirs).unwrap();
+        let expected = QTensor::new(storage, count).unwrap();
+        let expected = expected.dequantize(&Device::Cpu).unwrap();
+        let expected = expected.to_vec1::<f32>().unwrap();
+        for path in Path::available() {
+            let mut values = vec![0.0; count];
+            let decode = Decode(ours, &bytes, &mut values);
+            run_on(path, decode);
+            for (i, (value, expected)) in values.iter().zip(&expected).enumerate() {
+                let same = value.to_bits() == expected.to_bits();
+                assert!(
+                    same || (value.is_nan() && expected.is_nan()),
+                    "{} value {i} on {path:?}: {value} instead of {expected}",
+                    ours.name()
+                );
+            }
+        }
+    }
+}
+
+struct Runs<'a>(TensorType, &'a [u8], &'a mut [f32]);
+
+impl Kernel for Runs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        for (index, values) in self.2.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
+            let Run { table, indices } = self.0.run::<L>(self.1, index);
+            let mut sixteen = [0.0; 16];
+            L::store(table, &mut sixteen);
+            *values = indices.map(|index| sixteen[usize::from(index)]);
+        }
+    }
+}
+
+#[test]
+fn runs_hold_the_values_of_their_blocks() {
+    for kind in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q4K] {
+        assert!(kind.has_runs());
+        let count = 256 * 64;
+        let bytes = noise(kind.bytes(count).unwrap());
+        for path in Path::available() {
+            let (mut values, mut runs) = (vec![0.0; count], vec![0.0; count]);
+            run_on(path, Decode(kind, &bytes, &mut values));
+            run_on(path, Runs(kind, &bytes, &mut runs));
+            for (i, (run, value)) in runs.iter().zip(&values).enumerate() {
+                let same = run.to_bits() == value.to_bits();
+                assert!(
+                    same || (run.is_nan() && value.is_nan()),
+                    "{} value {i} on {path:?}: {run} instead of {value}",
+                    kind.name()
+                );
+            }
+        }
+    }
+    assert!(!TensorType::Q8_0.has_runs());
+}
+
+#[test]
+fn a_part_of_a_block_has_no_size() {
+    assert_eq!(TensorType::Q4_1.bytes(64), Some(40));
+    assert_eq!(TensorType::Q4_1.bytes(65), None);
+    assert_eq!(TensorType::F32.bytes(usize::MAX), None);
+}
+
+#[test]
+fn types_that_are_not_read_are_named() {
+    assert_eq!(TensorType::from_ggml(23), Err("IQ4_XS".to_owned()));
+    assert_eq!(TensorType::from_ggml(777), Err("ggml type 777".to_owned()));
+}
