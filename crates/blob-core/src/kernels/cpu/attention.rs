@@ -149,9 +149,9 @@ impl Forward<'_, '_> {
             for (row, index) in block.queries.clone().enumerate() {
                 let scores = &mut scores.row_mut(row)[..columns];
                 scores[pair.visible(index)..].fill(f32::NEG_INFINITY);
-                let largest = lanes::max(scores);
+                let largest = lanes::max::<L>(scores);
                 exp_of_differences::<L>(scores, largest);
-                totals[row] = lanes::sum(scores);
+                totals[row] = lanes::sum::<L>(scores);
                 self.log_sum_exp[index / group][index % group] = largest + totals[row].ln();
             }
             left.set::<L>(&scores, [rows, columns]);
@@ -333,7 +333,7 @@ mod tests {
     /// Every difference is at most `tolerance` times the largest value.
     fn assert_close(result: &[Vec<f32>; 5], expected: &[Vec<f32>; 5], tolerance: f32) {
         for (values, expected) in result.iter().zip(expected) {
-            let largest = lanes::max(expected);
+            let largest = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             for (a, b) in values.iter().zip(expected) {
                 assert!((a - b).abs() < tolerance * largest, "{a}, {b} of {largest}");
             }

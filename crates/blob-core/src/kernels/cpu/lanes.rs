@@ -46,6 +46,41 @@ pub(crate) fn dot3<L: Level>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     fold(sums, |a, b| a + b)
 }
 
+/// `Σ_j a_j`.
+#[inline(always)]
+pub(crate) fn sum<L: Level>(values: &[f32]) -> f32 {
+    let mut sums = [L::splat(0.0); 2];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        let values = halves::<L>(chunk);
+        sums = [L::add(sums[0], values[0]), L::add(sums[1], values[1])];
+    }
+    let mut sums = stored::<L>(sums);
+    for (sum, value) in sums.iter_mut().zip(rest) {
+        *sum += value;
+    }
+    fold(sums, |a, b| a + b)
+}
+
+/// The largest value; −∞ of nothing; NaNs are passed over.
+#[inline(always)]
+pub(crate) fn max<L: Level>(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a < b { b } else { a };
+    let mut largest = [L::splat(f32::NEG_INFINITY); 2];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        let values = halves::<L>(chunk);
+        for half in 0..2 {
+            largest[half] = L::larger(largest[half], values[half]);
+        }
+    }
+    let mut largest = stored::<L>(largest);
+    for (largest, &value) in largest.iter_mut().zip(rest) {
+        *largest = larger(*largest, value);
+    }
+    fold(largest, larger)
+}
+
 /// The two vectors of a chunk. Vectors by hand: the compiler makes scalars of a loop that ends in [`fold`].
 #[inline(always)]
 fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
@@ -60,39 +95,6 @@ fn stored<L: Level>(sums: [L::Vector; 2]) -> [f32; LANES] {
     L::store(sums[0], &mut halves[0]);
     L::store(sums[1], &mut halves[1]);
     lanes
-}
-
-/// `Σ_j a_j`.
-#[inline(always)]
-pub(crate) fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += chunk[lane];
-        }
-    }
-    for (sum, value) in sums.iter_mut().zip(rest) {
-        *sum += value;
-    }
-    fold(sums, |a, b| a + b)
-}
-
-/// The largest value; −∞ of nothing; NaNs are passed over.
-#[inline(always)]
-pub(crate) fn max(values: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a < b { b } else { a };
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            largest[lane] = larger(largest[lane], chunk[lane]);
-        }
-    }
-    for (largest, &value) in largest.iter_mut().zip(rest) {
-        *largest = larger(*largest, value);
-    }
-    fold(largest, larger)
 }
 
 #[inline(always)]
@@ -120,7 +122,7 @@ mod tests {
         #[inline(always)]
         fn run<L: Level>(self) -> [u32; 4] {
             let Self(a, b) = self;
-            [dot::<L>(a, b), dot3::<L>(a, b, b), sum(a), max(a)].map(f32::to_bits)
+            [dot::<L>(a, b), dot3::<L>(a, b, b), sum::<L>(a), max::<L>(a)].map(f32::to_bits)
         }
     }
 

@@ -5,7 +5,9 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 
 use super::four_bits::RUN;
 use super::*;
+use crate::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
 use crate::kernels::cpu::simd::{Kernel, Path, run_on};
+use crate::weights::{HostTensor, StoredMatrix};
 
 struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
 
@@ -107,6 +109,56 @@ fn runs_hold_the_values_of_their_blocks() {
         }
     }
     assert!(!TensorType::Q8_0.has_runs());
+}
+
+/// A matrix of blocks whose integers are noise and whose scales are small.
+fn four_bit_matrix(kind: TensorType, shape: (usize, usize)) -> StoredMatrix {
+    let (values, block_bytes) = kind.block();
+    let mut bytes = noise(shape.0 * shape.1 / values * block_bytes);
+    for (index, block) in bytes.chunks_exact_mut(block_bytes).enumerate() {
+        block[0..2].copy_from_slice(&(0x2400 + 16 * (index % 32) as u16).to_le_bytes()); // 1/64 and more
+        if kind != TensorType::Q4_0 {
+            block[2..4].copy_from_slice(&0x2c01_u16.to_le_bytes());
+        }
+    }
+    StoredMatrix::owned(bytes, kind, shape).unwrap()
+}
+
+#[test]
+fn products_read_runs_as_the_values_of_their_blocks() {
+    let (m, n, k) = (13, 67, 512);
+    let wave =
+        |length: usize| -> Vec<f32> { (0..length).map(|i| (i as f32 * 0.37).sin()).collect() };
+    for kind in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q4K] {
+        let stored = four_bit_matrix(kind, (n, k));
+        let mut data = vec![0.0; n * k];
+        for (row, values) in data.chunks_exact_mut(k).enumerate() {
+            stored.row(row, values);
+        }
+        let shape = vec![n, k];
+        let plain = StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap();
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            let [blocks, plain] = [&stored, &plain]
+                .map(|stored| FrozenMatrix::new(stored.clone(), precision).unwrap());
+            for path in Dispatch::ALL.into_iter().filter(|path| path.is_available()) {
+                for (direction, depth, cols) in
+                    [(Direction::Forward, k, n), (Direction::Backward, n, k)]
+                {
+                    let product = |matrix: &FrozenMatrix| {
+                        let mut out = vec![0.0; m * cols];
+                        let x = matrix.stage_for(path, direction, &wave(m * depth), m);
+                        matrix
+                            .multiply(direction, &x.unwrap(), &mut out, &Epilogue::NONE)
+                            .unwrap();
+                        out
+                    };
+                    let what = (kind, precision, path, direction);
+                    assert!(product(&blocks) == product(&plain), "{what:?}");
+                    assert!(product(&blocks).iter().any(|y| y.abs() > 0.1), "{what:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -111,6 +111,8 @@ impl Epilogue<'_> {
 /// The columns of one panel, cut out of an epilogue.
 #[derive(Default)]
 pub(super) struct PanelTerms {
+    /// r of each update.
+    ranks: Vec<usize>,
     /// Rows of `right`, all updates one after another, zeros past the last column.
     rights: Vec<[f32; NR]>,
     /// For int8: scales, and 128·(sum of levels).
@@ -126,9 +128,11 @@ impl PanelTerms {
         columns: [[f32; NR]; 2],
     ) {
         self.columns = columns;
+        self.ranks.clear();
         self.rights.clear();
         let range = panel * NR..cols.min((panel + 1) * NR);
         for update in updates {
+            self.ranks.push(update.right.len() / cols);
             for row in update.right.chunks_exact(cols) {
                 let mut lanes = [0.0; NR];
                 lanes[..range.len()].copy_from_slice(&row[range.clone()]);
@@ -140,7 +144,7 @@ impl PanelTerms {
 
 /// Finishes one tile and writes it.
 pub(super) struct Finish<'a> {
-    pub(super) block: &'a Block,
+    pub(super) block: &'a mut Block,
     pub(super) terms: &'a PanelTerms,
     pub(super) epilogue: &'a Epilogue<'a>,
     /// For int8: scales of the tile's rows.
@@ -157,53 +161,60 @@ impl simd::Kernel for Finish<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
+        let rows = &mut self.block.0[..self.rows.len()];
+        if let Some(scales) = self.scales {
+            let [column_scales, offsets] = &self.terms.columns;
+            for (lanes, scale) in rows.iter_mut().zip(scales) {
+                for lane in 0..NR {
+                    lanes[lane] = (lanes[lane] - offsets[lane]) * (scale * column_scales[lane]);
+                }
+            }
+        }
+        let mut rights = self.terms.rights.as_slice();
+        for (update, rank) in self.epilogue.updates.iter().zip(&self.terms.ranks) {
+            let (mine, rest) = rights.split_at(*rank);
+            rights = rest;
+            let range = self.rows.start.max(update.rows.start)..self.rows.end.min(update.rows.end);
+            for row in range {
+                let lanes = &mut rows[row - self.rows.start];
+                let left = &update.left[row * rank..(row + 1) * rank];
+                let sign = update
+                    .signs
+                    .map(|signs| signs.words[row * signs.stride + self.panel]);
+                let sums = updated::<L>(load::<L>(lanes), (left, mine), update.factor, sign);
+                store::<L>(sums, lanes);
+            }
+        }
         let columns = self.panel * NR..self.cols.min((self.panel + 1) * NR);
-        for (i, row) in self.rows.enumerate() {
+        for (lanes, row) in rows.iter_mut().zip(self.rows.clone()) {
             // SAFETY: tasks are disjoint rectangles, and a task's tiles follow each other.
             let out = unsafe { self.out.piece(row, columns.clone()) };
-            let mut sums = load::<L>(&self.block.0[i]);
-            if let Some(scales) = self.scales {
-                let [column_scales, offsets] = &self.terms.columns;
-                let mut lanes = self.block.0[i];
-                for lane in 0..NR {
-                    lanes[lane] = (lanes[lane] - offsets[lane]) * (scales[i] * column_scales[lane]);
-                }
-                sums = load::<L>(&lanes);
-            }
-            let mut rights = self.terms.rights.as_slice();
-            for update in self.epilogue.updates {
-                let rank = update.right.len() / self.cols;
-                let (mine, rest) = rights.split_at(rank);
-                rights = rest;
-                if update.rows.contains(&row) {
-                    let left = &update.left[row * rank..(row + 1) * rank];
-                    let sign = update
-                        .signs
-                        .map(|signs| signs.words[row * signs.stride + self.panel]);
-                    sums = updated::<L>(sums, (left, mine), update.factor, sign);
-                }
-            }
             let addend = match self.epilogue.addend {
                 Addend::None => None,
                 Addend::Out => Some(&*out),
                 Addend::Matrix(matrix) => {
-                    Some(&matrix[row * self.cols + self.panel * NR..][..out.len()])
+                    Some(&matrix[row * self.cols + columns.start..][..out.len()])
                 }
             };
-            if let Some(addend) = addend {
-                let mut padded = [0.0; NR];
-                let addend = addend.first_chunk().unwrap_or_else(|| {
-                    padded[..addend.len()].copy_from_slice(addend);
-                    &padded
-                });
-                let addend = load::<L>(addend);
-                sums = [L::add(sums[0], addend[0]), L::add(sums[1], addend[1])];
+            match addend.map(<[f32]>::first_chunk) {
+                None => {}
+                Some(Some(addend)) => {
+                    let (sums, addend) = (load::<L>(lanes), load::<L>(addend));
+                    store::<L>(
+                        [L::add(sums[0], addend[0]), L::add(sums[1], addend[1])],
+                        lanes,
+                    );
+                }
+                Some(None) => {
+                    for (sum, addend) in lanes.iter_mut().zip(addend.unwrap_or_default()) {
+                        *sum += addend;
+                    }
+                }
             }
             if let Some(out) = out.first_chunk_mut() {
-                store::<L>(sums, out);
+                store::<L>(load::<L>(lanes), out);
             } else {
-                let (mut lanes, width) = ([0.0; NR], out.len());
-                store::<L>(sums, &mut lanes);
+                let width = out.len();
                 out.copy_from_slice(&lanes[..width]);
             }
         }

@@ -115,7 +115,7 @@ impl Product<'_> {
                         let x = self.operand.tile(row, height);
                         self.prefetch(row..row + height, panel, out);
                         kernel.tile(height, x, steps, &mut block);
-                        self.finish(&block, row..row + height, (panel, terms), out);
+                        self.finish(&mut block, row..row + height, (panel, terms), out);
                         row += height;
                     }
                 }
@@ -160,7 +160,7 @@ impl Product<'_> {
     /// Adds the epilogue to a tile and writes it.
     fn finish(
         &self,
-        block: &Block,
+        block: &mut Block,
         rows: Range<usize>,
         (panel, terms): (usize, &PanelTerms),
         out: &Out<'_>,

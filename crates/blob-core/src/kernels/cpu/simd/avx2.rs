@@ -72,6 +72,17 @@ impl Level for Avx2 {
     }
 
     #[inline(always)]
+    fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`). The second operand is what a NaN leaves.
+        unsafe {
+            [
+                x86::_mm256_max_ps(b[0], a[0]),
+                x86::_mm256_max_ps(b[1], a[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe {

@@ -119,6 +119,12 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
     }
 
     #[inline(always)]
+    fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`). The second operand is what a NaN leaves.
+        unsafe { x86::_mm512_max_ps(b, a) }
+    }
+
+    #[inline(always)]
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe { x86::_mm512_mul_ps(a, b) }

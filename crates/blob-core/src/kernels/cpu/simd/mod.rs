@@ -56,6 +56,9 @@ pub(crate) trait Level {
     /// `a + b`, lane by lane.
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a < b ? b : a`, lane by lane: a NaN in `b` is passed over.
+    fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// `a·b`, lane by lane.
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 

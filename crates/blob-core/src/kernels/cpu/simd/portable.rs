@@ -50,6 +50,11 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { b[lane] } else { a[lane] })
+    }
+
+    #[inline(always)]
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }
