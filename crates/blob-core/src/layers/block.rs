@@ -14,10 +14,11 @@ use candle_core::Tensor;
 use super::linear::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
+use crate::kernels::cpu::swiglu::{Gated, Gradient};
 use crate::ops::attention::{self, AttentionShape};
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::{rms_norm, rows, swiglu};
+use crate::ops::{read, rms_norm, rows, swiglu};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
 
@@ -64,8 +65,8 @@ struct TermInputs {
     hidden: Option<Tensor>,
 }
 
-/// An input and its staged copy.
-type Input<'a> = (&'a Tensor, &'a Operand);
+/// An input, where a term may need it, and its staged copy.
+type Input<'a> = (Option<&'a Tensor>, &'a Operand);
 
 /// The block's adapter terms of one pass.
 struct Terms<'a> {
@@ -131,12 +132,12 @@ impl Block {
         let staged = self.linear(Module::K).stage(&normed)?;
         let (q, q_kept) = if self.last {
             let staged = self.linear(Module::Q).stage(&late_normed)?;
-            run(Module::Q, (&late_normed, &staged), late, None)?
+            run(Module::Q, (Some(&late_normed), &staged), late, None)?
         } else {
-            run(Module::Q, (&normed, &staged), all, None)?
+            run(Module::Q, (Some(&normed), &staged), all, None)?
         };
-        let (k, k_kept) = run(Module::K, (&normed, &staged), all, None)?;
-        let (v, v_kept) = run(Module::V, (&normed, &staged), all, None)?;
+        let (k, k_kept) = run(Module::K, (Some(&normed), &staged), all, None)?;
+        let (v, v_kept) = run(Module::V, (Some(&normed), &staged), all, None)?;
         drop(staged);
         let q = rope::rotate(&q, self.shape.num_heads, tables, &positions(late))?;
         let k = rope::rotate(&k, self.shape.num_kv_heads, tables, &positions(all))?;
@@ -151,14 +152,24 @@ impl Block {
             x.clone()
         };
         let staged = self.linear(Module::O).stage(&o)?;
-        let (u, o_kept) = run(Module::O, (&o, &staged), late, Some(&stream))?;
+        let (u, o_kept) = run(Module::O, (Some(&o), &staged), late, Some(&stream))?;
         let (normed, mlp_inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
         let staged = self.linear(Module::Gate).stage(&normed)?;
-        let (gate, gate_kept) = run(Module::Gate, (&normed, &staged), late, None)?;
-        let (up, up_kept) = run(Module::Up, (&normed, &staged), late, None)?;
-        let hidden = swiglu::forward(&gate, &up)?;
-        let staged = self.linear(Module::Down).stage(&hidden)?;
-        let (y, down_kept) = run(Module::Down, (&hidden, &staged), late, Some(&u))?;
+        let (gate, gate_kept) = run(Module::Gate, (Some(&normed), &staged), late, None)?;
+        let (up, up_kept) = run(Module::Up, (Some(&normed), &staged), late, None)?;
+        let hidden = match terms.at(Module::Down, late) {
+            Some(_) => Some(swiglu::forward(&gate, &up)?),
+            None => None,
+        };
+        let down = self.linear(Module::Down);
+        let staged = match &hidden {
+            Some(hidden) => down.stage(hidden)?,
+            None => {
+                let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
+                down.stage_rows(&Gated { gate, up }, n)?
+            }
+        };
+        let (y, down_kept) = run(Module::Down, (hidden.as_ref(), &staged), late, Some(&u))?;
         let terms = [
             q_kept, k_kept, v_kept, o_kept, gate_kept, up_kept, down_kept,
         ];
@@ -230,6 +241,27 @@ impl Block {
         Ok(inputs)
     }
 
+    /// Adds dL/d(norm of u) of dL/d(hidden) where neither gate nor up is adapted: their gradients go straight into
+    /// the products.
+    fn mlp_backward(
+        &self,
+        (kept, ds): (&BlockKept, &Tensor),
+        pass: &Pass,
+        dnormed: &mut InputGradient,
+    ) -> Result<()> {
+        let (n, dy) = (ds.dim(0)?, &*read(ds)?);
+        let (gate, up) = (&*read(&kept.gate)?, &*read(&kept.up)?);
+        self.linear(Module::Gate)
+            .backward_rows(&Gradient::<false> { gate, up, dy }, n, dnormed)?;
+        pass.abort.check()?;
+        self.linear(Module::Up)
+            .backward_rows(&Gradient::<true> { gate, up, dy }, n, dnormed)?;
+        check_finite_values(pass, dnormed.values(), || {
+            let (block, module) = (self.index, Module::Up);
+            format!("the gradient at {}", Site { block, module }.path())
+        })
+    }
+
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
     pub fn backward(
         &self,
@@ -286,11 +318,15 @@ impl Block {
         let down = (dy, inputs.hidden.as_ref());
         run(Module::Down, down, late, below_down.then_some(&mut ds))?;
         if let Some(ds) = ds.into_tensor(kept.gate.dim(1)?)? {
-            let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
             let mut dnormed = InputGradient::default();
-            for (module, dy) in [(Module::Gate, &dgate), (Module::Up, &dup)] {
-                let dy = (dy, inputs.mlp_normed.as_ref());
-                run(module, dy, late, below_mlp.then_some(&mut dnormed))?;
+            if needs(Module::Gate) || needs(Module::Up) {
+                let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
+                for (module, dy) in [(Module::Gate, &dgate), (Module::Up, &dup)] {
+                    let dy = (dy, inputs.mlp_normed.as_ref());
+                    run(module, dy, late, below_mlp.then_some(&mut dnormed))?;
+                }
+            } else {
+                self.mlp_backward((kept, &ds), pass, &mut dnormed)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(d)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
@@ -341,7 +377,7 @@ fn positions(rows: &Rows) -> Vec<u32> {
 /// `BPEFT_NOT_FINITE` naming `layer`, in passes that look for the culprit.
 pub(crate) fn check_finite(pass: &Pass, y: &Tensor, layer: impl FnOnce() -> String) -> Result<()> {
     if pass.mode.check_finite {
-        return check_finite_values(pass, &crate::ops::read(y)?, layer);
+        return check_finite_values(pass, &read(y)?, layer);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
-    Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Update,
+    Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
 };
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::{fresh, read, wrap};
@@ -71,17 +71,23 @@ impl FrozenLinear {
         self.weight.stage(Direction::Forward, &read(x)?, x.dim(0)?)
     }
 
-    /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added.
+    /// [`Self::stage`] of n rows that are computed on the way.
+    pub(crate) fn stage_rows(&self, rows: &impl Rows, n: usize) -> Result<Operand> {
+        self.weight.stage_rows(Direction::Forward, rows, n)
+    }
+
+    /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added. The input itself
+    /// is for the term alone.
     pub(crate) fn forward(
         &self,
-        (x, staged): (&Tensor, &Operand),
+        (x, staged): (Option<&Tensor>, &Operand),
         term: Option<&Term>,
         addend: Option<&Tensor>,
     ) -> Result<(Tensor, Option<Kept>)> {
-        let (rows, outputs) = (x.dim(0)?, self.weight.rows());
-        let kept = match term {
-            Some(term) => Some(term.down(&read(x)?)),
-            None => None,
+        let (rows, outputs) = (staged.rows(), self.weight.rows());
+        let kept = match (term, x) {
+            (Some(term), Some(x)) => Some(term.down(&read(x)?)),
+            _ => None,
         };
         let b = term.map(Term::b_transposed).unwrap_or_default();
         let updates: Vec<Update> = match (term, &kept) {
@@ -121,24 +127,43 @@ impl FrozenLinear {
             Some((term, kept, adjoint)) => term.adjoint_updates(kept, adjoint),
             None => Vec::new(),
         };
+        let staged = self.weight.stage(Direction::Backward, &values, rows)?;
+        let sum = self.add_backward(&staged, &updates, dx)?;
+        if let Some((term, kept, adjoint)) = &term {
+            term.add_dropped(kept, adjoint, sum);
+        }
+        Ok(())
+    }
+
+    /// Adds dL/dx of n rows of dL/dy, which are computed on the way, to `dx`, where there is no term.
+    pub(crate) fn backward_rows(
+        &self,
+        dy: &impl Rows,
+        n: usize,
+        dx: &mut InputGradient,
+    ) -> Result<()> {
+        let staged = self.weight.stage_rows(Direction::Backward, dy, n)?;
+        self.add_backward(&staged, &[], dx)?;
+        Ok(())
+    }
+
+    fn add_backward<'d>(
+        &self,
+        dy: &Operand,
+        updates: &[Update<'_>],
+        dx: &'d mut InputGradient,
+    ) -> Result<&'d mut Vec<f32>> {
         let addend = if dx.0.is_some() {
             Addend::Out
         } else {
             Addend::None
         };
-        let epilogue = Epilogue {
-            updates: &updates,
-            addend,
-        };
-        let sum =
-            dx.0.get_or_insert_with(|| fresh(rows * self.weight.columns()));
-        let staged = self.weight.stage(Direction::Backward, &values, rows)?;
+        let epilogue = Epilogue { updates, addend };
+        let length = dy.rows() * self.weight.columns();
+        let sum = dx.0.get_or_insert_with(|| fresh(length));
         self.weight
-            .multiply(Direction::Backward, &staged, sum, &epilogue)?;
-        if let Some((term, kept, adjoint)) = &term {
-            term.add_dropped(kept, adjoint, sum);
-        }
-        Ok(())
+            .multiply(Direction::Backward, dy, sum, &epilogue)?;
+        Ok(sum)
     }
 }
 

@@ -1,8 +1,10 @@
-//! SwiGLU, element by element; equations in `ops::swiglu`.
+//! SwiGLU, element by element; equations in `ops::swiglu`. As rows of a product's operand it is computed while
+//! they are staged.
 
 use rayon::prelude::*;
 
 use super::exp::exp;
+use super::gemm::Rows;
 use super::simd::{self, Kernel, Level};
 
 /// Elements per parallel piece.
@@ -45,6 +47,19 @@ fn sigmoid<L: Level>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<L>(-x))
 }
 
+#[inline(always)]
+fn gated<L: Level>(gate: f32, up: f32) -> f32 {
+    gate * sigmoid::<L>(gate) * up
+}
+
+/// dL/d_gate and dL/d_up.
+#[inline(always)]
+fn gradients<L: Level>(gate: f32, up: f32, dy: f32) -> (f32, f32) {
+    let open = sigmoid::<L>(gate);
+    let slope = open * L::fused(gate, 1.0 - open, 1.0);
+    (dy * up * slope, dy * gate * open)
+}
+
 struct Forward<'a> {
     gate: &'a [f32],
     up: &'a [f32],
@@ -57,7 +72,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<L: Level>(self) {
         for ((y, &gate), &up) in self.y.iter_mut().zip(self.gate).zip(self.up) {
-            *y = gate * sigmoid::<L>(gate) * up;
+            *y = gated::<L>(gate, up);
         }
     }
 }
@@ -78,10 +93,49 @@ impl Kernel for Backward<'_> {
         let inputs = self.gate.iter().zip(self.up).zip(self.dy);
         let outputs = self.d_gate.iter_mut().zip(self.d_up);
         for (((&gate, &up), &dy), (d_gate, d_up)) in inputs.zip(outputs) {
-            let open = sigmoid::<L>(gate);
-            let slope = open * L::fused(gate, 1.0 - open, 1.0);
-            *d_gate = dy * up * slope;
-            *d_up = dy * gate * open;
+            (*d_gate, *d_up) = gradients::<L>(gate, up, dy);
         }
     }
+}
+
+/// The rows of `y`.
+pub(crate) struct Gated<'a> {
+    pub(crate) gate: &'a [f32],
+    pub(crate) up: &'a [f32],
+}
+
+impl Rows for Gated<'_> {
+    #[inline(always)]
+    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
+        let [gate, up] = [self.gate, self.up].map(|values| row_of(values, index, room.len()));
+        for ((y, &gate), &up) in room.iter_mut().zip(gate).zip(up) {
+            *y = gated::<L>(gate, up);
+        }
+        room
+    }
+}
+
+/// The rows of `d_gate`, or with `UP` of `d_up`.
+pub(crate) struct Gradient<'a, const UP: bool> {
+    pub(crate) gate: &'a [f32],
+    pub(crate) up: &'a [f32],
+    pub(crate) dy: &'a [f32],
+}
+
+impl<const UP: bool> Rows for Gradient<'_, UP> {
+    #[inline(always)]
+    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
+        let inputs = [self.gate, self.up, self.dy];
+        let [gate, up, dy] = inputs.map(|values| row_of(values, index, room.len()));
+        for (((gradient, &gate), &up), &dy) in room.iter_mut().zip(gate).zip(up).zip(dy) {
+            let (d_gate, d_up) = gradients::<L>(gate, up, dy);
+            *gradient = if UP { d_up } else { d_gate };
+        }
+        room
+    }
+}
+
+#[inline(always)]
+fn row_of(values: &[f32], index: usize, width: usize) -> &[f32] {
+    &values[index * width..][..width]
 }

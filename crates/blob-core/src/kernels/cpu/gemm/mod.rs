@@ -46,10 +46,12 @@ pub use dispatch::{Dispatch, dispatch, force};
 pub use epilogue::{Addend, Epilogue, SignRows, Update};
 pub use format::Precision;
 pub use operand::Operand;
+pub(crate) use operand::Rows;
 
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 use format::Format;
+use operand::Matrix;
 use outliers::Outliers;
 use panel::{Int8Row, Panels, Step};
 use product::Product;
@@ -179,10 +181,30 @@ impl FrozenMatrix {
         } else {
             Outliers::default()
         };
-        let x = outliers.taken_from(x);
-        let mut operand = Operand::stage(dispatch, format, &x, (m, depth));
+        let values = &*outliers.taken_from(x);
+        let mut operand = Operand::stage(dispatch, format, &Matrix { values, depth }, (m, depth));
         operand.outliers = outliers;
         Ok(operand)
+    }
+
+    /// [`Self::stage`] of m rows that are computed on the way.
+    ///
+    /// # Errors
+    /// None today: the path of this process is one that the machine has.
+    pub(crate) fn stage_rows(
+        &self,
+        direction: Direction,
+        rows: &impl Rows,
+        m: usize,
+    ) -> Result<Operand> {
+        let (_, depth) = self.shape(direction);
+        let (dispatch, precision) = (dispatch(), self.precision);
+        let format = dispatch.format(precision, direction)?;
+        if format == Format::Int8Quad && precision == Precision::Int8Mixed {
+            // Outliers are looked for in all rows before one is written.
+            return self.stage(direction, &operand::collect(rows, (m, depth)), m);
+        }
+        Ok(Operand::stage(dispatch, format, rows, (m, depth)))
     }
 
     /// `out` (m, columns) = operand·P, and what `epilogue` adds; P is Wᵀ or W.

@@ -15,8 +15,6 @@ use crate::kernels::cpu::simd::{self, Level};
 
 /// Words of a row that are transposed together.
 const WORDS: usize = 16;
-/// Words of a row that are written before the next row's.
-const PIECE: usize = 256;
 
 /// m rows, staged for a path and a format.
 #[derive(Debug)]
@@ -60,51 +58,100 @@ fn buffer(length: usize) -> Vec<u32> {
     words
 }
 
+/// The rows of an operand; they may be computed while they are staged, instead of being written and read again.
+pub(crate) trait Rows: Sync {
+    /// Row `index`; `room`, as long as a row, is for one that is computed.
+    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32];
+}
+
+/// Rows that are there.
+pub(super) struct Matrix<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) depth: usize,
+}
+
+impl Rows for Matrix<'_> {
+    #[inline(always)]
+    fn row<'r, L: Level>(&'r self, index: usize, _: &'r mut [f32]) -> &'r [f32] {
+        &self.values[index * self.depth..][..self.depth]
+    }
+}
+
+/// m computed rows, (m, depth).
+pub(super) fn collect<R: Rows>(source: &R, (m, depth): (usize, usize)) -> Vec<f32> {
+    let mut values = vec![0.0; m * depth];
+    let rows = values.par_chunks_mut(depth).enumerate();
+    rows.for_each(|(index, room)| {
+        simd::run(Collect {
+            source,
+            index,
+            room,
+        });
+    });
+    values
+}
+
+struct Collect<'a, R> {
+    source: &'a R,
+    index: usize,
+    room: &'a mut [f32],
+}
+
+impl<R: Rows> simd::Kernel for Collect<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Level>(self) {
+        let mut room = vec![0.0; self.room.len()];
+        let row = self.source.row::<L>(self.index, &mut room);
+        self.room.copy_from_slice(row);
+    }
+}
+
 impl Operand {
-    pub(super) fn stage(
+    pub(super) fn stage<R: Rows>(
         dispatch: Dispatch,
         format: Format,
-        x: &[f32],
+        source: &R,
         (rows, depth): (usize, usize),
     ) -> Self {
         let steps = depth.div_ceil(format.depths());
         let mut words = buffer(rows * steps);
         let is_int8 = format == Format::Int8Quad;
-        let mut scales = vec![0.0; if is_int8 { rows } else { 0 }];
-        let whole = rows / MR * MR;
-        let (tall, short) = words[..rows * steps].split_at_mut(whole * steps);
-        let (tall_scales, short_scales) = scales.split_at_mut(if is_int8 { whole } else { 0 });
+        let mut scales = vec![0.0; rows];
         let level = dispatch.level();
-        let stage = |x: &[f32], words: &mut [u32], scales: &mut [f32]| {
-            simd::run_on(
-                level,
-                Stage {
-                    x,
-                    depth,
-                    format,
-                    words,
-                    scales,
-                },
-            );
+        let stage = |first: usize, words: &mut [u32], scales: &mut [f32], room: &mut Room| {
+            let stage = Stage {
+                source,
+                first,
+                depth,
+                format,
+                words,
+                scales,
+                room,
+            };
+            simd::run_on(level, stage);
         };
-        let tiles = x[..whole * depth]
-            .par_chunks(MR * depth)
-            .zip(tall.par_chunks_mut((MR * steps).max(1)));
-        if is_int8 {
-            tiles
-                .zip(tall_scales.par_chunks_mut(MR))
-                .for_each(|((x, words), scales)| stage(x, words, scales));
-        } else {
-            tiles.for_each(|(x, words)| stage(x, words, &mut []));
-        }
-        let (mut from, mut words_left, mut scales_left) = (whole, short, short_scales);
+        let room = || Room::of(depth, steps);
+        let whole = rows / MR * MR;
+        let (tall, mut words_left) = words[..rows * steps].split_at_mut(whole * steps);
+        let (tall_scales, mut scales_left) = scales.split_at_mut(whole);
+        tall.par_chunks_mut((MR * steps).max(1))
+            .zip(tall_scales.par_chunks_mut(MR))
+            .enumerate()
+            .for_each_init(room, |room, (tile, (words, scales))| {
+                stage(tile * MR, words, scales, room);
+            });
+        let mut from = whole;
         while from < rows {
             let height = tile_height(rows - from);
-            let (tile, rest) = words_left.split_at_mut(height * steps);
-            let (tile_scales, rest_scales) =
-                scales_left.split_at_mut(if is_int8 { height } else { 0 });
-            stage(&x[from * depth..(from + height) * depth], tile, tile_scales);
-            (from, words_left, scales_left) = (from + height, rest, rest_scales);
+            let (words, rest) = words_left.split_at_mut(height * steps);
+            let (scales, scales_rest) = scales_left.split_at_mut(height);
+            stage(from, words, scales, &mut room());
+            (from, words_left, scales_left) = (from + height, rest, scales_rest);
+        }
+        if !is_int8 {
+            scales.clear();
         }
         Self {
             words,
@@ -115,6 +162,11 @@ impl Operand {
             scales,
             outliers: Outliers::default(),
         }
+    }
+
+    /// m
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The tile of `height` rows that begins at row `first`.
@@ -132,23 +184,42 @@ pub(super) fn tile_height(rows: usize) -> usize {
         .unwrap_or(1)
 }
 
+/// Memory for the tiles of one thread.
+struct Room {
+    row: Vec<f32>,
+    /// Words of a tile, row after row.
+    words: Vec<u32>,
+}
+
+impl Room {
+    fn of(depth: usize, steps: usize) -> Self {
+        Self {
+            row: vec![0.0; depth],
+            words: vec![0; MR * steps.next_multiple_of(WORDS)],
+        }
+    }
+}
+
 /// Writes one tile.
-struct Stage<'a> {
-    /// (height, depth)
-    x: &'a [f32],
+struct Stage<'a, R> {
+    source: &'a R,
+    /// Its first row.
+    first: usize,
     depth: usize,
     format: Format,
     words: &'a mut [u32],
+    /// One of each row.
     scales: &'a mut [f32],
+    room: &'a mut Room,
 }
 
-impl simd::Kernel for Stage<'_> {
+impl<R: Rows> simd::Kernel for Stage<'_, R> {
     type Output = ();
     const ROUNDS: bool = true;
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        match self.x.len() / self.depth {
+        match self.scales.len() {
             MR => self.write::<L, MR>(),
             8 => self.write::<L, 8>(),
             4 => self.write::<L, 4>(),
@@ -158,42 +229,35 @@ impl simd::Kernel for Stage<'_> {
     }
 }
 
-impl Stage<'_> {
-    /// A tile of height H: row after row first, since rows lie far apart, in pieces that stay close; then transposed.
+impl<R: Rows> Stage<'_, R> {
+    /// A tile of height H: row after row first, since rows lie far apart; then transposed.
     #[inline(always)]
     fn write<L: Level, const H: usize>(self) {
-        let Self {
-            x, depth, format, ..
-        } = self;
-        let is_int8 = format == Format::Int8Quad;
-        if is_int8 {
-            for (scale, row) in self.scales.iter_mut().zip(x.chunks_exact(depth)) {
-                *scale = format::int8_scale(row);
+        let Self { depth, format, .. } = self;
+        let steps = self.words.len() / H;
+        let stride = steps.next_multiple_of(WORDS);
+        let rows = self.room.words.chunks_exact_mut(stride).take(H);
+        for (index, (words, scale)) in rows.zip(self.scales).enumerate() {
+            let x = self
+                .source
+                .row::<L>(self.first + index, &mut self.room.row[..depth]);
+            if format == Format::Int8Quad {
+                *scale = format::int8_scale(x);
+                format::write_quads::<L>(x, *scale, words);
+                for word in words {
+                    *word ^= 0x8080_8080; // plus 128
+                }
+            } else {
+                format::write_words::<L>(format, x, words);
             }
         }
-        let mut rows = [[0u32; PIECE]; H];
-        let width = PIECE * format.depths();
-        let pieces = self.words.chunks_mut(PIECE * H);
-        for (from, words) in (0..depth).step_by(width).zip(pieces) {
-            let range = from..depth.min(from + width);
-            for (index, row) in rows.iter_mut().enumerate() {
-                let x = &x[index * depth..][range.clone()];
-                if is_int8 {
-                    format::write_quads::<L>(x, self.scales[index], row);
-                    for word in row {
-                        *word ^= 0x8080_8080; // plus 128
-                    }
-                } else {
-                    format::write_words::<L>(format, x, row);
-                }
+        for (at, words) in self.words.chunks_mut(WORDS * H).enumerate() {
+            let mut square = [[0; WORDS]; WORDS];
+            let rows = self.room.words.chunks_exact(stride).take(H);
+            for (square, row) in square.iter_mut().zip(rows) {
+                *square = row.as_chunks().0[at];
             }
-            for (at, words) in words.chunks_mut(WORDS * H).enumerate() {
-                let mut square = [[0; WORDS]; WORDS];
-                for (square, row) in square.iter_mut().zip(&rows) {
-                    *square = row.as_chunks().0[at];
-                }
-                write_steps::<H>(&L::transpose(&square), words);
-            }
+            write_steps::<H>(&L::transpose(&square), words);
         }
     }
 }
