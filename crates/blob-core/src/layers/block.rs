@@ -162,12 +162,11 @@ impl Block {
             None => None,
         };
         let down = self.linear(Module::Down);
-        let staged = match &hidden {
-            Some(hidden) => down.stage(hidden)?,
-            None => {
-                let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
-                down.stage_rows(&Gated { gate, up }, n)?
-            }
+        let staged = if let Some(hidden) = &hidden {
+            down.stage(hidden)?
+        } else {
+            let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
+            down.stage_rows(&Gated { gate, up }, n)?
         };
         let (y, down_kept) = run(Module::Down, (hidden.as_ref(), &staged), late, Some(&u))?;
         let terms = [

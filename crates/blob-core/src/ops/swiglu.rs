@@ -45,6 +45,8 @@ mod tests {
         assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor, values,
     };
     use super::*;
+    use crate::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Operand, Precision};
+    use crate::weights::{HostTensor, StoredMatrix};
     use candle_core::{DType, Device};
 
     fn reference(gate: &Tensor, up: &Tensor) -> candle_core::Result<Tensor> {
@@ -77,6 +79,53 @@ mod tests {
         assert_eq!(values(&d_up)[2..], [90.0, 1e4]);
         for value in values(&d_gate)[..2].iter().chain(&values(&d_up)[..2]) {
             assert!(value.abs() < 1e-30);
+        }
+    }
+
+    #[test]
+    fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
+        let floats = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let (n, f, columns) = (27, 64, 35);
+        let (gate, up, dy) = (tensor(1, n, f), tensor(2, n, f), tensor(3, n, f));
+        let weight = HostTensor {
+            shape: vec![columns, f],
+            data: floats(&tensor(4, columns, f)),
+        };
+        let stored = StoredMatrix::from_tensor(&weight).unwrap();
+        let y = forward(&gate, &up).unwrap();
+        let (d_gate, d_up) = backward(&gate, &up, &dy).unwrap();
+        let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+        let (gate, up, dy) = (&gate[..], &up[..], &dy[..]);
+        for precision in [
+            Precision::F32,
+            Precision::Bf16,
+            Precision::Int8,
+            Precision::Int8Mixed,
+        ] {
+            let matrix = FrozenMatrix::new(stored.clone(), precision).unwrap();
+            let product = |rows: Operand| {
+                let mut out = vec![0.0; n * columns];
+                matrix
+                    .multiply(Direction::Forward, &rows, &mut out, &Epilogue::NONE)
+                    .unwrap();
+                bits(&wrap(out, (n, columns)).unwrap())
+            };
+            let written = |x: &Tensor| {
+                let x = matrix.stage(Direction::Forward, &floats(x), n);
+                product(x.unwrap())
+            };
+            let y_rows = matrix.stage_rows(Direction::Forward, &cpu::Gated { gate, up }, n);
+            let d_gate_rows = cpu::Gradient::<false> { gate, up, dy };
+            let d_gate_rows = matrix.stage_rows(Direction::Forward, &d_gate_rows, n);
+            let d_up_rows = cpu::Gradient::<true> { gate, up, dy };
+            let d_up_rows = matrix.stage_rows(Direction::Forward, &d_up_rows, n);
+            assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
+            assert_eq!(
+                product(d_gate_rows.unwrap()),
+                written(&d_gate),
+                "{precision:?}"
+            );
+            assert_eq!(product(d_up_rows.unwrap()), written(&d_up), "{precision:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::exp::exp;
 use super::gemm::Precision;
 use super::lanes;
+use super::prefetch;
 use super::simd::{self, Kernel, Level, Path};
 use super::tile::{self, Entry, Exact, Left, Matrix, Panels, ROWS, Rounded, WIDTH};
 use pairs::Pair;
@@ -142,7 +143,6 @@ impl Forward<'_, '_> {
             let Block { rows, columns, .. } = block;
             pack(&mut q, pair, pair.problem.q, &block.queries, pair.scale());
             left.set::<L>(&q, [rows, padded_dim]);
-            scores.values.fill(0.0);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             tile::multiply::<L, E>(&mut scores, &left, &keys, shape);
             let mut totals = [1.0; BLOCK];
@@ -155,7 +155,6 @@ impl Forward<'_, '_> {
                 self.log_sum_exp[index / group][index % group] = largest + totals[row].ln();
             }
             left.set::<L>(&scores, [rows, columns]);
-            weighted.values.fill(0.0);
             let shape = [rows, padded_dim, columns / E::DEPTHS];
             tile::multiply::<L, E>(&mut weighted, &left, &values, shape);
             for (row, index) in block.queries.enumerate() {
@@ -221,16 +220,17 @@ impl Backward<'_, '_> {
             pack(&mut d_o, &pair, saved.d_o, &block.queries, 1.0);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             left.set::<L>(&q, [rows, padded_dim]);
-            probs.values.fill(0.0);
             tile::multiply::<L, E>(&mut probs, &left, &keys_by_columns, shape);
             left.set::<L>(&d_o, [rows, padded_dim]);
-            d_scores.values.fill(0.0);
             tile::multiply::<L, E>(&mut d_scores, &left, &values_by_columns, shape);
             for (row, index) in block.queries.clone().enumerate() {
                 let probs = &mut probs.row_mut(row)[..columns];
                 probs[pair.visible(index)..].fill(f32::NEG_INFINITY);
                 exp_of_differences::<L>(probs, pair.query(saved.log_sum_exp, index, 1)[0]);
                 let o = pair.query(saved.o, index, head_dim);
+                if index + BLOCK < pair.num_queries() {
+                    prefetch::read(pair.query(saved.o, index + BLOCK, head_dim));
+                }
                 let mean = lanes::dot::<L>(&d_o.row(row)[..head_dim], o);
                 for (d_score, prob) in d_scores.row_mut(row).iter_mut().zip(probs) {
                     *d_score = *prob * (*d_score - mean);
@@ -245,7 +245,6 @@ impl Backward<'_, '_> {
             panels.set_rows::<L>(q.values.chunks_exact(q.stride));
             tile::multiply_transposed::<L, E>(&mut d_keys, &left, &panels, shape);
             left.set::<L>(&d_scores, [rows, columns]);
-            d_q.values.fill(0.0);
             let shape = [rows, padded_dim, columns / E::DEPTHS];
             tile::multiply::<L, E>(&mut d_q, &left, &keys, shape);
             for (row, index) in block.queries.enumerate() {
@@ -261,14 +260,20 @@ impl Backward<'_, '_> {
     }
 }
 
-/// The query rows `queries` of a matrix like q become the first rows of `block`, times `factor`.
+/// The query rows `queries` of a matrix like q become the first rows of `block`, times `factor`; those of the next
+/// block are asked for, since rows lie far apart.
 #[inline(always)]
 fn pack(block: &mut Matrix, pair: &Pair<'_>, source: &[f32], queries: &Range<usize>, factor: f32) {
-    block.values.fill(0.0);
+    let ahead = queries.start + BLOCK..pair.num_queries().min(queries.end + BLOCK);
+    for index in ahead {
+        prefetch::read(pair.query(source, index, pair.problem.head_dim));
+    }
     for (row, index) in queries.clone().enumerate() {
         let source = pair.query(source, index, pair.problem.head_dim);
         scale_into(block.row_mut(row), source, factor);
     }
+    let stride = block.stride;
+    block.values[queries.len() * stride..].fill(0.0);
 }
 
 /// `target_j ← factor·source_j` over the shorter of the two.

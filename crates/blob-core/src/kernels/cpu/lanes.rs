@@ -15,14 +15,18 @@ pub(crate) fn dot<L: Level>(a: &[f32], b: &[f32]) -> f32 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a_chunks.iter().zip(b_chunks) {
-        let (a, b) = (halves::<L>(a), halves::<L>(b));
-        sums = [L::fma(a[0], b[0], sums[0]), L::fma(a[1], b[1], sums[1])];
+        sums = dot_added::<L>(sums, a, b);
     }
-    let mut sums = stored::<L>(sums);
-    for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *sum = L::fused(a, b, *sum);
+    if !a_rest.is_empty() {
+        sums = dot_added::<L>(sums, &padded(a_rest, 0.0), &padded(b_rest, 0.0));
     }
-    fold(sums, |a, b| a + b)
+    L::sum(L::add(sums[0], sums[1]))
+}
+
+#[inline(always)]
+fn dot_added<L: Level>(sums: [L::Vector; 2], a: &[f32; LANES], b: &[f32; LANES]) -> [L::Vector; 2] {
+    let (a, b) = (halves::<L>(a), halves::<L>(b));
+    [L::fma(a[0], b[0], sums[0]), L::fma(a[1], b[1], sums[1])]
 }
 
 /// `Σ_j a_j·b_j·c_j`; all must have one length.
@@ -34,16 +38,22 @@ pub(crate) fn dot3<L: Level>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
     let (c_chunks, c_rest) = c.as_chunks::<LANES>();
     for ((a, b), c) in a_chunks.iter().zip(b_chunks).zip(c_chunks) {
-        let (a, b, c) = (halves::<L>(a), halves::<L>(b), halves::<L>(c));
-        for half in 0..2 {
-            sums[half] = L::fma(L::multiply(a[half], b[half]), c[half], sums[half]);
-        }
+        sums = dot3_added::<L>(sums, [a, b, c]);
     }
-    let mut sums = stored::<L>(sums);
-    for (((sum, &a), &b), &c) in sums.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest) {
-        *sum = L::fused(a * b, c, *sum);
+    if !a_rest.is_empty() {
+        let [a, b, c] = [a_rest, b_rest, c_rest].map(|rest| padded(rest, 0.0));
+        sums = dot3_added::<L>(sums, [&a, &b, &c]);
     }
-    fold(sums, |a, b| a + b)
+    L::sum(L::add(sums[0], sums[1]))
+}
+
+#[inline(always)]
+fn dot3_added<L: Level>(mut sums: [L::Vector; 2], [a, b, c]: [&[f32; LANES]; 3]) -> [L::Vector; 2] {
+    let (a, b, c) = (halves::<L>(a), halves::<L>(b), halves::<L>(c));
+    for half in 0..2 {
+        sums[half] = L::fma(L::multiply(a[half], b[half]), c[half], sums[half]);
+    }
+    sums
 }
 
 /// `Σ_j a_j`.
@@ -52,61 +62,56 @@ pub(crate) fn sum<L: Level>(values: &[f32]) -> f32 {
     let mut sums = [L::splat(0.0); 2];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
-        let values = halves::<L>(chunk);
-        sums = [L::add(sums[0], values[0]), L::add(sums[1], values[1])];
+        sums = sum_added::<L>(sums, chunk);
     }
-    let mut sums = stored::<L>(sums);
-    for (sum, value) in sums.iter_mut().zip(rest) {
-        *sum += value;
+    if !rest.is_empty() {
+        sums = sum_added::<L>(sums, &padded(rest, 0.0));
     }
-    fold(sums, |a, b| a + b)
+    L::sum(L::add(sums[0], sums[1]))
+}
+
+#[inline(always)]
+fn sum_added<L: Level>(sums: [L::Vector; 2], values: &[f32; LANES]) -> [L::Vector; 2] {
+    let values = halves::<L>(values);
+    [L::add(sums[0], values[0]), L::add(sums[1], values[1])]
 }
 
 /// The largest value; −∞ of nothing; NaNs are passed over.
 #[inline(always)]
 pub(crate) fn max<L: Level>(values: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a < b { b } else { a };
     let mut largest = [L::splat(f32::NEG_INFINITY); 2];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
-        let values = halves::<L>(chunk);
-        for half in 0..2 {
-            largest[half] = L::larger(largest[half], values[half]);
-        }
+        largest = larger::<L>(largest, chunk);
     }
-    let mut largest = stored::<L>(largest);
-    for (largest, &value) in largest.iter_mut().zip(rest) {
-        *largest = larger(*largest, value);
+    if !rest.is_empty() {
+        largest = larger::<L>(largest, &padded(rest, f32::NEG_INFINITY));
     }
-    fold(largest, larger)
+    L::largest(L::larger(largest[0], largest[1]))
 }
 
-/// The two vectors of a chunk. Vectors by hand: the compiler makes scalars of a loop that ends in [`fold`].
+#[inline(always)]
+fn larger<L: Level>(largest: [L::Vector; 2], values: &[f32; LANES]) -> [L::Vector; 2] {
+    let values = halves::<L>(values);
+    [
+        L::larger(largest[0], values[0]),
+        L::larger(largest[1], values[1]),
+    ]
+}
+
+/// The two vectors of a chunk. Vectors by hand: the compiler makes scalars of a loop that ends in a fold.
 #[inline(always)]
 fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
     let (halves, _) = chunk.as_chunks::<WIDTH>();
     [L::load(&halves[0]), L::load(&halves[1])]
 }
 
+/// The last values, and then what changes no sum and no maximum.
 #[inline(always)]
-fn stored<L: Level>(sums: [L::Vector; 2]) -> [f32; LANES] {
-    let mut lanes = [0.0; LANES];
-    let (halves, _) = lanes.as_chunks_mut::<WIDTH>();
-    L::store(sums[0], &mut halves[0]);
-    L::store(sums[1], &mut halves[1]);
-    lanes
-}
-
-#[inline(always)]
-fn fold(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = combine(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
+fn padded(rest: &[f32], neutral: f32) -> [f32; LANES] {
+    let mut chunk = [neutral; LANES];
+    chunk[..rest.len()].copy_from_slice(rest);
+    chunk
 }
 
 #[cfg(test)]

@@ -79,24 +79,16 @@ impl Dots<'_> {
         let (k, r) = (self.k, self.a.len() / self.k);
         let x: [&[f32]; M] = std::array::from_fn(|i| &self.x[(row + i) * k..(row + i + 1) * k]);
         let a: [&[f32]; N] = std::array::from_fn(|j| &self.a[(rank + j) * k..(rank + j + 1) * k]);
-        let mut sums = [[L::load(&[0.0; WIDTH]); N]; M];
-        let x_chunks = x.map(|x| x.as_chunks::<WIDTH>().0);
-        let a_chunks = a.map(|a| a.as_chunks::<WIDTH>().0);
-        for chunk in 0..k / WIDTH {
-            let a: [L::Vector; N] = std::array::from_fn(|j| L::load(&a_chunks[j][chunk]));
-            for i in 0..M {
-                let mut x = L::load(&x_chunks[i][chunk]);
-                if let Some(signs) = self.signs {
-                    x = L::flip(x, signs.half_word(row + i, chunk));
-                }
-                for j in 0..N {
-                    sums[i][j] = L::fma(x, a[j], sums[i][j]);
-                }
+        let sums = match self.signs {
+            Some(signs) => {
+                let signs = std::array::from_fn(|i| signs.row(row + i));
+                products::<L, M, N, true>(x, a, signs)
             }
-        }
+            None => products::<L, M, N, false>(x, a, [&[]; M]),
+        };
         for i in 0..M {
             for j in 0..N {
-                let mut sum = folded::<L>(sums[i][j]);
+                let mut sum = L::sum(sums[i][j]);
                 for at in k / WIDTH * WIDTH..k {
                     let x = match self.signs {
                         Some(signs) if signs.is_negative(row + i, at) => -x[i][at],
@@ -110,18 +102,36 @@ impl Dots<'_> {
     }
 }
 
+/// Sixteen partial sums of each row of x, under its signs, with each row of a.
 #[inline(always)]
-fn folded<L: Level>(vector: L::Vector) -> f32 {
-    let mut lanes = [0.0; WIDTH];
-    L::store(vector, &mut lanes);
-    let mut width = WIDTH / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+fn products<L: Level, const M: usize, const N: usize, const SIGNED: bool>(
+    x: [&[f32]; M],
+    a: [&[f32]; N],
+    signs: [&[u32]; M],
+) -> [[L::Vector; N]; M] {
+    let mut sums = [[L::splat(0.0); N]; M];
+    let count = x[0].len() / WIDTH;
+    // One length that the compiler sees, instead of a check at each access.
+    let x = x.map(|x| &x.as_chunks::<WIDTH>().0[..count]);
+    let a = a.map(|a| &a.as_chunks::<WIDTH>().0[..count]);
+    let words = if SIGNED { count.div_ceil(2) } else { 0 };
+    let signs = signs.map(|signs| &signs[..words]);
+    for chunk in 0..count {
+        let mut right = [L::splat(0.0); N];
+        for (right, a) in right.iter_mut().zip(&a) {
+            *right = L::load(&a[chunk]);
         }
-        width /= 2;
+        for i in 0..M {
+            let mut left = L::load(&x[i][chunk]);
+            if SIGNED {
+                left = L::flip(left, (signs[i][chunk / 2] >> (16 * (chunk % 2))) as u16);
+            }
+            for j in 0..N {
+                sums[i][j] = L::fma(left, right[j], sums[i][j]);
+            }
+        }
     }
-    lanes[0]
+    sums
 }
 
 /// Σ x·a, as [`dots`] computes it.

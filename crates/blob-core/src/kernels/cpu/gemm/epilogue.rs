@@ -38,13 +38,19 @@ pub struct SignRows<'a> {
     pub stride: usize,
 }
 
-impl SignRows<'_> {
+impl<'a> SignRows<'a> {
     /// The rows from `row` on.
     pub(crate) fn from(self, row: usize) -> Self {
         Self {
             words: &self.words[row * self.stride..],
             stride: self.stride,
         }
+    }
+
+    /// The words of a row.
+    #[inline(always)]
+    pub(crate) fn row(self, row: usize) -> &'a [u32] {
+        &self.words[row * self.stride..][..self.stride]
     }
 
     /// Signs `16·index..16·index + 16` of a row.

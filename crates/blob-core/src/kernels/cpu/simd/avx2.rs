@@ -11,6 +11,32 @@ use super::{Level, WIDTH};
 
 pub(super) struct Avx2;
 
+/// The sum of the lanes, in halves.
+#[inline(always)]
+pub(super) fn sum_of_eight(vector: x86::__m256) -> f32 {
+    // SAFETY: only called where the instruction set is there.
+    unsafe {
+        let low = x86::_mm256_castps256_ps128(vector);
+        let four = x86::_mm_add_ps(low, x86::_mm256_extractf128_ps::<1>(vector));
+        let two = x86::_mm_add_ps(four, x86::_mm_movehl_ps(four, four));
+        let other = x86::_mm_shuffle_ps::<1>(two, two);
+        x86::_mm_cvtss_f32(x86::_mm_add_ss(two, other))
+    }
+}
+
+/// The largest lane, in halves; NaNs are passed over.
+#[inline(always)]
+pub(super) fn largest_of_eight(vector: x86::__m256) -> f32 {
+    // SAFETY: only called where the instruction set is there. The second operand is what a NaN leaves.
+    unsafe {
+        let low = x86::_mm256_castps256_ps128(vector);
+        let four = x86::_mm_max_ps(x86::_mm256_extractf128_ps::<1>(vector), low);
+        let two = x86::_mm_max_ps(x86::_mm_movehl_ps(four, four), four);
+        let other = x86::_mm_shuffle_ps::<1>(two, two);
+        x86::_mm_cvtss_f32(x86::_mm_max_ss(other, two))
+    }
+}
+
 impl Level for Avx2 {
     const TILE_ROWS: usize = 4;
     type Vector = [x86::__m256; 2];
@@ -80,6 +106,18 @@ impl Level for Avx2 {
                 x86::_mm256_max_ps(b[1], a[1]),
             ]
         }
+    }
+
+    #[inline(always)]
+    fn sum(vector: Self::Vector) -> f32 {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { sum_of_eight(x86::_mm256_add_ps(vector[0], vector[1])) }
+    }
+
+    #[inline(always)]
+    fn largest(vector: Self::Vector) -> f32 {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { largest_of_eight(x86::_mm256_max_ps(vector[1], vector[0])) }
     }
 
     #[inline(always)]

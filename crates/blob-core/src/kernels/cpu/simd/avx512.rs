@@ -7,7 +7,7 @@
 
 use std::arch::x86_64 as x86;
 
-use super::{Level, WIDTH};
+use super::{Level, WIDTH, avx2};
 
 /// The halves of a register alternately.
 const INTERLEAVED: [u16; 32] = {
@@ -122,6 +122,30 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
     fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`). The second operand is what a NaN leaves.
         unsafe { x86::_mm512_max_ps(b, a) }
+    }
+
+    #[inline(always)]
+    fn sum(vector: Self::Vector) -> f32 {
+        // SAFETY: the instruction set is there (`run_on`), and AVX2 with it.
+        unsafe {
+            let high = x86::_mm512_extractf32x8_ps::<1>(vector);
+            avx2::sum_of_eight(x86::_mm256_add_ps(
+                x86::_mm512_castps512_ps256(vector),
+                high,
+            ))
+        }
+    }
+
+    #[inline(always)]
+    fn largest(vector: Self::Vector) -> f32 {
+        // SAFETY: the instruction set is there (`run_on`), and AVX2 with it.
+        unsafe {
+            let high = x86::_mm512_extractf32x8_ps::<1>(vector);
+            avx2::largest_of_eight(x86::_mm256_max_ps(
+                high,
+                x86::_mm512_castps512_ps256(vector),
+            ))
+        }
     }
 
     #[inline(always)]

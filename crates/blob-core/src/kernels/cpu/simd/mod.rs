@@ -59,6 +59,12 @@ pub(crate) trait Level {
     /// `a < b ? b : a`, lane by lane: a NaN in `b` is passed over.
     fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// The sum of the lanes, in halves: lane j and lane j + 8, then + 4, + 2, + 1.
+    fn sum(vector: Self::Vector) -> f32;
+
+    /// The largest lane, in halves; NaNs are passed over.
+    fn largest(vector: Self::Vector) -> f32;
+
     /// `a·b`, lane by lane.
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 

@@ -55,6 +55,32 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    fn sum(mut lanes: Self::Vector) -> f32 {
+        let mut width = WIDTH / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
+    fn largest(mut lanes: Self::Vector) -> f32 {
+        let mut width = WIDTH / 2;
+        while width > 0 {
+            for lane in 0..width {
+                if lanes[lane] < lanes[lane + width] {
+                    lanes[lane] = lanes[lane + width];
+                }
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
     fn multiply(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }

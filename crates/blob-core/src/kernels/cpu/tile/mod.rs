@@ -1,7 +1,7 @@
 //! Small matrix products in registers, for matrices that fit the cache.
 //!
 //! ```text
-//! C += A·B   or   C += Aᵀ·B        C (m, n),  B (k, n)
+//! C = A·B   or   C += Aᵀ·B        C (m, n),  B (k, n)
 //! ```
 //!
 //! Every element of C is one chain of multiply-adds in the order of k, whatever the tile. A and B are
@@ -146,7 +146,7 @@ fn padded(row: Option<&[f32]>, from: usize) -> [f32; WIDTH] {
     padded
 }
 
-/// `C += A·B` for the first `m` rows and `n` columns of C and the first `k` steps of A and B.
+/// `C = A·B` for the first `m` rows and `n` columns of C and the first `k` steps of A and B.
 #[inline(always)]
 pub(crate) fn multiply<L: Level, E: Entry>(
     c: &mut Matrix,
@@ -189,7 +189,7 @@ fn multiply_by<L: Level, E: Entry, const R: usize>(
             let rows: [&[[u32; DEPTH]]; R] =
                 std::array::from_fn(|row| a.words[(i + row) * a.stride..][..k].as_chunks().0);
             let tile = &mut c.values[i * c.stride..];
-            let mut sums = load::<L, R>(tile, c.stride, p * WIDTH);
+            let mut sums = [L::splat(0.0); R];
             for (chunk, lanes) in panel.iter().enumerate() {
                 let factors: [&[u32; DEPTH]; R] = std::array::from_fn(|row| &rows[row][chunk]);
                 for step in 0..DEPTH {
@@ -313,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn products_add_exactly_what_the_definition_says() {
+    fn products_are_exactly_what_the_definition_says() {
         let shape @ [m, n, k] = [16, 32, 48];
         let entry_a = |i: usize, j: usize| ((i * 5 + j * 3) % 7) as f32 - 3.0;
         let entry_b = |i: usize, j: usize| ((i * 11 + j) % 5) as f32 - 2.0;
         let expected: Vec<f32> = (0..m * n)
             .map(|at| {
-                1.0 + (0..k)
+                (0..k)
                     .map(|l| entry_a(at / n, l) * entry_b(l, at % n))
                     .sum::<f32>()
             })
@@ -336,8 +336,10 @@ mod tests {
                     shape,
                 },
             );
-            for product in products.as_flattened() {
+            for [product, added] in &products {
                 assert_eq!(*product, expected, "{path:?}");
+                let expected: Vec<f32> = expected.iter().map(|value| 1.0 + value).collect();
+                assert_eq!(*added, expected, "{path:?}");
             }
         }
     }
