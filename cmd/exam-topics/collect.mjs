@@ -4,7 +4,13 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const [runs = 'runs', target = 'cmd/results'] = process.argv.slice(2);
-for (const group of ['exam-topics', 'exam-topics-eval', 'arc-easy-reference']) {
+for (const group of [
+  'exam-topics',
+  'exam-topics-eval',
+  'exam-topics-seeds',
+  'exam-topics-seeds-eval',
+  'arc-easy-reference',
+]) {
   const folder = join(runs, group);
   if (!existsSync(folder)) continue;
   mkdirSync(join(target, group), { recursive: true });

@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { printTable } from '../statistics.mjs';
 
 const [results = 'cmd/results'] = process.argv.slice(2);
 const read = (group) =>
@@ -15,17 +16,12 @@ const read = (group) =>
     : [];
 const shown = (value) =>
   typeof value === 'number' ? value.toFixed(3) : value === null ? '–' : String(value);
-const print = (head, rows) => {
-  for (const row of [head, head.map(() => '---'), ...rows]) process.stdout.write(`| ${row.join(' | ')} |\n`);
-  process.stdout.write('\n');
-};
-
 const metrics = ({ acc, ece, nll, brier, entropy, mutual_information }) =>
   [acc, ece, nll, brier, entropy, mutual_information].map(shown);
 const head = ['ACC', 'ECE', 'NLL', 'Brier', 'entropy', 'mutual information'];
 
 process.stdout.write('Validation, by which --kl-lr is chosen:\n\n');
-print(
+printTable(
   ['run', 'N', 'rows', ...head],
   read('exam-topics').map(([name, { evaluations }]) => {
     const [first] = evaluations;
@@ -34,7 +30,7 @@ print(
 );
 for (const group of ['exam-topics-eval', 'arc-easy-reference']) {
   process.stdout.write(`${group}:\n\n`);
-  print(
+  printTable(
     ['run', 'dataset', 'split', 'N', 'rows', ...head],
     read(group).flatMap(([name, { evaluations }]) =>
       evaluations.map(({ dataset, split, samples, n, metrics: values }) => [

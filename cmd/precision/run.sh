@@ -11,9 +11,10 @@ declare -A flags=(
   [bf16]="--precision bf16"
   [int8]="--precision int8"
   [f32-q4_k]="--precision f32 --quantize q4_k"
+  [f32-nf4]="--precision f32 --quantize nf4"
 )
 for seed in ${SEEDS:-1 2 3 4 5}; do
-  for name in f32 bf16 int8 f32-q4_k; do
+  for name in ${NAMES:-f32 bf16 int8 f32-q4_k f32-nf4}; do
     read -ra own <<<"${flags[$name]}"
     npx --no-install bpeft train "${settings[@]}" "${own[@]}" --seed "$seed" --out "$out/$name/seed-$seed" --resume --quiet
     npx --no-install bpeft eval --run "$out/f32/seed-$seed" --split test,shift "${own[@]}" --samples 10,0 --eval-batch-size 64 \

@@ -1,0 +1,32 @@
+// What the tables of cmd/ share: means over seeds, intervals of differences that are paired by seed, Markdown.
+
+/** Student's t, 97.5 %, by degrees of freedom. */
+const T = [Number.NaN, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+
+export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The sample's standard deviation. */
+export function deviation(values) {
+  const center = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1));
+}
+
+/** Mean ± standard deviation. */
+export function spread(values) {
+  const center = mean(values).toFixed(3);
+  return values.length < 2 ? center : `${center} ± ${deviation(values).toFixed(3)}`;
+}
+
+const signed = (value) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3)}`;
+
+/** Mean and 95 % interval. */
+export function interval(values) {
+  if (values.length < 2) return signed(mean(values));
+  const half = ((T[values.length - 1] ?? 1.96) * deviation(values)) / Math.sqrt(values.length);
+  return `${signed(mean(values))} (${signed(mean(values) - half)} to ${signed(mean(values) + half)})`;
+}
+
+export function printTable(head, rows) {
+  for (const row of [head, head.map(() => '---'), ...rows]) process.stdout.write(`| ${row.join(' | ')} |\n`);
+  process.stdout.write('\n');
+}
