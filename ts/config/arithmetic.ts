@@ -8,7 +8,10 @@ export const PRECISIONS = ['f32', 'bf16', 'int8', 'int8-mixed'] as const;
  */
 export type Precision = (typeof PRECISIONS)[number];
 
-export const QUANTIZATIONS = ['none', 'q8_0', 'q4_k'] as const;
+export const QUANTIZATIONS = ['none', 'q8_0', 'q4_k', 'int8', 'nf4'] as const;
 
-/** What the matrices of the blocks are quantised to where they are stored larger; the ggml types of these names. */
+/**
+ * What the matrices of the blocks are quantised to where they are stored larger: `q8_0` and `q4_k` are ggml's types, `int8` has one scale per
+ * row (LLM.int8()), `nf4` is QLoRA's four bits.
+ */
 export type Quantization = (typeof QUANTIZATIONS)[number];

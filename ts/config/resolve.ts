@@ -5,15 +5,13 @@
 
 import { BpeftError } from '../errors.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
-import { QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import { MODEL_HINT } from './model-source.ts';
 import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */
-type Resolved<Settings> = Omit<Settings, keyof DataProtocol | 'quantize'> &
+type Resolved<Settings> = Omit<Settings, keyof DataProtocol> &
   DataProtocol & {
     readonly model: string;
-    readonly quantize: Quantization;
     readonly evalBatchSize: number;
   };
 
@@ -43,7 +41,6 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
-    quantize: quantization(settings),
     ...(open ? { epochs: 3 } : {}),
     model,
     dataset,
@@ -58,7 +55,6 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
-    quantize: quantization(settings),
     model: required(settings.model, 'model', MODEL_HINT),
     dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
     evalBatchSize: settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
@@ -70,7 +66,6 @@ export function resolvePredict(settings: PredictSettings): PredictConfig {
   return {
     ...settings,
     ...dataProtocol(settings),
-    quantize: quantization(settings),
     model: required(settings.model, 'model', MODEL_HINT),
     evalBatchSize: settings.evalBatchSize ?? EVAL_BATCH_SIZE,
   };
@@ -133,15 +128,6 @@ function refuseEngine(settings: { device: string }): void {
       { hint: 'available: auto, cpu' },
     );
   }
-}
-
-function quantization({ quantize }: { quantize: TrainSettings['quantize'] }): Quantization {
-  const offered = QUANTIZATIONS.find((one) => one === quantize);
-  if (offered !== undefined) return offered;
-  const instead = quantize === 'int8' ? '; --precision int8 or int8-mixed multiplies in eight bits' : '';
-  throw new BpeftError('BPEFT_UNSUPPORTED', `quantize ${quantize} is not available yet`, {
-    hint: `available: ${QUANTIZATIONS.join(', ')}${instead}`,
-  });
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

@@ -68,9 +68,9 @@ const shared = {
       'what products with frozen weights round to (bf16: and attention); mixed leaves inputs of 6 and more exact',
     ),
   quantize: z
-    .enum([...QUANTIZATIONS, 'int8', 'nf4'])
+    .enum(QUANTIZATIONS)
     .default('none')
-    .describe('quantise the blocks when they are read; a matrix that q4_k does not fit takes q8_0'),
+    .describe('quantise the blocks when they are read; a matrix that q4_k or nf4 does not fit takes q8_0'),
   maxSeqLen: z.int().min(8).default(300).describe('longest prompt in tokens'),
   protocol: z
     .enum(['corrected', 'reference'])

@@ -34,6 +34,10 @@ pub(crate) enum QuantizationName {
     Q8_0,
     #[serde(rename = "q4_k")]
     Q4K,
+    #[serde(rename = "int8")]
+    Int8,
+    #[serde(rename = "nf4")]
+    Nf4,
 }
 
 impl From<QuantizationName> for Quantization {
@@ -41,6 +45,8 @@ impl From<QuantizationName> for Quantization {
         match name {
             QuantizationName::Q8_0 => Self::Q8_0,
             QuantizationName::Q4K => Self::Q4K,
+            QuantizationName::Int8 => Self::Int8,
+            QuantizationName::Nf4 => Self::Nf4,
         }
     }
 }

@@ -250,15 +250,20 @@ impl Block {
     ) -> Result<()> {
         let (n, dy) = (ds.dim(0)?, &*read(ds)?);
         let (gate, up) = (&*read(&kept.gate)?, &*read(&kept.up)?);
+        let check = |module: Module, dnormed: &InputGradient| {
+            let block = self.index;
+            check_finite_values(pass, dnormed.values(), || {
+                format!("the gradient at {}", Site { block, module }.path())
+            })?;
+            pass.abort.check()
+        };
+        let d_gate = Gradient::<false> { gate, up, dy };
         self.linear(Module::Gate)
-            .backward_rows(&Gradient::<false> { gate, up, dy }, n, dnormed)?;
-        pass.abort.check()?;
-        self.linear(Module::Up)
-            .backward_rows(&Gradient::<true> { gate, up, dy }, n, dnormed)?;
-        check_finite_values(pass, dnormed.values(), || {
-            let (block, module) = (self.index, Module::Up);
-            format!("the gradient at {}", Site { block, module }.path())
-        })
+            .backward_rows(&d_gate, n, dnormed)?;
+        check(Module::Gate, dnormed)?;
+        let d_up = Gradient::<true> { gate, up, dy };
+        self.linear(Module::Up).backward_rows(&d_up, n, dnormed)?;
+        check(Module::Up, dnormed)
     }
 
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.

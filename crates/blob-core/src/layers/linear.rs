@@ -56,7 +56,7 @@ impl FrozenLinear {
         Ok(Self { weight })
     }
 
-    /// ggml's name of the type that the weight is stored in.
+    /// The name of the type that the weight is stored in.
     pub fn type_name(&self) -> &'static str {
         self.weight.type_name()
     }
@@ -85,6 +85,7 @@ impl FrozenLinear {
         addend: Option<&Tensor>,
     ) -> Result<(Tensor, Option<Kept>)> {
         let (rows, outputs) = (staged.rows(), self.weight.rows());
+        debug_assert!(term.is_none() || x.is_some(), "a term reads its input");
         let kept = match (term, x) {
             (Some(term), Some(x)) => Some(term.down(&read(x)?)),
             _ => None,

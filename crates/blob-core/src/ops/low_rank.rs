@@ -14,16 +14,14 @@
 //! the backward pass. The mean pass is the first term alone.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
-use rayon::prelude::*;
+mod noise;
 
 use crate::adapter::{Adapter, LowRank, Sigma, Site};
 use crate::kernels::cpu::gemm::Update;
-use crate::kernels::cpu::low_rank::{SignRows, dots, outer, scale_rows, spread, transposed};
-use crate::noise::{Asker, Purpose};
-use crate::pass::{Group, NoiseSharing, Pass, Rows};
-
-/// Rows whose signs one task draws.
-const ROWS_PER_TASK: usize = 64;
+use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
+use crate::noise::Purpose;
+use crate::pass::{Group, Pass, Rows};
+use noise::{Draw, Signs};
 
 /// Gradients of one site's parameters, summed over rows; shapes as in [`LowRank`].
 #[derive(Debug, Clone)]
@@ -67,47 +65,6 @@ pub struct Term<'a> {
 pub struct Kept {
     h: Vec<f32>, // (n, r)
     draws: Vec<Draw>,
-}
-
-/// One group's `E` and `σ ∘ E`, both (r, k).
-struct Draw {
-    gaussian: Vec<f32>,
-    perturbation: Vec<f32>,
-}
-
-/// Signs of the rows of a matrix; without any, rows share the draw as it is.
-struct Signs {
-    words: Option<Vec<u32>>,
-    stride: usize,
-}
-
-impl Signs {
-    fn rows(&self) -> Option<SignRows<'_>> {
-        let words = self.words.as_deref()?;
-        Some(SignRows {
-            words,
-            stride: self.stride,
-        })
-    }
-
-    /// The signs of a group's rows.
-    fn of(&self, group: &Group) -> Option<SignRows<'_>> {
-        let signs = self.rows()?;
-        Some(signs.from(group.rows.start))
-    }
-
-    /// `values` (n, width) under the signs.
-    fn apply(&self, values: &mut [f32], width: usize) {
-        if let Some(signs) = self.rows() {
-            for (row, values) in values.chunks_exact_mut(width).enumerate() {
-                for (column, value) in values.iter_mut().enumerate() {
-                    if signs.is_negative(row, column) {
-                        *value = -*value;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// dL/dx of a term as what a product adds: `p·A`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
@@ -221,10 +178,7 @@ impl<'a> Term<'a> {
         let mut adjoint = Adjoint {
             p,
             signed: Vec::new(),
-            signs: Signs {
-                words: None,
-                stride: 0,
-            },
+            signs: Signs::default(),
         };
         let (Some(sharing), Some(sigma), Some(rho)) =
             (self.sharing(), self.sigma, &self.weights.rho)
@@ -324,105 +278,6 @@ impl<'a> Term<'a> {
     /// h (n, r) of a kept pass.
     pub fn h<'k>(&self, kept: &'k Kept) -> &'k [f32] {
         &kept.h
-    }
-
-    fn sharing(&self) -> Option<NoiseSharing> {
-        self.pass.sampling_at(self.site.block)
-    }
-
-    fn asker(&self, purpose: Purpose, sample: u32) -> Asker {
-        Asker {
-            slot: self.site.slot(),
-            purpose,
-            sample: self.pass.mode.draw_of(sample).0,
-        }
-    }
-
-    /// Each group's draw; none for the mean or for a point estimate.
-    fn draws(&self) -> Vec<Draw> {
-        let (Some(_), Some(sigma), Some(rho)) = (self.sharing(), self.sigma, &self.weights.rho)
-        else {
-            return Vec::new();
-        };
-        self.rows
-            .groups
-            .iter()
-            .map(|group| {
-                let (_, sign) = self.pass.mode.draw_of(group.sample);
-                let mut gaussian = vec![0.0; rho.len()];
-                group
-                    .stream
-                    .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, group.sample));
-                if sign < 0.0 {
-                    for e in &mut gaussian {
-                        *e = -*e;
-                    }
-                }
-                let perturbation = gaussian
-                    .iter()
-                    .zip(rho)
-                    .map(|(e, &rho)| e * sigma.of(rho))
-                    .collect();
-                Draw {
-                    gaussian,
-                    perturbation,
-                }
-            })
-            .collect()
-    }
-
-    /// Which group a row belongs to.
-    fn group(&self, row: usize) -> &Group {
-        let groups = &self.rows.groups;
-        let index = groups.partition_point(|group| group.rows.end <= row);
-        &groups[index.min(groups.len() - 1)]
-    }
-
-    /// The signs of all rows in a space of `width`.
-    fn signs(&self, width: usize, purpose: Purpose, sharing: NoiseSharing) -> Signs {
-        let stride = width.div_ceil(32);
-        if sharing == NoiseSharing::Shared {
-            return Signs {
-                words: None,
-                stride,
-            };
-        }
-        let mut words = vec![0; self.rows.ids.len() * stride];
-        words
-            .par_chunks_mut(stride)
-            .with_min_len(ROWS_PER_TASK)
-            .enumerate()
-            .for_each(|(row, words)| {
-                let id = self.rows.ids[row];
-                let position = if sharing == NoiseSharing::Token {
-                    id.position
-                } else {
-                    0
-                };
-                let group = self.group(row);
-                let asker = self.asker(purpose, group.sample);
-                group.stream.fill_sign_words(words, position, id.row, asker);
-            });
-        Signs {
-            words: Some(words),
-            stride,
-        }
-    }
-
-    fn dropped<'x>(&self, x: &'x [f32], purpose: Purpose) -> std::borrow::Cow<'x, [f32]> {
-        let p = self.pass.mode.dropout;
-        if p == 0.0 {
-            return x.into();
-        }
-        let scaled = scale_rows(x, self.weights.inputs, |row, factors| {
-            let id = self.rows.ids[row];
-            let group = self.group(row);
-            let asker = self.asker(purpose, group.sample);
-            group
-                .stream
-                .fill_dropout(factors, p, (id.position, id.row), asker);
-        });
-        scaled.into()
     }
 }
 

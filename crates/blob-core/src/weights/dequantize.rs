@@ -8,6 +8,7 @@
 //! Q4_1  Q5_1           n = 32    x = d·q + m
 //! Q2_K  Q4_K  Q5_K     n = 256   x = (d·s)·q − (dmin·t)     s, t: small integers per sub-block
 //! Q3_K  Q6_K           n = 256   x = (d·s)·(q − 4 | 32)
+//! NF4                  n = 64    x = a·c_q: a in single precision, c the codes of `QLoRA` (not ggml's; in memory only)
 //! ```
 //!
 //! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
@@ -23,7 +24,8 @@ mod tests;
 
 use crate::kernels::cpu::simd::Level;
 
-pub(crate) use four_bits::Run;
+use four_bits::nf4;
+pub(crate) use four_bits::{NF4, Run, Runs};
 
 /// How the numbers of one tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub(crate) enum TensorType {
     Q4K,
     Q5K,
     Q6K,
+    Nf4,
 }
 
 /// Type codes of GGUF that the engine doesn't read, for the error message.
@@ -68,7 +71,7 @@ const UNREAD_GGML_TYPES: [(u32, &str); 20] = [
 ];
 
 impl TensorType {
-    /// Every type, for messages.
+    /// Every type of files, for messages.
     pub(crate) const SUPPORTED: &str =
         "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
 
@@ -98,7 +101,7 @@ impl TensorType {
         })
     }
 
-    /// ggml's name.
+    /// Its name: ggml's, or NF4.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
@@ -114,6 +117,7 @@ impl TensorType {
             Self::Q4K => "Q4_K",
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
+            Self::Nf4 => "NF4",
         }
     }
 
@@ -133,6 +137,7 @@ impl TensorType {
             Self::Q4K => (256, 144),
             Self::Q5K => (256, 176),
             Self::Q6K => (256, 210),
+            Self::Nf4 => (64, 36),
         }
     }
 
@@ -188,6 +193,7 @@ impl TensorType {
             Self::Q4K => each_block!(144, 256, q4_k::<L>),
             Self::Q5K => each_block!(176, 256, q5_k::<L>),
             Self::Q6K => each_block!(210, 256, q6_k::<L>),
+            Self::Nf4 => each_block!(36, 64, nf4),
         }
     }
 }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-pub(crate) use self::dequantize::Run;
 use self::dequantize::TensorType;
+pub(crate) use self::dequantize::{Run, Runs};
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
 pub use self::quantized::{Quantization, Quantized};

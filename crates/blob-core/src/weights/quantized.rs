@@ -1,20 +1,25 @@
 //! Quantising a model's block matrices when it is opened.
 //!
 //! ```text
-//! q8_0    blocks of 32    d = max|x|/127,  q = round(x/d)                      8.5 bits per weight
-//! q4_k    blocks of 256   (d·s)·q − (dmin·t), s and t for 32 values each       4.5 bits per weight
+//! q8_0    blocks of 32    q = round(x/d),  d = max|x|/127                               8.5 bits per weight
+//! q4_k    blocks of 256   (d·s)·q − (dmin·t), s and t for 32 values each                4.5 bits per weight
+//! int8    rows            q = round(x/d),  d = max|x|/127 of the row                    8.5 bits per weight
+//! nf4     blocks of 64    x = a·c_q,  a = max|x|, c the quantiles of a normal variable  4.5 bits per weight
 //! ```
 //!
-//! The formats are ggml's and the encoders candle's. A matrix whose rows are no whole blocks of the format takes the
-//! next finer one that fits (q4_k → q8_0 → as stored), and one that is stored as small already stays
+//! q8_0 and `q4_k` are ggml's formats and the encoders candle's. int8 is the weight's side of LLM.int8()
+//! (arXiv:2208.07339 §2.1), kept as q8_0 whose blocks share their row's scale (in half precision). nf4 is `QLoRA`'s
+//! (arXiv:2305.14314 §3), without double quantisation. A matrix whose rows are no whole blocks of the format takes
+//! the next finer one that fits (`q4_k`, nf4 → q8_0 → as stored), and one that is stored as small already stays
 //! as it is. Embeddings, norms and the head are never touched.
 
 use rayon::prelude::*;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
+use half::f16;
 
-use super::dequantize::TensorType;
+use super::dequantize::{NF4, TensorType};
 use super::{HostTensor, StoredMatrix, Summary};
 use crate::backbone::WeightSource;
 use crate::{Error, Result};
@@ -22,24 +27,111 @@ use crate::{Error, Result};
 /// What block matrices are quantised to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
-    /// Eight bits.
+    /// Eight bits, a scale for 32 values.
     Q8_0,
-    /// Four bits.
+    /// Four bits, a scale and a minimum for 32 values.
     Q4K,
+    /// Eight bits, a scale for each row.
+    Int8,
+    /// Four bits, normal quantiles, a scale for 64 values.
+    Nf4,
 }
 
 impl Quantization {
-    /// The formats to try, the wanted one first.
-    fn candidates(self) -> &'static [(TensorType, GgmlDType)] {
-        const ALL: [(TensorType, GgmlDType); 2] = [
-            (TensorType::Q4K, GgmlDType::Q4K),
-            (TensorType::Q8_0, GgmlDType::Q8_0),
-        ];
+    /// What to try, the wanted one first.
+    fn candidates(self) -> &'static [Self] {
         match self {
-            Self::Q4K => &ALL,
-            Self::Q8_0 => &ALL[1..],
+            Self::Q8_0 => &[Self::Q8_0],
+            Self::Q4K => &[Self::Q4K, Self::Q8_0],
+            Self::Int8 => &[Self::Int8],
+            Self::Nf4 => &[Self::Nf4, Self::Q8_0],
         }
     }
+
+    /// How its result is stored.
+    fn kind(self) -> TensorType {
+        match self {
+            Self::Q8_0 | Self::Int8 => TensorType::Q8_0,
+            Self::Q4K => TensorType::Q4K,
+            Self::Nf4 => TensorType::Nf4,
+        }
+    }
+
+    /// The bytes of a row of whole blocks.
+    fn encode(self, values: Vec<f32>) -> Result<Vec<u8>> {
+        match self {
+            Self::Q8_0 => by_candle(values, GgmlDType::Q8_0),
+            Self::Q4K => by_candle(values, GgmlDType::Q4K),
+            Self::Int8 => Ok(int8_row(&values)),
+            Self::Nf4 => Ok(values.as_chunks().0.iter().flat_map(nf4_block).collect()),
+        }
+    }
+}
+
+fn by_candle(values: Vec<f32>, dtype: GgmlDType) -> Result<Vec<u8>> {
+    let columns = values.len();
+    let encode = || -> candle_core::Result<Vec<u8>> {
+        let tensor = Tensor::from_vec(values, columns, &Device::Cpu)?;
+        Ok(QTensor::quantize(&tensor, dtype)?.data()?.into_owned())
+    };
+    encode().map_err(Error::from)
+}
+
+/// The largest size; NaN if a value is NaN, so that its block becomes NaN and is not taken for a number.
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, value| {
+        let size = value.abs();
+        if size > largest || size.is_nan() {
+            size
+        } else {
+            largest
+        }
+    })
+}
+
+/// Blocks of q8_0 with one scale.
+fn int8_row(values: &[f32]) -> Vec<u8> {
+    let scale = f16::from_f32(largest(values) / 127.0);
+    let inverse = if scale.to_f32() > 0.0 {
+        1.0 / scale.to_f32()
+    } else {
+        0.0
+    };
+    let block = |values: &[f32; 32]| {
+        let level = |value: f32| (value * inverse).round_ties_even().clamp(-127.0, 127.0);
+        let levels = values.map(|value| (level(value) as i8).cast_unsigned());
+        scale.to_le_bytes().into_iter().chain(levels)
+    };
+    values.as_chunks().0.iter().flat_map(block).collect()
+}
+
+/// 64 values as their largest size, and the index of the nearest code for each.
+fn nf4_block(values: &[f32; 64]) -> [u8; 36] {
+    let largest = largest(values);
+    let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+    let nearest = |value: f32| {
+        let distance = |code: usize| (NF4[code] - value * inverse).abs();
+        (1..16).fold(0, |best, code| {
+            if distance(code) < distance(best) {
+                code
+            } else {
+                best
+            }
+        }) as u8
+    };
+    let mut bytes = [0; 36];
+    bytes[..4].copy_from_slice(&largest.to_le_bytes());
+    for (values, packed) in values
+        .as_chunks::<32>()
+        .0
+        .iter()
+        .zip(bytes[4..].chunks_mut(16))
+    {
+        for (at, byte) in packed.iter_mut().enumerate() {
+            *byte = nearest(values[at]) | (nearest(values[at + 16]) << 4);
+        }
+    }
+    bytes
 }
 
 /// A source whose block matrices are quantised as they are read.
@@ -80,8 +172,8 @@ fn quantized(stored: StoredMatrix, to: Quantization) -> Result<StoredMatrix> {
     let fitting = to
         .candidates()
         .iter()
-        .find_map(|(kind, dtype)| Some((*kind, *dtype, kind.bytes(columns)?)));
-    let Some((kind, dtype, row_bytes)) = fitting else {
+        .find_map(|format| Some((*format, format.kind().bytes(columns)?)));
+    let Some((format, row_bytes)) = fitting else {
         return Ok(stored);
     };
     if stored.bytes() <= row_bytes * stored.rows() {
@@ -92,16 +184,12 @@ fn quantized(stored: StoredMatrix, to: Quantization) -> Result<StoredMatrix> {
         .map(|row| {
             let mut values = vec![0.0; columns];
             stored.row(row, &mut values);
-            let encode = || -> candle_core::Result<Vec<u8>> {
-                let tensor = Tensor::from_vec(values, columns, &Device::Cpu)?;
-                Ok(QTensor::quantize(&tensor, dtype)?.data()?.into_owned())
-            };
-            let bytes = encode().map_err(Error::from)?;
+            let bytes = format.encode(values)?;
             debug_assert_eq!(bytes.len(), row_bytes);
             Ok(bytes)
         })
         .collect::<Result<Vec<_>>>()?;
-    StoredMatrix::owned(rows.concat(), kind, (stored.rows(), columns))
+    StoredMatrix::owned(rows.concat(), format.kind(), (stored.rows(), columns))
 }
 
 #[cfg(test)]
@@ -144,10 +232,92 @@ mod tests {
     }
 
     #[test]
+    fn int8_has_one_scale_per_row_and_is_within_half_a_level() {
+        let plain = matrix(3, 96);
+        let stored = quantized(plain.clone(), Quantization::Int8).unwrap();
+        assert_eq!(stored.type_name(), "Q8_0");
+        for index in 0..3 {
+            let (before, after) = (row(&plain, index), row(&stored, index));
+            let scale = f16::from_f32(largest(&before) / 127.0).to_f32();
+            for (x, y) in before.iter().zip(&after) {
+                assert!((x - y).abs() <= 0.5 * scale * 1.0001 + 64.0 * 2f32.powi(-11) * scale);
+                assert!(
+                    ((y / scale).round() - y / scale).abs() < 1e-4,
+                    "{y} is a level"
+                );
+            }
+        }
+        let zeros = HostTensor {
+            shape: vec![1, 32],
+            data: vec![0.0; 32],
+        };
+        let zeros = quantized(
+            StoredMatrix::from_tensor(&zeros).unwrap(),
+            Quantization::Int8,
+        );
+        assert_eq!(row(&zeros.unwrap(), 0), [0.0; 32]);
+    }
+
+    #[test]
+    fn nf4_takes_the_nearest_code_of_each_value() {
+        let plain = matrix(3, 192);
+        let stored = quantized(plain.clone(), Quantization::Nf4).unwrap();
+        assert_eq!(stored.type_name(), "NF4");
+        for index in 0..3 {
+            let (before, after) = (row(&plain, index), row(&stored, index));
+            for (x, y) in before.chunks(64).zip(after.chunks(64)) {
+                let size = largest(x);
+                for (x, y) in x.iter().zip(y) {
+                    let distance = |code: &f32| (code * size - x).abs();
+                    let nearest = NF4.iter().map(distance).fold(f32::INFINITY, f32::min);
+                    assert!(
+                        (distance(&(y / size)) - nearest).abs() < 1e-6,
+                        "{x} became {y}"
+                    );
+                }
+            }
+        }
+        // The codes themselves, at any size, are kept.
+        let data: Vec<f32> = (0..64).map(|at| 0.3 * NF4[at * 5 % 16]).collect();
+        let codes = HostTensor {
+            shape: vec![1, 64],
+            data: data.clone(),
+        };
+        let codes = quantized(
+            StoredMatrix::from_tensor(&codes).unwrap(),
+            Quantization::Nf4,
+        );
+        for (x, y) in row(&codes.unwrap(), 0).iter().zip(&data) {
+            assert!((x - y).abs() < 1e-7, "{y} became {x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        for to in [Quantization::Int8, Quantization::Nf4] {
+            for poison in [f32::NAN, f32::INFINITY] {
+                let mut data = vec![0.1; 64];
+                data[5] = poison;
+                data[6] = 0.2;
+                let shape = vec![1, 64];
+                let plain = StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap();
+                let values = row(&quantized(plain, to).unwrap(), 0);
+                assert!(
+                    !values[5].is_finite(),
+                    "{to:?} made {} of {poison}",
+                    values[5]
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_takes_the_next_finer_format_or_stays() {
         let name = |columns, to| quantized(matrix(2, columns), to).unwrap().type_name();
         assert_eq!(name(576, Quantization::Q4K), "Q8_0");
         assert_eq!(name(40, Quantization::Q4K), "F32");
+        assert_eq!(name(96, Quantization::Nf4), "Q8_0");
+        assert_eq!(name(40, Quantization::Int8), "F32");
         let small = quantized(matrix(2, 512), Quantization::Q4K).unwrap();
         assert_eq!(
             quantized(small, Quantization::Q8_0).unwrap().type_name(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::dequantize::{Run, TensorType};
+use super::dequantize::{Runs, TensorType};
 use super::{HostTensor, RowOrder};
 use crate::kernels::cpu::prefetch;
 use crate::kernels::cpu::simd::{self, Kernel, Level};
@@ -131,7 +131,7 @@ impl StoredMatrix {
         })
     }
 
-    /// ggml's name of the stored type.
+    /// The name of the stored type.
     pub fn type_name(&self) -> &'static str {
         self.kind.name()
     }
@@ -179,21 +179,21 @@ impl StoredMatrix {
         self.kind.dequantize::<L>(rows);
     }
 
-    /// Whether rows can be read as [`Run`]s.
+    /// Whether rows can be read as [`Runs`].
     pub(crate) fn has_runs(&self) -> bool {
         self.kind.has_runs()
     }
 
-    /// Run `index` of a row.
+    /// The runs of a row.
     #[inline(always)]
-    pub(crate) fn run<L: Level>(&self, row: usize, index: usize) -> Run<L> {
-        self.kind.run(self.row_bytes(row), index)
+    pub(crate) fn runs(&self, row: usize) -> Runs<'_> {
+        self.kind.runs(self.row_bytes(row))
     }
 
-    /// Asks for the bytes of the columns from `from` on, `width` of them, of a row that will be read soon; any row is fine.
+    /// Asks for the bytes of the columns from `from` on, `width` of them, of a row that will be read soon; any place is fine.
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: usize, from: usize, width: usize) {
-        if row < self.rows {
+        if row < self.rows && from < self.columns {
             let (per_block, block_bytes) = self.kind.block();
             let bytes = &self.row_bytes(row)[from / per_block * block_bytes..];
             let length = bytes.len().min(width.div_ceil(per_block) * block_bytes);

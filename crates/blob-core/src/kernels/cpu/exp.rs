@@ -8,14 +8,12 @@
 //! error 4e-9). Within 2 ulp wherever the result is a normal number; subnormal results are rounded
 //! once more. −∞ and x < −104 give 0, x > 88.73 gives ∞, NaN gives NaN.
 
-use super::simd::Level;
+use super::simd::{Level, ROUNDER};
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// High part of ln 2: nine bits, so that `n·LN2_HIGH` is exact.
 const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
-/// 1.5·2²³: adding it leaves the nearest integer in the low bits of the mantissa.
-const ROUNDER: f32 = 12_582_912.0;
 const Q: [f32; 5] = [
     0.499_999_94,
     0.166_665_21,

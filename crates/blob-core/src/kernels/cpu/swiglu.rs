@@ -47,11 +47,6 @@ fn sigmoid<L: Level>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<L>(-x))
 }
 
-#[inline(always)]
-fn gated<L: Level>(gate: f32, up: f32) -> f32 {
-    gate * sigmoid::<L>(gate) * up
-}
-
 /// dL/d_gate and dL/d_up.
 #[inline(always)]
 fn gradients<L: Level>(gate: f32, up: f32, dy: f32) -> (f32, f32) {
@@ -71,9 +66,8 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        for ((y, &gate), &up) in self.y.iter_mut().zip(self.gate).zip(self.up) {
-            *y = gated::<L>(gate, up);
-        }
+        let Self { gate, up, y } = self;
+        Gated { gate, up }.row::<L>(0, y);
     }
 }
 
@@ -109,7 +103,7 @@ impl Rows for Gated<'_> {
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
         let [gate, up] = [self.gate, self.up].map(|values| row_of(values, index, room.len()));
         for ((y, &gate), &up) in room.iter_mut().zip(gate).zip(up) {
-            *y = gated::<L>(gate, up);
+            *y = gate * sigmoid::<L>(gate) * up;
         }
         room
     }

@@ -3,11 +3,31 @@
 //! A block of four-bit integers holds 32 of them per scale, so a run has sixteen different values at most. To
 //! round, to quantise or to compare these sixteen and to look the 32 up is less work than to do it for each.
 
-use super::{TensorType, all, half_at, lanes, six_bit_pair};
+use super::{TensorType, all, half_at, lanes, nibble, six_bit_pair};
 use crate::kernels::cpu::simd::{Level, WIDTH};
 
 /// Values of one run.
 pub(crate) const RUN: usize = 32;
+
+/// The codes of NF4: quantiles of a normal variable, scaled to −1…1 (arXiv:2305.14314, appendix E).
+pub(crate) const NF4: [f32; 16] = [
+    -1.0,
+    -0.696_192_8,
+    -0.525_073_05,
+    -0.394_917_5,
+    -0.284_441_38,
+    -0.184_773_43,
+    -0.091_050_036,
+    0.0,
+    0.079_580_3,
+    0.160_930_2,
+    0.246_112_3,
+    0.337_915_24,
+    0.440_709_83,
+    0.562_617,
+    0.722_956_84,
+    1.0,
+];
 
 /// Four-bit integers in ascending order.
 const LEVELS: [u8; WIDTH] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
@@ -23,30 +43,52 @@ pub(crate) struct Run<L: Level> {
 impl TensorType {
     /// Whether rows can be read as runs.
     pub(crate) fn has_runs(self) -> bool {
-        matches!(self, Self::Q4_0 | Self::Q4_1 | Self::Q4K)
+        matches!(self, Self::Q4_0 | Self::Q4_1 | Self::Q4K | Self::Nf4)
     }
 
-    /// Run `index` of a row's bytes, with the values that [`TensorType::dequantize`] gives; zeros for types
-    /// without runs and past the row's end.
+    /// The runs of a row's bytes; none for types without.
     #[inline(always)]
-    pub(crate) fn run<L: Level>(self, row: &[u8], index: usize) -> Run<L> {
+    pub(crate) fn runs(self, row: &[u8]) -> Runs<'_> {
+        match self {
+            Self::Q4_0 => Runs::Q4_0(row.as_chunks().0),
+            Self::Q4_1 => Runs::Q4_1(row.as_chunks().0),
+            Self::Q4K => Runs::Q4K(row.as_chunks().0),
+            Self::Nf4 => Runs::Nf4(row.as_chunks().0),
+            _ => Runs::Q4_0(&[]),
+        }
+    }
+}
+
+/// The blocks of a row.
+#[derive(Clone, Copy)]
+pub(crate) enum Runs<'a> {
+    Q4_0(&'a [[u8; 18]]),
+    Q4_1(&'a [[u8; 20]]),
+    Q4K(&'a [[u8; 144]]),
+    Nf4(&'a [[u8; 36]]),
+}
+
+impl Runs<'_> {
+    /// Run `index`, with the values that [`TensorType::dequantize`] gives; zeros past the row's end.
+    #[inline(always)]
+    pub(crate) fn run<L: Level>(self, index: usize) -> Run<L> {
         let levels = L::bytes(LEVELS);
         match self {
-            Self::Q4_0 => {
-                if let Some(block) = row.as_chunks::<18>().0.get(index) {
+            Self::Q4_0(blocks) => {
+                if let Some(block) = blocks.get(index) {
                     let table = L::scale(half_at::<L>(block, 0), L::add(levels, L::splat(-8.0)));
                     return Run::nibbles(table, lanes(block, 2));
                 }
             }
-            Self::Q4_1 => {
-                if let Some(block) = row.as_chunks::<20>().0.get(index) {
+            Self::Q4_1(blocks) => {
+                if let Some(block) = blocks.get(index) {
                     let (d, m) = (half_at::<L>(block, 0), half_at::<L>(block, 2));
                     let table = L::add(L::scale(d, levels), L::splat(m));
                     return Run::nibbles(table, lanes(block, 4));
                 }
             }
-            Self::Q4K => {
-                if let Some(block) = row.as_chunks::<144>().0.get(index / 8) {
+            Self::Q4K(blocks) => {
+                if let Some(block) = blocks.get(index / 8) {
                     let (d, dmin) = (half_at::<L>(block, 0), half_at::<L>(block, 2));
                     let (scale, min) = six_bit_pair(&block[4..16], index % 8);
                     let table = L::add(L::scale(d * scale, levels), L::splat(-(dmin * min)));
@@ -55,7 +97,12 @@ impl TensorType {
                     return Run::new(table, halves);
                 }
             }
-            _ => {}
+            Self::Nf4(blocks) => {
+                if let Some(block) = blocks.get(index / 2) {
+                    let table = L::scale(nf4_size(block), L::load(&NF4));
+                    return Run::nibbles(table, lanes(block, 4 + 16 * (index % 2)));
+                }
+            }
         }
         Run::new(L::splat(0.0), [0; 2])
     }
@@ -75,5 +122,20 @@ impl<L: Level> Run<L> {
         halves[0] = first.to_le_bytes();
         halves[1] = second.to_le_bytes();
         Self { table, indices }
+    }
+}
+
+/// The largest size of a block of NF4.
+#[inline(always)]
+fn nf4_size(bytes: &[u8; 36]) -> f32 {
+    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+#[inline(always)]
+pub(super) fn nf4(bytes: &[u8; 36], x: &mut [f32; 64]) {
+    let size = nf4_size(bytes);
+    for (i, x) in x.iter_mut().enumerate() {
+        let q = nibble(&bytes[4 + 16 * (i / 32)..], i % 32);
+        *x = size * NF4[usize::from(q)];
     }
 }

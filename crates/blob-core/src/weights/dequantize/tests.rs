@@ -72,15 +72,22 @@ fn every_bit_pattern_means_what_it_means_to_candle() {
     }
 }
 
-struct Runs<'a>(TensorType, &'a [u8], &'a mut [f32]);
+const FOUR_BITS: [TensorType; 4] = [
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q4K,
+    TensorType::Nf4,
+];
 
-impl Kernel for Runs<'_> {
+struct ByRuns<'a>(TensorType, &'a [u8], &'a mut [f32]);
+
+impl Kernel for ByRuns<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Level>(self) {
         for (index, values) in self.2.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
-            let Run { table, indices } = self.0.run::<L>(self.1, index);
+            let Run { table, indices } = self.0.runs(self.1).run::<L>(index);
             let mut sixteen = [0.0; 16];
             L::store(table, &mut sixteen);
             *values = indices.map(|index| sixteen[usize::from(index)]);
@@ -90,14 +97,14 @@ impl Kernel for Runs<'_> {
 
 #[test]
 fn runs_hold_the_values_of_their_blocks() {
-    for kind in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q4K] {
+    for kind in FOUR_BITS {
         assert!(kind.has_runs());
         let count = 256 * 64;
         let bytes = noise(kind.bytes(count).unwrap());
         for path in Path::available() {
             let (mut values, mut runs) = (vec![0.0; count], vec![0.0; count]);
             run_on(path, Decode(kind, &bytes, &mut values));
-            run_on(path, Runs(kind, &bytes, &mut runs));
+            run_on(path, ByRuns(kind, &bytes, &mut runs));
             for (i, (run, value)) in runs.iter().zip(&values).enumerate() {
                 let same = run.to_bits() == value.to_bits();
                 assert!(
@@ -116,9 +123,16 @@ fn four_bit_matrix(kind: TensorType, shape: (usize, usize)) -> StoredMatrix {
     let (values, block_bytes) = kind.block();
     let mut bytes = noise(shape.0 * shape.1 / values * block_bytes);
     for (index, block) in bytes.chunks_exact_mut(block_bytes).enumerate() {
-        block[0..2].copy_from_slice(&(0x2400 + 16 * (index % 32) as u16).to_le_bytes()); // 1/64 and more
-        if kind != TensorType::Q4_0 {
-            block[2..4].copy_from_slice(&0x2c01_u16.to_le_bytes());
+        let scale = 0x2400 + 16 * (index % 32) as u16; // a half: 1/64 and more
+        match kind {
+            TensorType::Q4_0 => block[..2].copy_from_slice(&scale.to_le_bytes()),
+            TensorType::Nf4 => {
+                block[..4].copy_from_slice(&(0.01 * (1 + index % 7) as f32).to_le_bytes());
+            }
+            _ => {
+                block[..2].copy_from_slice(&scale.to_le_bytes());
+                block[2..4].copy_from_slice(&0x2c01_u16.to_le_bytes());
+            }
         }
     }
     StoredMatrix::owned(bytes, kind, shape).unwrap()
@@ -129,7 +143,7 @@ fn products_read_runs_as_the_values_of_their_blocks() {
     let (m, n, k) = (13, 67, 512);
     let wave =
         |length: usize| -> Vec<f32> { (0..length).map(|i| (i as f32 * 0.37).sin()).collect() };
-    for kind in [TensorType::Q4_0, TensorType::Q4_1, TensorType::Q4K] {
+    for kind in FOUR_BITS {
         let stored = four_bit_matrix(kind, (n, k));
         let mut data = vec![0.0; n * k];
         for (row, values) in data.chunks_exact_mut(k).enumerate() {

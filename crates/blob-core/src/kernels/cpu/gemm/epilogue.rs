@@ -1,4 +1,4 @@
-//! What is added to a product while a tile is in registers.
+//! What is added to a product while a tile is in the nearest cache.
 //!
 //! ```text
 //! out_ij = Σ_t x_it·P_tj + Σ_updates ±( c·Σ_r left_ir·right_rj ) + addend_ij

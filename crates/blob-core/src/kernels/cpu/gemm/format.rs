@@ -1,6 +1,6 @@
 //! How operands are written into 32-bit words.
 
-use crate::kernels::cpu::simd::{Level, bf16_bits, write_bf16_pairs};
+use crate::kernels::cpu::simd::{Level, ROUNDER, bf16_bits, write_bf16_pairs};
 
 /// What the operands of a product are rounded to; sums are `f32` in each case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,9 +130,6 @@ pub(super) fn int8_scale(values: &[f32]) -> f32 {
 pub(super) fn inverse(scale: f32) -> f32 {
     if scale > 0.0 { 1.0 / scale } else { 0.0 }
 }
-
-/// 1.5·2²³: adding it leaves the nearest integer in the low bits.
-const ROUNDER: f32 = 12_582_912.0;
 
 /// The nearest of −127…127 to `value·inverse`, ties to even, as an `f32`.
 #[inline(always)]

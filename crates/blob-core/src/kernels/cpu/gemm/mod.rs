@@ -8,7 +8,7 @@
 //! the product by the whole depth, and multiplies all rows of the operand by it: decoding costs each
 //! weight once per product and is repaid by the rows. Memory stays that of the file, and one copy
 //! serves both directions. What follows the product (a residual, low-rank terms) is added while a
-//! tile is in registers: [`Epilogue`].
+//! tile is in the nearest cache: [`Epilogue`].
 //!
 //! **Precision.** [`Precision::F32`] is exact in the operands, [`Precision::Bf16`] rounds both to
 //! bfloat16, [`Precision::Int8`] rounds the forward product's operands to eight bits, per row of x and
@@ -128,7 +128,7 @@ impl FrozenMatrix {
         self.stored.columns()
     }
 
-    /// ggml's name of the stored type.
+    /// The name of the stored type.
     pub fn type_name(&self) -> &'static str {
         self.stored.type_name()
     }

@@ -132,22 +132,24 @@ impl Operand {
             };
             simd::run_on(level, stage);
         };
-        let room = || Room::of(depth, steps);
+        let room = |height| Room::of(height, depth, steps);
         let whole = rows / MR * MR;
         let (tall, mut words_left) = words[..rows * steps].split_at_mut(whole * steps);
         let (tall_scales, mut scales_left) = scales.split_at_mut(whole);
         tall.par_chunks_mut((MR * steps).max(1))
             .zip(tall_scales.par_chunks_mut(MR))
             .enumerate()
-            .for_each_init(room, |room, (tile, (words, scales))| {
-                stage(tile * MR, words, scales, room);
-            });
+            .for_each_init(
+                || room(MR),
+                |room, (tile, (words, scales))| stage(tile * MR, words, scales, room),
+            );
         let mut from = whole;
+        let mut room = room(tile_height(rows - whole));
         while from < rows {
             let height = tile_height(rows - from);
             let (words, rest) = words_left.split_at_mut(height * steps);
             let (scales, scales_rest) = scales_left.split_at_mut(height);
-            stage(from, words, scales, &mut room());
+            stage(from, words, scales, &mut room);
             (from, words_left, scales_left) = (from + height, rest, scales_rest);
         }
         if !is_int8 {
@@ -184,7 +186,7 @@ pub(super) fn tile_height(rows: usize) -> usize {
         .unwrap_or(1)
 }
 
-/// Memory for the tiles of one thread.
+/// Memory for the tiles of one thread, up to a height.
 struct Room {
     row: Vec<f32>,
     /// Words of a tile, row after row.
@@ -192,10 +194,10 @@ struct Room {
 }
 
 impl Room {
-    fn of(depth: usize, steps: usize) -> Self {
+    fn of(height: usize, depth: usize, steps: usize) -> Self {
         Self {
             row: vec![0.0; depth],
-            words: vec![0; MR * steps.next_multiple_of(WORDS)],
+            words: vec![0; height * steps.next_multiple_of(WORDS)],
         }
     }
 }

@@ -164,7 +164,7 @@ impl simd::Kernel for Forward<'_, '_> {
         let rows = self.panel * NR..n.min((self.panel + 1) * NR);
         let values = &mut values[..rows.len() * RUN];
         for row in rows.clone() {
-            matrix.stored.prefetch(row, 0, k);
+            matrix.stored.prefetch(row, 0, RUN);
         }
         for (from, steps) in (0..k)
             .step_by(RUN)
@@ -173,6 +173,9 @@ impl simd::Kernel for Forward<'_, '_> {
             let width = RUN.min(k - from);
             if width < RUN {
                 words.fill([0; 16]);
+            }
+            for row in rows.clone() {
+                matrix.stored.prefetch(row, from + RUN, RUN);
             }
             if matrix.has_tables::<L>() && matches!(format, Format::Bf16Pair | Format::Int8Quad) {
                 let words = words.as_flattened_mut().chunks_exact_mut(words_per_row);

@@ -1,5 +1,6 @@
 //! Every test runs on all paths that this machine has.
 
+mod int8;
 mod outliers;
 
 use half::bf16;
@@ -133,71 +134,6 @@ fn products_of_any_shape_agree_with_f64_on_every_path_in_both_directions() {
                 assert_eq!(bits(&out), bits(&same), "{path:?} {precision:?} {shape:?}");
             }
         }
-    }
-}
-
-#[test]
-fn an_integer_product_is_the_rounded_operands_product_exactly_on_every_path() {
-    for (seed, (m, n, k)) in (0..).zip([(1, 1, 1), (5, 33, 7), (14, 70, 257), (25, 40, 96)]) {
-        let (x, w) = (values(seed, m * k), values(seed + 100, n * k));
-        let weight = matrix(&w, n, k, Precision::Int8);
-        let levels = |row: &[f32]| -> (f32, Vec<f64>) {
-            let scale = row.iter().fold(0f32, |max, v| max.max(v.abs())) / 127.0;
-            let level = |v: &f32| f64::from((v * (1.0 / scale)).round_ties_even());
-            (scale, row.iter().map(level).collect())
-        };
-        let rows: Vec<_> = x.chunks_exact(k).map(levels).collect();
-        let columns: Vec<_> = w.chunks_exact(k).map(levels).collect();
-        for path in paths() {
-            let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
-            for (i, (x_scale, x)) in rows.iter().enumerate() {
-                for (j, (w_scale, w)) in columns.iter().enumerate() {
-                    let sum: f64 = x.iter().zip(w).map(|(x, w)| x * w).sum();
-                    // Sums and offsets become f32 once, whatever the path.
-                    let limit = 2f64.powi(-22)
-                        * (sum.abs() + 255.0 * 127.0 * k as f64)
-                        * f64::from(x_scale * w_scale);
-                    let expected = sum * f64::from(x_scale * w_scale);
-                    let error = (f64::from(out[i * n + j]) - expected).abs();
-                    assert!(error <= limit, "{path:?} ({i}, {j}): {error:e} > {limit:e}");
-                }
-            }
-        }
-        let all: Vec<_> = paths()
-            .map(|path| {
-                bits(&product(
-                    (&weight, Direction::Forward),
-                    path,
-                    &x,
-                    m,
-                    &Epilogue::NONE,
-                ))
-            })
-            .collect();
-        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
-    }
-}
-
-#[test]
-fn int8_goes_back_through_the_rounded_weight() {
-    let (m, n, k) = (7, 40, 50);
-    let (dy, w) = (values(1, m * n), values(2, n * k));
-    let weight = matrix(&w, n, k, Precision::Int8);
-    let rounded = weight.values();
-    assert!(rounded.iter().zip(&w).any(|(rounded, w)| rounded != w));
-    let farthest = rounded.iter().zip(&w).map(|(a, b)| (a - b).abs());
-    assert!(farthest.fold(0.0, f32::max) < 2.01 / 127.0);
-    let plain = matrix(&rounded, n, k, Precision::Bf16);
-    for path in paths() {
-        let dx = product(
-            (&weight, Direction::Backward),
-            path,
-            &dy,
-            m,
-            &Epilogue::NONE,
-        );
-        let same = product((&plain, Direction::Backward), path, &dy, m, &Epilogue::NONE);
-        assert_eq!(bits(&dx), bits(&same));
     }
 }
 
@@ -387,24 +323,6 @@ fn a_nan_stays_in_its_row_and_its_column() {
                 i / n != 2 && i % n != 33,
                 "{path:?} {precision:?} {i}"
             );
-        }
-    }
-}
-
-#[test]
-fn a_value_that_is_not_finite_poisons_its_row_in_int8() {
-    let (m, n, k) = (13, 35, 50);
-    let w = values(10, n * k);
-    let weight = matrix(&w, n, k, Precision::Int8);
-    for (path, bad) in paths().flat_map(|path| [f32::NAN, f32::NEG_INFINITY].map(|bad| (path, bad)))
-    {
-        let mut x = values(9, m * k);
-        x[2 * k + 4] = bad;
-        x[5 * k..6 * k].fill(0.0);
-        let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
-        for (i, value) in out.iter().enumerate() {
-            assert_eq!(value.is_nan(), i / n == 2, "{path:?} {i}");
-            assert!(i / n != 5 || *value == 0.0, "{path:?} {i}: {value}");
         }
     }
 }

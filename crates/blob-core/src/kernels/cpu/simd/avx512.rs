@@ -10,7 +10,7 @@ use std::arch::x86_64 as x86;
 use super::{Level, WIDTH, avx2};
 
 /// The halves of a register alternately.
-const INTERLEAVED: [u16; 32] = {
+static INTERLEAVED: [u16; 32] = {
     let mut order = [0; 32];
     let mut at = 0;
     while at < 32 {
@@ -21,7 +21,7 @@ const INTERLEAVED: [u16; 32] = {
 };
 
 /// Halves of the words of two registers alternately: of their lower lanes, and of their upper lanes.
-const ALTERNATELY: [[u16; 32]; 2] = {
+static ALTERNATELY: [[u16; 32]; 2] = {
     let mut orders = [[0; 32]; 2];
     let mut at = 0;
     while at < 64 {

@@ -5,7 +5,7 @@ use super::super::format::{self, Format};
 use super::super::{FrozenMatrix, NR};
 use super::Backward;
 use crate::kernels::cpu::simd::Level;
-use crate::weights::Run;
+use crate::weights::{Run, Runs};
 
 /// Rows whose bytes are asked for ahead of their use: they lie far apart, and memory takes as long as decoding these.
 const AHEAD: usize = 32;
@@ -21,20 +21,19 @@ impl Backward<'_, '_> {
             matrix.stored.prefetch(row, from, width);
         }
         for step in 0..n.div_ceil(2) {
-            let rows = [2 * step, 2 * step + 1];
-            for row in rows {
+            let upper = Row::of(matrix, 2 * step);
+            let lower = (2 * step + 1 < n).then(|| Row::of(matrix, 2 * step + 1));
+            for row in 2 * step..2 * step + 2 {
                 matrix.stored.prefetch(row + AHEAD, from, width);
             }
             for panel in 0..width / NR {
                 let run = self.first + panel;
-                let mut pairs = [[0; 16]; 2];
-                for (pairs, row) in pairs.iter_mut().zip(rows) {
-                    if row < n {
-                        let (table, indices) = matrix.table::<L>(row, run);
-                        *pairs = L::bf16_pairs_of(table, &indices);
-                    }
-                }
-                let words = L::interleave(&pairs[0], &pairs[1]);
+                let upper = upper.bf16_pairs::<L>(run);
+                let lower = match &lower {
+                    Some(lower) => lower.bf16_pairs::<L>(run),
+                    None => [0; 16],
+                };
+                let words = L::interleave(&upper, &lower);
                 let step = &mut self.steps[panel * steps_per_panel + step].0;
                 step.as_chunks_mut().0.copy_from_slice(&words);
             }
@@ -51,18 +50,47 @@ pub(super) fn look_up<L: Level>(
     format: Format,
     words: &mut [u32],
 ) {
+    let row = Row::of(matrix, row);
     let runs = from / NR..(from + width) / NR;
     if format == Format::Int8Quad {
-        let inverse = format::inverse(matrix.int8_rows[row].scale);
+        let inverse = format::inverse(row.int8_scale.unwrap_or_default());
         for (index, words) in runs.zip(words.as_chunks_mut().0) {
-            let run = matrix.stored.run::<L>(row, index);
+            let run = row.runs.run::<L>(index);
             *words = L::int8_quads_of(run.table, inverse, &run.indices);
         }
     } else {
         for (index, words) in runs.zip(words.as_chunks_mut().0) {
-            let (table, indices) = matrix.table::<L>(row, index);
-            *words = L::bf16_pairs_of(table, &indices);
+            *words = row.bf16_pairs::<L>(index);
         }
+    }
+}
+
+/// A row of blocks.
+struct Row<'a> {
+    runs: Runs<'a>,
+    int8_scale: Option<f32>,
+}
+
+impl<'a> Row<'a> {
+    #[inline(always)]
+    fn of(matrix: &'a FrozenMatrix, row: usize) -> Self {
+        Self {
+            runs: matrix.stored.runs(row),
+            int8_scale: matrix.int8_rows.get(row).map(|row| row.scale),
+        }
+    }
+
+    /// A run's values as products see them, rounded to bf16.
+    #[inline(always)]
+    fn bf16_pairs<L: Level>(&self, index: usize) -> [u32; 16] {
+        let Run { mut table, indices } = self.runs.run::<L>(index);
+        if let Some(scale) = self.int8_scale {
+            table = L::scale(
+                scale,
+                format::int8_levels::<L>(table, format::inverse(scale)),
+            );
+        }
+        L::bf16_pairs_of(table, &indices)
     }
 }
 
@@ -71,19 +99,5 @@ impl FrozenMatrix {
     #[inline(always)]
     pub(super) fn has_tables<L: Level>(&self) -> bool {
         L::LOOKS_UP && self.stored.has_runs()
-    }
-
-    /// A run's values as products see them.
-    #[inline(always)]
-    fn table<L: Level>(&self, row: usize, run: usize) -> (L::Vector, [u8; NR]) {
-        let Run { mut table, indices } = self.stored.run::<L>(row, run);
-        if self.precision.is_int8() {
-            let scale = self.int8_rows[row].scale;
-            table = L::scale(
-                scale,
-                format::int8_levels::<L>(table, format::inverse(scale)),
-            );
-        }
-        (table, indices)
     }
 }

@@ -1,0 +1,156 @@
+//! What a term draws: `E` of each group, signs and dropout masks; the same again in the backward pass.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::Term;
+use crate::kernels::cpu::low_rank::{SignRows, scale_rows};
+use crate::noise::{Asker, Purpose};
+use crate::pass::{Group, NoiseSharing};
+
+/// Rows whose signs one task draws.
+const ROWS_PER_TASK: usize = 64;
+
+/// One group's `E` and `σ ∘ E`, both (r, k).
+pub(super) struct Draw {
+    pub(super) gaussian: Vec<f32>,
+    pub(super) perturbation: Vec<f32>,
+}
+
+/// Signs of the rows of a matrix; without any, rows share the draw as it is.
+#[derive(Default)]
+pub(super) struct Signs {
+    words: Option<Vec<u32>>,
+    stride: usize,
+}
+
+impl Signs {
+    pub(super) fn rows(&self) -> Option<SignRows<'_>> {
+        let words = self.words.as_deref()?;
+        Some(SignRows {
+            words,
+            stride: self.stride,
+        })
+    }
+
+    /// The signs of a group's rows.
+    pub(super) fn of(&self, group: &Group) -> Option<SignRows<'_>> {
+        let signs = self.rows()?;
+        Some(signs.from(group.rows.start))
+    }
+
+    /// `values` (n, width) under the signs.
+    pub(super) fn apply(&self, values: &mut [f32], width: usize) {
+        if let Some(signs) = self.rows() {
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                for (column, value) in values.iter_mut().enumerate() {
+                    if signs.is_negative(row, column) {
+                        *value = -*value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Term<'_> {
+    pub(super) fn sharing(&self) -> Option<NoiseSharing> {
+        self.pass.sampling_at(self.site.block)
+    }
+
+    fn asker(&self, purpose: Purpose, sample: u32) -> Asker {
+        Asker {
+            slot: self.site.slot(),
+            purpose,
+            sample: self.pass.mode.draw_of(sample).0,
+        }
+    }
+
+    /// Each group's draw; none for the mean or for a point estimate.
+    pub(super) fn draws(&self) -> Vec<Draw> {
+        let (Some(_), Some(sigma), Some(rho)) = (self.sharing(), self.sigma, &self.weights.rho)
+        else {
+            return Vec::new();
+        };
+        self.rows
+            .groups
+            .iter()
+            .map(|group| {
+                let (_, sign) = self.pass.mode.draw_of(group.sample);
+                let mut gaussian = vec![0.0; rho.len()];
+                group
+                    .stream
+                    .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, group.sample));
+                if sign < 0.0 {
+                    for e in &mut gaussian {
+                        *e = -*e;
+                    }
+                }
+                let perturbation = gaussian
+                    .iter()
+                    .zip(rho)
+                    .map(|(e, &rho)| e * sigma.of(rho))
+                    .collect();
+                Draw {
+                    gaussian,
+                    perturbation,
+                }
+            })
+            .collect()
+    }
+
+    /// Which group a row belongs to.
+    fn group(&self, row: usize) -> &Group {
+        let groups = &self.rows.groups;
+        let index = groups.partition_point(|group| group.rows.end <= row);
+        &groups[index.min(groups.len() - 1)]
+    }
+
+    /// The signs of all rows in a space of `width`.
+    pub(super) fn signs(&self, width: usize, purpose: Purpose, sharing: NoiseSharing) -> Signs {
+        let stride = width.div_ceil(32);
+        if sharing == NoiseSharing::Shared {
+            return Signs {
+                words: None,
+                stride,
+            };
+        }
+        let mut words = vec![0; self.rows.ids.len() * stride];
+        words
+            .par_chunks_mut(stride)
+            .with_min_len(ROWS_PER_TASK)
+            .enumerate()
+            .for_each(|(row, words)| {
+                let id = self.rows.ids[row];
+                let position = if sharing == NoiseSharing::Token {
+                    id.position
+                } else {
+                    0
+                };
+                let group = self.group(row);
+                let asker = self.asker(purpose, group.sample);
+                group.stream.fill_sign_words(words, position, id.row, asker);
+            });
+        Signs {
+            words: Some(words),
+            stride,
+        }
+    }
+
+    pub(super) fn dropped<'x>(&self, x: &'x [f32], purpose: Purpose) -> Cow<'x, [f32]> {
+        let p = self.pass.mode.dropout;
+        if p == 0.0 {
+            return x.into();
+        }
+        let scaled = scale_rows(x, self.weights.inputs, |row, factors| {
+            let id = self.rows.ids[row];
+            let group = self.group(row);
+            let asker = self.asker(purpose, group.sample);
+            group
+                .stream
+                .fill_dropout(factors, p, (id.position, id.row), asker);
+        });
+        scaled.into()
+    }
+}
