@@ -98,7 +98,8 @@ impl Product<'_> {
 
     fn run_task<K: Kernel>(&self, kernel: K, task: &Task, out: &Out<'_>) {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.prepare(task, scratch);
+            let level = self.operand.dispatch.level();
+            self.prepare(level, task, scratch);
             let steps = self.panels.steps();
             let mut block = Block([[0.0; NR]; MR]);
             for band in task.rows.clone().step_by(BAND) {
@@ -115,7 +116,7 @@ impl Product<'_> {
                         let x = self.operand.tile(row, height);
                         self.prefetch(row..row + height, panel, out);
                         kernel.tile(height, x, steps, &mut block);
-                        self.finish(&mut block, row..row + height, (panel, terms), out);
+                        self.finish(level, &mut block, row..row + height, (panel, terms), out);
                         row += height;
                     }
                 }
@@ -124,9 +125,8 @@ impl Product<'_> {
     }
 
     /// Decodes the panels of a task, and cuts out their part of the epilogue.
-    fn prepare(&self, task: &Task, scratch: &mut Scratch) {
+    fn prepare(&self, level: simd::Path, task: &Task, scratch: &mut Scratch) {
         let steps = self.panels.steps();
-        let level = self.operand.dispatch.level();
         let needed = task.panels.len() * steps;
         if scratch.steps.len() < needed {
             scratch.steps.resize(needed, Step::ZERO);
@@ -158,8 +158,10 @@ impl Product<'_> {
     }
 
     /// Adds the epilogue to a tile and writes it.
+    #[inline(always)]
     fn finish(
         &self,
+        level: simd::Path,
         block: &mut Block,
         rows: Range<usize>,
         (panel, terms): (usize, &PanelTerms),
@@ -167,7 +169,7 @@ impl Product<'_> {
     ) {
         let is_int8 = self.panels.format == Format::Int8Quad;
         simd::run_on(
-            self.operand.dispatch.level(),
+            level,
             Finish {
                 block,
                 terms,
