@@ -1,14 +1,14 @@
 //! Rates of the product with frozen weights, one JSON object per line: the best of many runs, operand staging and
 //! decoding of the weight included.
 //!
-//! `cargo run --example gemm_rate -- [threads] [all]`: the shapes of SmolLM2-135M and one large one, whose rate stands for
-//! what the machine can do; `all`: on every path that this machine has.
+//! `cargo run --example gemm_rate -- [threads] [all] [nf4]`: the shapes of SmolLM2-135M and one large one, whose rate stands for
+//! what the machine can do; `all`: on every path that this machine has; `nf4`: weights stored in four bits, not in `f32`.
 #![expect(clippy::print_stdout, reason = "the example's output")]
 
 use std::time::{Duration, Instant};
 
 use blob_core::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
-use blob_core::weights::{HostTensor, StoredMatrix};
+use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
 const SHAPES: [(usize, usize, usize); 7] = [
@@ -24,9 +24,9 @@ const SHAPES: [(usize, usize, usize); 7] = [
 const BUDGET: Duration = Duration::from_millis(400);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let threads = arguments.next().map_or(Ok(2), |text| text.parse())?;
-    let all = arguments.next().is_some_and(|text| text == "all");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let threads = arguments.first().map_or(Ok(2), |text| text.parse())?;
+    let [all, nf4] = ["all", "nf4"].map(|flag| arguments.iter().any(|text| text == flag));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
@@ -38,7 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     shape: vec![n, k],
                     data: ramp(n * k, 104_729),
                 };
-                let weight = FrozenMatrix::new(StoredMatrix::from_tensor(&weight)?, precision)?;
+                let mut stored = StoredMatrix::from_tensor(&weight)?;
+                if nf4 {
+                    stored = stored.quantized(Quantization::Nf4)?;
+                }
+                let kind = stored.type_name();
+                let weight = FrozenMatrix::new(stored, precision)?;
                 for (direction, depth, cols) in
                     [(Direction::Forward, k, n), (Direction::Backward, n, k)]
                 {
@@ -50,6 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let best = pool.install(|| best_seconds(&mut multiply))?;
                     let line = serde_json::json!({
                         "path": path.name(),
+                        "stored": kind,
                         "precision": precision.name(),
                         "direction": format!("{direction:?}").to_lowercase(),
                         "shape": [m, depth, cols],

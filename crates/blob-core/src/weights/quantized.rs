@@ -156,7 +156,7 @@ impl<S: WeightSource> WeightSource for Quantized<S> {
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
         let stored = self.source.matrix(name, shape)?;
         if name.starts_with("model.layers.") {
-            quantized(stored, self.to)
+            stored.quantized(self.to)
         } else {
             Ok(stored)
         }
@@ -167,29 +167,35 @@ impl<S: WeightSource> WeightSource for Quantized<S> {
     }
 }
 
-fn quantized(stored: StoredMatrix, to: Quantization) -> Result<StoredMatrix> {
-    let columns = stored.columns();
-    let fitting = to
-        .candidates()
-        .iter()
-        .find_map(|format| Some((*format, format.kind().bytes(columns)?)));
-    let Some((format, row_bytes)) = fitting else {
-        return Ok(stored);
-    };
-    if stored.bytes() <= row_bytes * stored.rows() {
-        return Ok(stored);
+impl StoredMatrix {
+    /// The matrix in the first format of `to` that fits, unless it is stored as small already.
+    ///
+    /// # Errors
+    /// `BPEFT_INTERNAL` when an encoder fails.
+    pub fn quantized(self, to: Quantization) -> Result<Self> {
+        let (rows, columns) = (self.rows(), self.columns());
+        let fitting = to
+            .candidates()
+            .iter()
+            .find_map(|format| Some((*format, format.kind().bytes(columns)?)));
+        let Some((format, row_bytes)) = fitting else {
+            return Ok(self);
+        };
+        if self.bytes() <= row_bytes * rows {
+            return Ok(self);
+        }
+        let encoded = (0..rows)
+            .into_par_iter()
+            .map(|row| {
+                let mut values = vec![0.0; columns];
+                self.row(row, &mut values);
+                let bytes = format.encode(values)?;
+                debug_assert_eq!(bytes.len(), row_bytes);
+                Ok(bytes)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Self::owned(encoded.concat(), format.kind(), (rows, columns))
     }
-    let rows = (0..stored.rows())
-        .into_par_iter()
-        .map(|row| {
-            let mut values = vec![0.0; columns];
-            stored.row(row, &mut values);
-            let bytes = format.encode(values)?;
-            debug_assert_eq!(bytes.len(), row_bytes);
-            Ok(bytes)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    StoredMatrix::owned(rows.concat(), format.kind(), (stored.rows(), columns))
 }
 
 #[cfg(test)]
@@ -217,7 +223,7 @@ mod tests {
             (Quantization::Q8_0, 254.0, "Q8_0"),
             (Quantization::Q4K, 15.0, "Q4_K"),
         ] {
-            let stored = quantized(plain.clone(), to).unwrap();
+            let stored = plain.clone().quantized(to).unwrap();
             assert_eq!(stored.type_name(), name);
             for index in 0..5 {
                 let (before, after) = (row(&plain, index), row(&stored, index));
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn int8_has_one_scale_per_row_and_is_within_half_a_level() {
         let plain = matrix(3, 96);
-        let stored = quantized(plain.clone(), Quantization::Int8).unwrap();
+        let stored = plain.clone().quantized(Quantization::Int8).unwrap();
         assert_eq!(stored.type_name(), "Q8_0");
         for index in 0..3 {
             let (before, after) = (row(&plain, index), row(&stored, index));
@@ -251,17 +257,16 @@ mod tests {
             shape: vec![1, 32],
             data: vec![0.0; 32],
         };
-        let zeros = quantized(
-            StoredMatrix::from_tensor(&zeros).unwrap(),
-            Quantization::Int8,
-        );
+        let zeros = StoredMatrix::from_tensor(&zeros)
+            .unwrap()
+            .quantized(Quantization::Int8);
         assert_eq!(row(&zeros.unwrap(), 0), [0.0; 32]);
     }
 
     #[test]
     fn nf4_takes_the_nearest_code_of_each_value() {
         let plain = matrix(3, 192);
-        let stored = quantized(plain.clone(), Quantization::Nf4).unwrap();
+        let stored = plain.clone().quantized(Quantization::Nf4).unwrap();
         assert_eq!(stored.type_name(), "NF4");
         for index in 0..3 {
             let (before, after) = (row(&plain, index), row(&stored, index));
@@ -283,10 +288,9 @@ mod tests {
             shape: vec![1, 64],
             data: data.clone(),
         };
-        let codes = quantized(
-            StoredMatrix::from_tensor(&codes).unwrap(),
-            Quantization::Nf4,
-        );
+        let codes = StoredMatrix::from_tensor(&codes)
+            .unwrap()
+            .quantized(Quantization::Nf4);
         for (x, y) in row(&codes.unwrap(), 0).iter().zip(&data) {
             assert!((x - y).abs() < 1e-7, "{y} became {x}");
         }
@@ -301,7 +305,7 @@ mod tests {
                 data[6] = 0.2;
                 let shape = vec![1, 64];
                 let plain = StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap();
-                let values = row(&quantized(plain, to).unwrap(), 0);
+                let values = row(&plain.quantized(to).unwrap(), 0);
                 assert!(
                     !values[5].is_finite(),
                     "{to:?} made {} of {poison}",
@@ -313,14 +317,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_takes_the_next_finer_format_or_stays() {
-        let name = |columns, to| quantized(matrix(2, columns), to).unwrap().type_name();
+        let name = |columns, to| matrix(2, columns).quantized(to).unwrap().type_name();
         assert_eq!(name(576, Quantization::Q4K), "Q8_0");
         assert_eq!(name(40, Quantization::Q4K), "F32");
         assert_eq!(name(96, Quantization::Nf4), "Q8_0");
         assert_eq!(name(40, Quantization::Int8), "F32");
-        let small = quantized(matrix(2, 512), Quantization::Q4K).unwrap();
+        let small = matrix(2, 512).quantized(Quantization::Q4K).unwrap();
         assert_eq!(
-            quantized(small, Quantization::Q8_0).unwrap().type_name(),
+            small.quantized(Quantization::Q8_0).unwrap().type_name(),
             "Q4_K"
         );
     }

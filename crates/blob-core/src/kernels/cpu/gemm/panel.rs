@@ -163,8 +163,11 @@ impl simd::Kernel for Forward<'_, '_> {
         words.fill([0; 16]); // for what lies past the last row or column
         let rows = self.panel * NR..n.min((self.panel + 1) * NR);
         let values = &mut values[..rows.len() * RUN];
-        for row in rows.clone() {
-            matrix.stored.prefetch(row, 0, RUN);
+        let looks_up =
+            matrix.has_tables::<L>() && matches!(format, Format::Bf16Pair | Format::Int8Quad);
+        if looks_up {
+            rows.clone()
+                .for_each(|row| matrix.stored.prefetch(row, 0, RUN));
         }
         for (from, steps) in (0..k)
             .step_by(RUN)
@@ -174,10 +177,9 @@ impl simd::Kernel for Forward<'_, '_> {
             if width < RUN {
                 words.fill([0; 16]);
             }
-            for row in rows.clone() {
-                matrix.stored.prefetch(row, from + RUN, RUN);
-            }
-            if matrix.has_tables::<L>() && matches!(format, Format::Bf16Pair | Format::Int8Quad) {
+            if looks_up {
+                rows.clone()
+                    .for_each(|row| matrix.stored.prefetch(row, from + RUN, RUN));
                 let words = words.as_flattened_mut().chunks_exact_mut(words_per_row);
                 for (row, words) in rows.clone().zip(words) {
                     look_up::<L>(matrix, (row, from), width, format, words);
