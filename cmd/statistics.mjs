@@ -6,7 +6,7 @@ const T = [Number.NaN, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The sample's standard deviation. */
-export function deviation(values) {
+function deviation(values) {
   const center = mean(values);
   return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1));
 }

@@ -6,7 +6,6 @@
 
 use candle_core::Tensor;
 
-use crate::Result;
 use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
     Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
@@ -14,6 +13,7 @@ use crate::kernels::cpu::gemm::{
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::{fresh, read, wrap};
 use crate::weights::StoredMatrix;
+use crate::{Error, Result};
 
 /// `W₀`, as it is stored.
 pub struct FrozenLinear {
@@ -85,10 +85,15 @@ impl FrozenLinear {
         addend: Option<&Tensor>,
     ) -> Result<(Tensor, Option<Kept>)> {
         let (rows, outputs) = (staged.rows(), self.weight.rows());
-        debug_assert!(term.is_none() || x.is_some(), "a term reads its input");
         let kept = match (term, x) {
             (Some(term), Some(x)) => Some(term.down(&read(x)?)),
-            _ => None,
+            (Some(term), None) => {
+                return Err(Error::InvalidInput(format!(
+                    "{} must be given its input, got none",
+                    term.site.path()
+                )));
+            }
+            (None, _) => None,
         };
         let b = term.map(Term::b_transposed).unwrap_or_default();
         let updates: Vec<Update> = match (term, &kept) {

@@ -22,6 +22,7 @@ use half::f16;
 use super::dequantize::{NF4, TensorType};
 use super::{HostTensor, StoredMatrix, Summary};
 use crate::backbone::WeightSource;
+use crate::kernels::cpu::gemm::inverse;
 use crate::{Error, Result};
 
 /// What block matrices are quantised to.
@@ -92,11 +93,7 @@ fn largest(values: &[f32]) -> f32 {
 /// Blocks of q8_0 with one scale.
 fn int8_row(values: &[f32]) -> Vec<u8> {
     let scale = f16::from_f32(largest(values) / 127.0);
-    let inverse = if scale.to_f32() > 0.0 {
-        1.0 / scale.to_f32()
-    } else {
-        0.0
-    };
+    let inverse = inverse(scale.to_f32());
     let block = |values: &[f32; 32]| {
         let level = |value: f32| (value * inverse).round_ties_even().clamp(-127.0, 127.0);
         let levels = values.map(|value| (level(value) as i8).cast_unsigned());
@@ -108,7 +105,7 @@ fn int8_row(values: &[f32]) -> Vec<u8> {
 /// 64 values as their largest size, and the index of the nearest code for each.
 fn nf4_block(values: &[f32; 64]) -> [u8; 36] {
     let largest = largest(values);
-    let inverse = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+    let inverse = inverse(largest);
     let nearest = |value: f32| {
         let distance = |code: usize| (NF4[code] - value * inverse).abs();
         (1..16).fold(0, |best, code| {

@@ -168,13 +168,12 @@ impl StoredMatrix {
         let (per_block, block_bytes) = self.kind.block();
         let skipped = from / per_block * block_bytes;
         let length = width / per_block * block_bytes;
-        let bytes = self.bytes.get();
         let rows = values
             .chunks_exact_mut(stride)
             .enumerate()
             .map(|(index, values)| {
-                let start = self.order.stored(first + index) * self.row_bytes + skipped;
-                (&bytes[start..start + length], &mut values[..width])
+                let bytes = self.row_bytes(first + index);
+                (&bytes[skipped..skipped + length], &mut values[..width])
             });
         self.kind.dequantize::<L>(rows);
     }

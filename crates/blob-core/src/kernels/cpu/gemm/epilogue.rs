@@ -202,17 +202,13 @@ impl simd::Kernel for Finish<'_> {
                     Some(&matrix[row * self.cols + columns.start..][..out.len()])
                 }
             };
-            match addend.map(<[f32]>::first_chunk) {
-                None => {}
-                Some(Some(addend)) => {
+            if let Some(addend) = addend {
+                if let Some(addend) = addend.first_chunk() {
                     let (sums, addend) = (load::<L>(lanes), load::<L>(addend));
-                    store::<L>(
-                        [L::add(sums[0], addend[0]), L::add(sums[1], addend[1])],
-                        lanes,
-                    );
-                }
-                Some(None) => {
-                    for (sum, addend) in lanes.iter_mut().zip(addend.unwrap_or_default()) {
+                    let sums = [L::add(sums[0], addend[0]), L::add(sums[1], addend[1])];
+                    store::<L>(sums, lanes);
+                } else {
+                    for (sum, addend) in lanes.iter_mut().zip(addend) {
                         *sum += addend;
                     }
                 }

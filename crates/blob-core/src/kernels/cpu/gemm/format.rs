@@ -127,7 +127,7 @@ pub(super) fn int8_scale(values: &[f32]) -> f32 {
 
 /// 1/scale, or 0 for a row of zeros.
 #[inline(always)]
-pub(super) fn inverse(scale: f32) -> f32 {
+pub(crate) fn inverse(scale: f32) -> f32 {
     if scale > 0.0 { 1.0 / scale } else { 0.0 }
 }
 

@@ -45,6 +45,7 @@ mod tile_portable;
 pub use dispatch::{Dispatch, dispatch, force};
 pub use epilogue::{Addend, Epilogue, SignRows, Update};
 pub use format::Precision;
+pub(crate) use format::inverse;
 pub use operand::Operand;
 pub(crate) use operand::Rows;
 
