@@ -9,18 +9,21 @@
 //! residual stream are computed for those rows alone (`Reach::Last`); keys and values need all.
 //! Shapes: x (n, d); in the last block y is (segments, d).
 
+mod way;
+
 use candle_core::Tensor;
 
-use super::linear::{FrozenLinear, Gradients, InputGradient};
+use super::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
-use crate::kernels::cpu::swiglu::{Gated, Gradient};
+use crate::kernels::cpu::swiglu::{self as gated, Gated};
 use crate::ops::attention::{self, AttentionShape};
-use crate::ops::low_rank::{Kept, LowRankGradient, Term};
+use crate::ops::low_rank::{Kept, Term};
 use crate::ops::rope::{self, RopeTables};
 use crate::ops::{read, rms_norm, rows, swiglu};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
+use way::Way;
 
 /// The frozen weights of one block.
 pub struct Block {
@@ -76,19 +79,20 @@ struct Terms<'a> {
 }
 
 impl<'a> Terms<'a> {
-    fn site(&self, module: Module) -> Site {
-        Site {
-            block: self.block,
-            module,
-        }
-    }
-
     fn at(&self, module: Module, rows: &'a Rows) -> Option<Term<'a>> {
-        Term::at(self.adapter?, self.site(module), rows, self.pass)
+        let block = self.block;
+        Term::at(self.adapter?, Site { block, module }, rows, self.pass)
     }
 }
 
 impl Block {
+    fn site(&self, module: Module) -> Site {
+        Site {
+            block: self.index,
+            module,
+        }
+    }
+
     fn linear(&self, module: Module) -> &FrozenLinear {
         &self.linears[module as usize]
     }
@@ -119,7 +123,7 @@ impl Block {
         let run = |module: Module, input: Input<'_>, rows: &Rows, addend: Option<&Tensor>| {
             let term = terms.at(module, rows);
             let (y, kept) = self.linear(module).forward(input, term.as_ref(), addend)?;
-            check_finite(pass, &y, || terms.site(module).path())?;
+            check_finite(pass, &y, || self.site(module).path())?;
             pass.abort.check()?;
             Ok::<_, Error>((y, kept))
         };
@@ -240,32 +244,6 @@ impl Block {
         Ok(inputs)
     }
 
-    /// Adds dL/d(norm of u) of dL/d(hidden) where neither gate nor up is adapted: their gradients go straight into
-    /// the products.
-    fn mlp_backward(
-        &self,
-        (kept, ds): (&BlockKept, &Tensor),
-        pass: &Pass,
-        dnormed: &mut InputGradient,
-    ) -> Result<()> {
-        let (n, dy) = (ds.dim(0)?, &*read(ds)?);
-        let (gate, up) = (&*read(&kept.gate)?, &*read(&kept.up)?);
-        let check = |module: Module, dnormed: &InputGradient| {
-            let block = self.index;
-            check_finite_values(pass, dnormed.values(), || {
-                format!("the gradient at {}", Site { block, module }.path())
-            })?;
-            pass.abort.check()
-        };
-        let d_gate = Gradient::<false> { gate, up, dy };
-        self.linear(Module::Gate)
-            .backward_rows(&d_gate, n, dnormed)?;
-        check(Module::Gate, dnormed)?;
-        let d_up = Gradient::<true> { gate, up, dy };
-        self.linear(Module::Up).backward_rows(&d_up, n, dnormed)?;
-        check(Module::Up, dnormed)
-    }
-
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
     pub fn backward(
         &self,
@@ -282,34 +260,13 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let mut run = |module: Module,
-                       (dy, x): (&Tensor, Option<&Tensor>),
-                       rows: &Rows,
-                       dx: Option<&mut InputGradient>| {
-            pass.abort.check()?;
-            let term = terms.at(module, rows);
-            let kept = kept.terms[module as usize].as_ref();
-            let gradient = term.as_ref().map(|term| {
-                gradients
-                    .entry(term.site)
-                    .or_insert_with(|| LowRankGradient::zeros(term.weights))
-            });
-            let term = match (&term, kept, x, gradient) {
-                (Some(term), Some(kept), Some(x), Some(gradient)) => {
-                    Some((term, kept, x, gradient))
-                }
-                _ => None,
-            };
-            let Some(dx) = dx else {
-                return self.linear(module).backward(dy, term, None);
-            };
-            self.linear(module).backward(dy, term, Some(dx))?;
-            check_finite_values(pass, dx.values(), || {
-                format!("the gradient at {}", terms.site(module).path())
-            })
+        let mut way = Way {
+            block: self,
+            kept,
+            terms,
+            gradients,
         };
-
-        let needs = |module| adapter.term(terms.site(module)).is_some();
+        let needs = |module| adapter.term(self.site(module)).is_some();
         let in_attention = [Module::Q, Module::K, Module::V].into_iter().any(needs);
         let below_o = want_dx || in_attention;
         let below_mlp = below_o || needs(Module::O);
@@ -319,18 +276,21 @@ impl Block {
         let d = kept.x.dim(1)?;
         let mut du = dy.clone();
         let mut ds = InputGradient::default();
-        let down = (dy, inputs.hidden.as_ref());
-        run(Module::Down, down, late, below_down.then_some(&mut ds))?;
+        let down = (Module::Down, dy, inputs.hidden.as_ref());
+        way.back(&[down], late, below_down.then_some(&mut ds))?;
         if let Some(ds) = ds.into_tensor(kept.gate.dim(1)?)? {
             let mut dnormed = InputGradient::default();
-            if needs(Module::Gate) || needs(Module::Up) {
-                let (dgate, dup) = swiglu::backward(&kept.gate, &kept.up, &ds)?;
-                for (module, dy) in [(Module::Gate, &dgate), (Module::Up, &dup)] {
-                    let dy = (dy, inputs.mlp_normed.as_ref());
-                    run(module, dy, late, below_mlp.then_some(&mut dnormed))?;
-                }
+            let [gate, up] = [&kept.gate, &kept.up];
+            if needs(Module::Gate) || needs(Module::Up) || pass.mode.check_finite {
+                let (dgate, dup) = swiglu::backward(gate, up, &ds)?;
+                let x = inputs.mlp_normed.as_ref();
+                let layers = [(Module::Gate, &dgate, x), (Module::Up, &dup, x)];
+                way.back(&layers, late, below_mlp.then_some(&mut dnormed))?;
             } else {
-                self.mlp_backward((kept, &ds), pass, &mut dnormed)?;
+                pass.abort.check()?;
+                let (gate, up, dy) = (&*read(gate)?, &*read(up)?, &*read(&ds)?);
+                let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
+                dnormed.add_rows(&linears, &gated::Gradients { gate, up, dy }, ds.dim(0)?)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(d)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
@@ -339,8 +299,8 @@ impl Block {
         }
         let mut d_o = InputGradient::default();
         if below_mlp {
-            let o = (&du, Some(&kept.o));
-            run(Module::O, o, late, below_o.then_some(&mut d_o))?;
+            let o = (Module::O, &du, Some(&kept.o));
+            way.back(&[o], late, below_o.then_some(&mut d_o))?;
         }
         let Some(d_o) = d_o.into_tensor(kept.o.dim(1)?)? else {
             return Ok(None);
@@ -351,21 +311,23 @@ impl Block {
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
         let n = kept.x.dim(0)?;
         let mut dnormed = InputGradient::default();
-        let dq = (&dq, inputs.late_normed.as_ref());
-        run(Module::Q, dq, late, want_dx.then_some(&mut dnormed))?;
+        let q = (Module::Q, &dq, inputs.late_normed.as_ref());
+        let k = (Module::K, &dk, inputs.normed.as_ref());
+        let v = (Module::V, &dv, inputs.normed.as_ref());
+        let mut layers = vec![q, v];
+        if want_dx || needs(Module::K) {
+            layers.insert(1, k);
+        }
         if self.last {
+            way.back(&layers[..1], late, want_dx.then_some(&mut dnormed))?;
+            layers.remove(0);
             dnormed = match dnormed.into_tensor(d)? {
                 Some(late) => InputGradient::of(&rows::scatter(&late, &pass.last, n)?)?,
                 None => InputGradient::default(),
             };
             du = rows::scatter(&du, &pass.last, n)?;
         }
-        if want_dx || needs(Module::K) {
-            let dk = (&dk, inputs.normed.as_ref());
-            run(Module::K, dk, all, want_dx.then_some(&mut dnormed))?;
-        }
-        let dv = (&dv, inputs.normed.as_ref());
-        run(Module::V, dv, all, want_dx.then_some(&mut dnormed))?;
+        way.back(&layers, all, want_dx.then_some(&mut dnormed))?;
         let Some(dnormed) = dnormed.into_tensor(d)? else {
             return Ok(None);
         };

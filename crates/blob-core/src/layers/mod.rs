@@ -2,9 +2,11 @@
 
 mod block;
 mod head;
+mod input_gradient;
 mod linear;
 
 pub(crate) use block::check_finite;
 pub use block::{Block, BlockKept};
 pub use head::{Head, HeadKept};
+pub(crate) use input_gradient::{InputGradient, Returning};
 pub use linear::{FrozenLinear, Gradients};

@@ -6,7 +6,7 @@
 //! positions restart at 0 in each.
 
 pub mod attention;
-mod contract;
+pub(crate) mod contract;
 pub mod cross_entropy;
 pub mod embedding;
 mod host;

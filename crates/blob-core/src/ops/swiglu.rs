@@ -45,7 +45,9 @@ mod tests {
         assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor, values,
     };
     use super::*;
-    use crate::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Operand, Precision};
+    use crate::kernels::cpu::gemm::{
+        Beside, Direction, Epilogue, FrozenMatrix, Operand, Precision, Stack,
+    };
     use crate::weights::{HostTensor, StoredMatrix};
     use candle_core::{DType, Device};
 
@@ -115,17 +117,31 @@ mod tests {
                 product(x.unwrap())
             };
             let y_rows = matrix.stage_rows(Direction::Forward, &cpu::Gated { gate, up }, n);
-            let d_gate_rows = cpu::Gradient::<false> { gate, up, dy };
-            let d_gate_rows = matrix.stage_rows(Direction::Forward, &d_gate_rows, n);
-            let d_up_rows = cpu::Gradient::<true> { gate, up, dy };
-            let d_up_rows = matrix.stage_rows(Direction::Forward, &d_up_rows, n);
             assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
+
+            let [above, below] = [0, 1].map(|seed| {
+                let weight = HostTensor {
+                    shape: vec![f, columns],
+                    data: floats(&tensor(5 + seed, f, columns)),
+                };
+                let stored = StoredMatrix::from_tensor(&weight).unwrap();
+                FrozenMatrix::new(stored, precision).unwrap()
+            });
+            let weights = [&above, &below];
+            let stack = Stack::new(&weights).unwrap();
+            let product = |rows: Result<Operand>| {
+                let mut out = vec![0.0; n * columns];
+                stack
+                    .multiply(&rows.unwrap(), &mut out, &Epilogue::NONE)
+                    .unwrap();
+                bits(&wrap(out, (n, columns)).unwrap())
+            };
+            let (d_gate, d_up) = (floats(&d_gate), floats(&d_up));
             assert_eq!(
-                product(d_gate_rows.unwrap()),
-                written(&d_gate),
+                product(stack.stage(&cpu::Gradients { gate, up, dy }, n)),
+                product(stack.stage(&Beside(&[(&d_gate, f), (&d_up, f)]), n)),
                 "{precision:?}"
             );
-            assert_eq!(product(d_up_rows.unwrap()), written(&d_up), "{precision:?}");
         }
     }
 

@@ -150,8 +150,7 @@ impl Forward<'_, '_> {
                 let scores = &mut scores.row_mut(row)[..columns];
                 scores[pair.visible(index)..].fill(f32::NEG_INFINITY);
                 let largest = lanes::max::<L>(scores);
-                exp_of_differences::<L>(scores, largest);
-                totals[row] = lanes::sum::<L>(scores);
+                totals[row] = exp_of_differences::<L>(scores, largest);
                 self.log_sum_exp[index / group][index % group] = largest + totals[row].ln();
             }
             left.set::<L>(&scores, [rows, columns]);
@@ -284,12 +283,16 @@ fn scale_into(target: &mut [f32], source: &[f32], factor: f32) {
     }
 }
 
-/// `values_j ← exp(values_j − shift)`.
+/// `values_j ← exp(values_j − shift)` in whole vectors; their sum.
 #[inline(always)]
-fn exp_of_differences<L: Level>(values: &mut [f32], shift: f32) {
-    for value in values {
-        *value = exp::<L>(*value - shift);
+fn exp_of_differences<L: Level>(values: &mut [f32], shift: f32) -> f32 {
+    let mut sum = L::splat(0.0);
+    for values in values.as_chunks_mut().0 {
+        let power = exp::<L>(L::add(L::load(values), L::splat(-shift)));
+        L::store(power, values);
+        sum = L::add(sum, power);
     }
+    L::sum(sum)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::exp::exp;
 use super::gemm::Rows;
-use super::simd::{self, Kernel, Level};
+use super::simd::{self, Kernel, Level, WIDTH};
 
 /// Elements per parallel piece.
 const PIECE: usize = 8192;
@@ -43,16 +43,28 @@ pub(crate) fn backward([gate, up, dy]: [&[f32]; 3], [d_gate, d_up]: [&mut [f32];
 }
 
 #[inline(always)]
-fn sigmoid<L: Level>(x: f32) -> f32 {
-    1.0 / (1.0 + exp::<L>(-x))
+fn sigmoid<L: Level>(x: L::Vector) -> L::Vector {
+    let power = exp::<L>(L::scale(-1.0, x));
+    L::reciprocal(L::add(L::splat(1.0), power))
+}
+
+/// `y`.
+#[inline(always)]
+fn gated<L: Level>(gate: &[f32; WIDTH], up: &[f32; WIDTH], y: &mut [f32; WIDTH]) {
+    let (gate, up) = (L::load(gate), L::load(up));
+    let silu = L::multiply(gate, sigmoid::<L>(gate));
+    L::store(L::multiply(silu, up), y);
 }
 
 /// dL/d_gate and dL/d_up.
 #[inline(always)]
-fn gradients<L: Level>(gate: f32, up: f32, dy: f32) -> (f32, f32) {
+fn gradients<L: Level>([gate, up, dy]: [&[f32; WIDTH]; 3], [d_gate, d_up]: [&mut [f32; WIDTH]; 2]) {
+    let (gate, up, dy) = (L::load(gate), L::load(up), L::load(dy));
     let open = sigmoid::<L>(gate);
-    let slope = open * L::fused(gate, 1.0 - open, 1.0);
-    (dy * up * slope, dy * gate * open)
+    let closed = L::add(L::splat(1.0), L::scale(-1.0, open));
+    let slope = L::multiply(open, L::fma(gate, closed, L::splat(1.0)));
+    L::store(L::multiply(L::multiply(dy, up), slope), d_gate);
+    L::store(L::multiply(L::multiply(dy, gate), open), d_up);
 }
 
 struct Forward<'a> {
@@ -84,11 +96,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let inputs = self.gate.iter().zip(self.up).zip(self.dy);
-        let outputs = self.d_gate.iter_mut().zip(self.d_up);
-        for (((&gate, &up), &dy), (d_gate, d_up)) in inputs.zip(outputs) {
-            (*d_gate, *d_up) = gradients::<L>(gate, up, dy);
-        }
+        row_gradients::<L>([self.gate, self.up, self.dy], [self.d_gate, self.d_up]);
     }
 }
 
@@ -102,29 +110,34 @@ impl Rows for Gated<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
         let [gate, up] = [self.gate, self.up].map(|values| row_of(values, index, room.len()));
-        for ((y, &gate), &up) in room.iter_mut().zip(gate).zip(up) {
-            *y = gate * sigmoid::<L>(gate) * up;
+        let (ys, y_rest) = room.as_chunks_mut();
+        let [(gates, gate), (ups, up)] = [gate, up].map(<[f32]>::as_chunks);
+        for ((y, gate), up) in ys.iter_mut().zip(gates).zip(ups) {
+            gated::<L>(gate, up, y);
+        }
+        if !y_rest.is_empty() {
+            let mut y = [0.0; WIDTH];
+            gated::<L>(&padded(gate), &padded(up), &mut y);
+            y_rest.copy_from_slice(&y[..y_rest.len()]);
         }
         room
     }
 }
 
-/// The rows of `d_gate`, or with `UP` of `d_up`.
-pub(crate) struct Gradient<'a, const UP: bool> {
+/// The rows of `d_gate` beside those of `d_up`.
+pub(crate) struct Gradients<'a> {
     pub(crate) gate: &'a [f32],
     pub(crate) up: &'a [f32],
     pub(crate) dy: &'a [f32],
 }
 
-impl<const UP: bool> Rows for Gradient<'_, UP> {
+impl Rows for Gradients<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
+        let (d_gate, d_up) = room.split_at_mut(room.len() / 2);
         let inputs = [self.gate, self.up, self.dy];
-        let [gate, up, dy] = inputs.map(|values| row_of(values, index, room.len()));
-        for (((gradient, &gate), &up), &dy) in room.iter_mut().zip(gate).zip(up).zip(dy) {
-            let (d_gate, d_up) = gradients::<L>(gate, up, dy);
-            *gradient = if UP { d_up } else { d_gate };
-        }
+        let [gate, up, dy] = inputs.map(|values| row_of(values, index, d_gate.len()));
+        row_gradients::<L>([gate, up, dy], [d_gate, d_up]);
         room
     }
 }
@@ -132,4 +145,30 @@ impl<const UP: bool> Rows for Gradient<'_, UP> {
 #[inline(always)]
 fn row_of(values: &[f32], index: usize, width: usize) -> &[f32] {
     &values[index * width..][..width]
+}
+
+/// [`gradients`] of slices of one length.
+#[inline(always)]
+fn row_gradients<L: Level>(inputs: [&[f32]; 3], outputs: [&mut [f32]; 2]) {
+    let [(gates, gate), (ups, up), (dys, dy)] = inputs.map(<[f32]>::as_chunks);
+    let [(d_gates, d_gate), (d_ups, d_up)] = outputs.map(<[f32]>::as_chunks_mut);
+    let inputs = gates.iter().zip(ups).zip(dys);
+    for (((gate, up), dy), (d_gate, d_up)) in inputs.zip(d_gates.iter_mut().zip(d_ups)) {
+        gradients::<L>([gate, up, dy], [d_gate, d_up]);
+    }
+    if !d_gate.is_empty() {
+        let [mut last_gate, mut last_up] = [[0.0; WIDTH]; 2];
+        let inputs = [padded(gate), padded(up), padded(dy)];
+        gradients::<L>(inputs.each_ref(), [&mut last_gate, &mut last_up]);
+        d_gate.copy_from_slice(&last_gate[..d_gate.len()]);
+        d_up.copy_from_slice(&last_up[..d_up.len()]);
+    }
+}
+
+/// Fewer than sixteen elements, and zeros.
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; WIDTH] {
+    let mut lanes = [0.0; WIDTH];
+    lanes[..rest.len()].copy_from_slice(rest);
+    lanes
 }

@@ -54,6 +54,12 @@ impl Format {
             Self::Int8Quad => 4,
         }
     }
+
+    /// Words of a row of parts.
+    #[inline(always)]
+    pub(super) fn steps(self, parts: &[usize]) -> usize {
+        parts.iter().map(|part| part.div_ceil(self.depths())).sum()
+    }
 }
 
 /// Writes values as words; the rest of the last word is filled with zeros.

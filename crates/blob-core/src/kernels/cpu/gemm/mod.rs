@@ -30,6 +30,7 @@ mod outliers;
 mod panel;
 mod product;
 mod shared;
+mod stack;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -47,14 +48,14 @@ pub use epilogue::{Addend, Epilogue, SignRows, Update};
 pub use format::Precision;
 pub(crate) use format::inverse;
 pub use operand::Operand;
-pub(crate) use operand::Rows;
+pub(crate) use operand::{Beside, Rows};
+pub(crate) use stack::Stack;
 
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 use format::Format;
-use operand::Matrix;
 use outliers::Outliers;
-use panel::{Int8Row, Panels, Step};
+use panel::{Int8Row, Panels, Step, Weights};
 use product::Product;
 
 /// Columns of a panel, and of a tile.
@@ -182,8 +183,9 @@ impl FrozenMatrix {
         } else {
             Outliers::default()
         };
-        let values = &*outliers.taken_from(x);
-        let mut operand = Operand::stage(dispatch, format, &Matrix { values, depth }, (m, depth));
+        let values = outliers.taken_from(x);
+        let rows = Beside(&[(&values, depth)]);
+        let mut operand = Operand::stage(dispatch, format, &rows, (m, &[depth]));
         operand.outliers = outliers;
         Ok(operand)
     }
@@ -205,7 +207,7 @@ impl FrozenMatrix {
             // Outliers are looked for in all rows before one is written.
             return self.stage(direction, &operand::collect(rows, (m, depth)), m);
         }
-        Ok(Operand::stage(dispatch, format, rows, (m, depth)))
+        Ok(Operand::stage(dispatch, format, rows, (m, &[depth])))
     }
 
     /// `out` (m, columns) = operand·P, and what `epilogue` adds; P is Wᵀ or W.
@@ -222,35 +224,24 @@ impl FrozenMatrix {
         out: &mut [f32],
         epilogue: &Epilogue<'_>,
     ) -> Result<()> {
-        let (cols, depth) = self.shape(direction);
-        check_length("out", out.len(), ("m", operand.rows), ("columns", cols))?;
+        let stack = [self];
+        let weights = match direction {
+            Direction::Forward => Weights::Forward(self),
+            Direction::Backward => Weights::Backward(&stack),
+        };
         let format = operand.dispatch.format(self.precision, direction)?;
-        if (operand.format, operand.depth) != (format, depth) {
-            return Err(Error::InvalidInput(format!(
-                "the operand must be staged as {format:?} of depth {depth}, got {:?} of depth {}",
-                operand.format, operand.depth
-            )));
-        }
-        epilogue.check(operand.rows, cols)?;
+        let panels = Panels { weights, format };
+        check_staged(operand, panels)?;
         let right = operand.outliers.columns_of(self);
         let updates = operand
             .outliers
             .before(epilogue.updates, operand.rows, &right);
-        let epilogue = &Epilogue {
+        let epilogue = Epilogue {
             updates: &updates,
             addend: epilogue.addend,
         };
-        let product = Product {
-            panels: Panels {
-                matrix: self,
-                direction,
-                format,
-            },
-            operand,
-            epilogue,
-            cols,
-        };
-        operand.dispatch.run(&product, out)
+        let (cols, _) = self.shape(direction);
+        multiply((panels, cols), operand, out, &epilogue)
     }
 
     /// Columns of the result and what the product sums over.
@@ -260,6 +251,36 @@ impl FrozenMatrix {
             Direction::Backward => (self.columns(), self.rows()),
         }
     }
+}
+
+/// `out` (m, cols) of a staged operand.
+fn multiply(
+    (panels, cols): (Panels<'_>, usize),
+    operand: &Operand,
+    out: &mut [f32],
+    epilogue: &Epilogue<'_>,
+) -> Result<()> {
+    check_length("out", out.len(), ("m", operand.rows), ("columns", cols))?;
+    check_staged(operand, panels)?;
+    epilogue.check(operand.rows, cols)?;
+    let product = Product {
+        panels,
+        operand,
+        epilogue,
+        cols,
+    };
+    operand.dispatch.run(&product, out)
+}
+
+fn check_staged(operand: &Operand, panels: Panels<'_>) -> Result<()> {
+    let (format, steps) = (panels.format, panels.steps());
+    if (operand.format, operand.steps) == (format, steps) {
+        return Ok(());
+    }
+    Err(Error::InvalidInput(format!(
+        "the operand must be staged as {format:?} in {steps} steps, got {:?} in {}",
+        operand.format, operand.steps
+    )))
 }
 
 fn check_length(

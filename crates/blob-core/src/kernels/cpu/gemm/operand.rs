@@ -2,7 +2,8 @@
 //!
 //! Rows are cut into tiles of the heights [`HEIGHTS`] from the top. A tile of height h holds h words
 //! per step of depth, one of each row, so that it is read as one stream; since all rows take as many
-//! steps, the tile that begins at row i begins at word i·steps.
+//! steps, the tile that begins at row i begins at word i·steps. A row of several parts, each for a
+//! weight of its own, begins a new word with each part.
 
 use std::sync::Mutex;
 
@@ -21,7 +22,10 @@ const WORDS: usize = 16;
 pub struct Operand {
     words: Vec<u32>,
     pub(super) rows: usize,
+    /// Values of a row.
     pub(super) depth: usize,
+    /// Words of a row.
+    pub(super) steps: usize,
     pub(super) format: Format,
     pub(super) dispatch: Dispatch,
     /// For int8: the scale of every row.
@@ -64,16 +68,22 @@ pub(crate) trait Rows: Sync {
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32];
 }
 
-/// Rows that are there.
-pub(super) struct Matrix<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) depth: usize,
-}
+/// Matrices of equally many rows, side by side: their values and columns.
+pub(crate) struct Beside<'a>(pub(crate) &'a [(&'a [f32], usize)]);
 
-impl Rows for Matrix<'_> {
+impl Rows for Beside<'_> {
     #[inline(always)]
-    fn row<'r, L: Level>(&'r self, index: usize, _: &'r mut [f32]) -> &'r [f32] {
-        &self.values[index * self.depth..][..self.depth]
+    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
+        if let [(values, width)] = self.0 {
+            return &values[index * width..][..*width];
+        }
+        let mut rest = &mut *room;
+        for (values, width) in self.0 {
+            let (mine, after) = rest.split_at_mut(*width);
+            mine.copy_from_slice(&values[index * width..][..*width]);
+            rest = after;
+        }
+        room
     }
 }
 
@@ -109,13 +119,15 @@ impl<R: Rows> simd::Kernel for Collect<'_, R> {
 }
 
 impl Operand {
+    /// Stages rows whose parts have the lengths `parts`.
     pub(super) fn stage<R: Rows>(
         dispatch: Dispatch,
         format: Format,
         source: &R,
-        (rows, depth): (usize, usize),
+        (rows, parts): (usize, &[usize]),
     ) -> Self {
-        let steps = depth.div_ceil(format.depths());
+        let depth = parts.iter().sum();
+        let steps = format.steps(parts);
         let mut words = buffer(rows * steps);
         let is_int8 = format == Format::Int8Quad;
         let mut scales = vec![0.0; rows];
@@ -124,7 +136,7 @@ impl Operand {
             let stage = Stage {
                 source,
                 first,
-                depth,
+                parts,
                 format,
                 words,
                 scales,
@@ -159,6 +171,7 @@ impl Operand {
             words,
             rows,
             depth,
+            steps,
             format,
             dispatch,
             scales,
@@ -173,7 +186,7 @@ impl Operand {
 
     /// The tile of `height` rows that begins at row `first`.
     pub(super) fn tile(&self, first: usize, height: usize) -> &[u32] {
-        let steps = self.depth.div_ceil(self.format.depths());
+        let steps = self.steps;
         &self.words[first * steps..(first + height) * steps]
     }
 }
@@ -207,7 +220,7 @@ struct Stage<'a, R> {
     source: &'a R,
     /// Its first row.
     first: usize,
-    depth: usize,
+    parts: &'a [usize],
     format: Format,
     words: &'a mut [u32],
     /// One of each row.
@@ -235,14 +248,12 @@ impl<R: Rows> Stage<'_, R> {
     /// A tile of height H: row after row first, since rows lie far apart; then transposed.
     #[inline(always)]
     fn write<L: Level, const H: usize>(self) {
-        let Self { depth, format, .. } = self;
+        let Self { parts, format, .. } = self;
         let steps = self.words.len() / H;
         let stride = steps.next_multiple_of(WORDS);
         let rows = self.room.words.chunks_exact_mut(stride).take(H);
         for (index, (words, scale)) in rows.zip(self.scales).enumerate() {
-            let x = self
-                .source
-                .row::<L>(self.first + index, &mut self.room.row[..depth]);
+            let x = self.source.row::<L>(self.first + index, &mut self.room.row);
             if format == Format::Int8Quad {
                 *scale = format::int8_scale(x);
                 format::write_quads::<L>(x, *scale, words);
@@ -250,7 +261,13 @@ impl<R: Rows> Stage<'_, R> {
                     *word ^= 0x8080_8080; // plus 128
                 }
             } else {
-                format::write_words::<L>(format, x, words);
+                let (mut x, mut words) = (x, words);
+                for &part in parts {
+                    let (values, x_rest) = x.split_at(part);
+                    let (mine, words_rest) = words.split_at_mut(format.steps(&[part]));
+                    format::write_words::<L>(format, values, mine);
+                    (x, words) = (x_rest, words_rest);
+                }
             }
         }
         for (at, words) in self.words.chunks_mut(WORDS * H).enumerate() {

@@ -10,7 +10,7 @@ mod tables;
 use rayon::prelude::*;
 
 use super::format::{self, Format};
-use super::{Direction, FrozenMatrix, NR};
+use super::{FrozenMatrix, NR};
 use crate::kernels::cpu::simd::{self, Level, Path};
 use crate::weights::StoredMatrix;
 use tables::look_up;
@@ -30,11 +30,19 @@ const RUN: usize = 256;
 /// Rows that are decoded at once on the way back; even, so that pairs stay whole.
 const ROWS: usize = 16;
 
-/// The panels of a weight in one direction and format.
+/// What a product multiplies with.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a> {
+    /// Wᵀ
+    Forward(&'a FrozenMatrix),
+    /// Matrices of equally many columns, one below the other.
+    Backward(&'a [&'a FrozenMatrix]),
+}
+
+/// The panels of weights in one format.
 #[derive(Clone, Copy)]
 pub(super) struct Panels<'a> {
-    pub(super) matrix: &'a FrozenMatrix,
-    pub(super) direction: Direction,
+    pub(super) weights: Weights<'a>,
     pub(super) format: Format,
 }
 
@@ -48,23 +56,31 @@ pub(super) struct Scratch {
 impl Panels<'_> {
     /// Steps of one panel.
     pub(super) fn steps(&self) -> usize {
-        let (_, depth) = self.matrix.shape(self.direction);
-        depth.div_ceil(self.format.depths())
+        match self.weights {
+            Weights::Forward(matrix) => self.format.steps(&[matrix.columns()]),
+            Weights::Backward(stack) => {
+                let steps = |matrix: &&FrozenMatrix| self.format.steps(&[matrix.rows()]);
+                stack.iter().map(steps).sum()
+            }
+        }
     }
 
     /// Panels that are decoded together, because they share the blocks of the stored type.
     pub(super) fn group(&self) -> usize {
-        match self.direction {
-            Direction::Forward => 1,
-            Direction::Backward => self.matrix.stored.block().div_ceil(NR),
+        match self.weights {
+            Weights::Forward(_) => 1,
+            Weights::Backward(stack) => {
+                let group = |matrix: &&FrozenMatrix| matrix.stored.block().div_ceil(NR);
+                stack.iter().map(group).max().unwrap_or(1) // all are powers of two
+            }
         }
     }
 
     /// For int8: scale and 128·(sum of levels) of the columns of a panel.
     pub(super) fn column_terms(&self, panel: usize) -> [[f32; NR]; 2] {
         let mut terms = [[0.0; NR]; 2];
-        if self.format == Format::Int8Quad {
-            let rows = self.matrix.int8_rows.iter().skip(panel * NR);
+        if let (Weights::Forward(matrix), Format::Int8Quad) = (self.weights, self.format) {
+            let rows = matrix.int8_rows.iter().skip(panel * NR);
             for (column, row) in rows.take(NR).enumerate() {
                 terms[0][column] = row.scale;
                 terms[1][column] = 128.0 * row.level_sum as f32;
@@ -81,13 +97,14 @@ impl Panels<'_> {
         out: &mut [Step],
         scratch: &mut Scratch,
     ) {
-        match self.direction {
-            Direction::Forward => {
+        match self.weights {
+            Weights::Forward(matrix) => {
                 for (panel, steps) in out.chunks_exact_mut(self.steps()).take(count).enumerate() {
                     simd::run_on(
                         level,
                         Forward {
-                            panels: *self,
+                            matrix,
+                            format: self.format,
                             panel: first + panel,
                             steps,
                             scratch: &mut *scratch,
@@ -95,16 +112,25 @@ impl Panels<'_> {
                     );
                 }
             }
-            Direction::Backward => simd::run_on(
-                level,
-                Backward {
-                    panels: *self,
-                    first,
-                    count,
-                    steps: out,
-                    scratch,
-                },
-            ),
+            Weights::Backward(stack) => {
+                let mut first_step = 0;
+                for matrix in stack {
+                    simd::run_on(
+                        level,
+                        Backward {
+                            matrix,
+                            format: self.format,
+                            first,
+                            count,
+                            steps: &mut *out,
+                            first_step,
+                            panel_steps: self.steps(),
+                            scratch: &mut *scratch,
+                        },
+                    );
+                    first_step += self.format.steps(&[matrix.rows()]);
+                }
+            }
         }
     }
 }
@@ -141,7 +167,8 @@ fn decode<L: Level>(
 }
 
 struct Forward<'a, 's> {
-    panels: Panels<'a>,
+    matrix: &'a FrozenMatrix,
+    format: Format,
     panel: usize,
     steps: &'s mut [Step],
     scratch: &'s mut Scratch,
@@ -153,7 +180,7 @@ impl simd::Kernel for Forward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let Panels { matrix, format, .. } = self.panels;
+        let Self { matrix, format, .. } = self;
         let (n, k) = (matrix.rows(), matrix.columns());
         let words_per_row = RUN / format.depths();
         let Scratch { values, words } = self.scratch;
@@ -218,10 +245,14 @@ impl simd::Kernel for Forward<'_, '_> {
 }
 
 struct Backward<'a, 's> {
-    panels: Panels<'a>,
+    matrix: &'a FrozenMatrix,
+    format: Format,
     first: usize,
     count: usize,
     steps: &'s mut [Step],
+    /// Of the matrix, in each panel of `panel_steps`.
+    first_step: usize,
+    panel_steps: usize,
     scratch: &'s mut Scratch,
 }
 
@@ -231,9 +262,8 @@ impl simd::Kernel for Backward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let Panels { matrix, format, .. } = self.panels;
+        let Self { matrix, format, .. } = self;
         let (n, k) = (matrix.rows(), matrix.columns());
-        let steps_per_panel = self.panels.steps();
         let from = self.first * NR;
         let (stride, width) = (self.count * NR, (self.count * NR).min(k - from));
         if matrix.has_tables::<L>() && format == Format::Bf16Pair {
@@ -257,7 +287,7 @@ impl simd::Kernel for Backward<'_, '_> {
                 let (upper, lower) = rows.split_at(stride);
                 for panel in 0..self.count {
                     let columns = panel * NR..(panel + 1) * NR;
-                    let at = panel * steps_per_panel + first / depths + t;
+                    let at = panel * self.panel_steps + self.first_step + first / depths + t;
                     let step = &mut self.steps[at].0;
                     if format == Format::Bf16Pair {
                         let upper = upper[columns.clone()].as_chunks().0;

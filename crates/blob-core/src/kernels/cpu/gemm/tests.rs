@@ -2,6 +2,7 @@
 
 mod int8;
 mod outliers;
+mod stack;
 
 use half::bf16;
 

@@ -37,6 +37,23 @@ pub(super) fn largest_of_eight(vector: x86::__m256) -> f32 {
     }
 }
 
+/// In two factors: 2ⁿ alone leaves the range of f32 at either end.
+#[inline(always)]
+fn times_power_of_eight(a: x86::__m256, n: x86::__m256) -> x86::__m256 {
+    // SAFETY: only called where the instruction set is there.
+    unsafe {
+        let n = x86::_mm256_cvtps_epi32(n);
+        let half = x86::_mm256_srai_epi32::<1>(n);
+        let bias = x86::_mm256_set1_epi32(127);
+        let mut product = a;
+        for n in [half, x86::_mm256_sub_epi32(n, half)] {
+            let bits = x86::_mm256_slli_epi32::<23>(x86::_mm256_add_epi32(n, bias));
+            product = x86::_mm256_mul_ps(product, x86::_mm256_castsi256_ps(bits));
+        }
+        product
+    }
+}
+
 impl Level for Avx2 {
     const TILE_ROWS: usize = 4;
     type Vector = [x86::__m256; 2];
@@ -106,6 +123,34 @@ impl Level for Avx2 {
                 x86::_mm256_max_ps(b[1], a[1]),
             ]
         }
+    }
+
+    #[inline(always)]
+    fn smaller(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`). The second operand is what a NaN leaves.
+        unsafe {
+            [
+                x86::_mm256_min_ps(b[0], a[0]),
+                x86::_mm256_min_ps(b[1], a[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn reciprocal(a: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            let one = x86::_mm256_set1_ps(1.0);
+            [x86::_mm256_div_ps(one, a[0]), x86::_mm256_div_ps(one, a[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn times_power(a: Self::Vector, n: Self::Vector) -> Self::Vector {
+        [
+            times_power_of_eight(a[0], n[0]),
+            times_power_of_eight(a[1], n[1]),
+        ]
     }
 
     #[inline(always)]

@@ -125,6 +125,24 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
     }
 
     #[inline(always)]
+    fn smaller(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`). The second operand is what a NaN leaves.
+        unsafe { x86::_mm512_min_ps(b, a) }
+    }
+
+    #[inline(always)]
+    fn reciprocal(a: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_div_ps(x86::_mm512_set1_ps(1.0), a) }
+    }
+
+    #[inline(always)]
+    fn times_power(a: Self::Vector, n: Self::Vector) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_scalef_ps(a, n) }
+    }
+
+    #[inline(always)]
     fn sum(vector: Self::Vector) -> f32 {
         // SAFETY: the instruction set is there (`run_on`), and AVX2 with it.
         unsafe {

@@ -64,6 +64,15 @@ pub(crate) trait Level {
     /// `a < b ? b : a`, lane by lane: a NaN in `b` is passed over.
     fn larger(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `b < a ? b : a`, lane by lane: a NaN in `b` is passed over.
+    fn smaller(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `1/a`, lane by lane, rounded once.
+    fn reciprocal(a: Self::Vector) -> Self::Vector;
+
+    /// `a·2ⁿ`, lane by lane, rounded once; for 0.5 < a < 2 and whole n, −152 < n < 130; a NaN in both stays.
+    fn times_power(a: Self::Vector, n: Self::Vector) -> Self::Vector;
+
     /// The sum of the lanes, in halves: lane j and lane j + 8, then + 4, + 2, + 1.
     fn sum(vector: Self::Vector) -> f32;
 

@@ -55,6 +55,25 @@ impl Level for Portable {
     }
 
     #[inline(always)]
+    fn smaller(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| if b[lane] < a[lane] { b[lane] } else { a[lane] })
+    }
+
+    #[inline(always)]
+    fn reciprocal(a: Self::Vector) -> Self::Vector {
+        a.map(|a| 1.0 / a)
+    }
+
+    #[inline(always)]
+    fn times_power(a: Self::Vector, n: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| {
+            // In two factors: 2ⁿ alone leaves the range of f32 at either end.
+            let n = n[lane] as i32;
+            a[lane] * power_of_two(n >> 1) * power_of_two(n - (n >> 1))
+        })
+    }
+
+    #[inline(always)]
     fn sum(mut lanes: Self::Vector) -> f32 {
         let mut width = WIDTH / 2;
         while width > 0 {
@@ -112,4 +131,10 @@ impl Level for Portable {
         }
         vector
     }
+}
+
+/// 2ⁿ for −126 ≤ n ≤ 127.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n + 127).cast_unsigned() << 23)
 }

@@ -14,9 +14,8 @@ impl Backward<'_, '_> {
     /// Steps of two rows each, from the tables of their blocks.
     #[inline(always)]
     pub(super) fn look_up<L: Level>(self, width: usize) {
-        let matrix = self.panels.matrix;
+        let matrix = self.matrix;
         let (n, from) = (matrix.rows(), self.first * NR);
-        let steps_per_panel = self.panels.steps();
         for row in 0..AHEAD {
             matrix.stored.prefetch(row, from, width);
         }
@@ -34,7 +33,8 @@ impl Backward<'_, '_> {
                     None => [0; 16],
                 };
                 let words = L::interleave(&upper, &lower);
-                let step = &mut self.steps[panel * steps_per_panel + step].0;
+                let at = panel * self.panel_steps + self.first_step + step;
+                let step = &mut self.steps[at].0;
                 step.as_chunks_mut().0.copy_from_slice(&words);
             }
         }

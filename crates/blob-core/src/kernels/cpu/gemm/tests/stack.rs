@@ -1,0 +1,114 @@
+//! Several weights behind one input.
+
+use super::super::{Beside, Stack};
+use super::*;
+use crate::weights::Quantization;
+
+const ROWS: [usize; 3] = [7, 40, 33];
+
+/// `out` (m, k) of a stack on one path, with dy_i side by side.
+fn stacked(
+    weights: &[&FrozenMatrix],
+    path: Dispatch,
+    dys: &[Vec<f32>],
+    epilogue: &Epilogue<'_>,
+) -> Vec<f32> {
+    let stack = Stack::new(weights).unwrap();
+    let parts: Vec<_> = dys
+        .iter()
+        .zip(weights)
+        .map(|(dy, weight)| (&dy[..], weight.rows()))
+        .collect();
+    let m = parts[0].0.len() / parts[0].1;
+    let staged = stack.stage_for(path, &Beside(&parts), m).unwrap();
+    let mut out = vec![f32::NAN; m * stack.columns()];
+    stack.multiply(&staged, &mut out, epilogue).unwrap();
+    out
+}
+
+#[test]
+fn a_stack_is_the_sum_of_its_products() {
+    let (m, k) = (29, 70);
+    // Whole numbers, so that no order of a sum changes a bit; odd rows leave half a word between the parts.
+    let whole =
+        |seed, length| -> Vec<f32> { values(seed, length).iter().map(|v| v.round()).collect() };
+    let dys = [0, 1, 2].map(|i| whole(30 + i as u64, m * ROWS[i]));
+    let addend = whole(40, m * k);
+    for (path, precision) in paths().flat_map(|path| PRECISIONS.map(|p| (path, p))) {
+        let weights =
+            [0, 1, 2].map(|i| matrix(&whole(50 + i as u64, ROWS[i] * k), ROWS[i], k, precision));
+        let mut sum = addend.clone();
+        for (weight, dy) in weights.iter().zip(&dys) {
+            let epilogue = Epilogue::NONE;
+            let one = product((weight, Direction::Backward), path, dy, m, &epilogue);
+            sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
+        }
+        let epilogue = Epilogue {
+            updates: &[],
+            addend: Addend::Matrix(&addend),
+        };
+        let out = stacked(&weights.each_ref(), path, &dys, &epilogue);
+        assert_eq!(out, sum, "{path:?} {precision:?}");
+    }
+}
+
+#[test]
+fn weights_that_are_stored_differently_may_be_stacked() {
+    let (m, k) = (13, 512);
+    let stored = |seed, rows, to: Option<Quantization>, precision| {
+        let data = values(seed, rows * k);
+        let shape = vec![rows, k];
+        let stored = StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap();
+        let stored = match to {
+            Some(to) => stored.quantized(to).unwrap(),
+            None => stored,
+        };
+        FrozenMatrix::new(stored, precision).unwrap()
+    };
+    for precision in ALL_PRECISIONS {
+        let weights = [
+            stored(60, ROWS[0], Some(Quantization::Nf4), precision),
+            stored(61, ROWS[1], Some(Quantization::Q4K), precision),
+            stored(62, ROWS[2], None, precision),
+        ];
+        let names = weights.each_ref().map(FrozenMatrix::type_name);
+        assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
+        let dys = [0, 1, 2].map(|i| values(70 + i as u64, m * ROWS[i]));
+        let depth = ROWS.iter().sum();
+        let beside: Vec<f32> = (0..m)
+            .flat_map(|row| {
+                let part = |i: usize| &dys[i][row * ROWS[i]..(row + 1) * ROWS[i]];
+                [part(0), part(1), part(2)].concat()
+            })
+            .collect();
+        let below = weights.each_ref().map(FrozenMatrix::values).concat();
+        for path in paths() {
+            let out = stacked(&weights.each_ref(), path, &dys, &Epilogue::NONE);
+            let zeros = vec![0.0; m * k];
+            let operands = (&beside[..], &transposed(&below, depth, k)[..], &zeros[..]);
+            assert_product(&out, operands, (m, k, depth), precision, path);
+        }
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
+    let [a, b] = [4, 5].map(|rows| matrix(&values(80, rows * 6), rows, 6, Precision::Bf16));
+    let narrow = matrix(&values(81, 12), 4, 3, Precision::Bf16);
+    let exact = matrix(&values(81, 24), 4, 6, Precision::F32);
+    for weights in [&[][..], &[&a, &narrow], &[&a, &exact]] {
+        let error = Stack::new(weights).err().unwrap();
+        assert_eq!(error.code(), "BPEFT_INVALID_INPUT", "{error}");
+    }
+    let (both, alone) = ([&a, &b], [&a]);
+    let rows = [0.0; 9];
+    let staged = Stack::new(&both)
+        .unwrap()
+        .stage(&Beside(&[(&rows[..4], 4), (&rows[4..], 5)]), 1)
+        .unwrap();
+    let multiply =
+        |stack: Stack<'_>, out: &mut [f32]| stack.multiply(&staged, out, &Epilogue::NONE);
+    assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 6]).is_ok());
+    assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 5]).is_err());
+    assert!(multiply(Stack::new(&alone).unwrap(), &mut [0.0; 6]).is_err());
+}

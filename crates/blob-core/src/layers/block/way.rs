@@ -1,0 +1,67 @@
+//! The way back through layers of a block that share an input.
+
+use candle_core::Tensor;
+
+use super::{Block, BlockKept, Terms, check_finite_values};
+use crate::Result;
+use crate::adapter::Module;
+use crate::layers::{Gradients, InputGradient, Returning};
+use crate::ops::low_rank::LowRankGradient;
+use crate::ops::read;
+use crate::pass::Rows;
+
+/// A layer of the block with its dL/dy and its input, where its term may need that.
+pub(super) type Layer<'a> = (Module, &'a Tensor, Option<&'a Tensor>);
+
+/// What the way back needs everywhere.
+pub(super) struct Way<'a> {
+    pub(super) block: &'a Block,
+    pub(super) kept: &'a BlockKept,
+    pub(super) terms: Terms<'a>,
+    pub(super) gradients: &'a mut Gradients,
+}
+
+impl<'a> Way<'a> {
+    /// Adds the gradients of layers with one input: of their terms to theirs, and dL/dx to `dx` unless it is unwanted.
+    pub(super) fn back(
+        &mut self,
+        layers: &[Layer<'_>],
+        rows: &'a Rows,
+        mut dx: Option<&mut InputGradient>,
+    ) -> Result<()> {
+        let pass = self.terms.pass;
+        // Where a culprit is looked for, one by one.
+        let together = if pass.mode.check_finite {
+            1
+        } else {
+            layers.len()
+        };
+        for layers in layers.chunks(together.max(1)) {
+            pass.abort.check()?;
+            let mut returning = Vec::new();
+            for (module, dy, x) in layers {
+                let kept = self.kept.terms[*module as usize].as_ref();
+                let term = match (self.terms.at(*module, rows), kept, x) {
+                    (Some(term), Some(kept), Some(x)) => {
+                        let gradient = self
+                            .gradients
+                            .entry(term.site)
+                            .or_insert_with(|| LowRankGradient::zeros(term.weights));
+                        let adjoint = term.backward(kept, (&read(x)?, &read(dy)?), gradient);
+                        Some((term, kept, adjoint))
+                    }
+                    _ => None,
+                };
+                let linear = self.block.linear(*module);
+                returning.push(Returning { linear, dy, term });
+            }
+            if let Some(dx) = &mut dx {
+                dx.add(&returning)?;
+                check_finite_values(pass, dx.values(), || {
+                    format!("the gradient at {}", self.block.site(layers[0].0).path())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
