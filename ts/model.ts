@@ -36,7 +36,8 @@ export interface ModelInfo {
   readonly numLayers: number;
   readonly vocabSize: number;
   readonly maxPositionEmbeddings: number;
-  readonly precision: string;
+  readonly precision: Precision;
+  readonly quantize: Quantization;
   /** dtype → number of tensors, as stored. */
   readonly tensorTypes: Readonly<Record<string, number>>;
   /** dtype → number of the blocks' matrices, as they are in memory (`quantize` changes them). */
@@ -103,7 +104,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
       JSON.stringify({ source, precision, quantize: quantize === 'none' ? null : quantize, device: 'cpu' }),
     ),
   );
-  const model = new BayesianModel(handle);
+  const model = new BayesianModel(handle, quantize);
   if (call.signal?.aborted) await model.dispose();
   throwIfAborted(call.signal);
   return model;
@@ -124,9 +125,10 @@ export class BayesianModel implements AsyncDisposable {
   readonly info: ModelInfo;
   readonly #native: NativeModel;
 
-  constructor(handle: NativeModel) {
+  constructor(handle: NativeModel, quantize: Quantization) {
     this.#native = handle;
-    this.info = toCamelKeys(JSON.parse(handle.info()) as object) as unknown as ModelInfo;
+    const info = toCamelKeys(JSON.parse(handle.info()) as object);
+    this.info = { ...info, quantize } as unknown as ModelInfo;
   }
 
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */

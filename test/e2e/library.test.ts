@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -102,6 +102,31 @@ it('computes activations again where it is told to, with the same result', async
   }
   expect(metrics[1]).toEqual(metrics[0]);
   expect(metrics[2]).toEqual(metrics[0]);
+});
+
+it('records the arithmetic of a model that is already loaded, which the adapter asks for again', async () => {
+  const model = await loadModel({ model: 'builtin:random', precision: 'bf16', quantize: 'q8_0' });
+  const out = join(folder, 'arithmetic');
+  const run = { ...data, model: 'builtin:random', out, maxSteps: 2, evalLimit: 4, evalSamples: [0] };
+  await expect(train({ ...run, precision: 'f32' }, { model })).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+    message: 'precision must be bf16, as the given model was loaded, got f32',
+  });
+  const trained = await train(run, { model });
+  await model.dispose();
+  expect(trained.run).toMatchObject({ precision: 'bf16', quantize: 'q8_0' });
+  const adapter = join(out, 'adapter');
+  const beside = { ...data, model: 'builtin:random', adapter, samples: [0], limit: 4 };
+  const { arithmetic } = JSON.parse(readFileSync(join(adapter, 'bpeft.json'), 'utf8'));
+  expect(arithmetic).toEqual({ precision: 'bf16', quantize: 'q8_0' });
+  const again = await evaluate({ ...beside, dataset: ['ARC-Easy'] });
+  expect(again.metrics).toEqual(trained.metrics);
+  const warnings: string[] = [];
+  const onEvent = (event: RunEvent) => event.type === 'warning' && warnings.push(event.message);
+  await evaluate({ ...beside, dataset: ['ARC-Easy'], quantize: 'none' }, { onEvent });
+  expect(warnings).toContain(
+    'the adapter was trained with quantize q8_0, this model has none: probabilities differ',
+  );
 });
 
 it('uses a model that is already loaded, and leaves it alive', async () => {

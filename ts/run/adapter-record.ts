@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { PRECISIONS, QUANTIZATIONS } from '../config/arithmetic.ts';
 import { BpeftError } from '../errors.ts';
 import { replaceJson } from './atomic.ts';
 
@@ -19,6 +20,8 @@ const AdapterRecordFile = z.object({
   labels: z.array(z.string()).nullable(),
   label_tokens: z.record(z.string(), z.int().nonnegative()),
   base_model: z.object({ sha256: z.string(), name: z.string() }),
+  /** How the base model was multiplied and kept; earlier records do not say. */
+  arithmetic: z.object({ precision: z.enum(PRECISIONS), quantize: z.enum(QUANTIZATIONS) }).optional(),
   dataset: z.string(),
   family: z.string(),
   /** How prompts were written, by the settings' names. */
@@ -67,6 +70,7 @@ export async function readAdapterRecord(folder: string): Promise<AdapterRecord |
 export function recordSettings(record: AdapterRecord): Record<string, unknown> {
   return {
     protocol: record.protocol,
+    ...record.arithmetic,
     ...(record.labels === null ? {} : { labels: record.labels }),
     template: record.prompt.template,
     classes: record.prompt.classes,

@@ -2,6 +2,7 @@
 
 import { throwIfAborted } from '../abort.ts';
 import type { Precision, Quantization } from '../config/arithmetic.ts';
+import { BpeftError } from '../errors.ts';
 import type { Sink } from '../events.ts';
 import { type BayesianModel, loadModel } from '../model.ts';
 
@@ -19,6 +20,31 @@ interface ModelSettings {
   readonly precision: Precision;
   readonly quantize: Quantization;
   readonly threads?: number | undefined;
+}
+
+/**
+ * Options with the arithmetic of the context's model, so that what a run records is what it did.
+ * @throws {BpeftError} `BPEFT_USAGE`: they ask for another.
+ */
+export function withArithmetic<
+  T extends { precision?: Precision | undefined; quantize?: Quantization | undefined },
+>(options: T, { model }: RunContext): T {
+  if (model === undefined) return options;
+  const { precision, quantize } = model.info;
+  for (const [name, asked, own] of [
+    ['precision', options.precision, precision],
+    ['quantize', options.quantize, quantize],
+  ]) {
+    if (asked === undefined || asked === own) continue;
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `${name} must be ${own}, as the given model was loaded, got ${asked}`,
+      {
+        hint: `leave it out, or load the model with { ${name}: '${asked}' }`,
+      },
+    );
+  }
+  return { ...options, precision, quantize };
 }
 
 /** The context's model, or a loaded one, which is then the caller's to dispose of. */

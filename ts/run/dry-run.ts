@@ -1,11 +1,12 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
+import type { Layer } from '../config/parse.ts';
 import { mergeLayers, parseSettings } from '../config/parse.ts';
 import { resolveTrain } from '../config/resolve.ts';
 import type { TrainOptions } from '../config/schema.ts';
 import { raggedBatch } from '../datasets/ragged-batch.ts';
 import { broadcast } from '../events.ts';
-import { type RunContext, withModel } from './context.ts';
+import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { recordedSettings } from './folder.ts';
 import type { TrainPlan } from './plan.ts';
 import { peakRssMb } from './result.ts';
@@ -22,7 +23,8 @@ export interface DryRun {
 }
 
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
-  const values = mergeLayers('train', [{ origin: 'option', values: options }]);
+  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+  const values = mergeLayers('train', [own]);
   const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
   const data = await trainingData(config, broadcast(context.onEvent));
   return withModel(config, context, async (model) => {

@@ -8,7 +8,7 @@ import type { Dataset } from '../datasets/item.ts';
 import { broadcast, type RunEvent, type Sink } from '../events.ts';
 import type { Adapter } from '../model.ts';
 import { io } from './atomic.ts';
-import { type RunContext, withModel } from './context.ts';
+import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { effectiveSamples, evaluateSplit } from './evaluation.ts';
 import { RunFolder, recordedSettings } from './folder.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
@@ -24,7 +24,7 @@ import { requireWritable } from './writable.ts';
  * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
  */
 export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
-  const own: Layer = { origin: 'option', values: options };
+  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
   const { run, adapter } = parseSettings('eval', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: true });
   const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));

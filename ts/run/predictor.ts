@@ -12,7 +12,7 @@ import { BpeftError } from '../errors.ts';
 import { broadcast, type Sink } from '../events.ts';
 import type { Adapter, BayesianModel, CallOptions } from '../model.ts';
 import { type AdaptiveRow, predictAdaptively } from './adaptive.ts';
-import { openModel, type RunContext } from './context.ts';
+import { openModel, type RunContext, withArithmetic } from './context.ts';
 import { effectiveSamples, predictBatch } from './evaluation.ts';
 import { baseModelIdentity } from './model-hash.ts';
 import type { PredictionRow } from './prediction-files.ts';
@@ -49,7 +49,7 @@ export async function openPredictor(options: PredictOptions, context: RunContext
   if (options.out !== undefined) {
     throw new BpeftError('BPEFT_USAGE', 'openPredictor takes no out', { hint: 'call predict() instead' });
   }
-  const own: Layer = { origin: 'option', values: options };
+  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
   const { run, adapter } = parseSettings('predict', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: false });
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));

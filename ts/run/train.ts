@@ -12,7 +12,7 @@ import { LogFile } from '../logging/log-file.ts';
 import { writeAdapterRecord } from './adapter-record.ts';
 import { replaceFolder, replaceJson } from './atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from './checkpoint.ts';
-import { type RunContext, withModel } from './context.ts';
+import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { effectiveSamples, evaluateSplit } from './evaluation.ts';
 import { RunFolder, recordedSettings } from './folder.ts';
 import { MetricsLog, readStepLines } from './metrics-log.ts';
@@ -32,7 +32,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   if (options.dryRun === true) {
     throw new BpeftError('BPEFT_USAGE', 'train takes no dryRun', { hint: 'call dryRun() instead' });
   }
-  const config = await trainConfig(options);
+  const config = await trainConfig(withArithmetic(options, context));
   const folder = new RunFolder(config.out);
   folder.refuseIfUsed(config);
   if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
@@ -273,6 +273,7 @@ class Run {
         labels: train.labelNames === null ? null : [...train.labelNames],
         label_tokens: { ...train.encoded.labelTokens },
         base_model: baseModel,
+        arithmetic: { precision: config.precision, quantize: config.quantize },
         dataset: train.encoded.name,
         family: train.family,
         prompt: {

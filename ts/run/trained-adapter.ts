@@ -81,6 +81,11 @@ export async function openAdapter(
     const message = `the adapter was trained on ${record.base_model.name}, which is not this ${baseModel.name} (different SHA-256)`;
     run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
   }
+  const trained = record?.arithmetic?.quantize ?? model.info.quantize;
+  if (trained !== model.info.quantize) {
+    const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities differ`;
+    run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
   const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
   const isAssumed = adapter.info.bayesian && record === null && run.sigma === undefined;
   const assumption = 'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
