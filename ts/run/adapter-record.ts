@@ -60,7 +60,7 @@ export async function readAdapterRecord(folder: string): Promise<AdapterRecord |
         ? cause.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')
         : String(cause);
     throw new BpeftError('BPEFT_ADAPTER', `${path}: ${reason}`, {
-      hint: 'restore the file, or remove it and give --dataset, --protocol and --sigma yourself',
+      hint: 'restore the file, or remove it and give --dataset, --protocol, --sigma, --precision and --quantize yourself',
       cause,
     });
   }

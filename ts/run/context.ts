@@ -1,7 +1,7 @@
 /** What the caller of a run brings along. */
 
 import { throwIfAborted } from '../abort.ts';
-import type { Precision, Quantization } from '../config/arithmetic.ts';
+import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../config/arithmetic.ts';
 import { BpeftError } from '../errors.ts';
 import type { Sink } from '../events.ts';
 import { type BayesianModel, loadModel } from '../model.ts';
@@ -31,11 +31,14 @@ export function withArithmetic<
 >(options: T, { model }: RunContext): T {
   if (model === undefined) return options;
   const { precision, quantize } = model.info;
-  for (const [name, asked, own] of [
-    ['precision', options.precision, precision],
-    ['quantize', options.quantize, quantize],
-  ]) {
-    if (asked === undefined || asked === own) continue;
+  for (const [name, asked, own, known] of [
+    ['precision', options.precision, precision, PRECISIONS],
+    ['quantize', options.quantize, quantize, QUANTIZATIONS],
+  ] as const) {
+    // What is not set, and what the schema will refuse.
+    const isAsked = asked !== undefined && asked !== null;
+    if (!isAsked || asked === own) continue;
+    if (!known.some((value) => value === asked)) return options;
     throw new BpeftError(
       'BPEFT_USAGE',
       `${name} must be ${own}, as the given model was loaded, got ${asked}`,

@@ -83,7 +83,7 @@ export async function openAdapter(
   }
   const trained = record?.arithmetic?.quantize ?? model.info.quantize;
   if (trained !== model.info.quantize) {
-    const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities differ`;
+    const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities may differ`;
     run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
   const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });

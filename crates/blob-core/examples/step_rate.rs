@@ -98,7 +98,7 @@ fn measure(
     let classes = [330u32, 389, 340, 422];
     let batch = Batch::new(BatchParts {
         ids: (0..prompts * tokens)
-            .map(|i| (i * 7919 % 40_000) as u32)
+            .map(|i| (i * 7919 % 30_000) as u32)
             .collect(),
         offsets: (0..=prompts).map(|b| (b * tokens) as u32).collect(),
         answers: classes.repeat(prompts),

@@ -314,19 +314,21 @@ impl Block {
         let q = (Module::Q, &dq, inputs.late_normed.as_ref());
         let k = (Module::K, &dk, inputs.normed.as_ref());
         let v = (Module::V, &dv, inputs.normed.as_ref());
-        let mut layers = vec![q, v];
-        if want_dx || needs(Module::K) {
-            layers.insert(1, k);
-        }
+        let mut layers = Vec::new();
         if self.last {
-            way.back(&layers[..1], late, want_dx.then_some(&mut dnormed))?;
-            layers.remove(0);
+            way.back(&[q], late, want_dx.then_some(&mut dnormed))?;
             dnormed = match dnormed.into_tensor(d)? {
                 Some(late) => InputGradient::of(&rows::scatter(&late, &pass.last, n)?)?,
                 None => InputGradient::default(),
             };
             du = rows::scatter(&du, &pass.last, n)?;
+        } else {
+            layers.push(q);
         }
+        if want_dx || needs(Module::K) {
+            layers.push(k);
+        }
+        layers.push(v);
         way.back(&layers, all, want_dx.then_some(&mut dnormed))?;
         let Some(dnormed) = dnormed.into_tensor(d)? else {
             return Ok(None);

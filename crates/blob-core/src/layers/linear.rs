@@ -48,7 +48,7 @@ impl FrozenLinear {
 
     /// [`Self::stage`] of n rows that are computed on the way.
     pub(crate) fn stage_rows(&self, rows: &impl Rows, n: usize) -> Result<Operand> {
-        self.weight.stage_rows(Direction::Forward, rows, n)
+        self.weight.stage_rows(rows, n)
     }
 
     /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added. The input itself

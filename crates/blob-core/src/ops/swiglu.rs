@@ -116,7 +116,7 @@ mod tests {
                 let x = matrix.stage(Direction::Forward, &floats(x), n);
                 product(x.unwrap())
             };
-            let y_rows = matrix.stage_rows(Direction::Forward, &cpu::Gated { gate, up }, n);
+            let y_rows = matrix.stage_rows(&cpu::Gated { gate, up }, n);
             assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
 
             let [above, below] = [0, 1].map(|seed| {

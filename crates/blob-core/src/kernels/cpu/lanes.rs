@@ -2,7 +2,7 @@
 //!
 //! Element `j` goes to lane `j mod 32`; lanes are then added in halves.
 
-use super::simd::{Level, WIDTH};
+use super::simd::{Level, WIDTH, padded};
 
 /// Partial sums of a reduction.
 const LANES: usize = 2 * WIDTH;
@@ -84,14 +84,6 @@ fn larger<L: Level>(largest: [L::Vector; 2], values: &[f32; LANES]) -> [L::Vecto
 fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
     let (halves, _) = chunk.as_chunks::<WIDTH>();
     [L::load(&halves[0]), L::load(&halves[1])]
-}
-
-/// The last values, and then what changes no sum and no maximum.
-#[inline(always)]
-fn padded(rest: &[f32], neutral: f32) -> [f32; LANES] {
-    let mut chunk = [neutral; LANES];
-    chunk[..rest.len()].copy_from_slice(rest);
-    chunk
 }
 
 #[cfg(test)]

@@ -47,9 +47,9 @@ impl Kernel for Dots<'_> {
     fn run<L: Level>(mut self) {
         let rows = self.x.len() / self.k;
         let mut row = 0;
-        while row + 4 <= rows {
-            self.rows::<L, 4>(row);
-            row += 4;
+        while row + 3 <= rows {
+            self.rows::<L, 3>(row);
+            row += 3;
         }
         while row < rows {
             self.rows::<L, 1>(row);
@@ -63,9 +63,9 @@ impl Dots<'_> {
     fn rows<L: Level, const M: usize>(&mut self, row: usize) {
         let r = self.a.len() / self.k;
         let mut rank = 0;
-        while rank + 4 <= r {
-            self.block::<L, M, 4>(row, rank);
-            rank += 4;
+        while rank + 8 <= r {
+            self.block::<L, M, 8>(row, rank);
+            rank += 8;
         }
         while rank < r {
             self.block::<L, M, 1>(row, rank);

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::exp::exp;
 use super::gemm::Rows;
-use super::simd::{self, Kernel, Level, WIDTH};
+use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Elements per parallel piece.
 const PIECE: usize = 8192;
@@ -117,7 +117,7 @@ impl Rows for Gated<'_> {
         }
         if !y_rest.is_empty() {
             let mut y = [0.0; WIDTH];
-            gated::<L>(&padded(gate), &padded(up), &mut y);
+            gated::<L>(&padded(gate, 0.0), &padded(up, 0.0), &mut y);
             y_rest.copy_from_slice(&y[..y_rest.len()]);
         }
         room
@@ -158,17 +158,9 @@ fn row_gradients<L: Level>(inputs: [&[f32]; 3], outputs: [&mut [f32]; 2]) {
     }
     if !d_gate.is_empty() {
         let [mut last_gate, mut last_up] = [[0.0; WIDTH]; 2];
-        let inputs = [padded(gate), padded(up), padded(dy)];
+        let inputs = [gate, up, dy].map(|rest| padded(rest, 0.0));
         gradients::<L>(inputs.each_ref(), [&mut last_gate, &mut last_up]);
         d_gate.copy_from_slice(&last_gate[..d_gate.len()]);
         d_up.copy_from_slice(&last_up[..d_up.len()]);
     }
-}
-
-/// Fewer than sixteen elements, and zeros.
-#[inline(always)]
-fn padded(rest: &[f32]) -> [f32; WIDTH] {
-    let mut lanes = [0.0; WIDTH];
-    lanes[..rest.len()].copy_from_slice(rest);
-    lanes
 }

@@ -190,17 +190,12 @@ impl FrozenMatrix {
         Ok(operand)
     }
 
-    /// [`Self::stage`] of m rows that are computed on the way.
+    /// [`Self::stage`] of m rows that are computed on the way, for the forward product.
     ///
     /// # Errors
     /// None today: the path of this process is one that the machine has.
-    pub(crate) fn stage_rows(
-        &self,
-        direction: Direction,
-        rows: &impl Rows,
-        m: usize,
-    ) -> Result<Operand> {
-        let (_, depth) = self.shape(direction);
+    pub(crate) fn stage_rows(&self, rows: &impl Rows, m: usize) -> Result<Operand> {
+        let (direction, depth) = (Direction::Forward, self.columns());
         let (dispatch, precision) = (dispatch(), self.precision);
         let format = dispatch.format(precision, direction)?;
         if format == Format::Int8Quad && precision == Precision::Int8Mixed {
@@ -253,7 +248,7 @@ impl FrozenMatrix {
     }
 }
 
-/// `out` (m, cols) of a staged operand.
+/// `out` (m, cols) of an operand that was staged for the panels.
 fn multiply(
     (panels, cols): (Panels<'_>, usize),
     operand: &Operand,
@@ -261,7 +256,6 @@ fn multiply(
     epilogue: &Epilogue<'_>,
 ) -> Result<()> {
     check_length("out", out.len(), ("m", operand.rows), ("columns", cols))?;
-    check_staged(operand, panels)?;
     epilogue.check(operand.rows, cols)?;
     let product = Product {
         panels,
@@ -273,13 +267,13 @@ fn multiply(
 }
 
 fn check_staged(operand: &Operand, panels: Panels<'_>) -> Result<()> {
-    let (format, steps) = (panels.format, panels.steps());
-    if (operand.format, operand.steps) == (format, steps) {
+    let (format, depths) = (panels.format, panels.parts());
+    if (operand.format, &operand.parts) == (format, &depths) {
         return Ok(());
     }
     Err(Error::InvalidInput(format!(
-        "the operand must be staged as {format:?} in {steps} steps, got {:?} in {}",
-        operand.format, operand.steps
+        "the operand must be staged as {format:?} of depth {depths:?}, got {:?} of depth {:?}",
+        operand.format, operand.parts
     )))
 }
 

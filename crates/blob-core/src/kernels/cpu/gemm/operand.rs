@@ -22,8 +22,8 @@ const WORDS: usize = 16;
 pub struct Operand {
     words: Vec<u32>,
     pub(super) rows: usize,
-    /// Values of a row.
-    pub(super) depth: usize,
+    /// Values of a row, part by part.
+    pub(super) parts: Vec<usize>,
     /// Words of a row.
     pub(super) steps: usize,
     pub(super) format: Format,
@@ -170,7 +170,7 @@ impl Operand {
         Self {
             words,
             rows,
-            depth,
+            parts: parts.to_vec(),
             steps,
             format,
             dispatch,

@@ -54,14 +54,11 @@ pub(super) struct Scratch {
 }
 
 impl Panels<'_> {
-    /// Steps of one panel.
-    pub(super) fn steps(&self) -> usize {
+    /// Depths of the matrices.
+    pub(super) fn parts(&self) -> Vec<usize> {
         match self.weights {
-            Weights::Forward(matrix) => self.format.steps(&[matrix.columns()]),
-            Weights::Backward(stack) => {
-                let steps = |matrix: &&FrozenMatrix| self.format.steps(&[matrix.rows()]);
-                stack.iter().map(steps).sum()
-            }
+            Weights::Forward(matrix) => vec![matrix.columns()],
+            Weights::Backward(stack) => stack.iter().map(|matrix| matrix.rows()).collect(),
         }
     }
 
@@ -89,17 +86,17 @@ impl Panels<'_> {
         terms
     }
 
-    /// Writes the panels `first..first + count`, one after another, `steps()` each.
+    /// Writes the panels `first..first + count`, one after another, `steps` each.
     pub(super) fn fill(
         &self,
         level: Path,
         (first, count): (usize, usize),
-        out: &mut [Step],
+        (out, steps): (&mut [Step], usize),
         scratch: &mut Scratch,
     ) {
         match self.weights {
             Weights::Forward(matrix) => {
-                for (panel, steps) in out.chunks_exact_mut(self.steps()).take(count).enumerate() {
+                for (panel, steps) in out.chunks_exact_mut(steps).take(count).enumerate() {
                     simd::run_on(
                         level,
                         Forward {
@@ -124,7 +121,7 @@ impl Panels<'_> {
                             count,
                             steps: &mut *out,
                             first_step,
-                            panel_steps: self.steps(),
+                            panel_steps: steps,
                             scratch: &mut *scratch,
                         },
                     );

@@ -57,7 +57,8 @@ impl Product<'_> {
         let out = Out::new(out, self.cols);
         let rows = self.operand.rows;
         let threads = rayon::current_num_threads();
-        if threads == 1 || rows * self.cols * self.operand.depth < SERIAL_WORK {
+        let depth = self.operand.parts.iter().sum::<usize>();
+        if threads == 1 || rows * self.cols * depth < SERIAL_WORK {
             for task in self.tasks(1) {
                 self.run_task(kernel, &task, &out);
             }
@@ -74,7 +75,7 @@ impl Product<'_> {
         let rows = self.operand.rows;
         let (group, all) = (self.panels.group(), self.cols.div_ceil(NR));
         let groups = all.div_ceil(group);
-        let most = (TASK_STEPS / (self.panels.steps() * group)).clamp(1, groups);
+        let most = (TASK_STEPS / (self.operand.steps * group)).clamp(1, groups);
         // The size of task with the shortest busiest thread; the larger one where they are equal.
         let busiest = |size: usize| groups.div_ceil(size).div_ceil(threads) * size;
         let size = (1..=most)
@@ -100,7 +101,7 @@ impl Product<'_> {
         SCRATCH.with_borrow_mut(|scratch| {
             let level = self.operand.dispatch.level();
             self.prepare(level, task, scratch);
-            let steps = self.panels.steps();
+            let steps = self.operand.steps;
             let mut block = Block([[0.0; NR]; MR]);
             for band in task.rows.clone().step_by(BAND) {
                 let end = task.rows.end.min(band + BAND);
@@ -126,14 +127,15 @@ impl Product<'_> {
 
     /// Decodes the panels of a task, and cuts out their part of the epilogue.
     fn prepare(&self, level: simd::Path, task: &Task, scratch: &mut Scratch) {
-        let steps = self.panels.steps();
+        let steps = self.operand.steps;
         let needed = task.panels.len() * steps;
         if scratch.steps.len() < needed {
             scratch.steps.resize(needed, Step::ZERO);
         }
         let range = (task.panels.start, task.panels.len());
         let out = &mut scratch.steps[..needed];
-        self.panels.fill(level, range, out, &mut scratch.decode);
+        self.panels
+            .fill(level, range, (out, steps), &mut scratch.decode);
         scratch.terms.resize_with(
             task.panels.len().max(scratch.terms.len()),
             PanelTerms::default,

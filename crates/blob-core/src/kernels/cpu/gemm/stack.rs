@@ -7,7 +7,7 @@
 
 use super::operand::{Operand, Rows};
 use super::panel::{Panels, Weights};
-use super::{Direction, Dispatch, Epilogue, FrozenMatrix, dispatch, multiply};
+use super::{Direction, Dispatch, Epilogue, FrozenMatrix, check_staged, dispatch, multiply};
 use crate::{Error, Result};
 
 /// Weights (n_i, k), one below the other.
@@ -80,6 +80,7 @@ impl<'a> Stack<'a> {
             weights: Weights::Backward(self.matrices),
             format: operand.dispatch.format(precision, direction)?,
         };
+        check_staged(operand, panels)?;
         multiply((panels, self.columns()), operand, out, epilogue)
     }
 }

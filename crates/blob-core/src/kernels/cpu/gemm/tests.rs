@@ -371,6 +371,13 @@ fn wrong_lengths_are_refused_with_the_lengths() {
         addend: Addend::Matrix(&[0.0; 3]),
     };
     assert!(multiply(Direction::Forward, &mut [0.0; 4], &epilogue).is_err());
+    let deeper = matrix(&values(11, 8), 2, 4, Precision::F32);
+    let result = deeper.multiply(Direction::Forward, &staged, &mut [0.0; 4], &Epilogue::NONE);
+    let text = result.unwrap_err().to_string();
+    assert!(
+        text.ends_with("of depth [4], got Float of depth [3]"),
+        "{text}"
+    );
     let other = matrix(&values(11, 6), 2, 3, Precision::Int8);
     let result = other.multiply(Direction::Forward, &staged, &mut [0.0; 4], &Epilogue::NONE);
     assert!(result.is_err());

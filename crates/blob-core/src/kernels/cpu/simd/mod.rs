@@ -226,6 +226,14 @@ pub(crate) fn write_bf16_pairs<L: Level>(values: &[f32], words: &mut [u32]) {
     }
 }
 
+/// The last values of a row, and then `neutral`.
+#[inline(always)]
+pub(crate) fn padded<const LANES: usize>(rest: &[f32], neutral: f32) -> [f32; LANES] {
+    let mut lanes = [neutral; LANES];
+    lanes[..rest.len()].copy_from_slice(rest);
+    lanes
+}
+
 /// Work that is compiled for each instruction set. `run` must be `#[inline(always)]`.
 pub(crate) trait Kernel {
     /// What it returns.

@@ -110,5 +110,10 @@ fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
         |stack: Stack<'_>, out: &mut [f32]| stack.multiply(&staged, out, &Epilogue::NONE);
     assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 6]).is_ok());
     assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 5]).is_err());
-    assert!(multiply(Stack::new(&alone).unwrap(), &mut [0.0; 6]).is_err());
+    let turned = [&b, &a];
+    for other in [&alone[..], &turned] {
+        let error = multiply(Stack::new(other).unwrap(), &mut [0.0; 6]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("of depth [4, 5]"), "{text}");
+    }
 }
