@@ -10,7 +10,7 @@ const HEAD = `# Command line
 Written by \`npm run docs\` from the program itself; do not edit. Every command also takes \`-h\` and \`--help\`.
 
 - A flag \`--kl-lr\` is \`kl_lr\` in a config file (\`--config\`) and \`klLr\` in the library: one name, three spellings.
-  Flags win over the file, the file over the run folder, the run folder over the defaults.
+  Flags win over the file, the file over the run folder or the adapter's \`bpeft.json\`, these over the defaults.
 - A list is written with commas: \`--samples 10,0\`. A value that this version does not offer yet is refused with
   \`BPEFT_UNSUPPORTED\`, and the hint names those it has.
 - \`--json\` writes one JSON document to standard output and nothing else; a failure is \`{"error": {code, message, hint}}\`.
