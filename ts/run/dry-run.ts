@@ -1,7 +1,6 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
-import type { Layer } from '../config/parse.ts';
-import { mergeLayers, parseSettings } from '../config/parse.ts';
+import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { resolveTrain } from '../config/resolve.ts';
 import type { TrainOptions } from '../config/schema.ts';
 import { raggedBatch } from '../datasets/ragged-batch.ts';

@@ -16,7 +16,7 @@ use candle_core::Tensor;
 use super::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
-use crate::kernels::cpu::swiglu::{self as gated, Gated};
+use crate::kernels::cpu::swiglu::{Gated, Gradients as GatedGradients};
 use crate::ops::attention::{self, AttentionShape};
 use crate::ops::low_rank::{Kept, Term};
 use crate::ops::rope::{self, RopeTables};
@@ -73,15 +73,14 @@ type Input<'a> = (Option<&'a Tensor>, &'a Operand);
 
 /// The block's adapter terms of one pass.
 struct Terms<'a> {
-    block: usize,
+    block: &'a Block,
     adapter: Option<&'a Adapter>,
     pass: &'a Pass,
 }
 
 impl<'a> Terms<'a> {
     fn at(&self, module: Module, rows: &'a Rows) -> Option<Term<'a>> {
-        let block = self.block;
-        Term::at(self.adapter?, Site { block, module }, rows, self.pass)
+        Term::at(self.adapter?, self.block.site(module), rows, self.pass)
     }
 }
 
@@ -115,7 +114,7 @@ impl Block {
         adapter: Option<&Adapter>,
     ) -> Result<(Tensor, BlockKept)> {
         let terms = Terms {
-            block: self.index,
+            block: self,
             adapter,
             pass,
         };
@@ -255,13 +254,12 @@ impl Block {
         want_dx: bool,
     ) -> Result<Option<Tensor>> {
         let terms = Terms {
-            block: self.index,
+            block: self,
             adapter: Some(adapter),
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
         let mut way = Way {
-            block: self,
             kept,
             terms,
             gradients,
@@ -290,7 +288,7 @@ impl Block {
                 pass.abort.check()?;
                 let (gate, up, dy) = (&*read(gate)?, &*read(up)?, &*read(&ds)?);
                 let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
-                dnormed.add_rows(&linears, &gated::Gradients { gate, up, dy }, ds.dim(0)?)?;
+                dnormed.add_rows(&linears, &GatedGradients { gate, up, dy }, ds.dim(0)?)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(d)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);

@@ -207,6 +207,11 @@ mod tests {
         StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap()
     }
 
+    fn one_row(data: Vec<f32>) -> StoredMatrix {
+        let shape = vec![1, data.len()];
+        StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap()
+    }
+
     fn row(stored: &StoredMatrix, row: usize) -> Vec<f32> {
         let mut values = vec![0.0; stored.columns()];
         stored.row(row, &mut values);
@@ -250,13 +255,7 @@ mod tests {
                 );
             }
         }
-        let zeros = HostTensor {
-            shape: vec![1, 32],
-            data: vec![0.0; 32],
-        };
-        let zeros = StoredMatrix::from_tensor(&zeros)
-            .unwrap()
-            .quantized(Quantization::Int8);
+        let zeros = one_row(vec![0.0; 32]).quantized(Quantization::Int8);
         assert_eq!(row(&zeros.unwrap(), 0), [0.0; 32]);
     }
 
@@ -281,13 +280,7 @@ mod tests {
         }
         // The codes themselves, at any size, are kept.
         let data: Vec<f32> = (0..64).map(|at| 0.3 * NF4[at * 5 % 16]).collect();
-        let codes = HostTensor {
-            shape: vec![1, 64],
-            data: data.clone(),
-        };
-        let codes = StoredMatrix::from_tensor(&codes)
-            .unwrap()
-            .quantized(Quantization::Nf4);
+        let codes = one_row(data.clone()).quantized(Quantization::Nf4);
         for (x, y) in row(&codes.unwrap(), 0).iter().zip(&data) {
             assert!((x - y).abs() < 1e-7, "{y} became {x}");
         }
@@ -300,9 +293,7 @@ mod tests {
                 let mut data = vec![0.1; 64];
                 data[5] = poison;
                 data[6] = 0.2;
-                let shape = vec![1, 64];
-                let plain = StoredMatrix::from_tensor(&HostTensor { shape, data }).unwrap();
-                let values = row(&plain.quantized(to).unwrap(), 0);
+                let values = row(&one_row(data).quantized(to).unwrap(), 0);
                 assert!(
                     !values[5].is_finite(),
                     "{to:?} made {} of {poison}",

@@ -41,7 +41,7 @@ pub(crate) fn exp<L: Level>(x: L::Vector) -> L::Vector {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Kernel, Path, WIDTH, run_on};
+    use super::super::simd::{Kernel, Path, WIDTH, padded, run_on};
     use super::*;
 
     struct Exp<'a>(&'a mut [f32]);
@@ -52,8 +52,7 @@ mod tests {
         #[inline(always)]
         fn run<L: Level>(self) {
             for values in self.0.chunks_mut(WIDTH) {
-                let mut lanes = [0.0; WIDTH];
-                lanes[..values.len()].copy_from_slice(values);
+                let mut lanes = padded(values, 0.0);
                 L::store(exp::<L>(L::load(&lanes)), &mut lanes);
                 values.copy_from_slice(&lanes[..values.len()]);
             }

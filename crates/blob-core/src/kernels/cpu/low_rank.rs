@@ -13,7 +13,7 @@
 use rayon::prelude::*;
 
 pub use super::gemm::SignRows;
-use super::simd::{self, Kernel, Level, WIDTH};
+use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Rows of one task.
 const ROWS: usize = 32;
@@ -47,9 +47,9 @@ impl Kernel for Dots<'_> {
     fn run<L: Level>(mut self) {
         let rows = self.x.len() / self.k;
         let mut row = 0;
-        while row + 3 <= rows {
-            self.rows::<L, 3>(row);
-            row += 3;
+        while row + 4 <= rows {
+            self.rows::<L, 4>(row);
+            row += 4;
         }
         while row < rows {
             self.rows::<L, 1>(row);
@@ -63,9 +63,9 @@ impl Dots<'_> {
     fn rows<L: Level, const M: usize>(&mut self, row: usize) {
         let r = self.a.len() / self.k;
         let mut rank = 0;
-        while rank + 8 <= r {
-            self.block::<L, M, 8>(row, rank);
-            rank += 8;
+        while rank + 4 <= r {
+            self.block::<L, M, 4>(row, rank);
+            rank += 4;
         }
         while rank < r {
             self.block::<L, M, 1>(row, rank);
@@ -259,11 +259,11 @@ impl Outer<'_> {
         let rows = self.p.chunks_exact(r).zip(self.x.chunks_exact(self.k));
         for (row, (p, x)) in rows.enumerate() {
             let x = &x[columns.clone()];
-            let mut lanes = [0.0; COLUMNS];
+            let lanes: [f32; COLUMNS];
             let halves = if let Some(whole) = x.first_chunk::<COLUMNS>() {
                 whole.as_chunks::<WIDTH>().0
             } else {
-                lanes[..x.len()].copy_from_slice(x);
+                lanes = padded(x, 0.0);
                 lanes.as_chunks::<WIDTH>().0
             };
             let mut x = [L::load(&halves[0]), L::load(&halves[1])];

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Block, BlockKept, Terms, check_finite_values};
+use super::{BlockKept, Terms, check_finite_values};
 use crate::Result;
 use crate::adapter::Module;
 use crate::layers::{Gradients, InputGradient, Returning};
@@ -15,7 +15,6 @@ pub(super) type Layer<'a> = (Module, &'a Tensor, Option<&'a Tensor>);
 
 /// What the way back needs everywhere.
 pub(super) struct Way<'a> {
-    pub(super) block: &'a Block,
     pub(super) kept: &'a BlockKept,
     pub(super) terms: Terms<'a>,
     pub(super) gradients: &'a mut Gradients,
@@ -52,13 +51,16 @@ impl<'a> Way<'a> {
                     }
                     _ => None,
                 };
-                let linear = self.block.linear(*module);
+                let linear = self.terms.block.linear(*module);
                 returning.push(Returning { linear, dy, term });
             }
             if let Some(dx) = &mut dx {
                 dx.add(&returning)?;
                 check_finite_values(pass, dx.values(), || {
-                    format!("the gradient at {}", self.block.site(layers[0].0).path())
+                    format!(
+                        "the gradient at {}",
+                        self.terms.block.site(layers[0].0).path()
+                    )
                 })?;
             }
         }

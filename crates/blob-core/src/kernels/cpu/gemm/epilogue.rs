@@ -140,9 +140,7 @@ impl PanelTerms {
         for update in updates {
             self.ranks.push(update.right.len() / cols);
             for row in update.right.chunks_exact(cols) {
-                let mut lanes = [0.0; NR];
-                lanes[..range.len()].copy_from_slice(&row[range.clone()]);
-                self.rights.push(lanes);
+                self.rights.push(simd::padded(&row[range.clone()], 0.0));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How operands are written into 32-bit words.
 
-use crate::kernels::cpu::simd::{Level, ROUNDER, bf16_bits, write_bf16_pairs};
+use crate::kernels::cpu::simd::{Level, ROUNDER, bf16_bits, padded, write_bf16_pairs};
 
 /// What the operands of a product are rounded to; sums are `f32` in each case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,9 +93,7 @@ pub(super) fn write_quads<L: Level>(values: &[f32], scale: f32, words: &mut [u32
         *words = L::int8_quads(values, inverse);
     }
     if !rest.is_empty() {
-        let mut padded = [0.0; 64];
-        padded[..rest.len()].copy_from_slice(rest);
-        let quads = L::int8_quads(&padded, inverse);
+        let quads = L::int8_quads(&padded(rest, 0.0), inverse);
         let length = short.len().min(16);
         short[..length].copy_from_slice(&quads[..length]);
     }

@@ -60,9 +60,16 @@ impl<'a> Stack<'a> {
         rows: &impl Rows,
         m: usize,
     ) -> Result<Operand> {
-        let parts: Vec<_> = self.matrices.iter().map(|matrix| matrix.rows()).collect();
-        let format = dispatch.format(self.first.precision, Direction::Backward)?;
-        Ok(Operand::stage(dispatch, format, rows, (m, &parts)))
+        let panels = self.panels(dispatch)?;
+        let parts = panels.parts();
+        Ok(Operand::stage(dispatch, panels.format, rows, (m, &parts)))
+    }
+
+    fn panels(&self, dispatch: Dispatch) -> Result<Panels<'a>> {
+        Ok(Panels {
+            weights: Weights::Backward(self.matrices),
+            format: dispatch.format(self.first.precision, Direction::Backward)?,
+        })
     }
 
     /// `out` (m, k) = Σ_i dy_i·W_i, and what `epilogue` adds; as [`FrozenMatrix::multiply`].
@@ -75,11 +82,7 @@ impl<'a> Stack<'a> {
         out: &mut [f32],
         epilogue: &Epilogue<'_>,
     ) -> Result<()> {
-        let (direction, precision) = (Direction::Backward, self.first.precision);
-        let panels = Panels {
-            weights: Weights::Backward(self.matrices),
-            format: operand.dispatch.format(precision, direction)?,
-        };
+        let panels = self.panels(operand.dispatch)?;
         check_staged(operand, panels)?;
         multiply((panels, self.columns()), operand, out, epilogue)
     }

@@ -219,10 +219,8 @@ pub(crate) fn write_bf16_pairs<L: Level>(values: &[f32], words: &mut [u32]) {
         *words = L::bf16_pairs(values);
     }
     if !rest.is_empty() {
-        let mut padded = [0.0; 2 * WIDTH];
-        padded[..rest.len()].copy_from_slice(rest);
         let length = short.len().min(WIDTH);
-        short[..length].copy_from_slice(&L::bf16_pairs(&padded)[..length]);
+        short[..length].copy_from_slice(&L::bf16_pairs(&padded(rest, 0.0))[..length]);
     }
 }
 

@@ -12,8 +12,8 @@ mod entry;
 
 use std::marker::PhantomData;
 
-use super::simd::Level;
 pub(crate) use super::simd::WIDTH;
+use super::simd::{Level, padded};
 pub(crate) use entry::{Entry, Exact, Rounded};
 
 /// Rows are padded to multiples of this.
@@ -113,7 +113,7 @@ impl<E: Entry> Panels<E> {
         while let Some(first) = rows.next() {
             let second = if E::DEPTHS == 2 { rows.next() } else { None };
             for (panel, lanes) in self.lanes.chunks_exact_mut(self.steps).enumerate() {
-                let depths = [Some(first), second].map(|row| padded(row, panel * WIDTH));
+                let depths = [Some(first), second].map(|row| sixteen(row, panel * WIDTH));
                 lanes[step] = E::across::<L>(&depths);
             }
             step += 1;
@@ -136,14 +136,12 @@ impl<E: Entry> Panels<E> {
 
 /// Sixteen values of a row from column `from` on; zeros past its end.
 #[inline(always)]
-fn padded(row: Option<&[f32]>, from: usize) -> [f32; WIDTH] {
+fn sixteen(row: Option<&[f32]>, from: usize) -> [f32; WIDTH] {
     let values = row.and_then(|row| row.get(from..)).unwrap_or_default();
     if let Some(values) = values.first_chunk() {
         return *values;
     }
-    let mut padded = [0.0; WIDTH];
-    padded[..values.len()].copy_from_slice(values);
-    padded
+    padded(values, 0.0)
 }
 
 /// `C = A·B` for the first `m` rows and `n` columns of C and the first `k` steps of A and B.
