@@ -224,7 +224,8 @@ impl Decoder {
         let draws = [(draw.stream, draw.sample)];
         let mean = Pass::new(batch, &draws, mode, pass.abort.clone());
         for block in &self.blocks[..shared] {
-            trunk.x = block.forward(&trunk.x, &self.tables, &mean, adapter)?.0;
+            let of = (&mean, adapter);
+            trunk.x = block.forward(&trunk.x, &self.tables, of, false)?.0;
         }
         trunk.blocks = shared;
         Ok(trunk)
@@ -251,16 +252,17 @@ impl Decoder {
         let mut kept = Vec::new();
         let mut x = repeated(&trunk.x, pass.copies())?;
         let budget = pass.mode.kept_bytes.unwrap_or(usize::MAX);
-        let whole = budget / self.kept_bytes_per_block(pass).max(1);
+        let of = (pass, adapter);
+        let bytes = self.blocks.first().map(|block| block.kept_bytes(of));
+        let whole = budget / bytes.unwrap_or(0).max(1);
         for block in &self.blocks[trunk.blocks..] {
-            let (y, block_kept) = block.forward(&x, &self.tables, pass, adapter)?;
+            // The last blocks are the first to be walked back through, and make room.
+            let is_whole = keep && self.blocks.len() - block.index <= whole;
+            let (y, block_kept) = block.forward(&x, &self.tables, of, is_whole)?;
             if keep {
-                // The last blocks are the first to be walked back through, and make room.
-                let is_whole = self.blocks.len() - block.index <= whole;
-                kept.push(if is_whole {
-                    Record::Whole(Box::new(block_kept))
-                } else {
-                    Record::Input(x)
+                kept.push(match block_kept {
+                    Some(kept) => Record::Whole(Box::new(kept)),
+                    None => Record::Input(x),
                 });
             }
             x = y;
@@ -308,14 +310,15 @@ impl Decoder {
         let mut dx = rms_norm::backward(norm, &dnormed, &dnormed.zeros_like()?)?;
         for block in self.blocks.iter().skip(first).rev() {
             let block_kept = match kept.blocks.pop() {
-                Some(Record::Whole(kept)) => *kept,
+                Some(Record::Whole(kept)) => Some(*kept),
                 // The noise is a function of who asks, so a second pass sees what the first one saw.
                 Some(Record::Input(x)) => {
-                    let adapter = Some(adapter);
-                    block.forward(&x, &self.tables, pass, adapter)?.1
+                    let of = (pass, Some(adapter));
+                    block.forward(&x, &self.tables, of, true)?.1
                 }
-                None => break,
+                None => None,
             };
+            let Some(block_kept) = block_kept else { break };
             let want_dx = block.index > first;
             match block.backward(
                 &block_kept,
@@ -330,18 +333,6 @@ impl Decoder {
             }
         }
         Ok(())
-    }
-
-    /// Bytes that a block keeps for its backward pass.
-    fn kept_bytes_per_block(&self, pass: &Pass) -> usize {
-        let config = &self.config;
-        // x, u; q, o; k, v; gate, up; the logarithms of the heads' sums.
-        let row = 2 * config.hidden_size
-            + 2 * config.query_width()
-            + 2 * config.kv_width()
-            + 2 * config.intermediate_size
-            + config.num_heads;
-        4 * row * pass.all_rows.ids.len()
     }
 
     fn check_lengths(&self, batch: &Batch) -> Result<()> {

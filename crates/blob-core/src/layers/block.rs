@@ -9,6 +9,7 @@
 //! residual stream are computed for those rows alone (`Reach::Last`); keys and values need all.
 //! Shapes: x (n, d); in the last block y is (segments, d).
 
+mod late;
 mod way;
 
 use candle_core::Tensor;
@@ -16,13 +17,13 @@ use candle_core::Tensor;
 use super::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
-use crate::kernels::cpu::swiglu::{Gated, Gradients as GatedGradients};
 use crate::ops::attention::{self, AttentionShape};
 use crate::ops::low_rank::{Kept, Term};
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::{read, rms_norm, rows, swiglu};
+use crate::ops::{read, rms_norm, rows};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
+use late::LateKept;
 use way::Way;
 
 /// The frozen weights of one block.
@@ -52,20 +53,16 @@ pub struct BlockKept {
     v: Tensor,
     o: Tensor,
     log_sum_exp: Tensor,
-    u: Tensor,
-    mlp_inv_rms: Tensor,
-    gate: Tensor,
-    up: Tensor,
-    terms: [Option<Kept>; 7],
+    /// Of q, k, v.
+    terms: [Option<Kept>; 3],
+    late: LateKept,
 }
 
-/// Inputs of adapted layers, which are cheaper to compute again than to keep.
-#[derive(Default)]
-struct TermInputs {
-    normed: Option<Tensor>,
-    late_normed: Option<Tensor>,
-    mlp_normed: Option<Tensor>,
-    hidden: Option<Tensor>,
+impl BlockKept {
+    fn term(&self, module: Module) -> Option<&Kept> {
+        let mut terms = self.terms.iter().chain(&self.late.terms);
+        terms.nth(module as usize)?.as_ref()
+    }
 }
 
 /// An input, where a term may need it, and its staged copy.
@@ -81,6 +78,28 @@ struct Terms<'a> {
 impl<'a> Terms<'a> {
     fn at(&self, module: Module, rows: &'a Rows) -> Option<Term<'a>> {
         Term::at(self.adapter?, self.block.site(module), rows, self.pass)
+    }
+
+    fn is_adapted(&self, module: Module) -> bool {
+        let site = self.block.site(module);
+        self.adapter
+            .is_some_and(|adapter| adapter.term(site).is_some())
+    }
+
+    /// The output of a layer with its term, and what the term needs for its adjoint.
+    fn forward(
+        &self,
+        module: Module,
+        input: Input<'_>,
+        rows: &'a Rows,
+        addend: Option<&Tensor>,
+    ) -> Result<(Tensor, Option<Kept>)> {
+        let term = self.at(module, rows);
+        let linear = self.block.linear(module);
+        let (y, kept) = linear.forward(input, term.as_ref(), addend)?;
+        check_finite(self.pass, &y, || self.block.site(module).path())?;
+        self.pass.abort.check()?;
+        Ok((y, kept))
     }
 }
 
@@ -105,45 +124,65 @@ impl Block {
         }
     }
 
-    /// (n, d) → (n, d), or (segments, d) in the last block.
+    /// Bytes that a forward pass keeps for the way back.
+    pub fn kept_bytes(&self, (pass, adapter): (&Pass, Option<&Adapter>)) -> usize {
+        let terms = Terms {
+            block: self,
+            adapter,
+            pass,
+        };
+        let width = |module| self.linear(module).weight().rows();
+        let [q, k, d, f] = [Module::Q, Module::K, Module::O, Module::Gate].map(width);
+        let factors = if self.gates_at_once(&terms, true) {
+            f
+        } else {
+            2 * f
+        };
+        // x, u; q, o; k, v; gate, up; the logarithms of the heads' sums.
+        let row = 2 * d + 2 * q + 2 * k + factors + self.shape.num_heads;
+        4 * row * pass.all_rows.ids.len()
+    }
+
+    /// (n, d) → (n, d), or (segments, d) in the last block; and what the way back needs when `keep`.
     pub fn forward(
         &self,
         x: &Tensor,
         tables: &RopeTables,
-        pass: &Pass,
-        adapter: Option<&Adapter>,
-    ) -> Result<(Tensor, BlockKept)> {
+        (pass, adapter): (&Pass, Option<&Adapter>),
+        keep: bool,
+    ) -> Result<(Tensor, Option<BlockKept>)> {
         let terms = Terms {
             block: self,
             adapter,
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let run = |module: Module, input: Input<'_>, rows: &Rows, addend: Option<&Tensor>| {
-            let term = terms.at(module, rows);
-            let (y, kept) = self.linear(module).forward(input, term.as_ref(), addend)?;
-            check_finite(pass, &y, || self.site(module).path())?;
-            pass.abort.check()?;
-            Ok::<_, Error>((y, kept))
-        };
         let (normed, inv_rms) = rms_norm::forward(x, &self.attention_norm, self.norm_eps)?;
-        let late_normed = if self.last {
-            rows::gather(&normed, &pass.last)?
-        } else {
-            normed.clone()
-        };
         let staged = self.linear(Module::K).stage(&normed)?;
-        let (q, q_kept) = if self.last {
-            let staged = self.linear(Module::Q).stage(&late_normed)?;
-            run(Module::Q, (Some(&late_normed), &staged), late, None)?
-        } else {
-            run(Module::Q, (Some(&normed), &staged), all, None)?
+        let input = (Some(&normed), &staged);
+        // Together, so that no thread waits for the end of each.
+        let turned = |(x, kept): (Tensor, Option<Kept>), heads, rows| {
+            let x = rope::rotate(&x, heads, tables, &positions(rows))?;
+            Ok::<_, Error>((x, kept))
         };
-        let (k, k_kept) = run(Module::K, (Some(&normed), &staged), all, None)?;
-        let (v, v_kept) = run(Module::V, (Some(&normed), &staged), all, None)?;
+        let q = || {
+            let q = if self.last {
+                let normed = rows::gather(&normed, &pass.last)?;
+                let staged = self.linear(Module::Q).stage(&normed)?;
+                terms.forward(Module::Q, (Some(&normed), &staged), late, None)?
+            } else {
+                terms.forward(Module::Q, input, all, None)?
+            };
+            turned(q, self.shape.num_heads, late)
+        };
+        let k = || {
+            let k = terms.forward(Module::K, input, all, None)?;
+            turned(k, self.shape.num_kv_heads, all)
+        };
+        let v = || terms.forward(Module::V, input, all, None);
+        let (q, (k, v)) = rayon::join(q, || rayon::join(k, v));
+        let ((q, q_kept), (k, k_kept), (v, v_kept)) = (q?, k?, v?);
         drop(staged);
-        let q = rope::rotate(&q, self.shape.num_heads, tables, &positions(late))?;
-        let k = rope::rotate(&k, self.shape.num_kv_heads, tables, &positions(all))?;
         let (o, log_sum_exp) = if self.last {
             attention::forward_last(&q, &k, &v, &self.shape, &pass.offsets)?
         } else {
@@ -154,28 +193,8 @@ impl Block {
         } else {
             x.clone()
         };
-        let staged = self.linear(Module::O).stage(&o)?;
-        let (u, o_kept) = run(Module::O, (Some(&o), &staged), late, Some(&stream))?;
-        let (normed, mlp_inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
-        let staged = self.linear(Module::Gate).stage(&normed)?;
-        let (gate, gate_kept) = run(Module::Gate, (Some(&normed), &staged), late, None)?;
-        let (up, up_kept) = run(Module::Up, (Some(&normed), &staged), late, None)?;
-        let hidden = match terms.at(Module::Down, late) {
-            Some(_) => Some(swiglu::forward(&gate, &up)?),
-            None => None,
-        };
-        let down = self.linear(Module::Down);
-        let staged = if let Some(hidden) = &hidden {
-            down.stage(hidden)?
-        } else {
-            let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
-            down.stage_rows(&Gated { gate, up }, n)?
-        };
-        let (y, down_kept) = run(Module::Down, (hidden.as_ref(), &staged), late, Some(&u))?;
-        let terms = [
-            q_kept, k_kept, v_kept, o_kept, gate_kept, up_kept, down_kept,
-        ];
-        let kept = BlockKept {
+        let (y, late) = self.forward_late((&o, &stream), &terms, late, keep)?;
+        let kept = late.map(|late| BlockKept {
             x: x.clone(),
             inv_rms,
             q,
@@ -183,12 +202,9 @@ impl Block {
             v,
             o,
             log_sum_exp,
-            u,
-            mlp_inv_rms,
-            gate,
-            up,
-            terms,
-        };
+            terms: [q_kept, k_kept, v_kept],
+            late,
+        });
         Ok((y, kept))
     }
 
@@ -214,35 +230,6 @@ impl Block {
         }
     }
 
-    /// The inputs that adapted layers of the block need again.
-    fn term_inputs(
-        &self,
-        kept: &BlockKept,
-        pass: &Pass,
-        needs: impl Fn(Module) -> bool,
-    ) -> Result<TermInputs> {
-        let norm = |x: &Tensor, weight: &Tensor| -> Result<Tensor> {
-            Ok(rms_norm::forward(x, weight, self.norm_eps)?.0)
-        };
-        let mut inputs = TermInputs::default();
-        if needs(Module::Down) {
-            inputs.hidden = Some(swiglu::forward(&kept.gate, &kept.up)?);
-        }
-        if needs(Module::Gate) || needs(Module::Up) {
-            inputs.mlp_normed = Some(norm(&kept.u, &self.mlp_norm)?);
-        }
-        if [Module::Q, Module::K, Module::V].into_iter().any(needs) {
-            let normed = norm(&kept.x, &self.attention_norm)?;
-            inputs.late_normed = Some(if self.last {
-                rows::gather(&normed, &pass.last)?
-            } else {
-                normed.clone()
-            });
-            inputs.normed = Some(normed);
-        }
-        Ok(inputs)
-    }
-
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
     pub fn backward(
         &self,
@@ -259,59 +246,38 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
+        let needs = |module| adapter.term(self.site(module)).is_some();
+        let in_attention = [Module::Q, Module::K, Module::V].into_iter().any(needs);
         let mut way = Way {
             kept,
             terms,
             gradients,
         };
-        let needs = |module| adapter.term(self.site(module)).is_some();
-        let in_attention = [Module::Q, Module::K, Module::V].into_iter().any(needs);
         let below_o = want_dx || in_attention;
-        let below_mlp = below_o || needs(Module::O);
-        let below_down = below_mlp || needs(Module::Gate) || needs(Module::Up);
-
-        let inputs = self.term_inputs(kept, pass, needs)?;
-        let d = kept.x.dim(1)?;
-        let mut du = dy.clone();
-        let mut ds = InputGradient::default();
-        let down = (Module::Down, dy, inputs.hidden.as_ref());
-        way.back(&[down], late, below_down.then_some(&mut ds))?;
-        if let Some(ds) = ds.into_tensor(kept.gate.dim(1)?)? {
-            let mut dnormed = InputGradient::default();
-            let [gate, up] = [&kept.gate, &kept.up];
-            if needs(Module::Gate) || needs(Module::Up) || pass.mode.check_finite {
-                let (dgate, dup) = swiglu::backward(gate, up, &ds)?;
-                let x = inputs.mlp_normed.as_ref();
-                let layers = [(Module::Gate, &dgate, x), (Module::Up, &dup, x)];
-                way.back(&layers, late, below_mlp.then_some(&mut dnormed))?;
-            } else {
-                pass.abort.check()?;
-                let (gate, up, dy) = (&*read(gate)?, &*read(up)?, &*read(&ds)?);
-                let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
-                dnormed.add_rows(&linears, &GatedGradients { gate, up, dy }, ds.dim(0)?)?;
-            }
-            if let Some(dnormed) = dnormed.into_tensor(d)? {
-                let norm = (&kept.u, &self.mlp_norm, &kept.mlp_inv_rms);
-                du = rms_norm::backward(norm, &dnormed, dy)?;
-            }
-        }
-        let mut d_o = InputGradient::default();
-        if below_mlp {
-            let o = (Module::O, &du, Some(&kept.o));
-            way.back(&[o], late, below_o.then_some(&mut d_o))?;
-        }
-        let Some(d_o) = d_o.into_tensor(kept.o.dim(1)?)? else {
+        let (mut du, d_o) = self.backward_late((&mut way, late), dy, below_o)?;
+        let Some(d_o) = d_o else {
             return Ok(None);
         };
 
         let (dq, dk, dv) = self.attention_backward(kept, &d_o, pass)?;
         let dq = rope::rotate_back(&dq, self.shape.num_heads, tables, &positions(late))?;
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
-        let n = kept.x.dim(0)?;
+        let (n, d) = kept.x.dims2()?;
         let mut dnormed = InputGradient::default();
-        let q = (Module::Q, &dq, inputs.late_normed.as_ref());
-        let k = (Module::K, &dk, inputs.normed.as_ref());
-        let v = (Module::V, &dv, inputs.normed.as_ref());
+        // What adapted layers read is cheaper to compute again than to keep.
+        let (mut normed, mut late_normed) = (None, None);
+        if in_attention {
+            let all = rms_norm::forward(&kept.x, &self.attention_norm, self.norm_eps)?.0;
+            late_normed = Some(if self.last {
+                rows::gather(&all, &pass.last)?
+            } else {
+                all.clone()
+            });
+            normed = Some(all);
+        }
+        let q = (Module::Q, &dq, late_normed.as_ref());
+        let k = (Module::K, &dk, normed.as_ref());
+        let v = (Module::V, &dv, normed.as_ref());
         let mut layers = Vec::new();
         if self.last {
             way.back(&[q], late, want_dx.then_some(&mut dnormed))?;

@@ -7,8 +7,9 @@ use candle_core::Tensor;
 
 use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
-    Addend, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
+    Addend, Combined, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
 };
+use crate::kernels::cpu::swiglu::Gating;
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::{fresh, read, wrap};
 use crate::weights::StoredMatrix;
@@ -85,6 +86,27 @@ impl FrozenLinear {
             .multiply(Direction::Forward, staged, &mut y, &epilogue)?;
         drop(updates);
         Ok((wrap(y, (rows, outputs))?, kept))
+    }
+}
+
+/// silu(x·Gᵀ) ∘ x·Uᵀ of a staged x (n, k), staged for `down`, and as (n, m) when `as_matrix`; and both factors rounded to
+/// bf16, in words (n·m), when `keep`.
+pub(crate) fn gated(
+    [gate, up, down]: [&FrozenLinear; 3],
+    staged: &Operand,
+    (keep, as_matrix): (bool, bool),
+) -> Result<(Option<Tensor>, Operand, Option<Vec<u32>>)> {
+    let shape = (staged.rows(), gate.weight.rows());
+    let mut factors = keep.then(|| fresh(shape.0 * shape.1));
+    let words = factors.as_deref_mut();
+    let weight = &gate.weight;
+    match weight.multiply_both::<Gating>(&up.weight, staged, words, as_matrix)? {
+        Combined::Staged(hidden) => Ok((None, hidden, factors)),
+        Combined::Matrix(hidden) => {
+            let hidden = wrap(hidden, shape)?;
+            let staged = down.stage(&hidden)?;
+            Ok((as_matrix.then_some(hidden), staged, factors))
+        }
     }
 }
 

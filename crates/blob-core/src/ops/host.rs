@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
 
+pub(crate) use crate::kernels::cpu::fresh::fresh;
 use crate::{Error, Result};
 
 /// A contiguous `f32` tensor on the CPU, readable as a slice while it lives; `Guard` is candle's read lock.
@@ -46,19 +47,6 @@ pub(crate) fn read(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
         }
     }
     Ok(HostSlice { storage, from, to })
-}
-
-/// Memory for a kernel's result, with anything in it: zeros would be written twice.
-#[expect(
-    unsafe_code,
-    clippy::uninit_vec,
-    reason = "every kernel writes each element of its result before anything reads it"
-)]
-pub(crate) fn fresh(length: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(length);
-    // SAFETY: the capacity is there, and every pattern of bits is an `f32`; kernels only write it.
-    unsafe { values.set_len(length) };
-    values
 }
 
 /// Makes a CPU tensor of a kernel's result, without a tape.

@@ -13,7 +13,6 @@ mod host;
 pub mod low_rank;
 #[cfg(test)]
 mod oracle;
-pub mod residual;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;

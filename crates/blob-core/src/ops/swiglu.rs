@@ -46,7 +46,7 @@ mod tests {
     };
     use super::*;
     use crate::kernels::cpu::gemm::{
-        Beside, Direction, Epilogue, FrozenMatrix, Operand, Precision, Stack,
+        Beside, Direction, Epilogue, FrozenMatrix, Operand, Precision, Stack, collect,
     };
     use crate::weights::{HostTensor, StoredMatrix};
     use candle_core::{DType, Device};
@@ -137,11 +137,42 @@ mod tests {
                 bits(&wrap(out, (n, columns)).unwrap())
             };
             let (d_gate, d_up) = (floats(&d_gate), floats(&d_up));
+            let factors = cpu::Factors::Apart([gate, up]);
+            let gradients = cpu::Gradients { factors, dy };
             assert_eq!(
-                product(stack.stage(&cpu::Gradients { gate, up, dy }, n)),
+                product(stack.stage(&gradients, n)),
                 product(stack.stage(&Beside(&[(&d_gate, f), (&d_up, f)]), n)),
                 "{precision:?}"
             );
+        }
+    }
+
+    #[test]
+    fn factors_in_bf16_have_the_gradients_of_the_rounded_numbers() {
+        // Widths that end in a vector, and that do not.
+        for f in [16, 37, 64] {
+            let n = 5;
+            let rounded = |x: &Tensor| {
+                let x = x.to_dtype(DType::BF16).unwrap();
+                x.to_dtype(DType::F32).unwrap()
+            };
+            let [gate, up] = [1, 2].map(|seed| rounded(&tensor(seed, n, f)));
+            let dy = tensor(3, n, f);
+            let floats = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+            let pairs = gate.iter().zip(&up);
+            let words: Vec<u32> = pairs
+                .map(|(gate, up)| gate.to_bits() >> 16 | up.to_bits())
+                .collect();
+            let rows = |factors| {
+                let gradients = cpu::Gradients { factors, dy: &dy };
+                collect(&gradients, (n, 2 * f))
+            };
+            let apart = rows(cpu::Factors::Apart([&gate, &up]));
+            assert_eq!(rows(cpu::Factors::Rounded(&words)), apart);
+            let (mut low, mut high) = (vec![0.0; n * f], vec![0.0; n * f]);
+            cpu::unpack(&words, [&mut low, &mut high]);
+            assert_eq!([low, high], [gate, up]);
         }
     }
 

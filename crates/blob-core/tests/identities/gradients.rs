@@ -204,3 +204,38 @@ fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
         }
     }
 }
+
+/// A pass that looks for a culprit goes layer by layer and keeps gate and up as they are; others multiply by both at once and
+/// keep them in bf16.
+#[test]
+fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
+    let batches = [batch_of(&prompts())];
+    let adapter = trained(lora(&[Module::Q, Module::V, Module::LmHead]), &config());
+    let of = |precision, check_finite| {
+        let model = decoder(&config(), precision);
+        let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
+        let mode = (check_finite, &Abort::default());
+        let (gradients, nll, _) = trainer.gradients(&model, &adapter, &batches, mode).unwrap();
+        let gradients = named(&gradients).into_values().flatten().copied();
+        (gradients.collect::<Vec<f32>>(), nll)
+    };
+    // Root mean square, of that of `b`.
+    let distance = |a: &[f32], b: &[f32]| {
+        let sum = |squares: &dyn Fn(usize) -> f32| (0..b.len()).map(squares).sum::<f32>();
+        (sum(&|i| (a[i] - b[i]).powi(2)) / sum(&|i| b[i].powi(2))).sqrt()
+    };
+    let (exact, exact_nll) = of(Precision::F32, true);
+    let (at_once, nll) = of(Precision::F32, false);
+    assert_eq!(nll, exact_nll);
+    assert!(distance(&at_once, &exact) < 1e-6, "sums in another order");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let ((by_layers, by_layers_nll), (at_once, nll)) =
+            (of(precision, true), of(precision, false));
+        assert_eq!(nll, by_layers_nll, "the way forward has the same bits");
+        let (kept, products) = (distance(&at_once, &by_layers), distance(&by_layers, &exact));
+        assert!(
+            (1e-4..products).contains(&kept),
+            "{precision:?}: {kept}, {products}"
+        );
+    }
+}

@@ -20,7 +20,7 @@ pub(crate) fn read<T>(values: &[T]) {
 
 /// Asks for the 128 bytes at `place`, to be written; any address is fine.
 #[inline(always)]
-pub(crate) fn write(place: *const f32) {
+pub(crate) fn write<T>(place: *const T) {
     touch::<true>(place.cast());
     touch::<true>(place.cast::<u8>().wrapping_add(LINE));
 }

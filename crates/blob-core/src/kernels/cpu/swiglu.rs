@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::gemm::Rows;
+use super::gemm::{Combine, Rows};
+use super::prefetch;
 use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Elements per parallel piece.
@@ -48,12 +49,21 @@ fn sigmoid<L: Level>(x: L::Vector) -> L::Vector {
     L::reciprocal(L::add(L::splat(1.0), power))
 }
 
+/// `y` of products that nobody else reads.
+pub(crate) struct Gating;
+
+impl Combine for Gating {
+    #[inline(always)]
+    fn combine<L: Level>(gate: L::Vector, up: L::Vector) -> L::Vector {
+        let silu = L::multiply(gate, sigmoid::<L>(gate));
+        L::multiply(silu, up)
+    }
+}
+
 /// `y`.
 #[inline(always)]
 fn gated<L: Level>(gate: &[f32; WIDTH], up: &[f32; WIDTH], y: &mut [f32; WIDTH]) {
-    let (gate, up) = (L::load(gate), L::load(up));
-    let silu = L::multiply(gate, sigmoid::<L>(gate));
-    L::store(L::multiply(silu, up), y);
+    L::store(Gating::combine::<L>(L::load(gate), L::load(up)), y);
 }
 
 /// dL/d_gate and dL/d_up.
@@ -124,10 +134,18 @@ impl Rows for Gated<'_> {
     }
 }
 
+/// gate and up, (n, f).
+#[derive(Clone, Copy)]
+pub(crate) enum Factors<'a> {
+    /// As they are.
+    Apart([&'a [f32]; 2]),
+    /// Both rounded to bf16, gate in the low half of a word.
+    Rounded(&'a [u32]),
+}
+
 /// The rows of `d_gate` beside those of `d_up`.
 pub(crate) struct Gradients<'a> {
-    pub(crate) gate: &'a [f32],
-    pub(crate) up: &'a [f32],
+    pub(crate) factors: Factors<'a>,
     pub(crate) dy: &'a [f32],
 }
 
@@ -135,15 +153,83 @@ impl Rows for Gradients<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
         let (d_gate, d_up) = room.split_at_mut(room.len() / 2);
-        let inputs = [self.gate, self.up, self.dy];
-        let [gate, up, dy] = inputs.map(|values| row_of(values, index, d_gate.len()));
-        row_gradients::<L>([gate, up, dy], [d_gate, d_up]);
+        let width = d_gate.len();
+        let dy = row_of(self.dy, index, width);
+        match self.factors {
+            Factors::Apart(factors) => {
+                let [gate, up] = factors.map(|values| row_of(values, index, width));
+                row_gradients::<L>([gate, up, dy], [d_gate, d_up]);
+            }
+            Factors::Rounded(words) => {
+                let words = row_of(words, index, width);
+                let (whole, rest) = words.as_chunks();
+                let done = WIDTH * whole.len();
+                let (gates, gate_rest) = d_gate.split_at_mut(done);
+                let (ups, up_rest) = d_up.split_at_mut(done);
+                let results = gates
+                    .as_chunks_mut()
+                    .0
+                    .iter_mut()
+                    .zip(ups.as_chunks_mut().0);
+                for ((words, dy), (d_gate, d_up)) in whole.iter().zip(dy.as_chunks().0).zip(results)
+                {
+                    let [gate, up] = halves(words);
+                    gradients::<L>([&gate, &up, dy], [d_gate, d_up]);
+                }
+                if !rest.is_empty() {
+                    let [gate, up] = halves(&std::array::from_fn(|at| {
+                        rest.get(at).copied().unwrap_or(0)
+                    }));
+                    let inputs = [&gate[..rest.len()], &up[..rest.len()], &dy[done..]];
+                    row_gradients::<L>(inputs, [gate_rest, up_rest]);
+                }
+            }
+        }
         room
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, index: usize, width: usize) {
+        let width = width / 2;
+        match self.factors {
+            Factors::Apart(factors) => {
+                for factor in factors {
+                    prefetch_row(factor, index, width);
+                }
+            }
+            Factors::Rounded(words) => prefetch_row(words, index, width),
+        }
+        prefetch_row(self.dy, index, width);
+    }
+}
+
+/// Asks for a row, where there is one.
+#[inline(always)]
+fn prefetch_row<T>(values: &[T], index: usize, width: usize) {
+    if let Some(row) = values.get(index * width..(index + 1) * width) {
+        prefetch::read(row);
+    }
+}
+
+/// The numbers in the low and in the high halves of words.
+#[inline(always)]
+fn halves(words: &[u32; WIDTH]) -> [[f32; WIDTH]; 2] {
+    [
+        words.map(|word| f32::from_bits(word << 16)),
+        words.map(|word| f32::from_bits(word & 0xffff_0000)),
+    ]
+}
+
+/// gate and up of words, as [`Factors::Rounded`] has them; all have one length.
+pub(crate) fn unpack(words: &[u32], [gate, up]: [&mut [f32]; 2]) {
+    for (word, (gate, up)) in words.iter().zip(gate.iter_mut().zip(up)) {
+        *gate = f32::from_bits(word << 16);
+        *up = f32::from_bits(word & 0xffff_0000);
     }
 }
 
 #[inline(always)]
-fn row_of(values: &[f32], index: usize, width: usize) -> &[f32] {
+fn row_of<T>(values: &[T], index: usize, width: usize) -> &[T] {
     &values[index * width..][..width]
 }
 

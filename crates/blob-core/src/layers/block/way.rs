@@ -39,7 +39,7 @@ impl<'a> Way<'a> {
             pass.abort.check()?;
             let mut returning = Vec::new();
             for (module, dy, x) in layers {
-                let kept = self.kept.terms[*module as usize].as_ref();
+                let kept = self.kept.term(*module);
                 let term = match (self.terms.at(*module, rows), kept, x) {
                     (Some(term), Some(kept), Some(x)) => {
                         let gradient = self

@@ -4,7 +4,7 @@ use super::Direction;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::format::{Format, Precision};
-use super::product::Product;
+use super::product::Work;
 #[cfg(target_arch = "x86_64")]
 use super::tile_avx2::{Avx2, Avx2Int8};
 #[cfg(target_arch = "x86_64")]
@@ -100,47 +100,46 @@ impl Dispatch {
         })
     }
 
-    /// Computes `product` on this path.
+    /// Does `work` with the tile of this path.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
-    pub(super) fn run(self, product: &Product<'_>, out: &mut [f32]) -> Result<()> {
-        let format = product.panels.format;
+    pub(super) fn run(self, format: Format, work: impl Work) -> Result<()> {
         #[cfg(target_arch = "x86_64")]
         {
             let is_wide = matches!(self, Self::Avx512Bf16 | Self::Avx512);
             match format {
                 Format::Bf16Pair => {
                     if let Some(kernel) = Avx512Bf16::detect() {
-                        product.run(kernel, out);
+                        work.run(kernel);
                         return Ok(());
                     }
                 }
                 Format::Int8Quad => {
                     if let Some(kernel) = Avx512Vnni::detect().filter(|_| is_wide) {
-                        product.run(kernel, out);
+                        work.run(kernel);
                         return Ok(());
                     }
                     if let Some(kernel) = Avx2Int8::detect().filter(|_| self != Self::Portable) {
-                        product.run(kernel, out);
+                        work.run(kernel);
                         return Ok(());
                     }
                 }
                 Format::Float | Format::RoundedFloat => {
                     if let Some(kernel) = Avx512::detect().filter(|_| is_wide) {
-                        product.run(kernel, out);
+                        work.run(kernel);
                         return Ok(());
                     }
                     if let Some(kernel) = Avx2::detect().filter(|_| self == Self::Avx2) {
-                        product.run(kernel, out);
+                        work.run(kernel);
                         return Ok(());
                     }
                 }
             }
         }
         match format {
-            Format::Int8Quad => product.run(PortableInt8, out),
-            Format::Float | Format::RoundedFloat => product.run(Portable, out),
+            Format::Int8Quad => work.run(PortableInt8),
+            Format::Float | Format::RoundedFloat => work.run(Portable),
             Format::Bf16Pair => {
                 return Err(Error::InvalidInput(format!(
                     "pairs of bf16 must run on avx512bf16, got {}",

@@ -144,6 +144,17 @@ impl PanelTerms {
             }
         }
     }
+
+    /// For int8: sums of levels become values; `scales` are those of the rows.
+    #[inline(always)]
+    pub(super) fn rescale(&self, rows: &mut [[f32; NR]], scales: &[f32]) {
+        let [column_scales, offsets] = &self.columns;
+        for (lanes, scale) in rows.iter_mut().zip(scales) {
+            for lane in 0..NR {
+                lanes[lane] = (lanes[lane] - offsets[lane]) * (scale * column_scales[lane]);
+            }
+        }
+    }
 }
 
 /// Finishes one tile and writes it.
@@ -167,12 +178,7 @@ impl simd::Kernel for Finish<'_> {
     fn run<L: Level>(self) {
         let rows = &mut self.block.0[..self.rows.len()];
         if let Some(scales) = self.scales {
-            let [column_scales, offsets] = &self.terms.columns;
-            for (lanes, scale) in rows.iter_mut().zip(scales) {
-                for lane in 0..NR {
-                    lanes[lane] = (lanes[lane] - offsets[lane]) * (scale * column_scales[lane]);
-                }
-            }
+            self.terms.rescale(rows, scales);
         }
         let mut rights = self.terms.rights.as_slice();
         for (update, rank) in self.epilogue.updates.iter().zip(&self.terms.ranks) {

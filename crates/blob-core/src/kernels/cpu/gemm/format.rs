@@ -102,31 +102,22 @@ pub(super) fn write_quads<L: Level>(values: &[f32], scale: f32, words: &mut [u32
 /// Scale of a row in eight bits: its largest absolute value becomes 127. NaN if a value is not finite.
 #[inline(always)]
 pub(super) fn int8_scale(values: &[f32]) -> f32 {
-    let (mut largest, mut poison) = ([0.0f32; 32], [0.0f32; 32]);
+    /// Sizes compare as their bits do; from these on they are infinite or no numbers.
+    const INFINITE: u32 = f32::INFINITY.to_bits();
+    let size = |value: f32| value.abs().to_bits();
+    let mut largest = [0; 32];
     let (chunks, rest) = values.as_chunks::<32>();
     for chunk in chunks {
         for lane in 0..32 {
-            let size = chunk[lane].abs();
-            largest[lane] = if largest[lane] < size {
-                size
-            } else {
-                largest[lane]
-            };
-            poison[lane] += chunk[lane] * 0.0;
+            largest[lane] = size(chunk[lane]).max(largest[lane]);
         }
     }
-    let (mut scale, mut nan) = (0.0f32, 0.0f32);
-    for value in largest.iter().chain(rest) {
-        scale = if scale < value.abs() {
-            value.abs()
-        } else {
-            scale
-        };
+    let largest = rest.iter().map(|value| size(*value)).chain(largest).max();
+    match largest {
+        Some(bits) if bits < INFINITE => f32::from_bits(bits) / 127.0,
+        Some(_) => f32::NAN,
+        None => 0.0,
     }
-    for value in poison.iter().chain(rest) {
-        nan += value * 0.0;
-    }
-    scale / 127.0 + nan
 }
 
 /// 1/scale, or 0 for a row of zeros.

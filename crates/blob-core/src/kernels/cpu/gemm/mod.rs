@@ -22,6 +22,7 @@
 //! row's place in the batch, or on the number of threads. Paths differ from each other by rounding;
 //! integer products do not.
 
+mod both;
 mod dispatch;
 mod epilogue;
 mod format;
@@ -43,11 +44,14 @@ mod tile_avx512_bf16;
 mod tile_avx512_vnni;
 mod tile_portable;
 
+pub(crate) use both::{Combine, Combined};
 pub use dispatch::{Dispatch, dispatch, force};
 pub use epilogue::{Addend, Epilogue, SignRows, Update};
 pub use format::Precision;
 pub(crate) use format::inverse;
 pub use operand::Operand;
+#[cfg(test)]
+pub(crate) use operand::collect;
 pub(crate) use operand::{Beside, Rows};
 pub(crate) use stack::Stack;
 
@@ -263,7 +267,7 @@ fn multiply(
         epilogue,
         cols,
     };
-    operand.dispatch.run(&product, out)
+    product.run(out)
 }
 
 fn check_staged(operand: &Operand, panels: Panels<'_>) -> Result<()> {

@@ -5,6 +5,7 @@
 //! steps, the tile that begins at row i begins at word i·steps. A row of several parts, each for a
 //! weight of its own, begins a new word with each part.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 use super::format::{self, Format};
 use super::outliers::Outliers;
 use super::{Dispatch, HEIGHTS, MR};
+use crate::kernels::cpu::prefetch;
 use crate::kernels::cpu::simd::{self, Level};
 
 /// Words of a row that are transposed together.
@@ -29,7 +31,7 @@ pub struct Operand {
     pub(super) format: Format,
     pub(super) dispatch: Dispatch,
     /// For int8: the scale of every row.
-    pub(super) scales: Vec<f32>,
+    scales: Vec<f32>,
     /// For int8: inputs that were too large for it.
     pub(super) outliers: Outliers,
 }
@@ -66,6 +68,9 @@ fn buffer(length: usize) -> Vec<u32> {
 pub(crate) trait Rows: Sync {
     /// Row `index`; `room`, as long as a row, is for one that is computed.
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32];
+
+    /// Asks for what row `index` of `width` values is made of, if there is such a row.
+    fn prefetch(&self, _index: usize, _width: usize) {}
 }
 
 /// Matrices of equally many rows, side by side: their values and columns.
@@ -85,10 +90,19 @@ impl Rows for Beside<'_> {
         }
         room
     }
+
+    #[inline(always)]
+    fn prefetch(&self, index: usize, _width: usize) {
+        for (values, width) in self.0 {
+            if let Some(row) = values.get(index * width..(index + 1) * width) {
+                prefetch::read(row);
+            }
+        }
+    }
 }
 
 /// m computed rows, (m, depth).
-pub(super) fn collect<R: Rows>(source: &R, (m, depth): (usize, usize)) -> Vec<f32> {
+pub(crate) fn collect<R: Rows>(source: &R, (m, depth): (usize, usize)) -> Vec<f32> {
     let mut values = vec![0.0; m * depth];
     let rows = values.par_chunks_mut(depth).enumerate();
     rows.for_each(|(index, room)| {
@@ -179,9 +193,35 @@ impl Operand {
         }
     }
 
+    /// m rows of `depth` values in pairs of bf16, to be written by [`write_pairs`], tile by tile.
+    pub(super) fn of_pairs(dispatch: Dispatch, (rows, depth): (usize, usize)) -> Self {
+        let format = Format::Bf16Pair;
+        let steps = format.steps(&[depth]);
+        Self {
+            words: buffer(rows * steps),
+            rows,
+            parts: vec![depth],
+            steps,
+            format,
+            dispatch,
+            scales: Vec::new(),
+            outliers: Outliers::default(),
+        }
+    }
+
+    /// All words, in rows of one step of one row.
+    pub(super) fn words_mut(&mut self) -> &mut [u32] {
+        &mut self.words[..self.rows * self.steps]
+    }
+
     /// m
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// For int8: the scales of some rows.
+    pub(super) fn scales_of(&self, rows: Range<usize>) -> Option<&[f32]> {
+        self.scales.get(rows)
     }
 
     /// The tile of `height` rows that begins at row `first`.
@@ -253,7 +293,9 @@ impl<R: Rows> Stage<'_, R> {
         let stride = steps.next_multiple_of(WORDS);
         let rows = self.room.words.chunks_exact_mut(stride).take(H);
         for (index, (words, scale)) in rows.zip(self.scales).enumerate() {
-            let x = self.source.row::<L>(self.first + index, &mut self.room.row);
+            let row = self.first + index;
+            self.source.prefetch(row + 1, self.room.row.len());
+            let x = self.source.row::<L>(row, &mut self.room.row);
             if format == Format::Int8Quad {
                 *scale = format::int8_scale(x);
                 format::write_quads::<L>(x, *scale, words);
@@ -278,6 +320,23 @@ impl<R: Rows> Stage<'_, R> {
             }
             write_steps::<H>(&L::transpose(&square), words);
         }
+    }
+}
+
+/// Writes the rows of a tile, 32 values each, as the sixteen steps of [`Format::Bf16Pair`] that they are.
+#[inline(always)]
+pub(super) fn write_pairs<L: Level>(rows: &[[f32; 2 * WORDS]], words: &mut [u32]) {
+    let mut square = [[0; WORDS]; WORDS];
+    for (square, row) in square.iter_mut().zip(rows) {
+        *square = L::bf16_pairs(row);
+    }
+    let steps = L::transpose(&square);
+    match rows.len() {
+        MR => write_steps::<MR>(&steps, words),
+        8 => write_steps::<8>(&steps, words),
+        4 => write_steps::<4>(&steps, words),
+        2 => write_steps::<2>(&steps, words),
+        _ => write_steps::<1>(&steps, words),
     }
 }
 

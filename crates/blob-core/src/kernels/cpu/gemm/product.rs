@@ -1,4 +1,4 @@
-//! How a product is cut into tasks and tiles.
+//! How products are cut into tasks and tiles.
 //!
 //! A task is a rectangle of `out`: some panels by some rows. It decodes its panels and walks the rows
 //! in bands that stay in the second-level cache. Where the cuts fall changes no bit of the result,
@@ -11,11 +11,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::epilogue::{Finish, PanelTerms};
-use super::format::Format;
 use super::operand::{Operand, tile_height};
 use super::panel::{self, Panels, Step};
 use super::shared::Out;
-use super::{Addend, Block, Epilogue, Kernel, MR, NR};
+use super::{Addend, Block, Epilogue, Kernel, MR, NR, Update};
+use crate::Result;
 use crate::kernels::cpu::{prefetch, simd};
 
 /// Rows of a band.
@@ -34,86 +34,155 @@ pub(super) struct Product<'a> {
 }
 
 /// A rectangle of `out`.
-struct Task {
-    rows: Range<usize>,
-    panels: Range<usize>,
+pub(super) struct Task {
+    pub(super) rows: Range<usize>,
+    pub(super) panels: Range<usize>,
 }
 
-/// Memory that a thread keeps from one product to the next: fresh pages are slow.
+/// What is done with a tile, whichever this machine has.
+pub(super) trait Work {
+    fn run<K: Kernel>(self, kernel: K);
+}
+
+/// Disjoint rectangles that cover (rows, cols); `group` neighbouring panels, of `steps` together, stay in one.
+pub(super) fn tasks(
+    (rows, cols): (usize, usize),
+    (group, steps): (usize, usize),
+    threads: usize,
+) -> Vec<Task> {
+    let all = cols.div_ceil(NR);
+    let groups = all.div_ceil(group);
+    let most = (TASK_STEPS / steps).clamp(1, groups);
+    // The size of task with the shortest busiest thread; the larger one where they are equal.
+    let busiest = |size: usize| groups.div_ceil(size).div_ceil(threads) * size;
+    let size = (1..=most)
+        .rev()
+        .min_by_key(|size| busiest(*size))
+        .unwrap_or(1);
+    let tiles = rows.div_ceil(MR);
+    let row_tasks = (threads / groups.div_ceil(size)).clamp(1, tiles.max(1));
+    let task_rows = tiles.div_ceil(row_tasks).max(1) * MR;
+    let mut tasks = Vec::new();
+    for panel in (0..all).step_by(size * group) {
+        for row in (0..rows).step_by(task_rows) {
+            tasks.push(Task {
+                rows: row..rows.min(row + task_rows),
+                panels: panel..all.min(panel + size * group),
+            });
+        }
+    }
+    tasks
+}
+
+/// Runs the tasks of a product with that many multiply-adds on the current rayon pool.
+pub(super) fn run_all(
+    tasks: impl Fn(usize) -> Vec<Task>,
+    work: usize,
+    run: impl Fn(Task) + Sync + Send,
+) {
+    let threads = rayon::current_num_threads();
+    if threads == 1 || work < SERIAL_WORK {
+        tasks(1).into_iter().for_each(run);
+    } else {
+        tasks(threads).into_par_iter().with_max_len(1).for_each(run);
+    }
+}
+
+/// A task's rows, cut so that they stay in the second-level cache beside its panels.
+pub(super) fn bands(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = rows.end;
+    let band = move |from: usize| from..end.min(from + BAND);
+    rows.clone().step_by(BAND).map(band)
+}
+
+/// Decoded panels, one after another, and their parts of the epilogue.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Prepared {
     steps: Vec<Step>,
-    decode: panel::Scratch,
     terms: Vec<PanelTerms>,
+    decode: panel::Scratch,
+}
+
+impl Prepared {
+    /// Decodes panels of `steps` each; `cols` and `updates` are those of the whole product.
+    pub(super) fn prepare(
+        &mut self,
+        (panels, range): (Panels<'_>, &Range<usize>),
+        (level, steps): (simd::Path, usize),
+        (updates, cols): (&[Update<'_>], usize),
+    ) {
+        let needed = range.len() * steps;
+        if self.steps.len() < needed {
+            self.steps.resize(needed, Step::ZERO);
+        }
+        let out = (&mut self.steps[..needed], steps);
+        panels.fill(level, (range.start, range.len()), out, &mut self.decode);
+        let most = range.len().max(self.terms.len());
+        self.terms.resize_with(most, PanelTerms::default);
+        for (panel, terms) in range.clone().zip(&mut self.terms) {
+            terms.set(updates, panel, cols, panels.column_terms(panel));
+        }
+    }
+
+    /// The panels that were prepared, of `steps` each.
+    pub(super) fn panels(&self, steps: usize) -> impl Iterator<Item = (&[Step], &PanelTerms)> {
+        self.steps.chunks_exact(steps).zip(&self.terms)
+    }
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Kept from one product to the next: fresh pages are slow.
+    static PREPARED: RefCell<[Prepared; 2]> = RefCell::default();
+}
+
+/// Runs with this thread's memory for the panels of two products.
+pub(super) fn with_prepared(run: impl FnOnce(&mut [Prepared; 2])) {
+    PREPARED.with_borrow_mut(run);
+}
+
+/// The whole of `out`.
+struct Whole<'a> {
+    product: &'a Product<'a>,
+    out: &'a mut [f32],
+}
+
+impl Work for Whole<'_> {
+    fn run<K: Kernel>(self, kernel: K) {
+        let Self { product, out } = self;
+        let (operand, cols) = (product.operand, product.cols);
+        let out = Out::new(out, cols);
+        let depth = operand.parts.iter().sum::<usize>();
+        let group = product.panels.group();
+        let groups = (group, operand.steps * group);
+        run_all(
+            |threads| tasks((operand.rows, cols), groups, threads),
+            operand.rows * cols * depth,
+            |task| product.run_task(kernel, &task, &out),
+        );
+    }
 }
 
 impl Product<'_> {
-    /// Computes `out` (m, cols) on the current rayon pool.
-    pub(super) fn run<K: Kernel>(&self, kernel: K, out: &mut [f32]) {
-        let out = Out::new(out, self.cols);
-        let rows = self.operand.rows;
-        let threads = rayon::current_num_threads();
-        let depth = self.operand.parts.iter().sum::<usize>();
-        if threads == 1 || rows * self.cols * depth < SERIAL_WORK {
-            for task in self.tasks(1) {
-                self.run_task(kernel, &task, &out);
-            }
-        } else {
-            self.tasks(threads)
-                .into_par_iter()
-                .with_max_len(1)
-                .for_each(|task| self.run_task(kernel, &task, &out));
-        }
-    }
-
-    /// Disjoint rectangles that cover `out`.
-    fn tasks(&self, threads: usize) -> Vec<Task> {
-        let rows = self.operand.rows;
-        let (group, all) = (self.panels.group(), self.cols.div_ceil(NR));
-        let groups = all.div_ceil(group);
-        let most = (TASK_STEPS / (self.operand.steps * group)).clamp(1, groups);
-        // The size of task with the shortest busiest thread; the larger one where they are equal.
-        let busiest = |size: usize| groups.div_ceil(size).div_ceil(threads) * size;
-        let size = (1..=most)
-            .rev()
-            .min_by_key(|size| busiest(*size))
-            .unwrap_or(1);
-        let tiles = rows.div_ceil(MR);
-        let row_tasks = (threads / groups.div_ceil(size)).clamp(1, tiles.max(1));
-        let task_rows = tiles.div_ceil(row_tasks).max(1) * MR;
-        let mut tasks = Vec::new();
-        for panel in (0..all).step_by(size * group) {
-            for row in (0..rows).step_by(task_rows) {
-                tasks.push(Task {
-                    rows: row..rows.min(row + task_rows),
-                    panels: panel..all.min(panel + size * group),
-                });
-            }
-        }
-        tasks
+    /// Computes `out` (m, cols) on the current rayon pool, on the path that the operand was staged for.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
+    pub(super) fn run(&self, out: &mut [f32]) -> Result<()> {
+        let work = Whole { product: self, out };
+        self.operand.dispatch.run(self.panels.format, work)
     }
 
     fn run_task<K: Kernel>(&self, kernel: K, task: &Task, out: &Out<'_>) {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let level = self.operand.dispatch.level();
-            self.prepare(level, task, scratch);
-            let steps = self.operand.steps;
+        with_prepared(|[prepared, _]| {
+            let (level, steps) = (self.operand.dispatch.level(), self.operand.steps);
+            let updates = (self.epilogue.updates, self.cols);
+            prepared.prepare((self.panels, &task.panels), (level, steps), updates);
             let mut block = Block([[0.0; NR]; MR]);
-            for band in task.rows.clone().step_by(BAND) {
-                let end = task.rows.end.min(band + BAND);
-                for ((panel, steps), terms) in task
-                    .panels
-                    .clone()
-                    .zip(scratch.steps.chunks_exact(steps))
-                    .zip(&scratch.terms)
-                {
-                    let mut row = band;
-                    while row < end {
-                        let height = tile_height(end - row);
+            for band in bands(&task.rows) {
+                for (panel, (steps, terms)) in task.panels.clone().zip(prepared.panels(steps)) {
+                    let mut row = band.start;
+                    while row < band.end {
+                        let height = tile_height(band.end - row);
                         let x = self.operand.tile(row, height);
                         self.prefetch(row..row + height, panel, out);
                         kernel.tile(height, x, steps, &mut block);
@@ -123,27 +192,6 @@ impl Product<'_> {
                 }
             }
         });
-    }
-
-    /// Decodes the panels of a task, and cuts out their part of the epilogue.
-    fn prepare(&self, level: simd::Path, task: &Task, scratch: &mut Scratch) {
-        let steps = self.operand.steps;
-        let needed = task.panels.len() * steps;
-        if scratch.steps.len() < needed {
-            scratch.steps.resize(needed, Step::ZERO);
-        }
-        let range = (task.panels.start, task.panels.len());
-        let out = &mut scratch.steps[..needed];
-        self.panels
-            .fill(level, range, (out, steps), &mut scratch.decode);
-        scratch.terms.resize_with(
-            task.panels.len().max(scratch.terms.len()),
-            PanelTerms::default,
-        );
-        for (panel, terms) in task.panels.clone().zip(&mut scratch.terms) {
-            let columns = self.panels.column_terms(panel);
-            terms.set(self.epilogue.updates, panel, self.cols, columns);
-        }
     }
 
     /// Brings close what the epilogue of a tile reads and writes, while the tile is computed: its rows lie
@@ -169,14 +217,13 @@ impl Product<'_> {
         (panel, terms): (usize, &PanelTerms),
         out: &Out<'_>,
     ) {
-        let is_int8 = self.panels.format == Format::Int8Quad;
         simd::run_on(
             level,
             Finish {
                 block,
                 terms,
                 epilogue: self.epilogue,
-                scales: is_int8.then(|| &self.operand.scales[rows.clone()]),
+                scales: self.operand.scales_of(rows.clone()),
                 rows,
                 panel,
                 cols: self.cols,

@@ -10,18 +10,18 @@ use std::ops::Range;
 use crate::kernels::cpu::prefetch;
 
 /// A row-major matrix whose rectangles belong to different threads.
-pub(super) struct Out<'o> {
-    values: *mut f32,
+pub(super) struct Out<'o, T = f32> {
+    values: *mut T,
     length: usize,
     cols: usize,
-    owner: PhantomData<&'o mut [f32]>,
+    owner: PhantomData<&'o mut [T]>,
 }
 
 // SAFETY: threads write rectangles that do not overlap (`piece`).
-unsafe impl Sync for Out<'_> {}
+unsafe impl<T: Send> Sync for Out<'_, T> {}
 
-impl<'o> Out<'o> {
-    pub(super) fn new(values: &'o mut [f32], cols: usize) -> Self {
+impl<'o, T> Out<'o, T> {
+    pub(super) fn new(values: &'o mut [T], cols: usize) -> Self {
         Self {
             values: values.as_mut_ptr(),
             length: values.len(),
@@ -45,11 +45,29 @@ impl<'o> Out<'o> {
         clippy::mut_from_ref,
         reason = "the caller vouches for disjoint pieces"
     )]
-    pub(super) unsafe fn piece(&self, row: usize, columns: Range<usize>) -> &mut [f32] {
+    pub(super) unsafe fn piece(&self, row: usize, columns: Range<usize>) -> &mut [T] {
         let from = row * self.cols + columns.start;
         assert!(columns.end <= self.cols && from + columns.len() <= self.length);
         // SAFETY: the range lies in the matrix, which this value borrows mutably; the caller makes sure
         // that nobody else holds it.
         unsafe { std::slice::from_raw_parts_mut(self.values.add(from), columns.len()) }
+    }
+
+    /// Some columns of neighbouring rows, where a row's values lie column by column instead: those of column j
+    /// side by side.
+    ///
+    /// # Safety
+    /// As for [`Self::piece`].
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the caller vouches for disjoint pieces"
+    )]
+    pub(super) unsafe fn block(&self, rows: Range<usize>, columns: Range<usize>) -> &mut [T] {
+        let from = rows.start * self.cols + columns.start * rows.len();
+        let length = columns.len() * rows.len();
+        assert!(columns.end <= self.cols && from + length <= self.length);
+        // SAFETY: as in `piece`.
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(from), length) }
     }
 }

@@ -1,5 +1,6 @@
 //! Every test runs on all paths that this machine has.
 
+mod both;
 mod int8;
 mod outliers;
 mod stack;

@@ -1,0 +1,191 @@
+//! The half of a block behind its attention; equations in the parent module.
+//!
+//! gate and up are one product where neither is adapted: y needs silu(gate) ∘ up alone. What the way back needs of them is
+//! then kept in bf16, as the products round what they read, or not at all for a prediction. In f32 both are kept as they are.
+
+use candle_core::Tensor;
+
+use super::way::Way;
+use super::{Block, Terms};
+use crate::Result;
+use crate::adapter::Module;
+use crate::kernels::cpu::gemm::Precision;
+use crate::kernels::cpu::swiglu::{self as cpu, Gated, Gradients};
+use crate::layers::InputGradient;
+use crate::layers::linear::gated;
+use crate::ops::low_rank::Kept;
+use crate::ops::{fresh, read, rms_norm, swiglu, wrap};
+use crate::pass::Rows;
+
+/// What the way back needs of it.
+pub(super) struct LateKept {
+    u: Tensor,
+    inv_rms: Tensor,
+    factors: Factors,
+    /// Of o, gate, up, down.
+    pub(super) terms: [Option<Kept>; 4],
+}
+
+/// gate and up, (n, f).
+enum Factors {
+    Apart([Tensor; 2]),
+    /// As in the kernel's `Factors::Rounded`, and f.
+    Rounded(Vec<u32>, usize),
+}
+
+impl Factors {
+    /// f
+    fn width(&self) -> Result<usize> {
+        match self {
+            Self::Apart([gate, _]) => Ok(gate.dim(1)?),
+            Self::Rounded(_, width) => Ok(*width),
+        }
+    }
+
+    /// gate and up
+    fn tensors(&self) -> Result<[Tensor; 2]> {
+        match self {
+            Self::Apart(tensors) => Ok(tensors.clone()),
+            Self::Rounded(words, width) => {
+                let shape = (words.len() / width, *width);
+                let (mut gate, mut up) = (fresh(words.len()), fresh(words.len()));
+                cpu::unpack(words, [&mut gate, &mut up]);
+                Ok([wrap(gate, shape)?, wrap(up, shape)?])
+            }
+        }
+    }
+}
+
+impl Block {
+    /// y of o (n, H·c) and the stream x (n, d), and what the way back needs when `keep`.
+    pub(super) fn forward_late(
+        &self,
+        (o, x): (&Tensor, &Tensor),
+        terms: &Terms<'_>,
+        rows: &Rows,
+        keep: bool,
+    ) -> Result<(Tensor, Option<LateKept>)> {
+        let staged = self.linear(Module::O).stage(o)?;
+        let (u, o_kept) = terms.forward(Module::O, (Some(o), &staged), rows, Some(x))?;
+        let (normed, inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
+        let staged = self.linear(Module::Gate).stage(&normed)?;
+        let down = self.linear(Module::Down);
+        if self.gates_at_once(terms, keep) {
+            let linears =
+                [Module::Gate, Module::Up, Module::Down].map(|module| self.linear(module));
+            let reads_hidden = terms.is_adapted(Module::Down);
+            let (hidden, staged, factors) = gated(linears, &staged, (keep, reads_hidden))?;
+            let input = (hidden.as_ref(), &staged);
+            let (y, down_kept) = terms.forward(Module::Down, input, rows, Some(&u))?;
+            let width = linears[0].weight().rows();
+            let kept = factors.map(|words| LateKept {
+                u,
+                inv_rms,
+                factors: Factors::Rounded(words, width),
+                terms: [o_kept, None, None, down_kept],
+            });
+            return Ok((y, kept));
+        }
+        let input = (Some(&normed), &staged);
+        let (gate, gate_kept) = terms.forward(Module::Gate, input, rows, None)?;
+        let (up, up_kept) = terms.forward(Module::Up, input, rows, None)?;
+        let hidden = if terms.is_adapted(Module::Down) {
+            Some(swiglu::forward(&gate, &up)?)
+        } else {
+            None
+        };
+        let staged = if let Some(hidden) = &hidden {
+            down.stage(hidden)?
+        } else {
+            let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
+            down.stage_rows(&Gated { gate, up }, n)?
+        };
+        let input = (hidden.as_ref(), &staged);
+        let (y, down_kept) = terms.forward(Module::Down, input, rows, Some(&u))?;
+        let kept = keep.then_some(LateKept {
+            u,
+            inv_rms,
+            factors: Factors::Apart([gate, up]),
+            terms: [o_kept, gate_kept, up_kept, down_kept],
+        });
+        Ok((y, kept))
+    }
+
+    /// Whether gate and up are one product.
+    pub(super) fn gates_at_once(&self, terms: &Terms<'_>, keep: bool) -> bool {
+        // The gradient of a term at down needs the very input that it had.
+        let readers: &[Module] = if keep {
+            &[Module::Gate, Module::Up, Module::Down]
+        } else {
+            &[Module::Gate, Module::Up]
+        };
+        let may_round = match self.linear(Module::Gate).weight().precision() {
+            Precision::F32 => !keep,
+            Precision::Bf16 | Precision::Int8 => true,
+            Precision::Int8Mixed => false, // large inputs are products of their own
+        };
+        let is_adapted = readers.iter().any(|module| terms.is_adapted(*module));
+        may_round && !is_adapted && !terms.pass.mode.check_finite
+    }
+
+    /// dL/du (n, d) of dL/dy (n, d) where something below it is trained, else dy; and dL/do (n, H·c) when `below_o`.
+    pub(super) fn backward_late<'a>(
+        &self,
+        (way, rows): (&mut Way<'a>, &'a Rows),
+        dy: &Tensor,
+        below_o: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (kept, o) = (&way.kept.late, &way.kept.o);
+        let pass = way.terms.pass;
+        let needs = |module| way.terms.is_adapted(module);
+        let needs_factors = needs(Module::Gate) || needs(Module::Up);
+        let below_mlp = below_o || needs(Module::O);
+        let below_down = below_mlp || needs_factors;
+        let hidden = if needs(Module::Down) {
+            let [gate, up] = kept.factors.tensors()?;
+            Some(swiglu::forward(&gate, &up)?)
+        } else {
+            None
+        };
+        let mut du = dy.clone();
+        let mut ds = InputGradient::default();
+        let down = (Module::Down, dy, hidden.as_ref());
+        way.back(&[down], rows, below_down.then_some(&mut ds))?;
+        if let Some(ds) = ds.into_tensor(kept.factors.width()?)? {
+            let mut dnormed = InputGradient::default();
+            if needs_factors || pass.mode.check_finite {
+                let [gate, up] = kept.factors.tensors()?;
+                let (dgate, dup) = swiglu::backward(&gate, &up, &ds)?;
+                let normed = rms_norm::forward(&kept.u, &self.mlp_norm, self.norm_eps)?.0;
+                let layers = [(Module::Gate, &dgate), (Module::Up, &dup)];
+                let layers = layers.map(|(module, dy)| (module, dy, Some(&normed)));
+                way.back(&layers, rows, below_mlp.then_some(&mut dnormed))?;
+            } else {
+                pass.abort.check()?;
+                let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
+                let (n, dy) = (ds.dim(0)?, &*read(&ds)?);
+                match &kept.factors {
+                    Factors::Apart([gate, up]) => {
+                        let (gate, up) = (read(gate)?, read(up)?);
+                        let factors = cpu::Factors::Apart([&gate, &up]);
+                        dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
+                    }
+                    Factors::Rounded(words, _) => {
+                        let factors = cpu::Factors::Rounded(words);
+                        dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
+                    }
+                }
+            }
+            if let Some(dnormed) = dnormed.into_tensor(kept.u.dim(1)?)? {
+                let norm = (&kept.u, &self.mlp_norm, &kept.inv_rms);
+                du = rms_norm::backward(norm, &dnormed, dy)?;
+            }
+        }
+        let mut d_o = InputGradient::default();
+        if below_mlp {
+            let layer = (Module::O, &du, Some(o));
+            way.back(&[layer], rows, below_o.then_some(&mut d_o))?;
+        }
+        Ok((du, d_o.into_tensor(o.dim(1)?)?))
+    }
+}
