@@ -251,12 +251,16 @@ impl Decoder {
     ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
         let mut kept = Vec::new();
         let mut x = repeated(&trunk.x, pass.copies())?;
-        let budget = pass.mode.kept_bytes.unwrap_or(usize::MAX);
         let of = (pass, adapter);
-        let bytes = self.blocks.first().map(|block| block.kept_bytes(of));
-        let whole = budget / bytes.unwrap_or(0).max(1);
+        // The last blocks are the first to be walked back through, and make room.
+        let mut budget = pass.mode.kept_bytes.unwrap_or(usize::MAX);
+        let fits = |block: &&Block| {
+            let left = budget.checked_sub(block.kept_bytes(of));
+            budget = left.unwrap_or(0);
+            left.is_some()
+        };
+        let whole = self.blocks.iter().rev().take_while(fits).count();
         for block in &self.blocks[trunk.blocks..] {
-            // The last blocks are the first to be walked back through, and make room.
             let is_whole = keep && self.blocks.len() - block.index <= whole;
             let (y, block_kept) = block.forward(&x, &self.tables, of, is_whole)?;
             if keep {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! After the last block only the last position of each prompt is read, so there queries, MLP and
-//! residual stream are computed for those rows alone (`Reach::Last`); keys and values need all.
+//! residual stream are computed for those rows alone; keys and values need all.
 //! Shapes: x (n, d); in the last block y is (segments, d).
 
 mod late;

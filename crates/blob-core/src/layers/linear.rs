@@ -89,25 +89,21 @@ impl FrozenLinear {
     }
 }
 
-/// silu(x·Gᵀ) ∘ x·Uᵀ of a staged x (n, k), staged for `down`, and as (n, m) when `as_matrix`; and both factors rounded to
-/// bf16, in words (n·m), when `keep`.
+/// silu(x·Gᵀ) ∘ x·Uᵀ of a staged x (n, k), staged for `down`; and both factors rounded to bf16, in words (n·m), when
+/// `keep`.
 pub(crate) fn gated(
     [gate, up, down]: [&FrozenLinear; 3],
     staged: &Operand,
-    (keep, as_matrix): (bool, bool),
-) -> Result<(Option<Tensor>, Operand, Option<Vec<u32>>)> {
+    keep: bool,
+) -> Result<(Operand, Option<Vec<u32>>)> {
     let shape = (staged.rows(), gate.weight.rows());
     let mut factors = keep.then(|| fresh(shape.0 * shape.1));
-    let words = factors.as_deref_mut();
-    let weight = &gate.weight;
-    match weight.multiply_both::<Gating>(&up.weight, staged, words, as_matrix)? {
-        Combined::Staged(hidden) => Ok((None, hidden, factors)),
-        Combined::Matrix(hidden) => {
-            let hidden = wrap(hidden, shape)?;
-            let staged = down.stage(&hidden)?;
-            Ok((as_matrix.then_some(hidden), staged, factors))
-        }
-    }
+    let (gate, up) = (&gate.weight, &up.weight);
+    let hidden = match gate.multiply_both::<Gating>(up, staged, factors.as_deref_mut())? {
+        Combined::Staged(hidden) => hidden,
+        Combined::Matrix(hidden) => down.stage(&wrap(hidden, shape)?)?,
+    };
+    Ok((hidden, factors))
 }
 
 /// Gradients of every adapted site.

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::BlobConfig;
@@ -12,10 +12,20 @@ use blob_core::train::Trainer;
 use crate::support::golden::{assert_close, named, parameters};
 use crate::support::in_pool;
 use crate::support::small_model::{
-    batch_of, blob, config, decoder, lora, prompts, trained, training, with_terms,
+    batch_of, blob, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
+    training, with_terms,
 };
 
 const EVERYWHERE: &[Module] = &Module::ALL;
+
+/// Adapted modules with a model, in every precision that products have.
+fn cases() -> impl Iterator<Item = ((Vec<Module>, DecoderConfig), Precision)> {
+    everywhere_and_as_the_reference()
+        .into_iter()
+        .flat_map(|case| {
+            [Precision::F32, Precision::Bf16, Precision::Int8].map(|p| (case.clone(), p))
+        })
+}
 
 /// Gradients of a run's first step by name, and its mean NLL.
 fn gradients(
@@ -37,16 +47,16 @@ fn gradients(
 
 #[test]
 fn threads_do_not_change_a_bit_of_a_gradient() {
-    let adapter = trained(
-        LoraConfig {
-            dropout: 0.2,
-            ..lora(EVERYWHERE)
-        },
-        &config(),
-    );
     let batches = [batch_of(&prompts()), batch_of(&prompts()[1..3])];
-    for precision in [Precision::F32, Precision::Bf16] {
-        let model = decoder(&config(), precision);
+    for ((modules, shape), precision) in cases() {
+        let adapter = trained(
+            LoraConfig {
+                dropout: 0.2,
+                ..lora(&modules)
+            },
+            &shape,
+        );
+        let model = decoder(&shape, precision);
         let bayes = Some(BlobConfig {
             train_samples: 2,
             ..blob(NoiseSharing::Token)
@@ -57,7 +67,7 @@ fn threads_do_not_change_a_bit_of_a_gradient() {
             assert_eq!(
                 in_pool(threads, run),
                 one,
-                "{precision:?} {threads} threads"
+                "{modules:?} {precision:?} {threads} threads"
             );
         }
     }
@@ -84,13 +94,19 @@ fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
 
 #[test]
 fn computing_activations_again_changes_no_bit() {
-    let model = decoder(&config(), Precision::F32);
+    for ((modules, shape), precision) in cases() {
+        computing_again_changes_no_bit(&modules, &shape, precision);
+    }
+}
+
+fn computing_again_changes_no_bit(modules: &[Module], shape: &DecoderConfig, precision: Precision) {
+    let model = decoder(shape, precision);
     let adapter = trained(
         LoraConfig {
             dropout: 0.2,
-            ..lora(EVERYWHERE)
+            ..lora(modules)
         },
-        &config(),
+        shape,
     );
     let batches = [batch_of(&prompts())];
     let run = |kept_bytes| {
@@ -107,8 +123,12 @@ fn computing_activations_again_changes_no_bit() {
     let all = run(None);
     let tokens: usize = prompts().iter().map(|prompt| prompt.ids.len()).sum();
     // Nothing, and about one block of a few.
-    for kept_bytes in [0, 4 * tokens * 8 * config().intermediate_size] {
-        assert_eq!(run(Some(kept_bytes)), all, "{kept_bytes} bytes");
+    for kept_bytes in [0, 4 * tokens * 8 * shape.intermediate_size] {
+        assert_eq!(
+            run(Some(kept_bytes)),
+            all,
+            "{modules:?} {precision:?} {kept_bytes} bytes"
+        );
     }
 }
 
@@ -205,8 +225,8 @@ fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
     }
 }
 
-/// A pass that looks for a culprit goes layer by layer and keeps gate and up as they are; others multiply by both at once and
-/// keep them in bf16.
+/// A pass that looks for a culprit goes layer by layer and keeps gate and up as they are; in bf16 and int8 others multiply by
+/// both at once and keep them in bf16.
 #[test]
 fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
     let batches = [batch_of(&prompts())];

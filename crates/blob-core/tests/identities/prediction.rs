@@ -10,7 +10,8 @@ use blob_core::predict::{PredictConfig, predict};
 
 use crate::support::in_pool;
 use crate::support::small_model::{
-    Prompt, batch_of, config, decoder, lora, prompts, trained, with_terms,
+    Prompt, batch_of, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
+    with_terms,
 };
 
 const EVERYWHERE: &[Module] = &Module::ALL;
@@ -154,12 +155,16 @@ fn by_row(
 
 #[test]
 fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
-    let adapter = trained(lora(EVERYWHERE), &config());
     let mut five = prompts();
     five[3].ids = (0..70).map(|i| i * 7 % 40).collect(); // more than one tile of attention
     let orders: [&[usize]; 4] = [&[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[1, 3], &[3, 2, 2, 2]];
-    for precision in [Precision::F32, Precision::Bf16] {
-        let model = decoder(&config(), precision);
+    let precisions = [Precision::F32, Precision::Bf16, Precision::Int8];
+    let cases = everywhere_and_as_the_reference()
+        .into_iter()
+        .flat_map(|case| precisions.map(|precision| (case.clone(), precision)));
+    for ((modules, shape), precision) in cases {
+        let adapter = trained(lora(&modules), &shape);
+        let model = decoder(&shape, precision);
         for noise in SHARINGS {
             for samples in [0, 3] {
                 let asked = PredictConfig {

@@ -69,6 +69,17 @@ pub fn decoder(config: &DecoderConfig, precision: Precision) -> Decoder {
     Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap()
 }
 
+/// Every module adapted; and those of the reference, in a model whose MLP has whole panels: gate and up are one product
+/// there.
+pub fn everywhere_and_as_the_reference() -> [(Vec<Module>, DecoderConfig); 2] {
+    let wide = DecoderConfig {
+        intermediate_size: 64,
+        ..config()
+    };
+    let reference = vec![Module::Q, Module::V, Module::LmHead];
+    [(Module::ALL.to_vec(), config()), (reference, wide)]
+}
+
 /// Rank 3, a posterior over `A`.
 pub fn lora(target_modules: &[Module]) -> LoraConfig {
     LoraConfig {

@@ -220,14 +220,6 @@ fn halves(words: &[u32; WIDTH]) -> [[f32; WIDTH]; 2] {
     ]
 }
 
-/// gate and up of words, as [`Factors::Rounded`] has them; all have one length.
-pub(crate) fn unpack(words: &[u32], [gate, up]: [&mut [f32]; 2]) {
-    for (word, (gate, up)) in words.iter().zip(gate.iter_mut().zip(up)) {
-        *gate = f32::from_bits(word << 16);
-        *up = f32::from_bits(word & 0xffff_0000);
-    }
-}
-
 #[inline(always)]
 fn row_of<T>(values: &[T], index: usize, width: usize) -> &[T] {
     &values[index * width..][..width]

@@ -1,21 +1,22 @@
 //! The half of a block behind its attention; equations in the parent module.
 //!
-//! gate and up are one product where neither is adapted: y needs silu(gate) ∘ up alone. What the way back needs of them is
-//! then kept in bf16, as the products round what they read, or not at all for a prediction. In f32 both are kept as they are.
+//! y needs silu(gate) ∘ up alone: gate and up are one product where no term reads them or it. In bf16 and int8 what the way
+//! back needs of them is then kept in bf16, as products round what they read; in f32 a pass that goes back keeps both as they
+//! are. `int8-mixed` and passes that look for a culprit go layer by layer.
 
 use candle_core::Tensor;
 
 use super::way::Way;
 use super::{Block, Terms};
-use crate::Result;
 use crate::adapter::Module;
 use crate::kernels::cpu::gemm::Precision;
 use crate::kernels::cpu::swiglu::{self as cpu, Gated, Gradients};
 use crate::layers::InputGradient;
 use crate::layers::linear::gated;
 use crate::ops::low_rank::Kept;
-use crate::ops::{fresh, read, rms_norm, swiglu, wrap};
+use crate::ops::{read, rms_norm, swiglu};
 use crate::pass::Rows;
+use crate::{Error, Result};
 
 /// What the way back needs of it.
 pub(super) struct LateKept {
@@ -42,16 +43,13 @@ impl Factors {
         }
     }
 
-    /// gate and up
-    fn tensors(&self) -> Result<[Tensor; 2]> {
+    /// gate and up, where a term may read them.
+    fn apart(&self) -> Result<&[Tensor; 2]> {
         match self {
-            Self::Apart(tensors) => Ok(tensors.clone()),
-            Self::Rounded(words, width) => {
-                let shape = (words.len() / width, *width);
-                let (mut gate, mut up) = (fresh(words.len()), fresh(words.len()));
-                cpu::unpack(words, [&mut gate, &mut up]);
-                Ok([wrap(gate, shape)?, wrap(up, shape)?])
-            }
+            Self::Apart(tensors) => Ok(tensors),
+            Self::Rounded(..) => Err(Error::InvalidInput(
+                "the adapter must be the same on both ways through a block".into(),
+            )),
         }
     }
 }
@@ -71,18 +69,16 @@ impl Block {
         let staged = self.linear(Module::Gate).stage(&normed)?;
         let down = self.linear(Module::Down);
         if self.gates_at_once(terms, keep) {
-            let linears =
-                [Module::Gate, Module::Up, Module::Down].map(|module| self.linear(module));
-            let reads_hidden = terms.is_adapted(Module::Down);
-            let (hidden, staged, factors) = gated(linears, &staged, (keep, reads_hidden))?;
-            let input = (hidden.as_ref(), &staged);
-            let (y, down_kept) = terms.forward(Module::Down, input, rows, Some(&u))?;
+            let linears = [Module::Gate, Module::Up, Module::Down];
+            let linears = linears.map(|module| self.linear(module));
+            let (staged, factors) = gated(linears, &staged, keep)?;
+            let (y, _) = terms.forward(Module::Down, (None, &staged), rows, Some(&u))?;
             let width = linears[0].weight().rows();
             let kept = factors.map(|words| LateKept {
                 u,
                 inv_rms,
                 factors: Factors::Rounded(words, width),
-                terms: [o_kept, None, None, down_kept],
+                terms: [o_kept, None, None, None],
             });
             return Ok((y, kept));
         }
@@ -113,19 +109,14 @@ impl Block {
 
     /// Whether gate and up are one product.
     pub(super) fn gates_at_once(&self, terms: &Terms<'_>, keep: bool) -> bool {
-        // The gradient of a term at down needs the very input that it had.
-        let readers: &[Module] = if keep {
-            &[Module::Gate, Module::Up, Module::Down]
-        } else {
-            &[Module::Gate, Module::Up]
-        };
         let may_round = match self.linear(Module::Gate).weight().precision() {
             Precision::F32 => !keep,
             Precision::Bf16 | Precision::Int8 => true,
             Precision::Int8Mixed => false, // large inputs are products of their own
         };
-        let is_adapted = readers.iter().any(|module| terms.is_adapted(*module));
-        may_round && !is_adapted && !terms.pass.mode.check_finite
+        let readers = [Module::Gate, Module::Up, Module::Down];
+        let is_read = readers.into_iter().any(|module| terms.is_adapted(module));
+        may_round && !is_read && !terms.pass.mode.check_finite
     }
 
     /// dL/du (n, d) of dL/dy (n, d) where something below it is trained, else dy; and dL/do (n, H·c) when `below_o`.
@@ -142,8 +133,8 @@ impl Block {
         let below_mlp = below_o || needs(Module::O);
         let below_down = below_mlp || needs_factors;
         let hidden = if needs(Module::Down) {
-            let [gate, up] = kept.factors.tensors()?;
-            Some(swiglu::forward(&gate, &up)?)
+            let [gate, up] = kept.factors.apart()?;
+            Some(swiglu::forward(gate, up)?)
         } else {
             None
         };
@@ -154,11 +145,15 @@ impl Block {
         if let Some(ds) = ds.into_tensor(kept.factors.width()?)? {
             let mut dnormed = InputGradient::default();
             if needs_factors || pass.mode.check_finite {
-                let [gate, up] = kept.factors.tensors()?;
-                let (dgate, dup) = swiglu::backward(&gate, &up, &ds)?;
-                let normed = rms_norm::forward(&kept.u, &self.mlp_norm, self.norm_eps)?.0;
+                let [gate, up] = kept.factors.apart()?;
+                let (dgate, dup) = swiglu::backward(gate, up, &ds)?;
+                let normed = if needs_factors {
+                    Some(rms_norm::forward(&kept.u, &self.mlp_norm, self.norm_eps)?.0)
+                } else {
+                    None
+                };
                 let layers = [(Module::Gate, &dgate), (Module::Up, &dup)];
-                let layers = layers.map(|(module, dy)| (module, dy, Some(&normed)));
+                let layers = layers.map(|(module, dy)| (module, dy, normed.as_ref()));
                 way.back(&layers, rows, below_mlp.then_some(&mut dnormed))?;
             } else {
                 pass.abort.check()?;

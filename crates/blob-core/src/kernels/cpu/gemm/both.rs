@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::epilogue::PanelTerms;
-use super::format::Format;
+use super::format::{Format, Precision};
 use super::operand::{Operand, tile_height, write_pairs};
 use super::panel::{Panels, Weights};
 use super::product::{Task, Work, bands, run_all, tasks, with_prepared};
@@ -37,19 +37,26 @@ pub(crate) enum Combined {
 }
 
 impl FrozenMatrix {
-    /// C(x·Wᵀ, x·W'ᵀ) of a staged x, (m, n): staged where the tiles can write that, unless `as_matrix`. Both products,
-    /// rounded to bf16, go to the halves of the words of `factors` (m, n), the first to the low one.
+    /// C(x·Wᵀ, x·W'ᵀ) of a staged x, (m, n): staged where the tiles can write that. Both products, rounded to bf16, go to
+    /// the halves of the words of `factors` (m, n), the first to the low one.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_INPUT` when the operand was staged for another depth or precision, or has large inputs that
-    /// were left out of it, or when a shape does not fit.
+    /// `BPEFT_INVALID_INPUT` when the weights differ in shape or precision, when the operand was staged for others, or
+    /// for `int8-mixed`, whose large inputs are products of their own.
     pub(crate) fn multiply_both<C: Combine>(
         &self,
         other: &Self,
         operand: &Operand,
         factors: Option<&mut [u32]>,
-        as_matrix: bool,
     ) -> Result<Combined> {
+        let kind = |matrix: &Self| (matrix.rows(), matrix.columns(), matrix.precision.name());
+        if kind(self) != kind(other) || self.precision == Precision::Int8Mixed {
+            return Err(Error::InvalidInput(format!(
+                "weights that are multiplied at once must be alike and not in int8-mixed, got {:?} and {:?}",
+                kind(self),
+                kind(other)
+            )));
+        }
         let format = operand
             .dispatch
             .format(self.precision, Direction::Forward)?;
@@ -57,21 +64,12 @@ impl FrozenMatrix {
             weights: Weights::Forward(matrix),
             format,
         });
-        for panels in panels {
-            check_staged(operand, panels)?;
-        }
-        if !operand.outliers.is_empty() || self.rows() != other.rows() {
-            return Err(Error::InvalidInput(format!(
-                "weights of one shape must be multiplied with what holds all inputs, got {} and {} rows, or large inputs",
-                self.rows(),
-                other.rows()
-            )));
-        }
+        check_staged(operand, panels[0])?;
         let (rows, cols) = (operand.rows, self.rows());
         if let Some(factors) = &factors {
             check_length("factors", factors.len(), ("m", rows), ("columns", cols))?;
         }
-        let mut combined = if format == Format::Bf16Pair && cols.is_multiple_of(NR) && !as_matrix {
+        let mut combined = if format == Format::Bf16Pair && cols.is_multiple_of(NR) {
             Combined::Staged(Operand::of_pairs(operand.dispatch, (rows, cols)))
         } else {
             Combined::Matrix(fresh(rows * cols))
@@ -112,11 +110,9 @@ struct Both<'a, C> {
 impl<C: Combine> Work for Both<'_, C> {
     fn run<K: Kernel>(self, kernel: K) {
         let Self { operand, cols, .. } = self;
-        let group = self.panels.iter().map(Panels::group).max().unwrap_or(1);
-        let groups = (group, 2 * operand.steps * group);
         let depth = operand.parts.iter().sum::<usize>();
         run_all(
-            |threads| tasks((operand.rows, cols), groups, threads),
+            |threads| tasks((operand.rows, cols), (1, 2 * operand.steps), threads),
             2 * operand.rows * cols * depth,
             |task| self.run_task(kernel, &task),
         );
@@ -160,7 +156,7 @@ impl<C: Combine> Both<'_, C> {
         });
     }
 
-    /// Brings close what a tile will write, as `Product` does.
+    /// Brings close what a tile will write far apart, as `Product` does.
     #[inline(always)]
     fn prefetch(&self, rows: Range<usize>, panel: usize) {
         for row in rows {

@@ -221,7 +221,7 @@ impl Operand {
 
     /// For int8: the scales of some rows.
     pub(super) fn scales_of(&self, rows: Range<usize>) -> Option<&[f32]> {
-        self.scales.get(rows)
+        (!self.scales.is_empty()).then(|| &self.scales[rows])
     }
 
     /// The tile of `height` rows that begins at row `first`.

@@ -66,7 +66,7 @@ impl Outliers {
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::kernels::cpu::prefetch;
 
-/// A row-major matrix whose rectangles belong to different threads.
+/// A matrix whose rectangles belong to different threads: row-major, or in tiles of rows (`block`).
 pub(super) struct Out<'o, T = f32> {
     values: *mut T,
     length: usize,
@@ -17,7 +17,7 @@ pub(super) struct Out<'o, T = f32> {
     owner: PhantomData<&'o mut [T]>,
 }
 
-// SAFETY: threads write rectangles that do not overlap (`piece`).
+// SAFETY: threads write rectangles that do not overlap (`piece`, `block`).
 unsafe impl<T: Send> Sync for Out<'_, T> {}
 
 impl<'o, T> Out<'o, T> {
@@ -53,8 +53,7 @@ impl<'o, T> Out<'o, T> {
         unsafe { std::slice::from_raw_parts_mut(self.values.add(from), columns.len()) }
     }
 
-    /// Some columns of neighbouring rows, where a row's values lie column by column instead: those of column j
-    /// side by side.
+    /// Some columns of the rows of a tile, where those of one column lie side by side.
     ///
     /// # Safety
     /// As for [`Self::piece`].
