@@ -259,9 +259,13 @@ impl Decoder {
             budget = left.unwrap_or(0);
             left.is_some()
         };
-        let whole = self.blocks.iter().rev().take_while(fits).count();
+        let whole = if keep {
+            self.blocks.iter().rev().take_while(fits).count()
+        } else {
+            0
+        };
         for block in &self.blocks[trunk.blocks..] {
-            let is_whole = keep && self.blocks.len() - block.index <= whole;
+            let is_whole = self.blocks.len() - block.index <= whole;
             let (y, block_kept) = block.forward(&x, &self.tables, of, is_whole)?;
             if keep {
                 kept.push(match block_kept {

@@ -69,6 +69,7 @@ impl BlockKept {
 type Input<'a> = (Option<&'a Tensor>, &'a Operand);
 
 /// The block's adapter terms of one pass.
+#[derive(Clone, Copy)]
 struct Terms<'a> {
     block: &'a Block,
     adapter: Option<&'a Adapter>,
@@ -246,7 +247,7 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let needs = |module| adapter.term(self.site(module)).is_some();
+        let needs = |module| terms.is_adapted(module);
         let in_attention = [Module::Q, Module::K, Module::V].into_iter().any(needs);
         let mut way = Way {
             kept,

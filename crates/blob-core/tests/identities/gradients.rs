@@ -18,15 +18,6 @@ use crate::support::small_model::{
 
 const EVERYWHERE: &[Module] = &Module::ALL;
 
-/// Adapted modules with a model, in every precision that products have.
-fn cases() -> impl Iterator<Item = ((Vec<Module>, DecoderConfig), Precision)> {
-    everywhere_and_as_the_reference()
-        .into_iter()
-        .flat_map(|case| {
-            [Precision::F32, Precision::Bf16, Precision::Int8].map(|p| (case.clone(), p))
-        })
-}
-
 /// Gradients of a run's first step by name, and its mean NLL.
 fn gradients(
     model: &Decoder,
@@ -48,7 +39,7 @@ fn gradients(
 #[test]
 fn threads_do_not_change_a_bit_of_a_gradient() {
     let batches = [batch_of(&prompts()), batch_of(&prompts()[1..3])];
-    for ((modules, shape), precision) in cases() {
+    for (modules, shape, precision) in everywhere_and_as_the_reference() {
         let adapter = trained(
             LoraConfig {
                 dropout: 0.2,
@@ -94,7 +85,7 @@ fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
 
 #[test]
 fn computing_activations_again_changes_no_bit() {
-    for ((modules, shape), precision) in cases() {
+    for (modules, shape, precision) in everywhere_and_as_the_reference() {
         computing_again_changes_no_bit(&modules, &shape, precision);
     }
 }

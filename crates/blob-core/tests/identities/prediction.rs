@@ -158,11 +158,7 @@ fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
     let mut five = prompts();
     five[3].ids = (0..70).map(|i| i * 7 % 40).collect(); // more than one tile of attention
     let orders: [&[usize]; 4] = [&[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[1, 3], &[3, 2, 2, 2]];
-    let precisions = [Precision::F32, Precision::Bf16, Precision::Int8];
-    let cases = everywhere_and_as_the_reference()
-        .into_iter()
-        .flat_map(|case| precisions.map(|precision| (case.clone(), precision)));
-    for ((modules, shape), precision) in cases {
+    for (modules, shape, precision) in everywhere_and_as_the_reference() {
         let adapter = trained(lora(&modules), &shape);
         let model = decoder(&shape, precision);
         for noise in SHARINGS {

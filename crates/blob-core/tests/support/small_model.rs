@@ -69,15 +69,20 @@ pub fn decoder(config: &DecoderConfig, precision: Precision) -> Decoder {
     Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap()
 }
 
-/// Every module adapted; and those of the reference, in a model whose MLP has whole panels: gate and up are one product
-/// there.
-pub fn everywhere_and_as_the_reference() -> [(Vec<Module>, DecoderConfig); 2] {
+/// In every precision that products have: every module adapted; and those of the reference, in a model whose MLP has whole
+/// panels, where gate and up are one product.
+pub fn everywhere_and_as_the_reference() -> Vec<(Vec<Module>, DecoderConfig, Precision)> {
     let wide = DecoderConfig {
         intermediate_size: 64,
         ..config()
     };
     let reference = vec![Module::Q, Module::V, Module::LmHead];
-    [(Module::ALL.to_vec(), config()), (reference, wide)]
+    let mut cases = Vec::new();
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        cases.push((Module::ALL.to_vec(), config(), precision));
+        cases.push((reference.clone(), wide.clone(), precision));
+    }
+    cases
 }
 
 /// Rank 3, a posterior over `A`.

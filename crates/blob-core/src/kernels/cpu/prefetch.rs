@@ -18,6 +18,14 @@ pub(crate) fn read<T>(values: &[T]) {
     }
 }
 
+/// Asks for a row of a matrix with `width` columns, if there is such a row.
+#[inline(always)]
+pub(crate) fn row<T>(values: &[T], index: usize, width: usize) {
+    if let Some(row) = values.get(index * width..(index + 1) * width) {
+        read(row);
+    }
+}
+
 /// Asks for the 128 bytes at `place`, to be written; any address is fine.
 #[inline(always)]
 pub(crate) fn write<T>(place: *const T) {

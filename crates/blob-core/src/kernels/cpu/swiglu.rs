@@ -177,9 +177,7 @@ impl Rows for Gradients<'_> {
                     gradients::<L>([&gate, &up, dy], [d_gate, d_up]);
                 }
                 if !rest.is_empty() {
-                    let [gate, up] = halves(&std::array::from_fn(|at| {
-                        rest.get(at).copied().unwrap_or(0)
-                    }));
+                    let [gate, up] = halves(&padded(rest, 0));
                     let inputs = [&gate[..rest.len()], &up[..rest.len()], &dy[done..]];
                     row_gradients::<L>(inputs, [gate_rest, up_rest]);
                 }
@@ -194,20 +192,12 @@ impl Rows for Gradients<'_> {
         match self.factors {
             Factors::Apart(factors) => {
                 for factor in factors {
-                    prefetch_row(factor, index, width);
+                    prefetch::row(factor, index, width);
                 }
             }
-            Factors::Rounded(words) => prefetch_row(words, index, width),
+            Factors::Rounded(words) => prefetch::row(words, index, width),
         }
-        prefetch_row(self.dy, index, width);
-    }
-}
-
-/// Asks for a row, where there is one.
-#[inline(always)]
-fn prefetch_row<T>(values: &[T], index: usize, width: usize) {
-    if let Some(row) = values.get(index * width..(index + 1) * width) {
-        prefetch::read(row);
+        prefetch::row(self.dy, index, width);
     }
 }
 

@@ -30,24 +30,16 @@ pub(super) struct LateKept {
 /// gate and up, (n, f).
 enum Factors {
     Apart([Tensor; 2]),
-    /// As in the kernel's `Factors::Rounded`, and f.
-    Rounded(Vec<u32>, usize),
+    /// As in the kernel's `Factors::Rounded`.
+    Rounded(Vec<u32>),
 }
 
 impl Factors {
-    /// f
-    fn width(&self) -> Result<usize> {
-        match self {
-            Self::Apart([gate, _]) => Ok(gate.dim(1)?),
-            Self::Rounded(_, width) => Ok(*width),
-        }
-    }
-
     /// gate and up, where a term may read them.
     fn apart(&self) -> Result<&[Tensor; 2]> {
         match self {
             Self::Apart(tensors) => Ok(tensors),
-            Self::Rounded(..) => Err(Error::InvalidInput(
+            Self::Rounded(_) => Err(Error::InvalidInput(
                 "the adapter must be the same on both ways through a block".into(),
             )),
         }
@@ -73,11 +65,10 @@ impl Block {
             let linears = linears.map(|module| self.linear(module));
             let (staged, factors) = gated(linears, &staged, keep)?;
             let (y, _) = terms.forward(Module::Down, (None, &staged), rows, Some(&u))?;
-            let width = linears[0].weight().rows();
             let kept = factors.map(|words| LateKept {
                 u,
                 inv_rms,
-                factors: Factors::Rounded(words, width),
+                factors: Factors::Rounded(words),
                 terms: [o_kept, None, None, None],
             });
             return Ok((y, kept));
@@ -142,7 +133,7 @@ impl Block {
         let mut ds = InputGradient::default();
         let down = (Module::Down, dy, hidden.as_ref());
         way.back(&[down], rows, below_down.then_some(&mut ds))?;
-        if let Some(ds) = ds.into_tensor(kept.factors.width()?)? {
+        if let Some(ds) = ds.into_tensor(self.linear(Module::Gate).weight().rows())? {
             let mut dnormed = InputGradient::default();
             if needs_factors || pass.mode.check_finite {
                 let [gate, up] = kept.factors.apart()?;
@@ -159,17 +150,15 @@ impl Block {
                 pass.abort.check()?;
                 let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
                 let (n, dy) = (ds.dim(0)?, &*read(&ds)?);
-                match &kept.factors {
+                let apart;
+                let factors = match &kept.factors {
                     Factors::Apart([gate, up]) => {
-                        let (gate, up) = (read(gate)?, read(up)?);
-                        let factors = cpu::Factors::Apart([&gate, &up]);
-                        dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
+                        apart = (read(gate)?, read(up)?);
+                        cpu::Factors::Apart([&apart.0, &apart.1])
                     }
-                    Factors::Rounded(words, _) => {
-                        let factors = cpu::Factors::Rounded(words);
-                        dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
-                    }
-                }
+                    Factors::Rounded(words) => cpu::Factors::Rounded(words),
+                };
+                dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(kept.u.dim(1)?)? {
                 let norm = (&kept.u, &self.mlp_norm, &kept.inv_rms);

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::epilogue::PanelTerms;
 use super::format::{Format, Precision};
-use super::operand::{Operand, tile_height, write_pairs};
+use super::operand::{Operand, tiles, write_pairs};
 use super::panel::{Panels, Weights};
 use super::product::{Task, Work, bands, run_all, tasks, with_prepared};
 use super::shared::Out;
@@ -132,24 +132,21 @@ impl<C: Combine> Both<'_, C> {
             for band in bands(&task.rows) {
                 let both = first.panels(steps).zip(second.panels(steps));
                 for (panel, (first, second)) in task.panels.clone().zip(both) {
-                    let mut row = band.start;
-                    while row < band.end {
-                        let height = tile_height(band.end - row);
-                        let x = operand.tile(row, height);
-                        self.prefetch(row..row + height, panel);
+                    for rows in tiles(band.clone()) {
+                        let x = operand.tile(rows.clone());
+                        self.prefetch(rows.clone(), panel);
                         for (block, (steps, _)) in blocks.iter_mut().zip([first, second]) {
-                            kernel.tile(height, x, steps, block);
+                            kernel.tile(rows.len(), x, steps, block);
                         }
                         let combined = CombineTiles {
                             both: self,
                             blocks: &mut blocks,
                             terms: [first.1, second.1],
-                            scales: operand.scales_of(row..row + height),
-                            rows: row..row + height,
+                            scales: operand.scales_of(rows.clone()),
+                            rows,
                             panel,
                         };
                         simd::run_on(level, combined);
-                        row += height;
                     }
                 }
             }

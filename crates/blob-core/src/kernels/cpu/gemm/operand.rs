@@ -94,9 +94,7 @@ impl Rows for Beside<'_> {
     #[inline(always)]
     fn prefetch(&self, index: usize, _width: usize) {
         for (values, width) in self.0 {
-            if let Some(row) = values.get(index * width..(index + 1) * width) {
-                prefetch::read(row);
-            }
+            prefetch::row(values, index, *width);
         }
     }
 }
@@ -169,14 +167,12 @@ impl Operand {
                 || room(MR),
                 |room, (tile, (words, scales))| stage(tile * MR, words, scales, room),
             );
-        let mut from = whole;
         let mut room = room(tile_height(rows - whole));
-        while from < rows {
-            let height = tile_height(rows - from);
-            let (words, rest) = words_left.split_at_mut(height * steps);
-            let (scales, scales_rest) = scales_left.split_at_mut(height);
-            stage(from, words, scales, &mut room);
-            (from, words_left, scales_left) = (from + height, rest, scales_rest);
+        for tile in tiles(whole..rows) {
+            let (words, rest) = words_left.split_at_mut(tile.len() * steps);
+            let (scales, scales_rest) = scales_left.split_at_mut(tile.len());
+            stage(tile.start, words, scales, &mut room);
+            (words_left, scales_left) = (rest, scales_rest);
         }
         if !is_int8 {
             scales.clear();
@@ -224,19 +220,31 @@ impl Operand {
         (!self.scales.is_empty()).then(|| &self.scales[rows])
     }
 
-    /// The tile of `height` rows that begins at row `first`.
-    pub(super) fn tile(&self, first: usize, height: usize) -> &[u32] {
-        let steps = self.steps;
-        &self.words[first * steps..(first + height) * steps]
+    /// A tile.
+    pub(super) fn tile(&self, rows: Range<usize>) -> &[u32] {
+        &self.words[rows.start * self.steps..rows.end * self.steps]
     }
 }
 
 /// The tallest tile for what is left.
-pub(super) fn tile_height(rows: usize) -> usize {
+fn tile_height(rows: usize) -> usize {
     HEIGHTS
         .into_iter()
         .find(|height| *height <= rows)
         .unwrap_or(1)
+}
+
+/// The tiles of some rows, from a tile's first on.
+#[inline(always)]
+pub(super) fn tiles(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut from = rows.start;
+    std::iter::from_fn(move || {
+        (from < rows.end).then(|| {
+            let tile = from..from + tile_height(rows.end - from);
+            from = tile.end;
+            tile
+        })
+    })
 }
 
 /// Memory for the tiles of one thread, up to a height.

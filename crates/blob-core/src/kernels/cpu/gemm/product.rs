@@ -11,7 +11,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::epilogue::{Finish, PanelTerms};
-use super::operand::{Operand, tile_height};
+use super::operand::{Operand, tiles};
 use super::panel::{self, Panels, Step};
 use super::shared::Out;
 use super::{Addend, Block, Epilogue, Kernel, MR, NR, Update};
@@ -180,14 +180,11 @@ impl Product<'_> {
             let mut block = Block([[0.0; NR]; MR]);
             for band in bands(&task.rows) {
                 for (panel, (steps, terms)) in task.panels.clone().zip(prepared.panels(steps)) {
-                    let mut row = band.start;
-                    while row < band.end {
-                        let height = tile_height(band.end - row);
-                        let x = self.operand.tile(row, height);
-                        self.prefetch(row..row + height, panel, out);
-                        kernel.tile(height, x, steps, &mut block);
-                        self.finish(level, &mut block, row..row + height, (panel, terms), out);
-                        row += height;
+                    for rows in tiles(band.clone()) {
+                        let x = self.operand.tile(rows.clone());
+                        self.prefetch(rows.clone(), panel, out);
+                        kernel.tile(rows.len(), x, steps, &mut block);
+                        self.finish(level, &mut block, rows, (panel, terms), out);
                     }
                 }
             }

@@ -226,7 +226,7 @@ pub(crate) fn write_bf16_pairs<L: Level>(values: &[f32], words: &mut [u32]) {
 
 /// The last values of a row, and then `neutral`.
 #[inline(always)]
-pub(crate) fn padded<const LANES: usize>(rest: &[f32], neutral: f32) -> [f32; LANES] {
+pub(crate) fn padded<T: Copy, const LANES: usize>(rest: &[T], neutral: T) -> [T; LANES] {
     let mut lanes = [neutral; LANES];
     lanes[..rest.len()].copy_from_slice(rest);
     lanes
