@@ -7,7 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use blob_core::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
+use blob_core::kernels::cpu::gemm::{
+    Direction, Dispatch, Epilogue, FrozenMatrix, Precision, dispatch,
+};
 use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
@@ -30,8 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    let paths = Dispatch::ALL.into_iter().filter(|path| path.is_available());
-    for path in paths.take(if all { usize::MAX } else { 1 }) {
+    let is_wanted = |path: &Dispatch| path.is_available() && (all || *path == dispatch());
+    for path in Dispatch::ALL.into_iter().filter(is_wanted) {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for (m, k, n) in SHAPES {
                 let weight = HostTensor {

@@ -37,6 +37,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx2;
 #[cfg(target_arch = "x86_64")]
+mod tile_avx2_int8;
+#[cfg(target_arch = "x86_64")]
 mod tile_avx512;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx512_bf16;
@@ -66,6 +68,8 @@ use product::Product;
 const NR: usize = 32;
 /// Rows of the tallest tile: 12 × 32 results fill 24 of the 32 vector registers of AVX-512.
 const MR: usize = 12;
+/// Most depths of an integer product: so many of its largest terms fit 32 bits.
+const MAX_INT8_DEPTH: usize = i32::MAX as usize / (255 * 127);
 /// Tile heights; any number of rows is cut into these from the top.
 const HEIGHTS: [usize; 5] = [MR, 8, 4, 2, 1];
 
@@ -105,7 +109,7 @@ impl FrozenMatrix {
     /// Takes W as it is stored; int8 reads it once, for the rows' scales.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_INPUT` when n or k is 0.
+    /// `BPEFT_INVALID_INPUT` when n or k is 0, or k is more than integers can sum.
     pub fn new(stored: StoredMatrix, precision: Precision) -> Result<Self> {
         let (n, k) = (stored.rows(), stored.columns());
         if n == 0 || k == 0 {
@@ -113,9 +117,15 @@ impl FrozenMatrix {
                 "a weight must have at least one row and one column, got ({n}, {k})"
             )));
         }
-        let int8_rows = match precision {
-            Precision::Int8 | Precision::Int8Mixed => panel::int8_rows(&stored),
-            Precision::F32 | Precision::Bf16 => Vec::new(),
+        if precision.is_int8() && k > MAX_INT8_DEPTH {
+            return Err(Error::InvalidInput(format!(
+                "a weight must have at most {MAX_INT8_DEPTH} columns for products in int8, got {k}; use bf16"
+            )));
+        }
+        let int8_rows = if precision.is_int8() {
+            panel::int8_rows(&stored)
+        } else {
+            Vec::new()
         };
         Ok(Self {
             stored,

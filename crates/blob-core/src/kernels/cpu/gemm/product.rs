@@ -2,8 +2,8 @@
 //!
 //! A task is a rectangle of `out`: some panels by some rows. It decodes its panels and walks the rows
 //! in bands that stay in the second-level cache. Where the cuts fall changes no bit of the result,
-//! so they may follow the number of threads; rows are cut only where there are too few panels, since
-//! every cut decodes the panels again.
+//! so they may follow the number of threads; every cut of the rows decodes the panels again, which the
+//! choice of cuts weighs against threads that wait.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -22,6 +22,8 @@ use crate::kernels::cpu::{prefetch, simd};
 const BAND: usize = 8 * MR;
 /// Most steps of the panels of a task: 384 KiB.
 const TASK_STEPS: usize = 3072;
+/// Rows that are multiplied in about the time in which their panel is decoded.
+const DECODING: usize = 2 * MR;
 /// Multiply-adds below which waking other threads takes longer than the product.
 const SERIAL_WORK: usize = 1 << 17;
 
@@ -52,16 +54,7 @@ pub(super) fn tasks(
 ) -> Vec<Task> {
     let all = cols.div_ceil(NR);
     let groups = all.div_ceil(group);
-    let most = (TASK_STEPS / steps).clamp(1, groups);
-    // The size of task with the shortest busiest thread; the larger one where they are equal.
-    let busiest = |size: usize| groups.div_ceil(size).div_ceil(threads) * size;
-    let size = (1..=most)
-        .rev()
-        .min_by_key(|size| busiest(*size))
-        .unwrap_or(1);
-    let tiles = rows.div_ceil(MR);
-    let row_tasks = (threads / groups.div_ceil(size)).clamp(1, tiles.max(1));
-    let task_rows = tiles.div_ceil(row_tasks).max(1) * MR;
+    let (size, task_rows) = task_size((rows, groups), TASK_STEPS / steps, threads);
     let mut tasks = Vec::new();
     for panel in (0..all).step_by(size * group) {
         for row in (0..rows).step_by(task_rows) {
@@ -72,6 +65,21 @@ pub(super) fn tasks(
         }
     }
     tasks
+}
+
+/// Groups of panels and rows of the tasks with which the busiest thread is done first; the larger tasks where
+/// that is equal.
+fn task_size((rows, groups): (usize, usize), most: usize, threads: usize) -> (usize, usize) {
+    let tiles = rows.div_ceil(MR).max(1);
+    let sizes = 1..=most.clamp(1, groups.max(1));
+    let cuts =
+        (1..=tiles.min(threads)).flat_map(|cut| sizes.clone().rev().map(move |size| (cut, size)));
+    let shapes = cuts.map(|(cut, size)| (size, tiles.div_ceil(cut) * MR));
+    let busiest = |&(size, task_rows): &(usize, usize)| {
+        let tasks = groups.div_ceil(size) * rows.div_ceil(task_rows);
+        tasks.div_ceil(threads) * size * (task_rows.min(rows) + DECODING)
+    };
+    shapes.min_by_key(busiest).unwrap_or((1, MR))
 }
 
 /// Runs the tasks of a product with that many multiply-adds on the current rayon pool.
@@ -227,5 +235,68 @@ impl Product<'_> {
                 out,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_cover_every_element_once() {
+        let shapes: [(usize, usize); 7] = [
+            (1, 1),
+            (5, 31),
+            (12, 64),
+            (100, 33),
+            (512, 576),
+            (513, 1537),
+            (0, 40),
+        ];
+        for (rows, cols) in shapes {
+            for (group, threads) in [1, 2]
+                .into_iter()
+                .flat_map(|g| [1, 2, 7, 16].map(|t| (g, t)))
+            {
+                let mut times = vec![0; rows * cols.div_ceil(NR)];
+                for task in tasks((rows, cols), (group, 288), threads) {
+                    assert!(task.panels.start % group == 0 && !task.panels.is_empty());
+                    for row in task.rows {
+                        for panel in task.panels.clone() {
+                            times[row * cols.div_ceil(NR) + panel] += 1;
+                        }
+                    }
+                }
+                let once = times.iter().all(|times| *times == 1);
+                assert!(once, "({rows}, {cols}) by {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_are_kept_busy_and_panels_decoded_no_oftener_than_that_takes() {
+        let busiest_and_decoded = |rows, cols, threads: usize| {
+            let tasks = tasks((rows, cols), (1, 288), threads);
+            let sizes = tasks.iter().map(|task| task.rows.len() * task.panels.len());
+            let rounds = tasks.len().div_ceil(threads);
+            let decoded: usize = tasks.iter().map(|task| task.panels.len()).sum();
+            let busiest = rounds * sizes.max().unwrap_or(0);
+            let mean = (rows * cols.div_ceil(NR)) as f64 / threads as f64;
+            (busiest as f64 / mean, decoded / cols.div_ceil(NR))
+        };
+        // Two threads: halves of the panels.
+        for cols in [192, 576, 1536] {
+            assert_eq!(busiest_and_decoded(512, cols, 2), (1.0, 1));
+        }
+        // Sixteen: 18 panels go twice around, which cutting the rows mends.
+        for (rows, cols) in [(512, 576), (2048, 576), (512, 192), (2048, 1536)] {
+            let (busiest, decoded) = busiest_and_decoded(rows, cols, 16);
+            assert!(
+                busiest < 1.3 && decoded <= 8,
+                "({rows}, {cols}): {busiest}, {decoded}"
+            );
+        }
+        // One row: nothing to cut.
+        assert_eq!(busiest_and_decoded(1, 576, 16).1, 1);
     }
 }

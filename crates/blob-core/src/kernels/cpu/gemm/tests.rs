@@ -8,7 +8,8 @@ mod stack;
 use half::bf16;
 
 use super::{
-    Addend, Direction, Dispatch, Epilogue, FrozenMatrix, Precision, SignRows, Update, dispatch,
+    Addend, Direction, Dispatch, Epilogue, FrozenMatrix, MAX_INT8_DEPTH, Precision, SignRows,
+    Update, dispatch,
 };
 use crate::weights::{HostTensor, StoredMatrix};
 

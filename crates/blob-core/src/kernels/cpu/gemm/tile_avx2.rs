@@ -5,7 +5,6 @@ use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_
 use std::mem::transmute;
 
 use super::panel::Step;
-use super::tile_portable::int8_tile;
 use super::{Block, Kernel};
 
 /// Proof that this machine has AVX2 and FMA.
@@ -73,25 +72,3 @@ fn tile<const ALL: usize, const FROM: usize, const H: usize, const HALF: usize>(
 
 /// Two halves of a row of 32 values.
 type Halves = [[__m256; 2]; 2];
-
-/// The integer tile, compiled for AVX2.
-#[derive(Clone, Copy)]
-pub(super) struct Avx2Int8(Avx2);
-
-impl Avx2Int8 {
-    pub(super) fn detect() -> Option<Self> {
-        Avx2::detect().map(Self)
-    }
-}
-
-impl Kernel for Avx2Int8 {
-    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
-        // SAFETY: a value of `Self` exists only where the machine has the instructions.
-        unsafe { wide_int8_tile(height, x, panel, block) }
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn wide_int8_tile(height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
-    int8_tile(height, x, panel, block);
-}

@@ -31,22 +31,24 @@ pub(super) struct PortableInt8;
 
 impl Kernel for PortableInt8 {
     fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
-        int8_tile(height, x, panel, block);
+        for (row, sums) in block.0.iter_mut().take(height).enumerate() {
+            *sums = int8_row(x.iter().skip(row).step_by(height), panel);
+        }
     }
 }
 
-/// The tile in integers: unsigned bytes of x, signed bytes of the panel; the sums become `f32`.
-#[inline(always)]
-pub(super) fn int8_tile(height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
-    for (row, sums) in block.0.iter_mut().take(height).enumerate() {
-        let mut exact = [0i32; NR];
-        for (&x, step) in x.iter().skip(row).step_by(height).zip(panel) {
-            let x = x.to_le_bytes().map(i32::from);
-            for (sum, &w) in exact.iter_mut().zip(&step.0) {
-                let w = w.to_le_bytes().map(|w| i32::from(w.cast_signed()));
-                *sum += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
+/// `row · panel` in integers: unsigned bytes of x, signed bytes of the panel; the sums become `f32`. Nothing
+/// wraps ([`super::MAX_INT8_DEPTH`]); checks would keep the loop from becoming vectors.
+fn int8_row<'a>(row: impl Iterator<Item = &'a u32>, panel: &[Step]) -> [f32; NR] {
+    let mut sums = [0i32; NR];
+    for (&x, step) in row.zip(panel) {
+        let x = x.to_le_bytes().map(i32::from);
+        for (sum, &w) in sums.iter_mut().zip(&step.0) {
+            let w = w.to_le_bytes().map(|w| i32::from(w.cast_signed()));
+            for depth in 0..4 {
+                *sum = sum.wrapping_add(x[depth].wrapping_mul(w[depth]));
             }
         }
-        *sums = exact.map(|sum| sum as f32);
     }
+    sums.map(|sum| sum as f32)
 }

@@ -84,3 +84,27 @@ fn a_value_that_is_not_finite_poisons_its_row_in_int8() {
         }
     }
 }
+
+#[test]
+fn the_deepest_integer_product_does_not_overflow_and_a_deeper_one_is_refused() {
+    let k = MAX_INT8_DEPTH;
+    let weight = matrix(&vec![1.0; k], 1, k, Precision::Int8);
+    for path in paths() {
+        let x = vec![1.0; k];
+        let out = product((&weight, Direction::Forward), path, &x, 1, &Epilogue::NONE);
+        // Scales are 1/127, so the sum of products k·127² comes back as k but for roundings to f32.
+        let error = f64::from(out[0]) / k as f64 - 1.0;
+        assert!(
+            error.abs() < 8.0 * f64::from(f32::EPSILON),
+            "{path:?}: {error:e}"
+        );
+    }
+    let deeper = HostTensor {
+        shape: vec![1, k + 1],
+        data: vec![1.0; k + 1],
+    };
+    let deeper = StoredMatrix::from_tensor(&deeper).unwrap();
+    let refused = FrozenMatrix::new(deeper, Precision::Int8).unwrap_err();
+    let expected = format!("at most {k} columns for products in int8, got {}", k + 1);
+    assert!(refused.to_string().contains(&expected), "{refused}");
+}
