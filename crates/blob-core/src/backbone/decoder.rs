@@ -13,8 +13,9 @@ use crate::batch::Batch;
 use crate::kernels::cpu::gemm::Precision;
 use crate::layers::{Block, BlockKept, FrozenLinear, Gradients, Head, HeadKept, check_finite};
 use crate::ops::attention::AttentionShape;
+use crate::ops::rms_norm::{self, Norm};
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::{embedding, read, rms_norm, wrap};
+use crate::ops::{embedding, read, wrap};
 use crate::pass::{Mode, Pass};
 use crate::weights::{Checkpoint, HostTensor, StoredMatrix, Summary};
 use crate::{Error, Result};
@@ -58,7 +59,7 @@ pub struct Decoder {
     config: DecoderConfig,
     embedding: StoredMatrix,
     blocks: Vec<Block>,
-    norm: Tensor,
+    norm: Norm,
     head_weight: StoredMatrix,
     head: Head,
     tables: RopeTables,
@@ -88,7 +89,6 @@ enum Record {
 pub struct DecoderKept {
     blocks: Vec<Record>,
     stream: Tensor,
-    inv_rms: Tensor,
     head: HeadKept,
 }
 
@@ -101,7 +101,12 @@ impl Decoder {
     ) -> Result<Self> {
         config.check()?;
         let d = config.hidden_size;
-        let vector = |name: &str| wrap(source.tensor(name, &[d])?.data, d);
+        let norm = |name: &str| {
+            Ok::<_, Error>(Norm {
+                weight: wrap(source.tensor(name, &[d])?.data, d)?,
+                eps: config.rms_norm_eps as f32,
+            })
+        };
         let matrix = |name: &str| source.matrix(name, [config.vocab_size, d]);
         let embedding = matrix("model.embed_tokens.weight")?;
         let head_weight = if config.tie_word_embeddings {
@@ -119,13 +124,10 @@ impl Decoder {
             .map(|index| {
                 Ok(Block {
                     index,
-                    attention_norm: vector(&format!(
-                        "model.layers.{index}.input_layernorm.weight"
-                    ))?,
-                    mlp_norm: vector(&format!(
+                    attention_norm: norm(&format!("model.layers.{index}.input_layernorm.weight"))?,
+                    mlp_norm: norm(&format!(
                         "model.layers.{index}.post_attention_layernorm.weight"
                     ))?,
-                    norm_eps: config.rms_norm_eps as f32,
                     shape,
                     linears: linears(|module| {
                         let site = Site {
@@ -143,7 +145,7 @@ impl Decoder {
         Ok(Self {
             embedding,
             blocks,
-            norm: vector("model.norm.weight")?,
+            norm: norm("model.norm.weight")?,
             head_weight,
             head: Head {
                 block: config.num_layers,
@@ -275,7 +277,7 @@ impl Decoder {
             }
             x = y;
         }
-        let (normed, inv_rms) = rms_norm::forward(&x, &self.norm, self.config.rms_norm_eps as f32)?;
+        let normed = rms_norm::forward(&self.norm, &x)?;
         check_finite(pass, &normed, || "model.norm".into())?;
         let (logits, head) =
             self.head
@@ -290,7 +292,6 @@ impl Decoder {
         let kept = keep.then_some(DecoderKept {
             blocks: kept,
             stream: x,
-            inv_rms,
             head,
         });
         Ok((logits, kept))
@@ -314,8 +315,8 @@ impl Decoder {
             gradients,
         )?;
         let first = adapter.first_block();
-        let norm = (&kept.stream, &self.norm, &kept.inv_rms);
-        let mut dx = rms_norm::backward(norm, &dnormed, &dnormed.zeros_like()?)?;
+        let zeros = dnormed.zeros_like()?;
+        let mut dx = rms_norm::backward(&self.norm, &kept.stream, &dnormed, &zeros)?;
         for block in self.blocks.iter().skip(first).rev() {
             let block_kept = match kept.blocks.pop() {
                 Some(Record::Whole(kept)) => Some(*kept),

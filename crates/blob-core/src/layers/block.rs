@@ -19,8 +19,9 @@ use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
 use crate::ops::attention::{self, AttentionShape};
 use crate::ops::low_rank::{Kept, Term};
+use crate::ops::rms_norm::{self, Norm};
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::{read, rms_norm, rows};
+use crate::ops::{read, rows};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
 use late::LateKept;
@@ -30,12 +31,10 @@ use way::Way;
 pub struct Block {
     /// Its index.
     pub index: usize,
-    /// Weight of the norm before the attention, (d).
-    pub attention_norm: Tensor,
-    /// Weight of the norm before the MLP, (d).
-    pub mlp_norm: Tensor,
-    /// ε of both norms.
-    pub norm_eps: f32,
+    /// Before the attention.
+    pub attention_norm: Norm,
+    /// Before the MLP.
+    pub mlp_norm: Norm,
     /// Heads and their width.
     pub shape: AttentionShape,
     /// q, k, v, o, gate, up, down, in the order of [`Module`].
@@ -47,7 +46,6 @@ pub struct Block {
 /// What the backward pass of a block needs.
 pub struct BlockKept {
     x: Tensor,
-    inv_rms: Tensor,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -158,9 +156,14 @@ impl Block {
             pass,
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
-        let (normed, inv_rms) = rms_norm::forward(x, &self.attention_norm, self.norm_eps)?;
-        let staged = self.linear(Module::K).stage(&normed)?;
-        let input = (Some(&normed), &staged);
+        let norm = &self.attention_norm;
+        let (normed, staged) = self.normed(&terms, &[Module::Q, Module::K, Module::V], norm, x)?;
+        let input = (normed.as_ref(), &staged);
+        let stream = if self.last {
+            rows::gather(x, &pass.last)?
+        } else {
+            x.clone()
+        };
         // Together, so that no thread waits for the end of each.
         let turned = |(x, kept): (Tensor, Option<Kept>), heads, rows| {
             let x = rope::rotate(&x, heads, tables, &positions(rows))?;
@@ -168,9 +171,8 @@ impl Block {
         };
         let q = || {
             let q = if self.last {
-                let normed = rows::gather(&normed, &pass.last)?;
-                let staged = self.linear(Module::Q).stage(&normed)?;
-                terms.forward(Module::Q, (Some(&normed), &staged), late, None)?
+                let (normed, staged) = self.normed(&terms, &[Module::Q], norm, &stream)?;
+                terms.forward(Module::Q, (normed.as_ref(), &staged), late, None)?
             } else {
                 terms.forward(Module::Q, input, all, None)?
             };
@@ -189,15 +191,9 @@ impl Block {
         } else {
             attention::forward(&q, &k, &v, &self.shape, &pass.offsets)?
         };
-        let stream = if self.last {
-            rows::gather(x, &pass.last)?
-        } else {
-            x.clone()
-        };
         let (y, late) = self.forward_late((&o, &stream), &terms, late, keep)?;
         let kept = late.map(|late| BlockKept {
             x: x.clone(),
-            inv_rms,
             q,
             k,
             v,
@@ -207,6 +203,23 @@ impl Block {
             late,
         });
         Ok((y, kept))
+    }
+
+    /// What `norm` makes of x, where a term of a module reads it, and the same staged for those modules.
+    fn normed(
+        &self,
+        terms: &Terms<'_>,
+        modules: &[Module],
+        norm: &Norm,
+        x: &Tensor,
+    ) -> Result<(Option<Tensor>, Operand)> {
+        let linear = self.linear(modules[0]);
+        if modules.iter().any(|module| terms.is_adapted(*module)) {
+            let normed = rms_norm::forward(norm, x)?;
+            let staged = linear.stage(&normed)?;
+            return Ok((Some(normed), staged));
+        }
+        Ok((None, linear.stage_normed(norm, x)?))
     }
 
     /// (dq, dk, dv) of the attention's output.
@@ -268,7 +281,7 @@ impl Block {
         // What adapted layers read is cheaper to compute again than to keep.
         let (mut normed, mut late_normed) = (None, None);
         if in_attention {
-            let all = rms_norm::forward(&kept.x, &self.attention_norm, self.norm_eps)?.0;
+            let all = rms_norm::forward(&self.attention_norm, &kept.x)?;
             late_normed = Some(if self.last {
                 rows::gather(&all, &pass.last)?
             } else {
@@ -298,8 +311,8 @@ impl Block {
         let Some(dnormed) = dnormed.into_tensor(d)? else {
             return Ok(None);
         };
-        let norm = (&kept.x, &self.attention_norm, &kept.inv_rms);
-        Ok(Some(rms_norm::backward(norm, &dnormed, &du)?))
+        let norm = &self.attention_norm;
+        Ok(Some(rms_norm::backward(norm, &kept.x, &dnormed, &du)?))
     }
 }
 

@@ -9,8 +9,10 @@ use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
     Addend, Combined, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
 };
+use crate::kernels::cpu::rms_norm::Normed;
 use crate::kernels::cpu::swiglu::Gating;
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
+use crate::ops::rms_norm::Norm;
 use crate::ops::{fresh, read, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -50,6 +52,14 @@ impl FrozenLinear {
     /// [`Self::stage`] of n rows that are computed on the way.
     pub(crate) fn stage_rows(&self, rows: &impl Rows, n: usize) -> Result<Operand> {
         self.weight.stage_rows(rows, n)
+    }
+
+    /// [`Self::stage`] of what `norm` makes of x (n, k), which nothing else reads.
+    pub(crate) fn stage_normed(&self, norm: &Norm, x: &Tensor) -> Result<Operand> {
+        let (n, _) = norm.shape_of(x)?;
+        let (weight, x) = (read(&norm.weight)?, read(x)?);
+        let norm = norm.on(&weight);
+        self.weight.stage_rows(&Normed { norm, x: &x }, n)
     }
 
     /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added. The input itself

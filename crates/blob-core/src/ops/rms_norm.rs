@@ -5,6 +5,7 @@
 //! dx_tj = s_t·(w_j·dy_tj − x_tj·s_t²·mean_i(w_i·dy_ti·x_ti))
 //! ```
 //!
+//! s is not kept for the way back: the sums over a row that it needs anyway read x too.
 //! Shapes: `n` tokens, `d` width.
 
 use candle_core::Tensor;
@@ -13,45 +14,63 @@ use super::{contract, fresh, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::rms_norm as cpu;
 
-/// `(y, s)`: x (n, d), weight (d) → (n, d) and (n).
-///
-/// # Errors
-/// `BPEFT_INVALID_INPUT` when the shapes do not fit.
-pub fn forward(x: &Tensor, weight: &Tensor, eps: f32) -> Result<(Tensor, Tensor)> {
-    let (n, d) = contract::matrix("x of the RMS norm", x)?;
-    contract::shape("weight of the RMS norm", weight, &[d])?;
-    let (mut y, mut inv_rms) = (fresh(n * d), fresh(n));
-    cpu::forward(&read(x)?, &read(weight)?, eps, &mut y, &mut inv_rms);
-    Ok((wrap(y, (n, d))?, wrap(inv_rms, n)?))
+/// A frozen weight w (d) and ε.
+pub struct Norm {
+    /// w, (d)
+    pub weight: Tensor,
+    /// ε
+    pub eps: f32,
 }
 
-/// `dx`, plus `addend` (n, d): (x (n, d), weight (d), inv_rms (n) of [`forward`]), dy (n, d) → (n, d).
+/// y (n, d) of x (n, d).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
-pub fn backward(
-    (x, weight, inv_rms): (&Tensor, &Tensor, &Tensor),
-    dy: &Tensor,
-    addend: &Tensor,
-) -> Result<Tensor> {
-    let (n, d) = contract::matrix("x of the RMS norm", x)?;
-    contract::shape("weight of the RMS norm", weight, &[d])?;
-    contract::shape("inv_rms of the RMS norm", inv_rms, &[n])?;
+pub fn forward(norm: &Norm, x: &Tensor) -> Result<Tensor> {
+    let (n, d) = norm.shape_of(x)?;
+    let mut y = fresh(n * d);
+    cpu::forward(norm.on(&read(&norm.weight)?), &read(x)?, &mut y);
+    wrap(y, (n, d))
+}
+
+/// `dx`, plus `addend` (n, d): x (n, d), dy (n, d) → (n, d).
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+pub fn backward(norm: &Norm, x: &Tensor, dy: &Tensor, addend: &Tensor) -> Result<Tensor> {
+    let (n, d) = norm.shape_of(x)?;
     contract::shape("dy of the RMS norm", dy, &[n, d])?;
     contract::shape("the addend of the RMS norm", addend, &[n, d])?;
     let mut dx = fresh(n * d);
-    let norm: [&[f32]; 3] = [&read(x)?, &read(weight)?, &read(inv_rms)?];
-    let [x, weight, inv_rms] = norm;
-    cpu::backward([x, weight, inv_rms, &read(dy)?, &read(addend)?], &mut dx);
+    let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
+    cpu::backward(norm.on(&read(&norm.weight)?), inputs, &mut dx);
     wrap(dx, (n, d))
+}
+
+impl Norm {
+    /// (n, d) of x.
+    pub(crate) fn shape_of(&self, x: &Tensor) -> Result<(usize, usize)> {
+        let (n, d) = contract::matrix("x of the RMS norm", x)?;
+        contract::shape("weight of the RMS norm", &self.weight, &[d])?;
+        Ok((n, d))
+    }
+
+    /// With its weight's values.
+    pub(crate) fn on<'a>(&self, weight: &'a [f32]) -> cpu::Norm<'a> {
+        cpu::Norm {
+            weight,
+            eps: self.eps,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{
-        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, tensor,
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor,
     };
     use super::*;
+    use crate::kernels::cpu::gemm::collect;
     use candle_core::{D, DType};
 
     const EPS: f64 = 0.1; // large, so that it counts in the test
@@ -62,53 +81,60 @@ mod tests {
         normed.broadcast_mul(&weight.to_dtype(x.dtype())?)
     }
 
+    fn norm(d: usize) -> Norm {
+        Norm {
+            weight: tensor(2, 1, d).reshape(d).unwrap(),
+            eps: EPS as f32,
+        }
+    }
+
     #[test]
     fn forward_is_the_plain_composition() {
         for (n, d) in [(1, 1), (3, 7), (20, 100)] {
-            let (x, weight) = (tensor(1, n, d), tensor(2, 1, d).reshape(d).unwrap());
-            let (y, inv_rms) = forward(&x, &weight, EPS as f32).unwrap();
+            let (x, norm) = (tensor(1, n, d), norm(d));
+            let y = forward(&norm, &x).unwrap();
             let x = x.to_dtype(DType::F64).unwrap();
-            assert_close(&y, &reference(&x, &weight).unwrap(), 1e-6);
-            let mean_square = x.sqr().unwrap().mean(D::Minus1).unwrap();
-            let expected = (mean_square + EPS)
-                .unwrap()
-                .sqrt()
-                .unwrap()
-                .recip()
-                .unwrap();
-            assert_close(&inv_rms, &expected, 1e-6);
+            assert_close(&y, &reference(&x, &norm.weight).unwrap(), 1e-6);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_normed_while_they_are_staged_have_the_same_bits() {
+        for (n, d) in [(1, 1), (3, 7), (20, 100)] {
+            let (x, norm) = (tensor(1, n, d), norm(d));
+            let (values, weight) = (read(&x).unwrap(), read(&norm.weight).unwrap());
+            let rows = cpu::Normed {
+                norm: norm.on(&weight),
+                x: &values,
+            };
+            let staged = wrap(collect(&rows, (n, d)), (n, d)).unwrap();
+            assert_eq!(bits(&staged), bits(&forward(&norm, &x).unwrap()));
         }
     }
 
     #[test]
     fn backward_is_the_gradient_of_the_reference() {
         for (n, d) in [(1, 1), (3, 7), (2, 40)] {
-            let (x, weight) = (tensor(1, n, d), tensor(2, 1, d).reshape(d).unwrap());
-            let dy = tensor(3, n, d);
-            let (_, inv_rms) = forward(&x, &weight, EPS as f32).unwrap();
-            let dx = backward((&x, &weight, &inv_rms), &dy, &dy.zeros_like().unwrap()).unwrap();
-            assert_gradient(&dx, &x, &dy, |x| reference(x, &weight));
+            let (x, dy, norm) = (tensor(1, n, d), tensor(3, n, d), norm(d));
+            let dx = backward(&norm, &x, &dy, &dy.zeros_like().unwrap()).unwrap();
+            assert_gradient(&dx, &x, &dy, |x| reference(x, &norm.weight));
         }
     }
 
     #[test]
     fn thread_count_does_not_change_a_bit() {
-        let (x, weight) = (tensor(1, 100, 50), tensor(2, 1, 50).reshape(50).unwrap());
+        let (x, norm) = (tensor(1, 100, 50), norm(50));
         assert_same_bits_on_any_thread_count(|| {
-            let (y, inv_rms) = forward(&x, &weight, 1e-5).unwrap();
-            vec![
-                backward((&x, &weight, &inv_rms), &y, &x).unwrap(),
-                y,
-                inv_rms,
-            ]
+            let y = forward(&norm, &x).unwrap();
+            vec![backward(&norm, &x, &y, &x).unwrap(), y]
         });
     }
 
     #[test]
     fn a_weight_of_another_width_is_refused() {
-        let error = forward(&tensor(1, 3, 4), &tensor(2, 1, 5), 1e-5).unwrap_err();
+        let error = forward(&norm(5), &tensor(1, 3, 4)).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
-        let text = "weight of the RMS norm must have shape [4], got [1, 5]";
+        let text = "weight of the RMS norm must have shape [4], got [5]";
         assert_eq!(error.to_string(), text);
     }
 }

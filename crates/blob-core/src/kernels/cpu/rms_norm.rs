@@ -2,48 +2,60 @@
 
 use rayon::prelude::*;
 
-use super::lanes;
+use super::gemm::Rows;
 use super::simd::{self, Kernel, Level};
+use super::{lanes, prefetch};
 
 /// Rows per parallel piece.
 const PIECE: usize = 8;
 
-/// Writes `y` (n, d) and `inv_rms` (n).
-pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inv_rms: &mut [f32]) {
-    let d = weight.len();
-    (
-        x.par_chunks(PIECE * d),
-        y.par_chunks_mut(PIECE * d),
-        inv_rms.par_chunks_mut(PIECE),
-    )
-        .into_par_iter()
-        .for_each(|(x, y, inv_rms)| {
-            simd::run(Forward {
-                x,
-                weight,
-                eps,
-                y,
-                inv_rms,
-            });
-        });
+/// What every row goes through.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    /// w, (d)
+    pub(crate) weight: &'a [f32],
+    /// ε
+    pub(crate) eps: f32,
 }
 
-/// Writes `dx` (n, d) from x (n, d), weight (d), inv_rms (n), dy (n, d) and what is added to it (n, d).
-pub(crate) fn backward([x, weight, inv_rms, dy, addend]: [&[f32]; 5], dx: &mut [f32]) {
-    let piece = PIECE * weight.len();
+impl Norm<'_> {
+    /// s of a row.
+    #[inline(always)]
+    fn inv_rms<L: Level>(self, x: &[f32]) -> f32 {
+        1.0 / (lanes::dot::<L>(x, x) / self.weight.len() as f32 + self.eps).sqrt()
+    }
+
+    #[inline(always)]
+    fn row<L: Level>(self, x: &[f32], y: &mut [f32]) {
+        let inv_rms = self.inv_rms::<L>(x);
+        for ((y, x), weight) in y.iter_mut().zip(x).zip(self.weight) {
+            *y = x * inv_rms * weight;
+        }
+    }
+}
+
+/// Writes `y` (n, d) of x (n, d).
+pub(crate) fn forward(norm: Norm<'_>, x: &[f32], y: &mut [f32]) {
+    let piece = PIECE * norm.weight.len();
+    (x.par_chunks(piece), y.par_chunks_mut(piece))
+        .into_par_iter()
+        .for_each(|(x, y)| simd::run(Forward { norm, x, y }));
+}
+
+/// Writes `dx` (n, d) from x, dy and what is added to it (n, d each).
+pub(crate) fn backward(norm: Norm<'_>, [x, dy, addend]: [&[f32]; 3], dx: &mut [f32]) {
+    let piece = PIECE * norm.weight.len();
     (
         x.par_chunks(piece),
-        inv_rms.par_chunks(PIECE),
         dy.par_chunks(piece),
         addend.par_chunks(piece),
         dx.par_chunks_mut(piece),
     )
         .into_par_iter()
-        .for_each(|(x, inv_rms, dy, addend, dx)| {
+        .for_each(|(x, dy, addend, dx)| {
             simd::run(Backward {
+                norm,
                 x,
-                weight,
-                inv_rms,
                 dy,
                 addend,
                 dx,
@@ -51,12 +63,31 @@ pub(crate) fn backward([x, weight, inv_rms, dy, addend]: [&[f32]; 5], dx: &mut [
         });
 }
 
+/// The rows of y, for a product that is their only reader.
+pub(crate) struct Normed<'a> {
+    pub(crate) norm: Norm<'a>,
+    /// (n, d)
+    pub(crate) x: &'a [f32],
+}
+
+impl Rows for Normed<'_> {
+    #[inline(always)]
+    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
+        let d = room.len();
+        self.norm.row::<L>(&self.x[index * d..][..d], room);
+        room
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, index: usize, width: usize) {
+        prefetch::row(self.x, index, width);
+    }
+}
+
 struct Forward<'a> {
+    norm: Norm<'a>,
     x: &'a [f32],
-    weight: &'a [f32],
-    eps: f32,
     y: &'a mut [f32],
-    inv_rms: &'a mut [f32],
 }
 
 impl Kernel for Forward<'_> {
@@ -64,25 +95,17 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let d = self.weight.len();
-        let rows = self
-            .x
-            .chunks_exact(d)
-            .zip(self.y.chunks_exact_mut(d))
-            .zip(self.inv_rms);
-        for ((x, y), inv_rms) in rows {
-            *inv_rms = 1.0 / (lanes::dot::<L>(x, x) / d as f32 + self.eps).sqrt();
-            for ((y, x), weight) in y.iter_mut().zip(x).zip(self.weight) {
-                *y = x * *inv_rms * weight;
-            }
+        let d = self.norm.weight.len();
+        let rows = self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d));
+        for (x, y) in rows {
+            self.norm.row::<L>(x, y);
         }
     }
 }
 
 struct Backward<'a> {
+    norm: Norm<'a>,
     x: &'a [f32],
-    weight: &'a [f32],
-    inv_rms: &'a [f32],
     dy: &'a [f32],
     addend: &'a [f32],
     dx: &'a mut [f32],
@@ -93,17 +116,18 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let d = self.weight.len();
+        let weight = self.norm.weight;
+        let d = weight.len();
         let rows = self
             .x
             .chunks_exact(d)
             .zip(self.dy.chunks_exact(d))
-            .zip(self.addend.chunks_exact(d))
-            .zip(self.inv_rms);
-        for ((((x, dy), addend), &inv_rms), dx) in rows.zip(self.dx.chunks_exact_mut(d)) {
-            let mean = lanes::dot3::<L>(self.weight, dy, x) / d as f32;
+            .zip(self.addend.chunks_exact(d));
+        for (((x, dy), addend), dx) in rows.zip(self.dx.chunks_exact_mut(d)) {
+            let inv_rms = self.norm.inv_rms::<L>(x);
+            let mean = lanes::dot3::<L>(weight, dy, x) / d as f32;
             let along_x = -inv_rms * inv_rms * mean;
-            let inputs = x.iter().zip(dy).zip(self.weight).zip(addend);
+            let inputs = x.iter().zip(dy).zip(weight).zip(addend);
             for (dx, (((x, dy), weight), addend)) in dx.iter_mut().zip(inputs) {
                 *dx = addend + inv_rms * L::fused(*x, along_x, weight * dy);
             }

@@ -21,7 +21,6 @@ use crate::{Error, Result};
 /// What the way back needs of it.
 pub(super) struct LateKept {
     u: Tensor,
-    inv_rms: Tensor,
     factors: Factors,
     /// Of o, gate, up, down.
     pub(super) terms: [Option<Kept>; 4],
@@ -57,8 +56,8 @@ impl Block {
     ) -> Result<(Tensor, Option<LateKept>)> {
         let staged = self.linear(Module::O).stage(o)?;
         let (u, o_kept) = terms.forward(Module::O, (Some(o), &staged), rows, Some(x))?;
-        let (normed, inv_rms) = rms_norm::forward(&u, &self.mlp_norm, self.norm_eps)?;
-        let staged = self.linear(Module::Gate).stage(&normed)?;
+        let (normed, staged) =
+            self.normed(terms, &[Module::Gate, Module::Up], &self.mlp_norm, &u)?;
         let down = self.linear(Module::Down);
         if self.gates_at_once(terms, keep) {
             let linears = [Module::Gate, Module::Up, Module::Down];
@@ -67,13 +66,12 @@ impl Block {
             let (y, _) = terms.forward(Module::Down, (None, &staged), rows, Some(&u))?;
             let kept = factors.map(|words| LateKept {
                 u,
-                inv_rms,
                 factors: Factors::Rounded(words),
                 terms: [o_kept, None, None, None],
             });
             return Ok((y, kept));
         }
-        let input = (Some(&normed), &staged);
+        let input = (normed.as_ref(), &staged);
         let (gate, gate_kept) = terms.forward(Module::Gate, input, rows, None)?;
         let (up, up_kept) = terms.forward(Module::Up, input, rows, None)?;
         let hidden = if terms.is_adapted(Module::Down) {
@@ -91,7 +89,6 @@ impl Block {
         let (y, down_kept) = terms.forward(Module::Down, input, rows, Some(&u))?;
         let kept = keep.then_some(LateKept {
             u,
-            inv_rms,
             factors: Factors::Apart([gate, up]),
             terms: [o_kept, gate_kept, up_kept, down_kept],
         });
@@ -139,7 +136,7 @@ impl Block {
                 let [gate, up] = kept.factors.apart()?;
                 let (dgate, dup) = swiglu::backward(gate, up, &ds)?;
                 let normed = if needs_factors {
-                    Some(rms_norm::forward(&kept.u, &self.mlp_norm, self.norm_eps)?.0)
+                    Some(rms_norm::forward(&self.mlp_norm, &kept.u)?)
                 } else {
                     None
                 };
@@ -161,8 +158,7 @@ impl Block {
                 dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(kept.u.dim(1)?)? {
-                let norm = (&kept.u, &self.mlp_norm, &kept.inv_rms);
-                du = rms_norm::backward(norm, &dnormed, dy)?;
+                du = rms_norm::backward(&self.mlp_norm, &kept.u, &dnormed, dy)?;
             }
         }
         let mut d_o = InputGradient::default();
