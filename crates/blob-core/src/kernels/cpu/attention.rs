@@ -15,7 +15,7 @@ use super::gemm::Precision;
 use super::lanes;
 use super::prefetch;
 use super::simd::{self, Kernel, Level, Path};
-use super::tile::{self, Entry, Exact, Left, Matrix, Panels, ROWS, Rounded, WIDTH};
+use super::tile::{self, Entry, Exact, Left, Matrix, Pairs, Panels, ROWS, Rounded, WIDTH};
 use pairs::Pair;
 pub(crate) use pairs::{Problem, Queries};
 
@@ -118,6 +118,9 @@ impl Kernel for Forward<'_, '_> {
     fn run<L: Level>(self) {
         match self.pair.problem.precision {
             Precision::F32 => self.run_with::<L, Exact>(),
+            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
+                self.run_with::<L, Pairs>();
+            }
             Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
                 self.run_with::<L, Rounded>();
             }
@@ -180,6 +183,9 @@ impl Kernel for Backward<'_, '_> {
     fn run<L: Level>(self) {
         match self.pair.problem.precision {
             Precision::F32 => self.run_with::<L, Exact>(),
+            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
+                self.run_with::<L, Pairs>();
+            }
             Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
                 self.run_with::<L, Rounded>();
             }

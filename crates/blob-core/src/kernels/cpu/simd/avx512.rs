@@ -7,7 +7,7 @@
 
 use std::arch::x86_64 as x86;
 
-use super::{Level, WIDTH, avx2};
+use super::{Level, WIDTH, avx2, pair_axpy_apart};
 
 /// The halves of a register alternately.
 static INTERLEAVED: [u16; 32] = {
@@ -245,25 +245,20 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
         }
     }
 
+    const PAIRS: bool = NATIVE;
+
     #[inline(always)]
     fn pair_axpy(pair: u32, pairs: &[u32; WIDTH], c: Self::Vector) -> Self::Vector {
+        if !NATIVE {
+            return pair_axpy_apart::<Self>(pair, pairs, c);
+        }
         // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
         unsafe {
+            let pair = x86::_mm512_set1_epi32(pair.cast_signed());
             let pairs = x86::_mm512_loadu_si512(pairs.as_ptr().cast());
-            if NATIVE {
-                let pair = x86::_mm512_set1_epi32(pair.cast_signed());
-                let [pair, pairs] =
-                    std::mem::transmute::<[x86::__m512i; 2], [x86::__m512bh; 2]>([pair, pairs]);
-                return x86::_mm512_dpbf16_ps(c, pair, pairs);
-            }
-            let low = x86::_mm512_castsi512_ps(x86::_mm512_slli_epi32::<16>(pairs));
-            let high = x86::_mm512_and_si512(pairs, x86::_mm512_set1_epi32(-0x1_0000));
-            let c = Self::axpy(f32::from_bits(pair << 16), low, c);
-            Self::axpy(
-                f32::from_bits(pair & 0xffff_0000),
-                x86::_mm512_castsi512_ps(high),
-                c,
-            )
+            let [pair, pairs] =
+                std::mem::transmute::<[x86::__m512i; 2], [x86::__m512bh; 2]>([pair, pairs]);
+            x86::_mm512_dpbf16_ps(c, pair, pairs)
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) const ROUNDER: f32 = 12_582_912.0;
 pub(crate) const WIDTH: usize = 16;
 
 /// An instruction set that a body is compiled for; only [`run_on`] picks one.
-pub(crate) trait Level {
+pub(crate) trait Level: Sized {
     /// Rows of a matrix tile whose accumulators, one vector each, fit the registers: 2, 4 or 8.
     const TILE_ROWS: usize;
 
@@ -127,15 +127,15 @@ pub(crate) trait Level {
         std::array::from_fn(|lane| (bf16_bits(first[lane]) >> 16) | bf16_bits(second[lane]))
     }
 
+    /// Whether [`Level::pair_axpy`] is one instruction.
+    const PAIRS: bool = false;
+
     /// `c + Σ a·b` over both halves of `pair` and of each lane of `pairs`.
     ///
     /// The hardware's instruction takes subnormal numbers for zero.
     #[inline(always)]
     fn pair_axpy(pair: u32, pairs: &[u32; WIDTH], c: Self::Vector) -> Self::Vector {
-        let low = Self::load(&pairs.map(|word| f32::from_bits(word << 16)));
-        let high = Self::load(&pairs.map(|word| f32::from_bits(word & 0xffff_0000)));
-        let c = Self::axpy(f32::from_bits(pair << 16), low, c);
-        Self::axpy(f32::from_bits(pair & 0xffff_0000), high, c)
+        pair_axpy_apart::<Self>(pair, pairs, c)
     }
 
     /// The nearest integers to `factor·values` (ties to even), which must be in −127…127, four to a word,
@@ -222,6 +222,15 @@ pub(crate) fn write_bf16_pairs<L: Level>(values: &[f32], words: &mut [u32]) {
         let length = short.len().min(WIDTH);
         short[..length].copy_from_slice(&L::bf16_pairs(&padded(rest, 0.0))[..length]);
     }
+}
+
+/// [`Level::pair_axpy`] by multiply-adds of `f32`.
+#[inline(always)]
+fn pair_axpy_apart<L: Level>(pair: u32, pairs: &[u32; WIDTH], c: L::Vector) -> L::Vector {
+    let low = L::load(&pairs.map(|word| f32::from_bits(word << 16)));
+    let high = L::load(&pairs.map(|word| f32::from_bits(word & 0xffff_0000)));
+    let c = L::axpy(f32::from_bits(pair << 16), low, c);
+    L::axpy(f32::from_bits(pair & 0xffff_0000), high, c)
 }
 
 /// The last values of a row, and then `neutral`.

@@ -1,6 +1,6 @@
 //! What a 32-bit word of a small matrix holds.
 
-use crate::kernels::cpu::simd::{Level, WIDTH, write_bf16_pairs};
+use crate::kernels::cpu::simd::{Level, WIDTH, bf16_bits, write_bf16_pairs};
 
 /// How numbers are written into words, and words multiplied.
 pub(crate) trait Entry {
@@ -41,10 +41,34 @@ impl Entry for Exact {
     }
 }
 
-/// Two depths rounded to bf16, the first in the low half.
+/// One `f32` that was rounded to bf16: for machines that multiply `f32` only, or faster.
 pub(crate) struct Rounded;
 
 impl Entry for Rounded {
+    const DEPTHS: usize = 1;
+
+    #[inline(always)]
+    fn along<L: Level>(values: &[f32], words: &mut [u32]) {
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = bf16_bits(*value);
+        }
+    }
+
+    #[inline(always)]
+    fn across<L: Level>(depths: &[[f32; WIDTH]; 2]) -> [u32; WIDTH] {
+        depths[0].map(bf16_bits)
+    }
+
+    #[inline(always)]
+    fn multiply_add<L: Level>(a: u32, b: &[u32; WIDTH], sums: L::Vector) -> L::Vector {
+        Exact::multiply_add::<L>(a, b, sums)
+    }
+}
+
+/// Two depths rounded to bf16, the first in the low half.
+pub(crate) struct Pairs;
+
+impl Entry for Pairs {
     const DEPTHS: usize = 2;
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 pub(crate) use super::simd::WIDTH;
 use super::simd::{Level, padded};
-pub(crate) use entry::{Entry, Exact, Rounded};
+pub(crate) use entry::{Entry, Exact, Pairs, Rounded};
 
 /// Rows are padded to multiples of this.
 pub(crate) const ROWS: usize = 8;
@@ -291,12 +291,16 @@ mod tests {
     }
 
     impl Kernel for Products<'_> {
-        type Output = [[Vec<f32>; 2]; 2];
+        type Output = [[Vec<f32>; 2]; 3];
         const ROUNDS: bool = true;
 
         #[inline(always)]
         fn run<L: Level>(self) -> Self::Output {
-            [self.of::<L, Exact>(), self.of::<L, Rounded>()]
+            [
+                self.of::<L, Exact>(),
+                self.of::<L, Rounded>(),
+                self.of::<L, Pairs>(),
+            ]
         }
     }
 
