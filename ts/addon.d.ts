@@ -51,7 +51,7 @@ export declare class NativeTrainer {
   loadState(dir: string): Promise<void>
 }
 
-/** Names of the paths that this machine has, the fastest first. */
+/** Names of the paths that this machine has, the widest first. */
 export declare function dispatches(): Array<string>
 
 /** JSON: version, target, `cpu_features`, threads, dispatch. */

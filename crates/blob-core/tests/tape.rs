@@ -135,7 +135,7 @@ fn mean_nll(
     mean(labels.enumerate().map(of_prompt).collect())
 }
 
-const TARGETS: [&[Module]; 8] = [
+const TARGETS: [&[Module]; 9] = [
     &[Module::Q, Module::V, Module::LmHead],
     &Module::ALL,
     &[Module::V],
@@ -144,6 +144,7 @@ const TARGETS: [&[Module]; 8] = [
     &[Module::O],
     &[Module::Gate],
     &[Module::Up, Module::Down],
+    &[Module::Q],
 ];
 
 /// MLE, and BLoB by sharing and σ.
@@ -258,6 +259,11 @@ fn gates_alone_have_the_gradients_of_the_tape() {
 #[test]
 fn the_rest_of_the_mlp_has_the_gradients_of_the_tape() {
     check_targets(7);
+}
+
+#[test]
+fn queries_alone_have_the_gradients_of_the_tape() {
+    check_targets(8);
 }
 
 #[test]

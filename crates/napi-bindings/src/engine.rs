@@ -46,7 +46,7 @@ pub fn set_dispatch(name: String) -> bool {
     Dispatch::named(&name).is_some_and(|path| gemm::force(path).is_ok())
 }
 
-/// Names of the paths that this machine has, the fastest first.
+/// Names of the paths that this machine has, the widest first.
 #[napi]
 pub fn dispatches() -> Vec<&'static str> {
     let paths = Dispatch::ALL.into_iter();

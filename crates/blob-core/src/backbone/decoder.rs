@@ -136,7 +136,13 @@ impl Decoder {
                         };
                         let (outputs, inputs) = site.shape(&config);
                         let name = format!("{}.weight", site.path());
-                        FrozenLinear::new(source.matrix(&name, [outputs, inputs])?, precision)
+                        let stored = source.matrix(&name, [outputs, inputs])?;
+                        FrozenLinear::new(stored, precision).map_err(|error| match error {
+                            Error::InvalidInput(text) => {
+                                Error::InvalidInput(format!("{name}: {text}"))
+                            }
+                            other => other,
+                        })
                     })?,
                     last: index + 1 == config.num_layers,
                 })

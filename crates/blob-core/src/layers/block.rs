@@ -85,6 +85,23 @@ impl<'a> Terms<'a> {
             .is_some_and(|adapter| adapter.term(site).is_some())
     }
 
+    /// What `norm` makes of x, where a term of the layers reads it, and the same staged for them.
+    fn normed(
+        &self,
+        layers: (Module, &[Module]),
+        norm: &Norm,
+        x: &Tensor,
+    ) -> Result<(Option<Tensor>, Operand)> {
+        let (first, others) = layers;
+        let linear = self.block.linear(first);
+        if self.is_adapted(first) || others.iter().any(|module| self.is_adapted(*module)) {
+            let normed = rms_norm::forward(norm, x)?;
+            let staged = linear.stage(&normed)?;
+            return Ok((Some(normed), staged));
+        }
+        Ok((None, linear.stage_normed(norm, x)?))
+    }
+
     /// The output of a layer with its term, and what the term needs for its adjoint.
     fn forward(
         &self,
@@ -157,7 +174,12 @@ impl Block {
         };
         let (all, late) = (&pass.all_rows, self.late_rows(pass));
         let norm = &self.attention_norm;
-        let (normed, staged) = self.normed(&terms, &[Module::Q, Module::K, Module::V], norm, x)?;
+        let others: &[Module] = if self.last {
+            &[Module::V]
+        } else {
+            &[Module::V, Module::Q]
+        };
+        let (normed, staged) = terms.normed((Module::K, others), norm, x)?;
         let input = (normed.as_ref(), &staged);
         let stream = if self.last {
             rows::gather(x, &pass.last)?
@@ -171,7 +193,7 @@ impl Block {
         };
         let q = || {
             let q = if self.last {
-                let (normed, staged) = self.normed(&terms, &[Module::Q], norm, &stream)?;
+                let (normed, staged) = terms.normed((Module::Q, &[]), norm, &stream)?;
                 terms.forward(Module::Q, (normed.as_ref(), &staged), late, None)?
             } else {
                 terms.forward(Module::Q, input, all, None)?
@@ -203,23 +225,6 @@ impl Block {
             late,
         });
         Ok((y, kept))
-    }
-
-    /// What `norm` makes of x, where a term of a module reads it, and the same staged for those modules.
-    fn normed(
-        &self,
-        terms: &Terms<'_>,
-        modules: &[Module],
-        norm: &Norm,
-        x: &Tensor,
-    ) -> Result<(Option<Tensor>, Operand)> {
-        let linear = self.linear(modules[0]);
-        if modules.iter().any(|module| terms.is_adapted(*module)) {
-            let normed = rms_norm::forward(norm, x)?;
-            let staged = linear.stage(&normed)?;
-            return Ok((Some(normed), staged));
-        }
-        Ok((None, linear.stage_normed(norm, x)?))
     }
 
     /// (dq, dk, dv) of the attention's output.

@@ -13,7 +13,7 @@ use crate::kernels::cpu::rms_norm::Normed;
 use crate::kernels::cpu::swiglu::Gating;
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::rms_norm::Norm;
-use crate::ops::{fresh, read, wrap};
+use crate::ops::{contract, fresh, read, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -57,6 +57,7 @@ impl FrozenLinear {
     /// [`Self::stage`] of what `norm` makes of x (n, k), which nothing else reads.
     pub(crate) fn stage_normed(&self, norm: &Norm, x: &Tensor) -> Result<Operand> {
         let (n, _) = norm.shape_of(x)?;
+        contract::shape("x of the layer", x, &[n, self.weight.columns()])?;
         let (weight, x) = (read(&norm.weight)?, read(x)?);
         let norm = norm.on(&weight);
         self.weight.stage_rows(&Normed { norm, x: &x }, n)

@@ -70,7 +70,9 @@ mod tests {
         assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor,
     };
     use super::*;
-    use crate::kernels::cpu::gemm::collect;
+    use crate::kernels::cpu::gemm::{Operand, Precision};
+    use crate::layers::FrozenLinear;
+    use crate::weights::{HostTensor, StoredMatrix};
     use candle_core::{D, DType};
 
     const EPS: f64 = 0.1; // large, so that it counts in the test
@@ -99,17 +101,30 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_normed_while_they_are_staged_have_the_same_bits() {
-        for (n, d) in [(1, 1), (3, 7), (20, 100)] {
-            let (x, norm) = (tensor(1, n, d), norm(d));
-            let (values, weight) = (read(&x).unwrap(), read(&norm.weight).unwrap());
-            let rows = cpu::Normed {
-                norm: norm.on(&weight),
-                x: &values,
-            };
-            let staged = wrap(collect(&rows, (n, d)), (n, d)).unwrap();
-            assert_eq!(bits(&staged), bits(&forward(&norm, &x).unwrap()));
+    fn a_product_of_rows_normed_on_the_way_is_that_of_the_written_rows() {
+        let (n, d, columns) = (27, 50, 35);
+        let (x, norm) = (tensor(1, n, d), norm(d));
+        let w = HostTensor {
+            shape: vec![columns, d],
+            data: read(&tensor(4, columns, d)).unwrap().to_vec(),
+        };
+        let stored = StoredMatrix::from_tensor(&w).unwrap();
+        for precision in [
+            Precision::F32,
+            Precision::Bf16,
+            Precision::Int8,
+            Precision::Int8Mixed,
+        ] {
+            let layer = FrozenLinear::new(stored.clone(), precision).unwrap();
+            let product = |staged: Operand| layer.forward((None, &staged), None, None).unwrap().0;
+            let written = product(layer.stage(&forward(&norm, &x).unwrap()).unwrap());
+            let on_the_way = product(layer.stage_normed(&norm, &x).unwrap());
+            assert_eq!(bits(&on_the_way), bits(&written), "{precision:?}");
         }
+        let layer = FrozenLinear::new(stored, Precision::F32).unwrap();
+        let refused = layer.stage_normed(&self::norm(d + 1), &tensor(1, n, d + 1));
+        let text = "x of the layer must have shape [27, 50], got [27, 51]";
+        assert_eq!(refused.unwrap_err().to_string(), text);
     }
 
     #[test]
@@ -118,6 +133,8 @@ mod tests {
             let (x, dy, norm) = (tensor(1, n, d), tensor(3, n, d), norm(d));
             let dx = backward(&norm, &x, &dy, &dy.zeros_like().unwrap()).unwrap();
             assert_gradient(&dx, &x, &dy, |x| reference(x, &norm.weight));
+            let added = backward(&norm, &x, &dy, &x).unwrap();
+            assert_close(&added, &(&dx + &x).unwrap(), 1e-6);
         }
     }
 

@@ -3,13 +3,14 @@
 use rayon::prelude::*;
 
 use super::gemm::Rows;
+use super::rows::row;
 use super::simd::{self, Kernel, Level};
 use super::{lanes, prefetch};
 
 /// Rows per parallel piece.
 const PIECE: usize = 8;
 
-/// What every row goes through.
+/// The frozen part of a norm.
 #[derive(Clone, Copy)]
 pub(crate) struct Norm<'a> {
     /// w, (d)
@@ -25,8 +26,9 @@ impl Norm<'_> {
         1.0 / (lanes::dot::<L>(x, x) / self.weight.len() as f32 + self.eps).sqrt()
     }
 
+    /// y of x, one row.
     #[inline(always)]
-    fn row<L: Level>(self, x: &[f32], y: &mut [f32]) {
+    fn normalise<L: Level>(self, x: &[f32], y: &mut [f32]) {
         let inv_rms = self.inv_rms::<L>(x);
         for ((y, x), weight) in y.iter_mut().zip(x).zip(self.weight) {
             *y = x * inv_rms * weight;
@@ -73,8 +75,8 @@ pub(crate) struct Normed<'a> {
 impl Rows for Normed<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
-        let d = room.len();
-        self.norm.row::<L>(&self.x[index * d..][..d], room);
+        let x = row(self.x, index, room.len());
+        self.norm.normalise::<L>(x, room);
         room
     }
 
@@ -98,7 +100,7 @@ impl Kernel for Forward<'_> {
         let d = self.norm.weight.len();
         let rows = self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d));
         for (x, y) in rows {
-            self.norm.row::<L>(x, y);
+            self.norm.normalise::<L>(x, y);
         }
     }
 }

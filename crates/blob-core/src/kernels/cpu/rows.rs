@@ -1,4 +1,10 @@
-//! Copies of whole rows; memory-bound and small, so one thread does them.
+//! Whole rows. Copies of them are memory-bound and small, so one thread makes them.
+
+/// Row `index` of a matrix with `width` columns.
+#[inline(always)]
+pub(crate) fn row<T>(values: &[T], index: usize, width: usize) -> &[T] {
+    &values[index * width..][..width]
+}
 
 /// The rows `indices` of `x` (·, d), one after the other; every index must be in range.
 pub(crate) fn gather(x: &[f32], d: usize, indices: &[u32]) -> Vec<f32> {

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::exp::exp;
 use super::gemm::{Combine, Rows};
 use super::prefetch;
+use super::rows::row;
 use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Elements per parallel piece.
@@ -119,7 +120,7 @@ pub(crate) struct Gated<'a> {
 impl Rows for Gated<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
-        let [gate, up] = [self.gate, self.up].map(|values| row_of(values, index, room.len()));
+        let [gate, up] = [self.gate, self.up].map(|values| row(values, index, room.len()));
         let (ys, y_rest) = room.as_chunks_mut();
         let [(gates, gate), (ups, up)] = [gate, up].map(<[f32]>::as_chunks);
         for ((y, gate), up) in ys.iter_mut().zip(gates).zip(ups) {
@@ -154,14 +155,14 @@ impl Rows for Gradients<'_> {
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
         let (d_gate, d_up) = room.split_at_mut(room.len() / 2);
         let width = d_gate.len();
-        let dy = row_of(self.dy, index, width);
+        let dy = row(self.dy, index, width);
         match self.factors {
             Factors::Apart(factors) => {
-                let [gate, up] = factors.map(|values| row_of(values, index, width));
+                let [gate, up] = factors.map(|values| row(values, index, width));
                 row_gradients::<L>([gate, up, dy], [d_gate, d_up]);
             }
             Factors::Rounded(words) => {
-                let words = row_of(words, index, width);
+                let words = row(words, index, width);
                 let (whole, rest) = words.as_chunks();
                 let done = WIDTH * whole.len();
                 let (gates, gate_rest) = d_gate.split_at_mut(done);
@@ -208,11 +209,6 @@ fn halves(words: &[u32; WIDTH]) -> [[f32; WIDTH]; 2] {
         words.map(|word| f32::from_bits(word << 16)),
         words.map(|word| f32::from_bits(word & 0xffff_0000)),
     ]
-}
-
-#[inline(always)]
-fn row_of<T>(values: &[T], index: usize, width: usize) -> &[T] {
-    &values[index * width..][..width]
 }
 
 /// [`gradients`] of slices of one length.

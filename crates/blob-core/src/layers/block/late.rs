@@ -56,8 +56,7 @@ impl Block {
     ) -> Result<(Tensor, Option<LateKept>)> {
         let staged = self.linear(Module::O).stage(o)?;
         let (u, o_kept) = terms.forward(Module::O, (Some(o), &staged), rows, Some(x))?;
-        let (normed, staged) =
-            self.normed(terms, &[Module::Gate, Module::Up], &self.mlp_norm, &u)?;
+        let (normed, staged) = terms.normed((Module::Gate, &[Module::Up]), &self.mlp_norm, &u)?;
         let down = self.linear(Module::Down);
         if self.gates_at_once(terms, keep) {
             let linears = [Module::Gate, Module::Up, Module::Down];

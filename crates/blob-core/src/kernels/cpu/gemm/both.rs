@@ -1,8 +1,8 @@
 //! Two products of the same rows that become one matrix: out = C(x·Wᵀ, x·W'ᵀ), element by element.
 //!
 //! A task has the same panels of both weights, and combines their tiles while they are in the nearest cache:
-//! neither product is written. In bf16 the result becomes the operand of the next product at once. Tiles and
-//! sums are those of a product alone, and so are the bits.
+//! neither product is written. In pairs of bf16 the result becomes the operand of the next product at once.
+//! Tiles and sums are those of a product alone, and so are the bits.
 #![expect(
     unsafe_code,
     reason = "tiles write their own pieces of a shared matrix"

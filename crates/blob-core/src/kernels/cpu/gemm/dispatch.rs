@@ -167,8 +167,9 @@ static CHOSEN: AtomicUsize = AtomicUsize::new(usize::MAX);
 #[cold]
 fn choose() -> Dispatch {
     let index = fastest(Dispatch::is_available, has_slow_bf16());
-    CHOSEN.store(index, Ordering::Relaxed);
-    Dispatch::ALL[index]
+    // Another thread may have forced a path meanwhile.
+    let chosen = CHOSEN.compare_exchange(usize::MAX, index, Ordering::Relaxed, Ordering::Relaxed);
+    Dispatch::ALL[chosen.map_or_else(|forced| forced, |_| index)]
 }
 
 /// Index of the widest path in [`Dispatch::ALL`] that is there and not slower than the next.
@@ -180,16 +181,21 @@ fn fastest(is_available: impl Fn(Dispatch) -> bool, has_slow_bf16: bool) -> usiz
         .unwrap_or(Dispatch::ALL.len() - 1)
 }
 
-/// Whether `vdpbf16ps` is slower than multiply-adds of `f32`, as on Intel's processors: they begin one in two
-/// cycles, for 32 products, and four multiply-adds in that time, for 64. Measured per core: 80 against
-/// 129 GFLOP/s on a Xeon (family 6, model 207), 216 against 101 on an EPYC.
+/// Whether `vdpbf16ps` is slower than multiply-adds of `f32`, as on Intel's processors. Measured per core: 80
+/// against 129 GFLOP/s on a Xeon of the Emerald Rapids kind (family 6, model 207), 216 against 101 on an EPYC;
+/// other processors of Intel are taken to be like that one.
 ///
 /// By maker and not by a measurement, so that a machine gives the same bits every time.
 #[cfg(target_arch = "x86_64")]
 fn has_slow_bf16() -> bool {
     let leaf = std::arch::x86_64::__cpuid(0);
-    let maker = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
-    maker.as_flattened() == b"GenuineIntel"
+    is_intel([leaf.ebx, leaf.edx, leaf.ecx])
+}
+
+/// Of leaf 0's registers that spell the maker: ebx, edx, ecx.
+#[cfg(target_arch = "x86_64")]
+fn is_intel(maker: [u32; 3]) -> bool {
+    maker.map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -214,6 +220,14 @@ pub fn force(path: Dispatch) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_maker_is_read_in_the_order_in_which_it_is_spelt() {
+        assert!(is_intel([0x756e_6547, 0x4965_6e69, 0x6c65_746e])); // as Intel documents CPUID
+        assert!(!is_intel([0x756e_6547, 0x6c65_746e, 0x4965_6e69]));
+        assert!(!is_intel([0x6874_7541, 0x6974_6e65, 0x444d_4163])); // AuthenticAMD
+    }
 
     #[test]
     fn the_fastest_path_is_the_widest_unless_its_bf16_is_slow() {

@@ -120,10 +120,14 @@ pub(super) fn int8_scale(values: &[f32]) -> f32 {
     }
 }
 
-/// 1/scale, or 0 for a row of zeros.
+/// 1/scale, or 0 for a row of zeros and one so small that this would be infinite: its levels are zeros.
 #[inline(always)]
 pub(crate) fn inverse(scale: f32) -> f32 {
-    if scale > 0.0 { 1.0 / scale } else { 0.0 }
+    if scale >= f32::MIN_POSITIVE {
+        1.0 / scale
+    } else {
+        0.0
+    }
 }
 
 /// The nearest of −127…127 to `value·inverse`, ties to even, as an `f32`.

@@ -6,7 +6,7 @@
 //! ```
 //! W is never unpacked as a whole. A task decodes the panel that it is about to use, 32 columns of
 //! the product by the whole depth, and multiplies all rows of the operand by it: decoding costs each
-//! weight once per product and is repaid by the rows. Memory stays that of the file, and one copy
+//! weight once per product, or once per piece of rows where many threads share it, and is repaid by the rows. Memory stays that of the file, and one copy
 //! serves both directions. What follows the product (a residual, low-rank terms) is added while a
 //! tile is in the nearest cache: [`Epilogue`].
 //!

@@ -13,7 +13,9 @@ use rayon::prelude::*;
 use super::format::{self, Format};
 use super::outliers::Outliers;
 use super::{Dispatch, HEIGHTS, MR};
+use crate::kernels::cpu::fresh::fresh;
 use crate::kernels::cpu::prefetch;
+use crate::kernels::cpu::rows::row;
 use crate::kernels::cpu::simd::{self, Level};
 
 /// Words of a row that are transposed together.
@@ -80,12 +82,12 @@ impl Rows for Beside<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
         if let [(values, width)] = self.0 {
-            return &values[index * width..][..*width];
+            return row(values, index, *width);
         }
         let mut rest = &mut *room;
         for (values, width) in self.0 {
             let (mine, after) = rest.split_at_mut(*width);
-            mine.copy_from_slice(&values[index * width..][..*width]);
+            mine.copy_from_slice(row(values, index, *width));
             rest = after;
         }
         room
@@ -101,15 +103,19 @@ impl Rows for Beside<'_> {
 
 /// m computed rows, (m, depth).
 pub(crate) fn collect<R: Rows>(source: &R, (m, depth): (usize, usize)) -> Vec<f32> {
-    let mut values = vec![0.0; m * depth];
+    let mut values = fresh(m * depth);
     let rows = values.par_chunks_mut(depth).enumerate();
-    rows.for_each(|(index, room)| {
-        simd::run(Collect {
-            source,
-            index,
-            room,
-        });
-    });
+    rows.for_each_init(
+        || vec![0.0; depth],
+        |room, (index, out)| {
+            simd::run(Collect {
+                source,
+                index,
+                room,
+                out,
+            });
+        },
+    );
     values
 }
 
@@ -117,6 +123,7 @@ struct Collect<'a, R> {
     source: &'a R,
     index: usize,
     room: &'a mut [f32],
+    out: &'a mut [f32],
 }
 
 impl<R: Rows> simd::Kernel for Collect<'_, R> {
@@ -124,9 +131,8 @@ impl<R: Rows> simd::Kernel for Collect<'_, R> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let mut room = vec![0.0; self.room.len()];
-        let row = self.source.row::<L>(self.index, &mut room);
-        self.room.copy_from_slice(row);
+        let row = self.source.row::<L>(self.index, self.room);
+        self.out.copy_from_slice(row);
     }
 }
 

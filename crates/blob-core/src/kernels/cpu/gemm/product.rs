@@ -37,6 +37,7 @@ pub(super) struct Product<'a> {
 
 /// A rectangle of `out`.
 pub(super) struct Task {
+    /// From a multiple of [`MR`] on, so that no tile of an operand lies in two tasks.
     pub(super) rows: Range<usize>,
     pub(super) panels: Range<usize>,
 }
@@ -71,15 +72,24 @@ pub(super) fn tasks(
 /// that is equal.
 fn task_size((rows, groups): (usize, usize), most: usize, threads: usize) -> (usize, usize) {
     let tiles = rows.div_ceil(MR).max(1);
-    let sizes = 1..=most.clamp(1, groups.max(1));
-    let cuts =
-        (1..=tiles.min(threads)).flat_map(|cut| sizes.clone().rev().map(move |size| (cut, size)));
-    let shapes = cuts.map(|(cut, size)| (size, tiles.div_ceil(cut) * MR));
-    let busiest = |&(size, task_rows): &(usize, usize)| {
-        let tasks = groups.div_ceil(size) * rows.div_ceil(task_rows);
-        tasks.div_ceil(threads) * size * (task_rows.min(rows) + DECODING)
-    };
-    shapes.min_by_key(busiest).unwrap_or((1, MR))
+    let most = most.clamp(1, groups.max(1));
+    let (mut best, mut soonest, mut last_height) = ((1, MR), usize::MAX, 0);
+    for cuts in 1..=tiles.min(threads) {
+        let height = tiles.div_ceil(cuts);
+        if height == last_height {
+            continue; // cut alike before
+        }
+        last_height = height;
+        let (task_rows, pieces) = (height * MR, tiles.div_ceil(height));
+        for size in (1..=most).rev() {
+            let rounds = (groups.div_ceil(size) * pieces).div_ceil(threads);
+            let busiest = rounds * size * (task_rows.min(rows) + DECODING);
+            if busiest < soonest {
+                (best, soonest) = ((size, task_rows), busiest);
+            }
+        }
+    }
+    best
 }
 
 /// Runs the tasks of a product with that many multiply-adds on the current rayon pool.
@@ -261,6 +271,7 @@ mod tests {
                 let mut times = vec![0; rows * cols.div_ceil(NR)];
                 for task in tasks((rows, cols), (group, 288), threads) {
                     assert!(task.panels.start % group == 0 && !task.panels.is_empty());
+                    assert_eq!(task.rows.start % MR, 0, "a tile in two tasks");
                     for row in task.rows {
                         for panel in task.panels.clone() {
                             times[row * cols.div_ceil(NR) + panel] += 1;
@@ -288,6 +299,7 @@ mod tests {
         for cols in [192, 576, 1536] {
             assert_eq!(busiest_and_decoded(512, cols, 2), (1.0, 1));
         }
+        assert_eq!(tasks((512, 576), (1, 288), 2).len(), 2);
         // Sixteen: 18 panels go twice around, which cutting the rows mends.
         for (rows, cols) in [(512, 576), (2048, 576), (512, 192), (2048, 1536)] {
             let (busiest, decoded) = busiest_and_decoded(rows, cols, 16);
@@ -296,6 +308,8 @@ mod tests {
                 "({rows}, {cols}): {busiest}, {decoded}"
             );
         }
+        let (busiest, decoded) = busiest_and_decoded(2048, 576, 128);
+        assert!(busiest < 1.5 && decoded <= 32, "{busiest}, {decoded}");
         // One row: nothing to cut.
         assert_eq!(busiest_and_decoded(1, 576, 16).1, 1);
     }

@@ -1,4 +1,4 @@
-//! The integer tile on AVX2: quarters of 4 × 16 sums in 8 registers, four depths per step.
+//! The integer tile on AVX2: sixths of 4 × 16 sums in 8 registers, four depths per step.
 //!
 //! AVX2 multiplies unsigned by signed bytes too (`vpmaddubsw`), but adds the pairs in 16 bits, where
 //! 2·255·127 does not fit. So bytes are widened to 16 bits, the even depths apart from the odd ones, and

@@ -1,9 +1,9 @@
-//! One body, several instruction sets: the widest one that the machine has is chosen at run time.
+//! One body, several instruction sets: that of the process's path is chosen at run time.
 //!
 //! A [`Kernel`] is plain Rust over slices and fixed-size arrays; inlined into a function with
 //! `target_feature`, its loops vectorise to that width. AVX2 and AVX-512 give the same bits (both
-//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice. A
-//! machine with AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take
+//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice. The
+//! path of AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take
 //! subnormal numbers for zero and add a pair's products in their own order.
 
 #![expect(
@@ -272,7 +272,7 @@ impl Path {
     /// What every machine has.
     pub(crate) const PORTABLE: Self = Self(Set::Portable);
 
-    /// The widest.
+    /// That of the process.
     pub(crate) fn best() -> Self {
         super::gemm::dispatch().level()
     }
@@ -326,7 +326,7 @@ fn has_avx2() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Runs `kernel` on the widest instruction set of this machine.
+/// Runs `kernel` on the instruction set of the process.
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     run_on(Path::best(), kernel)
 }

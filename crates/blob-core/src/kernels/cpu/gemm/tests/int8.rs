@@ -4,7 +4,13 @@ use super::*;
 
 #[test]
 fn an_integer_product_is_the_rounded_operands_product_exactly_on_every_path() {
-    for (seed, (m, n, k)) in (0..).zip([(1, 1, 1), (5, 33, 7), (14, 70, 257), (25, 40, 96)]) {
+    for (seed, (m, n, k)) in (0..).zip([
+        (1, 1, 1),
+        (5, 33, 7),
+        (14, 70, 257),
+        (20, 36, 65),
+        (25, 40, 96),
+    ]) {
         let (x, w) = (values(seed, m * k), values(seed + 100, n * k));
         let weight = matrix(&w, n, k, Precision::Int8);
         let levels = |row: &[f32]| -> (f32, Vec<f64>) {
@@ -81,6 +87,31 @@ fn a_value_that_is_not_finite_poisons_its_row_in_int8() {
         for (i, value) in out.iter().enumerate() {
             assert_eq!(value.is_nan(), i / n == 2, "{path:?} {i}");
             assert!(i / n != 5 || *value == 0.0, "{path:?} {i}: {value}");
+        }
+    }
+}
+
+#[test]
+fn rows_too_small_for_a_scale_are_zeros_on_every_path() {
+    let (m, n, k) = (13, 35, 50);
+    let (mut x, mut w) = (values(9, m * k), values(10, n * k));
+    let tiny = [1e-37, -3e-39, f32::from_bits(1)];
+    for (index, value) in x[2 * k..3 * k]
+        .iter_mut()
+        .chain(&mut w[4 * k..5 * k])
+        .enumerate()
+    {
+        *value = tiny[index % 3];
+    }
+    let weight = matrix(&w, n, k, Precision::Int8);
+    for path in paths() {
+        let out = product((&weight, Direction::Forward), path, &x, m, &Epilogue::NONE);
+        for (i, value) in out.iter().enumerate() {
+            assert_eq!(
+                *value == 0.0,
+                i / n == 2 || i % n == 4,
+                "{path:?} {i}: {value}"
+            );
         }
     }
 }
