@@ -18,50 +18,42 @@ pub(crate) trait Entry {
 }
 
 /// One `f32`, as it is.
-pub(crate) struct Exact;
+pub(crate) type Exact = Single<false>;
+/// One `f32` that was rounded to bf16: for machines that multiply `f32` only, or faster.
+pub(crate) type Rounded = Single<true>;
 
-impl Entry for Exact {
+/// One `f32`.
+pub(crate) struct Single<const ROUNDED: bool>;
+
+impl<const ROUNDED: bool> Single<ROUNDED> {
+    #[inline(always)]
+    fn word(value: f32) -> u32 {
+        if ROUNDED {
+            bf16_bits(value)
+        } else {
+            value.to_bits()
+        }
+    }
+}
+
+impl<const ROUNDED: bool> Entry for Single<ROUNDED> {
     const DEPTHS: usize = 1;
 
     #[inline(always)]
     fn along<L: Level>(values: &[f32], words: &mut [u32]) {
         for (word, value) in words.iter_mut().zip(values) {
-            *word = value.to_bits();
+            *word = Self::word(*value);
         }
     }
 
     #[inline(always)]
     fn across<L: Level>(depths: &[[f32; WIDTH]; 2]) -> [u32; WIDTH] {
-        depths[0].map(f32::to_bits)
+        depths[0].map(Self::word)
     }
 
     #[inline(always)]
     fn multiply_add<L: Level>(a: u32, b: &[u32; WIDTH], sums: L::Vector) -> L::Vector {
         L::axpy(f32::from_bits(a), L::load(&b.map(f32::from_bits)), sums)
-    }
-}
-
-/// One `f32` that was rounded to bf16: for machines that multiply `f32` only, or faster.
-pub(crate) struct Rounded;
-
-impl Entry for Rounded {
-    const DEPTHS: usize = 1;
-
-    #[inline(always)]
-    fn along<L: Level>(values: &[f32], words: &mut [u32]) {
-        for (word, value) in words.iter_mut().zip(values) {
-            *word = bf16_bits(*value);
-        }
-    }
-
-    #[inline(always)]
-    fn across<L: Level>(depths: &[[f32; WIDTH]; 2]) -> [u32; WIDTH] {
-        depths[0].map(bf16_bits)
-    }
-
-    #[inline(always)]
-    fn multiply_add<L: Level>(a: u32, b: &[u32; WIDTH], sums: L::Vector) -> L::Vector {
-        Exact::multiply_add::<L>(a, b, sums)
     }
 }
 
