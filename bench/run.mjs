@@ -13,6 +13,11 @@ import { loadModel, Trainer } from '../dist/index.js';
 import { machine, median, peakRssMb } from './machine.mjs';
 import { arcWorkload, raggedBatches, uniformWorkload } from './workload.mjs';
 
+process.once('uncaughtException', ({ code, message, hint }) => {
+  process.stderr.write(`error ${code}: ${message}\n${hint === undefined ? '' : `  hint: ${hint}\n`}`);
+  process.exitCode = 1;
+});
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
