@@ -104,6 +104,25 @@ impl Block {
     }
 }
 
+/// Work on matrices of any entries.
+trait WithEntries {
+    fn run_with<L: Level, E: Entry>(self);
+}
+
+/// Does `work` with the entries of a precision.
+#[inline(always)]
+fn run_in<L: Level>(precision: Precision, work: impl WithEntries) {
+    match precision {
+        Precision::F32 => work.run_with::<L, Exact>(),
+        Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
+            work.run_with::<L, Pairs>();
+        }
+        Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
+            work.run_with::<L, Rounded>();
+        }
+    }
+}
+
 struct Forward<'a, 'b> {
     pair: Pair<'a>,
     o: Vec<&'b mut [f32]>,
@@ -116,19 +135,11 @@ impl Kernel for Forward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        match self.pair.problem.precision {
-            Precision::F32 => self.run_with::<L, Exact>(),
-            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
-                self.run_with::<L, Pairs>();
-            }
-            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
-                self.run_with::<L, Rounded>();
-            }
-        }
+        run_in::<L>(self.pair.problem.precision, self);
     }
 }
 
-impl Forward<'_, '_> {
+impl WithEntries for Forward<'_, '_> {
     #[inline(always)]
     fn run_with<L: Level, E: Entry>(mut self) {
         let pair = &self.pair;
@@ -181,19 +192,11 @@ impl Kernel for Backward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        match self.pair.problem.precision {
-            Precision::F32 => self.run_with::<L, Exact>(),
-            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
-                self.run_with::<L, Pairs>();
-            }
-            Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
-                self.run_with::<L, Rounded>();
-            }
-        }
+        run_in::<L>(self.pair.problem.precision, self);
     }
 }
 
-impl Backward<'_, '_> {
+impl WithEntries for Backward<'_, '_> {
     #[inline(always)]
     fn run_with<L: Level, E: Entry>(self) {
         let Self {

@@ -5,7 +5,7 @@ use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_
 use std::mem::transmute;
 
 use super::panel::Step;
-use super::{Block, Kernel};
+use super::{Block, Kernel, NR};
 
 /// Proof that this machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -63,11 +63,17 @@ fn tile<const ALL: usize, const FROM: usize, const H: usize, const HALF: usize>(
             sum[1] = _mm256_fmadd_ps(x, w1, sum[1]);
         }
     }
-    for (sum, row) in sums.into_iter().zip(&mut block.0[FROM..]) {
-        // SAFETY: both are 64 plain bytes.
-        let lanes: [f32; 16] = unsafe { transmute(sum) };
-        row[16 * HALF..16 * HALF + 16].copy_from_slice(&lanes);
+    for (sums, row) in sums.into_iter().zip(&mut block.0[FROM..]) {
+        store_half::<HALF>(sums, row);
     }
+}
+
+/// Writes columns `16·HALF..16·HALF + 16` of a row.
+#[inline(always)]
+pub(super) fn store_half<const HALF: usize>(sums: [__m256; 2], row: &mut [f32; NR]) {
+    // SAFETY: both are 64 plain bytes.
+    let lanes: [f32; 16] = unsafe { transmute(sums) };
+    row[16 * HALF..16 * HALF + 16].copy_from_slice(&lanes);
 }
 
 /// Two halves of a row of 32 values.

@@ -13,6 +13,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::panel::Step;
+use super::tile_avx2::store_half;
 use super::{Block, Kernel};
 
 /// Proof that this machine has AVX2.
@@ -79,11 +80,7 @@ fn tile<const ALL: usize, const FROM: usize, const H: usize, const HALF: usize>(
             }
         }
     }
-    for (sum, row) in sums.into_iter().zip(&mut block.0[FROM..]) {
-        let [low, high] = sum;
-        // SAFETY: both are 64 plain bytes.
-        let lanes: [f32; 16] =
-            unsafe { transmute([_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]) };
-        row[16 * HALF..16 * HALF + 16].copy_from_slice(&lanes);
+    for ([low, high], row) in sums.into_iter().zip(&mut block.0[FROM..]) {
+        store_half::<HALF>([_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)], row);
     }
 }
