@@ -1,8 +1,9 @@
-//! Causal attention over ragged segments, in blocks of query rows; equations in `ops::attention`.
+//! Masked attention over ragged segments, in blocks of query rows; equations in `ops::attention`.
 //!
 //! One task is one (segment, kv head): its keys and values are packed once, and the rows of all
 //! query heads of the group go through in order of position, so that a block sees few keys beyond
-//! its own. A block holds its scores against all keys it sees: 32 × L floats of scratch.
+//! its own. A block computes its scores against the keys that any of its rows sees, from a whole
+//! panel on: 32 × L floats of scratch, or 32 × about the window.
 
 mod pairs;
 
@@ -17,7 +18,8 @@ use super::prefetch;
 use super::simd::{self, Kernel, Level, Path};
 use super::tile::{self, Entry, Exact, Left, Matrix, Pairs, Panels, ROWS, Rounded, WIDTH};
 use pairs::Pair;
-pub(crate) use pairs::{Problem, Queries};
+pub(crate) use pairs::Problem;
+pub use pairs::{Mask, Queries};
 
 /// Query rows per block; a multiple of [`ROWS`].
 const BLOCK: usize = 32;
@@ -87,20 +89,39 @@ struct Block {
     queries: Range<usize>,
     /// Rows that are computed: the queries, padded.
     rows: usize,
-    /// Columns of scores that are computed: the keys that the last query sees, padded.
+    /// The first key that is computed, a multiple of [`WIDTH`].
+    first: usize,
+    /// Keys that are computed: from `first` to the last that the last query sees, padded.
     columns: usize,
 }
 
 impl Block {
     fn of<'b>(pair: &'b Pair<'_>) -> impl Iterator<Item = Self> + use<'b> {
         (0..pair.num_queries()).step_by(BLOCK).map(|first| {
-            let end = (first + BLOCK).min(pair.num_queries());
+            let queries = first..(first + BLOCK).min(pair.num_queries());
+            let first = pair.visible(queries.start).start / WIDTH * WIDTH;
+            let end = pair.visible(queries.end - 1).end;
             Self {
-                queries: first..end,
-                rows: (end - first).next_multiple_of(ROWS),
-                columns: pair.visible(end - 1).next_multiple_of(WIDTH),
+                rows: queries.len().next_multiple_of(ROWS),
+                columns: (end - first).next_multiple_of(WIDTH),
+                queries,
+                first,
             }
         })
+    }
+
+    /// The most columns of a block.
+    fn widest(pair: &Pair<'_>) -> usize {
+        let columns = Self::of(pair).map(|block| block.columns);
+        columns.max().unwrap_or(0)
+    }
+
+    /// Takes the keys that query row `index` does not see out of its scores.
+    #[inline(always)]
+    fn hide(&self, scores: &mut [f32], pair: &Pair<'_>, index: usize) {
+        let Range { start, end } = pair.visible(index);
+        scores[..start - self.first].fill(f32::NEG_INFINITY);
+        scores[end - self.first..].fill(f32::NEG_INFINITY);
     }
 }
 
@@ -150,26 +171,32 @@ impl WithEntries for Forward<'_, '_> {
         let values = pair.by_rows::<L, E>(pair.problem.v);
         let padded_dim = head_dim.next_multiple_of(WIDTH);
         let mut q = Matrix::zeros(BLOCK, head_dim);
-        let mut scores = Matrix::zeros(BLOCK, pair.tokens.len());
+        let widest = Block::widest(pair);
+        let mut scores = Matrix::zeros(BLOCK, widest);
         let mut weighted = Matrix::zeros(BLOCK, head_dim);
-        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(pair.tokens.len()));
+        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
         for block in Block::of(pair) {
-            let Block { rows, columns, .. } = block;
+            let Block {
+                rows,
+                first,
+                columns,
+                ..
+            } = block;
             pack(&mut q, pair, pair.problem.q, &block.queries, pair.scale());
             left.set::<L>(&q, [rows, padded_dim]);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
-            tile::multiply::<L, E>(&mut scores, &left, &keys, shape);
+            tile::multiply::<L, E>(&mut scores, &left, keys.columns_from(first), shape);
             let mut totals = [1.0; BLOCK];
             for (row, index) in block.queries.clone().enumerate() {
                 let scores = &mut scores.row_mut(row)[..columns];
-                scores[pair.visible(index)..].fill(f32::NEG_INFINITY);
+                block.hide(scores, pair, index);
                 let largest = lanes::max::<L>(scores);
                 totals[row] = exp_of_differences::<L>(scores, largest);
                 self.log_sum_exp[index / group][index % group] = largest + totals[row].ln();
             }
             left.set::<L>(&scores, [rows, columns]);
             let shape = [rows, padded_dim, columns / E::DEPTHS];
-            tile::multiply::<L, E>(&mut weighted, &left, &values, shape);
+            tile::multiply::<L, E>(&mut weighted, &left, values.depths_from(first), shape);
             for (row, index) in block.queries.enumerate() {
                 let o = &mut self.o[index / group][index % group * head_dim..][..head_dim];
                 scale_into(o, weighted.row(row), 1.0 / totals[row]);
@@ -213,27 +240,35 @@ impl WithEntries for Backward<'_, '_> {
         let keys_by_columns = pair.by_columns::<L, E>(pair.problem.k);
         let values_by_columns = pair.by_columns::<L, E>(pair.problem.v);
         let (padded_dim, len) = (head_dim.next_multiple_of(WIDTH), pair.tokens.len());
+        let widest = Block::widest(&pair);
         let mut q = Matrix::zeros(BLOCK, head_dim);
         let mut d_o = Matrix::zeros(BLOCK, head_dim);
-        let mut probs = Matrix::zeros(BLOCK, len);
-        let mut d_scores = Matrix::zeros(BLOCK, len);
+        let mut probs = Matrix::zeros(BLOCK, widest);
+        let mut d_scores = Matrix::zeros(BLOCK, widest);
         let mut d_q = Matrix::zeros(BLOCK, head_dim);
         let mut d_keys = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         let mut d_values = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
-        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(len));
+        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
         let mut panels = Panels::<E>::zeros(BLOCK, head_dim);
         for block in Block::of(&pair) {
-            let Block { rows, columns, .. } = block;
+            let Block {
+                rows,
+                first,
+                columns,
+                ..
+            } = block;
+            let keys_by_columns = keys_by_columns.columns_from(first);
+            let values_by_columns = values_by_columns.columns_from(first);
             pack(&mut q, &pair, pair.problem.q, &block.queries, pair.scale());
             pack(&mut d_o, &pair, saved.d_o, &block.queries, 1.0);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             left.set::<L>(&q, [rows, padded_dim]);
-            tile::multiply::<L, E>(&mut probs, &left, &keys_by_columns, shape);
+            tile::multiply::<L, E>(&mut probs, &left, keys_by_columns, shape);
             left.set::<L>(&d_o, [rows, padded_dim]);
-            tile::multiply::<L, E>(&mut d_scores, &left, &values_by_columns, shape);
+            tile::multiply::<L, E>(&mut d_scores, &left, values_by_columns, shape);
             for (row, index) in block.queries.clone().enumerate() {
                 let probs = &mut probs.row_mut(row)[..columns];
-                probs[pair.visible(index)..].fill(f32::NEG_INFINITY);
+                block.hide(probs, &pair, index);
                 exp_of_differences::<L>(probs, pair.query(saved.log_sum_exp, index, 1)[0]);
                 let o = pair.query(saved.o, index, head_dim);
                 if index + BLOCK < pair.num_queries() {
@@ -248,13 +283,15 @@ impl WithEntries for Backward<'_, '_> {
             let shape = [columns, padded_dim, depths.div_ceil(E::DEPTHS)];
             left.set_transposed::<L>(&probs, [columns, depths]);
             panels.set_rows::<L>(d_o.values.chunks_exact(d_o.stride));
-            tile::multiply_transposed::<L, E>(&mut d_values, &left, &panels, shape);
+            let mut share = d_values.rows_from(first);
+            tile::multiply_transposed::<L, E>(&mut share, &left, &panels, shape);
             left.set_transposed::<L>(&d_scores, [columns, depths]);
             panels.set_rows::<L>(q.values.chunks_exact(q.stride));
-            tile::multiply_transposed::<L, E>(&mut d_keys, &left, &panels, shape);
+            let mut share = d_keys.rows_from(first);
+            tile::multiply_transposed::<L, E>(&mut share, &left, &panels, shape);
             left.set::<L>(&d_scores, [rows, columns]);
             let shape = [rows, padded_dim, columns / E::DEPTHS];
-            tile::multiply::<L, E>(&mut d_q, &left, &keys, shape);
+            tile::multiply::<L, E>(&mut d_q, &left, keys.depths_from(first), shape);
             for (row, index) in block.queries.enumerate() {
                 let dq = &mut dq[index / group][index % group * head_dim..][..head_dim];
                 scale_into(dq, d_q.row(row), pair.scale());
@@ -305,95 +342,4 @@ fn exp_of_differences<L: Level>(values: &mut [f32], shift: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// o, log_sum_exp, dq, dk, dv of one problem on one path; what products read is exact in bf16.
-    fn everything(path: Path, precision: Precision) -> [Vec<f32>; 5] {
-        let wave = |len: u16, pace: f32| -> Vec<f32> {
-            (0..len)
-                .map(|at| 1.5 * (pace * f32::from(at)).sin())
-                .map(|value| f32::from_bits(simd::bf16_bits(value)))
-                .collect()
-        };
-        let (q, k, v) = (wave(50 * 64, 0.7), wave(50 * 32, 1.3), wave(50 * 32, 2.9));
-        let problem = Problem {
-            q: &q,
-            k: &k,
-            v: &v,
-            num_kv_heads: 2,
-            group: 2,
-            head_dim: 16, // q/√16 is exact too
-            offsets: &[0, 41, 50],
-            queries: Queries::Every,
-            precision,
-        };
-        let (mut o, mut log_sum_exp) = (vec![0.0; q.len()], vec![0.0; 50 * 4]);
-        forward_on(path, problem, &mut o, &mut log_sum_exp);
-        let d_o = wave(50 * 64, 0.3);
-        let saved = Saved {
-            o: &o,
-            log_sum_exp: &log_sum_exp,
-            d_o: &d_o,
-        };
-        let mut gradients = [vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]];
-        backward_on(
-            path,
-            problem,
-            saved,
-            gradients.each_mut().map(Vec::as_mut_slice),
-        );
-        let [dq, dk, dv] = gradients;
-        [o, log_sum_exp, dq, dk, dv]
-    }
-
-    /// Every difference is at most `tolerance` times the largest value.
-    fn assert_close(result: &[Vec<f32>; 5], expected: &[Vec<f32>; 5], tolerance: f32) {
-        for (values, expected) in result.iter().zip(expected) {
-            let largest = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for (a, b) in values.iter().zip(expected) {
-                assert!((a - b).abs() < tolerance * largest, "{a}, {b} of {largest}");
-            }
-        }
-    }
-
-    #[test]
-    fn vector_paths_agree_bit_by_bit_and_with_the_portable_path_closely() {
-        let all = |path| everything(path, Precision::F32);
-        let results: Vec<_> = Path::available().into_iter().map(all).collect();
-        for result in &results {
-            assert_close(result, &results[0], 1e-5);
-        }
-        let bits = |result: &[Vec<f32>; 5]| {
-            result.each_ref().map(|values| {
-                values
-                    .iter()
-                    .map(|value| value.to_bits())
-                    .collect::<Vec<_>>()
-            })
-        };
-        for pair in results[1..].windows(2) {
-            assert!(bits(&pair[0]) == bits(&pair[1]));
-        }
-    }
-
-    #[test]
-    fn rounding_changes_the_probabilities_and_their_gradients_alone() {
-        let exact = everything(Path::PORTABLE, Precision::F32);
-        for path in Path::available() {
-            let rounded = everything(path, Precision::Bf16);
-            // Scores of exact operands: no more than the order of a sum.
-            for (a, b) in rounded[1].iter().zip(&exact[1]) {
-                assert!((a - b).abs() < 1e-5, "{path:?}: {a}, {b}");
-            }
-            // p and ds are off by at most 2⁻⁹ of themselves each, in sums of fewer than 50 of either sign.
-            assert_close(&rounded, &exact, 4.0 / 512.0);
-            for index in [0, 2, 3, 4] {
-                assert!(
-                    rounded[index] != exact[index],
-                    "{path:?}: nothing was rounded"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -6,9 +6,20 @@ use super::super::gemm::Precision;
 use super::super::simd::Level;
 use super::super::tile::{Entry, Panels, WIDTH};
 
+/// Which keys of its segment the query at position `i` sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Those at `j ≤ i`.
+    Causal,
+    /// Those at `i − w < j ≤ i`: itself and the `w − 1` before it.
+    Window(usize),
+    /// All of them.
+    Full,
+}
+
 /// Which positions of a segment ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queries {
+pub enum Queries {
     /// Each one; q has a row per token.
     Every,
     /// The last one; q has a row per segment.
@@ -27,6 +38,7 @@ pub(crate) struct Problem<'a> {
     pub(crate) head_dim: usize,
     pub(crate) offsets: &'a [u32],
     pub(crate) queries: Queries,
+    pub(crate) mask: Mask,
     /// What products round their operands to; probabilities and sums are `f32`.
     pub(crate) precision: Precision,
 }
@@ -105,11 +117,17 @@ impl<'a> Pair<'a> {
         self.rows.len() * self.problem.group
     }
 
-    /// Keys that query row `index` sees.
-    pub(super) fn visible(&self, index: usize) -> usize {
-        match self.problem.queries {
+    /// Keys that query row `index` sees; at least one, and neither end falls as `index` grows.
+    pub(super) fn visible(&self, index: usize) -> Range<usize> {
+        let len = self.tokens.len();
+        let end = match self.problem.queries {
             Queries::Every => index / self.problem.group + 1,
-            Queries::Last => self.tokens.len(),
+            Queries::Last => len,
+        };
+        match self.problem.mask {
+            Mask::Causal => 0..end,
+            Mask::Window(width) => end.saturating_sub(width)..end,
+            Mask::Full => 0..len,
         }
     }
 

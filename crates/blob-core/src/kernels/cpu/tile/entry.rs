@@ -3,7 +3,7 @@
 use crate::kernels::cpu::simd::{Level, WIDTH, bf16_bits, write_bf16_pairs};
 
 /// How numbers are written into words, and words multiplied.
-pub(crate) trait Entry {
+pub(crate) trait Entry: Copy {
     /// Neighbouring depths in one word.
     const DEPTHS: usize;
 
@@ -23,6 +23,7 @@ pub(crate) type Exact = Single<false>;
 pub(crate) type Rounded = Single<true>;
 
 /// One `f32`.
+#[derive(Clone, Copy)]
 pub(crate) struct Single<const ROUNDED: bool>;
 
 impl<const ROUNDED: bool> Single<ROUNDED> {
@@ -58,6 +59,7 @@ impl<const ROUNDED: bool> Entry for Single<ROUNDED> {
 }
 
 /// Two depths rounded to bf16, the first in the low half.
+#[derive(Clone, Copy)]
 pub(crate) struct Pairs;
 
 impl Entry for Pairs {

@@ -44,6 +44,20 @@ impl Matrix {
     pub(crate) fn row_mut(&mut self, index: usize) -> &mut [f32] {
         &mut self.values[index * self.stride..][..self.stride]
     }
+
+    /// The rows from `first` on.
+    pub(crate) fn rows_from(&mut self, first: usize) -> RowsMut<'_> {
+        RowsMut {
+            values: &mut self.values[first * self.stride..],
+            stride: self.stride,
+        }
+    }
+}
+
+/// The last rows of a matrix.
+pub(crate) struct RowsMut<'a> {
+    values: &'a mut [f32],
+    stride: usize,
 }
 
 /// The operand A, or Aᵀ by its rows: words in rows of `stride`.
@@ -132,6 +146,34 @@ impl<E: Entry> Panels<E> {
             }
         }
     }
+
+    /// B from `column` on, a multiple of [`WIDTH`].
+    pub(crate) fn columns_from(&self, column: usize) -> Corner<'_, E> {
+        self.corner(column, 0)
+    }
+
+    /// B from the row `depth` on, a multiple of [`WIDTH`].
+    pub(crate) fn depths_from(&self, depth: usize) -> Corner<'_, E> {
+        self.corner(0, depth)
+    }
+
+    fn corner(&self, column: usize, depth: usize) -> Corner<'_, E> {
+        Corner {
+            lanes: &self.lanes[column / WIDTH * self.steps..],
+            steps: self.steps,
+            first_step: depth / E::DEPTHS,
+            entry: PhantomData,
+        }
+    }
+}
+
+/// The operand B from a column and a depth on.
+#[derive(Clone, Copy)]
+pub(crate) struct Corner<'a, E> {
+    lanes: &'a [[u32; WIDTH]],
+    steps: usize,
+    first_step: usize,
+    entry: PhantomData<E>,
 }
 
 /// Sixteen values of a row from column `from` on; zeros past its end.
@@ -149,7 +191,7 @@ fn sixteen(row: Option<&[f32]>, from: usize) -> [f32; WIDTH] {
 pub(crate) fn multiply<L: Level, E: Entry>(
     c: &mut Matrix,
     a: &Left<E>,
-    b: &Panels<E>,
+    b: Corner<'_, E>,
     [m, n, k]: [usize; 3],
 ) {
     match L::TILE_ROWS {
@@ -162,7 +204,7 @@ pub(crate) fn multiply<L: Level, E: Entry>(
 /// `C += Aᵀ·B` for the first `m` rows and `n` columns of C and the first `k` steps of A and B.
 #[inline(always)]
 pub(crate) fn multiply_transposed<L: Level, E: Entry>(
-    c: &mut Matrix,
+    c: &mut RowsMut<'_>,
     a: &Left<E>,
     b: &Panels<E>,
     [m, n, k]: [usize; 3],
@@ -178,11 +220,11 @@ pub(crate) fn multiply_transposed<L: Level, E: Entry>(
 fn multiply_by<L: Level, E: Entry, const R: usize>(
     c: &mut Matrix,
     a: &Left<E>,
-    b: &Panels<E>,
+    b: Corner<'_, E>,
     [m, n, k]: [usize; 3],
 ) {
     for (p, panel) in b.lanes.chunks_exact(b.steps).take(n / WIDTH).enumerate() {
-        let (panel, _) = panel[..k].as_chunks::<DEPTH>();
+        let (panel, _) = panel[b.first_step..][..k].as_chunks::<DEPTH>();
         for i in (0..m).step_by(R) {
             let rows: [&[[u32; DEPTH]]; R] =
                 std::array::from_fn(|row| a.words[(i + row) * a.stride..][..k].as_chunks().0);
@@ -204,7 +246,7 @@ fn multiply_by<L: Level, E: Entry, const R: usize>(
 
 #[inline(always)]
 fn multiply_transposed_by<L: Level, E: Entry, const R: usize>(
-    c: &mut Matrix,
+    c: &mut RowsMut<'_>,
     a: &Left<E>,
     b: &Panels<E>,
     [m, n, k]: [usize; 3],
@@ -283,9 +325,9 @@ mod tests {
                     .map(|row| &row[..k]),
             );
             left.set::<L>(self.a, [m, k]);
-            multiply::<L, E>(&mut both[0], &left, &by_rows, shape);
+            multiply::<L, E>(&mut both[0], &left, by_rows.columns_from(0), shape);
             left.set_transposed::<L>(self.a_transposed, [m, k]);
-            multiply_transposed::<L, E>(&mut both[1], &left, &by_columns, shape);
+            multiply_transposed::<L, E>(&mut both[1].rows_from(0), &left, &by_columns, shape);
             both.map(|c| c.values)
         }
     }

@@ -1,0 +1,273 @@
+use super::super::oracle::{
+    assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor,
+};
+use super::super::rows;
+use super::*;
+use candle_core::{D, DType, Device};
+
+/// Grouped, one kv head for all, a kv head for each; widths that fill vectors and that do not.
+const SHAPES: [[usize; 3]; 4] = [[4, 2, 6], [3, 1, 4], [2, 2, 16], [6, 2, 20]];
+const OFFSETS: [u32; 5] = [0, 5, 6, 8, 15];
+/// Windows of one position, within a panel of keys, of several panels, and longer than any segment.
+const MASKS: [Mask; 7] = [
+    Mask::Causal,
+    Mask::Full,
+    Mask::Window(1),
+    Mask::Window(3),
+    Mask::Window(18),
+    Mask::Window(37),
+    Mask::Window(200),
+];
+
+fn shape([num_heads, num_kv_heads, head_dim]: [usize; 3]) -> AttentionShape {
+    AttentionShape {
+        num_heads,
+        num_kv_heads,
+        head_dim,
+        precision: Precision::F32,
+    }
+}
+
+fn every<'a>(shape: &'a AttentionShape, mask: Mask, offsets: &'a [u32]) -> Attention<'a> {
+    Attention {
+        shape,
+        mask,
+        queries: Queries::Every,
+        offsets,
+    }
+}
+
+fn operands(shape: &AttentionShape, n: usize) -> [Tensor; 3] {
+    let kv_width = shape.num_kv_heads * shape.head_dim;
+    let q = tensor(1, n, shape.num_heads * shape.head_dim);
+    [q, tensor(2, n, kv_width), tensor(3, n, kv_width)]
+}
+
+fn of([q, k, v]: [&Tensor; 3]) -> Operands<'_> {
+    Operands { q, k, v }
+}
+
+fn last_rows(offsets: &[u32]) -> Vec<u32> {
+    offsets[1..].iter().map(|end| end - 1).collect()
+}
+
+/// Whether position `i` sees position `j`, as transformers' masks say.
+fn sees(mask: Mask, i: usize, j: usize) -> bool {
+    match mask {
+        Mask::Causal => j <= i,
+        Mask::Window(width) => j <= i && i < j + width,
+        Mask::Full => true,
+    }
+}
+
+/// o by a full matrix of scores, segment by segment and head by head.
+fn reference([q, k, v]: [&Tensor; 3], attention: &Attention) -> candle_core::Result<Tensor> {
+    let shape = attention.shape;
+    let c = shape.head_dim;
+    let mut segments = Vec::new();
+    for ends in attention.offsets.windows(2) {
+        let (start, len) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
+        let head = |x: &Tensor, head: usize| {
+            x.to_dtype(DType::F64)?
+                .narrow(0, start, len)?
+                .narrow(1, head * c, c)
+        };
+        let hidden = (0..len * len).map(|at| {
+            let (i, j) = (at / len, at % len);
+            if sees(attention.mask, i, j) {
+                0.0
+            } else {
+                -1e30
+            }
+        });
+        let mask = Tensor::from_iter(hidden, &Device::Cpu)?.reshape((len, len))?;
+        let mut heads = Vec::new();
+        for h in 0..shape.num_heads {
+            let kv_head = h / (shape.num_heads / shape.num_kv_heads);
+            let scores = head(q, h)?.matmul(&head(k, kv_head)?.t()?.contiguous()?)?;
+            let scores = ((scores / (c as f64).sqrt())? + &mask)?;
+            let weights = scores
+                .broadcast_sub(&scores.max_keepdim(D::Minus1)?)?
+                .exp()?;
+            let probs = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+            heads.push(probs.matmul(&head(v, kv_head)?.contiguous()?)?);
+        }
+        segments.push(Tensor::cat(&heads, 1)?);
+    }
+    Tensor::cat(&segments, 0)
+}
+
+#[test]
+fn forward_is_the_plain_composition() {
+    for (case, offsets) in SHAPES
+        .into_iter()
+        .zip([&OFFSETS[..], &[0, 1], &OFFSETS, &[0, 70, 111]])
+    {
+        let shape = shape(case);
+        let [q, k, v] = operands(&shape, offsets[offsets.len() - 1] as usize);
+        for mask in MASKS {
+            let attention = every(&shape, mask, offsets);
+            let (o, _) = attention.forward(of([&q, &k, &v])).unwrap();
+            let expected = reference([&q, &k, &v], &attention).unwrap();
+            assert_close(&o, &expected, 2e-6);
+        }
+    }
+}
+
+#[test]
+fn a_window_is_exact_in_segments_below_at_and_above_it() {
+    let shape = shape([4, 2, 8]);
+    for width in [16, 17] {
+        let lengths = [width - 1, width, width + 1, 3 * width];
+        let mut offsets = vec![0];
+        for length in lengths {
+            offsets.push(offsets[offsets.len() - 1] + length);
+        }
+        let [q, k, v] = operands(&shape, offsets[4] as usize);
+        let windowed = every(&shape, Mask::Window(width as usize), &offsets);
+        let (o, _) = windowed.forward(of([&q, &k, &v])).unwrap();
+        assert_close(&o, &reference([&q, &k, &v], &windowed).unwrap(), 2e-6);
+        let causal = every(&shape, Mask::Causal, &offsets);
+        let (whole, _) = causal.forward(of([&q, &k, &v])).unwrap();
+        let (o, whole) = (o.to_vec2::<f32>().unwrap(), whole.to_vec2::<f32>().unwrap());
+        for ends in offsets.windows(2) {
+            for row in ends[0]..ends[1] {
+                let narrowed = row - ends[0] >= width;
+                let (row, whole) = (&o[row as usize], &whole[row as usize]);
+                assert_eq!(row != whole, narrowed, "window {width}, segment {ends:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn backward_is_the_gradient_of_the_reference() {
+    // A window of one position has no gradient of q and k.
+    let masks = [Mask::Causal, Mask::Full, Mask::Window(2), Mask::Window(3)];
+    let cases: [([usize; 3], &[u32], &[Mask]); 4] = [
+        ([4, 2, 6], &[0, 3, 4, 8], &masks),
+        // more than one block of query rows and panel of keys
+        (
+            [3, 1, 2],
+            &[0, 18],
+            &[Mask::Causal, Mask::Full, Mask::Window(5)],
+        ),
+        ([2, 2, 4], &[0, 1, 2, 7], &masks),
+        ([2, 1, 20], &[0, 4, 5], &masks[..3]),
+    ];
+    for (case, offsets, masks) in cases {
+        let shape = shape(case);
+        let n = offsets[offsets.len() - 1] as usize;
+        let [q, k, v] = operands(&shape, n);
+        let d_o = tensor(4, n, shape.num_heads * shape.head_dim);
+        for mask in masks {
+            let attention = every(&shape, *mask, offsets);
+            let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
+            let operands = of([&q, &k, &v]);
+            let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+            assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
+            assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
+            assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
+        }
+    }
+}
+
+#[test]
+fn keys_that_no_query_of_a_block_sees_get_their_gradients_too() {
+    // Heads of a group share a block of 32 rows: 16 positions; a window of 3 leaves whole panels out.
+    let shape = shape([2, 1, 2]);
+    let offsets = [0, 40];
+    let [q, k, v] = operands(&shape, 40);
+    let d_o = tensor(4, 40, 4);
+    let attention = every(&shape, Mask::Window(3), &offsets);
+    let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
+    let operands = of([&q, &k, &v]);
+    let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+    assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
+    assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
+    assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
+}
+
+#[test]
+fn the_last_position_alone_has_the_bits_of_the_whole() {
+    for (case, mask) in SHAPES
+        .into_iter()
+        .flat_map(|case| MASKS.map(|mask| (case, mask)))
+    {
+        let shape = shape(case);
+        let offsets = [0, 40, 41, 111];
+        let [q, k, v] = operands(&shape, 111);
+        let every = every(&shape, mask, &offsets);
+        let alone = Attention {
+            queries: Queries::Last,
+            ..every
+        };
+        let (whole, whole_lse) = every.forward(of([&q, &k, &v])).unwrap();
+        let last = last_rows(&offsets);
+        let q_last = rows::gather(&q, &last).unwrap();
+        let (o, lse) = alone.forward(of([&q_last, &k, &v])).unwrap();
+        assert_eq!(bits(&o), bits(&rows::gather(&whole, &last).unwrap()));
+        assert_eq!(bits(&lse), bits(&rows::gather(&whole_lse, &last).unwrap()));
+
+        let d_last = tensor(4, 3, shape.num_heads * shape.head_dim);
+        let d_o = rows::scatter(&d_last, &last, 111).unwrap();
+        let operands = of([&q_last, &k, &v]);
+        let (dq, dk, dv) = alone.backward(operands, (&o, &lse), &d_last).unwrap();
+        let operands = of([&q, &k, &v]);
+        let (whole_dq, whole_dk, whole_dv) = every
+            .backward(operands, (&whole, &whole_lse), &d_o)
+            .unwrap();
+        assert_close(&dq, &rows::gather(&whole_dq, &last).unwrap(), 1e-6);
+        assert_close(&dk, &whole_dk, 1e-6);
+        assert_close(&dv, &whole_dv, 1e-6);
+    }
+}
+
+#[test]
+fn neither_threads_nor_the_batch_change_a_bit() {
+    let shape = shape([6, 2, 20]);
+    let offsets = [0, 33, 34, 134];
+    let [q, k, v] = operands(&shape, 134);
+    for mask in [Mask::Causal, Mask::Window(21), Mask::Full] {
+        let all = |operands: [&Tensor; 3], offsets: &[u32]| -> Vec<Tensor> {
+            let attention = every(&shape, mask, offsets);
+            let (o, lse) = attention.forward(of(operands)).unwrap();
+            let gradients = attention.backward(of(operands), (&o, &lse), operands[0]);
+            let (dq, dk, dv) = gradients.unwrap();
+            vec![o, lse, dq, dk, dv]
+        };
+        assert_same_bits_on_any_thread_count(|| all([&q, &k, &v], &offsets));
+        let together = all([&q, &k, &v], &offsets);
+        let segment = |x: &Tensor| x.narrow(0, 34, 100).unwrap();
+        let alone = all([&segment(&q), &segment(&k), &segment(&v)], &[0, 100]);
+        for (alone, together) in alone.iter().zip(&together) {
+            assert_eq!(bits(alone), bits(&segment(together)));
+        }
+    }
+}
+
+#[test]
+fn a_token_does_not_see_those_after_it() {
+    let shape = shape([4, 2, 6]);
+    let [q, k, v] = operands(&shape, 50);
+    let first = |x: &Tensor| x.narrow(0, 0, 20).unwrap();
+    let (o, _) = forward(&q, &k, &v, &shape, &[0, 50]).unwrap();
+    let (cut, _) = forward(&first(&q), &first(&k), &first(&v), &shape, &[0, 20]).unwrap();
+    assert_eq!(bits(&cut), bits(&first(&o)));
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let good = shape([4, 2, 6]);
+    let [q, k, v] = operands(&good, 15);
+    let no_window = every(&good, Mask::Window(0), &OFFSETS);
+    for error in [
+        forward(&q, &k, &v, &shape([4, 3, 6]), &OFFSETS).unwrap_err(),
+        forward(&k, &k, &v, &good, &OFFSETS).unwrap_err(),
+        forward(&q, &k, &v, &good, &[0, 14]).unwrap_err(),
+        forward_last(&q, &k, &v, &good, &OFFSETS).unwrap_err(),
+        no_window.forward(of([&q, &k, &v])).unwrap_err(),
+    ] {
+        assert_eq!(error.code(), "BPEFT_INVALID_INPUT", "{error}");
+    }
+}
