@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::Module;
+use crate::ops::attention::Mask;
 use crate::{Error, Result};
 
 /// How rotary frequencies are stretched for longer contexts.
@@ -60,6 +62,16 @@ impl RopeScaling {
     }
 }
 
+/// A sliding window over the keys (arXiv:2310.06825 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Positions that a query sees: its own and those before it.
+    pub size: usize,
+    /// Indices of the blocks that have it, rising; the others see everything before.
+    pub blocks: Vec<usize>,
+}
+
 /// A Llama-style decoder: pre-norm blocks with RMS norm, rotary attention with grouped keys, SwiGLU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,14 +100,37 @@ pub struct DecoderConfig {
     pub max_position_embeddings: usize,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
+    /// Linear layers that add a bias in every block, in the order of [`Module`].
+    #[serde(default)]
+    pub biases: Vec<Module>,
+    /// Whether every head of the queries and keys passes an RMS norm before it is turned.
+    #[serde(default)]
+    pub qk_norm: bool,
+    /// The sliding window, where the attention of a block has one.
+    #[serde(default)]
+    pub window: Option<Window>,
 }
 
 impl DecoderConfig {
     /// Checks every rule that the engine relies on.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule.
+    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule; `BPEFT_UNSUPPORTED` for switches that the blocks do
+    /// not compute yet.
     pub fn check(&self) -> Result<()> {
+        self.check_numbers()?;
+        if self.biases.is_empty() && !self.qk_norm && self.window.is_none() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: "attention",
+            value: "biases, norms of heads or a sliding window".into(),
+            supported: "none of these".into(),
+        })
+    }
+
+    /// The rules of a configuration by itself.
+    pub(crate) fn check_numbers(&self) -> Result<()> {
         let invalid = |field, rule, value: String| Err(Error::InvalidConfig { field, rule, value });
         for (field, size) in [
             ("vocab_size", self.vocab_size),
@@ -153,7 +188,39 @@ impl DecoderConfig {
                 format!("{:?}", self.rope_scaling),
             );
         }
+        let attention = [Module::Q, Module::K, Module::V, Module::O];
+        let rises = |[first, second]: &[Module; 2]| first < second;
+        if !self.biases.array_windows().all(rises)
+            || self.biases.iter().any(|module| !attention.contains(module))
+        {
+            return invalid(
+                "biases",
+                "must be layers of the attention, in their order",
+                format!("{:?}", self.biases),
+            );
+        }
+        if let Some(window) = &self.window {
+            let inside = |block: &usize| *block < self.num_layers;
+            let rises = |[first, second]: &[usize; 2]| first < second;
+            let blocks = &window.blocks;
+            if window.size == 0 || !blocks.iter().all(inside) || !blocks.array_windows().all(rises)
+            {
+                return invalid(
+                    "window",
+                    "must have a size of at least 1 and blocks of the model, rising",
+                    format!("{window:?}"),
+                );
+            }
+        }
         Ok(())
+    }
+
+    /// Who sees whom in the attention of a block.
+    pub fn mask(&self, block: usize) -> Mask {
+        match &self.window {
+            Some(window) if window.blocks.contains(&block) => Mask::Window(window.size),
+            _ => Mask::Causal,
+        }
     }
 
     /// Width of all query heads together, `H·c`.
@@ -168,11 +235,8 @@ impl DecoderConfig {
 
     /// Elements of all weights; a tied head counts once.
     pub fn parameters(&self) -> usize {
-        let (d, f) = (self.hidden_size, self.intermediate_size);
-        let attention = 2 * d * self.query_width() + 2 * d * self.kv_width();
-        let block = attention + 3 * d * f + 2 * d;
-        let tables = if self.tie_word_embeddings { 1 } else { 2 };
-        self.num_layers * block + tables * self.vocab_size * d + d
+        let elements = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
+        self.tensors().into_iter().map(elements).sum()
     }
 
     /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by `rope_scaling`.

@@ -28,6 +28,9 @@ impl RandomWeights {
             rope_scaling: RopeScaling::None,
             max_position_embeddings: 2048,
             tie_word_embeddings: true,
+            biases: Vec::new(),
+            qk_norm: false,
+            window: None,
         }
     }
 }

@@ -1,40 +1,39 @@
-//! Llama models in GGUF: llama.cpp's names and row order to Hugging Face's.
+//! Models in GGUF: llama.cpp's names and row order to Hugging Face's.
 //!
-//! llama.cpp rotates neighbouring pairs, Hugging Face the two halves of a head, so its converter
-//! interleaves the rows of `q` and `k` within each head of width `c`:
+//! For Llama and Mistral llama.cpp rotates neighbouring pairs, Hugging Face the two halves of a head,
+//! so its converter interleaves the rows of `q` and `k` within each head of width `c`:
 //!
 //! ```text
 //! gguf[h·c + 2j + t] = hf[h·c + t·c/2 + j]        j < c/2, t ∈ {0, 1}
 //! ```
 //!
-//! Reading undoes it; rows move whole, so quantised blocks stay intact.
+//! Reading undoes it; rows move whole, so quantised blocks stay intact. Other architectures keep their rows.
 
 use std::path::Path;
-
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::architecture::{ARCHITECTURES, Architecture, BLOCK_PARTS, TENSORS, names};
 use super::dequantize::TensorType;
 use super::gguf_header::{Header, Metadata, TensorInfo};
-use super::{Checkpoint, Entry, RowOrder, TokenizerSource, corrupt, unsupported};
-use crate::Result;
-use crate::backbone::{DecoderConfig, RopeScaling};
+use super::{Checkpoint, DECODER_TENSORS, Entry, RowOrder, TokenizerSource, corrupt, unsupported};
+use crate::backbone::{DecoderConfig, RopeScaling, Window};
 use crate::kernels::cpu::simd::Portable;
+use crate::{Error, Result};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Hyper-parameters that would change the result and that the decoder doesn't have; 0 means "off".
-const FOREIGN: [&str; 9] = [
-    "llama.expert_count",
-    "llama.attention.scale",
-    "llama.attention.sliding_window",
-    "llama.attention.max_alibi_bias",
-    "llama.attention.clamp_kqv",
-    "llama.attention.temperature_length",
-    "llama.logit_scale",
-    "llama.embedding_scale",
-    "llama.residual_scale",
+const FOREIGN: [&str; 8] = [
+    "expert_count",
+    "attention.scale",
+    "attention.max_alibi_bias",
+    "attention.clamp_kqv",
+    "attention.temperature_length",
+    "logit_scale",
+    "embedding_scale",
+    "residual_scale",
 ];
 
 /// Opens the file at `path`, already in memory as `map`.
@@ -45,31 +44,38 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         bytes: &map,
         path,
     };
-    match metadata.text("general.architecture")? {
-        Some("llama") => {}
-        Some(other) => return Err(unsupported("architecture", other, "llama")),
-        None => return Err(corrupt(path, "general.architecture is missing")),
+    let Some(name) = metadata.text("general.architecture")? else {
+        return Err(corrupt(path, "general.architecture is missing"));
+    };
+    let known = ARCHITECTURES
+        .iter()
+        .find(|architecture| architecture.gguf == name);
+    let Some(architecture) = known else {
+        let supported = names(|architecture| architecture.gguf);
+        return Err(unsupported("architecture", name, &supported));
+    };
+    let mut entries = entries(metadata)?;
+    let config = Keys {
+        metadata,
+        architecture,
     }
-    let entries = entries(metadata)?;
-    let config = config(metadata, &entries)?;
-    let tensors = entries
-        .into_iter()
-        .filter(|(name, _)| name != ROPE_FACTORS)
-        .map(|(name, mut entry)| {
-            if name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight") {
+    .config(&entries)?;
+    entries.retain(|(name, _)| name != ROPE_FACTORS);
+    if architecture.interleaved {
+        for (name, entry) in &mut entries {
+            if name.contains(".q_proj.") || name.contains(".k_proj.") {
                 entry.rows = RowOrder::Interleaved {
                     head_dim: config.head_dim,
                 };
             }
-            (name, entry)
-        })
-        .collect();
+        }
+    }
     Ok(Checkpoint {
         path: path.to_owned(),
         format: "gguf",
         config,
         maps: vec![map],
-        tensors,
+        tensors: entries.into_iter().collect(),
         tokenizer: TokenizerSource::Gguf(header),
     })
 }
@@ -87,8 +93,7 @@ fn entries(metadata: Metadata) -> Result<Vec<(String, Entry)>> {
             if tensor.name.ends_with(".attn_rot_embd.weight") {
                 continue; // the plain rotary frequencies, stored by old converters
             }
-            let supported = "the weights of a Llama decoder without biases";
-            return Err(unsupported("tensor", &tensor.name, supported));
+            return Err(unsupported("tensor", &tensor.name, DECODER_TENSORS));
         };
         entries.push((name, entry(tensor, header, bytes.len(), path)?));
     }
@@ -154,149 +159,175 @@ fn entry(tensor: &TensorInfo, header: &Header, file_len: usize, path: &Path) -> 
 
 /// `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`.
 fn hugging_face_name(name: &str) -> Option<String> {
-    let known = match name {
-        "token_embd.weight" => "model.embed_tokens.weight",
-        "output_norm.weight" => "model.norm.weight",
-        "output.weight" => "lm_head.weight",
-        ROPE_FACTORS => ROPE_FACTORS,
-        _ => {
-            let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
-            let layer: u32 = layer.parse().ok()?;
-            let part = match part.strip_suffix(".weight")? {
-                "attn_norm" => "input_layernorm",
-                "attn_q" => "self_attn.q_proj",
-                "attn_k" => "self_attn.k_proj",
-                "attn_v" => "self_attn.v_proj",
-                "attn_output" => "self_attn.o_proj",
-                "ffn_norm" => "post_attention_layernorm",
-                "ffn_gate" => "mlp.gate_proj",
-                "ffn_up" => "mlp.up_proj",
-                "ffn_down" => "mlp.down_proj",
-                _ => return None,
-            };
-            return Some(format!("model.layers.{layer}.{part}.weight"));
-        }
+    let ours = |table: &[(&str, &'static str)], name: &str| {
+        let known = table.iter().find(|(theirs, _)| *theirs == name);
+        known.map(|(_, ours)| *ours)
     };
-    Some(known.to_owned())
+    if name == ROPE_FACTORS {
+        return Some(name.to_owned());
+    }
+    if let Some(whole) = ours(&TENSORS, name) {
+        return Some(whole.to_owned());
+    }
+    let (block, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+    let block: u32 = block.parse().ok()?;
+    let (part, kind) = rest.rsplit_once('.')?;
+    let part = ours(&BLOCK_PARTS, part)?;
+    matches!(kind, "weight" | "bias").then(|| format!("model.layers.{block}.{part}.{kind}"))
 }
 
-fn config(metadata: Metadata, entries: &[(String, Entry)]) -> Result<DecoderConfig> {
-    let path = metadata.path;
-    for key in FOREIGN {
-        if let Some(value) = metadata.number(key)?.filter(|value| *value != 0.0) {
-            return Err(unsupported(
-                "hyper-parameter",
-                format!("{key} = {value}"),
-                "0",
-            ));
-        }
-    }
-    let required = |key: &str| {
-        let count = metadata.count(key)?;
-        count.ok_or_else(|| corrupt(path, format!("{key} is missing")))
-    };
-    let find = |wanted: &str| entries.iter().find(|(name, _)| name == wanted);
-    let embedding = find("model.embed_tokens.weight")
-        .ok_or_else(|| corrupt(path, "token_embd.weight is missing"))?;
-    let vocab_size = embedding.1.shape.first().copied().unwrap_or(0);
-    if let Some(stated) = metadata
-        .count("llama.vocab_size")?
-        .filter(|size| *size != vocab_size)
-    {
-        let reason =
-            format!("llama.vocab_size is {stated}, token_embd.weight has {vocab_size} rows");
-        return Err(corrupt(path, reason));
-    }
-    let hidden_size = required("llama.embedding_length")?;
-    let num_heads = required("llama.attention.head_count")?;
-    let eps = "llama.attention.layer_norm_rms_epsilon";
-    let config = DecoderConfig {
-        vocab_size,
-        hidden_size,
-        intermediate_size: required("llama.feed_forward_length")?,
-        num_layers: required("llama.block_count")?,
-        num_heads,
-        num_kv_heads: metadata
-            .count("llama.attention.head_count_kv")?
-            .unwrap_or(num_heads),
-        head_dim: head_dim(metadata, hidden_size, num_heads)?,
-        rms_norm_eps: metadata
-            .number(eps)?
-            .ok_or_else(|| corrupt(path, format!("{eps} is missing")))?,
-        rope_theta: metadata.number("llama.rope.freq_base")?.unwrap_or(10_000.0),
-        rope_scaling: rope_scaling(metadata, find(ROPE_FACTORS).map(|(_, entry)| entry))?,
-        max_position_embeddings: required("llama.context_length")?,
-        tie_word_embeddings: find("lm_head.weight").is_none(),
-    };
-    config
-        .check()
-        .map_err(|broken| corrupt(path, broken.to_string()))?;
-    Ok(config)
+/// The metadata of a model, whose keys begin with the name of its architecture.
+struct Keys<'a> {
+    metadata: Metadata<'a>,
+    architecture: &'a Architecture,
 }
 
-/// Width of a head; keys, values and the rotated part have to agree.
-fn head_dim(metadata: Metadata, hidden_size: usize, num_heads: usize) -> Result<usize> {
-    let rotated = metadata.count("llama.rope.dimension_count")?;
-    let key = metadata.count("llama.attention.key_length")?;
-    let width = match key.or(rotated) {
-        Some(width) => width,
-        None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
-        None => {
-            let reason = format!("{num_heads} heads must divide the width, {hidden_size}");
-            return Err(corrupt(metadata.path, reason));
-        }
-    };
-    for (what, other) in [
-        ("rotated part of a head", rotated),
-        (
-            "width of value heads",
-            metadata.count("llama.attention.value_length")?,
-        ),
-    ] {
-        if let Some(other) = other.filter(|other| *other != width) {
-            return Err(unsupported(
-                what,
-                other.to_string(),
-                &format!("that of the keys, {width}"),
-            ));
-        }
+impl Keys<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture.gguf)
     }
-    Ok(width)
-}
 
-/// Linear scaling from the metadata, or Llama 3's factors, which llama.cpp stores as a tensor.
-fn rope_scaling(metadata: Metadata, factors: Option<&Entry>) -> Result<RopeScaling> {
-    let legacy = metadata.number("llama.rope.scale_linear")?;
-    let kind = metadata.text("llama.rope.scaling.type")?;
-    let factor = metadata.number("llama.rope.scaling.factor")?.or(legacy);
-    let scaling = match (kind, factor) {
-        (Some("none"), _) | (None, None) => RopeScaling::None,
-        (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() < f64::EPSILON => {
-            RopeScaling::None
-        }
-        (Some("linear") | None, Some(factor)) => RopeScaling::Linear { factor },
-        (Some("linear"), None) => {
-            let reason = "llama.rope.scaling.factor is missing";
-            return Err(corrupt(metadata.path, reason));
-        }
-        (Some(other), _) => {
-            return Err(unsupported(
-                "rope scaling",
-                other,
-                "none, linear, rope_freqs.weight",
-            ));
-        }
-    };
-    let Some(entry) = factors else {
-        return Ok(scaling);
-    };
-    if scaling != RopeScaling::None {
-        let value = "linear with rope_freqs.weight";
-        return Err(unsupported("rope scaling", value, "one of both"));
+    fn count(&self, name: &str) -> Result<Option<usize>> {
+        self.metadata.count(&self.key(name))
     }
-    let mut factors = vec![0.0; entry.shape.iter().product()];
-    let stored = &metadata.bytes[entry.at.clone()];
-    let row = std::iter::once((stored, factors.as_mut_slice()));
-    entry.kind.dequantize::<Portable>(row);
-    Ok(RopeScaling::Factors { factors })
+
+    fn number(&self, name: &str) -> Result<Option<f64>> {
+        self.metadata.number(&self.key(name))
+    }
+
+    fn corrupt(&self, reason: impl Into<String>) -> Error {
+        corrupt(self.metadata.path, reason)
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        self.corrupt(format!("{} is missing", self.key(name)))
+    }
+
+    fn required(&self, name: &str) -> Result<usize> {
+        self.count(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    fn config(&self, entries: &[(String, Entry)]) -> Result<DecoderConfig> {
+        for name in FOREIGN {
+            if let Some(value) = self.number(name)?.filter(|value| *value != 0.0) {
+                let value = format!("{} = {value}", self.key(name));
+                return Err(unsupported("hyper-parameter", value, "0"));
+            }
+        }
+        let find = |wanted: &str| entries.iter().find(|(name, _)| name == wanted);
+        let embedding = find("model.embed_tokens.weight")
+            .ok_or_else(|| self.corrupt("token_embd.weight is missing"))?;
+        let vocab_size = embedding.1.shape.first().copied().unwrap_or(0);
+        if let Some(stated) = self.count("vocab_size")?.filter(|size| *size != vocab_size) {
+            let key = self.key("vocab_size");
+            let reason = format!("{key} is {stated}, token_embd.weight has {vocab_size} rows");
+            return Err(self.corrupt(reason));
+        }
+        let hidden_size = self.required("embedding_length")?;
+        let num_heads = self.required("attention.head_count")?;
+        let num_layers = self.required("block_count")?;
+        let max_position_embeddings = self.required("context_length")?;
+        let eps = "attention.layer_norm_rms_epsilon";
+        let stated_bias = entries.iter().any(|(name, _)| name.ends_with("_proj.bias"));
+        let config = DecoderConfig {
+            vocab_size,
+            hidden_size,
+            intermediate_size: self.required("feed_forward_length")?,
+            num_layers,
+            num_heads,
+            num_kv_heads: self.count("attention.head_count_kv")?.unwrap_or(num_heads),
+            head_dim: self.head_dim(hidden_size, num_heads)?,
+            rms_norm_eps: self.number(eps)?.ok_or_else(|| self.missing(eps))?,
+            rope_theta: self.number("rope.freq_base")?.unwrap_or(10_000.0),
+            rope_scaling: self.rope_scaling(find(ROPE_FACTORS).map(|(_, entry)| entry))?,
+            max_position_embeddings,
+            tie_word_embeddings: find("lm_head.weight").is_none(),
+            biases: self.architecture.biases.modules(stated_bias),
+            qk_norm: self.architecture.qk_norm,
+            window: self
+                .window(num_layers)?
+                .filter(|window| window.size < max_position_embeddings),
+        };
+        config
+            .check_numbers()
+            .map_err(|broken| self.corrupt(broken.to_string()))?;
+        Ok(config)
+    }
+
+    /// Width of a head; keys, values and the rotated part have to agree.
+    fn head_dim(&self, hidden_size: usize, num_heads: usize) -> Result<usize> {
+        let rotated = self.count("rope.dimension_count")?;
+        let key = self.count("attention.key_length")?;
+        let width = match key.or(rotated) {
+            Some(width) => width,
+            None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => {
+                hidden_size / num_heads
+            }
+            None => {
+                let reason = format!("{num_heads} heads must divide the width, {hidden_size}");
+                return Err(self.corrupt(reason));
+            }
+        };
+        let value = self.count("attention.value_length")?;
+        for (what, other) in [
+            ("rotated part of a head", rotated),
+            ("width of value heads", value),
+        ] {
+            if let Some(other) = other.filter(|other| *other != width) {
+                let supported = format!("that of the keys, {width}");
+                return Err(unsupported(what, other.to_string(), &supported));
+            }
+        }
+        Ok(width)
+    }
+
+    /// The sliding window: of every block, or of those that the pattern names (`true`), as llama.cpp reads it.
+    fn window(&self, num_layers: usize) -> Result<Option<Window>> {
+        let Some(size) = (self.count("attention.sliding_window")?).filter(|size| *size != 0) else {
+            return Ok(None);
+        };
+        let pattern = "attention.sliding_window_pattern";
+        let blocks: Vec<usize> = match self.metadata.flags(&self.key(pattern))? {
+            None => (0..num_layers).collect(),
+            Some(flags) if flags.len() == num_layers => {
+                (0..num_layers).filter(|block| flags[*block]).collect()
+            }
+            Some(flags) => {
+                let rule = format!("{} must have {num_layers} entries", self.key(pattern));
+                return Err(self.corrupt(format!("{rule}, got {}", flags.len())));
+            }
+        };
+        Ok((!blocks.is_empty()).then_some(Window { size, blocks }))
+    }
+
+    /// Linear scaling from the metadata, or Llama 3's factors, which llama.cpp stores as a tensor.
+    fn rope_scaling(&self, factors: Option<&Entry>) -> Result<RopeScaling> {
+        let legacy = self.number("rope.scale_linear")?;
+        let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
+        let factor = self.number("rope.scaling.factor")?.or(legacy);
+        let scaling = match (kind, factor) {
+            (Some("none"), _) | (None, None) => RopeScaling::None,
+            (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() < f64::EPSILON => {
+                RopeScaling::None
+            }
+            (Some("linear") | None, Some(factor)) => RopeScaling::Linear { factor },
+            (Some("linear"), None) => return Err(self.missing("rope.scaling.factor")),
+            (Some(other), _) => {
+                let supported = "none, linear, rope_freqs.weight";
+                return Err(unsupported("rope scaling", other, supported));
+            }
+        };
+        let Some(entry) = factors else {
+            return Ok(scaling);
+        };
+        if scaling != RopeScaling::None {
+            let value = "linear with rope_freqs.weight";
+            return Err(unsupported("rope scaling", value, "one of both"));
+        }
+        let mut factors = vec![0.0; entry.shape.iter().product()];
+        let stored = &self.metadata.bytes[entry.at.clone()];
+        let row = std::iter::once((stored, factors.as_mut_slice()));
+        entry.kind.dequantize::<Portable>(row);
+        Ok(RopeScaling::Factors { factors })
+    }
 }

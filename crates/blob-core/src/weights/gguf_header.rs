@@ -205,6 +205,15 @@ impl<'a> Metadata<'a> {
             .map(Some)
     }
 
+    /// The array of truth values under `key`.
+    pub(crate) fn flags(&self, key: &str) -> Result<Option<Vec<bool>>> {
+        let Some((mut cursor, len)) = self.array(key, &[BOOL], "an array of truth values")? else {
+            return Ok(None);
+        };
+        let flags = (0..len).map(|_| cursor.flag());
+        flags.collect::<Result<Vec<_>>>().map(Some)
+    }
+
     fn array(&self, key: &str, codes: &[u32], rule: &str) -> Result<Option<(Cursor<'a>, usize)>> {
         match self.header.metadata.get(key) {
             None => Ok(None),
@@ -228,6 +237,7 @@ impl<'a> Metadata<'a> {
 const UNSIGNED32: u32 = 4;
 const SIGNED32: u32 = 5;
 const FLOAT32: u32 = 6;
+const BOOL: u32 = 7;
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
 
@@ -269,6 +279,17 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    fn flag(&mut self) -> Result<bool> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            [other] => {
+                let rule = "a truth value must be 0 or 1";
+                Err(corrupt(self.path, format!("{rule}, got {other}")))
+            }
+        }
+    }
+
     /// A length or size that has to fit the address space.
     fn size(&mut self) -> Result<usize> {
         let size = self.u64()?;
@@ -297,16 +318,7 @@ impl<'a> Cursor<'a> {
             UNSIGNED32 => Value::Unsigned(u64::from(self.u32()?)),
             SIGNED32 => Value::Signed(i64::from(self.u32()?.cast_signed())),
             FLOAT32 => Value::Float32(f32::from_bits(self.u32()?)),
-            7 => match self.array()? {
-                [0] => Value::Bool(false),
-                [1] => Value::Bool(true),
-                [other] => {
-                    return Err(corrupt(
-                        self.path,
-                        format!("a truth value must be 0 or 1, got {other}"),
-                    ));
-                }
-            },
+            BOOL => Value::Bool(self.flag()?),
             TEXT => Value::Text(self.text_range()?),
             ARRAY => {
                 let (element, len) = (self.u32()?, self.size()?);
@@ -327,7 +339,7 @@ impl<'a> Cursor<'a> {
 
     fn skip_elements(&mut self, element: u32, len: usize, depth: usize) -> Result<()> {
         let size = match element {
-            0 | 1 | 7 => 1,
+            0 | 1 | BOOL => 1,
             2 | 3 => 2,
             UNSIGNED32 | SIGNED32 | FLOAT32 => 4,
             10..=12 => 8,

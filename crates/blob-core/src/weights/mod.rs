@@ -4,8 +4,9 @@
 //! rows are brought to `f32` when a product needs them. They are untrusted: every length and range is checked before it is used.
 //!
 //! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated, contradictory,
-//! incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a Llama decoder that the engine knows).
+//! incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a decoder that the engine knows).
 
+mod architecture;
 mod dequantize;
 mod gguf;
 mod gguf_header;
@@ -14,7 +15,7 @@ mod quantized;
 mod safetensors;
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub use self::stored::StoredMatrix;
 use crate::backbone::DecoderConfig;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
+
+/// What the tensors of a file may be.
+const DECODER_TENSORS: &str = "those that its architecture and its configuration name";
 
 /// Rows that one task of the pool brings to `f32`.
 const ROWS_PER_TASK: usize = 32;
@@ -218,8 +222,12 @@ impl Checkpoint {
     /// The tensor `name` as it is stored, which must have `shape`; its last dimension are the columns.
     pub fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredMatrix> {
         let entry = self.entry(name, shape)?;
-        let columns = shape.last().copied().unwrap_or(1);
-        let rows = shape.iter().rev().skip(1).product();
+        let columns = match (shape, entry.rows) {
+            // the rows of a bias are numbers
+            ([_], RowOrder::Interleaved { .. }) => 1,
+            _ => shape.last().copied().unwrap_or(1),
+        };
+        let rows = shape.iter().product::<usize>() / columns.max(1);
         let map = Arc::clone(&self.maps[entry.map]);
         StoredMatrix::mapped(
             map,
@@ -257,32 +265,17 @@ impl Checkpoint {
         Err(corrupt(&self.path, reason))
     }
 
-    /// Checks that every tensor of the architecture is there, in its shape.
+    /// Checks that every tensor of the architecture is there, in its shape, and no other.
     fn check_complete(&self) -> Result<()> {
-        let config = &self.config;
-        let (d, f) = (config.hidden_size, config.intermediate_size);
-        let (query, kv) = (config.query_width(), config.kv_width());
-        self.entry("model.embed_tokens.weight", &[config.vocab_size, d])?;
-        self.entry("model.norm.weight", &[d])?;
-        if !config.tie_word_embeddings {
-            self.entry("lm_head.weight", &[config.vocab_size, d])?;
+        let mut others: BTreeSet<&str> = self.names().collect();
+        for (name, shape) in self.config.tensors() {
+            self.entry(&name, &shape)?;
+            others.remove(name.as_str());
         }
-        for layer in 0..config.num_layers {
-            for (part, shape) in [
-                ("input_layernorm", &[d] as &[usize]),
-                ("self_attn.q_proj", &[query, d]),
-                ("self_attn.k_proj", &[kv, d]),
-                ("self_attn.v_proj", &[kv, d]),
-                ("self_attn.o_proj", &[d, query]),
-                ("post_attention_layernorm", &[d]),
-                ("mlp.gate_proj", &[f, d]),
-                ("mlp.up_proj", &[f, d]),
-                ("mlp.down_proj", &[d, f]),
-            ] {
-                self.entry(&format!("model.layers.{layer}.{part}.weight"), shape)?;
-            }
+        match others.first() {
+            None => Ok(()),
+            Some(name) => Err(unsupported("tensor", *name, DECODER_TENSORS)),
         }
-        Ok(())
     }
 }
 

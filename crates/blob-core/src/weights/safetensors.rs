@@ -1,6 +1,6 @@
 //! Hugging Face folders: `config.json` with `model.safetensors`, whole or in shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use ::safetensors::Dtype;
@@ -13,6 +13,8 @@ use crate::{Error, Result};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// The plain rotary frequencies, stored by old versions of transformers.
+const ROTARY_TABLE: &str = ".rotary_emb.inv_freq";
 const LENGTH_BYTES: usize = 8;
 /// The format's own limit for the JSON header of a weight file.
 const LONGEST_HEADER: usize = 100_000_000;
@@ -31,7 +33,9 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
     let config = super::hf_config::parse(&read(&config_file)?, &config_file)?;
     let mut maps = Vec::new();
     let mut tensors = BTreeMap::new();
-    for (shard, wanted) in shards(folder)? {
+    let shards = shards(folder)?;
+    let indexed: BTreeSet<String> = shards.values().flatten().flatten().cloned().collect();
+    for (shard, wanted) in shards {
         let path = folder.join(&shard);
         let bytes = map(&path)?;
         let mut found = entries(&bytes, maps.len(), &path)?;
@@ -44,21 +48,50 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
                         .ok_or_else(|| corrupt(&path, format!("the tensor {name} is missing")))?;
                     tensors.insert(name, entry);
                 }
+                found.retain(|name, _| !indexed.contains(name));
+                tensors.append(&mut found); // what the index forgot counts too
             }
         }
         maps.push(bytes);
     }
-    if config.tie_word_embeddings {
-        tensors.remove("lm_head.weight"); // some files store the tied head a second time
-    }
-    Ok(Checkpoint {
+    tensors.retain(|name, _| !name.ends_with(ROTARY_TABLE));
+    let mut checkpoint = Checkpoint {
         path: folder.to_owned(),
         format: "safetensors",
         config,
         maps,
         tensors,
         tokenizer: TokenizerSource::Folder(folder.to_owned()),
-    })
+    };
+    checkpoint.settle_head()?;
+    Ok(checkpoint)
+}
+
+impl Checkpoint {
+    /// A head under `tie_word_embeddings`: a copy of the embedding is dropped, another one is kept, and the model is untied,
+    /// as transformers does it.
+    fn settle_head(&mut self) -> Result<()> {
+        let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
+        if !self.config.tie_word_embeddings || !self.has(head) {
+            return Ok(());
+        }
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        let [embedding, own] = [self.stored(embedding, &shape)?, self.stored(head, &shape)?];
+        let [mut one, mut other] = [(); 2].map(|()| vec![0.0; shape[1]]);
+        let equal = (0..shape[0]).all(|row| {
+            embedding.row(row, &mut one);
+            own.row(row, &mut other);
+            one.iter()
+                .zip(&other)
+                .all(|(one, other)| one.to_bits() == other.to_bits())
+        });
+        if equal {
+            self.tensors.remove(head);
+        } else {
+            self.config.tie_word_embeddings = false;
+        }
+        Ok(())
+    }
 }
 
 /// Weight files with the tensors to take from each; `None` means all.

@@ -1,5 +1,6 @@
 //! Model files and tokenizers: what is read, and that nothing in a file can do harm.
 
+mod architectures;
 mod hostile;
 #[path = "../support/mod.rs"]
 mod support;

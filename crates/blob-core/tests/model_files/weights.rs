@@ -262,9 +262,15 @@ fn what_the_decoder_does_not_compute_is_refused_by_name() {
     );
     refused(
         &|it| {
-            it.tensor("blk.0.attn_q.bias", &[32], F32, vec![0; 128]);
+            it.tensor("blk.0.attn_q_norm.weight", &[8], F32, vec![0; 32]);
         },
-        "attn_q.bias",
+        "q_norm",
+    );
+    refused(
+        &|it| {
+            it.tensor("blk.0.attn_sinks.weight", &[4], F32, vec![0; 16]);
+        },
+        "blk.0.attn_sinks.weight",
     );
     refused(
         &|it| {

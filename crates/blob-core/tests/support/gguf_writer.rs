@@ -68,6 +68,11 @@ impl GgufWriter {
         self.array(key, 5, integers.len(), &elements)
     }
 
+    pub fn flags(&mut self, key: &str, flags: &[bool]) -> &mut Self {
+        let elements: Vec<u8> = flags.iter().map(|flag| u8::from(*flag)).collect();
+        self.array(key, 7, flags.len(), &elements)
+    }
+
     pub fn floats(&mut self, key: &str, floats: &[f32]) -> &mut Self {
         let elements: Vec<u8> = floats.iter().flat_map(|it| it.to_le_bytes()).collect();
         self.array(key, 6, floats.len(), &elements)

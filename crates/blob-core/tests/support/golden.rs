@@ -146,6 +146,9 @@ fn decoder_config(hf: &Value) -> DecoderConfig {
         rope_scaling,
         max_position_embeddings: size("max_position_embeddings"),
         tie_word_embeddings: field(hf, "tie_word_embeddings"),
+        biases: Vec::new(),
+        qk_norm: false,
+        window: None,
     }
 }
 

@@ -61,6 +61,9 @@ pub fn config() -> DecoderConfig {
         rope_scaling: RopeScaling::None,
         max_position_embeddings: 256,
         tie_word_embeddings: false,
+        biases: Vec::new(),
+        qk_norm: false,
+        window: None,
     }
 }
 

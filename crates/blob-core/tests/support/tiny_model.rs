@@ -1,8 +1,9 @@
-//! A tiny Llama with random weights, as GGUF in llama.cpp's conventions and as a Hugging Face folder.
+//! A tiny decoder with random weights, as GGUF in llama.cpp's conventions and as a Hugging Face folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use blob_core::adapter::Module;
 use blob_core::backbone::{DecoderConfig, RopeScaling};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -15,6 +16,8 @@ pub type Weight = (Vec<usize>, Vec<f32>);
 
 #[derive(Clone)]
 pub struct TinyModel {
+    /// `model_type` of `config.json`.
+    pub architecture: &'static str,
     pub config: DecoderConfig,
     /// By Hugging Face names.
     pub weights: BTreeMap<String, Weight>,
@@ -35,6 +38,9 @@ pub fn gqa_config() -> DecoderConfig {
         rope_scaling: RopeScaling::None,
         max_position_embeddings: 128,
         tie_word_embeddings: false,
+        biases: Vec::new(),
+        qk_norm: false,
+        window: None,
     }
 }
 
@@ -77,35 +83,13 @@ fn gguf_name(name: &str) -> String {
 }
 
 impl TinyModel {
-    /// Weights in (−1, 1) from a linear congruential generator.
+    /// A Llama with weights in (−1, 1) from a linear congruential generator.
     pub fn new(config: DecoderConfig, seed: u64) -> Self {
-        let (d, f) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.query_width(), config.kv_width());
-        let mut shapes = vec![
-            (
-                "model.embed_tokens.weight".to_owned(),
-                vec![config.vocab_size, d],
-            ),
-            ("model.norm.weight".to_owned(), vec![d]),
-        ];
-        if !config.tie_word_embeddings {
-            shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, d]));
-        }
-        for layer in 0..config.num_layers {
-            for (part, shape) in [
-                ("input_layernorm", vec![d]),
-                ("self_attn.q_proj", vec![q, d]),
-                ("self_attn.k_proj", vec![kv, d]),
-                ("self_attn.v_proj", vec![kv, d]),
-                ("self_attn.o_proj", vec![d, q]),
-                ("post_attention_layernorm", vec![d]),
-                ("mlp.gate_proj", vec![f, d]),
-                ("mlp.up_proj", vec![f, d]),
-                ("mlp.down_proj", vec![d, f]),
-            ] {
-                shapes.push((format!("model.layers.{layer}.{part}.weight"), shape));
-            }
-        }
+        Self::of("llama", config, seed)
+    }
+
+    /// [`Self::new`] of any architecture.
+    pub fn of(architecture: &'static str, config: DecoderConfig, seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
             state = state
@@ -118,36 +102,50 @@ impl TinyModel {
             (name, (shape, values))
         };
         Self {
+            weights: config.tensors().into_iter().map(fill).collect(),
+            architecture,
             config,
-            weights: shapes.into_iter().map(fill).collect(),
         }
     }
 
     /// A GGUF file without a tokenizer; Llama 3's rope scaling becomes the tensor of factors that llama.cpp writes.
     pub fn gguf(&self) -> GgufWriter {
         let config = &self.config;
+        let llama = matches!(self.architecture, "llama" | "mistral");
+        let architecture = if llama { "llama" } else { self.architecture };
+        let key = |name: &str| format!("{architecture}.{name}");
         let mut gguf = GgufWriter::default();
-        gguf.text("general.architecture", "llama")
-            .count("llama.vocab_size", config.vocab_size)
-            .count("llama.embedding_length", config.hidden_size)
-            .count("llama.feed_forward_length", config.intermediate_size)
-            .count("llama.block_count", config.num_layers)
-            .count("llama.attention.head_count", config.num_heads)
-            .count("llama.attention.head_count_kv", config.num_kv_heads)
-            .count("llama.rope.dimension_count", config.head_dim)
-            .count("llama.context_length", config.max_position_embeddings)
-            .float(
-                "llama.attention.layer_norm_rms_epsilon",
-                config.rms_norm_eps as f32,
-            )
-            .float("llama.rope.freq_base", config.rope_theta as f32);
+        gguf.text("general.architecture", architecture);
+        for (name, count) in [
+            ("vocab_size", config.vocab_size),
+            ("embedding_length", config.hidden_size),
+            ("feed_forward_length", config.intermediate_size),
+            ("block_count", config.num_layers),
+            ("attention.head_count", config.num_heads),
+            ("attention.head_count_kv", config.num_kv_heads),
+            ("rope.dimension_count", config.head_dim),
+            ("context_length", config.max_position_embeddings),
+        ] {
+            gguf.count(&key(name), count);
+        }
+        gguf.float(
+            &key("attention.layer_norm_rms_epsilon"),
+            config.rms_norm_eps as f32,
+        )
+        .float(&key("rope.freq_base"), config.rope_theta as f32);
         if config.head_dim * config.num_heads != config.hidden_size {
-            gguf.count("llama.attention.key_length", config.head_dim);
+            gguf.count(&key("attention.key_length"), config.head_dim);
+        }
+        if let Some(window) = &config.window {
+            let blocks = 0..config.num_layers;
+            let flags: Vec<bool> = blocks.map(|block| window.blocks.contains(&block)).collect();
+            gguf.count(&key("attention.sliding_window"), window.size)
+                .flags(&key("attention.sliding_window_pattern"), &flags);
         }
         match &config.rope_scaling {
             RopeScaling::Linear { factor } => {
-                gguf.text("llama.rope.scaling.type", "linear")
-                    .float("llama.rope.scaling.factor", *factor as f32);
+                gguf.text(&key("rope.scaling.type"), "linear")
+                    .float(&key("rope.scaling.factor"), *factor as f32);
             }
             RopeScaling::Llama3 { .. } => {
                 let plain = DecoderConfig {
@@ -168,9 +166,14 @@ impl TinyModel {
                 name if name.contains("k_proj") => config.num_kv_heads,
                 _ => 0,
             };
+            let columns = if shape.len() == 1 {
+                1
+            } else {
+                config.hidden_size
+            };
             let bytes = match heads {
-                0 => little_endian(values),
-                heads => little_endian(&interleave(values, config.hidden_size, heads)),
+                heads if heads > 0 && llama => little_endian(&interleave(values, columns, heads)),
+                _ => little_endian(values),
             };
             gguf.tensor(&gguf_name(name), shape, F32, bytes);
         }
@@ -196,9 +199,16 @@ impl TinyModel {
             }),
             _ => Value::Null,
         };
+        let window = config.window.as_ref();
+        let kinds = (0..config.num_layers).map(|block| match window {
+            Some(window) if window.blocks.contains(&block) => "sliding_attention",
+            _ => "full_attention",
+        });
         json!({
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "model_type": self.architecture,
+            "use_sliding_window": window.is_some(),
+            "sliding_window": window.map(|window| window.size),
+            "layer_types": kinds.collect::<Vec<_>>(),
             "vocab_size": config.vocab_size,
             "hidden_size": config.hidden_size,
             "intermediate_size": config.intermediate_size,
@@ -212,7 +222,7 @@ impl TinyModel {
             "rope_scaling": rope_scaling,
             "max_position_embeddings": config.max_position_embeddings,
             "tie_word_embeddings": config.tie_word_embeddings,
-            "attention_bias": false,
+            "attention_bias": config.biases.contains(&Module::O),
             "mlp_bias": false,
         })
     }

@@ -1,0 +1,64 @@
+//! `rope_scaling` and `rope_parameters` of a `config.json`.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::super::{corrupt, unsupported};
+use crate::Result;
+use crate::backbone::RopeScaling;
+
+/// `rope_scaling`, or the newer `rope_parameters`, which also holds the base.
+pub(super) struct Rope<'a> {
+    pub(super) fields: Option<&'a Map<String, Value>>,
+    pub(super) path: &'a Path,
+}
+
+impl Rope<'_> {
+    /// The number under `field`.
+    pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
+        match self.fields.and_then(|fields| fields.get(field)) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => (value.as_f64().map(Some)).ok_or_else(|| {
+                corrupt(self.path, format!("{field} must be a number, got {value}"))
+            }),
+        }
+    }
+
+    fn required(&self, field: &str) -> Result<f64> {
+        self.number(field)?
+            .ok_or_else(|| corrupt(self.path, format!("{field} of the rope scaling is missing")))
+    }
+
+    /// The stretch of the rotary frequencies.
+    pub(super) fn scaling(&self) -> Result<RopeScaling> {
+        const SUPPORTED: &str = "default, linear, llama3";
+        let Some(fields) = self.fields.filter(|fields| !fields.is_empty()) else {
+            return Ok(RopeScaling::None);
+        };
+        if fields.values().any(Value::is_object) {
+            return Err(unsupported("rope scaling", "one per layer type", SUPPORTED));
+        }
+        let kind = fields.get("rope_type").or(fields.get("type"));
+        match kind.map(|kind| kind.as_str().unwrap_or("not a text")) {
+            Some("default") | None => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear {
+                factor: self.required("factor")?,
+            }),
+            Some("llama3") => Ok(RopeScaling::Llama3 {
+                factor: self.required("factor")?,
+                low_freq_factor: self.required("low_freq_factor")?,
+                high_freq_factor: self.required("high_freq_factor")?,
+                original_context: self.original_context(fields)?,
+            }),
+            Some(other) => Err(unsupported("rope scaling", other, SUPPORTED)),
+        }
+    }
+
+    fn original_context(&self, fields: &Map<String, Value>) -> Result<usize> {
+        let field = "original_max_position_embeddings";
+        (fields.get(field).and_then(Value::as_u64))
+            .and_then(|context| usize::try_from(context).ok())
+            .ok_or_else(|| corrupt(self.path, format!("{field} must be a positive integer")))
+    }
+}

@@ -1,0 +1,205 @@
+use serde_json::Value;
+
+use super::*;
+use crate::adapter::Module;
+use crate::backbone::RopeScaling;
+
+fn read(changes: &Value) -> Result<DecoderConfig> {
+    let mut config = serde_json::json!({
+        "model_type": "llama", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    });
+    for (field, value) in changes.as_object().unwrap() {
+        config[field] = value.clone();
+    }
+    parse(config.to_string().as_bytes(), Path::new("config.json"))
+}
+
+fn llama3() -> Value {
+    serde_json::json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    })
+}
+
+#[test]
+fn what_a_file_leaves_out_takes_the_defaults_of_transformers() {
+    let config = read(&serde_json::json!({})).unwrap();
+    assert_eq!((config.head_dim, config.max_position_embeddings), (4, 2048));
+    assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-6, 10_000.0));
+    assert_eq!(config.rope_scaling, RopeScaling::None);
+    assert!(!config.tie_word_embeddings);
+}
+
+#[test]
+fn both_forms_of_rope_scaling_mean_the_same() {
+    let old = serde_json::json!({ "rope_theta": 5e5, "rope_scaling": llama3() });
+    let mut parameters = llama3();
+    parameters["rope_theta"] = 5e5.into();
+    let new = serde_json::json!({ "rope_parameters": parameters });
+    let (old, new) = (read(&old).unwrap(), read(&new).unwrap());
+    assert_eq!(old, new);
+    assert!((old.rope_theta - 5e5).abs() < f64::EPSILON);
+    assert!(matches!(
+        old.rope_scaling,
+        RopeScaling::Llama3 {
+            original_context: 8192,
+            ..
+        }
+    ));
+
+    let linear = serde_json::json!({ "rope_scaling": { "type": "linear", "factor": 2.0 } });
+    let linear = read(&linear).unwrap().rope_scaling;
+    assert_eq!(linear, RopeScaling::Linear { factor: 2.0 });
+    let default = serde_json::json!({ "rope_parameters": { "rope_type": "default" } });
+    assert_eq!(read(&default).unwrap().rope_scaling, RopeScaling::None);
+}
+
+/// The window of a config, as size and blocks.
+fn window(changes: &Value) -> Option<(usize, Vec<usize>)> {
+    let window = read(changes).unwrap().window?;
+    Some((window.size, window.blocks))
+}
+
+#[test]
+fn mistral_has_its_window_in_every_block_where_it_hides_something() {
+    let mistral = |changes: Value| {
+        let mut config = serde_json::json!({ "model_type": "mistral" });
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        config
+    };
+    let narrow = mistral(serde_json::json!({ "sliding_window": 1000 }));
+    assert_eq!(window(&narrow), Some((1000, vec![0, 1])));
+    let absent = mistral(serde_json::json!({}));
+    assert_eq!(window(&absent), Some((4096, vec![0, 1])));
+    let null = mistral(serde_json::json!({ "sliding_window": null }));
+    assert_eq!(window(&null), None);
+    assert_eq!(read(&null).unwrap().max_position_embeddings, 131_072);
+    let wide = mistral(serde_json::json!({
+        "sliding_window": 4096, "max_position_embeddings": 4096,
+    }));
+    assert_eq!(window(&wide), None);
+    let mixed = mistral(serde_json::json!({
+        "layer_types": ["full_attention", "sliding_attention"],
+    }));
+    let error = read(&mixed).unwrap_err();
+    assert!(error.to_string().contains("full_attention"), "{error}");
+}
+
+#[test]
+fn qwen_has_its_window_where_the_fields_of_transformers_say() {
+    let base = serde_json::json!({
+        "model_type": "qwen2", "use_sliding_window": true, "sliding_window": 8,
+        "max_window_layers": 1, "num_hidden_layers": 3,
+    });
+    let with = |changes: Value| {
+        let mut config = base.clone();
+        for (field, value) in changes.as_object().unwrap() {
+            config[field] = value.clone();
+        }
+        config
+    };
+    assert_eq!(window(&base), Some((8, vec![1, 2])));
+    let off = with(serde_json::json!({ "use_sliding_window": false }));
+    assert_eq!(window(&off), None);
+    let default = with(serde_json::json!({ "use_sliding_window": null }));
+    assert_eq!(window(&default), None);
+    let beyond = with(serde_json::json!({ "max_window_layers": 28 }));
+    assert_eq!(window(&beyond), None);
+    let [full, sliding] = ["full_attention", "sliding_attention"];
+    let named = with(serde_json::json!({ "layer_types": [sliding, full, sliding] }));
+    assert_eq!(window(&named), Some((8, vec![0, 2])));
+    let qwen3 = with(serde_json::json!({ "model_type": "qwen3" }));
+    assert_eq!(window(&qwen3), Some((8, vec![1, 2])));
+    let llama = with(serde_json::json!({ "model_type": "llama" }));
+    assert_eq!(window(&llama), None); // transformers' Llama has none
+
+    for (changes, code) in [
+        (
+            serde_json::json!({ "layer_types": [full] }),
+            "BPEFT_MODEL_CORRUPT",
+        ),
+        (
+            serde_json::json!({ "layer_types": [sliding, full, full], "use_sliding_window": false }),
+            "BPEFT_MODEL_CORRUPT",
+        ),
+        (
+            serde_json::json!({ "layer_types": ["chunked_attention", full, full] }),
+            "BPEFT_UNSUPPORTED",
+        ),
+        (
+            serde_json::json!({ "sliding_window": 0 }),
+            "BPEFT_MODEL_CORRUPT",
+        ),
+    ] {
+        let error = read(&with(changes)).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+    }
+}
+
+#[test]
+fn biases_and_norms_of_heads_are_those_of_the_architecture() {
+    let [q, k, v, o] = [Module::Q, Module::K, Module::V, Module::O];
+    for (model_type, attention_bias, biases, qk_norm) in [
+        ("llama", false, vec![], false),
+        ("llama", true, vec![q, k, v, o], false),
+        ("mistral", true, vec![], false), // transformers' Mistral has no such field
+        ("qwen2", false, vec![q, k, v], false),
+        ("qwen3", false, vec![], true),
+        ("qwen3", true, vec![q, k, v, o], true),
+    ] {
+        let changes =
+            serde_json::json!({ "model_type": model_type, "attention_bias": attention_bias });
+        let config = read(&changes).unwrap();
+        assert_eq!(
+            (config.biases, config.qk_norm),
+            (biases, qk_norm),
+            "{model_type}"
+        );
+    }
+    let qwen3 = read(&serde_json::json!({ "model_type": "qwen3" })).unwrap();
+    assert_eq!(
+        (qwen3.head_dim, qwen3.max_position_embeddings),
+        (128, 32_768)
+    );
+}
+
+#[test]
+fn what_the_decoder_does_not_compute_is_refused_by_name() {
+    for (changes, name) in [
+        (serde_json::json!({ "model_type": "gemma" }), "gemma"),
+        (serde_json::json!({ "mlp_bias": true }), "mlp_bias"),
+        (serde_json::json!({ "hidden_act": "gelu" }), "gelu"),
+        (
+            serde_json::json!({ "rope_scaling": { "type": "yarn", "factor": 4.0 } }),
+            "yarn",
+        ),
+        (
+            serde_json::json!({ "quantization_config": { "quant_method": "gptq" } }),
+            "gptq",
+        ),
+    ] {
+        let error = read(&changes).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_UNSUPPORTED", "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn numbers_that_make_no_decoder_are_corrupt() {
+    for changes in [
+        serde_json::json!({ "num_attention_heads": 0 }),
+        serde_json::json!({ "num_attention_heads": 3 }),
+        serde_json::json!({ "num_key_value_heads": 3 }),
+        serde_json::json!({ "hidden_size": u64::MAX }),
+        serde_json::json!({ "rms_norm_eps": 0.0 }),
+        serde_json::json!({ "vocab_size": null }),
+        serde_json::json!({ "rope_scaling": { "type": "linear", "factor": 0.0 } }),
+        serde_json::json!({ "rope_scaling": { "type": "linear" } }),
+    ] {
+        let error = read(&changes).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_MODEL_CORRUPT", "{changes}: {error}");
+    }
+}
