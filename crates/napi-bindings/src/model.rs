@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use blob_core::Result;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, WeightSource};
 use blob_core::pass::Abort;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::weights::{Checkpoint, Quantization, Quantized};
-use blob_core::{Error, Result};
 use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
@@ -182,13 +182,7 @@ fn build(options: &ModelOptions) -> Result<ModelState> {
                 Tokenizer::bytes(),
             ),
         };
-    if tokenizer.vocab_size() > config.vocab_size {
-        return Err(Error::InvalidInput(format!(
-            "the tokenizer must have at most the model's {} tokens, got {}",
-            config.vocab_size,
-            tokenizer.vocab_size()
-        )));
-    }
+    let tokenizer = tokenizer.for_rows(config.vocab_size);
     let decoder = Decoder::load(config, source.as_ref(), precision)?;
     Ok(ModelState {
         decoder,

@@ -73,18 +73,23 @@ pub(super) fn build(metadata: Metadata) -> Result<Tokenizer> {
     let adds_bos = metadata
         .flag("tokenizer.ggml.add_bos_token")?
         .unwrap_or(default_bos);
-    if adds_bos && bos.is_none() {
-        let reason = "texts begin with BOS, but bos_token_id is missing";
-        return Err(corrupt(metadata.path, reason));
-    }
+    let opening = match bos {
+        _ if !adds_bos => Vec::new(),
+        Some(bos) => vec![bos],
+        None => {
+            let reason = "texts begin with BOS, but bos_token_id is missing";
+            return Err(corrupt(metadata.path, reason));
+        }
+    };
     Ok(Tokenizer {
         engine,
         kind,
         vocab_size,
         bos,
         eos,
-        adds_bos,
+        opening,
         is_llama_class: sentencepiece,
+        rows: None,
     })
 }
 

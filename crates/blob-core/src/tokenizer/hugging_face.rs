@@ -49,10 +49,7 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer> {
         name.and_then(|name| pipeline.token_to_id(name)).or(id)
     };
     let (bos, eos) = (special("bos"), special("eos"));
-    let empty = pipeline
-        .encode("", true)
-        .map_err(|error| broken(error.to_string()))?;
-    let added = empty.get_ids().first().copied();
+    let opening = opening(&file["post_processor"]);
     let is_llama_class = matches!(pipeline.get_model(), ModelWrapper::BPE(model)
         if model.byte_fallback && pipeline.token_to_id("▁").is_some());
     Ok(Tokenizer {
@@ -60,10 +57,33 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer> {
         vocab_size: pipeline.get_vocab_size(true),
         bos,
         eos,
-        adds_bos: added.is_some() && (bos.is_none() || added == bos),
+        opening,
         is_llama_class,
+        rows: None,
         engine: Engine::HuggingFace(Box::new(pipeline)),
     })
+}
+
+/// The tokens that a post-processor puts before a text. What it puts behind one is left out, because prompts go on.
+fn opening(processor: &Value) -> Vec<u32> {
+    let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    match processor["type"].as_str() {
+        Some("TemplateProcessing") => {
+            let pieces = processor["single"].as_array().into_iter().flatten();
+            let names = pieces.map_while(|piece| piece["SpecialToken"]["id"].as_str());
+            let ids = names.filter_map(|name| processor["special_tokens"][name]["ids"].as_array());
+            ids.flatten().filter_map(id).collect()
+        }
+        Some("BertProcessing" | "RobertaProcessing") => {
+            id(&processor["cls"][1]).into_iter().collect()
+        }
+        // Each one works on what the one before it made.
+        Some("Sequence") => {
+            let steps = processor["processors"].as_array().into_iter().flatten();
+            steps.rev().flat_map(opening).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The file's bytes, or `None` where there is no file.

@@ -1,7 +1,8 @@
 //! Text to token ids, from `tokenizer.json` or from GGUF metadata.
 //!
 //! Nothing is padded or truncated here: a row is as long as its text. "Special tokens" means what the
-//! model's own rule puts around a text: BOS where the rule says so, otherwise nothing.
+//! model's own rule puts before a text: BOS where the rule says so, otherwise nothing. What it puts
+//! behind a text, such as EOS, is left out: the answer of a prompt is read where the text goes on.
 //!
 //! Codes: `BPEFT_MODEL_NOT_FOUND` (no file), `BPEFT_MODEL_CORRUPT` (a vocabulary that contradicts
 //! itself), `BPEFT_UNSUPPORTED` (an unknown tokenizer), `BPEFT_INVALID_INPUT` (ids without a token).
@@ -30,13 +31,16 @@ pub struct Tokenizer {
     vocab_size: usize,
     bos: Option<u32>,
     eos: Option<u32>,
-    adds_bos: bool,
+    /// What is put before a text: BOS, or nothing.
+    opening: Vec<u32>,
     is_llama_class: bool,
+    /// Rows of the model's embedding, where they are known.
+    rows: Option<usize>,
 }
 
 #[derive(Debug)]
 enum Engine {
-    /// The pipeline of a `tokenizer.json`, which has its own rule for special tokens.
+    /// The pipeline of a `tokenizer.json`.
     HuggingFace(Box<tokenizers::Tokenizer>),
     /// Byte-level BPE put together from GGUF metadata.
     ByteLevel(Box<tokenizers::Tokenizer>),
@@ -65,34 +69,61 @@ impl Tokenizer {
             vocab_size: 258,
             bos: Some(BYTES_BOS),
             eos: Some(BYTES_EOS),
-            adds_bos: true,
+            opening: vec![BYTES_BOS],
             is_llama_class: false,
+            rows: None,
         }
     }
 
+    /// The tokenizer of a model with `rows` tokens, which may know more: padding that was added later. Only a text that
+    /// holds such a token is refused.
+    #[must_use]
+    pub fn for_rows(mut self, rows: usize) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
     /// Token ids of `text`. Special tokens written out in the text are recognised either way.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the text holds a token that the model has no row for.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let mut ids = match self.bos {
-            Some(bos) if self.puts_bos() && add_special_tokens => vec![bos],
-            _ => Vec::new(),
+        let mut ids = if add_special_tokens {
+            self.opening.clone()
+        } else {
+            Vec::new()
         };
         match &self.engine {
-            Engine::HuggingFace(pipeline) => ids.extend_from_slice(
-                pipeline
-                    .encode_fast(text, add_special_tokens)
-                    .map_err(not_encodable)?
-                    .get_ids(),
-            ),
-            Engine::ByteLevel(pipeline) => ids.extend_from_slice(
-                pipeline
-                    .encode_fast(text, false)
-                    .map_err(not_encodable)?
-                    .get_ids(),
-            ),
+            Engine::HuggingFace(pipeline) | Engine::ByteLevel(pipeline) => {
+                let encoded = pipeline.encode_fast(text, false).map_err(not_encodable)?;
+                ids.extend_from_slice(encoded.get_ids());
+            }
             Engine::SentencePiece(model) => model.encode(text, &mut ids),
             Engine::Bytes => ids.extend(text.bytes().map(u32::from)),
         }
-        Ok(ids)
+        match ids.iter().find(|id| !self.has_row(**id)) {
+            Some(id) => Err(self.without_row(text, *id)),
+            None => Ok(ids),
+        }
+    }
+
+    fn has_row(&self, id: u32) -> bool {
+        self.rows.is_none_or(|rows| (id as usize) < rows)
+    }
+
+    fn without_row(&self, text: &str, id: u32) -> Error {
+        const SHOWN: usize = 80;
+        let token = match &self.engine {
+            Engine::HuggingFace(pipeline) | Engine::ByteLevel(pipeline) => pipeline.id_to_token(id),
+            _ => None,
+        };
+        let token = token.map_or_else(|| format!("token {id}"), |token| format!("{token:?}"));
+        let beginning: String = text.chars().take(SHOWN).collect();
+        let rows = self.rows.unwrap_or_default();
+        Error::InvalidInput(format!(
+            "a text must hold tokens of the model, which has {rows}, got {token} (id {id}) in the one \
+             that begins {beginning:?}; take it out of the text"
+        ))
     }
 
     /// [`encode`](Self::encode) for each text, in parallel; the results do not depend on the number of threads.
@@ -162,18 +193,13 @@ impl Tokenizer {
 
     /// Whether [`encode`](Self::encode) puts BOS before a text when special tokens are asked for.
     pub fn adds_bos(&self) -> bool {
-        self.adds_bos
+        !self.opening.is_empty()
     }
 
     /// Whether it is of the kind of Llama 1 and 2: `▁` for spaces, bytes as fall-back. Only for these does
     /// the reference implementation append EOS to a prompt.
     pub fn is_llama_class(&self) -> bool {
         self.is_llama_class
-    }
-
-    /// Whether BOS is put by [`encode`](Self::encode) itself; a `tokenizer.json` has its own post-processor.
-    fn puts_bos(&self) -> bool {
-        self.adds_bos && !matches!(self.engine, Engine::HuggingFace(_))
     }
 }
 

@@ -4,5 +4,6 @@ mod architectures;
 mod hostile;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokenizer_families;
 mod tokenizers;
 mod weights;

@@ -230,6 +230,47 @@ fn a_tokenizer_file_is_read_with_its_neighbours_and_never_truncates() {
 }
 
 #[test]
+fn a_template_that_ends_texts_ends_no_prompt() {
+    let scratch = Scratch::new();
+    let mut file = tokenizer_json();
+    let end = json!({ "SpecialToken": { "id": "</s>", "type_id": 0 } });
+    let processor = &mut file["post_processor"];
+    processor["special_tokens"]["</s>"] = json!({ "id": "</s>", "ids": [1], "tokens": ["</s>"] });
+    let single = processor["single"].as_array_mut().unwrap();
+    single.push(end);
+    let path = scratch.write("tokenizer.json", file.to_string());
+    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    assert!(tokenizer.adds_bos());
+    assert_eq!(tokenizer.encode("Which", true).unwrap(), [0, 10]);
+
+    file["post_processor"]["single"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    let path = scratch.write("tokenizer.json", file.to_string());
+    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    assert!(!tokenizer.adds_bos());
+    assert_eq!(tokenizer.encode("Which", true).unwrap(), [10]);
+    assert_eq!(tokenizer.encode("Which</s>", true).unwrap(), [10, 1]);
+}
+
+#[test]
+fn only_texts_with_a_token_that_the_model_lacks_are_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.write("tokenizer.json", tokenizer_json().to_string());
+    let tokenizer = Tokenizer::from_file(&path).unwrap().for_rows(10);
+    assert_eq!(tokenizer.encode("Whi", true).unwrap(), [0, 9]);
+    let error = tokenizer.encode("Whi Which", true).unwrap_err();
+    assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
+    let text = error.to_string();
+    assert!(
+        text.contains("which has 10, got \"Which\" (id 10)"),
+        "{text}"
+    );
+    assert!(text.contains("\"Whi Which\""), "{text}");
+}
+
+#[test]
 fn vocabularies_that_contradict_themselves_are_refused() {
     let refused = |change: &dyn Fn(&mut GgufWriter), code: &str, what: &str| {
         let mut gguf = TinyModel::new(gqa_config(), 1).gguf();
