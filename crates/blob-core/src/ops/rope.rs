@@ -9,18 +9,30 @@
 //! A rotation's adjoint is its inverse: the same with −φ. `p` is the position in the segment.
 //! Shapes: `n` tokens, `c` width of one head.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use candle_core::Tensor;
 
 use super::{contract, fresh, read, wrap};
 use crate::kernels::cpu::rope as cpu;
 use crate::{Error, Result};
 
-/// Cosines and sines of the positions below [`RopeTables::len`]; angles in f64, tables in f32.
-#[derive(Debug, Clone)]
+/// Fewest positions that angles are computed for.
+const FEWEST: usize = 512;
+
+/// Cosines and sines of the positions below [`RopeTables::len`], computed when a position is first needed.
+#[derive(Debug)]
 pub struct RopeTables {
     frequencies: Vec<f64>,
-    cos: Vec<f32>, // (len, c/2)
-    sin: Vec<f32>, // (len, c/2)
+    max_len: usize,
+    angles: RwLock<Arc<Angles>>,
+}
+
+/// Angles in f64, tables in f32.
+#[derive(Debug, Default)]
+struct Angles {
+    cos: Vec<f32>, // (positions, c/2)
+    sin: Vec<f32>, // (positions, c/2)
 }
 
 /// Tables for the positions below `max_len`; `frequencies` holds ω (c/2), in radians per position.
@@ -33,35 +45,58 @@ pub fn tables(frequencies: &[f64], max_len: usize) -> Result<RopeTables> {
             "rotary frequencies must be finite and at least one, got {frequencies:?}"
         )));
     }
-    let mut tables = RopeTables {
+    Ok(RopeTables {
         frequencies: frequencies.to_vec(),
-        cos: Vec::new(),
-        sin: Vec::new(),
-    };
-    tables.grow(max_len);
-    Ok(tables)
+        max_len,
+        angles: RwLock::default(),
+    })
 }
 
 impl RopeTables {
-    /// Positions that have angles.
+    /// Positions that may have angles.
     pub fn len(&self) -> usize {
-        self.cos.len() / self.frequencies.len()
+        self.max_len
     }
 
-    /// Whether no position has angles.
+    /// Whether no position may have angles.
     pub fn is_empty(&self) -> bool {
-        self.cos.is_empty()
+        self.max_len == 0
     }
 
-    /// Adds positions until there are `len`; what is there stays.
-    pub fn grow(&mut self, len: usize) {
-        for position in self.len()..len {
-            for frequency in &self.frequencies {
+    /// Angles of the positions below `len` at least; those of twice as many as there were, so that growing is rare.
+    fn below(&self, len: usize) -> Result<Arc<Angles>> {
+        if len > self.max_len {
+            return Err(Error::InvalidInput(format!(
+                "a segment must have at most {} tokens (rotary tables), got {len}",
+                self.max_len
+            )));
+        }
+        let pairs = self.frequencies.len();
+        let covers = |angles: &Angles| angles.cos.len() >= len * pairs;
+        let angles = Arc::clone(&self.angles.read().unwrap_or_else(PoisonError::into_inner));
+        if covers(&angles) {
+            return Ok(angles);
+        }
+        let mut angles = self.angles.write().unwrap_or_else(PoisonError::into_inner);
+        if !covers(&angles) {
+            let len = len.max(FEWEST).next_power_of_two().min(self.max_len);
+            *angles = Arc::new(Angles::new(&self.frequencies, len));
+        }
+        Ok(Arc::clone(&angles))
+    }
+}
+
+impl Angles {
+    fn new(frequencies: &[f64], len: usize) -> Self {
+        let mut angles = Self::default();
+        for position in 0..len {
+            for frequency in frequencies {
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
-                self.cos.push(cos as f32);
-                self.sin.push(sin as f32);
+                angles.cos.push(cos as f32);
+                angles.sin.push(sin as f32);
             }
         }
+        angles
     }
 }
 
@@ -103,12 +138,7 @@ fn turn(
         )));
     }
     let longest = positions.iter().max().map_or(0, |last| *last as usize + 1);
-    if longest > tables.len() {
-        return Err(Error::InvalidInput(format!(
-            "a segment must have at most {} tokens (rotary tables), got {longest}",
-            tables.len()
-        )));
-    }
+    let tables = tables.below(longest)?;
     let angles = cpu::Angles {
         cos: &tables.cos,
         sin: &tables.sin,
@@ -181,15 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn grown_tables_are_those_made_at_once() {
-        let mut grown = tables(&FREQUENCIES, 2).unwrap();
-        grown.grow(9);
-        grown.grow(4);
-        let whole = tables(&FREQUENCIES, 9).unwrap();
-        assert_eq!(
-            (grown.len(), &grown.cos, &grown.sin),
-            (9, &whole.cos, &whole.sin)
-        );
+    fn angles_grow_with_the_positions_and_do_not_change() {
+        let tables = tables(&FREQUENCIES, 2000).unwrap();
+        let positions = |tables: &RopeTables| tables.angles.read().unwrap().cos.len() / 3;
+        assert_eq!(positions(&tables), 0);
+        let mut last = tables.below(7).unwrap();
+        assert_eq!(positions(&tables), 512);
+        for (len, grown) in [(512, 512), (513, 1024), (40, 1024), (1500, 2000)] {
+            let angles = tables.below(len).unwrap();
+            assert_eq!(positions(&tables), grown);
+            assert!(angles.cos.starts_with(&last.cos) && angles.sin.starts_with(&last.sin));
+            last = angles;
+        }
+        let expected = (1999.0 * FREQUENCIES[2]).sin_cos();
+        let got = (last.sin[1999 * 3 + 2], last.cos[1999 * 3 + 2]);
+        assert_eq!(got, (expected.0 as f32, expected.1 as f32));
     }
 
     #[test]
