@@ -1,9 +1,10 @@
-"""Goldens of the architectures beside Llama: answer logits, NLL and all adapter gradients, by transformers' own classes.
+"""Goldens of the architectures beside Llama, by transformers' own classes.
 
-Writes crates/blob-core/tests/goldens/<model>.safetensors (weights and adapters) and, per case, <case>.safetensors (logits,
-gradients) with <case>.json (switches, batch, scalars), as llama.py does. Each configuration is the published one scaled down,
-with every switch on; transformers reads it from a config.json. The windows hold WINDOW positions: the prompts are as long as
-a window, one token longer, and three times as long. See README.md.
+Writes crates/blob-core/tests/goldens/<model>.safetensors (weights and adapters) and, per case,
+<case>.safetensors (answer logits, NLL, all adapter gradients) with <case>.json (switches, batch,
+scalars), as llama.py does. Each configuration is the published one scaled down, with every switch
+on; transformers reads it from a config.json. The windows hold WINDOW positions: the prompts are as
+long as a window, one token longer, and three times as long. See README.md.
 """
 
 import json
@@ -37,29 +38,56 @@ BY_BLOCK = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_la
 MODELS = {
     # as Qwen2.5-0.5B: biases of q, k, v and a tied head; the window is stated, but off
     "qwen2": {
-        "model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True,
-        "use_sliding_window": False, "sliding_window": WINDOW, "max_window_layers": 1,
+        "model_type": "qwen2",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "sliding_window": WINDOW,
+        "max_window_layers": 1,
     },
-    "qwen2-window": {"model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": False, **BY_BLOCK},
+    "qwen2-window": {
+        "model_type": "qwen2",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": False,
+        **BY_BLOCK,
+    },
     # heads wider than hidden_size / num_attention_heads, norms of q and k, biases of q, k, v, o
     "qwen3": {
-        "model_type": "qwen3", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True,
-        "head_dim": 6, "attention_bias": True, **BY_BLOCK,
+        "model_type": "qwen3",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": True,
+        "head_dim": 6,
+        "attention_bias": True,
+        **BY_BLOCK,
     },
     "mistral": {
-        "model_type": "mistral", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
+        "model_type": "mistral",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
         "sliding_window": WINDOW,
     },
     "llama-bias": {
-        "model_type": "llama", "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "tie_word_embeddings": False,
-        "attention_bias": True, "mlp_bias": False,
+        "model_type": "llama",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": False,
+        "attention_bias": True,
+        "mlp_bias": False,
     },
-}  # fmt: skip
+}
 
 # name: (model, modules, settings)
 CASES = {f"{model}-mle": (model, tiny.ALL_MODULES, {}) for model in MODELS} | {
     "qwen2-window-blob": ("qwen2-window", llama.HEAD, {"noise": "token", "seed": 2, "step": 5}),
-    "qwen3-blob": ("qwen3", tiny.ALL_MODULES, {"noise": "token", "sigma": "softplus", "seed": 3, "step": 8}),
+    "qwen3-blob": (
+        "qwen3",
+        tiny.ALL_MODULES,
+        {"noise": "token", "sigma": "softplus", "seed": 3, "step": 8},
+    ),
     "mistral-blob": ("mistral", llama.HEAD, {"noise": "example", "seed": 4, "step": 2}),
 }
 
@@ -88,7 +116,7 @@ def plain_model(changes):
 
 
 def base_tensors(name):
-    """All weights of one model with adapters on every layer, float32; a tied head is not among them."""
+    """All weights of one model, and adapters on every layer, float32; without a tied head."""
     rng = np.random.default_rng(list(MODELS).index(name) + 20)
     model = plain_model(COMMON | MODELS[name])
     tied = MODELS[name]["tie_word_embeddings"]
@@ -112,7 +140,9 @@ def base_tensors(name):
             b[[token for token in range(VOCAB) if token not in sum(ANSWERS, [])]] = 0
         tensors[f"lora.{path}.A"] = rng.uniform(-1, 1, (tiny.RANK, k)) / np.sqrt(k)
         tensors[f"lora.{path}.B"] = b
-        tensors[f"lora.{path}.rho"] = rng.uniform(0.2, 0.5, (tiny.RANK, k)) * rng.choice([-1, 1], (tiny.RANK, k))
+        tensors[f"lora.{path}.rho"] = rng.uniform(0.2, 0.5, (tiny.RANK, k)) * rng.choice(
+            [-1, 1], (tiny.RANK, k)
+        )
     return {path: np.ascontiguousarray(value, np.float32) for path, value in tensors.items()}
 
 
@@ -120,7 +150,9 @@ def build(name, modules, changes=None):
     """(model, its Asker, {path: LowRank}); everything but A, B and ρ is frozen."""
     model = plain_model(COMMON | MODELS[name] | (changes or {}))
     tensors = base_tensors(name)
-    weights = {path: torch.tensor(value) for path, value in tensors.items() if not path.startswith("lora.")}
+    weights = {
+        path: torch.tensor(value) for path, value in tensors.items() if not path.startswith("lora.")
+    }
     if MODELS[name]["tie_word_embeddings"]:
         weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
     model.load_state_dict(weights, strict=True)
@@ -143,12 +175,16 @@ def compute(case):
     model, asker, layers = build(name, modules)
     asker.mode, asker.sigma = settings["noise"], settings["sigma"]
     if asker.mode:
-        asker.key = noise.stream_key(settings["seed"], settings["step"], noise.TRAINING, settings["micro_batch"])
+        asker.key = noise.stream_key(
+            settings["seed"], settings["step"], noise.TRAINING, settings["micro_batch"]
+        )
     drawn = tiny.sampled_logits(model, asker, rows, settings["samples"])
     nll = tiny.nll_of(drawn, rows)
     tensors = {"logits": torch.stack([torch.cat(logits) for logits in drawn]).detach().numpy()}
     nll.backward()
-    for path, parameter in tiny.parameters(layers, ("A", "B", "rho") if asker.mode else ("A", "B")).items():
+    for path, parameter in tiny.parameters(
+        layers, ("A", "B", "rho") if asker.mode else ("A", "B")
+    ).items():
         tensors[f"grad.{path}"] = parameter.grad.numpy()
         assert parameter.grad.abs().max() > 0, f"{case}: no gradient at {path}"
     llama.check_gradient(case, model, asker, layers, rows, settings)
@@ -174,7 +210,9 @@ def check_windows():
             windowed = tiny.answer_logits(model, asker, batch())
             model, asker, _ = build(name, [], {"sliding_window": 64})
             whole = tiny.answer_logits(model, asker, batch())
-        change = [(one - other).abs().max().item() for one, other in zip(windowed, whole, strict=True)]
+        change = [
+            (one - other).abs().max().item() for one, other in zip(windowed, whole, strict=True)
+        ]
         assert change[0] == 0 and min(change[1:]) > 1e-3, f"{name}: {change}"
 
 

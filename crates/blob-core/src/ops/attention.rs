@@ -49,7 +49,8 @@ pub struct Attention<'a> {
     pub offsets: &'a [u32],
 }
 
-/// q (m, H·c), k (n, G·c), v (n, G·c), after the rotation; m is n, or B where only the last positions ask.
+/// q (m, H·c), k (n, G·c), v (n, G·c), after the rotation; m is n, or B where only the last
+/// positions ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     /// Queries.
@@ -61,7 +62,8 @@ pub struct Operands<'a> {
 }
 
 impl Attention<'_> {
-    /// `(o, log_sum_exp)`: (m, H·c) and (m, H). Rows of the last positions have the bits that they have among all.
+    /// `(o, log_sum_exp)`: (m, H·c) and (m, H). Rows of the last positions have the bits that they
+    /// have among all.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes, the offsets or the window do not fit.
@@ -75,7 +77,8 @@ impl Attention<'_> {
         Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
     }
 
-    /// `(dq, dk, dv)`: o and log_sum_exp of [`Self::forward`], do_ (m, H·c) → (m, H·c), (n, G·c), (n, G·c).
+    /// `(dq, dk, dv)`: o and log_sum_exp of [`Self::forward`], do_ (m, H·c) → (m, H·c), (n, G·c),
+    /// (n, G·c).
     ///
     /// # Errors
     /// As [`Self::forward`].

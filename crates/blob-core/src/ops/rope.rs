@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// Fewest positions that angles are computed for.
 const FEWEST: usize = 512;
 
-/// Cosines and sines of the positions below [`RopeTables::len`], computed when a position is first needed.
+/// Cosines and sines of the positions below [`RopeTables::len`], computed when first needed.
 #[derive(Debug)]
 pub struct RopeTables {
     frequencies: Vec<f64>,
@@ -63,7 +63,7 @@ impl RopeTables {
         self.max_len == 0
     }
 
-    /// Angles of the positions below `len` at least; those of twice as many as there were, so that growing is rare.
+    /// Angles of the positions below `len`, and of those up to a power of two, so that growing is rare.
     fn below(&self, len: usize) -> Result<Arc<Angles>> {
         if len > self.max_len {
             return Err(Error::InvalidInput(format!(

@@ -75,8 +75,8 @@ impl Tokenizer {
         }
     }
 
-    /// The tokenizer of a model with `rows` tokens, which may know more: padding that was added later. Only a text that
-    /// holds such a token is refused.
+    /// The tokenizer of a model with `rows` tokens, which may know more: padding that was added later.
+    /// Only a text that holds such a token is refused.
     #[must_use]
     pub fn for_rows(mut self, rows: usize) -> Self {
         self.rows = Some(rows);
@@ -121,8 +121,8 @@ impl Tokenizer {
         let beginning: String = text.chars().take(SHOWN).collect();
         let rows = self.rows.unwrap_or_default();
         Error::InvalidInput(format!(
-            "a text must hold tokens of the model, which has {rows}, got {token} (id {id}) in the one \
-             that begins {beginning:?}; take it out of the text"
+            "a text must hold tokens of the model, which has {rows}, got {token} (id {id}) in the \
+             one that begins {beginning:?}; take it out of the text"
         ))
     }
 

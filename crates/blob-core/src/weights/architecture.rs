@@ -1,5 +1,5 @@
-//! What tells the architectures apart: their names, the order of their rows in GGUF, their switches,
-//! and what transformers takes for fields that a `config.json` leaves out.
+//! What tells the architectures apart: their names, the order of their rows in GGUF, their
+//! switches, and what transformers takes for fields that a `config.json` leaves out.
 //!
 //! A new decoder of this family is a row of [`ARCHITECTURES`]. Switches that files state for
 //! themselves (widths, heads, rotary base and scaling, a tied head, ε) are no part of it.
@@ -37,7 +37,7 @@ pub(super) enum Biases {
     None,
     /// Those of q, k, v; nothing in a file says so.
     QueryKeyValue,
-    /// Those of q, k, v, o where `config.json` has `attention_bias`, or a GGUF file has the tensors.
+    /// Those of q, k, v, o where `config.json` has `attention_bias`, or GGUF has the tensors.
     Stated,
 }
 

@@ -1,13 +1,14 @@
 //! Models in GGUF: llama.cpp's names and row order to Hugging Face's.
 //!
-//! For Llama and Mistral llama.cpp rotates neighbouring pairs, Hugging Face the two halves of a head,
-//! so its converter interleaves the rows of `q` and `k` within each head of width `c`:
+//! For Llama and Mistral llama.cpp rotates neighbouring pairs, Hugging Face the two halves of a
+//! head, so its converter interleaves the rows of `q` and `k` within each head of width `c`:
 //!
 //! ```text
 //! gguf[h·c + 2j + t] = hf[h·c + t·c/2 + j]        j < c/2, t ∈ {0, 1}
 //! ```
 //!
-//! Reading undoes it; rows move whole, so quantised blocks stay intact. Other architectures keep their rows.
+//! Reading undoes it; rows move whole, so quantised blocks stay intact. Other architectures keep
+//! their rows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -281,7 +282,7 @@ impl Keys<'_> {
         Ok(width)
     }
 
-    /// The sliding window: of every block, or of those that the pattern names (`true`), as llama.cpp reads it.
+    /// The sliding window: of every block, or of those for which the pattern is true, as in llama.cpp.
     fn window(&self, num_layers: usize) -> Result<Option<Window>> {
         let Some(size) = (self.count("attention.sliding_window")?).filter(|size| *size != 0) else {
             return Ok(None);

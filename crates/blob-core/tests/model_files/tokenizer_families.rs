@@ -1,4 +1,5 @@
-//! Small vocabularies behind the published rules of each family (`tools/goldens/tokenizer_families.py`).
+//! Small vocabularies behind the published rules of each family
+//! (`tools/goldens/tokenizer_families.py`).
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ fn fnv1a(ids: &[u32]) -> String {
     format!("{hash:016x}")
 }
 
-/// Every question and every awkward text has the ids of the golden, but for those that `differs` knows.
+/// Every text has the ids of the golden, but for awkward ones that `differs` knows.
 fn check(family: &str, tokenizer: &Tokenizer, differs: impl Fn(&str) -> bool) {
     let expected = json(&golden(&format!("{family}-ids")));
     for case in expected["awkward"].as_array().unwrap() {
@@ -169,8 +170,8 @@ fn every_family_has_the_ids_of_its_original_from_tokenizer_json() {
     }
 }
 
-/// Where the newer `tokenizer.json` of Mistral leaves SentencePiece, which GGUF files follow: it puts no space before a text that
-/// begins with one, nor behind a special token.
+/// Where the newer `tokenizer.json` of Mistral leaves SentencePiece, which GGUF files follow: it puts
+/// no space before a text that begins with one, nor behind a special token.
 fn leaves_sentencepiece(text: &str) -> bool {
     let after = |special: &str| text.split(special).skip(1).any(|rest| !rest.is_empty());
     text.starts_with(' ') || ["<unk>", "<s>", "</s>"].into_iter().any(after)

@@ -174,7 +174,7 @@ fn backward_is_the_gradient_of_the_reference() {
 
 #[test]
 fn keys_that_no_query_of_a_block_sees_get_their_gradients_too() {
-    // Heads of a group share a block of 32 rows: 16 positions; a window of 3 leaves whole panels out.
+    // Two heads share a block of 32 rows: 16 positions; a window of 3 leaves whole panels out.
     let shape = shape([2, 1, 2]);
     let offsets = [0, 40];
     let [q, k, v] = operands(&shape, 40);

@@ -122,7 +122,9 @@ fn qwen_has_its_window_where_the_fields_of_transformers_say() {
             "BPEFT_MODEL_CORRUPT",
         ),
         (
-            serde_json::json!({ "layer_types": [sliding, full, full], "use_sliding_window": false }),
+            serde_json::json!({
+                "layer_types": [sliding, full, full], "use_sliding_window": false,
+            }),
             "BPEFT_MODEL_CORRUPT",
         ),
         (
