@@ -3,7 +3,7 @@
 mod support;
 
 use blob_core::kernels::cpu::gemm::{Dispatch, dispatch, force};
-use support::training_case::{BLOB_CASES, MLE_CASES, check_training};
+use support::training_case::{ARCHITECTURE_CASES, BLOB_CASES, MLE_CASES, check_training};
 
 #[test]
 fn every_path_has_pytorchs_logits_and_gradients() {
@@ -14,7 +14,8 @@ fn every_path_has_pytorchs_logits_and_gradients() {
             continue;
         }
         assert_eq!(dispatch(), path);
-        for name in MLE_CASES.into_iter().chain(BLOB_CASES) {
+        let cases = MLE_CASES.into_iter().chain(BLOB_CASES);
+        for name in cases.chain(ARCHITECTURE_CASES) {
             check_training(name);
         }
         paths += 1;

@@ -8,7 +8,7 @@
 mod support;
 
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::{DecoderConfig, RopeScaling};
+use blob_core::backbone::{DecoderConfig, RopeScaling, Window};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::layers::Gradients;
 use blob_core::noise::{Phase, Stream};
@@ -264,6 +264,67 @@ fn the_rest_of_the_mlp_has_the_gradients_of_the_tape() {
 #[test]
 fn queries_alone_have_the_gradients_of_the_tape() {
     check_targets(8);
+}
+
+/// The switches beside Llama's: biases, norms of heads, a window of three positions in some blocks.
+fn switches() -> Vec<DecoderConfig> {
+    let qkv = [Module::Q, Module::K, Module::V];
+    let qkvo = [&qkv[..], &[Module::O]].concat();
+    let window = |blocks: &[usize]| Window {
+        size: 3,
+        blocks: blocks.to_vec(),
+    };
+    let mut models = Vec::new();
+    for biases in [Vec::new(), qkv.to_vec(), qkvo] {
+        for qk_norm in [false, true] {
+            for window in [
+                None,
+                Some(window(&[0])),
+                Some(window(&[1])),
+                Some(window(&[0, 1])),
+            ] {
+                models.push(DecoderConfig {
+                    biases: biases.clone(),
+                    qk_norm,
+                    window,
+                    ..config()
+                });
+            }
+        }
+    }
+    models
+}
+
+#[test]
+fn biases_norms_of_heads_and_windows_have_the_gradients_of_the_tape() {
+    for (turn, model) in switches().into_iter().enumerate() {
+        for targets in [TARGETS[1], TARGETS[turn % TARGETS.len()]] {
+            let noise = NOISE[turn % NOISE.len()];
+            let posterior = noise.map(|(_, sigma)| Posterior {
+                sigma,
+                init_eps: 0.05,
+            });
+            let lora = LoraConfig {
+                posterior,
+                ..lora(targets)
+            };
+            let case = Case {
+                adapter: trained(lora, &model),
+                model: model.clone(),
+                sharing: noise.map(|(sharing, _)| sharing),
+                samples: 1,
+                average: Average::Logits,
+            };
+            let DecoderConfig {
+                biases,
+                qk_norm,
+                window,
+                ..
+            } = &model;
+            let name = format!("{targets:?} {biases:?} {qk_norm} {window:?} {noise:?}");
+            check(&name, &case);
+        }
+    }
 }
 
 #[test]

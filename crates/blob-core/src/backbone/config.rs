@@ -115,22 +115,8 @@ impl DecoderConfig {
     /// Checks every rule that the engine relies on.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule; `BPEFT_UNSUPPORTED` for switches that the blocks do
-    /// not compute yet.
+    /// `BPEFT_INVALID_CONFIG` with the first field that breaks its rule.
     pub fn check(&self) -> Result<()> {
-        self.check_numbers()?;
-        if self.biases.is_empty() && !self.qk_norm && self.window.is_none() {
-            return Ok(());
-        }
-        Err(Error::Unsupported {
-            what: "attention",
-            value: "biases, norms of heads or a sliding window".into(),
-            supported: "none of these".into(),
-        })
-    }
-
-    /// The rules of a configuration by itself.
-    pub(crate) fn check_numbers(&self) -> Result<()> {
         let invalid = |field, rule, value: String| Err(Error::InvalidConfig { field, rule, value });
         for (field, size) in [
             ("vocab_size", self.vocab_size),

@@ -101,12 +101,13 @@ impl Decoder {
     ) -> Result<Self> {
         config.check()?;
         let d = config.hidden_size;
-        let norm = |name: &str| {
+        let norm_of = |name: &str, width| {
             Ok::<_, Error>(Norm {
-                weight: wrap(source.tensor(name, &[d])?.data, d)?,
+                weight: wrap(source.tensor(name, &[width])?.data, width)?,
                 eps: config.rms_norm_eps as f32,
             })
         };
+        let norm = |name: &str| norm_of(name, d);
         let matrix = |name: &str| source.matrix(name, [config.vocab_size, d]);
         let embedding = matrix("model.embed_tokens.weight")?;
         let head_weight = if config.tie_word_embeddings {
@@ -129,6 +130,16 @@ impl Decoder {
                         "model.layers.{index}.post_attention_layernorm.weight"
                     ))?,
                     shape,
+                    head_norms: if config.qk_norm {
+                        let of = |part| {
+                            let name = format!("model.layers.{index}.self_attn.{part}.weight");
+                            norm_of(&name, config.head_dim)
+                        };
+                        Some([of("q_norm")?, of("k_norm")?])
+                    } else {
+                        None
+                    },
+                    mask: config.mask(index),
                     linears: linears(|module| {
                         let site = Site {
                             block: index,
@@ -137,12 +148,19 @@ impl Decoder {
                         let (outputs, inputs) = site.shape(&config);
                         let name = format!("{}.weight", site.path());
                         let stored = source.matrix(&name, [outputs, inputs])?;
-                        FrozenLinear::new(stored, precision).map_err(|error| match error {
+                        let linear = FrozenLinear::new(stored, precision);
+                        let linear = linear.map_err(|error| match error {
                             Error::InvalidInput(text) => {
                                 Error::InvalidInput(format!("{name}: {text}"))
                             }
                             other => other,
-                        })
+                        })?;
+                        if !config.biases.contains(&module) {
+                            return Ok(linear);
+                        }
+                        let name = format!("{}.bias", site.path());
+                        let bias = source.tensor(&name, &[outputs])?.data;
+                        Ok(linear.with_bias(wrap(bias, outputs)?))
                     })?,
                     last: index + 1 == config.num_layers,
                 })
@@ -156,10 +174,7 @@ impl Decoder {
             head: Head {
                 block: config.num_layers,
             },
-            tables: rope::tables(
-                &config.rope_frequencies(),
-                config.max_position_embeddings.min(4096),
-            )?,
+            tables: rope::tables(&config.rope_frequencies(), config.max_position_embeddings)?,
             precision,
             config,
         })
@@ -186,7 +201,9 @@ impl Decoder {
 
     /// Bytes of all weights in memory.
     pub fn weight_bytes(&self) -> usize {
-        let vectors = 4 * (2 * self.blocks.len() + 1) * self.config.hidden_size;
+        let tensors = self.config.tensors();
+        let vectors = tensors.iter().filter(|(_, shape)| shape.len() == 1);
+        let vectors: usize = vectors.map(|(_, shape)| 4 * shape[0]).sum();
         let linears: usize = self
             .blocks
             .iter()
@@ -355,7 +372,7 @@ impl Decoder {
             .map(|b| batch.prompt(b).len())
             .max()
             .unwrap_or(0);
-        let limit = self.config.max_position_embeddings.min(self.tables.len());
+        let limit = self.config.max_position_embeddings;
         if longest > limit {
             return Err(Error::InvalidInput(format!(
                 "prompts must fit the model's context of {limit} tokens, got {longest}"

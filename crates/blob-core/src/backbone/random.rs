@@ -5,7 +5,7 @@ use crate::Result;
 use crate::noise::{Asker, Phase, Purpose, Stream};
 use crate::weights::{HostTensor, Summary};
 
-/// Weights as a pure function of the seed and the tensor's name: norms are 1, the rest is
+/// Weights as a pure function of the seed and the tensor's name: norms are 1, biases 0, the rest is
 /// N(0, 1/inputs) for linear layers and N(0, 1) for the embedding.
 pub struct RandomWeights {
     /// The seed.
@@ -37,7 +37,12 @@ impl RandomWeights {
 
 impl WeightSource for RandomWeights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        let mut data = vec![1.0; shape.iter().product()];
+        let constant = if name.ends_with("_proj.bias") {
+            0.0
+        } else {
+            1.0
+        };
+        let mut data = vec![constant; shape.iter().product()];
         if let [_, inputs] = *shape {
             let salt = fnv1a(name);
             let asker = Asker {

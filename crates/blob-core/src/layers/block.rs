@@ -17,7 +17,7 @@ use candle_core::Tensor;
 use super::{FrozenLinear, Gradients, InputGradient};
 use crate::adapter::{Adapter, Module, Site};
 use crate::kernels::cpu::gemm::Operand;
-use crate::ops::attention::{self, AttentionShape};
+use crate::ops::attention::{Attention, AttentionShape, Mask, Operands, Queries};
 use crate::ops::low_rank::{Kept, Term};
 use crate::ops::rms_norm::{self, Norm};
 use crate::ops::rope::{self, RopeTables};
@@ -37,6 +37,10 @@ pub struct Block {
     pub mlp_norm: Norm,
     /// Heads and their width.
     pub shape: AttentionShape,
+    /// Of each head of the queries and keys, (c).
+    pub head_norms: Option<[Norm; 2]>,
+    /// Which keys a query sees.
+    pub mask: Mask,
     /// q, k, v, o, gate, up, down, in the order of [`Module`].
     pub linears: [FrozenLinear; 7],
     /// Whether only the last position of each prompt is read afterwards.
@@ -51,6 +55,8 @@ pub struct BlockKept {
     v: Tensor,
     o: Tensor,
     log_sum_exp: Tensor,
+    /// q and k before their norms.
+    unnormed: [Option<Tensor>; 2],
     /// Of q, k, v.
     terms: [Option<Kept>; 3],
     late: LateKept,
@@ -154,8 +160,9 @@ impl Block {
         } else {
             2 * f
         };
-        // x, u; q, o; k, v; gate, up; the logarithms of the heads' sums.
-        let row = 2 * d + 2 * q + 2 * k + factors + self.shape.num_heads;
+        let unnormed = if self.head_norms.is_some() { q + k } else { 0 };
+        // x, u; q, o; k, v; gate, up; the logarithms of the heads' sums; q, k before their norms.
+        let row = 2 * d + 2 * q + 2 * k + factors + self.shape.num_heads + unnormed;
         4 * row * pass.all_rows.ids.len()
     }
 
@@ -187,9 +194,14 @@ impl Block {
             x.clone()
         };
         // Together, so that no thread waits for the end of each.
-        let turned = |(x, kept): (Tensor, Option<Kept>), heads, rows| {
+        let norms = self.head_norms.as_ref();
+        let turned = |(x, kept): (Tensor, Option<Kept>), norm: Option<&Norm>, heads, rows| {
+            let (x, unnormed) = match norm {
+                Some(norm) => (by_head(&x, heads, |x| rms_norm::forward(norm, x))?, Some(x)),
+                None => (x, None),
+            };
             let x = rope::rotate(&x, heads, tables, &positions(rows))?;
-            Ok::<_, Error>((x, kept))
+            Ok::<_, Error>((x, unnormed, kept))
         };
         let q = || {
             let q = if self.last {
@@ -198,21 +210,27 @@ impl Block {
             } else {
                 terms.forward(Module::Q, input, all, None)?
             };
-            turned(q, self.shape.num_heads, late)
+            turned(q, norms.map(|norms| &norms[0]), self.shape.num_heads, late)
         };
         let k = || {
             let k = terms.forward(Module::K, input, all, None)?;
-            turned(k, self.shape.num_kv_heads, all)
+            turned(
+                k,
+                norms.map(|norms| &norms[1]),
+                self.shape.num_kv_heads,
+                all,
+            )
         };
         let v = || terms.forward(Module::V, input, all, None);
         let (q, (k, v)) = rayon::join(q, || rayon::join(k, v));
-        let ((q, q_kept), (k, k_kept), (v, v_kept)) = (q?, k?, v?);
+        let ((q, q_unnormed, q_kept), (k, k_unnormed, k_kept), (v, v_kept)) = (q?, k?, v?);
         drop(staged);
-        let (o, log_sum_exp) = if self.last {
-            attention::forward_last(&q, &k, &v, &self.shape, &pass.offsets)?
-        } else {
-            attention::forward(&q, &k, &v, &self.shape, &pass.offsets)?
+        let operands = Operands {
+            q: &q,
+            k: &k,
+            v: &v,
         };
+        let (o, log_sum_exp) = self.attention(pass).forward(operands)?;
         let (y, late) = self.forward_late((&o, &stream), &terms, late, keep)?;
         let kept = late.map(|late| BlockKept {
             x: x.clone(),
@@ -221,10 +239,24 @@ impl Block {
             v,
             o,
             log_sum_exp,
+            unnormed: [q_unnormed, k_unnormed],
             terms: [q_kept, k_kept, v_kept],
             late,
         });
         Ok((y, kept))
+    }
+
+    fn attention<'a>(&'a self, pass: &'a Pass) -> Attention<'a> {
+        Attention {
+            shape: &self.shape,
+            mask: self.mask,
+            queries: if self.last {
+                Queries::Last
+            } else {
+                Queries::Every
+            },
+            offsets: &pass.offsets,
+        }
     }
 
     /// (dq, dk, dv) of the attention's output.
@@ -234,19 +266,13 @@ impl Block {
         d_o: &Tensor,
         pass: &Pass,
     ) -> Result<(Tensor, Tensor, Tensor)> {
-        let BlockKept {
-            q,
-            k,
-            v,
-            o,
-            log_sum_exp,
-            ..
-        } = kept;
-        if self.last {
-            attention::backward_last(q, k, v, o, log_sum_exp, d_o, &self.shape, &pass.offsets)
-        } else {
-            attention::backward(q, k, v, o, log_sum_exp, d_o, &self.shape, &pass.offsets)
-        }
+        let operands = Operands {
+            q: &kept.q,
+            k: &kept.k,
+            v: &kept.v,
+        };
+        let saved = (&kept.o, &kept.log_sum_exp);
+        self.attention(pass).backward(operands, saved, d_o)
     }
 
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
@@ -281,6 +307,18 @@ impl Block {
         let (dq, dk, dv) = self.attention_backward(kept, &d_o, pass)?;
         let dq = rope::rotate_back(&dq, self.shape.num_heads, tables, &positions(late))?;
         let dk = rope::rotate_back(&dk, self.shape.num_kv_heads, tables, &positions(all))?;
+        let unnorm = |side: usize, dy: Tensor, heads| match (&self.head_norms, &kept.unnormed[side])
+        {
+            (Some(norms), Some(x)) => {
+                let x = x.reshape((x.dim(0)? * heads, self.shape.head_dim))?;
+                by_head(&dy, heads, |dy| {
+                    rms_norm::backward(&norms[side], &x, dy, &dy.zeros_like()?)
+                })
+            }
+            _ => Ok(dy),
+        };
+        let dq = unnorm(0, dq, self.shape.num_heads)?;
+        let dk = unnorm(1, dk, self.shape.num_kv_heads)?;
         let (n, d) = kept.x.dims2()?;
         let mut dnormed = InputGradient::default();
         // What adapted layers read is cheaper to compute again than to keep.
@@ -319,6 +357,13 @@ impl Block {
         let norm = &self.attention_norm;
         Ok(Some(rms_norm::backward(norm, &kept.x, &dnormed, &du)?))
     }
+}
+
+/// `work` on the heads of x (n, heads·c) as rows of their own, (n·heads, c).
+fn by_head(x: &Tensor, heads: usize, work: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let (n, width) = x.dims2()?;
+    let y = work(&x.reshape((n * heads, width / heads))?)?;
+    Ok(y.reshape((n, width))?)
 }
 
 fn positions(rows: &Rows) -> Vec<u32> {

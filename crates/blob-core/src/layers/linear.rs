@@ -20,13 +20,22 @@ use crate::{Error, Result};
 /// `W₀`, as it is stored.
 pub struct FrozenLinear {
     weight: FrozenMatrix,
+    /// (m), added to every row.
+    bias: Option<Tensor>,
 }
 
 impl FrozenLinear {
     /// Takes a weight of shape (m, k).
     pub fn new(weight: StoredMatrix, precision: Precision) -> Result<Self> {
         let weight = FrozenMatrix::new(weight, precision)?;
-        Ok(Self { weight })
+        Ok(Self { weight, bias: None })
+    }
+
+    /// The layer with a bias (m).
+    #[must_use]
+    pub fn with_bias(mut self, bias: Tensor) -> Self {
+        self.bias = Some(bias);
+        self
     }
 
     /// The name of the type that the weight is stored in.
@@ -96,6 +105,12 @@ impl FrozenLinear {
         self.weight
             .multiply(Direction::Forward, staged, &mut y, &epilogue)?;
         drop(updates);
+        if let Some(bias) = &self.bias {
+            let bias = read(bias)?;
+            for row in y.chunks_exact_mut(outputs.max(1)) {
+                row.iter_mut().zip(&*bias).for_each(|(y, bias)| *y += bias);
+            }
+        }
         Ok((wrap(y, (rows, outputs))?, kept))
     }
 }

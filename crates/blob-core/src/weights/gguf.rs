@@ -250,7 +250,7 @@ impl Keys<'_> {
                 .filter(|window| window.size < max_position_embeddings),
         };
         config
-            .check_numbers()
+            .check()
             .map_err(|broken| self.corrupt(broken.to_string()))?;
         Ok(config)
     }

@@ -122,7 +122,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<DecoderConfig> {
         window,
     };
     config
-        .check_numbers()
+        .check()
         .map_err(|broken| corrupt(path, broken.to_string()))?;
     Ok(config)
 }

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::{Adapter, LoraConfig, Module};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::{Decoder, DecoderConfig, Window};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::{GaussianKl, KlForm, PriorStd};
@@ -333,4 +333,59 @@ fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
         let error = predict(&model, Some(&adapter), &batch, &config, &abort).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_CONFIG", "{error}");
     }
+}
+
+#[test]
+fn a_prompt_is_as_long_as_the_model_says_and_no_longer() {
+    let model = decoder(
+        &DecoderConfig {
+            num_layers: 1,
+            max_position_embeddings: 5000,
+            ..config()
+        },
+        Precision::F32,
+    );
+    let of_length = |length: u32| {
+        batch_of(&[Prompt {
+            ids: (0..length).map(|at| at * 7 % 40).collect(),
+            answers: vec![3, 20],
+            label: 0,
+            row: 0,
+        }])
+    };
+    let longest = logits(&model, None, &of_length(5000), &sampling(1));
+    assert!(longest.iter().all(|logit| logit.is_finite()));
+    let outcome = predict(
+        &model,
+        None,
+        &of_length(5001),
+        &sampling(1),
+        &Abort::default(),
+    );
+    let text = "prompts must fit the model's context of 5000 tokens, got 5001";
+    assert_eq!(outcome.unwrap_err().to_string(), text);
+}
+
+#[test]
+fn a_window_of_the_whole_prompt_hides_nothing_and_a_smaller_one_what_lies_before_it() {
+    let windowed = |size| {
+        let window = Some(Window {
+            size,
+            blocks: vec![0, 1],
+        });
+        decoder(&DecoderConfig { window, ..config() }, Precision::F32)
+    };
+    let prompts = &prompts()[..1]; // five tokens
+    let of = |model: &Decoder, prompts: &[Prompt]| {
+        bits(&logits(model, None, &batch_of(prompts), &sampling(1)))
+    };
+    let whole = decoder(&config(), Precision::F32);
+    assert_eq!(of(&windowed(5), prompts), of(&whole, prompts));
+    assert_ne!(of(&windowed(4), prompts), of(&whole, prompts));
+    // two blocks with a window of 2 reach two positions back: the first two of five are out of sight
+    let mut changed = prompts.to_vec();
+    changed[0].ids[1] = 30;
+    assert_eq!(of(&windowed(2), &changed), of(&windowed(2), prompts));
+    changed[0].ids[2] = 30;
+    assert_ne!(of(&windowed(2), &changed), of(&windowed(2), prompts));
 }

@@ -2,8 +2,10 @@ use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::pass::Abort;
 use blob_core::predict::{PredictConfig, predict};
 
-use crate::support::golden::{Case, assert_close, field};
-use crate::support::training_case::{BLOB_CASES, MLE_CASES, check_training};
+use crate::support::golden::{Case, Form, assert_close, field};
+use crate::support::training_case::{
+    ARCHITECTURE_CASES, BLOB_CASES, MLE_CASES, check_training, check_training_of,
+};
 
 #[test]
 fn maximum_likelihood_has_pytorchs_logits_and_gradients() {
@@ -16,6 +18,16 @@ fn maximum_likelihood_has_pytorchs_logits_and_gradients() {
 fn blob_has_pytorchs_logits_and_gradients_under_every_sharing_of_the_noise() {
     for name in BLOB_CASES {
         check_training(name);
+    }
+}
+
+#[test]
+fn every_architecture_has_the_logits_and_gradients_of_transformers_from_both_forms() {
+    for name in ARCHITECTURE_CASES {
+        for form in [Form::Folder, Form::Gguf] {
+            let what = format!("{name} from {form:?}");
+            check_training_of(&what, &Case::open_as(name, form));
+        }
     }
 }
 

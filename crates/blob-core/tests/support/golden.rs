@@ -1,19 +1,22 @@
 //! Numbers of PyTorch and transformers (`tools/goldens/README.md`), and how close ours must be.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
-use blob_core::backbone::{Decoder, DecoderConfig, RopeScaling, WeightSource};
+use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::layers::Gradients;
 use blob_core::pass::NoiseSharing;
-use blob_core::weights::{HostTensor, Summary};
-use blob_core::{Error, Result};
-use safetensors::SafeTensors;
+use blob_core::weights::{Checkpoint, HostTensor};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::Scratch;
+use super::tiny_model::TinyModel;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens")).join(name)
@@ -29,7 +32,7 @@ pub fn field<T: DeserializeOwned>(document: &Value, name: &str) -> T {
     serde_json::from_value(document[name].clone()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The tensors of a safetensors golden; as a weight source, the model in it.
+/// The tensors of a safetensors golden.
 pub struct Tensors(BTreeMap<String, HostTensor>);
 
 impl Tensors {
@@ -57,25 +60,49 @@ impl Tensors {
     }
 }
 
-impl WeightSource for Tensors {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        match self.0.get(name) {
-            Some(tensor) if tensor.shape == shape => Ok(tensor.clone()),
-            other => Err(Error::InvalidInput(format!(
-                "{name} must have shape {shape:?}, got {:?}",
-                other.map(|tensor| &tensor.shape)
-            ))),
+impl Tensors {
+    /// The model in it, without the adapters.
+    fn model(&self, architecture: &str, config: DecoderConfig) -> TinyModel {
+        let names = config.tensors().into_iter().map(|(name, shape)| {
+            let values = self.values(&name).to_vec();
+            (name, (shape, values))
+        });
+        TinyModel {
+            architecture: architecture.to_owned(),
+            weights: names.collect(),
+            config,
         }
     }
 
-    fn summary(&self) -> Summary {
-        let (format, tensor_types) = ("golden", BTreeMap::new());
-        Summary {
-            format,
-            weight_bytes: 0,
-            tensor_types,
-        }
+    /// Writes the model as a Hugging Face folder; a tied head is not among its tensors.
+    fn write_folder(&self, hf_config: &Value, folder: &Path) -> PathBuf {
+        let tied = hf_config["tie_word_embeddings"] == true;
+        let kept = self
+            .0
+            .iter()
+            .filter(|(name, _)| !name.starts_with("lora.") && (!tied || *name != "lm_head.weight"));
+        let bytes: Vec<_> = kept
+            .map(|(name, tensor)| {
+                let bytes: Vec<u8> = tensor.data.iter().flat_map(|it| it.to_le_bytes()).collect();
+                (name, &tensor.shape, bytes)
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap();
+            (name.as_str(), view)
+        });
+        let weights = safetensors::serialize(views, None).unwrap();
+        std::fs::write(folder.join("model.safetensors"), weights).unwrap();
+        std::fs::write(folder.join("config.json"), hf_config.to_string()).unwrap();
+        folder.to_owned()
     }
+}
+
+/// What a case's model is read from.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Folder,
+    Gguf,
 }
 
 /// A case: its document, its model and its adapter at the start.
@@ -90,11 +117,28 @@ pub struct Case {
 impl Case {
     /// `name` without its extension.
     pub fn open(name: &str) -> Self {
+        Self::open_as(name, Form::Folder)
+    }
+
+    /// The case with its model written to files and read from them.
+    pub fn open_as(name: &str, form: Form) -> Self {
         let document = document(&format!("{name}.json"));
         let base = Tensors::open(document["base"].as_str().unwrap());
-        let config = decoder_config(&document["hf_config"]);
+        let scratch = Scratch::new();
+        let folder = base.write_folder(&document["hf_config"], scratch.path());
+        let mut checkpoint = Checkpoint::open(&folder).unwrap();
+        if let Form::Gguf = form {
+            let config = checkpoint.config().clone();
+            let model = base.model(
+                document["hf_config"]["model_type"].as_str().unwrap(),
+                config,
+            );
+            let path = scratch.write("model.gguf", model.gguf().bytes());
+            checkpoint = Checkpoint::open(&path).unwrap();
+        }
+        let config = checkpoint.config().clone();
         let adapter = adapter(&document, &base, &config);
-        let decoder = Decoder::load(config, &base, Precision::F32).unwrap();
+        let decoder = Decoder::load(config, &checkpoint, Precision::F32).unwrap();
         Self {
             expected: Tensors::open(&format!("{name}.safetensors")),
             batch: batch(&document["batch"]),
@@ -114,41 +158,6 @@ impl Case {
 
     pub fn sigma(&self) -> Sigma {
         field(&self.document, "sigma")
-    }
-}
-
-fn decoder_config(hf: &Value) -> DecoderConfig {
-    let size = |name: &str| field::<usize>(hf, name);
-    let scaling = &hf["rope_scaling"];
-    let rope_scaling = match scaling["rope_type"].as_str() {
-        None => RopeScaling::None,
-        Some("linear") => RopeScaling::Linear {
-            factor: field(scaling, "factor"),
-        },
-        Some("llama3") => RopeScaling::Llama3 {
-            factor: field(scaling, "factor"),
-            low_freq_factor: field(scaling, "low_freq_factor"),
-            high_freq_factor: field(scaling, "high_freq_factor"),
-            original_context: field(scaling, "original_max_position_embeddings"),
-        },
-        Some(other) => panic!("rope type {other}"),
-    };
-    DecoderConfig {
-        vocab_size: size("vocab_size"),
-        hidden_size: size("hidden_size"),
-        intermediate_size: size("intermediate_size"),
-        num_layers: size("num_hidden_layers"),
-        num_heads: size("num_attention_heads"),
-        num_kv_heads: size("num_key_value_heads"),
-        head_dim: size("hidden_size") / size("num_attention_heads"),
-        rms_norm_eps: field(hf, "rms_norm_eps"),
-        rope_theta: field(hf, "rope_theta"),
-        rope_scaling,
-        max_position_embeddings: size("max_position_embeddings"),
-        tie_word_embeddings: field(hf, "tie_word_embeddings"),
-        biases: Vec::new(),
-        qk_norm: false,
-        window: None,
     }
 }
 

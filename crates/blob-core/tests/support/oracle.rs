@@ -158,7 +158,11 @@ impl<'a> Oracle<'a> {
     fn linear(&self, site: Site, x: &Tensor, prompt: &Prompt, draw: Draw) -> Result<Tensor> {
         let (outputs, inputs) = site.shape(self.config);
         let weight = self.frozen(&format!("{}.weight", site.path()), &[outputs, inputs])?;
-        let y = x.matmul(&weight.t()?)?;
+        let mut y = x.matmul(&weight.t()?)?;
+        if self.config.biases.contains(&site.module) {
+            let bias = self.frozen(&format!("{}.bias", site.path()), &[outputs])?;
+            y = y.broadcast_add(&bias)?;
+        }
         let Some(factors) = self.factors.get(&site) else {
             return Ok(y);
         };
@@ -167,7 +171,7 @@ impl<'a> Oracle<'a> {
     }
 
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        let d = self.config.hidden_size;
+        let d = x.dim(D::Minus1)?;
         let mean_square = (x.mul(x)?.sum_keepdim(D::Minus1)? / d as f64)?;
         let root = (mean_square + self.config.rms_norm_eps)?.sqrt()?;
         x.broadcast_div(&root)?
@@ -190,20 +194,35 @@ impl<'a> Oracle<'a> {
         Tensor::cat(&[turned_low, turned_high], 1)
     }
 
-    /// Causal attention of every head, q (n, H·c), k and v (n, G·c) → (n, H·c).
-    fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+    /// One head, normed where the model has norms of heads, and turned.
+    fn prepared(&self, x: &Tensor, block: usize, norm: &str) -> Result<Tensor> {
+        if !self.config.qk_norm {
+            return self.rotated(x);
+        }
+        let name = format!("model.layers.{block}.self_attn.{norm}.weight");
+        self.rotated(&self.norm(x, &name)?)
+    }
+
+    /// Attention of every head, q (n, H·c), k and v (n, G·c) → (n, H·c).
+    fn attention(&self, block: usize, [q, k, v]: [&Tensor; 3]) -> Result<Tensor> {
         let (n, c) = (q.dim(0)?, self.config.head_dim);
         let shared = self.config.num_heads / self.config.num_kv_heads;
-        let causal: Vec<f64> = (0..n * n).map(|i| f64::from(i % n <= i / n)).collect();
-        let causal = Tensor::from_vec(causal, (n, n), &Device::Cpu)?;
+        let window = self.config.window.as_ref();
+        let window = window.filter(|window| window.blocks.contains(&block));
+        let width = window.map_or(n, |window| window.size);
+        let sees = |at: usize| {
+            let (i, j) = (at / n, at % n);
+            f64::from(j <= i && i - j < width)
+        };
+        let visible = Tensor::from_vec((0..n * n).map(sees).collect(), (n, n), &Device::Cpu)?;
         let head = |head: usize| {
             let of = |x: &Tensor, head: usize| x.narrow(1, head * c, c)?.contiguous();
             let (q, k) = (
-                self.rotated(&of(q, head)?)?,
-                self.rotated(&of(k, head / shared)?)?,
+                self.prepared(&of(q, head)?, block, "q_norm")?,
+                self.prepared(&of(k, head / shared)?, block, "k_norm")?,
             );
             let scores = (q.matmul(&k.t()?)? / (c as f64).sqrt())?;
-            let weights = scores.exp()?.mul(&causal)?;
+            let weights = scores.exp()?.mul(&visible)?;
             let sums = weights.sum_keepdim(1)?;
             weights.broadcast_div(&sums)?.matmul(&of(v, head / shared)?)
         };
@@ -216,7 +235,8 @@ impl<'a> Oracle<'a> {
         let name = |norm: &str| format!("model.layers.{block}.{norm}.weight");
         let normed = self.norm(x, &name("input_layernorm"))?;
         let (q, k) = (linear(Module::Q, &normed)?, linear(Module::K, &normed)?);
-        let attended = self.attention(&q, &k, &linear(Module::V, &normed)?)?;
+        let v = linear(Module::V, &normed)?;
+        let attended = self.attention(block, [&q, &k, &v])?;
         let x = (x + linear(Module::O, &attended)?)?;
         let normed = self.norm(&x, &name("post_attention_layernorm"))?;
         let (gate, up) = (linear(Module::Gate, &normed)?, linear(Module::Up, &normed)?);

@@ -16,7 +16,7 @@ use blob_core::pass::NoiseSharing;
 use blob_core::train::TrainConfig;
 use blob_core::weights::{HostTensor, Summary};
 
-/// Random weights whose norms are not 1, so that a forgotten norm weight shows.
+/// Random weights whose norms are not 1 and whose biases are not 0, so that a forgotten one shows.
 pub struct SmallWeights(pub u64);
 
 impl WeightSource for SmallWeights {
@@ -24,7 +24,15 @@ impl WeightSource for SmallWeights {
         let mut tensor = RandomWeights { seed: self.0 }.tensor(name, shape)?;
         if shape.len() == 1 {
             let normals = normals(self.0 + name.len() as u64, tensor.data.len());
-            tensor.data = normals.iter().map(|normal| 1.0 + 0.2 * normal).collect();
+            let (mean, spread) = if name.ends_with("_proj.bias") {
+                (0.0, 0.4)
+            } else {
+                (1.0, 0.2)
+            };
+            tensor.data = normals
+                .iter()
+                .map(|normal| mean + spread * normal)
+                .collect();
         }
         Ok(tensor)
     }

@@ -1,4 +1,5 @@
-//! A tiny decoder with random weights, as GGUF in llama.cpp's conventions and as a Hugging Face folder.
+//! A tiny decoder with random weights, as GGUF in llama.cpp's conventions and as a Hugging Face
+//! folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ pub type Weight = (Vec<usize>, Vec<f32>);
 #[derive(Clone)]
 pub struct TinyModel {
     /// `model_type` of `config.json`.
-    pub architecture: &'static str,
+    pub architecture: String,
     pub config: DecoderConfig,
     /// By Hugging Face names.
     pub weights: BTreeMap<String, Weight>,
@@ -89,7 +90,7 @@ impl TinyModel {
     }
 
     /// [`Self::new`] of any architecture.
-    pub fn of(architecture: &'static str, config: DecoderConfig, seed: u64) -> Self {
+    pub fn of(architecture: &str, config: DecoderConfig, seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
             state = state
@@ -103,7 +104,7 @@ impl TinyModel {
         };
         Self {
             weights: config.tensors().into_iter().map(fill).collect(),
-            architecture,
+            architecture: architecture.to_owned(),
             config,
         }
     }
@@ -111,8 +112,8 @@ impl TinyModel {
     /// A GGUF file without a tokenizer; Llama 3's rope scaling becomes the tensor of factors that llama.cpp writes.
     pub fn gguf(&self) -> GgufWriter {
         let config = &self.config;
-        let llama = matches!(self.architecture, "llama" | "mistral");
-        let architecture = if llama { "llama" } else { self.architecture };
+        let llama = matches!(self.architecture.as_str(), "llama" | "mistral");
+        let architecture = if llama { "llama" } else { &self.architecture };
         let key = |name: &str| format!("{architecture}.{name}");
         let mut gguf = GgufWriter::default();
         gguf.text("general.architecture", architecture);

@@ -14,6 +14,18 @@ pub const MLE_CASES: [&str; 3] = [
     "llama-mle-mha-llama3-all",
 ];
 
+/// The architectures beside Llama.
+pub const ARCHITECTURE_CASES: [&str; 8] = [
+    "qwen2-mle",
+    "qwen2-window-mle",
+    "qwen3-mle",
+    "mistral-mle",
+    "llama-bias-mle",
+    "qwen2-window-blob",
+    "qwen3-blob",
+    "mistral-blob",
+];
+
 /// BLoB, under every sharing of the noise.
 pub const BLOB_CASES: [&str; 6] = [
     "llama-blob-token-gqa-tied",
@@ -26,7 +38,11 @@ pub const BLOB_CASES: [&str; 6] = [
 
 /// Logits, loss and all gradients of a training case.
 pub fn check_training(name: &str) {
-    let case = Case::open(name);
+    check_training_of(name, &Case::open(name));
+}
+
+/// [`check_training`] of an opened case.
+pub fn check_training_of(name: &str, case: &Case) {
     let (document, batch) = (&case.document, &case.batch);
     let phase = Phase::Training {
         micro_batch: field(document, "micro_batch"),
