@@ -16,6 +16,10 @@ export default defineConfig({
         },
       },
       {
+        // What takes minutes and finds what `native` finds, only more of it: not in npm test, which runs the other projects.
+        test: { name: 'long', include: ['test/long/**/*.test.ts'], pool: 'forks', testTimeout: 1_800_000 },
+      },
+      {
         test: {
           name: 'package',
           include: ['test/package/**/*.test.ts'],

@@ -153,9 +153,15 @@ async function trainStep() {
     },
     keptBytes: flags.checkpointing === 'full' ? 0 : undefined,
   });
-  const total = await seconds(async () => {
+  const round = async () => {
     for (const batch of batches) await trainer.step([batch]);
-  }, flags.repeats);
+  };
+  await round(); // its page faults are those of the first use
+  const before = process.resourceUsage();
+  const total = await seconds(round, flags.repeats);
+  const after = process.resourceUsage();
+  const steps = (flags.repeats + 1) * batches.length;
+  const cpu = after.userCPUTime - before.userCPUTime + after.systemCPUTime - before.systemCPUTime;
   const tokens = batches.reduce((sum, { ids }) => sum + ids.length, 0);
   const flops = batches.map((batch) => work(model.info, batch));
   const sum = (key) => flops.reduce((all, it) => all + it[key], 0);
@@ -163,6 +169,8 @@ async function trainStep() {
   await model.dispose();
   return {
     train_step_s: total / batches.length,
+    cpu_s: cpu / steps / 1e6,
+    page_faults: Math.round((after.minorPageFault - before.minorPageFault) / steps),
     tokens_per_s: Math.round(tokens / total),
     peak_rss_mb,
     load_s,

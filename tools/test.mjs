@@ -56,6 +56,7 @@ function vitest() {
   rmSync(report, { force: true });
   const { ok } = bin('vitest', [
     'run',
+    '--project=!long',
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,

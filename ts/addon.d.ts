@@ -9,13 +9,16 @@ export declare class NativeAbort {
   abort(): void
 }
 
-/** The low-rank terms of one fine-tuning; locked on the model's thread only. */
+/** The low-rank terms of one fine-tuning; owned by the model's thread. */
 export declare class NativeAdapter {
   /** What it was when it was created or loaded, as JSON. */
   info(): string
   /** Writes PEFT's two files into a folder, each whole or not at all; `options` as JSON. */
   save(dir: string, options: string): Promise<void>
-  /** KL to the prior, in nats, summed over all weights (0 for a point estimate); `options` as JSON. */
+  /**
+   * KL to the prior, in nats, summed over all weights (0 for a point estimate); `options` as
+   * JSON.
+   */
   kl(options: string): Promise<number>
   /** Class logits, (max(samples, 1)·S), sample-major; `options` as JSON. */
   predict(batch: NativeBatch, options: string, abort?: NativeAbort | undefined | null): Promise<Float32Array>
@@ -35,7 +38,10 @@ export declare class NativeModel {
   createAdapter(options: string): Promise<NativeAdapter>
   /** An adapter of a PEFT folder; `options` as JSON. */
   loadAdapter(dir: string, options: string): Promise<NativeAdapter>
-  /** Lets queued work finish and frees the model; later calls reject with `BPEFT_WORKER_STOPPED`. */
+  /**
+   * Lets queued work finish and frees the model with its adapters and trainers; later calls
+   * reject with `BPEFT_WORKER_STOPPED`.
+   */
   dispose(): Promise<void>
 }
 
@@ -54,14 +60,17 @@ export declare class NativeTrainer {
 /** Names of the paths that this machine has, the widest first. */
 export declare function dispatches(): Array<string>
 
-/** JSON: version, target, `cpu_features`, threads, dispatch. */
+/**
+ * JSON: version, target, threads, dispatch. `threads` are those of the loaded models, else those
+ * that a model would get which does not ask for a number.
+ */
 export declare function engineInfo(): string
 
-/** Every stable error code of the engine. */
+/** Every stable error code of the engine and the addon. */
 export declare function errorCodes(): Array<string>
 
 /** What the KL alone would do over a run, as JSON; `options` as JSON. */
-export declare function forecastKl(options: string): string
+export declare function forecastKl(options: string): Promise<string>
 
 /** B prompts one after another, no padding: T tokens, S classes. */
 export interface NativeBatch {
@@ -115,6 +124,3 @@ export interface NativeTokens {
 
 /** Makes all kernels take the path of that name; false when this machine does not have it. */
 export declare function setDispatch(name: string): boolean
-
-/** Sets the number of threads before the first model is loaded; false when that is too late. */
-export declare function setThreads(threads: number): boolean

@@ -97,11 +97,16 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   const source = modelSource(options.model);
   const addon = loadNative();
   const threads = threadCount(options.threads);
-  if (threads !== undefined) addon.setThreads(threads);
   const { precision = 'f32', quantize = 'none' } = options;
   const handle = await native(() =>
     addon.NativeModel.load(
-      JSON.stringify({ source, precision, quantize: quantize === 'none' ? null : quantize, device: 'cpu' }),
+      JSON.stringify({
+        source,
+        precision,
+        quantize: quantize === 'none' ? null : quantize,
+        threads: threads ?? null,
+        device: 'cpu',
+      }),
     ),
   );
   const model = new BayesianModel(handle, quantize);

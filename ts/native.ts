@@ -6,6 +6,7 @@
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Addon from './addon.d.ts';
 import { BpeftError } from './errors.ts';
@@ -38,12 +39,14 @@ function withDispatch(addon: NativeAddon): NativeAddon {
 }
 
 function load(): NativeAddon {
-  const require = createRequire(import.meta.url);
+  const here: string | undefined = import.meta.url; // a bundle in CommonJS has none
+  if (here === undefined) throw bundled(undefined);
+  const require = createRequire(here);
   const forced = process.env.BPEFT_NATIVE_PATH;
   if (forced !== undefined && forced !== '') return open(require, forced);
   const platform = platformName();
   const file = `bpeft.${platform}.node`;
-  const built = fileURLToPath(new URL(`../npm/${platform}/${file}`, import.meta.url));
+  const built = fileURLToPath(new URL(`../npm/${platform}/${file}`, here));
   if (existsSync(built)) return open(require, built);
   const installed = `@bpeft/${platform}`;
   try {
@@ -53,6 +56,8 @@ function load(): NativeAddon {
     if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') {
       throw unloadable(cause, 'this version needs Linux with glibc');
     }
+    if (isMusl()) throw needsGlibc(cause);
+    if (!/^native\.[jt]s$/.test(basename(fileURLToPath(here)))) throw bundled(cause);
     throw new BpeftError(
       'BPEFT_NATIVE_MISSING',
       `no engine for ${platform}: tried npm/${platform}/${file} and ${installed}`,
@@ -66,6 +71,30 @@ function load(): NativeAddon {
   }
 }
 
+/** A bundler took this file out of the package, and so away from the engine, which no bundle can hold. */
+function bundled(cause: unknown): BpeftError {
+  return new BpeftError('BPEFT_NATIVE_MISSING', 'bpeft is part of a bundle, which cannot hold its engine', {
+    hint:
+      "keep it out: external: ['bpeft'] (esbuild, rolldown, Rollup), ssr.external (Vite), " +
+      "externals (webpack), serverExternalPackages: ['bpeft'] (Next.js); see docs/deployment.md",
+    cause,
+  });
+}
+
+function needsGlibc(cause: unknown): BpeftError {
+  return new BpeftError('BPEFT_NATIVE_MISSING', 'the engine needs glibc, and this Linux has musl', {
+    hint: 'use an image with glibc: node:22-slim (Debian) in place of node:22-alpine',
+    cause,
+  });
+}
+
+/** Whether Node runs on musl, as on Alpine: the engine is linked against glibc. */
+function isMusl(): boolean {
+  if (process.platform !== 'linux') return false;
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  return header.glibcVersionRuntime === undefined;
+}
+
 function open(require: NodeJS.Require, path: string): NativeAddon {
   try {
     return require(path) as NativeAddon;
@@ -75,6 +104,7 @@ function open(require: NodeJS.Require, path: string): NativeAddon {
 }
 
 function unloadable(cause: unknown, hint: string): BpeftError {
+  if (isMusl()) return needsGlibc(cause);
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, { hint, cause });
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { rolldown } from 'rolldown';
 import { expect, it } from 'vitest';
 import { program } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -34,6 +35,39 @@ it('says where there are engines on a platform that has none', () => {
   const stderr = complaint(program, '--import', other);
   expect(stderr).toContain('BPEFT_NATIVE_MISSING: no engine for darwin-');
   expect(stderr).toContain('hint: this version has an engine for linux-x64-gnu only');
+});
+
+/** Changes what the process says of itself before the program runs. */
+function asIf(code: string): readonly string[] {
+  return ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
+}
+
+it('says that the engine needs glibc where Node runs on musl', () => {
+  const musl = asIf('process.report.getReport = () => ({ header: {} })');
+  const refused = "throw new Error('Error loading shared library ld-linux-x86-64.so.2')";
+  for (const engine of [null, refused]) {
+    const stderr = complaint(installed(engine), ...musl);
+    expect(stderr).toContain('the engine needs glibc, and this Linux has musl');
+    expect(stderr).toContain('hint: use an image with glibc: node:22-slim');
+  }
+});
+
+it.each(['esm', 'cjs'] as const)('tells a bundle in %s to keep bpeft out', async (format) => {
+  const folder = temporaryFolder();
+  const entry = join(folder, 'service.mjs');
+  const bundle = join(folder, `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`);
+  const library = JSON.stringify(join(root, 'dist/index.js'));
+  const print = '({ code, message, hint }) => console.log([code, message, hint].join())';
+  writeFileSync(
+    entry,
+    `import { loadModel } from ${library};\nloadModel({ model: 'builtin:tiny' }).catch(${print});\n`,
+  );
+  const made = await rolldown({ input: entry, platform: 'node', onLog: () => {} });
+  await made.write({ file: bundle, format });
+  const { stdout } = spawnSync(process.execPath, [bundle], { encoding: 'utf8' });
+  expect(stdout).toContain('BPEFT_NATIVE_MISSING,bpeft is part of a bundle');
+  expect(stdout).toContain("external: ['bpeft']");
+  expect(stdout).toContain("serverExternalPackages: ['bpeft']");
 });
 
 it.runIf(process.platform === 'linux' && process.arch === 'x64')(

@@ -40,7 +40,7 @@ it.each(['step 2/80', 'step 22/80', 'step 50/80', 'step 66/80'])(
   },
 );
 
-it.each(['SIGINT', 'SIGTERM'] as const)(
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   'writes a checkpoint on %s, exits with 130 and continues',
   async (signal) => {
     const out = join(temporaryFolder(), 'run');

@@ -1,24 +1,30 @@
-/** Ctrl-C and SIGTERM: the first asks the work to stop in good order, the second ends the process. */
+/**
+ * Ctrl-C, SIGTERM and a terminal that closes: the first asks the work to stop in good order, a second Ctrl-C or SIGTERM ends the
+ * process. A closing terminal sends SIGHUP more than once, so that a second one says nothing.
+ */
 
 import { EXIT } from './exit.ts';
 import type { Output } from './output.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export async function interruptible<T>(
   output: Output,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+  const onSignal = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) {
+      if (name !== 'SIGHUP') process.exit(EXIT.interrupted);
+      return;
+    }
     output.stderr.write('\nstopping; once more to stop at once\n');
     controller.abort();
   };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
+  for (const name of SIGNALS) process.on(name, onSignal);
   try {
     return await work(controller.signal);
   } finally {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
+    for (const name of SIGNALS) process.off(name, onSignal);
   }
 }

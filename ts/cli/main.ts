@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { runCli } from './program.ts';
 
-// A reader that goes away (`| head`) ends the writing, not the work.
+// A reader that goes away (`| head`: EPIPE) or a terminal that closes (EIO) ends the writing, not the work.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 

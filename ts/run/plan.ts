@@ -1,5 +1,6 @@
 /** What a training run is going to do, in numbers, before it does it. */
 
+import { native } from '../abort.ts';
 import type { TrainConfig } from '../config/resolve.ts';
 import type { EncodedDataset } from '../datasets/encode.ts';
 import { BpeftError } from '../errors.ts';
@@ -110,12 +111,12 @@ function keptBytes(checkpointing: TrainConfig['checkpointing']): number | undefi
   return checkpointing === 'full' ? 0 : Math.floor(process.availableMemory() / 2);
 }
 
-export function trainPlan(
+export async function trainPlan(
   config: TrainConfig,
   encoded: EncodedDataset,
   accounting: Accounting,
   { parameters, block_types }: Pick<TrainPlan, 'parameters' | 'block_types'>,
-): TrainPlan {
+): Promise<TrainPlan> {
   const lengths = encoded.examples.map(({ ids }) => ids.length).sort((a, b) => a - b);
   return {
     dataset: encoded.name,
@@ -138,25 +139,27 @@ export function trainPlan(
     parameters,
     quantize: config.quantize,
     block_types,
-    kl: config.method === 'blob' ? klPlan(config, accounting) : null,
+    kl: config.method === 'blob' ? await klPlan(config, accounting) : null,
   };
 }
 
 type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
 
-function klPlan(config: TrainConfig, accounting: Accounting): KlPlan {
+async function klPlan(config: TrainConfig, accounting: Accounting): Promise<KlPlan> {
   const cycle = klCycle(config, accounting);
-  const forecast = loadNative().forecastKl(
-    JSON.stringify({
-      steps: accounting.updates,
-      schedule: accounting.schedule,
-      kl_lr: config.klLr,
-      kl_cycle: cycle,
-      prior_std: config.priorStd,
-      kl_form: config.klForm,
-      sigma: config.sigma,
-      init_eps: config.initEps,
-    }),
+  const forecast = await native(() =>
+    loadNative().forecastKl(
+      JSON.stringify({
+        steps: accounting.updates,
+        schedule: accounting.schedule,
+        kl_lr: config.klLr,
+        kl_cycle: cycle,
+        prior_std: config.priorStd,
+        kl_form: config.klForm,
+        sigma: config.sigma,
+        init_eps: config.initEps,
+      }),
+    ),
   );
   const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as Nullable<KlPlan>;
   // JSON has no NaN and no infinity: they arrive as null.

@@ -78,7 +78,7 @@ export async function prepareSession(
   const evaluations: Split[] = [];
   for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
-  const plan = trainPlan(config, train.encoded, accounting, {
+  const plan = await trainPlan(config, train.encoded, accounting, {
     parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
     block_types: model.info.blockTypes,
   });

@@ -19,9 +19,9 @@ use blob_core::train::{TrainConfig, Trainer};
 use blob_core::weights::Checkpoint;
 use blob_core::{Error, Result};
 
-/// Keeps freed pages, as the addon does.
+/// Keeps freed blocks, as the addon does.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kept_blocks::KeptBlocks = kept_blocks::KeptBlocks;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();

@@ -1,34 +1,42 @@
 //! An adapter of a loaded model.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use blob_core::Error;
 use blob_core::adapter::{Adapter, peft};
 use blob_core::kl::{GaussianKl, PriorStd};
 use blob_core::predict::{PredictConfig, predict};
-use blob_core::{Error, Result};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw};
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::batch::NativeBatch;
-use crate::error::{settle, thrown};
+use crate::error::{Result, thrown};
+use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort};
 use crate::options::{KlOptions, SaveAdapterOptions, parse};
 use crate::worker::Worker;
 
-/// The low-rank terms of one fine-tuning; locked on the model's thread only.
+/// The low-rank terms of one fine-tuning; owned by the model's thread.
 #[napi]
 pub struct NativeAdapter {
-    worker: Arc<Worker<ModelState>>,
-    adapter: Arc<Mutex<Adapter>>,
+    handle: Arc<Handle<Adapter>>,
     info: String,
 }
 
+impl Held for Adapter {
+    fn shelf(state: &mut ModelState) -> &mut Shelf<Self> {
+        &mut state.adapters
+    }
+}
+
 impl NativeAdapter {
+    /// Hands `adapter` to the model; called on the model's thread.
     pub(crate) fn new(
         worker: Arc<Worker<ModelState>>,
+        state: &mut ModelState,
         adapter: Adapter,
-        notices: Vec<String>,
+        notices: &[String],
     ) -> Self {
         let config = adapter.config();
         let info = json!({
@@ -45,42 +53,49 @@ impl NativeAdapter {
         })
         .to_string();
         Self {
-            worker,
-            adapter: Arc::new(Mutex::new(adapter)),
+            handle: Arc::new(Handle::new(worker, state, adapter)),
             info,
         }
     }
 
-    /// Refuses another model than the one it was made for: its shapes need not fit.
-    pub(crate) fn check_model(&self, worker: &Arc<Worker<ModelState>>) -> Result<()> {
-        if Arc::ptr_eq(&self.worker, worker) {
-            return Ok(());
+    /// The handle, for a model that the adapter was made for: another's shapes need not fit.
+    pub(crate) fn handle_for(
+        &self,
+        worker: &Arc<Worker<ModelState>>,
+    ) -> Result<Arc<Handle<Adapter>>> {
+        if Arc::ptr_eq(self.handle.worker(), worker) {
+            return Ok(Arc::clone(&self.handle));
         }
         Err(Error::InvalidInput(
             "an adapter must be trained on the model that it was made for, got another one".into(),
-        ))
+        )
+        .into())
     }
 
-    pub(crate) fn share(&self) -> Arc<Mutex<Adapter>> {
-        Arc::clone(&self.adapter)
+    fn submit<'env, T>(
+        &self,
+        env: &'env Env,
+        work: impl FnOnce(&mut ModelState, u64) -> Result<T> + Send + 'static,
+    ) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
+    {
+        let handle = Arc::clone(&self.handle);
+        let worker = Arc::clone(self.handle.worker());
+        worker.submit(env, move |state| work(state, handle.number()))
     }
-}
-
-/// The adapter behind its lock; a panic elsewhere leaves whole numbers, so poison is ignored.
-pub(crate) fn locked(adapter: &Mutex<Adapter>) -> MutexGuard<'_, Adapter> {
-    adapter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[napi]
 impl NativeAdapter {
     /// What it was when it was created or loaded, as JSON.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn info(&self) -> &str {
         &self.info
     }
 
     /// Writes PEFT's two files into a folder, each whole or not at all; `options` as JSON.
-    #[napi(ts_return_type = "Promise<void>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn save<'env>(
         &self,
         env: &'env Env,
@@ -88,35 +103,29 @@ impl NativeAdapter {
         options: String,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
         let options: SaveAdapterOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        let adapter = self.share();
-        settle(
-            env,
-            self.worker.submit(move |_| {
-                peft::save(
-                    &locked(&adapter),
-                    dir.as_ref(),
-                    &options.base_model_name_or_path,
-                )
-            }),
-        )
+        self.submit(env, move |state, number| {
+            let adapter = state.adapters.get_mut(number)?;
+            Ok(peft::save(
+                adapter,
+                dir.as_ref(),
+                &options.base_model_name_or_path,
+            )?)
+        })
     }
 
-    /// KL to the prior, in nats, summed over all weights (0 for a point estimate); `options` as JSON.
-    #[napi(ts_return_type = "Promise<number>")]
+    /// KL to the prior, in nats, summed over all weights (0 for a point estimate); `options` as
+    /// JSON.
+    #[napi(catch_unwind, ts_return_type = "Promise<number>")]
     pub fn kl<'env>(&self, env: &'env Env, options: String) -> napi::Result<PromiseRaw<'env, f64>> {
         let options: KlOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        let adapter = self.share();
-        settle(
-            env,
-            self.worker.submit(move |_| {
-                let kl = GaussianKl::new(PriorStd::new(options.prior_std)?, options.form);
-                Ok(kl.of(&locked(&adapter)).unwrap_or(0.0))
-            }),
-        )
+        self.submit(env, move |state, number| {
+            let kl = GaussianKl::new(PriorStd::new(options.prior_std)?, options.form);
+            Ok(kl.of(state.adapters.get_mut(number)?).unwrap_or(0.0))
+        })
     }
 
     /// Class logits, (max(samples, 1)·S), sample-major; `options` as JSON.
-    #[napi(ts_return_type = "Promise<Float32Array>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<Float32Array>")]
     pub fn predict<'env>(
         &self,
         env: &'env Env,
@@ -126,20 +135,12 @@ impl NativeAdapter {
     ) -> napi::Result<PromiseRaw<'env, Float32Array>> {
         let options: PredictConfig = parse(&options).map_err(|error| thrown(env, &error))?;
         let batch = batch.to_batch().map_err(|error| thrown(env, &error))?;
-        let (adapter, abort) = (
-            self.share(),
-            abort.map(|abort| abort.flag.clone()).unwrap_or_default(),
-        );
-        let logits = self.worker.submit(move |state| {
+        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        self.submit(env, move |state, number| {
             abort.check()?;
-            predict(
-                &state.decoder,
-                Some(&locked(&adapter)),
-                &batch,
-                &options,
-                &abort,
-            )
-        });
-        settle(env, async move { Ok(Float32Array::from(logits.await?)) })
+            let adapter = state.adapters.get_mut(number)?;
+            let logits = predict(&state.decoder, Some(adapter), &batch, &options, &abort)?;
+            Ok(Float32Array::from(logits))
+        })
     }
 }

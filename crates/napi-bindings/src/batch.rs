@@ -1,9 +1,10 @@
 //! Ragged batches as typed arrays.
 
-use blob_core::Result;
 use blob_core::batch::{Batch, BatchParts};
 use napi::bindgen_prelude::{Int32Array, Uint32Array};
 use napi_derive::napi;
+
+use crate::error::Result;
 
 /// B prompts one after another, no padding: T tokens, S classes.
 #[napi(object)]
@@ -25,13 +26,14 @@ pub struct NativeBatch {
 impl NativeBatch {
     /// Copies the arrays on the JS thread, so that the caller may reuse them at once.
     pub(crate) fn to_batch(&self) -> Result<Batch> {
-        Batch::new(BatchParts {
+        let parts = BatchParts {
             ids: self.ids.to_vec(),
             offsets: self.offsets.to_vec(),
             answers: self.answers.to_vec(),
             answer_offsets: self.answer_offsets.to_vec(),
             labels: self.labels.to_vec(),
             rows: self.rows.to_vec(),
-        })
+        };
+        Ok(Batch::new(parts)?)
     }
 }

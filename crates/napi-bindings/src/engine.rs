@@ -1,73 +1,128 @@
 //! The process's one thread pool, and what the engine is.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
 
 use blob_core::kernels::cpu::gemm::{self, Dispatch};
 use napi_derive::napi;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-static THREADS: AtomicUsize = AtomicUsize::new(0);
+use crate::error::{Failure, Result};
 
-fn pool() -> Option<&'static ThreadPool> {
-    POOL.get_or_init(|| {
-        let threads = THREADS.load(Ordering::Relaxed); // 0: one per core
-        ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("bpeft-{index}"))
-            .build()
-            .ok()
-    })
-    .as_ref()
+/// Shared by all models, and gone with the last of them.
+static POOL: Mutex<Weak<Pool>> = Mutex::new(Weak::new());
+
+/// A thread pool that ends together with its threads: what they hold is free then.
+pub(crate) struct Pool {
+    /// `None` only while it ends.
+    threads: Option<ThreadPool>,
+    ends: Vec<JoinHandle<()>>,
 }
 
-/// Runs `work` in the pool; on the calling thread where the system refused the pool its threads.
-pub(crate) fn install<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    match pool() {
-        Some(pool) => pool.install(work),
-        None => work(),
+impl Pool {
+    /// The pool of the living models, else a new one; `threads` `None`: as many as it has, or one
+    /// per processor.
+    pub(crate) fn get(threads: Option<usize>) -> Result<Arc<Self>> {
+        let mut shared = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = shared.upgrade() {
+            let has = pool.size();
+            return match threads {
+                Some(asked) if asked != has => Err(Failure::ThreadsDiffer { asked, has }),
+                _ => Ok(pool),
+            };
+        }
+        let pool = Arc::new(Self::start(threads.unwrap_or_else(default_threads))?);
+        *shared = Arc::downgrade(&pool);
+        Ok(pool)
+    }
+
+    fn start(asked: usize) -> Result<Self> {
+        let mut ends = Vec::new();
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(asked)
+            .spawn_handler(|worker| {
+                let thread = thread::Builder::new().name(format!("bpeft-{}", worker.index()));
+                ends.push(thread.spawn(|| worker.run())?);
+                Ok(())
+            })
+            .build();
+        match threads {
+            Ok(threads) => Ok(Self {
+                threads: Some(threads),
+                ends,
+            }),
+            Err(error) => Err(Failure::ThreadsRefused {
+                asked,
+                granted: ends.len(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn size(&self) -> usize {
+        let threads = self.threads.as_ref();
+        threads.map_or(0, ThreadPool::current_num_threads)
+    }
+
+    /// Runs `work` in the pool.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.threads {
+            Some(threads) => threads.install(work),
+            None => work(),
+        }
     }
 }
 
-/// Sets the number of threads before the first model is loaded; false when that is too late.
-#[napi]
-pub fn set_threads(threads: u32) -> bool {
-    if POOL.get().is_some() {
-        return false;
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.threads.take());
+        for end in self.ends.drain(..) {
+            // A thread that panicked has ended too.
+            let _ = end.join();
+        }
     }
-    THREADS.store(threads as usize, Ordering::Relaxed);
-    true
+}
+
+/// One per processor that the process may use.
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, Into::into)
 }
 
 /// Makes all kernels take the path of that name; false when this machine does not have it.
-#[napi]
+#[napi(catch_unwind)]
 pub fn set_dispatch(name: String) -> bool {
     Dispatch::named(&name).is_some_and(|path| gemm::force(path).is_ok())
 }
 
 /// Names of the paths that this machine has, the widest first.
-#[napi]
+#[napi(catch_unwind)]
 pub fn dispatches() -> Vec<&'static str> {
     let paths = Dispatch::ALL.into_iter();
     let available = paths.filter(|path| path.is_available());
     available.map(Dispatch::name).collect()
 }
 
-/// JSON: version, target, `cpu_features`, threads, dispatch.
-#[napi]
+/// JSON: version, target, threads, dispatch. `threads` are those of the loaded models, else those
+/// that a model would get which does not ask for a number.
+#[napi(catch_unwind)]
 pub fn engine_info() -> String {
+    let living = POOL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .upgrade();
+    let threads = living.map_or_else(default_threads, |pool| pool.size());
     serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        "threads": pool().map_or(1, ThreadPool::current_num_threads),
+        "threads": threads,
         "dispatch": gemm::dispatch().name(),
     })
     .to_string()
 }
 
-/// Every stable error code of the engine.
-#[napi]
+/// Every stable error code of the engine and the addon.
+#[napi(catch_unwind)]
 pub fn error_codes() -> Vec<&'static str> {
-    blob_core::Error::CODES.to_vec()
+    let codes = blob_core::Error::CODES.into_iter();
+    codes.chain(Failure::CODES).collect()
 }

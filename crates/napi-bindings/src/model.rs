@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use blob_core::Result;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, WeightSource};
 use blob_core::pass::Abort;
 use blob_core::tokenizer::Tokenizer;
+use blob_core::train::Trainer;
 use blob_core::weights::{Checkpoint, Quantization, Quantized};
 use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
 
 use crate::adapter::NativeAdapter;
-use crate::error::{settle, thrown};
+use crate::error::{Result, thrown};
+use crate::held::Shelf;
 use crate::options::{LoadAdapterOptions, ModelOptions, Source, parse};
+use crate::promise::promise;
 use crate::worker::Worker;
 
 /// What the worker thread owns.
@@ -22,6 +24,8 @@ pub(crate) struct ModelState {
     pub(crate) decoder: Decoder,
     pub(crate) source: Box<dyn WeightSource + Send>,
     pub(crate) tokenizer: Tokenizer,
+    pub(crate) adapters: Shelf<Adapter>,
+    pub(crate) trainers: Shelf<Trainer>,
 }
 
 /// A frozen model in memory.
@@ -50,13 +54,13 @@ pub struct NativeAbort {
 #[napi]
 impl NativeAbort {
     /// A flag that is not raised.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Raises it, for good.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn abort(&self) {
         self.flag.abort();
     }
@@ -65,38 +69,38 @@ impl NativeAbort {
 #[napi]
 impl NativeModel {
     /// Loads a model on its own thread; `options` as JSON.
-    #[napi(ts_return_type = "Promise<NativeModel>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeModel>")]
     pub fn load(env: &Env, options: String) -> napi::Result<PromiseRaw<'_, Self>> {
         let options: ModelOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        settle(env, async move {
-            let worker = Worker::start(move || build(&options)).await?;
-            let info = worker.submit(|state| Ok(info_of(state))).await?;
-            Ok(Self {
-                worker: Arc::new(worker),
-                info,
-            })
-        })
+        let (answer, promised) = promise(env)?;
+        Worker::start(
+            options.threads,
+            move || build(&options),
+            |worker, state| Self {
+                worker,
+                info: info_of(state),
+            },
+            answer,
+        );
+        Ok(promised)
     }
 
     /// What was loaded, as JSON.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn info(&self) -> &str {
         &self.info
     }
 
     /// Token ids of each text, with the tokenizer's own special tokens if asked for.
-    #[napi(ts_return_type = "Promise<NativeTokens>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTokens>")]
     pub fn encode<'env>(
         &self,
         env: &'env Env,
         texts: Vec<String>,
         add_special_tokens: bool,
     ) -> napi::Result<PromiseRaw<'env, NativeTokens>> {
-        let encoded = self
-            .worker
-            .submit(move |state| state.tokenizer.encode_batch(&texts, add_special_tokens));
-        settle(env, async move {
-            let encoded = encoded.await?;
+        self.worker.submit(env, move |state| {
+            let encoded = state.tokenizer.encode_batch(&texts, add_special_tokens)?;
             let mut offsets = vec![0u32];
             for ids in &encoded {
                 offsets.push(offsets[offsets.len() - 1] + ids.len() as u32);
@@ -109,22 +113,19 @@ impl NativeModel {
     }
 
     /// The text of token ids.
-    #[napi(ts_return_type = "Promise<string>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn decode<'env>(
         &self,
         env: &'env Env,
         ids: Uint32Array,
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let ids = ids.to_vec();
-        settle(
-            env,
-            self.worker
-                .submit(move |state| state.tokenizer.decode(&ids)),
-        )
+        self.worker
+            .submit(env, move |state| Ok(state.tokenizer.decode(&ids)?))
     }
 
     /// A fresh adapter; `options` as JSON.
-    #[napi(ts_return_type = "Promise<NativeAdapter>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAdapter>")]
     pub fn create_adapter<'env>(
         &self,
         env: &'env Env,
@@ -132,16 +133,14 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeAdapter>> {
         let config: LoraConfig = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(&self.worker);
-        settle(env, async move {
-            let adapter = worker
-                .submit(move |state| Adapter::new(config, state.decoder.config()))
-                .await?;
-            Ok(NativeAdapter::new(worker, adapter, Vec::new()))
+        self.worker.submit(env, move |state| {
+            let adapter = Adapter::new(config, state.decoder.config())?;
+            Ok(NativeAdapter::new(worker, state, adapter, &[]))
         })
     }
 
     /// An adapter of a PEFT folder; `options` as JSON.
-    #[napi(ts_return_type = "Promise<NativeAdapter>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAdapter>")]
     pub fn load_adapter<'env>(
         &self,
         env: &'env Env,
@@ -150,19 +149,23 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, NativeAdapter>> {
         let options: LoadAdapterOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(&self.worker);
-        settle(env, async move {
+        self.worker.submit(env, move |state| {
             let sigma = options.sigma.unwrap_or(Sigma::Square);
-            let loaded = worker
-                .submit(move |state| peft::load(dir.as_ref(), state.decoder.config(), sigma))
-                .await?;
-            Ok(NativeAdapter::new(worker, loaded.adapter, loaded.notices))
+            let loaded = peft::load(dir.as_ref(), state.decoder.config(), sigma)?;
+            Ok(NativeAdapter::new(
+                worker,
+                state,
+                loaded.adapter,
+                &loaded.notices,
+            ))
         })
     }
 
-    /// Lets queued work finish and frees the model; later calls reject with `BPEFT_WORKER_STOPPED`.
-    #[napi(ts_return_type = "Promise<void>")]
+    /// Lets queued work finish and frees the model with its adapters and trainers; later calls
+    /// reject with `BPEFT_WORKER_STOPPED`.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
-        settle(env, self.worker.dispose())
+        self.worker.dispose(env)
     }
 }
 
@@ -188,6 +191,8 @@ fn build(options: &ModelOptions) -> Result<ModelState> {
         decoder,
         source,
         tokenizer,
+        adapters: Shelf::default(),
+        trainers: Shelf::default(),
     })
 }
 

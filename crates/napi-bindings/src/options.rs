@@ -2,22 +2,27 @@
 
 use std::path::PathBuf;
 
+use blob_core::Error;
 use blob_core::adapter::Sigma;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::train::TrainConfig;
 use blob_core::weights::Quantization;
-use blob_core::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::Result;
+
 /// Reads an options text.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::InvalidConfig {
-        field: "options",
-        rule: "must be JSON of the documented form",
-        value: error.to_string(),
+    serde_json::from_str(text).map_err(|error| {
+        Error::InvalidConfig {
+            field: "options",
+            rule: "must be JSON of the documented form",
+            value: error.to_string(),
+        }
+        .into()
     })
 }
 
@@ -91,6 +96,8 @@ pub(crate) struct ModelOptions {
     pub(crate) source: Source,
     pub(crate) precision: PrecisionName,
     pub(crate) quantize: Option<QuantizationName>,
+    /// Of the process's pool; null: as many as it has, or one per processor.
+    pub(crate) threads: Option<usize>,
     #[serde(rename = "device")]
     pub(crate) _device: DeviceName,
 }

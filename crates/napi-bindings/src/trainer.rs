@@ -1,26 +1,35 @@
 //! A training run on a loaded model.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use blob_core::adapter::Adapter;
-use blob_core::kl::{Dynamics, GaussianKl, PriorStd};
+use blob_core::backbone::Decoder;
 use blob_core::train::{StepReport, Trainer};
-use napi::bindgen_prelude::{Env, PromiseRaw};
+use napi::bindgen_prelude::{Env, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 
-use crate::adapter::{NativeAdapter, locked};
+use crate::adapter::NativeAdapter;
 use crate::batch::NativeBatch;
-use crate::error::{settle, thrown};
+use crate::error::{Result, thrown};
+use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort, NativeModel};
-use crate::options::{ForecastOptions, TrainerOptions, parse};
-use crate::worker::Worker;
+use crate::options::{TrainerOptions, parse};
 
 /// Optimizers and counters of one run.
 #[napi]
 pub struct NativeTrainer {
-    worker: Arc<Worker<ModelState>>,
-    adapter: Arc<Mutex<Adapter>>,
-    trainer: Arc<Mutex<Trainer>>,
+    handles: Arc<Handles>,
+}
+
+struct Handles {
+    trainer: Handle<Trainer>,
+    adapter: Arc<Handle<Adapter>>,
+}
+
+impl Held for Trainer {
+    fn shelf(state: &mut ModelState) -> &mut Shelf<Self> {
+        &mut state.trainers
+    }
 }
 
 /// What one update did.
@@ -71,7 +80,7 @@ impl From<StepReport> for NativeStepReport {
 #[napi]
 impl NativeTrainer {
     /// A run of `adapter` on `model`; `options` as JSON.
-    #[napi(ts_return_type = "Promise<NativeTrainer>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTrainer>")]
     pub fn create<'env>(
         env: &'env Env,
         model: &NativeModel,
@@ -79,28 +88,22 @@ impl NativeTrainer {
         options: String,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let options: TrainerOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        adapter
-            .check_model(&model.worker)
+        let adapter = adapter
+            .handle_for(&model.worker)
             .map_err(|error| thrown(env, &error))?;
-        let (worker, adapter) = (Arc::clone(&model.worker), adapter.share());
-        settle(env, async move {
-            let shared = Arc::clone(&adapter);
-            let trainer = worker
-                .submit(move |_| {
-                    let trainer = Trainer::new(options.train, &locked(&shared))?;
-                    Ok(trainer.with_kept_bytes(options.kept_bytes))
-                })
-                .await?;
+        let worker = Arc::clone(&model.worker);
+        model.worker.submit(env, move |state| {
+            let trainer = Trainer::new(options.train, state.adapters.get_mut(adapter.number())?)?;
+            let trainer = trainer.with_kept_bytes(options.kept_bytes);
+            let trainer = Handle::new(worker, state, trainer);
             Ok(Self {
-                worker,
-                adapter,
-                trainer: Arc::new(Mutex::new(trainer)),
+                handles: Arc::new(Handles { trainer, adapter }),
             })
         })
     }
 
     /// One update over micro-batches, each weighted by its rows.
-    #[napi(ts_return_type = "Promise<NativeStepReport>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeStepReport>")]
     pub fn step<'env>(
         &self,
         env: &'env Env,
@@ -110,79 +113,53 @@ impl NativeTrainer {
         let batches = batches
             .iter()
             .map(NativeBatch::to_batch)
-            .collect::<blob_core::Result<Vec<_>>>()
+            .collect::<Result<Vec<_>>>()
             .map_err(|error| thrown(env, &error))?;
         let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
-        let report = self.run(move |state, trainer, adapter| {
+        self.submit(env, move |decoder, trainer, adapter| {
             abort.check()?;
-            trainer.step(&state.decoder, adapter, &batches, &abort)
-        });
-        settle(env, async move { Ok(report.await?.into()) })
+            let report = trainer.step(decoder, adapter, &batches, &abort)?;
+            Ok(report.into())
+        })
     }
 
     /// Writes the state into an existing folder.
-    #[napi(ts_return_type = "Promise<void>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn save_state<'env>(
         &self,
         env: &'env Env,
         dir: String,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
-        settle(
-            env,
-            self.run(move |_, trainer, adapter| trainer.save(adapter, dir.as_ref())),
-        )
+        self.submit(env, move |_, trainer, adapter| {
+            trainer.save(adapter, dir.as_ref())
+        })
     }
 
     /// Restores a state that was saved with the same settings.
-    #[napi(ts_return_type = "Promise<void>")]
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn load_state<'env>(
         &self,
         env: &'env Env,
         dir: String,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
-        settle(
-            env,
-            self.run(move |_, trainer, adapter| trainer.load(adapter, dir.as_ref())),
-        )
-    }
-}
-
-impl NativeTrainer {
-    fn run<T, Work>(
-        &self,
-        work: Work,
-    ) -> impl Future<Output = blob_core::Result<T>> + Send + use<T, Work>
-    where
-        T: Send + 'static,
-        Work: FnOnce(&ModelState, &mut Trainer, &mut Adapter) -> blob_core::Result<T>
-            + Send
-            + 'static,
-    {
-        let (trainer, adapter) = (Arc::clone(&self.trainer), Arc::clone(&self.adapter));
-        self.worker.submit(move |state| {
-            let mut trainer = trainer.lock().unwrap_or_else(PoisonError::into_inner);
-            work(state, &mut trainer, &mut locked(&adapter))
+        self.submit(env, move |_, trainer, adapter| {
+            trainer.load(adapter, dir.as_ref())
         })
     }
 }
 
-/// What the KL alone would do over a run, as JSON; `options` as JSON.
-#[napi]
-pub fn forecast_kl(env: &napi::Env, options: String) -> napi::Result<String> {
-    let forecast = || {
-        let options: ForecastOptions = parse(&options)?;
-        options.schedule.check()?;
-        options.kl_cycle.check()?;
-        let (low, high) = options.sigma.initial(options.init_eps);
-        let dynamics = Dynamics {
-            kl: GaussianKl::new(PriorStd::new(options.prior_std)?, options.kl_form),
-            kl_lr: options.kl_lr,
-            cycle: options.kl_cycle,
-            schedule: options.schedule,
-            sigma: options.sigma,
-        };
-        Ok(dynamics.run(f32::midpoint(low, high), options.steps))
-    };
-    let forecast = forecast().map_err(|error: blob_core::Error| thrown(env, &error))?;
-    serde_json::to_string(&forecast).map_err(|error| napi::Error::from_reason(error.to_string()))
+impl NativeTrainer {
+    fn submit<'env, T, Work>(&self, env: &'env Env, work: Work) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: ToNapiValue + Send + 'static,
+        Work: FnOnce(&Decoder, &mut Trainer, &mut Adapter) -> blob_core::Result<T> + Send + 'static,
+    {
+        let handles = Arc::clone(&self.handles);
+        let worker = Arc::clone(handles.trainer.worker());
+        worker.submit(env, move |state| {
+            let trainer = state.trainers.get_mut(handles.trainer.number())?;
+            let adapter = state.adapters.get_mut(handles.adapter.number())?;
+            Ok(work(&state.decoder, trainer, adapter)?)
+        })
+    }
 }

@@ -6,7 +6,6 @@
 //! weight of its own, begins a new word with each part.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -36,34 +35,6 @@ pub struct Operand {
     scales: Vec<f32>,
     /// For int8: inputs that were too large for it.
     pub(super) outliers: Outliers,
-}
-
-/// Buffers of operands that are gone, to be used again: fresh pages are slow.
-static FREE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
-/// Most buffers that are kept.
-const KEPT_BUFFERS: usize = 4;
-
-impl Drop for Operand {
-    fn drop(&mut self) {
-        if let Ok(mut free) = FREE.lock()
-            && free.len() < KEPT_BUFFERS
-        {
-            free.push(std::mem::take(&mut self.words));
-        }
-    }
-}
-
-/// A buffer of `length` words with anything in it.
-fn buffer(length: usize) -> Vec<u32> {
-    let kept = FREE.lock().ok().and_then(|mut free| {
-        let index = free.iter().position(|words| words.len() >= length);
-        index
-            .map(|index| free.swap_remove(index))
-            .or_else(|| free.pop())
-    });
-    let mut words = kept.unwrap_or_default();
-    words.resize(length.max(words.len()), 0);
-    words
 }
 
 /// The rows of an operand; they may be computed while they are staged, instead of being written and read again.
@@ -146,7 +117,7 @@ impl Operand {
     ) -> Self {
         let depth = parts.iter().sum();
         let steps = format.steps(parts);
-        let mut words = buffer(rows * steps);
+        let mut words = fresh(rows * steps);
         let is_int8 = format == Format::Int8Quad;
         let mut scales = vec![0.0; rows];
         let level = dispatch.level();
@@ -200,7 +171,7 @@ impl Operand {
         let format = Format::Bf16Pair;
         let steps = format.steps(&[depth]);
         Self {
-            words: buffer(rows * steps),
+            words: fresh(rows * steps),
             rows,
             parts: vec![depth],
             steps,
