@@ -1,4 +1,4 @@
-/** What a run tells while it works. Sinks (console, files, later W&B) only subscribe; none can change the run. */
+/** What a run tells while it works; who hears it is `sinks.ts`. */
 
 import type { TrainPlan } from './run/plan.ts';
 import type { EvaluationResult } from './run/result.ts';
@@ -65,6 +65,7 @@ export type WarningCode =
   | 'BPEFT_KL_NEVER_ACTS'
   | 'BPEFT_BASE_MODEL_DIFFERS'
   | 'BPEFT_PROMPTS_TRUNCATED'
+  | 'BPEFT_SINK_FAILED'
   | 'BPEFT_NOTICE';
 
 export interface Warning {
@@ -88,14 +89,3 @@ export type RunEvent =
   | CheckpointWritten
   | Warning
   | RunFinished;
-
-/** Called in order, synchronously; it must not throw. */
-export type Sink = (event: RunEvent) => void;
-
-/** One sink that hands every event to several. */
-export function broadcast(...sinks: readonly (Sink | undefined)[]): Sink {
-  const present = sinks.filter((sink) => sink !== undefined);
-  return (event) => {
-    for (const sink of present) sink(event);
-  };
-}

@@ -17,7 +17,7 @@ export { type RaggedBatch, raggedBatch } from './datasets/ragged-batch.ts';
 export { listDatasets, resolveDataset } from './datasets/registry.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
-export { broadcast, type RunEvent, type Sink } from './events.ts';
+export type { RunEvent } from './events.ts';
 export { consoleSink } from './logging/console.ts';
 export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
 export {
@@ -39,4 +39,5 @@ export { predict } from './run/predict.ts';
 export { openPredictor, type PredictInput, type Prediction, Predictor } from './run/predictor.ts';
 export type { EvaluationResult, RunResult, TrainingResult } from './run/result.ts';
 export { train } from './run/train.ts';
+export { broadcast, type Listener, type Outcome, type Sink } from './sinks.ts';
 export { type BayesOptions, type StepReport, Trainer, type TrainerOptions } from './trainer.ts';

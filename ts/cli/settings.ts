@@ -7,8 +7,8 @@ import { kebabCase } from '../config/names.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { type CommandName, GROUPS, SCHEMAS } from '../config/schema.ts';
 import { defaultOf, descriptionOf, isSwitchSchema, placeholder, valueFromText } from '../config/text.ts';
-import type { Sink } from '../events.ts';
 import { consoleSink } from '../logging/console.ts';
+import type { Sink } from '../sinks.ts';
 import type { Output } from './output.ts';
 
 /** Adds every setting of the command as a flag, and the flags that each command has. */

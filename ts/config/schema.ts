@@ -231,7 +231,12 @@ export const PredictSchema = z.strictObject({
     .union([z.literal('auto'), sampleCount])
     .default(10)
     .describe('posterior samples; 0 = posterior mean, auto = as many as the answer needs'),
+  onLong: z
+    .enum(['cut', 'error'])
+    .default('cut')
+    .describe('a prompt longer than --max-seq-len: cut it and say so, or refuse the input'),
   out: name.optional().describe('output file (default: standard output)'),
+  overwrite: z.boolean().default(false).describe('replace the output file'),
 });
 export type PredictSettings = z.output<typeof PredictSchema>;
 /** What {@link predict} takes. */
@@ -259,7 +264,7 @@ export const GROUPS: readonly (readonly [heading: string, keys: readonly string[
   ['Model and data', Object.keys(shared)],
   [
     'Adapter and prediction',
-    [...Object.keys(posterior), 'samples', 'limit', 'saveSamples', ...Object.keys(predictive)],
+    [...Object.keys(posterior), 'samples', 'limit', 'saveSamples', 'onLong', ...Object.keys(predictive)],
   ],
   ['Training', Object.keys(training)],
   ['BLoB', Object.keys(blob).filter((key) => key !== 'processes')],

@@ -38,6 +38,8 @@ export interface EncodeOptions {
   readonly protocol: DataProtocol;
   /** Longest prompt, special tokens included. */
   readonly maxSeqLen: number;
+  /** What becomes of a longer one: cut as the protocol says (unless given), or refused. */
+  readonly onLong?: 'cut' | 'error' | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -105,7 +107,7 @@ interface EncodedPrompt {
 async function encodePrompts(
   plans: readonly PromptPlan[],
   encoder: PromptEncoder,
-  { protocol, maxSeqLen }: EncodeOptions,
+  { protocol, maxSeqLen, onLong = 'cut' }: EncodeOptions,
   promptEnd: string,
   where: string,
 ): Promise<EncodedPrompt[]> {
@@ -118,6 +120,10 @@ async function encodePrompts(
   const eosAllowed = protocol.eos === 'llama-class' && llamaClassTokenizer && eosTokenId !== null;
   const eosOf = (plan: PromptPlan | undefined): readonly number[] =>
     eosAllowed && plan?.eos === true ? [eosTokenId] : [];
+  if (onLong === 'error') {
+    const lengths = whole.map((ids, index) => ids.length + eosOf(plans[index]).length);
+    refuseLong(plans, lengths, maxSeqLen, where);
+  }
 
   if (protocol.truncation === 'right') {
     return whole.map((ids, index) => {
@@ -136,6 +142,22 @@ async function encodePrompts(
     const ids = shortened ?? whole[index] ?? new Uint32Array();
     return { ids: Uint32Array.from([...ids, ...eosOf(plan)]), truncated: shortened !== undefined };
   });
+}
+
+function refuseLong(
+  plans: readonly PromptPlan[],
+  lengths: readonly number[],
+  maxSeqLen: number,
+  where: string,
+): void {
+  const index = lengths.findIndex((length) => length > maxSeqLen);
+  if (index < 0) return;
+  const length = lengths[index];
+  throw new BpeftError(
+    'BPEFT_PROMPT_TOO_LONG',
+    `${where}, row ${plans[index]?.row}: the prompt must fit ${maxSeqLen} tokens, got ${length}`,
+    { hint: `pass --max-seq-len ${length} or more, or --on-long cut` },
+  );
 }
 
 /** Answer tokens of a list of labels, one array per distinct list. */

@@ -24,6 +24,7 @@ import { RunFolder } from '../run/folder.ts';
 import { readPredictions } from '../run/prediction-files.ts';
 import type { RunResult } from '../run/result.ts';
 import { train } from '../run/train.ts';
+import { observed } from '../sinks.ts';
 import {
   DEMO_DATASET,
   DEMO_MODEL,
@@ -47,6 +48,11 @@ export interface DemoResult {
 
 /** @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration continues. */
 export async function demo(options: DemoOptions = {}, context: RunContext = {}): Promise<DemoResult> {
+  // The trainings are parts of one piece of work: its sink is closed once.
+  return observed(context.onEvent, {}, ({ event }) => demonstration(options, { ...context, onEvent: event }));
+}
+
+async function demonstration(options: DemoOptions, context: RunContext): Promise<DemoResult> {
   const { seed, out, overwrite, threads } = parseSettings('demo', [{ origin: 'option', values: options }]);
   const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
   const model = context.model ?? (await loadModel({ model: DEMO_MODEL, threads }, context));

@@ -3,13 +3,14 @@
 import { throwIfAborted } from '../abort.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../config/arithmetic.ts';
 import { BpeftError } from '../errors.ts';
-import type { Sink } from '../events.ts';
 import { type BayesianModel, loadModel } from '../model.ts';
+import type { Listener, Sink } from '../sinks.ts';
 
 export interface RunContext {
   /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
   readonly signal?: AbortSignal | undefined;
-  readonly onEvent?: Sink | undefined;
+  /** A function, or a sink that also hears of the end. It cannot change or end the run. */
+  readonly onEvent?: Sink | Listener | undefined;
   /** A loaded model to use instead of loading one; it stays the caller's. */
   readonly model?: BayesianModel | undefined;
 }

@@ -1,15 +1,16 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
-import { resolveTrain } from '../config/resolve.ts';
+import { resolveTrain, type TrainConfig } from '../config/resolve.ts';
 import type { TrainOptions } from '../config/schema.ts';
 import { raggedBatch } from '../datasets/ragged-batch.ts';
-import { broadcast } from '../events.ts';
+import type { BayesianModel } from '../model.ts';
+import { type Listener, observed } from '../sinks.ts';
 import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { recordedSettings } from './folder.ts';
 import type { TrainPlan } from './plan.ts';
 import { peakRssMb } from './result.ts';
-import { prepareSession, type Session, trainingData } from './session.ts';
+import { prepareSession, type Session, type TrainingData, trainingData } from './session.ts';
 
 export interface DryRun {
   readonly format: 1;
@@ -22,26 +23,36 @@ export interface DryRun {
 }
 
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
-  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
-  const values = mergeLayers('train', [own]);
-  const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
-  const data = await trainingData(config, broadcast(context.onEvent));
-  return withModel(config, context, async (model) => {
-    const session = await prepareSession(config, data, model, context);
-    const step = await longestStep(session, context);
-    const { plan } = session;
-    const tokensPerRow = plan.tokens.total / plan.rows;
-    const rowsPerUpdate = config.batchSize * plan.batches_per_update;
-    const ms = step.ms * ((tokensPerRow * rowsPerUpdate) / step.tokens);
-    return {
-      format: 1,
-      dry_run: true,
-      config: recordedSettings(config),
-      plan,
-      step,
-      estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },
-    };
+  return observed(context.onEvent, {}, async ({ event: emit }) => {
+    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const values = mergeLayers('train', [own]);
+    const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+    const data = await trainingData(config, emit);
+    return withModel(config, context, (model) => measured(config, data, model, context, emit));
   });
+}
+
+async function measured(
+  config: TrainConfig,
+  data: TrainingData,
+  model: BayesianModel,
+  context: RunContext,
+  emit: Listener,
+): Promise<DryRun> {
+  const session = await prepareSession(config, data, model, { signal: context.signal, emit });
+  const step = await longestStep(session, context);
+  const { plan } = session;
+  const tokensPerRow = plan.tokens.total / plan.rows;
+  const rowsPerUpdate = config.batchSize * plan.batches_per_update;
+  const ms = step.ms * ((tokensPerRow * rowsPerUpdate) / step.tokens);
+  return {
+    format: 1,
+    dry_run: true,
+    config: recordedSettings(config),
+    plan,
+    step,
+    estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },
+  };
 }
 
 /** One update over the longest prompts: its memory is the run's largest, its time scales by tokens. */

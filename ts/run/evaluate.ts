@@ -1,18 +1,18 @@
 /** Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution. */
 
-import { mkdir } from 'node:fs/promises';
 import { type Layer, parseSettings } from '../config/parse.ts';
 import { type EvalConfig, resolveEval } from '../config/resolve.ts';
 import type { EvaluateOptions } from '../config/schema.ts';
 import type { Dataset } from '../datasets/item.ts';
-import { broadcast, type RunEvent, type Sink } from '../events.ts';
 import type { Adapter } from '../model.ts';
-import { io } from './atomic.ts';
+import { observed } from '../sinks.ts';
 import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { effectiveSamples, evaluateSplit } from './evaluation.ts';
-import { RunFolder, recordedSettings } from './folder.ts';
+import { EvaluationFolder } from './evaluation-folder.ts';
+import { recordedSettings } from './folder.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
 import { writePredictions } from './prediction-files.ts';
+import { refuseProtected } from './protected.ts';
 import { type EvaluationResult, type RunResult, writeResult } from './result.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from './splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
@@ -24,57 +24,64 @@ import { requireWritable } from './writable.ts';
  * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
  */
 export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
-  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
-  const { run, adapter } = parseSettings('eval', [own]);
-  const place = await findAdapter({ run, adapter, datasetIsList: true });
-  const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
-  const folder = config.out === undefined ? null : new RunFolder(config.out);
-  folder?.refuseIfUsed({ overwrite: config.overwrite });
-  if (folder !== null) await requireWritable(folder.path, 'folder');
-  const datasets = await loadDatasets(config);
-  return withModel(config, context, async (model) => {
-    const start = performance.now();
-    const emit = broadcast(context.onEvent);
-    const baseModel = await baseModelIdentity(config.model);
-    const early: RunEvent[] = [];
-    const hold: Sink = (event) => early.push(event);
-    const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit: hold });
-    const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
-    const splits: Split[] = [];
-    for (const rows of datasets) {
-      splits.push(await encodeSplit(rows, config, { model, signal: context.signal, emit: hold }));
-    }
-    if (folder !== null) {
-      if (config.overwrite) await folder.clear();
-      await io(folder.path, () => mkdir(folder.path, { recursive: true }));
-    }
-    const out = folder?.path ?? null;
-    const method = methodOf(place, loaded);
-    const dataset = splits[0]?.encoded.name ?? '';
-    const head = { method, model: baseModel.name, dataset, out } as const;
-    emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
-    for (const event of early) emit(event);
-    const evaluations: EvaluationResult[] = [];
-    const settings = { ...config, stochasticLayers: sampling };
-    let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
-    for (const split of splits) {
-      for (const samples of effectiveSamples(loaded, config.samples)) {
-        const evaluation = await evaluateSplit(loaded, split, samples, settings, {
-          signal: context.signal,
-          emit,
-        });
-        evaluations.push(evaluation.result);
-        result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
-        if (folder !== null) {
-          await writePredictions(folder.predictions, evaluation);
-          await writeResult(folder.result, result);
+  return observed(context.onEvent, { areHeldUntilStart: true }, async ({ event: emit }) => {
+    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const { run, adapter } = parseSettings('eval', [own]);
+    const place = await findAdapter({ run, adapter, datasetIsList: true });
+    const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
+    const folder = await freeFolder(config, place);
+    const datasets = await loadDatasets(config);
+    return withModel(config, context, async (model) => {
+      const start = performance.now();
+      const { signal } = context;
+      const baseModel = await baseModelIdentity(config.model);
+      const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
+      const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
+      const splits: Split[] = [];
+      for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
+      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      await using lock = (await folder?.open(config, { signal, notice })) ?? null;
+      const out = folder?.path ?? null;
+      const method = methodOf(place, loaded);
+      const dataset = splits[0]?.encoded.name ?? '';
+      const head = { method, model: baseModel.name, dataset, out } as const;
+      emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
+      const evaluations: EvaluationResult[] = [];
+      const settings = { ...config, stochasticLayers: sampling };
+      let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+      for (const split of splits) {
+        for (const samples of effectiveSamples(loaded, config.samples)) {
+          const evaluation = await evaluateSplit(loaded, split, samples, settings, { signal, emit });
+          evaluations.push(evaluation.result);
+          result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+          if (folder !== null) {
+            await lock?.requireHeld();
+            await writePredictions(folder.predictions, evaluation);
+            await writeResult(folder.result, result);
+          }
+          emit({ type: 'evaluation', step: null, result: evaluation.result });
         }
-        emit({ type: 'evaluation', step: null, result: evaluation.result });
       }
-    }
-    emit({ type: 'finished', command: 'eval', out, seconds: (performance.now() - start) / 1000 });
-    return result;
+      emit({ type: 'finished', command: 'eval', out, seconds: (performance.now() - start) / 1000 });
+      return result;
+    });
   });
+}
+
+/** Where the outcome goes; null: nowhere. @throws {BpeftError} before any work, if it must not go there. */
+async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<EvaluationFolder | null> {
+  const { out } = config;
+  if (out === undefined) return null;
+  const folder = new EvaluationFolder(out);
+  folder.requireFree(config);
+  await refuseProtected(out, [
+    { what: 'the model', path: config.model },
+    { what: 'the adapter', path: place.folder },
+    { what: 'the data folder', path: config.dataDir },
+    ...config.dataset.map((path) => ({ what: 'a dataset', path })),
+  ]);
+  await requireWritable(out, 'folder');
+  return folder;
 }
 
 /** An adapter folder names the dataset it was trained on; a registry name can be evaluated as it stands. */

@@ -4,11 +4,11 @@ import { throwIfAborted } from '../abort.ts';
 import { evaluationBatches } from '../data-loader.ts';
 import type { EncodedExample } from '../datasets/encode.ts';
 import type { RaggedBatch } from '../datasets/ragged-batch.ts';
-import type { Sink } from '../events.ts';
 import { type Predictive, posteriorPredictive } from '../metrics/predictive.ts';
 import { metricsReport } from '../metrics/report.ts';
 import type { Adapter } from '../model.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
+import type { Listener } from '../sinks.ts';
 import type { PredictionRow } from './prediction-files.ts';
 import type { EvaluationResult } from './result.ts';
 import type { Split } from './splits.ts';
@@ -46,7 +46,7 @@ export async function evaluateSplit(
   split: Split,
   samples: number,
   settings: EvaluationSettings,
-  call: { signal?: AbortSignal | undefined; emit: Sink },
+  call: { signal?: AbortSignal | undefined; emit: Listener },
 ): Promise<Evaluation> {
   const start = performance.now();
   const { encoded } = split;

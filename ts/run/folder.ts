@@ -3,14 +3,16 @@
  * and the data lay is kept apart, in `state/paths.json`, so that `--resume` and `--run` find them again.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isPath, shareableName } from '../config/model-source.ts';
 import { camelCase, toSnakeKeys } from '../config/names.ts';
 import type { Layer } from '../config/parse.ts';
 import { BpeftError } from '../errors.ts';
 import { io, replaceJson } from './atomic.ts';
+import { folderContents, RUN_NAMES, requireClaim } from './folder-contents.ts';
+import { FolderLock, type LockOptions } from './lock.ts';
 
 export class RunFolder {
   readonly path: string;
@@ -43,61 +45,36 @@ export class RunFolder {
   get #paths(): string {
     return join(this.state, 'paths.json');
   }
-  get #own(): readonly string[] {
-    return [this.config, this.metrics, this.result, this.adapter, this.state, this.log, this.predictions];
+
+  /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds what the caller did not ask to touch. */
+  requireFree(options: { overwrite: boolean; resume: boolean }): void {
+    requireClaim(this.path, { kind: 'training', ...options });
   }
 
-  /** Whether the folder holds (part of) a run. */
-  get isUsed(): boolean {
-    return this.#own.some((path) => existsSync(path));
+  /** Whether a training run lies here (or part of one). */
+  get isRun(): boolean {
+    return folderContents(this.path).kind === 'training';
   }
 
-  /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds a run that the caller did not ask to touch. */
-  refuseIfUsed(options: { overwrite: boolean; resume?: boolean }): void {
-    if (options.overwrite) this.#refuseForeign();
-    if (!this.isUsed || options.overwrite || options.resume === true) return;
-    throw new BpeftError('BPEFT_RUN_EXISTS', `${this.path} already holds a run`, {
-      hint:
-        options.resume === undefined
-          ? 'give another --out, or --overwrite'
-          : 'add --resume or --overwrite, or give another --out',
-    });
-  }
-
-  /** A project's own `config.json`, say, is not to be replaced. */
-  #refuseForeign(): void {
-    const foreign = [this.config, this.result].find((path) => existsSync(path) && !isRecord(path));
-    if (foreign === undefined) return;
-    throw new BpeftError('BPEFT_RUN_EXISTS', `${foreign} was not written by bpeft and is not replaced`, {
-      hint: 'give another --out, or move that file away',
-    });
+  /** Makes the folder, keeps others out, and removes an earlier run where that was asked for. */
+  async open(options: { overwrite: boolean; resume: boolean }, lock: LockOptions): Promise<FolderLock> {
+    const taken = await FolderLock.take(this.path, lock);
+    try {
+      this.requireFree(options); // of what may have come in the meantime
+      if (options.overwrite) await this.clear();
+      await this.create();
+      return taken;
+    } catch (error) {
+      await taken.release();
+      throw error;
+    }
   }
 
   /** Removes the run's own files, and nothing else. */
   async clear(): Promise<void> {
     await io(this.path, async () => {
-      for (const path of this.#own) await rm(path, { recursive: true, force: true });
+      for (const name of RUN_NAMES) await rm(join(this.path, name), { recursive: true, force: true });
     });
-  }
-
-  /**
-   * Keeps other processes out until the returned function is called; a lock whose process has died is taken over.
-   * @throws {BpeftError} `BPEFT_RUN_EXISTS`: a living process writes here.
-   */
-  async lock(): Promise<() => Promise<void>> {
-    const path = join(this.path, '.lock');
-    await io(path, () => mkdir(this.path, { recursive: true }));
-    const holder = await readFile(path, 'utf8').catch(() => null);
-    if (holder !== null) {
-      if (isAlive(Number(holder))) {
-        throw new BpeftError('BPEFT_RUN_EXISTS', `process ${holder.trim()} is writing to ${this.path}`, {
-          hint: `wait for it, or remove ${path} if it is none of bpeft's`,
-        });
-      }
-      await io(path, () => rm(path, { force: true }));
-    }
-    await io(path, () => writeFile(path, `${process.pid}\n`, { flag: 'wx' }));
-    return () => rm(path, { force: true });
   }
 
   async create(): Promise<void> {
@@ -132,26 +109,6 @@ export class RunFolder {
     const values: Record<string, unknown> = {};
     for (const [key, value] of Object.entries({ ...recorded, ...paths })) values[camelCase(key)] = value;
     return { origin: 'file', source: this.config, values };
-  }
-}
-
-/** Whether a JSON file has the mark of a run's records. */
-function isRecord(path: string): boolean {
-  try {
-    const content = JSON.parse(readFileSync(path, 'utf8')) as { format?: unknown } | null;
-    return typeof content?.format === 'number';
-  } catch {
-    return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

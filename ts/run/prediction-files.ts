@@ -27,6 +27,11 @@ function fileName({ dataset, split, samples }: PredictionKey): string {
   return `${`${dataset}-${split}-n${samples}`.replace(/[^A-Za-z0-9._-]+/g, '-')}.jsonl`;
 }
 
+/** Whether {@link writePredictions} gives files such names. */
+export function isPredictionFile(name: string): boolean {
+  return /^.+-n\d+\.jsonl$/.test(name);
+}
+
 /** Whole or not at all. */
 export async function writePredictions(
   folder: string,

@@ -9,14 +9,15 @@ import type { Dataset, Item, TaskFamily, TaskKind } from '../datasets/item.ts';
 import { formatOf } from '../datasets/read-split.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
-import { broadcast, type Sink } from '../events.ts';
 import type { Adapter, BayesianModel, CallOptions } from '../model.ts';
+import { Sinks } from '../sinks.ts';
 import { type AdaptiveRow, predictAdaptively } from './adaptive.ts';
 import { openModel, type RunContext, withArithmetic } from './context.ts';
 import { effectiveSamples, predictBatch } from './evaluation.ts';
 import { baseModelIdentity } from './model-hash.ts';
 import type { PredictionRow } from './prediction-files.ts';
-import { findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
+import { tellCuts } from './splits.ts';
+import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 
 /** One answer. Probabilities and labels (class names in classification) are in the order of the row's choices. */
 export interface Prediction {
@@ -27,6 +28,8 @@ export interface Prediction {
   /** The most probable label. */
   readonly prediction: string;
   readonly probs: readonly number[];
+  /** Whether the prompt was too long, and what is answered is a shorter one. */
+  readonly truncated: boolean;
   /** Of the mean probabilities, nats. */
   readonly entropy: number;
   /** With `samples: 'auto'`: how many it took. */
@@ -40,36 +43,58 @@ export interface Prediction {
 export interface PredictInput {
   /** For messages: the file's name, or `<stdin>`. One that ends in `.csv` makes the stream CSV. */
   readonly name: string;
+  /** Where the stream comes from, if it is a file: `out` must not be the same. */
+  readonly path?: string | undefined;
   /** JSON Lines or CSV, UTF-8, in the fields of a dataset's rows; no answer is needed. */
   readonly stream: AsyncIterable<Uint8Array>;
 }
 
-/** Loads the model (unless the context brings one) and the adapter. */
-export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
-  if (options.out !== undefined) {
-    throw new BpeftError('BPEFT_USAGE', 'openPredictor takes no out', { hint: 'call predict() instead' });
-  }
+/** What a predictor will be made of: known before anything is loaded. */
+export interface PredictorPlan {
+  readonly place: AdapterPlace;
+  readonly config: PredictConfig;
+  readonly family: TaskFamily;
+}
+
+export async function planPredictor(options: PredictOptions, context: RunContext): Promise<PredictorPlan> {
   const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
   const { run, adapter } = parseSettings('predict', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: false });
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
   const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
-  const emit = broadcast(context.onEvent);
+  return { place, config, family };
+}
+
+/** Loads the model (unless the context brings one) and the adapter. */
+export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
+  for (const name of ['out', 'overwrite'] as const) {
+    if (options[name] === undefined) continue;
+    const message = `openPredictor takes no ${name}`;
+    throw new BpeftError('BPEFT_USAGE', message, { hint: 'call predict() instead' });
+  }
+  return loadPredictor(await planPredictor(options, context), context);
+}
+
+export async function loadPredictor(plan: PredictorPlan, context: RunContext): Promise<Predictor> {
+  const { place, config, family } = plan;
+  const sinks = new Sinks([context.onEvent]);
   const model = await openModel(config, context);
   try {
     const baseModel = await baseModelIdentity(config.model);
-    const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
+    const call = { sigma: config.sigma, emit: sinks.event };
+    const loaded = await openAdapter(place, model, baseModel, call);
     return new Predictor({
       config,
       family,
       model,
       adapter: loaded,
       sampling: stochasticLayers(config.stochasticLayers, model, loaded),
-      emit,
+      sinks,
       ownsModel: context.model === undefined,
     });
   } catch (error) {
     if (context.model === undefined) await model.dispose();
+    await sinks.close({ status: 'failed', error });
     throw error;
   }
 }
@@ -81,7 +106,7 @@ interface PredictorParts {
   readonly adapter: Adapter;
   /** Places that sample, from the end; null = all. */
   readonly sampling: number | null;
-  readonly emit: Sink;
+  readonly sinks: Sinks;
   readonly ownsModel: boolean;
 }
 
@@ -113,10 +138,12 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #answers(dataset: Dataset, call: CallOptions): Promise<Prediction[]> {
-    const { adapter, config, emit, model, sampling } = this.#parts;
-    const options = { protocol: config, maxSeqLen: config.maxSeqLen, signal: call.signal };
+    const { adapter, config, model, sampling, sinks } = this.#parts;
+    const { maxSeqLen, onLong } = config;
+    const options = { protocol: config, maxSeqLen, onLong, signal: call.signal };
     const encoded = await encodeDataset(dataset, model, options);
-    for (const message of encoded.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    tellCuts(encoded, maxSeqLen, sinks.event);
+    const cut = new Set(encoded.examples.filter(({ truncated }) => truncated).map(({ row }) => row));
     const items = new Map(dataset.items.map((item) => [item.row, item]));
     const [samples = 0] = effectiveSamples(adapter, [config.samples]);
     const settings = { ...config, stochasticLayers: sampling };
@@ -134,15 +161,16 @@ export class Predictor implements AsyncDisposable {
       answers.push(
         ...rows.map((row) => {
           const item = items.get(row.row);
-          return answer(row, item === undefined ? [] : names(item));
+          return answer(row, item === undefined ? [] : names(item), cut.has(row.row));
         }),
       );
     }
     return answers;
   }
 
-  /** Frees the model, if it was loaded for this predictor. */
+  /** Frees the model, if it was loaded for this predictor, and closes the sink. */
   async dispose(): Promise<void> {
+    await this.#parts.sinks.close({ status: 'finished' });
     if (this.#parts.ownsModel) await this.#parts.model.dispose();
   }
 
@@ -158,6 +186,7 @@ async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
 function answer(
   { row, id, probs, entropy, mutual_information, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
   names: readonly string[],
+  truncated: boolean,
 ): Prediction {
   // In protocol reference more classes may compete than the row has choices: those have letters only.
   const labels = probs.map((_, index) => names[index] ?? String.fromCharCode(65 + index));
@@ -168,6 +197,7 @@ function answer(
     labels,
     prediction: labels[best] ?? '',
     probs,
+    truncated,
     entropy,
     mutual_information,
     ...(samples === undefined ? {} : { samples, settled: settled ?? false }),

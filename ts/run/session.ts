@@ -4,13 +4,12 @@ import type { TrainConfig } from '../config/resolve.ts';
 import { DataLoader } from '../data-loader.ts';
 import type { Dataset } from '../datasets/item.ts';
 import { BpeftError } from '../errors.ts';
-import { broadcast, type Sink } from '../events.ts';
 import type { Adapter, BayesianModel } from '../model.ts';
 import type { Accounting } from '../protocol/accounting.ts';
+import type { Listener } from '../sinks.ts';
 import { Trainer } from '../trainer.ts';
 import { requireAdapter } from './adapter-folder.ts';
 import { readAdapterRecord } from './adapter-record.ts';
-import type { RunContext } from './context.ts';
 import { type BaseModelIdentity, baseModelIdentity } from './model-hash.ts';
 import { account, klWarning, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from './splits.ts';
@@ -35,7 +34,7 @@ export interface TrainingData {
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
-export async function trainingData(config: TrainConfig, emit: Sink): Promise<TrainingData> {
+export async function trainingData(config: TrainConfig, emit: Listener): Promise<TrainingData> {
   if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
   const source = await openDataset(config.dataset, config);
   const train = await source.load(config.trainSplit ?? source.trainSplit);
@@ -60,10 +59,10 @@ export async function prepareSession(
   config: TrainConfig,
   data: TrainingData,
   model: BayesianModel,
-  context: RunContext,
+  call: { signal?: AbortSignal | undefined; emit: Listener },
 ): Promise<Session> {
-  const emit = broadcast(context.onEvent);
-  const encoding = { model, signal: context.signal, emit };
+  const { emit, signal } = call;
+  const encoding = { model, signal, emit };
   const adapter = await firstAdapter(config, model, emit); // a wrong one is told before the rows are tokenised
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
@@ -88,7 +87,7 @@ export async function prepareSession(
   return { config, model, baseModel, adapter, trainer, loader, train, evaluations, accounting, plan };
 }
 
-async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Sink): Promise<Adapter> {
+async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {
   const bayesian = config.method === 'blob';
   if (config.initAdapter === undefined) {
     return model.createAdapter({

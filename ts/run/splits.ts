@@ -5,9 +5,9 @@ import { type EncodedDataset, encodeDataset } from '../datasets/encode.ts';
 import type { Dataset } from '../datasets/item.ts';
 import { type DatasetSource, resolveDataset } from '../datasets/registry.ts';
 import { BpeftError } from '../errors.ts';
-import type { Sink } from '../events.ts';
 import type { BayesianModel } from '../model.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
+import type { Listener } from '../sinks.ts';
 
 /** The settings that decide which rows are read and how they become tokens. */
 export type DataSettings = DataProtocol &
@@ -33,7 +33,7 @@ export interface DatasetRecord {
 export interface Encoding {
   readonly model: BayesianModel;
   readonly signal: AbortSignal | undefined;
-  readonly emit: Sink;
+  readonly emit: Listener;
 }
 
 export function openDataset(name: string, settings: DataSettings): Promise<DatasetSource> {
@@ -65,16 +65,20 @@ export async function encodeSplit(dataset: Dataset, settings: DataSettings, run:
     maxSeqLen: settings.maxSeqLen,
     signal: run.signal,
   });
-  for (const message of encoded.notices) run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
-  if (encoded.truncated > 0) {
-    const { name, split, truncated, examples } = encoded;
-    const message = `${name} ${split}: ${truncated} of ${examples.length} prompts were cut to ${settings.maxSeqLen} tokens`;
-    run.emit({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
-  }
+  tellCuts(encoded, settings.maxSeqLen, run.emit);
   return {
     encoded,
     family: dataset.family,
     labelNames: dataset.labelNames,
     record: { name: dataset.name, split: dataset.split, rows: dataset.items.length, files: dataset.files },
   };
+}
+
+/** Warns of what tokenising has noticed and cut. */
+export function tellCuts(encoded: EncodedDataset, maxSeqLen: number, emit: Listener): void {
+  for (const message of encoded.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  const { name, split, truncated, examples } = encoded;
+  if (truncated === 0) return;
+  const message = `${name} ${split}: ${truncated} of ${examples.length} prompts were cut to ${maxSeqLen} tokens`;
+  emit({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
 }

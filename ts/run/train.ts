@@ -7,16 +7,19 @@ import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../config/resolve.ts';
 import type { TrainOptions } from '../config/schema.ts';
 import { BpeftError } from '../errors.ts';
-import { broadcast, type RunEvent, type Sink } from '../events.ts';
+import type { RunEvent } from '../events.ts';
 import { LogFile } from '../logging/log-file.ts';
+import { observed, type Sinks } from '../sinks.ts';
 import { writeAdapterRecord } from './adapter-record.ts';
 import { replaceFolder, replaceJson } from './atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from './checkpoint.ts';
 import { type RunContext, withArithmetic, withModel } from './context.ts';
 import { effectiveSamples, evaluateSplit } from './evaluation.ts';
 import { RunFolder, recordedSettings } from './folder.ts';
+import type { FolderLock } from './lock.ts';
 import { MetricsLog, readStepLines } from './metrics-log.ts';
 import { writePredictions } from './prediction-files.ts';
+import { refuseProtected } from './protected.ts';
 import { type EvaluationResult, type RunResult, trainingResult, writeResult } from './result.ts';
 import { checkSameInputs, checkSameRun } from './resume.ts';
 import { prepareSession, type Session, trainingData } from './session.ts';
@@ -32,31 +35,33 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   if (options.dryRun === true) {
     throw new BpeftError('BPEFT_USAGE', 'train takes no dryRun', { hint: 'call dryRun() instead' });
   }
-  const config = await trainConfig(withArithmetic(options, context));
-  const folder = new RunFolder(config.out);
-  folder.refuseIfUsed(config);
-  if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
-  await requireWritable(folder.path, 'folder');
-  // What comes up before the run has a folder is told after its start, so that the log has it too.
-  const early: RunEvent[] = [];
-  const quiet: RunContext = { ...context, onEvent: (event) => early.push(event) };
-  const data = await trainingData(config, broadcast(quiet.onEvent));
-  return withModel(config, context, async (model) => {
-    const session = await prepareSession(config, data, model, quiet);
-    throwIfAborted(context.signal);
-    const unlock = await folder.lock();
-    try {
-      if (config.overwrite) await folder.clear();
-      await folder.create();
-      const run = await Run.open(folder, session, context);
+  return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
+    const { event: emit } = sinks;
+    const { signal } = context;
+    const config = await trainConfig(withArithmetic(options, context));
+    const folder = new RunFolder(config.out);
+    folder.requireFree(config);
+    if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
+    await refuseProtected(config.out, [
+      { what: 'the model', path: config.model },
+      { what: 'the adapter', path: config.initAdapter },
+      { what: 'the data folder', path: config.dataDir },
+      ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({ what: 'a dataset', path })),
+    ]);
+    await requireWritable(folder.path, 'folder');
+    const data = await trainingData(config, emit);
+    return withModel(config, context, async (model) => {
+      const session = await prepareSession(config, data, model, { signal, emit });
+      throwIfAborted(signal);
+      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      await using lock = await folder.open(config, { signal, notice });
+      const run = await Run.open(folder, session, { signal, sinks, lock });
       try {
-        return await run.complete(early);
+        return await run.complete();
       } finally {
         run.close();
       }
-    } finally {
-      await unlock();
-    }
+    });
   });
 }
 
@@ -90,13 +95,19 @@ async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunR
   return result;
 }
 
+/** What a run has around it. */
+interface Surroundings {
+  readonly signal: AbortSignal | undefined;
+  readonly sinks: Sinks;
+  readonly lock: FolderLock;
+}
+
 /** One session at one run folder. */
 class Run {
   readonly #folder: RunFolder;
   readonly #session: Session;
-  readonly #context: RunContext;
+  readonly #surroundings: Surroundings;
   readonly #metrics: MetricsLog;
-  readonly #emit: Sink;
   readonly #ms: number[];
   /** What the last written checkpoint holds. */
   #saved: Progress | null;
@@ -106,26 +117,22 @@ class Run {
   private constructor(
     folder: RunFolder,
     session: Session,
-    context: RunContext,
+    surroundings: Surroundings,
     start: { metricsBytes: number; seconds: number; progress: Progress | null },
   ) {
     this.#folder = folder;
     this.#session = session;
-    this.#context = context;
+    this.#surroundings = surroundings;
     this.#ms = readStepLines(folder.metrics, start.metricsBytes).map(({ ms }) => ms);
     this.#metrics = new MetricsLog(folder.metrics, start.metricsBytes);
-    this.#emit = broadcast(
-      (event) => this.#metrics.write(event),
-      new LogFile(folder.log).sink,
-      context.onEvent,
-    );
+    surroundings.sinks.add(new LogFile(folder.log));
     this.#saved = start.progress;
     this.#progress = start.progress ?? { step: 0, epoch: 0, batch: 0, tokens: 0, evaluated: 0 };
     this.#seconds = start.seconds;
   }
 
   /** Writes the run's records, or goes back to its last checkpoint. */
-  static async open(folder: RunFolder, session: Session, context: RunContext): Promise<Run> {
+  static async open(folder: RunFolder, session: Session, surroundings: Surroundings): Promise<Run> {
     const { config, loader, trainer } = session;
     const checkpoint = config.resume ? await latestCheckpoint(folder.state) : null;
     if (checkpoint !== null) {
@@ -136,10 +143,10 @@ class Run {
     await folder.writePaths(config);
     await replaceJson(folder.config, runRecord(session));
     const start = checkpoint ?? { metricsBytes: 0, seconds: 0, progress: null };
-    return new Run(folder, session, context, start);
+    return new Run(folder, session, surroundings, start);
   }
 
-  async complete(early: readonly RunEvent[]): Promise<RunResult> {
+  async complete(): Promise<RunResult> {
     const { config, plan } = this.#session;
     this.#emit({
       type: 'run-started',
@@ -152,12 +159,12 @@ class Run {
       resumedAt: this.#saved?.step ?? null,
       plan,
     });
-    for (const event of early) this.#emit(event);
     try {
       await this.#updates();
       await this.#saveAdapter();
       const result = this.#result(await this.#evaluate({ isFinal: true }));
       this.#metrics.flush();
+      await this.#surroundings.lock.requireHeld();
       await writeResult(this.#folder.result, result);
       this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds: this.#seconds });
       return result;
@@ -173,6 +180,12 @@ class Run {
     this.#metrics.close();
   }
 
+  /** The run's own record first: unlike a sink, it must not fail. */
+  #emit(event: RunEvent): void {
+    this.#metrics.write(event);
+    this.#surroundings.sinks.event(event);
+  }
+
   async #updates(): Promise<void> {
     const { plan } = this.#session;
     if (this.#progress.step > 0) await this.#afterUpdate();
@@ -185,9 +198,9 @@ class Run {
 
   async #update(): Promise<void> {
     const { loader, plan, trainer } = this.#session;
-    throwIfAborted(this.#context.signal);
+    throwIfAborted(this.#surroundings.signal);
     const start = performance.now();
-    const report = await trainer.step(loader.next(), this.#context);
+    const report = await trainer.step(loader.next(), this.#surroundings);
     const ms = performance.now() - start;
     this.#ms.push(ms);
     this.#seconds += ms / 1000;
@@ -233,7 +246,8 @@ class Run {
     const held: RunEvent[] = [];
     for (const split of evaluations) {
       for (const samples of effectiveSamples(adapter, config.evalSamples)) {
-        const call = { signal: this.#context.signal, emit: this.#emit };
+        const { signal } = this.#surroundings;
+        const call = { signal, emit: (event: RunEvent) => this.#emit(event) };
         const evaluation = await evaluateSplit(adapter, split, samples, settings, call);
         results.push(evaluation.result);
         const event: RunEvent = { type: 'evaluation', step: this.#progress.step, result: evaluation.result };
@@ -254,6 +268,7 @@ class Run {
     const progress = this.#progress;
     if (this.#saved?.step === progress.step && this.#saved.evaluated === progress.evaluated) return;
     this.#metrics.flush();
+    await this.#surroundings.lock.requireHeld();
     const clock = { metricsBytes: this.#metrics.bytes, seconds: this.#seconds };
     const { folder } = await writeCheckpoint(this.#folder.state, this.#session.trainer, progress, clock);
     this.#saved = progress;

@@ -3,8 +3,8 @@
 import type { Layer } from '../config/parse.ts';
 import type { EvalSettings } from '../config/schema.ts';
 import { BpeftError } from '../errors.ts';
-import type { Sink } from '../events.ts';
 import type { Adapter, BayesianModel } from '../model.ts';
+import type { Listener } from '../sinks.ts';
 import { requireAdapter } from './adapter-folder.ts';
 import { type AdapterRecord, readAdapterRecord, recordSettings } from './adapter-record.ts';
 import { RunFolder } from './folder.ts';
@@ -74,7 +74,7 @@ export async function openAdapter(
   place: AdapterPlace,
   model: BayesianModel,
   baseModel: BaseModelIdentity,
-  run: { sigma?: EvalSettings['sigma']; emit: Sink },
+  run: { sigma?: EvalSettings['sigma']; emit: Listener },
 ): Promise<Adapter> {
   const { record } = place;
   if (record !== null && record.base_model.sha256 !== baseModel.sha256) {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunEvent, StepDone } from '../../../ts/events.ts';
@@ -10,32 +10,13 @@ import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 it('refuses a folder that holds another run', async () => {
   const folder = new RunFolder(temporaryFolder());
-  expect(() => folder.refuseIfUsed({ overwrite: false })).not.toThrow();
+  expect(() => folder.requireFree({ overwrite: false, resume: false })).not.toThrow();
   await folder.create();
-  expect(() => folder.refuseIfUsed({ overwrite: false, resume: false })).toThrow(
+  expect(() => folder.requireFree({ overwrite: false, resume: false })).toThrow(
     expect.objectContaining({ code: 'BPEFT_RUN_EXISTS', hint: expect.stringContaining('--resume') }),
   );
-  expect(() => folder.refuseIfUsed({ overwrite: true, resume: false })).not.toThrow();
-  expect(() => folder.refuseIfUsed({ overwrite: false, resume: true })).not.toThrow();
-});
-
-it('replaces no file of the same name that is none of a run', () => {
-  const folder = new RunFolder(temporaryFolder());
-  writeFileSync(folder.config, '{"name":"my project"}');
-  expect(() => folder.refuseIfUsed({ overwrite: true })).toThrow(
-    expect.objectContaining({ code: 'BPEFT_RUN_EXISTS', message: expect.stringContaining(folder.config) }),
-  );
-  writeFileSync(folder.config, '{"format":1}');
-  expect(() => folder.refuseIfUsed({ overwrite: true })).not.toThrow();
-});
-
-it("clears the run's own files only", async () => {
-  const folder = new RunFolder(temporaryFolder());
-  await folder.create();
-  writeFileSync(folder.result, '{}');
-  writeFileSync(join(folder.path, 'notes.md'), 'mine');
-  await folder.clear();
-  expect(readdirSync(folder.path)).toEqual(['notes.md']);
+  expect(() => folder.requireFree({ overwrite: true, resume: false })).not.toThrow();
+  expect(() => folder.requireFree({ overwrite: false, resume: true })).not.toThrow();
 });
 
 it('records no path of this machine, but finds the inputs again', async () => {

@@ -2,8 +2,8 @@
 
 import type { Command } from 'commander';
 import type { EvaluateOptions } from '../../config/schema.ts';
-import type { Sink } from '../../events.ts';
 import { consoleSink } from '../../logging/console.ts';
+import type { Listener } from '../../sinks.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -22,9 +22,9 @@ export function defineEval(command: Command, output: Output): void {
 }
 
 /** A quiet evaluation that writes nothing else still says what came out. */
-function outcomeOnly({ stderr }: Output): Sink {
+function outcomeOnly({ stderr }: Output): Listener {
   const sink = consoleSink(stderr);
   return (event) => {
-    if (event.type === 'evaluation') sink(event);
+    if (event.type === 'evaluation') sink.event(event);
   };
 }

@@ -40,7 +40,7 @@ async function openInput(input: string): Promise<PredictInput> {
       cause,
     });
   }
-  return { name: basename(input), stream: lines(input) };
+  return { name: basename(input), path: input, stream: lines(input) };
 }
 
 /** Opened when it is first read: an error of a stream that nobody listens to would end the process. */
