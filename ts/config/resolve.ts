@@ -3,9 +3,9 @@
  * other or that this version does not offer yet.
  */
 
+import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
-import { MODEL_HINT } from './model-source.ts';
 import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */

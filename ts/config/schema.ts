@@ -4,8 +4,8 @@
  */
 
 import { z } from 'zod';
-import { MAX_THREADS } from '../threads.ts';
-import { PRECISIONS, QUANTIZATIONS } from './arithmetic.ts';
+import { PRECISIONS, QUANTIZATIONS } from '../engine/arithmetic.ts';
+import { MAX_THREADS } from '../engine/threads.ts';
 
 export const METHODS = [
   'mle',

@@ -5,11 +5,7 @@ import { basename, join } from 'node:path';
 import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
-import { checkedLabelNames } from './classification.ts';
-import { datasetError } from './dataset-error.ts';
-import type { DatasetEntry, SourceFiles } from './entry.ts';
-import type { Dataset, Item, TaskFamily, TaskKind } from './item.ts';
-import { ownData } from './own-data.ts';
+import { ownData } from './files/own-data.ts';
 import {
   type ByteSource,
   type FileFormat,
@@ -17,9 +13,13 @@ import {
   readSplit,
   type SplitFile,
   type SplitRows,
-} from './read-split.ts';
+} from './files/read-split.ts';
+import { checkedLabelNames } from './rows/classification.ts';
+import { datasetError } from './rows/dataset-error.ts';
+import type { Dataset, Item, TaskFamily, TaskKind } from './rows/item.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
+import type { DatasetEntry, SourceFiles } from './tasks/entry.ts';
 import { EXAM_TOPICS } from './tasks/exam-topics.ts';
 import { MMLU } from './tasks/mmlu.ts';
 import { OPENBOOKQA } from './tasks/openbookqa.ts';

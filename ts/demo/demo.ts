@@ -10,8 +10,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSettings } from '../config/parse.ts';
 import type { DemoOptions } from '../config/schema.ts';
+import { loadModel } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
-import { loadModel } from '../model.ts';
+import { observed } from '../events/sinks.ts';
 import {
   type ComparedDetection,
   type ComparedSplit,
@@ -19,12 +20,11 @@ import {
   compareDetection,
   compareSplit,
 } from '../report/comparison.ts';
-import type { RunContext } from '../run/context.ts';
-import { RunFolder } from '../run/folder.ts';
-import { readPredictions } from '../run/prediction-files.ts';
-import type { RunResult } from '../run/result.ts';
-import { train } from '../run/train.ts';
-import { observed } from '../sinks.ts';
+import type { RunContext } from '../run/inputs/context.ts';
+import { readPredictions } from '../run/records/prediction-files.ts';
+import type { RunResult } from '../run/records/result.ts';
+import { RunFolder } from '../run/records/run-folder.ts';
+import { train } from '../run/training/train.ts';
 import {
   DEMO_DATASET,
   DEMO_MODEL,

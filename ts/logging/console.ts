@@ -1,7 +1,7 @@
 /** Progress on stderr: one bar that stays in place on a terminal, plain lines elsewhere. */
 
-import type { RunEvent, StepDone } from '../events.ts';
-import type { Sink } from '../sinks.ts';
+import type { RunEvent, StepDone } from '../events/run-event.ts';
+import type { Sink } from '../events/sinks.ts';
 import { duration, eventLines, stepLine } from './lines.ts';
 
 /** What the console needs of a stream; `process.stderr` is one. */

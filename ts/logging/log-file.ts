@@ -1,8 +1,8 @@
 /** `log.txt`: a run's events with the time, for people. */
 
 import { appendFileSync } from 'node:fs';
-import type { RunEvent } from '../events.ts';
-import type { Sink } from '../sinks.ts';
+import type { RunEvent } from '../events/run-event.ts';
+import type { Sink } from '../events/sinks.ts';
 import { eventLines } from './lines.ts';
 
 export class LogFile implements Sink {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { BPEFT_ERROR_CODES } from '../../../ts/errors.ts';
-import type { WarningCode } from '../../../ts/events.ts';
+import type { WarningCode } from '../../../ts/events/run-event.ts';
 
 const page = readFileSync(join(import.meta.dirname, '../../../docs/troubleshooting.md'), 'utf8');
 

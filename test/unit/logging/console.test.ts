@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { StepDone } from '../../../ts/events.ts';
+import type { StepDone } from '../../../ts/events/run-event.ts';
 import { consoleSink } from '../../../ts/logging/console.ts';
 import { duration } from '../../../ts/logging/lines.ts';
 

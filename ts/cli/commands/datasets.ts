@@ -1,7 +1,7 @@
 /** `bpeft datasets list | show | preview` */
 
 import type { Command } from 'commander';
-import { planPrompt, promptText } from '../../datasets/prompt.ts';
+import { planPrompt, promptText } from '../../datasets/prompts/prompt.ts';
 import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
 import { BpeftError } from '../../errors.ts';
 import { DATA_PROTOCOLS, PROTOCOLS, type Protocol } from '../../protocol/data-protocol.ts';

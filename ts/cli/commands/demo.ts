@@ -2,8 +2,8 @@
 
 import type { Command } from 'commander';
 import type { DemoOptions } from '../../config/schema.ts';
+import type { Listener, Sink } from '../../events/sinks.ts';
 import { duration } from '../../logging/lines.ts';
-import type { Listener, Sink } from '../../sinks.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';

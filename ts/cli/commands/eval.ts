@@ -2,8 +2,8 @@
 
 import type { Command } from 'commander';
 import type { EvaluateOptions } from '../../config/schema.ts';
+import type { Listener } from '../../events/sinks.ts';
 import { consoleSink } from '../../logging/console.ts';
-import type { Listener } from '../../sinks.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -11,8 +11,8 @@ import { addSettings, invocation } from '../settings.ts';
 export function defineEval(command: Command, output: Output): void {
   addSettings(command, 'eval').action(async (flags: Record<string, unknown>) => {
     const { values, isJson, onEvent } = await invocation('eval', flags, output);
-    const { evaluate } = await import('../../run/evaluate.ts');
-    const { resultJson } = await import('../../run/result.ts');
+    const { evaluate } = await import('../../run/evaluation/evaluate.ts');
+    const { resultJson } = await import('../../run/records/result.ts');
     const options = values as EvaluateOptions;
     const isSilent = isJson || options.out !== undefined;
     const sink = onEvent ?? (isSilent ? undefined : outcomeOnly(output));

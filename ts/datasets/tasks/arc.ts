@@ -6,7 +6,7 @@
  * Splits: Easy 2251 / 570 / 2376, Challenge 1119 / 299 / 1172 (train / validation / test).
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
 
 function arc(set: 'Easy' | 'Challenge', train: number, validation: number, test: number): DatasetEntry {
   const folder = `arc_${set.toLowerCase()}`;

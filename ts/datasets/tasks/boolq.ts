@@ -9,10 +9,10 @@
  */
 
 import { z } from 'zod';
-import { type RowPlace, rowError } from '../dataset-error.ts';
-import type { DatasetEntry } from '../entry.ts';
-import type { Item } from '../item.ts';
-import { rowId } from '../multiple-choice.ts';
+import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import type { Item } from '../rows/item.ts';
+import { rowId } from '../rows/multiple-choice.ts';
+import type { DatasetEntry } from './entry.ts';
 
 const BOOLQ_WORDS = ['true', 'false'] as const;
 

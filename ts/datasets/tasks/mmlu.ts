@@ -7,7 +7,7 @@
  * on it would train on the test set.
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
 
 const GROUPS = {
   chem: ['chemistry', 100, ['college_chemistry']],

@@ -5,7 +5,7 @@
  * Rows `{id, question, choices, labels, answer: index, fact}`. Splits: train 4957, validation 500, test 500.
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
 
 export const OPENBOOKQA: readonly DatasetEntry[] = [
   {

@@ -7,10 +7,10 @@
  */
 
 import { z } from 'zod';
-import { type RowPlace, rowError } from '../dataset-error.ts';
-import type { DatasetEntry } from '../entry.ts';
-import { type Item, letters } from '../item.ts';
-import { rowId } from '../multiple-choice.ts';
+import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import { type Item, letters } from '../rows/item.ts';
+import { rowId } from '../rows/multiple-choice.ts';
+import type { DatasetEntry } from './entry.ts';
 
 const text = z.string('must be a text').min(1, 'must not be empty');
 
