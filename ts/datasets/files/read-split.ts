@@ -3,18 +3,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { BpeftError } from '../../errors.ts';
-import {
-  type ClassificationRow,
-  checkedLabelNames,
-  classificationItem,
-  classificationRow,
-  labelNamesOf,
-} from '../rows/classification.ts';
-import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
-import type { DatasetFile, Item, TaskFamily } from '../rows/item.ts';
-import { multipleChoiceItem } from '../rows/multiple-choice.ts';
-import { boolqItem } from '../tasks/boolq.ts';
-import { winograndeItem } from '../tasks/winogrande.ts';
+import { datasetError } from '../rows/dataset-error.ts';
+import type { DatasetFile, Item } from '../rows/item.ts';
+import type { Task } from '../tasks/task.ts';
 import { readCsv } from './csv.ts';
 import { type RawRow, readJsonl } from './jsonl.ts';
 
@@ -62,42 +53,24 @@ export function formatOf(path: string): FileFormat | null {
  */
 export async function readSplit(
   sources: Iterable<ByteSource>,
-  family: TaskFamily,
+  task: Task,
   labelNames: readonly string[] | null,
 ): Promise<SplitRows> {
-  const items: Item[] = [];
-  const unlabelled: { parsed: ClassificationRow; row: number; place: RowPlace }[] = [];
+  const reader = task.reader(labelNames);
   const files: DatasetFile[] = [];
   const places: string[] = [];
   let firstRow = 0;
   for (const source of sources) {
     let rowsEnd = firstRow;
-    const file = await readRecords(source, (record) => {
-      const row = firstRow + record.row;
-      const place = { file: source.file, line: record.line };
-      if (family === 'classification') {
-        unlabelled.push({ parsed: classificationRow(record.value, place), row, place });
-      } else items.push(PARSERS[family](record.value, row, place));
-      rowsEnd = row + 1;
+    const file = await readRecords(source, ({ value, row, line }) => {
+      reader.accept(value, firstRow + row, { file: source.file, line });
+      rowsEnd = firstRow + row + 1;
     });
     files.push(file);
     places.push(source.file);
     firstRow = rowsEnd;
   }
-  if (family !== 'classification') return { items, labelNames: null, files };
-
-  const names =
-    labelNames === null
-      ? labelNamesOf(
-          unlabelled.map(({ parsed }) => parsed),
-          places.join(', '),
-        )
-      : checkedLabelNames(labelNames, '--labels');
-  return {
-    items: unlabelled.map(({ parsed, row, place }) => classificationItem(parsed, row, place, names)),
-    labelNames: names,
-    files,
-  };
+  return { ...reader.finish(places.join(', ')), files };
 }
 
 /** The first record of a file, to tell its task by its fields. */
@@ -105,17 +78,6 @@ export async function firstRecord(source: ByteSource): Promise<unknown> {
   for await (const record of records(source, source.bytes)) return record.value;
   throw datasetError(source.file, 'holds no rows');
 }
-
-const PARSERS: Readonly<
-  Record<Exclude<TaskFamily, 'classification'>, (raw: unknown, row: number, place: RowPlace) => Item>
-> = {
-  arc: multipleChoiceItem,
-  openbookqa: multipleChoiceItem,
-  mmlu: multipleChoiceItem,
-  'multiple-choice': multipleChoiceItem,
-  winogrande: winograndeItem,
-  boolq: boolqItem,
-};
 
 async function readRecords(source: ByteSource, accept: (record: RawRow) => void): Promise<DatasetFile> {
   const hash = createHash('sha256');

@@ -1,7 +1,7 @@
 /** The pieces that both protocols build prompts from. */
 
 import { type Item, letter, letters } from '../rows/item.ts';
-import type { PromptPart, PromptPlan } from './prompt.ts';
+import type { PromptPart, PromptPlan } from './prompt-plan.ts';
 
 export const CUE = 'Answer:';
 export const BOOLQ_CUE = 'Answer (true or false):';

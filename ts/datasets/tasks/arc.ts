@@ -7,6 +7,12 @@
  */
 
 import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const ARC_TASK = multipleChoiceTask('arc', {
+  classCount: 5,
+  wording: { lines: 'text-first' },
+});
 
 function arc(set: 'Easy' | 'Challenge', train: number, validation: number, test: number): DatasetEntry {
   const folder = `arc_${set.toLowerCase()}`;

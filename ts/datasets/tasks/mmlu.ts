@@ -8,6 +8,9 @@
  */
 
 import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const MMLU_TASK = multipleChoiceTask('mmlu', { classCount: 4 });
 
 const GROUPS = {
   chem: ['chemistry', 100, ['college_chemistry']],

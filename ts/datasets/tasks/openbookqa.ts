@@ -6,6 +6,12 @@
  */
 
 import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const OPENBOOKQA_TASK = multipleChoiceTask('openbookqa', {
+  classCount: 4,
+  wording: { lines: 'text-first', heading: 'Chioces:' },
+});
 
 export const OPENBOOKQA: readonly DatasetEntry[] = [
   {

@@ -6,7 +6,7 @@
  */
 
 import { BpeftError } from '../../errors.ts';
-import type { PromptPlan } from '../prompts/prompt.ts';
+import type { PromptPlan } from '../prompts/prompt-plan.ts';
 import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';
 
 export interface CutOptions {

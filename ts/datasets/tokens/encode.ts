@@ -2,8 +2,9 @@
 
 import { BpeftError } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
-import { type PromptPlan, planPrompt, promptText } from '../prompts/prompt.ts';
+import { type PromptPlan, promptText } from '../prompts/prompt-plan.ts';
 import type { Dataset } from '../rows/item.ts';
+import { planPrompt } from '../tasks/tasks.ts';
 import { cutToFit } from './cut-context.ts';
 import { type LabelTokens, labelTokens } from './label-tokens.ts';
 import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';

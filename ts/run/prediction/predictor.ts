@@ -6,7 +6,8 @@ import { type PredictConfig, resolvePredict } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { formatOf } from '../../datasets/files/read-split.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../../datasets/registry.ts';
-import type { Dataset, Item, TaskFamily, TaskKind } from '../../datasets/rows/item.ts';
+import type { Dataset, TaskFamily, TaskKind } from '../../datasets/rows/item.ts';
+import { isTaskFamily, taskOf } from '../../datasets/tasks/tasks.ts';
 import { encodeDataset } from '../../datasets/tokens/encode.ts';
 import type { Adapter, BayesianModel, CallOptions } from '../../engine/model.ts';
 import { baseModelIdentity } from '../../engine/model-identity.ts';
@@ -144,6 +145,7 @@ export class Predictor implements AsyncDisposable {
     const encoded = await encodeDataset(dataset, model, options);
     tellCuts(encoded, maxSeqLen, sinks.event);
     const cut = new Set(encoded.examples.filter(({ truncated }) => truncated).map(({ row }) => row));
+    const task = taskOf(dataset.family);
     const items = new Map(dataset.items.map((item) => [item.row, item]));
     const [samples = 0] = effectiveSamples(adapter, [config.samples]);
     const settings = { ...config, stochasticLayers: sampling };
@@ -157,11 +159,10 @@ export class Predictor implements AsyncDisposable {
       tail: 'keep',
     })) {
       const rows = await answersTo(batch);
-      const names = (item: Item) => (dataset.family === 'classification' ? item.choices : item.labels);
       answers.push(
         ...rows.map((row) => {
           const item = items.get(row.row);
-          return answer(row, item === undefined ? [] : names(item), cut.has(row.row));
+          return answer(row, item === undefined ? [] : task.names(item), cut.has(row.row));
         }),
       );
     }
@@ -214,15 +215,10 @@ async function familyOf(
   if (named !== undefined) return named.family;
   if (dataset !== undefined) return (await resolveDataset(dataset, { task })).family;
   const family = recorded ?? task;
-  const known = new Set<string>([
-    'multiple-choice',
-    'classification',
-    ...listDatasets().map((one) => one.family),
-  ]);
-  if (family === undefined || !known.has(family)) {
+  if (family === undefined || !isTaskFamily(family)) {
     throw new BpeftError('BPEFT_USAGE', 'the form of the prompts is not known for this adapter', {
       hint: 'give --dataset NAME (bpeft datasets list) or --task multiple-choice|classification',
     });
   }
-  return family as TaskFamily;
+  return family;
 }

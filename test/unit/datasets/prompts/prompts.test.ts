@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { planPrompt, promptText } from '../../../../ts/datasets/prompts/prompt.ts';
+import { promptText } from '../../../../ts/datasets/prompts/prompt-plan.ts';
 import { datasetFromStream, resolveDataset } from '../../../../ts/datasets/registry.ts';
+import { planPrompt } from '../../../../ts/datasets/tasks/tasks.ts';
 import { DATA_PROTOCOLS, type Protocol } from '../../../../ts/protocol/data-protocol.ts';
 
 const dataDir = join(import.meta.dirname, '../../../fixtures/data');

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { planPrompt, promptText } from '../../../../ts/datasets/prompts/prompt.ts';
+import { promptText } from '../../../../ts/datasets/prompts/prompt-plan.ts';
 import { datasetFromStream, resolveDataset } from '../../../../ts/datasets/registry.ts';
 import type { Dataset, TaskFamily } from '../../../../ts/datasets/rows/item.ts';
+import { planPrompt } from '../../../../ts/datasets/tasks/tasks.ts';
 import { encodeDataset } from '../../../../ts/datasets/tokens/encode.ts';
 import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
 import { BOS, characterTokenizer, EOS, llamaTokenizer, wordTokenizer } from './toy-tokenizers.ts';

@@ -1,9 +1,4 @@
-/** From an item to the text that a model reads and the labels that compete to follow it. */
-
-import type { DataProtocol } from '../../protocol/data-protocol.ts';
-import type { Dataset, Item } from '../rows/item.ts';
-import { correctedPlan } from './corrected.ts';
-import { referencePlan } from './reference.ts';
+/** The text that a model reads, in parts, and the labels that compete to follow it. */
 
 export interface PromptPart {
   readonly text: string;
@@ -23,20 +18,6 @@ export interface PromptPlan {
   readonly label: number;
   /** Whether the reference appends EOS to this prompt where the tokenizer is of the Llama class. */
   readonly eos: boolean;
-}
-
-/** What a prompt depends on beyond its item. */
-export type PromptDataset = Pick<Dataset, 'family' | 'classCount' | 'labelNames'>;
-
-export function planPrompt(
-  dataset: PromptDataset,
-  item: Item,
-  protocol: Pick<DataProtocol, 'template' | 'classes'>,
-): PromptPlan {
-  const competing = protocol.classes === 'item' ? item.choices.length : dataset.classCount;
-  return protocol.template === 'reference'
-    ? referencePlan(dataset.family, item, competing)
-    : correctedPlan(dataset.family, item, competing);
 }
 
 export function promptText(plan: PromptPlan): string {
