@@ -3,13 +3,11 @@
 export { DataLoader } from './batches/data-loader.ts';
 export { type RaggedBatch, raggedBatch } from './batches/ragged-batch.ts';
 export { configJsonSchema } from './config/json-schema.ts';
-export {
-  type DemoOptions,
-  type EvaluateOptions,
-  METHODS,
-  type Method,
-  type PredictOptions,
-  type TrainOptions,
+export type {
+  DemoOptions,
+  EvaluateOptions,
+  PredictOptions,
+  TrainOptions,
 } from './config/schema.ts';
 export { listDatasets, resolveDataset } from './datasets/registry.ts';
 export type { Dataset, Item } from './datasets/rows/item.ts';
@@ -32,6 +30,7 @@ export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts'
 export type { RunEvent } from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';
 export { consoleSink } from './logging/console.ts';
+export { METHODS, type MethodId as Method } from './methods/registry.ts';
 export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';

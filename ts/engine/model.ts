@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import { BpeftError } from '../errors.ts';
-import { toCamelKeys } from '../names.ts';
+import { toCamelKeys, toSnakeKeysDeep } from '../names.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
 import { abortable, native, throwIfAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
@@ -141,15 +141,7 @@ export class BayesianModel implements AsyncDisposable {
   }
 
   async createAdapter(options: AdapterOptions): Promise<Adapter> {
-    const { rank, alpha, dropout, targetModules, posterior, seed } = options;
-    const text = JSON.stringify({
-      rank,
-      alpha,
-      dropout,
-      target_modules: targetModules,
-      posterior: posterior && { sigma: posterior.sigma, init_eps: posterior.initEps },
-      seed,
-    });
+    const text = JSON.stringify(toSnakeKeysDeep(options));
     return new Adapter(await native(() => this.#native.createAdapter(text)));
   }
 

@@ -1,6 +1,7 @@
 /** Updates of one adapter, one call each; loops, folders and evaluations are `run/train.ts`. */
 
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
+import { toSnakeKeysDeep } from '../names.ts';
 import { abortable, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import type { Adapter, BayesianModel, CallOptions } from './model.ts';
@@ -96,24 +97,6 @@ export class Trainer {
   }
 }
 
-function nativeOptions(options: TrainerOptions): object {
-  return {
-    seed: options.seed,
-    point: {
-      lr: options.lr,
-      schedule: options.schedule,
-      weight_decay: options.weightDecay,
-      adam_epsilon: options.adamEpsilon,
-      max_grad_norm: options.maxGradNorm,
-    },
-    bayes: options.bayes && {
-      prior_std: options.bayes.priorStd,
-      kl_form: options.bayes.klForm,
-      kl_lr: options.bayes.klLr,
-      kl_cycle: options.bayes.klCycle,
-      train_samples: options.bayes.trainSamples,
-      average: options.bayes.average,
-      noise: options.bayes.noise,
-    },
-  };
+function nativeOptions({ seed, bayes, keptBytes: _, ...point }: TrainerOptions): unknown {
+  return toSnakeKeysDeep({ seed, point, bayes });
 }

@@ -7,6 +7,7 @@ import type { Dataset } from '../../datasets/rows/item.ts';
 import type { Adapter } from '../../engine/model.ts';
 import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
 import { observed } from '../../events/sinks.ts';
+import { usualMethod } from '../../methods/registry.ts';
 import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
@@ -100,9 +101,9 @@ async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
   return datasets;
 }
 
-/** Plain PEFT and reference checkpoints name no method: a posterior is BLoB's, a point MLE's. */
+/** Plain PEFT and reference checkpoints name no method. */
 function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
-  return record?.method ?? (adapter.info.bayesian ? 'blob' : 'mle');
+  return record?.method ?? usualMethod(adapter.info.bayesian);
 }
 
 function evaluationResult(

@@ -2,10 +2,10 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { EncodedDataset } from '../../datasets/tokens/encode.ts';
-import { loadNative } from '../../engine/native.ts';
-import type { KlCycle, TrainerOptions } from '../../engine/trainer.ts';
+import type { TrainerOptions } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
-import type { Warning } from '../../events/run-event.ts';
+import type { KlPlan } from '../../methods/kl-plan.ts';
+import { trainingMethod } from '../../methods/registry.ts';
 import { type Accounting, stepAccounting } from '../../protocol/accounting.ts';
 
 export interface TrainPlan {
@@ -36,19 +36,6 @@ export interface TrainPlan {
   readonly kl: KlPlan | null;
 }
 
-/** The run by the KL alone, without data: how far σ and the mean would go. */
-export interface KlPlan {
-  /** Updates per cycle of the weight. */
-  readonly cycle: number;
-  readonly uniform: boolean;
-  readonly pulses: number;
-  readonly weight_sum: number;
-  readonly sigma_start: number;
-  readonly sigma_end: number;
-  /** Factor that remains of the mean. */
-  readonly shrink_end: number;
-}
-
 /** Keeps the forecast, which walks through every update, short. */
 const MAX_UPDATES = 10_000_000;
 
@@ -74,12 +61,6 @@ export function account(config: TrainConfig, rows: number): Accounting {
   return accounting;
 }
 
-/** `uniform` spreads over every update what `auto` gives in pulses: the same cycle, the weight 1/M throughout. */
-export function klCycle(config: TrainConfig, accounting: Accounting): KlCycle {
-  const length = typeof config.klCycle === 'number' ? config.klCycle : accounting.klCycle.auto;
-  return { kind: config.klCycle === 'uniform' ? 'uniform' : 'pulse', length };
-}
-
 export function trainerOptions(config: TrainConfig, accounting: Accounting): TrainerOptions {
   return {
     seed: config.seed,
@@ -88,18 +69,7 @@ export function trainerOptions(config: TrainConfig, accounting: Accounting): Tra
     weightDecay: config.weightDecay,
     adamEpsilon: config.adamEpsilon,
     maxGradNorm: config.maxGradNorm,
-    bayes:
-      config.method === 'blob'
-        ? {
-            priorStd: config.priorStd,
-            klForm: config.klForm,
-            klLr: config.klLr,
-            klCycle: klCycle(config, accounting),
-            trainSamples: config.trainSamples,
-            average: config.average,
-            noise: config.noise,
-          }
-        : null,
+    ...trainingMethod(config.method).engineOptions(config, accounting),
     keptBytes: keptBytes(config.checkpointing),
   };
 }
@@ -138,55 +108,6 @@ export function trainPlan(
     parameters,
     quantize: config.quantize,
     block_types,
-    kl: config.method === 'blob' ? klPlan(config, accounting) : null,
-  };
-}
-
-type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
-
-function klPlan(config: TrainConfig, accounting: Accounting): KlPlan {
-  const cycle = klCycle(config, accounting);
-  const forecast = loadNative().forecastKl(
-    JSON.stringify({
-      steps: accounting.updates,
-      schedule: accounting.schedule,
-      kl_lr: config.klLr,
-      kl_cycle: cycle,
-      prior_std: config.priorStd,
-      kl_form: config.klForm,
-      sigma: config.sigma,
-      init_eps: config.initEps,
-    }),
-  );
-  const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as Nullable<KlPlan>;
-  // JSON has no NaN and no infinity: they arrive as null.
-  if (sigma_start === null || sigma_end === null || shrink_end === null) {
-    throw new BpeftError(
-      'BPEFT_USAGE',
-      `the KL alone leaves the numbers' range with --kl-lr ${config.klLr}, --prior-std ${config.priorStd}, --init-eps ${config.initEps}`,
-      { hint: 'lower --kl-lr, or use a larger --prior-std' },
-    );
-  }
-  return {
-    cycle: cycle.length,
-    uniform: cycle.kind === 'uniform',
-    pulses: pulses ?? 0,
-    weight_sum: weight_sum ?? 0,
-    sigma_start,
-    sigma_end,
-    shrink_end,
-  };
-}
-
-/** A cycle longer than a third of the run gives the KL almost no pulse: σ stays at its start, and BLoB is MLE. */
-export function klWarning(plan: TrainPlan): Warning | null {
-  const { kl, steps } = plan;
-  if (kl === null || kl.uniform || kl.cycle <= steps / 3) return null;
-  return {
-    type: 'warning',
-    code: 'BPEFT_KL_NEVER_ACTS',
-    message:
-      `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; ` +
-      `give --kl-cycle ${Math.max(1, Math.round(steps / 10))} or train longer`,
+    kl: trainingMethod(config.method).klPlan(config, accounting),
   };
 }

@@ -8,11 +8,13 @@ import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-id
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
+import { klNeverActs } from '../../methods/kl-plan.ts';
+import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireAdapter } from '../inputs/adapter-folder.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
-import { account, klWarning, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
+import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 
 export interface Session {
   readonly config: TrainConfig;
@@ -81,35 +83,37 @@ export async function prepareSession(
     parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
     block_types: model.info.blockTypes,
   });
-  const warning = klWarning(plan);
-  if (warning !== null) emit(warning);
+  const message = klNeverActs(plan.kl, plan.steps);
+  if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
   const baseModel = await baseModelIdentity(config.model);
   return { config, model, baseModel, adapter, trainer, loader, train, evaluations, accounting, plan };
 }
 
 async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {
-  const bayesian = config.method === 'blob';
+  const method = trainingMethod(config.method);
   if (config.initAdapter === undefined) {
     return model.createAdapter({
       rank: config.rank,
       alpha: config.alpha,
       dropout: config.loraDropout,
       targetModules: config.targetModules,
-      posterior: bayesian ? { sigma: config.sigma, initEps: config.initEps } : null,
+      posterior: method.posterior(config),
       seed: config.seed,
     });
   }
   const record = await readAdapterRecord(config.initAdapter);
-  if (bayesian) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
-  const adapter = await model.loadAdapter(config.initAdapter, { sigma: bayesian ? config.sigma : null });
+  if (method.hasPosterior) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
+  const adapter = await model.loadAdapter(config.initAdapter, {
+    sigma: method.hasPosterior ? config.sigma : null,
+  });
   for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
-  if (adapter.info.bayesian !== bayesian) {
+  if (adapter.info.bayesian !== method.hasPosterior) {
     const kind = adapter.info.bayesian ? 'has a posterior' : 'has no posterior';
     throw new BpeftError(
       'BPEFT_ADAPTER',
       `--init-adapter ${kind}, which method ${config.method} cannot start from`,
       {
-        hint: `train with --method ${adapter.info.bayesian ? 'blob' : 'mle'}, or leave --init-adapter out`,
+        hint: `train with --method ${usualMethod(adapter.info.bayesian)}, or leave --init-adapter out`,
       },
     );
   }

@@ -10,6 +10,7 @@ import { BpeftError } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
+import { trainingMethod } from '../../methods/registry.ts';
 import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
 import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
 import { writeAdapterRecord } from '../records/adapter-record.ts';
@@ -283,7 +284,7 @@ class Run {
         format: 1,
         method: config.method,
         sigma: adapter.info.sigma,
-        prior_std: config.method === 'blob' ? config.priorStd : null,
+        ...trainingMethod(config.method).record(config),
         protocol: config.protocol,
         labels: train.labelNames === null ? null : [...train.labelNames],
         label_tokens: { ...train.encoded.labelTokens },
