@@ -7,13 +7,13 @@
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { encodeDataset } from '../dist/datasets/encode.js';
-import { raggedBatch } from '../dist/datasets/ragged-batch.js';
+import { raggedBatch } from '../dist/batches/ragged-batch.js';
 import { resolveDataset } from '../dist/datasets/registry.js';
+import { encodeDataset } from '../dist/datasets/tokens/encode.js';
 import { loadModel } from '../dist/index.js';
 import { posteriorPredictive } from '../dist/metrics/predictive.js';
 import { DATA_PROTOCOLS } from '../dist/protocol/data-protocol.js';
-import { predictAdaptively } from '../dist/run/adaptive.js';
+import { predictAdaptively } from '../dist/run/prediction/adaptive.js';
 
 const { values } = parseArgs({
   options: {

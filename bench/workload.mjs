@@ -1,8 +1,8 @@
 // The batches that are measured: prompts of one length, or real rows of ARC-Easy.
 
-import { encodeDataset } from '../dist/datasets/encode.js';
-import { raggedBatch } from '../dist/datasets/ragged-batch.js';
+import { raggedBatch } from '../dist/batches/ragged-batch.js';
 import { resolveDataset } from '../dist/datasets/registry.js';
+import { encodeDataset } from '../dist/datasets/tokens/encode.js';
 import { DATA_PROTOCOLS } from '../dist/protocol/data-protocol.js';
 
 const ANSWERS = [330, 389, 340, 422];

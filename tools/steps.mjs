@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The platform's folder below npm/, as `ts/native.ts` looks for it. */
+/** The platform's folder below npm/, as `ts/engine/native.ts` looks for it. */
 const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
 
 /** Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`. */
@@ -39,7 +39,7 @@ export function installPackages() {
   return isFresh || run('npm', ['install', '--no-save', '--no-audit', '--no-fund']).ok;
 }
 
-export const addonTypes = `${root}ts/addon.d.ts`;
+export const addonTypes = `${root}ts/engine/addon.d.ts`;
 
 /** What the engine is built with, and where one gets it. */
 const COMPILERS = {
@@ -66,14 +66,14 @@ export function buildNative() {
     '--no-js',
     ...['--manifest-path', 'crates/napi-bindings/Cargo.toml'],
     ...['--output-dir', output],
-    ...['--dts', '../../ts/addon.d.ts'],
+    ...['--dts', '../../ts/engine/addon.d.ts'],
   ]).ok;
 }
 
 export function buildJavaScript() {
   rmSync(`${root}dist`, { recursive: true, force: true });
   if (!bin('tsc', ['-p', 'tsconfig.build.json']).ok) return false;
-  cpSync(addonTypes, `${root}dist/addon.d.ts`);
+  cpSync(addonTypes, `${root}dist/engine/addon.d.ts`);
   chmodSync(`${root}dist/cli/main.js`, 0o755);
   return run(process.execPath, ['tools/commonjs.mjs']).ok;
 }

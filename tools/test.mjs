@@ -71,7 +71,7 @@ function addonAndItsTypes() {
   const before = readText(addonTypes);
   if (!buildNative()) return false;
   if (readText(addonTypes) === before) return true;
-  process.stdout.write('ts/addon.d.ts was out of date and has been written again: commit it\n');
+  process.stdout.write('ts/engine/addon.d.ts was out of date and has been written again: commit it\n');
   return false;
 }
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import type { RunResult } from '../../ts/run/result.ts';
+import type { RunResult } from '../../ts/run/records/result.ts';
 import { fixtureData } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

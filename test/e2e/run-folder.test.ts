@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { BpeftProcess, bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
@@ -20,9 +20,13 @@ it('keeps a second process out of a folder that one is writing to', async () => 
 
 it('takes over the lock of a process that has died', async () => {
   const out = join(temporaryFolder(), 'run');
-  mkdirSync(out);
-  writeFileSync(join(out, '.lock'), '4194305\n'); // above the largest process id of Linux
-  expect(await bpeft(...trainArgs(out, ...short))).toMatchObject({ code: 0 });
+  const killed = new BpeftProcess(trainArgs(out, '--max-steps', '3000', '--eval-limit', '4'));
+  await killed.seen('/3000');
+  killed.kill('SIGKILL');
+  await killed.finished;
+  expect(existsSync(join(out, '.lock'))).toBe(true);
+  const next = await bpeft(...trainArgs(out, ...short, '--overwrite'));
+  expect(next).toMatchObject({ code: 0, stderr: expect.stringContaining('took over the lock') });
 });
 
 it('does not pass an old evaluation off as a new one', async () => {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { RunResult } from '../../ts/run/result.ts';
+import type { RunResult } from '../../ts/run/records/result.ts';
 import { BpeftProcess, bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
+import { loadModel } from '../../ts/engine/model.ts';
+import { loadNative } from '../../ts/engine/native.ts';
+import { Trainer } from '../../ts/engine/trainer.ts';
 import { BPEFT_ERROR_CODES } from '../../ts/errors.ts';
-import { loadModel } from '../../ts/model.ts';
-import { loadNative } from '../../ts/native.ts';
-import { Trainer } from '../../ts/trainer.ts';
 
 it('knows no error code that the library does not', () => {
   const codes = loadNative().errorCodes();

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { raggedBatch } from '../../ts/datasets/ragged-batch.ts';
-import { loadModel } from '../../ts/model.ts';
-import { Trainer } from '../../ts/trainer.ts';
+import { raggedBatch } from '../../ts/batches/ragged-batch.ts';
+import { loadModel } from '../../ts/engine/model.ts';
+import { Trainer } from '../../ts/engine/trainer.ts';
 
 it('does not grow over 10,000 steps', { timeout: 300_000 }, async () => {
   await using model = await loadModel({ model: 'builtin:random', precision: 'bf16' });

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { assetPath } from '../../ts/assets.ts';
-import { type BayesianModel, loadModel } from '../../ts/model.ts';
+import { type BayesianModel, loadModel } from '../../ts/engine/model.ts';
 
 let model: BayesianModel;
 beforeAll(async () => {

@@ -25,7 +25,7 @@ QUESTIONS = (
 
 
 def prompt(question: str, choices: list[str]) -> str:
-    """The prompt of protocol `corrected` (ts/datasets/prompt-parts.ts)."""
+    """The prompt of protocol `corrected` (ts/datasets/prompts/prompt-parts.ts)."""
     lines = "".join(f"{chr(65 + i)}) {choice}\n" for i, choice in enumerate(choices))
     return f"{HEAD}Question: {question}\nChoices:\n{lines}Answer:"
 

@@ -3,12 +3,12 @@
 import { type Command, Option } from 'commander';
 import type { ZodType } from 'zod';
 import { readConfigFile } from '../config/file.ts';
-import { kebabCase } from '../config/names.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { type CommandName, GROUPS, SCHEMAS } from '../config/schema.ts';
 import { defaultOf, descriptionOf, isSwitchSchema, placeholder, valueFromText } from '../config/text.ts';
-import type { Sink } from '../events.ts';
+import type { Sink } from '../events/sinks.ts';
 import { consoleSink } from '../logging/console.ts';
+import { kebabCase } from '../names.ts';
 import type { Output } from './output.ts';
 
 /** Adds every setting of the command as a flag, and the flags that each command has. */

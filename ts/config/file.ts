@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { BpeftError } from '../errors.ts';
-import { camelCase, snakeCase } from './names.ts';
+import { camelCase, snakeCase } from '../names.ts';
 import type { Layer } from './parse.ts';
 
 /**

@@ -5,8 +5,8 @@
 
 import type { z } from 'zod';
 import { BpeftError } from '../errors.ts';
+import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
-import { kebabCase, snakeCase } from './names.ts';
 import { type CommandName, SCHEMAS } from './schema.ts';
 
 export type Origin = 'flag' | 'file' | 'option';

@@ -3,10 +3,11 @@
  * other or that this version does not offer yet.
  */
 
+import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
+import { resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
 import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
-import { MODEL_HINT } from './model-source.ts';
-import type { EvalSettings, Method, PredictSettings, TrainSettings } from './schema.ts';
+import type { EvalSettings, PredictSettings, TrainSettings } from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */
 type Resolved<Settings> = Omit<Settings, keyof DataProtocol> &
@@ -24,12 +25,10 @@ export type TrainConfig = Resolved<TrainSettings> & {
 export type EvalConfig = Resolved<EvalSettings> & { readonly dataset: readonly string[] };
 export type PredictConfig = Resolved<PredictSettings>;
 
-const IMPLEMENTED: readonly Method[] = ['mle', 'blob'];
-const AFTER_TRAINING: readonly Method[] = ['laplace', 'tfb', 'temperature'];
 const EVAL_BATCH_SIZE = 16;
 
 export function resolveTrain(settings: TrainSettings): TrainConfig {
-  refuseMethod(settings.method);
+  trainingMethod(settings.method); // told before anything else
   refuseEngine(settings);
   if (settings.resume && settings.overwrite) {
     throw new BpeftError('BPEFT_USAGE', '--resume and --overwrite exclude each other');
@@ -44,7 +43,7 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
     ...(open ? { epochs: 3 } : {}),
     model,
     dataset,
-    klForm: settings.klForm ?? (settings.protocol === 'reference' ? 'reference' : 'exact'),
+    ...resolveMethodSettings(settings),
     evalBatchSize: settings.evalBatchSize ?? bySize,
     out: settings.out ?? `runs/${settings.method}-${fileName(dataset)}-seed${settings.seed}`,
   };
@@ -97,23 +96,6 @@ function dataProtocol(settings: Open<DataProtocol> & { protocol: 'corrected' | '
     sampling: settings.sampling ?? preset.sampling,
     metricMean: settings.metricMean ?? preset.metricMean,
   };
-}
-
-function refuseMethod(method: Method): void {
-  if (AFTER_TRAINING.includes(method)) {
-    throw new BpeftError(
-      'BPEFT_USAGE',
-      `method ${method} makes a trained adapter Bayesian; train does not offer it`,
-      {
-        hint: `train with --method mle, then bpeft bayesianize --method ${method} (not available yet)`,
-      },
-    );
-  }
-  if (!IMPLEMENTED.includes(method)) {
-    throw new BpeftError('BPEFT_UNSUPPORTED', `method ${method} is not available yet`, {
-      hint: `available: ${IMPLEMENTED.join(', ')}`,
-    });
-  }
 }
 
 function refuseEngine(settings: { device: string }): void {

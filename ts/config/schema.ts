@@ -4,24 +4,10 @@
  */
 
 import { z } from 'zod';
-import { MAX_THREADS } from '../threads.ts';
-import { PRECISIONS, QUANTIZATIONS } from './arithmetic.ts';
-
-export const METHODS = [
-  'mle',
-  'map',
-  'mc-dropout',
-  'ensemble',
-  'bbb',
-  'blob',
-  'laplace',
-  'tfb',
-  'temperature',
-  'scalabl',
-  'ivon',
-  'swag',
-] as const;
-export type Method = (typeof METHODS)[number];
+import { PRECISIONS, QUANTIZATIONS } from '../engine/arithmetic.ts';
+import { MAX_THREADS } from '../engine/threads.ts';
+import { NOISE } from '../methods/blob.ts';
+import { DEFAULT_METHOD, METHOD_GROUPS, METHOD_SETTINGS, METHODS } from '../methods/registry.ts';
 
 /** Layers that can get an adapter, by their Hugging Face names. */
 const MODULES = [
@@ -43,7 +29,6 @@ const fraction = z.number().min(0).max(1);
 /** The noise counts samples in 16 bits: beyond, draws would repeat. */
 const sampleCount = z.int().nonnegative().max(65_536);
 const sampleCounts = z.array(sampleCount).min(1);
-const noise = z.enum(['token', 'example', 'shared']);
 
 const shared = {
   model: name.optional().describe('model folder, .gguf file, builtin:tiny or builtin:random'),
@@ -103,7 +88,7 @@ const protocolFields = {
 };
 
 const predictive = {
-  noise: noise.default('token').describe('what shares one noise sign: each token, each prompt, or all'),
+  noise: NOISE.default('token').describe('what shares one noise sign: each token, each prompt, or all'),
   evalBatchSize: count
     .optional()
     .describe('prompts per evaluation batch (default: 16; in protocol reference the batch size)'),
@@ -111,7 +96,7 @@ const predictive = {
 
 const training = {
   dataset: name.optional().describe('dataset to train on: name, folder or file'),
-  method: z.enum(METHODS).default('blob').describe('method'),
+  method: z.enum(METHODS).default(DEFAULT_METHOD).describe('method'),
   trainSplit: name.optional().describe("split to train on (default: the dataset's, mostly train)"),
   epochs: count.optional().describe('passes over the data (default: 3, unless --max-steps is given)'),
   maxSteps: count.optional().describe('length of the schedule; wins over --epochs'),
@@ -148,32 +133,17 @@ const training = {
     ),
 };
 
-const blob = {
-  priorStd: positive.default(0.2).describe('standard deviation of the prior'),
-  klLr: positive.default(0.01).describe('peak learning rate of SGD (KL, and everything of rho)'),
-  klCycle: z
-    .union([z.literal(['auto', 'uniform']), count])
-    .default('auto')
-    .describe('steps per cycle of the KL weight: auto, N or uniform'),
-  klGamma: positive.default(8).describe("gamma of the reference's rule for the cycle"),
-  klForm: z
-    .enum(['exact', 'reference'])
-    .optional()
-    .describe('closed form, or with the 1e-6 of the reference (default: by protocol)'),
+const { sigma } = METHOD_SETTINGS;
+
+/** Counts as the reference's launcher does. */
+const accounting = {
   processes: z.int().min(1).max(2).default(1).describe('GPUs of the reference to account for'),
-  sigma: z.enum(['square', 'softplus']).default('square').describe('sigma of rho'),
-  initEps: positive.default(0.05).describe('where rho starts: U(eps/sqrt 2, eps)'),
-  trainSamples: count.max(1024).default(1).describe('posterior samples per training batch'),
-  average: z
-    .enum(['logits', 'log-likelihood'])
-    .default('logits')
-    .describe('what several training samples average'),
 };
 
 const posterior = {
   run: name.optional().describe('folder of a training run (gives model, adapter, dataset and seed)'),
   adapter: name.optional().describe('adapter folder'),
-  sigma: blob.sigma.unwrap().optional().describe('sigma of rho (default: as saved with the adapter)'),
+  sigma: sigma.unwrap().optional().describe('sigma of rho (default: as saved with the adapter)'),
   stochasticLayers: z
     .string()
     .regex(/^(all|last:[1-9]\d*)$/, 'must be all or last:K')
@@ -196,7 +166,8 @@ export const TrainSchema = z.strictObject({
   ...protocolFields,
   ...predictive,
   ...training,
-  ...blob,
+  ...METHOD_SETTINGS,
+  ...accounting,
   ...folders,
 });
 export type TrainSettings = z.output<typeof TrainSchema>;
@@ -210,7 +181,7 @@ export const EvalSchema = z.strictObject({
   ...posterior,
   dataset: z.array(name).min(1).optional().describe("datasets: names, folders or files (default: the run's)"),
   samples: sampleCounts.default([10]).describe('posterior samples; 0 = posterior mean'),
-  processes: blob.processes,
+  processes: accounting.processes,
   limit: count.optional().describe('only the first N rows of each split'),
   saveSamples: z.boolean().default(false).describe("also save each sample's probabilities"),
   out: name.optional().describe('folder for result.json and predictions/ (default: write no files)'),
@@ -231,7 +202,12 @@ export const PredictSchema = z.strictObject({
     .union([z.literal('auto'), sampleCount])
     .default(10)
     .describe('posterior samples; 0 = posterior mean, auto = as many as the answer needs'),
+  onLong: z
+    .enum(['cut', 'error'])
+    .default('cut')
+    .describe('a prompt longer than --max-seq-len: cut it and say so, or refuse the input'),
   out: name.optional().describe('output file (default: standard output)'),
+  overwrite: z.boolean().default(false).describe('replace the output file'),
 });
 export type PredictSettings = z.output<typeof PredictSchema>;
 /** What {@link predict} takes. */
@@ -259,10 +235,10 @@ export const GROUPS: readonly (readonly [heading: string, keys: readonly string[
   ['Model and data', Object.keys(shared)],
   [
     'Adapter and prediction',
-    [...Object.keys(posterior), 'samples', 'limit', 'saveSamples', ...Object.keys(predictive)],
+    [...Object.keys(posterior), 'samples', 'limit', 'saveSamples', 'onLong', ...Object.keys(predictive)],
   ],
   ['Training', Object.keys(training)],
-  ['BLoB', Object.keys(blob).filter((key) => key !== 'processes')],
-  ['Protocol (each field of the preset)', [...Object.keys(protocolFields), 'processes']],
+  ...METHOD_GROUPS,
+  ['Protocol (each field of the preset)', [...Object.keys(protocolFields), ...Object.keys(accounting)]],
   ['Run folder', Object.keys(folders)],
 ];

@@ -5,11 +5,7 @@ import { basename, join } from 'node:path';
 import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
-import { checkedLabelNames } from './classification.ts';
-import { datasetError } from './dataset-error.ts';
-import type { DatasetEntry, SourceFiles } from './entry.ts';
-import type { Dataset, Item, TaskFamily, TaskKind } from './item.ts';
-import { ownData } from './own-data.ts';
+import { ownData } from './files/own-data.ts';
 import {
   type ByteSource,
   type FileFormat,
@@ -17,12 +13,17 @@ import {
   readSplit,
   type SplitFile,
   type SplitRows,
-} from './read-split.ts';
+} from './files/read-split.ts';
+import { checkedLabelNames } from './rows/classification.ts';
+import { datasetError } from './rows/dataset-error.ts';
+import type { Dataset, TaskFamily, TaskKind } from './rows/item.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
+import type { DatasetEntry, SourceFiles } from './tasks/entry.ts';
 import { EXAM_TOPICS } from './tasks/exam-topics.ts';
 import { MMLU } from './tasks/mmlu.ts';
 import { OPENBOOKQA } from './tasks/openbookqa.ts';
+import { taskOf } from './tasks/tasks.ts';
 import { WINOGRANDE } from './tasks/winogrande.ts';
 
 const ENTRIES: readonly DatasetEntry[] = [
@@ -102,7 +103,10 @@ export interface StreamOptions {
 export async function datasetFromStream(options: StreamOptions): Promise<Dataset> {
   const { name, stream, format, family } = options;
   const bytes: ByteSource = { file: name, name: basename(name), format, bytes: stream };
-  return dataset({ name, split: 'input', family }, await readSplit([bytes], family, options.labels ?? null));
+  return dataset(
+    { name, split: 'input', family },
+    await readSplit([bytes], taskOf(family), options.labels ?? null),
+  );
 }
 
 function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
@@ -112,7 +116,7 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
   return {
     name,
     family,
-    kind: family === 'classification' ? 'classification' : 'multiple-choice',
+    kind: taskOf(family).kind,
     entry,
     splits: [...splits.keys()],
     trainSplit,
@@ -120,7 +124,8 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
     load: async (split, { limit } = {}) => {
       const wanted = split ?? defaultSplit;
       if (family === 'classification' && wanted !== trainSplit) labelNames ??= await trainLabelNames(files);
-      const rows = await readSplit(splitFiles(files, wanted).map(openFile), family, labelNames);
+      const sources = splitFiles(files, wanted).map(openFile);
+      const rows = await readSplit(sources, taskOf(family), labelNames);
       labelNames ??= rows.labelNames;
       return dataset({ name, split: wanted, family }, rows, limit);
     },
@@ -134,7 +139,7 @@ async function trainLabelNames(files: SourceFiles): Promise<readonly string[] | 
       hint: 'name the classes in order: --labels NAME,NAME,…',
     });
   }
-  return (await readSplit(train.map(openFile), files.family, null)).labelNames;
+  return (await readSplit(train.map(openFile), taskOf(files.family), null)).labelNames;
 }
 
 function dataset(
@@ -145,25 +150,10 @@ function dataset(
   return {
     ...head,
     items: limit === undefined ? items : items.slice(0, limit),
-    classCount: classCount(head.family, items),
+    classCount: taskOf(head.family).classCount(items),
     labelNames,
     files,
   };
-}
-
-function classCount(family: TaskFamily, items: readonly Item[]): number {
-  switch (family) {
-    case 'arc':
-      return 5;
-    case 'openbookqa':
-    case 'mmlu':
-      return 4;
-    case 'winogrande':
-    case 'boolq':
-      return 2;
-    default:
-      return items.reduce((most, { choices }) => Math.max(most, choices.length), 0);
-  }
 }
 
 function folderOf(entry: DatasetEntry, { dataDir }: ResolveOptions): string | null {

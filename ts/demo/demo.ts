@@ -10,8 +10,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSettings } from '../config/parse.ts';
 import type { DemoOptions } from '../config/schema.ts';
+import { loadModel } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
-import { loadModel } from '../model.ts';
+import { observed } from '../events/sinks.ts';
 import {
   type ComparedDetection,
   type ComparedSplit,
@@ -19,11 +20,11 @@ import {
   compareDetection,
   compareSplit,
 } from '../report/comparison.ts';
-import type { RunContext } from '../run/context.ts';
-import { RunFolder } from '../run/folder.ts';
-import { readPredictions } from '../run/prediction-files.ts';
-import type { RunResult } from '../run/result.ts';
-import { train } from '../run/train.ts';
+import type { RunContext } from '../run/inputs/context.ts';
+import { readPredictions } from '../run/records/prediction-files.ts';
+import type { RunResult } from '../run/records/result.ts';
+import { RunFolder } from '../run/records/run-folder.ts';
+import { train } from '../run/training/train.ts';
 import {
   DEMO_DATASET,
   DEMO_MODEL,
@@ -47,6 +48,11 @@ export interface DemoResult {
 
 /** @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration continues. */
 export async function demo(options: DemoOptions = {}, context: RunContext = {}): Promise<DemoResult> {
+  // The trainings are parts of one piece of work: its sink is closed once.
+  return observed(context.onEvent, {}, ({ event }) => demonstration(options, { ...context, onEvent: event }));
+}
+
+async function demonstration(options: DemoOptions, context: RunContext): Promise<DemoResult> {
   const { seed, out, overwrite, threads } = parseSettings('demo', [{ origin: 'option', values: options }]);
   const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
   const model = context.model ?? (await loadModel({ model: DEMO_MODEL, threads }, context));

@@ -1,6 +1,7 @@
 /** Progress on stderr: one bar that stays in place on a terminal, plain lines elsewhere. */
 
-import type { RunEvent, Sink, StepDone } from '../events.ts';
+import type { RunEvent, StepDone } from '../events/run-event.ts';
+import type { Sink } from '../events/sinks.ts';
 import { duration, eventLines, stepLine } from './lines.ts';
 
 /** What the console needs of a stream; `process.stderr` is one. */
@@ -17,13 +18,16 @@ const PLAIN_STEP_LINES = 50;
 const SMOOTHING = 0.1;
 
 export function consoleSink(stream: TextStream): Sink {
-  return stream.isTTY === true ? new ProgressBar(stream).sink : plainSink(stream);
+  return stream.isTTY === true ? new ProgressBar(stream) : plainSink(stream);
 }
 
 function plainSink(stream: TextStream): Sink {
-  return (event) => {
-    if (event.type === 'step' && !isShown(event)) return;
-    for (const line of eventLines(event)) stream.write(`${line}\n`);
+  return {
+    name: 'the console',
+    event: (event) => {
+      if (event.type === 'step' && !isShown(event)) return;
+      for (const line of eventLines(event)) stream.write(`${line}\n`);
+    },
   };
 }
 
@@ -31,7 +35,8 @@ function isShown({ step, steps }: StepDone): boolean {
   return step === 1 || step === steps || step % Math.max(1, Math.ceil(steps / PLAIN_STEP_LINES)) === 0;
 }
 
-class ProgressBar {
+class ProgressBar implements Sink {
+  readonly name = 'the console';
   readonly #stream: TextStream;
   #meanMs: number | null = null;
   #isOpen = false;
@@ -40,7 +45,7 @@ class ProgressBar {
     this.#stream = stream;
   }
 
-  readonly sink: Sink = (event: RunEvent) => {
+  event(event: RunEvent): void {
     switch (event.type) {
       case 'step':
         this.#meanMs =
@@ -59,7 +64,7 @@ class ProgressBar {
         this.#clear();
         for (const line of eventLines(event)) this.#stream.write(`${line}\n`);
     }
-  };
+  }
 
   #stepText(event: StepDone, meanMs: number): string {
     const left = ((event.steps - event.step) * meanMs) / 1000;

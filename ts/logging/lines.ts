@@ -1,8 +1,8 @@
 /** Events as lines for people: plain consoles and `log.txt`. */
 
-import type { RunEvent, RunStarted, StepDone } from '../events.ts';
+import type { RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
 import type { Metrics } from '../metrics/report.ts';
-import type { TrainPlan } from '../run/plan.ts';
+import type { TrainPlan } from '../run/training/plan.ts';
 
 /** The event's lines; none for what is only progress. */
 export function eventLines(event: RunEvent): readonly string[] {

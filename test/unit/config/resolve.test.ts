@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { configJsonSchema } from '../../../ts/config/json-schema.ts';
-import { modelSource, shareableName } from '../../../ts/config/model-source.ts';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { fileName, resolveTrain } from '../../../ts/config/resolve.ts';
+import { modelSource, shareableName } from '../../../ts/engine/model-source.ts';
 
 function resolved(values: Record<string, unknown>) {
   const all = { model: 'builtin:random', dataset: 'ARC-Easy', ...values };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { BPEFT_ERROR_CODES } from '../../../ts/errors.ts';
-import type { WarningCode } from '../../../ts/events.ts';
+import type { WarningCode } from '../../../ts/events/run-event.ts';
 
 const page = readFileSync(join(import.meta.dirname, '../../../docs/troubleshooting.md'), 'utf8');
 
@@ -11,6 +11,7 @@ const WARNINGS: Readonly<Record<WarningCode, true>> = {
   BPEFT_KL_NEVER_ACTS: true,
   BPEFT_BASE_MODEL_DIFFERS: true,
   BPEFT_PROMPTS_TRUNCATED: true,
+  BPEFT_SINK_FAILED: true,
   BPEFT_NOTICE: true,
 };
 

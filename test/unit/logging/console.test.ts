@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { StepDone } from '../../../ts/events.ts';
+import type { StepDone } from '../../../ts/events/run-event.ts';
 import { consoleSink } from '../../../ts/logging/console.ts';
 import { duration } from '../../../ts/logging/lines.ts';
 
@@ -27,7 +27,7 @@ function recorded(isTTY: boolean) {
 
 it('draws a bar with loss, speed and time left on a terminal', () => {
   const { sink, written } = recorded(true);
-  sink(step(10, 40));
+  sink.event(step(10, 40));
   expect(written.join('')).toBe(
     '\r\u001b[2K[######------------------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
   );
@@ -36,7 +36,7 @@ it('draws a bar with loss, speed and time left on a terminal', () => {
 it('shortens the bar, not the time left, on a narrow terminal', () => {
   const written: string[] = [];
   const sink = consoleSink({ isTTY: true, columns: 70, write: (text: string) => written.push(text) });
-  sink(step(10, 40));
+  sink.event(step(10, 40));
   expect(written.join('')).toBe(
     '\r\u001b[2K[##-------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
   );
@@ -44,14 +44,14 @@ it('shortens the bar, not the time left, on a narrow terminal', () => {
 
 it('clears the bar before a warning', () => {
   const { sink, written } = recorded(true);
-  sink(step(1, 2));
-  sink({ type: 'warning', code: 'BPEFT_NOTICE', message: 'careful' });
+  sink.event(step(1, 2));
+  sink.event({ type: 'warning', code: 'BPEFT_NOTICE', message: 'careful' });
   expect(written.slice(1)).toEqual(['\r\u001b[2K', 'warning BPEFT_NOTICE: careful\n']);
 });
 
 it('writes plain lines elsewhere, at most fifty for the steps', () => {
   const { sink, written } = recorded(false);
-  for (let number = 1; number <= 1000; number += 1) sink(step(number, 1000));
+  for (let number = 1; number <= 1000; number += 1) sink.event(step(number, 1000));
   expect(written.length).toBeLessThanOrEqual(51);
   expect(written[0]).toBe('step 1/1000  nll 1.2500  kl 300  lr 0.0001  2000 tokens/s\n');
   expect(written.at(-1)).toContain('step 1000/1000');

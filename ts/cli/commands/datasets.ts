@@ -1,8 +1,9 @@
 /** `bpeft datasets list | show | preview` */
 
 import type { Command } from 'commander';
-import { planPrompt, promptText } from '../../datasets/prompt.ts';
+import { promptText } from '../../datasets/prompts/prompt-plan.ts';
 import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
+import { planPrompt } from '../../datasets/tasks/tasks.ts';
 import { BpeftError } from '../../errors.ts';
 import { DATA_PROTOCOLS, PROTOCOLS, type Protocol } from '../../protocol/data-protocol.ts';
 import { newCommand } from '../command.ts';

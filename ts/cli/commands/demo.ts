@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { DemoOptions } from '../../config/schema.ts';
-import type { Sink } from '../../events.ts';
+import type { Listener, Sink } from '../../events/sinks.ts';
 import { duration } from '../../logging/lines.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -22,21 +22,21 @@ export function defineDemo(command: Command, output: Output): void {
 }
 
 /** A terminal sees the bar; a log the beginning and end of each training, not its steps. */
-function briefly(sink: Sink, output: Output): Sink {
+function briefly(sink: Sink, output: Output): Listener {
   return (event) => {
     switch (event.type) {
       case 'run-started':
-        sink({ ...event, plan: null });
+        sink.event({ ...event, plan: null });
         break;
       case 'finished':
         output.stderr.write(`${event.command} took ${duration(event.seconds)}\n`);
         break;
       case 'step':
       case 'evaluation-progress':
-        if (output.stderr.isTTY === true) sink(event);
+        if (output.stderr.isTTY === true) sink.event(event);
         break;
       case 'warning':
-        sink(event);
+        sink.event(event);
         break;
       default:
     }

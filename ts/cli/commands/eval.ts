@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { EvaluateOptions } from '../../config/schema.ts';
-import type { Sink } from '../../events.ts';
+import type { Listener } from '../../events/sinks.ts';
 import { consoleSink } from '../../logging/console.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -11,8 +11,8 @@ import { addSettings, invocation } from '../settings.ts';
 export function defineEval(command: Command, output: Output): void {
   addSettings(command, 'eval').action(async (flags: Record<string, unknown>) => {
     const { values, isJson, onEvent } = await invocation('eval', flags, output);
-    const { evaluate } = await import('../../run/evaluate.ts');
-    const { resultJson } = await import('../../run/result.ts');
+    const { evaluate } = await import('../../run/evaluation/evaluate.ts');
+    const { resultJson } = await import('../../run/records/result.ts');
     const options = values as EvaluateOptions;
     const isSilent = isJson || options.out !== undefined;
     const sink = onEvent ?? (isSilent ? undefined : outcomeOnly(output));
@@ -22,9 +22,9 @@ export function defineEval(command: Command, output: Output): void {
 }
 
 /** A quiet evaluation that writes nothing else still says what came out. */
-function outcomeOnly({ stderr }: Output): Sink {
+function outcomeOnly({ stderr }: Output): Listener {
   const sink = consoleSink(stderr);
   return (event) => {
-    if (event.type === 'evaluation') sink(event);
+    if (event.type === 'evaluation') sink.event(event);
   };
 }

@@ -1,7 +1,7 @@
 /** `bpeft models list | show` */
 
 import type { Command } from 'commander';
-import { BUILTIN_MODELS } from '../../config/model-source.ts';
+import { BUILTIN_MODELS } from '../../engine/model-source.ts';
 import { newCommand } from '../command.ts';
 import type { Output } from '../output.ts';
 import { addOutputFlags } from '../settings.ts';
@@ -24,8 +24,8 @@ export function defineModels(command: Command, output: Output): void {
   sub('show', 'architecture, size, tensor types and tokenizer')
     .argument('<model>', 'folder, .gguf file or builtin name')
     .action(async (name: string, { json }: { json?: boolean }) => {
-      const { loadModel } = await import('../../model.ts');
-      const { baseModelIdentity } = await import('../../run/model-hash.ts');
+      const { loadModel } = await import('../../engine/model.ts');
+      const { baseModelIdentity } = await import('../../engine/model-identity.ts');
       const model = await loadModel({ model: name });
       try {
         const shown = { ...(await baseModelIdentity(name)), ...model.info };

@@ -6,7 +6,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
 import { BpeftError } from '../../errors.ts';
-import type { PredictInput } from '../../run/predictor.ts';
+import type { PredictInput } from '../../run/prediction/predictor.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -18,7 +18,7 @@ export function definePredict(command: Command, output: Output): void {
   ).action(async (input: string, flags: Record<string, unknown>) => {
     const { values, isJson, onEvent } = await invocation('predict', flags, output);
     const options = values as PredictOptions;
-    const { jsonLines, predict } = await import('../../run/predict.ts');
+    const { jsonLines, predict } = await import('../../run/prediction/predict.ts');
     const rows = await interruptible(output, async (signal) =>
       predict(options, await openInput(input), { signal, onEvent }),
     );
@@ -40,7 +40,7 @@ async function openInput(input: string): Promise<PredictInput> {
       cause,
     });
   }
-  return { name: basename(input), stream: lines(input) };
+  return { name: basename(input), path: input, stream: lines(input) };
 }
 
 /** Opened when it is first read: an error of a stream that nobody listens to would end the process. */

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import type { TrainOptions } from '../../config/schema.ts';
 import { duration, planLines } from '../../logging/lines.ts';
-import type { DryRun } from '../../run/dry-run.ts';
+import type { DryRun } from '../../run/training/dry-run.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -14,14 +14,14 @@ export function defineTrain(command: Command, output: Output): void {
     const options = values as TrainOptions;
     await interruptible(output, async (signal) => {
       if (options.dryRun === true) {
-        const { dryRun } = await import('../../run/dry-run.ts');
+        const { dryRun } = await import('../../run/training/dry-run.ts');
         const report = await dryRun(options, { signal, onEvent });
         if (isJson) output.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
         else for (const line of reportLines(report)) output.stderr.write(`${line}\n`);
         return;
       }
-      const { train } = await import('../../run/train.ts');
-      const { resultJson } = await import('../../run/result.ts');
+      const { train } = await import('../../run/training/train.ts');
+      const { resultJson } = await import('../../run/records/result.ts');
       const result = await train(options, { signal, onEvent });
       if (isJson) output.stdout.write(resultJson(result));
     });

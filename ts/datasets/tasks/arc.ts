@@ -6,7 +6,13 @@
  * Splits: Easy 2251 / 570 / 2376, Challenge 1119 / 299 / 1172 (train / validation / test).
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const ARC_TASK = multipleChoiceTask('arc', {
+  classCount: 5,
+  wording: { lines: 'text-first' },
+});
 
 function arc(set: 'Easy' | 'Challenge', train: number, validation: number, test: number): DatasetEntry {
   const folder = `arc_${set.toLowerCase()}`;

@@ -9,10 +9,13 @@
  */
 
 import { z } from 'zod';
-import { type RowPlace, rowError } from '../dataset-error.ts';
-import type { DatasetEntry } from '../entry.ts';
-import type { Item } from '../item.ts';
-import { rowId } from '../multiple-choice.ts';
+import { correctedBoolq } from '../prompts/corrected.ts';
+import { referenceBoolq } from '../prompts/reference.ts';
+import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import type { Item } from '../rows/item.ts';
+import { rowId } from '../rows/multiple-choice.ts';
+import type { DatasetEntry } from './entry.ts';
+import { rowByRow, type Task } from './task.ts';
 
 const BOOLQ_WORDS = ['true', 'false'] as const;
 
@@ -27,7 +30,7 @@ const BoolqRow = z.looseObject(
 );
 
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
-export function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
+function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
   const parsed = BoolqRow.safeParse(raw);
   if (!parsed.success) throw rowError(place, parsed.error, raw);
   const { id, question, passage, answer, ...meta } = parsed.data;
@@ -43,6 +46,15 @@ export function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
     meta,
   };
 }
+
+export const BOOLQ_TASK: Task = {
+  family: 'boolq',
+  kind: 'multiple-choice',
+  reader: rowByRow(boolqItem),
+  classCount: () => BOOLQ_WORDS.length,
+  plan: (item, _, template) => (template === 'reference' ? referenceBoolq(item) : correctedBoolq(item)),
+  names: ({ labels }) => labels,
+};
 
 export const BOOLQ: readonly DatasetEntry[] = [
   {

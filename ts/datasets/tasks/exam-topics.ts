@@ -7,7 +7,7 @@
  * `ood` 400 (other fields, no answer).
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
 
 const EXAM_TOPICS_ENTRY: DatasetEntry = {
   name: 'exam-topics',

@@ -7,7 +7,10 @@
  * on it would train on the test set.
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const MMLU_TASK = multipleChoiceTask('mmlu', { classCount: 4 });
 
 const GROUPS = {
   chem: ['chemistry', 100, ['college_chemistry']],

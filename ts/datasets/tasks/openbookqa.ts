@@ -5,7 +5,13 @@
  * Rows `{id, question, choices, labels, answer: index, fact}`. Splits: train 4957, validation 500, test 500.
  */
 
-import type { DatasetEntry } from '../entry.ts';
+import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
+
+export const OPENBOOKQA_TASK = multipleChoiceTask('openbookqa', {
+  classCount: 4,
+  wording: { lines: 'text-first', heading: 'Chioces:' },
+});
 
 export const OPENBOOKQA: readonly DatasetEntry[] = [
   {

@@ -7,10 +7,11 @@
  */
 
 import { z } from 'zod';
-import { type RowPlace, rowError } from '../dataset-error.ts';
-import type { DatasetEntry } from '../entry.ts';
-import { type Item, letters } from '../item.ts';
-import { rowId } from '../multiple-choice.ts';
+import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import { type Item, letters } from '../rows/item.ts';
+import { rowId } from '../rows/multiple-choice.ts';
+import type { DatasetEntry } from './entry.ts';
+import { multipleChoiceTask } from './multiple-choice.ts';
 
 const text = z.string('must be a text').min(1, 'must not be empty');
 
@@ -26,7 +27,7 @@ const WinograndeRow = z.looseObject(
 );
 
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
-export function winograndeItem(raw: unknown, row: number, place: RowPlace): Item {
+function winograndeItem(raw: unknown, row: number, place: RowPlace): Item {
   const parsed = WinograndeRow.safeParse(raw);
   if (!parsed.success) throw rowError(place, parsed.error, raw);
   const { id, sentence, option1, option2, answer, ...meta } = parsed.data;
@@ -42,6 +43,12 @@ export function winograndeItem(raw: unknown, row: number, place: RowPlace): Item
     meta,
   };
 }
+
+export const WINOGRANDE_TASK = multipleChoiceTask('winogrande', {
+  classCount: 2,
+  wording: { eos: true },
+  parse: winograndeItem,
+});
 
 function winogrande(size: 's' | 'm', trainRows: number): DatasetEntry {
   return {

@@ -1,0 +1,179 @@
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { promptText } from '../../../../ts/datasets/prompts/prompt-plan.ts';
+import { datasetFromStream, resolveDataset } from '../../../../ts/datasets/registry.ts';
+import type { Dataset, TaskFamily } from '../../../../ts/datasets/rows/item.ts';
+import { planPrompt } from '../../../../ts/datasets/tasks/tasks.ts';
+import { encodeDataset } from '../../../../ts/datasets/tokens/encode.ts';
+import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
+import { BOS, characterTokenizer, EOS, llamaTokenizer, wordTokenizer } from './toy-tokenizers.ts';
+
+const dataDir = join(import.meta.dirname, '../../../fixtures/data');
+const { corrected, reference } = DATA_PROTOCOLS;
+
+async function load(name: string, split: string): Promise<Dataset> {
+  return (await resolveDataset(name, { dataDir })).load(split);
+}
+
+async function own(family: TaskFamily, ...rows: unknown[]): Promise<Dataset> {
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    for (const row of rows) yield new TextEncoder().encode(`${JSON.stringify(row)}\n`);
+  }
+  return datasetFromStream({ name: 'own', stream: lines(), format: 'jsonl', family });
+}
+
+const PASSAGE = 'one two three four five six seven eight nine ten';
+const FULL = 10_000;
+
+it('corrected: encodes the prompt after BOS and as many answers as the item has choices', async () => {
+  const tokenizer = wordTokenizer();
+  const dataset = await load('ARC-Challenge', 'train');
+  const { examples, truncated, tokens, maxLength, labelTokens } = await encodeDataset(dataset, tokenizer, {
+    protocol: corrected,
+    maxSeqLen: FULL,
+  });
+  expect(examples.map(({ answers }) => answers.length)).toEqual([4, 4, 3, 5]);
+  expect(examples.map(({ label }) => label)).toEqual([0, 1, 0, 2]);
+  expect(examples.map(({ row }) => row)).toEqual([0, 1, 2, 3]);
+  expect(truncated).toBe(0);
+  for (const [index, { ids, answers }] of examples.entries()) {
+    const item = dataset.items[index] ?? expect.fail();
+    expect(tokenizer.decode(ids)).toBe(`<s>${promptText(planPrompt(dataset, item, corrected))}`);
+    expect(tokenizer.decode(answers)).toBe(' A B C D E'.slice(0, 2 * answers.length));
+  }
+  expect(tokens).toBe(examples.reduce((sum, { ids }) => sum + ids.length, 0));
+  expect(maxLength).toBe(Math.max(...examples.map(({ ids }) => ids.length)));
+  expect(Object.keys(labelTokens)).toEqual(['A', 'B', 'C', 'D', 'E']);
+});
+
+it('reference: lets five letters compete for every ARC item', async () => {
+  const tokenizer = wordTokenizer();
+  const { examples } = await encodeDataset(await load('ARC-Challenge', 'train'), tokenizer, {
+    protocol: reference,
+    maxSeqLen: FULL,
+  });
+  for (const { answers } of examples) expect(tokenizer.decode(answers)).toBe('ABCDE');
+});
+
+it('reference: cuts the right end, special tokens included', async () => {
+  const tokenizer = wordTokenizer();
+  const dataset = await load('ARC-Easy', 'validation');
+  const whole = await encodeDataset(dataset, tokenizer, { protocol: reference, maxSeqLen: FULL });
+  const cut = await encodeDataset(dataset, tokenizer, { protocol: reference, maxSeqLen: 50 });
+  expect(cut.truncated).toBe(whole.examples.filter(({ ids }) => ids.length > 50).length);
+  expect(cut.truncated).toBeGreaterThan(0);
+  for (const [index, { ids, truncated }] of cut.examples.entries()) {
+    const all = whole.examples[index]?.ids ?? expect.fail();
+    expect(ids).toEqual(all.slice(0, 50));
+    expect(truncated).toBe(all.length > 50);
+  }
+});
+
+it('reference: appends EOS on Llama-class tokenizers to BoolQ and Winogrande only, within the limit', async () => {
+  const options = { protocol: reference, maxSeqLen: 60 };
+  for (const [name, split, expected] of [
+    ['boolq', 'train', true],
+    ['winogrande_s', 'train', true],
+    ['obqa', 'train', false],
+    ['ARC-Easy', 'validation', false],
+    ['MMLU-chem', 'test', false],
+  ] as const) {
+    const { examples } = await encodeDataset(await load(name, split), llamaTokenizer(), options);
+    for (const { ids, truncated } of examples) {
+      expect(ids[0]).toBe(BOS);
+      expect(ids.at(-1) === EOS).toBe(expected);
+      expect(ids.length).toBeLessThanOrEqual(60);
+      if (truncated) expect(ids.length).toBe(60);
+    }
+  }
+  const boolq = await load('boolq', 'train');
+  for (const [tokenizer, protocol] of [
+    [wordTokenizer(), reference],
+    [llamaTokenizer(), corrected],
+  ] as const) {
+    const { examples } = await encodeDataset(boolq, tokenizer, { protocol, maxSeqLen: FULL });
+    for (const { ids } of examples) expect(ids.at(-1)).not.toBe(EOS);
+  }
+});
+
+it('corrected: cuts nothing but the end of the passage, as little as fits, and counts it', async () => {
+  const tokenizer = wordTokenizer();
+  const row = { context: PASSAGE, question: 'Which?', choices: ['a', 'b'], answer: 0 };
+  const dataset = await own('multiple-choice', row, { ...row, context: 'short' });
+  const whole = await encodeDataset(dataset, tokenizer, { protocol: corrected, maxSeqLen: FULL });
+  const length = whole.examples[0]?.ids.length ?? 0;
+  const { examples, truncated } = await encodeDataset(dataset, tokenizer, {
+    protocol: corrected,
+    maxSeqLen: length - 4,
+  });
+  expect(examples.map((example) => example.truncated)).toEqual([true, false]);
+  expect(truncated).toBe(1);
+  expect(examples[0]?.ids).toHaveLength(length - 4);
+  const text = tokenizer.decode(examples[0]?.ids ?? []);
+  expect(text).toMatch(
+    /\nPassage: one two three four five six.*\nQuestion: Which\?\nChoices:\nA\) a\nB\) b\nAnswer:$/,
+  );
+  expect(text).not.toContain('seven eight');
+});
+
+it('corrected: cuts the longer of two texts first', async () => {
+  const tokenizer = characterTokenizer();
+  const dataset = await own(
+    'classification',
+    { text1: 'x'.repeat(40), text2: 'y'.repeat(10), label: 'no' },
+    { text1: 'a', text2: 'b', label: 'yes' },
+  );
+  const whole = await encodeDataset(dataset, tokenizer, { protocol: corrected, maxSeqLen: FULL });
+  const { examples } = await encodeDataset(dataset, tokenizer, {
+    protocol: corrected,
+    maxSeqLen: (whole.examples[0]?.ids.length ?? 0) - 25,
+  });
+  const text = tokenizer.decode(examples[0]?.ids ?? []);
+  expect(text).toContain(`Text 1: ${'x'.repeat(15)}\n`);
+  expect(text).toContain(`Text 2: ${'y'.repeat(10)}\n`);
+});
+
+it('corrected: refuses a prompt that does not fit even without its passage', async () => {
+  const row = { context: PASSAGE, question: 'Which?', choices: ['a', 'b'], answer: 0 };
+  const dataset = await own('multiple-choice', row);
+  const encoding = encodeDataset(dataset, wordTokenizer(), { protocol: corrected, maxSeqLen: 20 });
+  await expect(encoding).rejects.toMatchObject({
+    code: 'BPEFT_PROMPT_TOO_LONG',
+    message: expect.stringMatching(
+      /^own input, row 0: the prompt must fit 20 tokens, got \d+ without its passage$/,
+    ),
+    hint: expect.stringMatching(/pass --max-seq-len \d+ or more$/),
+  });
+  const without = await own('multiple-choice', { ...row, context: undefined });
+  await expect(
+    encodeDataset(without, wordTokenizer(), { protocol: corrected, maxSeqLen: 20 }),
+  ).rejects.toMatchObject({ message: expect.stringMatching(/got \d+$/) });
+});
+
+it('corrected: ends prompts with the blank where that is a token, and scores the bare letter', async () => {
+  const tokenizer = characterTokenizer();
+  const { examples } = await encodeDataset(await load('ARC-Easy', 'validation'), tokenizer, {
+    protocol: corrected,
+    maxSeqLen: FULL,
+  });
+  expect(tokenizer.decode(examples[0]?.ids ?? [])).toMatch(/\nAnswer: $/);
+  expect(tokenizer.decode(examples[0]?.answers ?? [])).toBe('ABCD');
+});
+
+it('keeps rows without an answer as label −1', async () => {
+  const { examples } = await encodeDataset(await load('exam-topics', 'ood'), wordTokenizer(), {
+    protocol: corrected,
+    maxSeqLen: FULL,
+  });
+  expect(examples.map(({ label }) => label)).toEqual([-1, -1]);
+  expect(examples[0]?.id).toMatch(/^philosophy\//);
+});
+
+it('stops when aborted', async () => {
+  const encoding = encodeDataset(await load('obqa', 'train'), wordTokenizer(), {
+    protocol: corrected,
+    maxSeqLen: FULL,
+    signal: AbortSignal.abort(),
+  });
+  await expect(encoding).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+});

@@ -1,0 +1,80 @@
+import { expect, it } from 'vitest';
+import { parseSettings } from '../../../ts/config/parse.ts';
+import { resolveTrain } from '../../../ts/config/resolve.ts';
+import { trainingMethod } from '../../../ts/methods/registry.ts';
+import { account, trainerOptions } from '../../../ts/run/training/plan.ts';
+
+/** Every setting that the engine must hear of, each with a value of its own. */
+const settings = {
+  model: 'builtin:random',
+  dataset: 'ARC-Easy',
+  maxSteps: 50,
+  batchSize: 4,
+  seed: 7,
+  lr: 0.011,
+  warmupRatio: 0.2,
+  weightDecay: 0.012,
+  adamEpsilon: 0.013,
+  maxGradNorm: 0.014,
+  priorStd: 0.015,
+  klLr: 0.016,
+  klForm: 'reference',
+  klCycle: 17,
+  trainSamples: 18,
+  average: 'log-likelihood',
+  noise: 'example',
+  checkpointing: 'full',
+  sigma: 'softplus',
+  initEps: 0.019,
+};
+
+function given(values: Record<string, unknown>) {
+  const config = resolveTrain(
+    parseSettings('train', [{ origin: 'option', values: { ...settings, ...values } }]),
+  );
+  const accounting = account(config, 40);
+  return { config, accounting, options: trainerOptions(config, accounting) };
+}
+
+const point = {
+  seed: 7,
+  lr: 0.011,
+  schedule: { total: 50, warmup: 10, stride: 1 },
+  weightDecay: 0.012,
+  adamEpsilon: 0.013,
+  maxGradNorm: 0.014,
+  keptBytes: 0,
+};
+
+it('hands the engine every setting of BLoB', () => {
+  const { config, options } = given({ method: 'blob' });
+  expect(options).toEqual({
+    ...point,
+    bayes: {
+      priorStd: 0.015,
+      klForm: 'reference',
+      klLr: 0.016,
+      klCycle: { kind: 'pulse', length: 17 },
+      trainSamples: 18,
+      average: 'log-likelihood',
+      noise: 'example',
+    },
+  });
+  const method = trainingMethod('blob');
+  expect(method.posterior(config)).toEqual({ sigma: 'softplus', initEps: 0.019 });
+  expect(method.record(config)).toEqual({ prior_std: 0.015 });
+});
+
+it('hands the engine nothing of a posterior for a point', () => {
+  const { config, options } = given({ method: 'mle' });
+  expect(options).toEqual({ ...point, bayes: null });
+  expect(trainingMethod('mle').posterior(config)).toBeNull();
+});
+
+it.each([
+  ['auto', { kind: 'pulse', length: 5 }],
+  ['uniform', { kind: 'uniform', length: 5 }],
+  [3, { kind: 'pulse', length: 3 }],
+])('makes of --kl-cycle %s', (klCycle, expected) => {
+  expect(given({ klCycle }).options.bayes?.klCycle).toEqual(expected);
+});

@@ -1,0 +1,92 @@
+import { expect, it } from 'vitest';
+import type { RaggedBatch } from '../../../../ts/batches/ragged-batch.ts';
+import type { EncodedExample } from '../../../../ts/datasets/tokens/encode.ts';
+import type { Adapter, PredictiveOptions } from '../../../../ts/engine/model.ts';
+import { studentQuantile } from '../../../../ts/metrics/student.ts';
+import { predictAdaptively, settled } from '../../../../ts/run/prediction/adaptive.ts';
+
+/** Two classes whose first one has these probabilities. */
+const rows = (first: readonly number[]) => first.map((p) => Float64Array.of(p, 1 - p));
+/** n values around `middle` with the sample standard deviation `std`. */
+const spread = (middle: number, std: number, n: number) =>
+  Array.from({ length: n }, (_, i) => middle + (i % 2 === 0 ? 1 : -1) * std * Math.sqrt((n - 1) / n));
+
+const LOOKS = 6;
+/** The quantile for n rows of K classes. */
+const quantile = (n: number, classes: number) => studentQuantile(1 - 0.05 / (LOOKS * (classes + 1)), n - 1);
+
+it('settles where the half-width t·s/√n is at most 0.02, and not before', () => {
+  const n = 16;
+  const limit = (0.02 * Math.sqrt(n)) / quantile(n, 2);
+  expect(settled(rows(spread(0.8, 0.99 * limit, n)), LOOKS)).toBe(true);
+  expect(settled(rows(spread(0.8, 1.01 * limit, n)), LOOKS)).toBe(false);
+});
+
+it('goes on while the two best classes may change places, unless they are within 0.02 of each other', () => {
+  const n = 16;
+  const std = (0.015 * Math.sqrt(n)) / quantile(n, 2); // the lead's half-width is twice that of p: 0.03
+  expect(settled(rows(spread(0.51, std, n)), LOOKS)).toBe(false); // lead 0.02
+  expect(settled(rows(spread(0.54, std, n)), LOOKS)).toBe(true); // lead 0.08
+  expect(settled(rows(spread(0.501, std / 2, n)), LOOKS)).toBe(true); // half-width of the lead 0.015
+});
+
+it('looks at every rival, not only at the second class', () => {
+  const n = 16;
+  // Classes 1 and 2 share what class 0 leaves; class 2 has the lower mean, but varies much.
+  const wide = spread(0.25, 0.2, n);
+  const three = (varying: readonly number[]) => varying.map((p) => Float64Array.of(0.4, 0.6 - p, p));
+  expect(settled(three(spread(0.25, 0.001, n)), LOOKS)).toBe(true);
+  expect(settled(three(wide), LOOKS)).toBe(false);
+});
+
+/** A stream of standard normals (Box–Muller over a small generator), the same for every run. */
+function normals(seed: number): () => number {
+  let state = seed;
+  const uniform = () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+const logistic = (x: number) => 1 / (1 + Math.exp(-x));
+
+it.each([
+  ['plain', 0.5, 0.2],
+  ['plain', 0.3, 0.4],
+  ['antithetic', 0.5, 0.4],
+  ['antithetic', 1, 1],
+  ['antithetic', 0.05, 0.3],
+  ['plain', 0.12, 0.1],
+] as const)('keeps its bound where the answer is known: %s, logit %d ± %d', async (sampling, a, b) => {
+  // Two classes with logits (a + b·z, 0), z normal: p is the mean of a logistic function, by the trapezium rule.
+  let truth = 0;
+  for (let z = -8; z <= 8; z += 0.001) {
+    truth += (0.001 * logistic(a + b * z) * Math.exp(-0.5 * z * z)) / Math.sqrt(2 * Math.PI);
+  }
+  const next = normals(7);
+  const predict = async (batch: RaggedBatch, { samples, sampling: asked }: PredictiveOptions) => {
+    const rows = batch.answerOffsets.length - 1;
+    const logits = new Float32Array(samples * rows * 2);
+    for (let row = 0; row < rows; row += 1) {
+      let z = 0;
+      for (let sample = 0; sample < samples; sample += 1) {
+        z = asked === 'antithetic' && sample % 2 === 1 ? -z : next();
+        logits[(sample * rows + row) * 2] = a + b * z;
+      }
+    }
+    return logits;
+  };
+  const example = { row: 0, id: null, label: 0, ids: [1], answers: [2, 3] } as unknown as EncodedExample;
+  const examples = Array.from({ length: 400 }, () => example);
+  const settings = { noise: 'token', sampling, seed: 1, stochasticLayers: null } as const;
+  const found = await predictAdaptively({ predict } as unknown as Adapter, examples, settings, undefined);
+  const done = found.filter((row) => row.settled);
+  expect(done.length).toBeGreaterThan(350);
+  // Wrong: the first class's probability is off, or another class was chosen although they are not within 0.02.
+  const wrong = done.filter(
+    ({ probs: [p = 0] }) => Math.abs(p - truth) > 0.02 || (p < 0.5 && 2 * truth - 1 > 0.02),
+  );
+  expect(wrong.length / done.length).toBeLessThan(0.05);
+  expect(Math.max(...found.map(({ samples }) => samples))).toBeGreaterThan(8);
+});

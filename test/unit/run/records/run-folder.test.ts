@@ -1,0 +1,121 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import type { RunEvent, StepDone } from '../../../../ts/events/run-event.ts';
+import { MetricsLog, readStepLines } from '../../../../ts/run/records/metrics-log.ts';
+import { quantile, resultJson } from '../../../../ts/run/records/result.ts';
+import { RunFolder, recordedSettings } from '../../../../ts/run/records/run-folder.ts';
+import { checkSameRun } from '../../../../ts/run/training/resume.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+it('refuses a folder that holds another run', async () => {
+  const folder = new RunFolder(temporaryFolder());
+  expect(() => folder.requireFree({ overwrite: false, resume: false })).not.toThrow();
+  await folder.create();
+  expect(() => folder.requireFree({ overwrite: false, resume: false })).toThrow(
+    expect.objectContaining({ code: 'BPEFT_RUN_EXISTS', hint: expect.stringContaining('--resume') }),
+  );
+  expect(() => folder.requireFree({ overwrite: true, resume: false })).not.toThrow();
+  expect(() => folder.requireFree({ overwrite: false, resume: true })).not.toThrow();
+});
+
+it('records no path of this machine, but finds the inputs again', async () => {
+  const folder = new RunFolder(temporaryFolder());
+  await folder.create();
+  const config = {
+    model: '/models/x.gguf',
+    dataset: 'ARC-Easy',
+    dataDir: '/data',
+    seed: 3,
+    out: '/o',
+    resume: true,
+  };
+  const recorded = recordedSettings(config);
+  expect(recorded).toEqual({ model: 'x.gguf', dataset: 'ARC-Easy', seed: 3 });
+  writeFileSync(folder.config, JSON.stringify({ format: 1, config: recorded }));
+  await folder.writePaths(config);
+  expect((await folder.settings()).values).toEqual({
+    model: '/models/x.gguf',
+    dataset: 'ARC-Easy',
+    dataDir: '/data',
+    seed: 3,
+  });
+});
+
+it('says that a folder is no run', async () => {
+  await expect(new RunFolder(temporaryFolder()).settings()).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
+});
+
+it('resumes only the same run', () => {
+  const recorded = { lr: 0.1, model: 'a.gguf', evalSamples: [10], checkpointEvery: 100 };
+  const same = { lr: 0.1, model: 'b.gguf', eval_samples: [0], checkpoint_every: 7 };
+  expect(() => checkSameRun(recorded, same, 'runs/x')).not.toThrow();
+  expect(() => checkSameRun(recorded, { ...same, lr: 0.2 }, 'runs/x')).toThrow(
+    'runs/x was started with --lr 0.1, and cannot be resumed with 0.2',
+  );
+});
+
+const step = (number: number): StepDone => ({
+  type: 'step',
+  step: number,
+  steps: 9,
+  nll: 1.5,
+  kl: null,
+  klWeight: null,
+  accuracy: 0.5,
+  lr: 1e-4,
+  klLr: null,
+  sigmaMean: null,
+  gradNorm: 2,
+  tokens: 40,
+  ms: 12.3456,
+});
+
+it('writes a line per step and knows its length', () => {
+  const path = join(temporaryFolder(), 'metrics.jsonl');
+  const log = new MetricsLog(path, 0);
+  log.write(step(1));
+  log.write({ type: 'checkpoint', step: 1, folder: 'x' } satisfies RunEvent);
+  log.close();
+  const text = readFileSync(path, 'utf8');
+  expect(text).toBe(
+    '{"type":"step","step":1,"nll":1.5,"kl":null,"kl_weight":null,"accuracy":0.5,"lr":0.0001,"kl_lr":null,' +
+      '"sigma_mean":null,"grad_norm":2,"tokens":40,"ms":12.35}\n',
+  );
+  expect(log.bytes).toBe(text.length);
+});
+
+it('cuts the metrics back to where the checkpoint left them', () => {
+  const path = join(temporaryFolder(), 'metrics.jsonl');
+  const first = new MetricsLog(path, 0);
+  first.write(step(1));
+  const { bytes } = first;
+  first.write(step(2));
+  first.close();
+  const resumed = new MetricsLog(path, bytes);
+  resumed.write(step(2));
+  resumed.write(step(3));
+  resumed.close();
+  expect(readStepLines(path, resumed.bytes).map((line) => line.step)).toEqual([1, 2, 3]);
+});
+
+it('reads no steps where there is no file yet', () => {
+  const path = join(temporaryFolder(), 'none.jsonl');
+  expect(readStepLines(path, 0)).toEqual([]);
+  expect(existsSync(path)).toBe(false);
+});
+
+it('writes an infinite NLL as text, since null would mean "no labels"', () => {
+  expect(JSON.parse(resultJson({ nll: Number.POSITIVE_INFINITY, acc: null }))).toEqual({
+    nll: 'Infinity',
+    acc: null,
+  });
+});
+
+it.each([
+  [0.5, 3],
+  [0.1, 1],
+  [0.9, 5],
+])('takes the %f quantile', (fraction, value) => {
+  expect(quantile([5, 1, 4, 2, 3], fraction)).toBe(value);
+});

@@ -1,0 +1,117 @@
+/** From the files of a split to items: streamed, hashed, each row checked with its file and line. */
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { BpeftError } from '../../errors.ts';
+import { datasetError } from '../rows/dataset-error.ts';
+import type { DatasetFile, Item } from '../rows/item.ts';
+import type { Task } from '../tasks/task.ts';
+import { readCsv } from './csv.ts';
+import { type RawRow, readJsonl } from './jsonl.ts';
+
+export type FileFormat = 'jsonl' | 'csv';
+
+/** A file to read: where it is, and how results call it. */
+export interface SplitFile {
+  readonly path: string;
+  /** Without the folders of this machine. */
+  readonly name: string;
+  readonly format: FileFormat;
+}
+
+/** Bytes with a name for error messages. */
+export interface ByteSource {
+  /** As in error messages. */
+  readonly file: string;
+  /** As in results. */
+  readonly name: string;
+  readonly format: FileFormat;
+  readonly bytes: AsyncIterable<Uint8Array>;
+}
+
+export interface SplitRows {
+  readonly items: readonly Item[];
+  readonly labelNames: readonly string[] | null;
+  readonly files: readonly DatasetFile[];
+}
+
+export function openFile({ path, name, format }: SplitFile): ByteSource {
+  return { file: path, name, format, bytes: fileBytes(path) };
+}
+
+export function formatOf(path: string): FileFormat | null {
+  if (path.endsWith('.jsonl')) return 'jsonl';
+  return path.endsWith('.csv') ? 'csv' : null;
+}
+
+/**
+ * The items of several files, one after another; rows count on from file to file.
+ *
+ * `labelNames` are the classes of a classification split; null takes those found in it.
+ *
+ * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row.
+ */
+export async function readSplit(
+  sources: Iterable<ByteSource>,
+  task: Task,
+  labelNames: readonly string[] | null,
+): Promise<SplitRows> {
+  const reader = task.reader(labelNames);
+  const files: DatasetFile[] = [];
+  const places: string[] = [];
+  let firstRow = 0;
+  for (const source of sources) {
+    let rowsEnd = firstRow;
+    const file = await readRecords(source, ({ value, row, line }) => {
+      reader.accept(value, firstRow + row, { file: source.file, line });
+      rowsEnd = firstRow + row + 1;
+    });
+    files.push(file);
+    places.push(source.file);
+    firstRow = rowsEnd;
+  }
+  return { ...reader.finish(places.join(', ')), files };
+}
+
+/** The first record of a file, to tell its task by its fields. */
+export async function firstRecord(source: ByteSource): Promise<unknown> {
+  for await (const record of records(source, source.bytes)) return record.value;
+  throw datasetError(source.file, 'holds no rows');
+}
+
+async function readRecords(source: ByteSource, accept: (record: RawRow) => void): Promise<DatasetFile> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let rows = 0;
+  const hashed = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source.bytes) {
+      bytes += chunk.length;
+      hash.update(chunk);
+      yield chunk;
+    }
+  };
+  for await (const record of records(source, hashed())) {
+    accept(record);
+    rows += 1;
+  }
+  if (bytes === 0) throw datasetError(source.file, 'the file is empty');
+  if (rows === 0) throw datasetError(source.file, 'holds no rows');
+  return { path: source.name, sha256: hash.digest('hex'), rows };
+}
+
+function records(source: ByteSource, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<RawRow> {
+  return source.format === 'csv' ? readCsv(bytes, source.file) : readJsonl(bytes, source.file);
+}
+
+async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path) as AsyncIterable<Uint8Array>;
+  } catch (cause) {
+    if (cause instanceof BpeftError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BpeftError('BPEFT_IO', `${path}: ${reason}`, {
+      hint: 'check that the path exists and that you may read it',
+      cause,
+    });
+  }
+}

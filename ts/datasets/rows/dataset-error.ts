@@ -1,0 +1,63 @@
+/** `BPEFT_DATASET` with its place: file, 1-based line and field. */
+
+import type { z } from 'zod';
+import { BpeftError } from '../../errors.ts';
+
+/** Where a row stands. */
+export interface RowPlace {
+  readonly file: string;
+  /** 1-based. */
+  readonly line: number;
+}
+
+export function datasetError(
+  place: RowPlace | string,
+  message: string,
+  options: { hint?: string | undefined; cause?: unknown } = {},
+): BpeftError {
+  const where = typeof place === 'string' ? place : `${place.file}:${place.line}`;
+  return new BpeftError('BPEFT_DATASET', `${where}: ${message}`, options);
+}
+
+/** What one's own rows look like: a remedy for a row of which a field is missing. */
+export const ROW_FORMS =
+  'rows are {"question": "…", "choices": ["…", "…"], "answer": 0} or {"text": "…", "label": "…"}; answer and label may be left out where rows are only predicted';
+
+/** The first complaint of a row's schema, with its field and the value received; `form` is the hint where nothing was. */
+export function rowError(place: RowPlace, error: z.ZodError, row: unknown, form?: string): BpeftError {
+  const issue = error.issues[0];
+  if (issue === undefined) return datasetError(place, 'malformed row', { cause: error });
+  const field = fieldName(issue.path);
+  const value = valueAt(row, issue.path);
+  const received = issue.path.length === 0 ? '' : `, got ${shown(value)}`;
+  const isMissing = issue.path.length === 0 || value === undefined;
+  return datasetError(place, `${field === '' ? '' : `${field}: `}${issue.message}${received}`, {
+    hint: isMissing ? form : undefined,
+    cause: error,
+  });
+}
+
+function fieldName(path: readonly PropertyKey[]): string {
+  return path
+    .map((key, index) =>
+      typeof key === 'number' ? `[${key}]` : index === 0 ? String(key) : `.${String(key)}`,
+    )
+    .join('');
+}
+
+function valueAt(row: unknown, path: readonly PropertyKey[]): unknown {
+  let value = row;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+const SHOWN_CHARACTERS = 60;
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value);
+  return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
+}

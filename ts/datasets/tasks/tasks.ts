@@ -1,0 +1,41 @@
+/** Every task by its family, and the prompt of an item. */
+
+import type { DataProtocol } from '../../protocol/data-protocol.ts';
+import type { PromptPlan } from '../prompts/prompt-plan.ts';
+import type { Dataset, Item, TaskFamily } from '../rows/item.ts';
+import { ARC_TASK } from './arc.ts';
+import { BOOLQ_TASK } from './boolq.ts';
+import { CLASSIFICATION } from './classification.ts';
+import { MMLU_TASK } from './mmlu.ts';
+import { MULTIPLE_CHOICE } from './multiple-choice.ts';
+import { OPENBOOKQA_TASK } from './openbookqa.ts';
+import type { Task } from './task.ts';
+import { WINOGRANDE_TASK } from './winogrande.ts';
+
+const TASKS: Readonly<Record<TaskFamily, Task>> = {
+  arc: ARC_TASK,
+  openbookqa: OPENBOOKQA_TASK,
+  winogrande: WINOGRANDE_TASK,
+  boolq: BOOLQ_TASK,
+  mmlu: MMLU_TASK,
+  'multiple-choice': MULTIPLE_CHOICE,
+  classification: CLASSIFICATION,
+};
+
+export function taskOf(family: TaskFamily): Task {
+  return TASKS[family];
+}
+
+export function isTaskFamily(name: string): name is TaskFamily {
+  return Object.hasOwn(TASKS, name);
+}
+
+/** The prompt of an item, with as many competing classes as the protocol says. */
+export function planPrompt(
+  { family, classCount }: Pick<Dataset, 'family' | 'classCount'>,
+  item: Item,
+  { classes, template }: Pick<DataProtocol, 'template' | 'classes'>,
+): PromptPlan {
+  const competing = classes === 'item' ? item.choices.length : classCount;
+  return taskOf(family).plan(item, competing, template);
+}

@@ -1,0 +1,219 @@
+/** A loaded base model and its adapters: thin handles on the engine, whose work runs on the model's own thread. */
+
+import { mkdir } from 'node:fs/promises';
+import type { RaggedBatch } from '../batches/ragged-batch.ts';
+import { BpeftError } from '../errors.ts';
+import { toCamelKeys, toSnakeKeysDeep } from '../names.ts';
+import type { DataProtocol } from '../protocol/data-protocol.ts';
+import { abortable, native, throwIfAborted } from './abort.ts';
+import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
+import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
+import { modelSource } from './model-source.ts';
+import { loadNative } from './native.ts';
+import { threadCount } from './threads.ts';
+
+export interface LoadModelOptions {
+  /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
+  readonly model: string;
+  /** Arithmetic of the frozen weights; `f32` unless given. */
+  readonly precision?: Precision;
+  /** Quantises the blocks' matrices when they are read; `none` unless given. */
+  readonly quantize?: Quantization;
+  /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
+  readonly threads?: number | undefined;
+}
+
+export interface CallOptions {
+  /** Stops the work between two layers; the call then rejects with `BPEFT_ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ModelInfo {
+  readonly architecture: string;
+  readonly format: 'gguf' | 'safetensors' | 'random';
+  readonly parameters: number;
+  readonly hiddenSize: number;
+  readonly numLayers: number;
+  readonly vocabSize: number;
+  readonly maxPositionEmbeddings: number;
+  readonly precision: Precision;
+  readonly quantize: Quantization;
+  /** dtype → number of tensors, as stored. */
+  readonly tensorTypes: Readonly<Record<string, number>>;
+  /** dtype → number of the blocks' matrices, as they are in memory (`quantize` changes them). */
+  readonly blockTypes: Readonly<Record<string, number>>;
+  readonly weightBytes: number;
+  /** Bytes of the weights as they are in memory; those of a mapped file are shared with other processes. */
+  readonly memoryBytes: number;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  readonly tokenizer: string;
+  readonly llamaClassTokenizer: boolean;
+  readonly addsBos: boolean;
+}
+
+export interface AdapterOptions {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targetModules: readonly string[];
+  /** Null: a point adapter. */
+  readonly posterior: { readonly sigma: 'square' | 'softplus'; readonly initEps: number } | null;
+  readonly seed: number;
+}
+
+export interface AdapterInfo {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targetModules: readonly string[];
+  readonly bayesian: boolean;
+  readonly sigma: 'square' | 'softplus' | null;
+  readonly trainableParameters: number;
+  readonly tensors: number;
+  readonly sigmaMean: number | null;
+  /** What loading had to leave out or assume. */
+  readonly notices: readonly string[];
+}
+
+export interface PredictiveOptions {
+  /** Posterior samples; 0 = posterior mean. */
+  readonly samples: number;
+  /** Index of the first sample, for chunks of N. */
+  readonly firstSample?: number;
+  readonly noise: 'token' | 'example' | 'shared';
+  /** `antithetic`: samples 2j and 2j + 1 mirror each other at the mean; `plain` unless given. */
+  readonly sampling?: DataProtocol['sampling'];
+  readonly seed: number;
+  /** Only the last K layers sample; null = all. */
+  readonly stochasticLayers: number | null;
+}
+
+/** Reads the model's files and keeps its weights until {@link BayesianModel.dispose}. */
+export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
+  throwIfAborted(call.signal);
+  oneOf('precision', options.precision, PRECISIONS);
+  oneOf('quantize', options.quantize, QUANTIZATIONS);
+  const source = modelSource(options.model);
+  const addon = loadNative();
+  const threads = threadCount(options.threads);
+  const { precision = 'f32', quantize = 'none' } = options;
+  const handle = await native(() =>
+    addon.NativeModel.load(
+      JSON.stringify({
+        source,
+        precision,
+        quantize: quantize === 'none' ? null : quantize,
+        threads: threads ?? null,
+        device: 'cpu',
+      }),
+    ),
+  );
+  const model = new BayesianModel(handle, quantize);
+  if (call.signal?.aborted) await model.dispose();
+  throwIfAborted(call.signal);
+  return model;
+}
+
+/** What a caller without types may have passed. */
+function oneOf(name: string, value: string | undefined, allowed: readonly string[]): void {
+  if (value !== undefined && !allowed.includes(value)) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `${name} must be one of ${allowed.join(', ')}, got ${JSON.stringify(value)}`,
+    );
+  }
+}
+
+/** @hideconstructor Use {@link loadModel}. */
+export class BayesianModel implements AsyncDisposable {
+  readonly info: ModelInfo;
+  readonly #native: NativeModel;
+
+  constructor(handle: NativeModel, quantize: Quantization) {
+    this.#native = handle;
+    const info = toCamelKeys(JSON.parse(handle.info()) as object);
+    this.info = { ...info, quantize } as unknown as ModelInfo;
+  }
+
+  /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */
+  encode(texts: string[], addSpecialTokens: boolean): Promise<NativeTokens> {
+    return native(() => this.#native.encode(texts, addSpecialTokens));
+  }
+
+  decode(ids: Uint32Array): Promise<string> {
+    return native(() => this.#native.decode(ids));
+  }
+
+  async createAdapter(options: AdapterOptions): Promise<Adapter> {
+    const text = JSON.stringify(toSnakeKeysDeep(options));
+    return new Adapter(await native(() => this.#native.createAdapter(text)));
+  }
+
+  /** Reads a PEFT folder; `sigma` null: σ = ρ². */
+  async loadAdapter(
+    folder: string,
+    options: { sigma?: 'square' | 'softplus' | null } = {},
+  ): Promise<Adapter> {
+    const text = JSON.stringify({ sigma: options.sigma ?? null });
+    return new Adapter(await native(() => this.#native.loadAdapter(folder, text)));
+  }
+
+  /** @internal The engine's handle, for {@link Trainer}. */
+  get handle(): NativeModel {
+    return this.#native;
+  }
+
+  /** Waits for running work and frees the weights; later calls reject with `BPEFT_WORKER_STOPPED`. */
+  async dispose(): Promise<void> {
+    await native(() => this.#native.dispose());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+/** @hideconstructor Made by {@link BayesianModel}. */
+export class Adapter {
+  readonly #native: NativeAdapter;
+
+  constructor(handle: NativeAdapter) {
+    this.#native = handle;
+  }
+
+  get info(): AdapterInfo {
+    return toCamelKeys(JSON.parse(this.#native.info()) as object) as unknown as AdapterInfo;
+  }
+
+  /** Class logits, (max(samples, 1) × S), sample-major; S = the batch's answers, one prompt after another. */
+  predict(batch: RaggedBatch, options: PredictiveOptions, call: CallOptions = {}): Promise<Float32Array> {
+    const text = JSON.stringify({
+      samples: options.samples,
+      first_sample: options.firstSample ?? 0,
+      noise: options.noise,
+      antithetic: options.sampling === 'antithetic',
+      seed: options.seed,
+      stochastic_layers: options.stochasticLayers,
+    });
+    return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));
+  }
+
+  /** KL(q‖p) in nats, summed over all weights. */
+  kl(options: { priorStd: number; form: 'exact' | 'reference' }): Promise<number> {
+    return native(() => this.#native.kl(JSON.stringify({ prior_std: options.priorStd, form: options.form })));
+  }
+
+  /** Writes PEFT's two files into `folder`, which is made when missing. */
+  async save(folder: string, options: { baseModel: string }): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    await native(() =>
+      this.#native.save(folder, JSON.stringify({ base_model_name_or_path: options.baseModel })),
+    );
+  }
+
+  /** @internal The engine's handle, for {@link Trainer}. */
+  get handle(): NativeAdapter {
+    return this.#native;
+  }
+}

@@ -1,0 +1,102 @@
+/** Updates of one adapter, one call each; loops, folders and evaluations are `run/train.ts`. */
+
+import type { RaggedBatch } from '../batches/ragged-batch.ts';
+import { toSnakeKeysDeep } from '../names.ts';
+import { abortable, native } from './abort.ts';
+import type { NativeTrainer } from './addon.d.ts';
+import type { Adapter, BayesianModel, CallOptions } from './model.ts';
+import { loadNative } from './native.ts';
+
+export interface TrainerOptions {
+  readonly seed: number;
+  readonly lr: number;
+  /** In ticks: `total` until the rate is 0, `warmup` (may be fractional) of them rising; `stride` ticks per update. */
+  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly weightDecay: number;
+  readonly adamEpsilon: number;
+  /** Clips the NLL gradient of mean and B; 0 = never. */
+  readonly maxGradNorm: number;
+  /** Null: maximum likelihood. */
+  readonly bayes: BayesOptions | null;
+  /**
+   * Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is computed again, with
+   * the same bits. All unless given.
+   */
+  readonly keptBytes?: number | undefined;
+}
+
+export interface BayesOptions {
+  readonly priorStd: number;
+  readonly klForm: 'exact' | 'reference';
+  readonly klLr: number;
+  readonly klCycle: KlCycle;
+  readonly trainSamples: number;
+  readonly average: 'logits' | 'log-likelihood';
+  readonly noise: 'token' | 'example' | 'shared';
+}
+
+/** How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or 1/length each. */
+export interface KlCycle {
+  readonly kind: 'pulse' | 'uniform';
+  readonly length: number;
+}
+
+export interface StepReport {
+  /** Updates done, from 1. */
+  readonly step: number;
+  /** Mean over the update's rows, nats. */
+  readonly nll: number;
+  /** KL(q‖p) before its weight, nats; null without a posterior. */
+  readonly kl: number | null;
+  readonly klWeight: number | null;
+  /** Rows whose most probable class is their label. */
+  readonly correct: number;
+  readonly rows: number;
+  readonly tokens: number;
+  readonly lr: number;
+  readonly klLr: number | null;
+  readonly sigmaMean: number | null;
+  /** L2 norm of the NLL gradient of mean and B before clipping. */
+  readonly gradNorm: number;
+}
+
+/** @hideconstructor Use {@link Trainer.create}. */
+export class Trainer {
+  readonly #native: NativeTrainer;
+
+  private constructor(handle: NativeTrainer) {
+    this.#native = handle;
+  }
+
+  static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
+    const text = JSON.stringify({ train: nativeOptions(options), kept_bytes: options.keptBytes ?? null });
+    const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
+    return new Trainer(handle);
+  }
+
+  /** One update over one or more batches, each weighted by its rows; an aborted update changes nothing. */
+  async step(batches: readonly RaggedBatch[], call: CallOptions = {}): Promise<StepReport> {
+    const report = await abortable(call.signal, (abort) => this.#native.step([...batches], abort));
+    const { kl, klWeight, klLr, sigmaMean } = report;
+    return {
+      ...report,
+      kl: kl ?? null,
+      klWeight: klWeight ?? null,
+      klLr: klLr ?? null,
+      sigmaMean: sigmaMean ?? null,
+    };
+  }
+
+  /** Adapter and optimizers into an existing folder. */
+  saveState(folder: string): Promise<void> {
+    return native(() => this.#native.saveState(folder));
+  }
+
+  loadState(folder: string): Promise<void> {
+    return native(() => this.#native.loadState(folder));
+  }
+}
+
+function nativeOptions({ seed, bayes, keptBytes: _, ...point }: TrainerOptions): unknown {
+  return toSnakeKeysDeep({ seed, point, bayes });
+}

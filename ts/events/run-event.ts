@@ -1,0 +1,91 @@
+/** What a run tells while it works; who hears it is `sinks.ts`. */
+
+import type { EvaluationResult } from '../run/records/result.ts';
+import type { TrainPlan } from '../run/training/plan.ts';
+
+export interface RunStarted {
+  readonly type: 'run-started';
+  readonly command: 'train' | 'eval';
+  readonly method: string;
+  readonly model: string;
+  readonly dataset: string;
+  /** Run folder; null: nothing is written. */
+  readonly out: string | null;
+  /** Updates of the whole run; 0 for an evaluation. */
+  readonly steps: number;
+  /** The last finished update of the run that is resumed; null: a fresh one. */
+  readonly resumedAt: number | null;
+  /** Null for an evaluation. */
+  readonly plan: TrainPlan | null;
+}
+
+export interface StepDone {
+  readonly type: 'step';
+  /** Updates done, from 1. */
+  readonly step: number;
+  readonly steps: number;
+  /** Mean over the update's rows, nats. */
+  readonly nll: number;
+  /** KL(q‖p) before its weight, nats; null without a posterior. */
+  readonly kl: number | null;
+  readonly klWeight: number | null;
+  /** Fraction. */
+  readonly accuracy: number;
+  readonly lr: number;
+  readonly klLr: number | null;
+  readonly sigmaMean: number | null;
+  readonly gradNorm: number;
+  readonly tokens: number;
+  readonly ms: number;
+}
+
+export interface EvaluationProgress {
+  readonly type: 'evaluation-progress';
+  readonly dataset: string;
+  readonly split: string;
+  readonly samples: number;
+  readonly done: number;
+  readonly rows: number;
+}
+
+export interface EvaluationDone {
+  readonly type: 'evaluation';
+  /** Updates done when it ran; null outside training. */
+  readonly step: number | null;
+  readonly result: EvaluationResult;
+}
+
+export interface CheckpointWritten {
+  readonly type: 'checkpoint';
+  readonly step: number;
+  readonly folder: string;
+}
+
+export type WarningCode =
+  | 'BPEFT_KL_NEVER_ACTS'
+  | 'BPEFT_BASE_MODEL_DIFFERS'
+  | 'BPEFT_PROMPTS_TRUNCATED'
+  | 'BPEFT_SINK_FAILED'
+  | 'BPEFT_NOTICE';
+
+export interface Warning {
+  readonly type: 'warning';
+  readonly code: WarningCode;
+  readonly message: string;
+}
+
+export interface RunFinished {
+  readonly type: 'finished';
+  readonly command: 'train' | 'eval';
+  readonly out: string | null;
+  readonly seconds: number;
+}
+
+export type RunEvent =
+  | RunStarted
+  | StepDone
+  | EvaluationProgress
+  | EvaluationDone
+  | CheckpointWritten
+  | Warning
+  | RunFinished;

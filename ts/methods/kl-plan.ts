@@ -1,0 +1,73 @@
+/** The run by the KL alone, without data: how far σ and the mean would go. */
+
+import { native } from '../engine/abort.ts';
+import { loadNative } from '../engine/native.ts';
+import type { KlCycle } from '../engine/trainer.ts';
+import { BpeftError } from '../errors.ts';
+import { toSnakeKeysDeep } from '../names.ts';
+import type { Accounting } from '../protocol/accounting.ts';
+
+export interface KlPlan {
+  /** Updates per cycle of the weight. */
+  readonly cycle: number;
+  readonly uniform: boolean;
+  readonly pulses: number;
+  readonly weight_sum: number;
+  readonly sigma_start: number;
+  readonly sigma_end: number;
+  /** Factor that remains of the mean. */
+  readonly shrink_end: number;
+}
+
+export interface KlSettings {
+  readonly klLr: number;
+  readonly priorStd: number;
+  readonly klForm: 'exact' | 'reference';
+  readonly sigma: 'square' | 'softplus';
+  readonly initEps: number;
+}
+
+type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+
+/** @throws {BpeftError} `BPEFT_USAGE`: the KL leaves the range of numbers. */
+export async function forecastKl(
+  settings: KlSettings,
+  klCycle: KlCycle,
+  accounting: Accounting,
+): Promise<KlPlan> {
+  const { klLr, priorStd, klForm, sigma, initEps } = settings;
+  const { updates: steps, schedule } = accounting;
+  const options = { steps, schedule, klLr, klCycle, priorStd, klForm, sigma, initEps };
+  const text = JSON.stringify(toSnakeKeysDeep(options));
+  const forecast = await native(() => loadNative().forecastKl(text));
+  const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as Nullable<KlPlan>;
+  // JSON has no NaN and no infinity: they arrive as null.
+  if (sigma_start === null || sigma_end === null || shrink_end === null) {
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `the KL alone leaves the numbers' range with --kl-lr ${klLr}, --prior-std ${priorStd}, --init-eps ${initEps}`,
+      { hint: 'lower --kl-lr, or use a larger --prior-std' },
+    );
+  }
+  return {
+    cycle: klCycle.length,
+    uniform: klCycle.kind === 'uniform',
+    pulses: pulses ?? 0,
+    weight_sum: weight_sum ?? 0,
+    sigma_start,
+    sigma_end,
+    shrink_end,
+  };
+}
+
+/**
+ * A cycle longer than a third of the run gives the KL almost no pulse: σ stays at its start, and the
+ * posterior is a point. Null: the KL acts.
+ */
+export function klNeverActs(kl: KlPlan | null, steps: number): string | null {
+  if (kl === null || kl.uniform || kl.cycle <= steps / 3) return null;
+  return (
+    `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; ` +
+    `give --kl-cycle ${Math.max(1, Math.round(steps / 10))} or train longer`
+  );
+}

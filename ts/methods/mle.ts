@@ -1,0 +1,12 @@
+/** Maximum likelihood: plain LoRA (Hu et al., arXiv 2106.09685), a point that no prior pulls. */
+
+import type { Method } from './method.ts';
+
+export const MLE: Method<unknown> = {
+  id: 'mle',
+  hasPosterior: false,
+  posterior: () => null,
+  engineOptions: () => ({ bayes: null }),
+  klPlan: () => Promise.resolve(null),
+  record: () => ({ prior_std: null }),
+};

@@ -1,0 +1,141 @@
+/** One evaluation: a split, a number of posterior samples, the metrics of the mean probabilities. */
+
+import { evaluationBatches } from '../../batches/data-loader.ts';
+import type { RaggedBatch } from '../../batches/ragged-batch.ts';
+import type { EncodedExample } from '../../datasets/tokens/encode.ts';
+import { throwIfAborted } from '../../engine/abort.ts';
+import type { Adapter } from '../../engine/model.ts';
+import type { Listener } from '../../events/sinks.ts';
+import { type Predictive, posteriorPredictive } from '../../metrics/predictive.ts';
+import { metricsReport } from '../../metrics/report.ts';
+import type { DataProtocol } from '../../protocol/data-protocol.ts';
+import type { Split } from '../inputs/splits.ts';
+import type { PredictionRow } from '../records/prediction-files.ts';
+import type { EvaluationResult } from '../records/result.ts';
+
+export interface EvaluationSettings {
+  readonly evalBatchSize: number;
+  readonly evaluationTail: 'drop' | 'keep';
+  readonly metricMean: 'batches' | 'rows';
+  readonly noise: 'token' | 'example' | 'shared';
+  readonly sampling: DataProtocol['sampling'];
+  readonly seed: number;
+  readonly stochasticLayers: number | null;
+  readonly processes?: number | undefined;
+  readonly saveSamples?: boolean | undefined;
+}
+
+export interface Evaluation {
+  readonly result: EvaluationResult;
+  readonly rows: readonly PredictionRow[];
+}
+
+/**
+ * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
+ * and it is reported as samples 0.
+ */
+export function effectiveSamples<Count extends number | 'auto'>(
+  adapter: Adapter,
+  samples: readonly Count[],
+): readonly (Count | 0)[] {
+  return adapter.info.bayesian ? [...new Set(samples)] : [0];
+}
+
+export async function evaluateSplit(
+  adapter: Adapter,
+  split: Split,
+  samples: number,
+  settings: EvaluationSettings,
+  call: { signal?: AbortSignal | undefined; emit: Listener },
+): Promise<Evaluation> {
+  const start = performance.now();
+  const { encoded } = split;
+  const rows: PredictionRow[] = [];
+  const truncatedRows = new Set(encoded.examples.filter((e) => e.truncated).map((e) => e.row));
+  const batches = evaluationBatches(encoded.examples, {
+    batchSize: settings.evalBatchSize,
+    tail: settings.evaluationTail,
+    processes: settings.processes ?? 1,
+  });
+  for (const { batch, examples } of batches) {
+    throwIfAborted(call.signal);
+    rows.push(...(await predictBatch(adapter, { batch, examples }, samples, settings, call.signal)));
+    call.emit({
+      type: 'evaluation-progress',
+      dataset: encoded.name,
+      split: encoded.split,
+      samples,
+      done: rows.length,
+      rows: encoded.examples.length,
+    });
+  }
+  const report = metricsReport(
+    rows.map(({ probs, label, mutual_information }) => ({
+      probs,
+      label,
+      mutualInformation: mutual_information,
+    })),
+    { mean: settings.metricMean, batchSize: settings.evalBatchSize },
+  );
+  return {
+    rows,
+    result: {
+      dataset: encoded.name,
+      split: encoded.split,
+      samples,
+      noise: settings.noise,
+      sampling: settings.sampling,
+      seed: settings.seed,
+      n: report.n,
+      n_truncated: rows.filter(({ row }) => truncatedRows.has(row)).length,
+      metrics: report.metrics,
+      definitions: report.definitions,
+      reliability: report.reliability,
+      seconds: Math.round(performance.now() - start) / 1000,
+    },
+  };
+}
+
+/** Predictions of one batch, in its order. */
+export async function predictBatch(
+  adapter: Adapter,
+  { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
+  samples: number,
+  settings: Pick<EvaluationSettings, 'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
+  signal: AbortSignal | undefined,
+): Promise<PredictionRow[]> {
+  const { noise, sampling, seed, stochasticLayers } = settings;
+  const options = { samples, noise, sampling, seed, stochasticLayers };
+  const logits = await adapter.predict(batch, options, { signal });
+  const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
+  const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;
+  return examples.map((example, index) => ({
+    ...predictionRow(example, predictive, index),
+    ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),
+  }));
+}
+
+/** Prompt `index` of a predictive, under the name of its row. */
+export function predictionRow(example: EncodedExample, predictive: Predictive, index: number): PredictionRow {
+  return {
+    row: example.row,
+    ...(example.id === null ? {} : { id: example.id }),
+    label: example.label < 0 ? null : example.label,
+    probs: [...(predictive.probs[index] ?? [])],
+    entropy: predictive.entropy[index] ?? 0,
+    mutual_information: predictive.mutualInformation?.[index] ?? null,
+  };
+}
+
+/** Softmax of each sample alone: prompt → sample → probabilities. */
+function sampleProbs(logits: Float32Array, answerOffsets: Uint32Array, samples: number): number[][][] {
+  const width = answerOffsets.at(-1) ?? 0;
+  return [...answerOffsets.subarray(0, -1)].map((from, prompt) => {
+    const to = answerOffsets[prompt + 1] ?? from;
+    return Array.from({ length: Math.max(1, samples) }, (_, sample) => {
+      const one = logits.subarray(sample * width + from, sample * width + to);
+      const offsets = Uint32Array.of(0, to - from);
+      return [...(posteriorPredictive(one, offsets, 1).probs[0] ?? [])];
+    });
+  });
+}

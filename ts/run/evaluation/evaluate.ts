@@ -1,0 +1,127 @@
+/** Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution. */
+
+import { type Layer, parseSettings } from '../../config/parse.ts';
+import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
+import type { EvaluateOptions } from '../../config/schema.ts';
+import type { Dataset } from '../../datasets/rows/item.ts';
+import type { Adapter } from '../../engine/model.ts';
+import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
+import { observed } from '../../events/sinks.ts';
+import { usualMethod } from '../../methods/registry.ts';
+import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
+import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
+import { EvaluationFolder } from '../records/evaluation-folder.ts';
+import { writePredictions } from '../records/prediction-files.ts';
+import { refuseProtected } from '../records/protected.ts';
+import { type EvaluationResult, type RunResult, writeResult } from '../records/result.ts';
+import { recordedSettings } from '../records/run-folder.ts';
+import { versions } from '../records/versions.ts';
+import { requireWritable } from '../records/writable.ts';
+import { effectiveSamples, evaluateSplit } from './evaluate-split.ts';
+
+/**
+ * @returns what `result.json` holds; with `out`, each finished part is written at once
+ * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
+ */
+export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
+  return observed(context.onEvent, { areHeldUntilStart: true }, async ({ event: emit }) => {
+    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const { run, adapter } = parseSettings('eval', [own]);
+    const place = await findAdapter({ run, adapter, datasetIsList: true });
+    const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
+    const folder = await freeFolder(config, place);
+    const datasets = await loadDatasets(config);
+    return withModel(config, context, async (model) => {
+      const start = performance.now();
+      const { signal } = context;
+      const baseModel = await baseModelIdentity(config.model);
+      const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
+      const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
+      const splits: Split[] = [];
+      for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
+      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      await using lock = (await folder?.open(config, { signal, notice })) ?? null;
+      const out = folder?.path ?? null;
+      const method = methodOf(place, loaded);
+      const dataset = splits[0]?.encoded.name ?? '';
+      const head = { method, model: baseModel.name, dataset, out } as const;
+      emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
+      const evaluations: EvaluationResult[] = [];
+      const settings = { ...config, stochasticLayers: sampling };
+      let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+      for (const split of splits) {
+        for (const samples of effectiveSamples(loaded, config.samples)) {
+          const evaluation = await evaluateSplit(loaded, split, samples, settings, { signal, emit });
+          evaluations.push(evaluation.result);
+          result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+          if (folder !== null) {
+            await lock?.requireHeld();
+            await writePredictions(folder.predictions, evaluation);
+            await writeResult(folder.result, result);
+          }
+          emit({ type: 'evaluation', step: null, result: evaluation.result });
+        }
+      }
+      emit({ type: 'finished', command: 'eval', out, seconds: (performance.now() - start) / 1000 });
+      return result;
+    });
+  });
+}
+
+/** Where the outcome goes; null: nowhere. @throws {BpeftError} before any work, if it must not go there. */
+async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<EvaluationFolder | null> {
+  const { out } = config;
+  if (out === undefined) return null;
+  const folder = new EvaluationFolder(out);
+  folder.requireFree(config);
+  await refuseProtected(out, [
+    { what: 'the model', path: config.model },
+    { what: 'the adapter', path: place.folder },
+    { what: 'the data folder', path: config.dataDir },
+    ...config.dataset.map((path) => ({ what: 'a dataset', path })),
+  ]);
+  await requireWritable(out, 'folder');
+  return folder;
+}
+
+/** An adapter folder names the dataset it was trained on; a registry name can be evaluated as it stands. */
+function recordedDataset({ record }: AdapterPlace): Layer[] {
+  return record === null ? [] : [{ origin: 'file', values: { dataset: [record.dataset] } }];
+}
+
+async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
+  const datasets: Dataset[] = [];
+  for (const name of config.dataset) {
+    const source = await openDataset(name, config);
+    for (const split of config.split ?? [null])
+      datasets.push(await source.load(split, { limit: config.limit }));
+  }
+  refuseSameName(datasets);
+  return datasets;
+}
+
+/** Plain PEFT and reference checkpoints name no method. */
+function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
+  return record?.method ?? usualMethod(adapter.info.bayesian);
+}
+
+function evaluationResult(
+  config: EvalConfig,
+  head: { method: string; baseModel: BaseModelIdentity; dataset: string },
+  evaluations: readonly EvaluationResult[],
+): RunResult {
+  return {
+    format: 1,
+    method: head.method,
+    model: head.baseModel.name,
+    dataset: head.dataset,
+    seed: config.seed,
+    protocol: config.protocol,
+    run: recordedSettings(config),
+    training: null,
+    evaluations: [...evaluations],
+    metrics: evaluations[0]?.metrics ?? null,
+    versions: versions(),
+  };
+}

@@ -1,0 +1,73 @@
+/** What the caller of a run brings along. */
+
+import { throwIfAborted } from '../../engine/abort.ts';
+import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../../engine/arithmetic.ts';
+import { type BayesianModel, loadModel } from '../../engine/model.ts';
+import { BpeftError } from '../../errors.ts';
+import type { Listener, Sink } from '../../events/sinks.ts';
+
+export interface RunContext {
+  /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
+  readonly signal?: AbortSignal | undefined;
+  /** A function, or a sink that also hears of the end. It cannot change or end the run. */
+  readonly onEvent?: Sink | Listener | undefined;
+  /** A loaded model to use instead of loading one; it stays the caller's. */
+  readonly model?: BayesianModel | undefined;
+}
+
+/** What a model's own settings are called in every configuration. */
+interface ModelSettings {
+  readonly model: string;
+  readonly precision: Precision;
+  readonly quantize: Quantization;
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Options with the arithmetic of the context's model, so that what a run records is what it did.
+ * @throws {BpeftError} `BPEFT_USAGE`: they ask for another.
+ */
+export function withArithmetic<
+  T extends { precision?: Precision | undefined; quantize?: Quantization | undefined },
+>(options: T, { model }: RunContext): T {
+  if (model === undefined) return options;
+  const { precision, quantize } = model.info;
+  for (const [name, asked, own, known] of [
+    ['precision', options.precision, precision, PRECISIONS],
+    ['quantize', options.quantize, quantize, QUANTIZATIONS],
+  ] as const) {
+    // What is not set, and what the schema will refuse.
+    const isAsked = asked !== undefined && asked !== null;
+    if (!isAsked || asked === own) continue;
+    if (!known.some((value) => value === asked)) return options;
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `${name} must be ${own}, as the given model was loaded, got ${asked}`,
+      {
+        hint: `leave it out, or load the model with { ${name}: '${asked}' }`,
+      },
+    );
+  }
+  return { ...options, precision, quantize };
+}
+
+/** The context's model, or a loaded one, which is then the caller's to dispose of. */
+export async function openModel(settings: ModelSettings, context: RunContext): Promise<BayesianModel> {
+  const { model, precision, quantize, threads } = settings;
+  return context.model ?? loadModel({ model, precision, quantize, threads }, context);
+}
+
+/** The context's model, or one that lives as long as `work`. */
+export async function withModel<T>(
+  settings: ModelSettings,
+  context: RunContext,
+  work: (model: BayesianModel) => Promise<T>,
+): Promise<T> {
+  throwIfAborted(context.signal);
+  const model = await openModel(settings, context);
+  try {
+    return await work(model);
+  } finally {
+    if (context.model === undefined) await model.dispose();
+  }
+}

@@ -1,0 +1,119 @@
+/** The adapter to evaluate: of a run, or of a folder beside a model; and the settings that come with it. */
+
+import type { Layer } from '../../config/parse.ts';
+import type { EvalSettings } from '../../config/schema.ts';
+import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { BaseModelIdentity } from '../../engine/model-identity.ts';
+import { BpeftError } from '../../errors.ts';
+import type { Listener } from '../../events/sinks.ts';
+import { type AdapterRecord, readAdapterRecord, recordSettings } from '../records/adapter-record.ts';
+import { RunFolder } from '../records/run-folder.ts';
+import { requireAdapter } from './adapter-folder.ts';
+
+export interface AdapterPlace {
+  readonly folder: string;
+  readonly record: AdapterRecord | null;
+  /** What the run and the adapter say, below file and flags. */
+  readonly layers: readonly Layer[];
+}
+
+/** Settings of a training run that an evaluation inherits. */
+const INHERITED = [
+  'model',
+  'dataset',
+  'dataDir',
+  'task',
+  'labels',
+  'split',
+  'seed',
+  'precision',
+  'quantize',
+].concat(
+  ['maxSeqLen', 'protocol', 'template', 'classes', 'labelTokens', 'addSpace', 'eos', 'truncation', 'order'],
+  ['lastBatch', 'evaluationTail', 'metricMean', 'sampling', 'noise', 'evalBatchSize', 'processes'],
+);
+
+/** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter; `BPEFT_ADAPTER`. */
+export async function findAdapter(options: {
+  run?: string | undefined;
+  adapter?: string | undefined;
+  datasetIsList: boolean;
+}): Promise<AdapterPlace> {
+  if (options.run !== undefined && options.adapter !== undefined) {
+    throw new BpeftError('BPEFT_USAGE', '--run and --adapter exclude each other');
+  }
+  if (options.adapter !== undefined) {
+    requireAdapter('--adapter', options.adapter);
+    const record = await readAdapterRecord(options.adapter);
+    const layers: Layer[] = record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
+    return { folder: options.adapter, record, layers };
+  }
+  if (options.run === undefined) {
+    throw new BpeftError('BPEFT_USAGE', 'an adapter is required', {
+      hint: 'give --run DIR, or --model and --adapter DIR',
+    });
+  }
+  const run = new RunFolder(options.run);
+  const settings = await run.settings();
+  const record = await readAdapterRecord(run.adapter);
+  if (record === null) {
+    throw new BpeftError('BPEFT_USAGE', `${run.path} holds no finished adapter`, {
+      hint: `let the training finish: bpeft train --out ${run.path} --resume`,
+    });
+  }
+  const values = Object.fromEntries(
+    Object.entries(settings.values).filter(([key, value]) => INHERITED.includes(key) && value !== undefined),
+  );
+  if (options.datasetIsList && typeof values.dataset === 'string') values.dataset = [values.dataset];
+  const labels: Layer[] =
+    record.labels === null ? [] : [{ origin: 'file', values: { labels: record.labels } }];
+  return { folder: run.adapter, record, layers: [{ ...settings, values }, ...labels] };
+}
+
+export async function openAdapter(
+  place: AdapterPlace,
+  model: BayesianModel,
+  baseModel: BaseModelIdentity,
+  run: { sigma?: EvalSettings['sigma']; emit: Listener },
+): Promise<Adapter> {
+  const { record } = place;
+  if (record !== null && record.base_model.sha256 !== baseModel.sha256) {
+    const message = `the adapter was trained on ${record.base_model.name}, which is not this ${baseModel.name} (different SHA-256)`;
+    run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
+  }
+  const trained = record?.arithmetic?.quantize ?? model.info.quantize;
+  if (trained !== model.info.quantize) {
+    const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities may differ`;
+    run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
+  const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
+  const isAssumed = adapter.info.bayesian && record === null && run.sigma === undefined;
+  const assumption = 'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
+  for (const message of [...adapter.info.notices, ...(isAssumed ? [assumption] : [])]) {
+    run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
+  return adapter;
+}
+
+/**
+ * `all` → null, `last:K` → K of the model's places, which are its layers and the head.
+ * @throws {BpeftError} `BPEFT_USAGE`: the model has fewer places, or the adapter none among these.
+ */
+export function stochasticLayers(text: string, model: BayesianModel, adapter: Adapter): number | null {
+  if (text === 'all') return null;
+  const { numLayers } = model.info;
+  const asked = Number(text.slice('last:'.length));
+  if (asked > numLayers + 1) {
+    const places = `the model has ${numLayers + 1} places, ${numLayers} layers and the head`;
+    throw new BpeftError('BPEFT_USAGE', `--stochastic-layers ${text}: ${places}`, {
+      hint: `give all, or last:K with K from 1 to ${numLayers + 1}`,
+    });
+  }
+  const { bayesian, targetModules } = adapter.info;
+  if (asked === 1 && bayesian && !targetModules.includes('lm_head')) {
+    const message =
+      '--stochastic-layers last:1 is the head, and this adapter has none on lm_head: nothing would be sampled';
+    throw new BpeftError('BPEFT_USAGE', message, { hint: 'give last:2 or more, or all' });
+  }
+  return asked;
+}

@@ -1,0 +1,53 @@
+/** `predictions/*.jsonl` of a run folder: every evaluated row with its probabilities. */
+
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { io, replaceFile } from './atomic.ts';
+import type { EvaluationResult } from './result.ts';
+
+/** One line of `predictions/*.jsonl`. */
+export interface PredictionRow {
+  readonly row: number;
+  readonly id?: string;
+  /** Index of the gold class among the row's own; null without one. */
+  readonly label: number | null;
+  readonly probs: readonly number[];
+  /** Of the mean probabilities, nats. */
+  readonly entropy: number;
+  /** Entropy of the mean minus mean entropy, nats; null below 2 samples. */
+  readonly mutual_information: number | null;
+  /** Each sample's probabilities, with --save-samples. */
+  readonly sample_probs?: readonly (readonly number[])[];
+}
+
+export type PredictionKey = Pick<EvaluationResult, 'dataset' | 'split' | 'samples'>;
+
+/** `<dataset>-<split>-n<samples>.jsonl` */
+function fileName({ dataset, split, samples }: PredictionKey): string {
+  return `${`${dataset}-${split}-n${samples}`.replace(/[^A-Za-z0-9._-]+/g, '-')}.jsonl`;
+}
+
+/** Whether {@link writePredictions} gives files such names. */
+export function isPredictionFile(name: string): boolean {
+  return /^.+-n\d+\.jsonl$/.test(name);
+}
+
+/** Whole or not at all. */
+export async function writePredictions(
+  folder: string,
+  { result, rows }: { result: PredictionKey; rows: readonly PredictionRow[] },
+): Promise<void> {
+  await io(folder, () => mkdir(folder, { recursive: true }));
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`);
+  await replaceFile(join(folder, fileName(result)), lines.join(''));
+}
+
+/** @throws {BpeftError} `BPEFT_IO`: there is no such file. */
+export async function readPredictions(folder: string, key: PredictionKey): Promise<PredictionRow[]> {
+  const path = join(folder, fileName(key));
+  const text = await io(path, () => readFile(path, 'utf8'));
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as PredictionRow);
+}

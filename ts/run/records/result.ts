@@ -1,0 +1,92 @@
+/** `result.json`: what a run measured. Fractions, nats and seconds; a metric that needs labels is null without. */
+
+import type { Metrics, MetricsReport } from '../../metrics/report.ts';
+import { replaceFile } from './atomic.ts';
+import type { Versions } from './versions.ts';
+
+export interface EvaluationResult {
+  readonly dataset: string;
+  readonly split: string;
+  /** Posterior samples; 0 = posterior mean (always, for a point adapter). */
+  readonly samples: number;
+  readonly noise: string;
+  /** `antithetic` (pairs) or `plain`. */
+  readonly sampling: string;
+  readonly seed: number;
+  /** Rows evaluated, and those of them whose prompt was cut. */
+  readonly n: number;
+  readonly n_truncated: number;
+  readonly metrics: Metrics;
+  readonly definitions: MetricsReport['definitions'];
+  readonly reliability: MetricsReport['reliability'];
+  readonly seconds: number;
+}
+
+export interface TrainingResult {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly tokens: number;
+  readonly tokens_per_s: number;
+  readonly step_ms: { readonly median: number; readonly p10: number; readonly p90: number };
+  readonly peak_rss_mb: number;
+  readonly peak_gpu_mb: number | null;
+}
+
+export interface RunResult {
+  readonly format: 1;
+  readonly method: string;
+  readonly model: string;
+  readonly dataset: string;
+  readonly seed: number;
+  readonly protocol: string;
+  readonly run: Readonly<Record<string, unknown>>;
+  readonly training: TrainingResult | null;
+  readonly evaluations: readonly EvaluationResult[];
+  /** Of the first evaluation; null when none ran. */
+  readonly metrics: Metrics | null;
+  readonly versions: Versions;
+}
+
+/** Value at a fraction of the sorted values (nearest rank); 0 when there are none. */
+export function quantile(values: readonly number[], fraction: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))] ?? 0;
+}
+
+export function trainingResult(
+  steps: number,
+  seconds: number,
+  tokens: number,
+  ms: readonly number[],
+): TrainingResult {
+  const round = (value: number) => Math.round(value * 100) / 100;
+  return {
+    steps,
+    seconds: round(seconds),
+    tokens,
+    tokens_per_s: seconds > 0 ? round(tokens / seconds) : 0,
+    step_ms: {
+      median: round(quantile(ms, 0.5)),
+      p10: round(quantile(ms, 0.1)),
+      p90: round(quantile(ms, 0.9)),
+    },
+    peak_rss_mb: peakRssMb(),
+    peak_gpu_mb: null,
+  };
+}
+
+/** Largest resident size of this process so far. */
+export function peakRssMb(): number {
+  return Math.round(process.resourceUsage().maxRSS / 1024);
+}
+
+/** As JSON, which knows no infinity: an infinite NLL (a gold probability of exactly 0) is the text "Infinity". */
+export function resultJson(value: unknown): string {
+  const finite = (_: string, item: unknown) =>
+    typeof item === 'number' && !Number.isFinite(item) ? String(item) : item;
+  return `${JSON.stringify(value, finite, 2)}\n`;
+}
+
+export async function writeResult(path: string, result: RunResult): Promise<void> {
+  await replaceFile(path, resultJson(result));
+}

@@ -1,0 +1,68 @@
+/** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
+
+import { raggedBatch } from '../../batches/ragged-batch.ts';
+import { type Layer, mergeLayers, parseSettings } from '../../config/parse.ts';
+import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
+import type { TrainOptions } from '../../config/schema.ts';
+import type { BayesianModel } from '../../engine/model.ts';
+import { type Listener, observed } from '../../events/sinks.ts';
+import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { peakRssMb } from '../records/result.ts';
+import { recordedSettings } from '../records/run-folder.ts';
+import type { TrainPlan } from './plan.ts';
+import { prepareSession, type Session, type TrainingData, trainingData } from './session.ts';
+
+export interface DryRun {
+  readonly format: 1;
+  readonly dry_run: true;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly plan: TrainPlan;
+  /** Of one update over the longest prompts. */
+  readonly step: { readonly tokens: number; readonly ms: number; readonly nll: number };
+  readonly estimate: { readonly training_seconds: number; readonly peak_rss_mb: number };
+}
+
+export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
+  return observed(context.onEvent, {}, async ({ event: emit }) => {
+    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const values = mergeLayers('train', [own]);
+    const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+    const data = await trainingData(config, emit);
+    return withModel(config, context, (model) => measured(config, data, model, context, emit));
+  });
+}
+
+async function measured(
+  config: TrainConfig,
+  data: TrainingData,
+  model: BayesianModel,
+  context: RunContext,
+  emit: Listener,
+): Promise<DryRun> {
+  const session = await prepareSession(config, data, model, { signal: context.signal, emit });
+  const step = await longestStep(session, context);
+  const { plan } = session;
+  const tokensPerRow = plan.tokens.total / plan.rows;
+  const rowsPerUpdate = config.batchSize * plan.batches_per_update;
+  const ms = step.ms * ((tokensPerRow * rowsPerUpdate) / step.tokens);
+  return {
+    format: 1,
+    dry_run: true,
+    config: recordedSettings(config),
+    plan,
+    step,
+    estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },
+  };
+}
+
+/** One update over the longest prompts: its memory is the run's largest, its time scales by tokens. */
+async function longestStep(session: Session, context: RunContext): Promise<DryRun['step']> {
+  const longest = session.train.encoded.examples.toSorted((a, b) => b.ids.length - a.ids.length);
+  const size = session.config.batchSize;
+  const batches = Array.from({ length: session.accounting.batchesPerUpdate }, (_, index) =>
+    longest.slice(index * size, (index + 1) * size),
+  ).filter((examples) => examples.length > 0);
+  const start = performance.now();
+  const report = await session.trainer.step(batches.map(raggedBatch), context);
+  return { tokens: report.tokens, ms: Math.round((performance.now() - start) * 10) / 10, nll: report.nll };
+}

@@ -1,0 +1,140 @@
+/** Everything a training run needs before its first update; nothing is written yet. */
+
+import { DataLoader } from '../../batches/data-loader.ts';
+import type { TrainConfig } from '../../config/resolve.ts';
+import type { Dataset } from '../../datasets/rows/item.ts';
+import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
+import { Trainer } from '../../engine/trainer.ts';
+import { BpeftError } from '../../errors.ts';
+import type { Listener } from '../../events/sinks.ts';
+import { klNeverActs } from '../../methods/kl-plan.ts';
+import { trainingMethod, usualMethod } from '../../methods/registry.ts';
+import type { Accounting } from '../../protocol/accounting.ts';
+import { requireAdapter } from '../inputs/adapter-folder.ts';
+import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
+import { readAdapterRecord } from '../records/adapter-record.ts';
+import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
+
+export interface Session {
+  readonly config: TrainConfig;
+  readonly model: BayesianModel;
+  readonly baseModel: BaseModelIdentity;
+  readonly adapter: Adapter;
+  readonly trainer: Trainer;
+  readonly loader: DataLoader;
+  readonly train: Split;
+  readonly evaluations: readonly Split[];
+  readonly accounting: Accounting;
+  readonly plan: TrainPlan;
+}
+
+/** The rows that a run trains on and is evaluated on. */
+export interface TrainingData {
+  readonly train: Dataset;
+  readonly evaluations: readonly Dataset[];
+}
+
+/** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
+export async function trainingData(config: TrainConfig, emit: Listener): Promise<TrainingData> {
+  if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
+  const source = await openDataset(config.dataset, config);
+  const train = await source.load(config.trainSplit ?? source.trainSplit);
+  const labels = train.labelNames === null ? config.labels : [...train.labelNames];
+  const evaluations: Dataset[] = [];
+  for (const name of config.evalDataset ?? [config.dataset]) {
+    const evaluated = await openDataset(name, { ...config, labels });
+    if (config.split === undefined && !evaluated.splits.includes(evaluated.defaultSplit)) {
+      const message = `${evaluated.name} has no split ${evaluated.defaultSplit}: it is not evaluated`;
+      emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      continue;
+    }
+    for (const split of config.split ?? [null]) {
+      evaluations.push(await evaluated.load(split, { limit: config.evalLimit }));
+    }
+  }
+  refuseSameName(evaluations);
+  return { train, evaluations };
+}
+
+export async function prepareSession(
+  config: TrainConfig,
+  data: TrainingData,
+  model: BayesianModel,
+  call: { signal?: AbortSignal | undefined; emit: Listener },
+): Promise<Session> {
+  const { emit, signal } = call;
+  const encoding = { model, signal, emit };
+  const adapter = await firstAdapter(config, model, emit); // a wrong one is told before the rows are tokenised
+  const train = await encodeSplit(data.train, config, encoding);
+  const accounting = account(config, train.encoded.examples.length);
+  const loader = new DataLoader(train.encoded.examples, {
+    batchSize: config.batchSize,
+    seed: config.seed,
+    order: config.order,
+    lastBatch: config.lastBatch,
+    batchesPerUpdate: accounting.batchesPerUpdate,
+    name: train.encoded.name,
+  });
+  const evaluations: Split[] = [];
+  for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
+  const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
+  const plan = await trainPlan(config, train.encoded, accounting, {
+    parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
+    block_types: model.info.blockTypes,
+  });
+  const message = klNeverActs(plan.kl, plan.steps);
+  if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
+  const baseModel = await baseModelIdentity(config.model);
+  return { config, model, baseModel, adapter, trainer, loader, train, evaluations, accounting, plan };
+}
+
+async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {
+  const method = trainingMethod(config.method);
+  if (config.initAdapter === undefined) {
+    return model.createAdapter({
+      rank: config.rank,
+      alpha: config.alpha,
+      dropout: config.loraDropout,
+      targetModules: config.targetModules,
+      posterior: method.posterior(config),
+      seed: config.seed,
+    });
+  }
+  const record = await readAdapterRecord(config.initAdapter);
+  if (method.hasPosterior) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
+  const adapter = await model.loadAdapter(config.initAdapter, {
+    sigma: method.hasPosterior ? config.sigma : null,
+  });
+  for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  if (adapter.info.bayesian !== method.hasPosterior) {
+    const kind = adapter.info.bayesian ? 'has a posterior' : 'has no posterior';
+    throw new BpeftError(
+      'BPEFT_ADAPTER',
+      `--init-adapter ${kind}, which method ${config.method} cannot start from`,
+      {
+        hint: `train with --method ${usualMethod(adapter.info.bayesian)}, or leave --init-adapter out`,
+      },
+    );
+  }
+  const { info } = adapter;
+  sameSetting('rank', config.rank, info.rank);
+  sameSetting('alpha', config.alpha, info.alpha);
+  sameSetting('lora-dropout', config.loraDropout, info.dropout);
+  sameSetting('target-modules', config.targetModules.toSorted().join(), info.targetModules.toSorted().join());
+  return adapter;
+}
+
+/** What an adapter brings along cannot be set anew, and the run's records must say what it trains. */
+function sameSetting(flag: string, asked: number | string, found: number | string): void {
+  if (asFloat(asked) === asFloat(found)) return;
+  const own = asFloat(found);
+  throw new BpeftError('BPEFT_USAGE', `--${flag} must be that of --init-adapter, ${own}, got ${asked}`, {
+    hint: `give --${flag} ${own}`,
+  });
+}
+
+/** The engine keeps numbers as f32: to their 7 digits, as one would write them. */
+function asFloat(value: number | string): number | string {
+  return typeof value === 'number' ? Number(value.toPrecision(7)) : value;
+}

@@ -1,0 +1,347 @@
+/** A training run: updates, evaluations, checkpoints, and a folder that holds the outcome. */
+
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { type Layer, mergeLayers, parseSettings } from '../../config/parse.ts';
+import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
+import type { TrainOptions } from '../../config/schema.ts';
+import { throwIfAborted } from '../../engine/abort.ts';
+import { BpeftError } from '../../errors.ts';
+import type { RunEvent } from '../../events/run-event.ts';
+import { observed, type Sinks } from '../../events/sinks.ts';
+import { LogFile } from '../../logging/log-file.ts';
+import { trainingMethod } from '../../methods/registry.ts';
+import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
+import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { writeAdapterRecord } from '../records/adapter-record.ts';
+import { replaceFolder, replaceJson } from '../records/atomic.ts';
+import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
+import type { FolderLock } from '../records/lock.ts';
+import { MetricsLog, readStepLines } from '../records/metrics-log.ts';
+import { writePredictions } from '../records/prediction-files.ts';
+import { refuseProtected } from '../records/protected.ts';
+import { type EvaluationResult, type RunResult, trainingResult, writeResult } from '../records/result.ts';
+import { RunFolder, recordedSettings } from '../records/run-folder.ts';
+import { hardware, versions } from '../records/versions.ts';
+import { requireWritable } from '../records/writable.ts';
+import { checkSameInputs, checkSameRun } from './resume.ts';
+import { prepareSession, type Session, trainingData } from './session.ts';
+
+/**
+ * Trains as `options` say and returns what `result.json` holds.
+ * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint, when the context's signal fires; `BPEFT_RUN_EXISTS`;
+ * `BPEFT_NOT_FINITE`, with the last checkpoint intact; whatever the inputs deserve.
+ */
+export async function train(options: TrainOptions, context: RunContext = {}): Promise<RunResult> {
+  if (options.dryRun === true) {
+    throw new BpeftError('BPEFT_USAGE', 'train takes no dryRun', { hint: 'call dryRun() instead' });
+  }
+  return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
+    const { event: emit } = sinks;
+    const { signal } = context;
+    const config = await trainConfig(withArithmetic(options, context));
+    const folder = new RunFolder(config.out);
+    folder.requireFree(config);
+    if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
+    await refuseProtected(config.out, [
+      { what: 'the model', path: config.model },
+      { what: 'the adapter', path: config.initAdapter },
+      { what: 'the data folder', path: config.dataDir },
+      ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({ what: 'a dataset', path })),
+    ]);
+    await requireWritable(folder.path, 'folder');
+    const data = await trainingData(config, emit);
+    return withModel(config, context, async (model) => {
+      const session = await prepareSession(config, data, model, { signal, emit });
+      throwIfAborted(signal);
+      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      await using lock = await folder.open(config, { signal, notice });
+      const run = await Run.open(folder, session, { signal, sinks, lock });
+      try {
+        return await run.complete();
+      } finally {
+        run.close();
+      }
+    });
+  });
+}
+
+/** The options over the settings of the run that is resumed. */
+async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
+  const own: Layer = { origin: 'option', values: options };
+  const bare = parseSettings('train', [own]);
+  // Where the run lies may itself follow from method, dataset and seed.
+  const out = bare.out ?? (bare.resume && bare.dataset !== undefined ? resolveTrain(bare).out : undefined);
+  if (!bare.resume || out === undefined || !existsSync(new RunFolder(out).config)) return resolveTrain(bare);
+  const recorded = await new RunFolder(out).settings();
+  const config = resolveTrain(
+    parseSettings('train', [{ origin: 'option', values: mergeLayers('train', [recorded, own]) }]),
+  );
+  checkSameRun(recorded.values, recordedSettings(config), out);
+  return { ...config, out };
+}
+
+/** @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now. */
+async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
+  const result = JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
+  const now = recordedSettings(config);
+  for (const key of ['eval_samples', 'eval_dataset', 'eval_limit', 'split', 'sampling']) {
+    const [before, after] = [JSON.stringify(result.run[key]), JSON.stringify(now[key])];
+    if (before === after) continue;
+    const message = `${folder.path} is finished with ${key} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: `evaluate it again with: bpeft eval --run ${folder.path}`,
+    });
+  }
+  return result;
+}
+
+/** What a run has around it. */
+interface Surroundings {
+  readonly signal: AbortSignal | undefined;
+  readonly sinks: Sinks;
+  readonly lock: FolderLock;
+}
+
+/** One session at one run folder. */
+class Run {
+  readonly #folder: RunFolder;
+  readonly #session: Session;
+  readonly #surroundings: Surroundings;
+  readonly #metrics: MetricsLog;
+  readonly #ms: number[];
+  /** What the last written checkpoint holds. */
+  #saved: Progress | null;
+  #progress: Progress;
+  #seconds: number;
+
+  private constructor(
+    folder: RunFolder,
+    session: Session,
+    surroundings: Surroundings,
+    start: { metricsBytes: number; seconds: number; progress: Progress | null },
+  ) {
+    this.#folder = folder;
+    this.#session = session;
+    this.#surroundings = surroundings;
+    this.#ms = readStepLines(folder.metrics, start.metricsBytes).map(({ ms }) => ms);
+    this.#metrics = new MetricsLog(folder.metrics, start.metricsBytes);
+    surroundings.sinks.add(new LogFile(folder.log));
+    this.#saved = start.progress;
+    this.#progress = start.progress ?? { step: 0, epoch: 0, batch: 0, tokens: 0, evaluated: 0 };
+    this.#seconds = start.seconds;
+  }
+
+  /** Writes the run's records, or goes back to its last checkpoint. */
+  static async open(folder: RunFolder, session: Session, surroundings: Surroundings): Promise<Run> {
+    const { config, loader, trainer } = session;
+    const checkpoint = config.resume ? await latestCheckpoint(folder.state) : null;
+    if (checkpoint !== null) {
+      await checkSameInputs(folder.config, { baseModel: session.baseModel, train: session.train.record });
+      await trainer.loadState(checkpoint.folder);
+      loader.seek({ epoch: checkpoint.progress.epoch, batch: checkpoint.progress.batch });
+    }
+    await folder.writePaths(config);
+    await replaceJson(folder.config, runRecord(session));
+    const start = checkpoint ?? { metricsBytes: 0, seconds: 0, progress: null };
+    return new Run(folder, session, surroundings, start);
+  }
+
+  async complete(): Promise<RunResult> {
+    const { config, plan } = this.#session;
+    this.#emit({
+      type: 'run-started',
+      command: 'train',
+      method: config.method,
+      model: this.#session.baseModel.name,
+      dataset: plan.dataset,
+      out: this.#folder.path,
+      steps: plan.steps,
+      resumedAt: this.#saved?.step ?? null,
+      plan,
+    });
+    try {
+      await this.#updates();
+      await this.#saveAdapter();
+      const result = this.#result(await this.#evaluate({ isFinal: true }));
+      this.#metrics.flush();
+      await this.#surroundings.lock.requireHeld();
+      await writeResult(this.#folder.result, result);
+      this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds: this.#seconds });
+      return result;
+    } catch (error) {
+      if (!(error instanceof BpeftError) || error.code !== 'BPEFT_ABORTED') throw error;
+      await this.#checkpoint();
+      const done = `interrupted after step ${this.#progress.step} of ${plan.steps}`;
+      throw new BpeftError('BPEFT_ABORTED', done, { hint: 'continue with --resume', cause: error });
+    }
+  }
+
+  close(): void {
+    this.#metrics.close();
+  }
+
+  /** The run's own record first: unlike a sink, it must not fail. */
+  #emit(event: RunEvent): void {
+    this.#metrics.write(event);
+    this.#surroundings.sinks.event(event);
+  }
+
+  async #updates(): Promise<void> {
+    const { plan } = this.#session;
+    if (this.#progress.step > 0) await this.#afterUpdate();
+    while (this.#progress.step < plan.steps) {
+      await this.#update();
+      await this.#afterUpdate();
+    }
+    await this.#checkpoint();
+  }
+
+  async #update(): Promise<void> {
+    const { loader, plan, trainer } = this.#session;
+    throwIfAborted(this.#surroundings.signal);
+    const start = performance.now();
+    const report = await trainer.step(loader.next(), this.#surroundings);
+    const ms = performance.now() - start;
+    this.#ms.push(ms);
+    this.#seconds += ms / 1000;
+    this.#progress = {
+      ...this.#progress,
+      ...loader.cursor,
+      step: this.#progress.step + 1,
+      tokens: this.#progress.tokens + report.tokens,
+    };
+    this.#emit({
+      type: 'step',
+      step: this.#progress.step,
+      steps: plan.steps,
+      nll: report.nll,
+      kl: report.kl,
+      klWeight: report.klWeight,
+      accuracy: report.correct / report.rows,
+      lr: report.lr,
+      klLr: report.klLr,
+      sigmaMean: report.sigmaMean,
+      gradNorm: report.gradNorm,
+      tokens: report.tokens,
+      ms,
+    });
+  }
+
+  /** What is due after an update; also asked after a resume, since the kill may have come in between. */
+  async #afterUpdate(): Promise<void> {
+    const { config, plan } = this.#session;
+    const { step, evaluated } = this.#progress;
+    const isDue = (every: number) => every > 0 && step % every === 0 && step < plan.steps;
+    if (isDue(config.evalEvery) && evaluated < step) {
+      await this.#evaluate({ isFinal: false });
+      this.#progress = { ...this.#progress, evaluated: step };
+    }
+    if (isDue(config.checkpointEvery)) await this.#checkpoint();
+  }
+
+  async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
+    const { adapter, config, evaluations } = this.#session;
+    const settings = { ...config, stochasticLayers: null };
+    const results: EvaluationResult[] = [];
+    const held: RunEvent[] = [];
+    for (const split of evaluations) {
+      for (const samples of effectiveSamples(adapter, config.evalSamples)) {
+        const { signal } = this.#surroundings;
+        const call = { signal, emit: (event: RunEvent) => this.#emit(event) };
+        const evaluation = await evaluateSplit(adapter, split, samples, settings, call);
+        results.push(evaluation.result);
+        const event: RunEvent = { type: 'evaluation', step: this.#progress.step, result: evaluation.result };
+        if (isFinal) {
+          await writePredictions(this.#folder.predictions, evaluation);
+          this.#emit(event);
+        } else {
+          held.push(event);
+        }
+      }
+    }
+    // All or none between updates: an interrupted round is repeated as a whole, so it must have left no line.
+    for (const event of held) this.#emit(event);
+    return results;
+  }
+
+  async #checkpoint(): Promise<void> {
+    const progress = this.#progress;
+    if (this.#saved?.step === progress.step && this.#saved.evaluated === progress.evaluated) return;
+    this.#metrics.flush();
+    await this.#surroundings.lock.requireHeld();
+    const clock = { metricsBytes: this.#metrics.bytes, seconds: this.#seconds };
+    const { folder } = await writeCheckpoint(this.#folder.state, this.#session.trainer, progress, clock);
+    this.#saved = progress;
+    this.#emit({ type: 'checkpoint', step: progress.step, folder });
+  }
+
+  async #saveAdapter(): Promise<void> {
+    const { adapter, baseModel, config, train } = this.#session;
+    await replaceFolder(this.#folder.adapter, async (temporary) => {
+      await adapter.save(temporary, { baseModel: baseModel.name });
+      await writeAdapterRecord(temporary, {
+        format: 1,
+        method: config.method,
+        sigma: adapter.info.sigma,
+        ...trainingMethod(config.method).record(config),
+        protocol: config.protocol,
+        labels: train.labelNames === null ? null : [...train.labelNames],
+        label_tokens: { ...train.encoded.labelTokens },
+        base_model: baseModel,
+        arithmetic: { precision: config.precision, quantize: config.quantize },
+        dataset: train.encoded.name,
+        family: train.family,
+        prompt: {
+          template: config.template,
+          classes: config.classes,
+          label_tokens: config.labelTokens,
+          add_space: config.addSpace,
+          eos: config.eos,
+          truncation: config.truncation,
+          max_seq_len: config.maxSeqLen,
+        },
+      });
+    });
+  }
+
+  #result(evaluations: readonly EvaluationResult[]): RunResult {
+    const { baseModel, config, plan } = this.#session;
+    return {
+      format: 1,
+      method: config.method,
+      model: baseModel.name,
+      dataset: plan.dataset,
+      seed: config.seed,
+      protocol: config.protocol,
+      run: recordedSettings(config),
+      training: trainingResult(this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms),
+      evaluations,
+      metrics: evaluations[0]?.metrics ?? null,
+      versions: versions(),
+    };
+  }
+}
+
+/** `config.json`. */
+function runRecord(session: Session): object {
+  const { baseModel, config, evaluations, model, train } = session;
+  const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
+  return {
+    format: 1,
+    command: 'train',
+    config: recordedSettings(config),
+    model: {
+      ...baseModel,
+      architecture,
+      format,
+      parameters,
+      precision,
+      tensor_types: tensorTypes,
+      block_types: blockTypes,
+    },
+    datasets: { train: train.record, evaluation: evaluations.map(({ record }) => record) },
+    versions: versions(),
+    hardware: hardware(),
+  };
+}
