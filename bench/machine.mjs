@@ -1,6 +1,6 @@
 // What a measurement says about where it was made: no host name, no path.
 
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 
@@ -10,13 +10,19 @@ export function peakRssMb() {
   return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024);
 }
 
-export function machine() {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  return { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version, commit };
+/** Abbreviated commit of a checkout, with `-dirty` if it has changes; `unknown` outside git. */
+export function commitOf(checkout) {
+  const args = ['-C', checkout, 'describe', '--always', '--dirty', '--exclude', '*'];
+  const { status, stdout } = spawnSync('git', args, { encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : 'unknown';
 }
 
-export function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+/** Processor, cores, Node and the commit of the checkout that was measured. */
+export function machine(checkout = '.') {
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    node: process.version,
+    commit: commitOf(checkout),
+  };
 }

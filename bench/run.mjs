@@ -2,15 +2,19 @@
 //
 //   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR (real rows of ARC-Easy instead)
 //   --rank 8  --samples 10  --stochastic-layers K  --checkpointing none|full  --threads 2  --repeats 7  --json  --no-peak
+//   --build CHECKOUT (whose library is measured; this one unless given)  --turns (each repeat waits to be asked: bench/turns.mjs)
 //
 // Seconds are medians of the repeats, each the mean over the workload's batches, after one that is not counted. A FLOP is an addition or a
 // multiplication with a frozen weight that the result needs; `fraction_of_peak` divides the time that these would take at the rates of
 // a large product (`cargo run --example gemm_rate`, measured in the same call) by the time taken.
 
 import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { loadModel, Trainer } from '../dist/index.js';
-import { machine, median, peakRssMb } from './machine.mjs';
+import { machine, peakRssMb } from './machine.mjs';
+import { median } from './statistics.mjs';
+import { answerTurn, takeTurns } from './turns.mjs';
 import { arcWorkload, raggedBatches, uniformWorkload } from './workload.mjs';
 
 process.once('uncaughtException', ({ code, message, hint }) => {
@@ -34,10 +38,13 @@ const { values, positionals } = parseArgs({
     repeats: { type: 'string', default: '7' },
     peak: { type: 'boolean', default: true },
     json: { type: 'boolean', default: false },
+    turns: { type: 'boolean', default: false },
+    build: { type: 'string', default: fileURLToPath(new URL('..', import.meta.url)) },
   },
   allowNegative: true,
 });
 const [what] = positionals;
+const library = await import(pathToFileURL(resolve(values.build, 'dist/index.js')).href);
 const flags = {
   ...values,
   batch: Number(values.batch),
@@ -50,10 +57,14 @@ const flags = {
 
 async function seconds(work, repeats) {
   const all = [];
+  const asked = flags.turns ? takeTurns() : undefined;
   for (let round = 0; round <= repeats; round += 1) {
-    const start = performance.now();
+    if (asked !== undefined) await asked.next();
+    const [start, cpu] = [performance.now(), process.cpuUsage()];
     await work();
     all.push((performance.now() - start) / 1000);
+    const { user, system } = process.cpuUsage(cpu);
+    if (asked !== undefined) answerTurn({ seconds: all.at(-1), cpu_seconds: (user + system) / 1e6 });
   }
   return median(all.slice(1));
 }
@@ -63,7 +74,7 @@ async function workloadFor(model) {
   const { vocabSize } = model.info;
   return flags['data-dir'] === undefined
     ? uniformWorkload({ batch, seqLen, vocabSize })
-    : arcWorkload(model, { dataDir: flags['data-dir'], batch, count: 8 });
+    : arcWorkload(library, model, { dataDir: flags['data-dir'], batch, count: 8 });
 }
 
 /** FLOPs of a pass over a batch: forward, and back to the first block's norm. */
@@ -117,7 +128,11 @@ function rates({ forward, backward }, time) {
 
 async function open() {
   const start = performance.now();
-  const model = await loadModel({ model: flags.model, precision: flags.precision, threads: flags.threads });
+  const model = await library.loadModel({
+    model: flags.model,
+    precision: flags.precision,
+    threads: flags.threads,
+  });
   return { model, load_s: (performance.now() - start) / 1000 };
 }
 
@@ -134,8 +149,8 @@ function adapterOf(model) {
 
 async function trainStep() {
   const { model, load_s } = await open();
-  const batches = raggedBatches(await workloadFor(model));
-  const trainer = await Trainer.create(model, await adapterOf(model), {
+  const batches = raggedBatches(library, await workloadFor(model));
+  const trainer = await library.Trainer.create(model, await adapterOf(model), {
     seed: 1,
     lr: 1e-4,
     schedule: { total: 1000, warmup: 0, stride: 1 },
@@ -180,7 +195,7 @@ async function trainStep() {
 
 async function predict() {
   const { model, load_s } = await open();
-  const batches = raggedBatches(await workloadFor(model));
+  const batches = raggedBatches(library, await workloadFor(model));
   const adapter = await adapterOf(model);
   const { samples, stochasticLayers } = flags;
   const options = { samples, noise: 'token', seed: 1, stochasticLayers };
@@ -230,7 +245,9 @@ if (what === 'gemm') {
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } else if (flags.json) {
     const { precision, threads, repeats } = flags;
-    process.stdout.write(`${JSON.stringify({ ...result, precision, threads, repeats, ...machine() })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...result, precision, threads, repeats, ...machine(flags.build) })}\n`,
+    );
   } else {
     for (const [name, value] of Object.entries(result)) {
       process.stdout.write(
