@@ -32,7 +32,7 @@ hi
 
 it('forecasts the KL beside the event loop, and not without end', async () => {
   const { stdout, stderr } = await runNode(`
-    const { loadNative } = await import(dist + 'native.js');
+    const { loadNative } = await import(dist + 'engine/native.js');
     const forecast = (steps) => loadNative().forecastKl(JSON.stringify({
       steps, schedule: { total: steps, warmup: 0, stride: 1 }, kl_lr: 0.01, kl_cycle: { kind: 'uniform', length: 1 },
       prior_std: 0.2, kl_form: 'exact', sigma: 'square', init_eps: 0.05,

@@ -53,7 +53,7 @@ it.each([
 
 it('gives all models one pool, refuses another size while it lives, and says how large it is', async () => {
   const { stdout, stderr } = await runNode(`
-    const { loadNative } = await import(dist + 'native.js');
+    const { loadNative } = await import(dist + 'engine/native.js');
     const { availableParallelism } = await import('node:os');
     const threads = () => JSON.parse(loadNative().engineInfo()).threads;
     const load = (count) => bpeft.loadModel({ model: 'builtin:random', threads: count });
