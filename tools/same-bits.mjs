@@ -2,9 +2,9 @@
 //
 //   --dispatch own,avx2      paths of the kernels: the machine's own, or one of BPEFT_DISPATCH
 //   --only PATTERN           cases to run, such as 'bf16/*' or 'avx2/*/resume'
-//   --allow PATTERN=REASON   a deliberate change: a case, or one file of it ('*/state/*.json=...');
-//                            may be given several times
-//   --files                  names every file that differs, not the first of each case alone
+//   --allow PATTERN=REASON   a deliberate change: a case, a file of it or a field or tensor of that
+//                            ('*/predict.jsonl:truncated=...'); may be given several times
+//   --all                    prints every place that differs, not the first of each case alone
 //   --keep FOLDER            keeps the run folders there
 //
 // BEFORE and AFTER are checkouts that are built. Every case trains, evaluates and predicts with
@@ -22,7 +22,7 @@ import { runCase } from './same-bits/run-case.mjs';
 import { root, run } from './steps.mjs';
 
 const USAGE = `usage: npm run same-bits -- BEFORE AFTER [--dispatch own,avx2] [--only PATTERN]
-       [--allow PATTERN=REASON] [--files] [--keep FOLDER];
+       [--allow PATTERN=REASON] [--all] [--keep FOLDER];
        BEFORE and AFTER are checkouts that are built\n`;
 const QUESTIONS = 2;
 
@@ -39,7 +39,7 @@ function parse() {
         dispatch: { type: 'string', default: 'own,avx2' },
         only: { type: 'string', default: '*' },
         allow: { type: 'string', multiple: true, default: [] },
-        files: { type: 'boolean', default: false },
+        all: { type: 'boolean', default: false },
         keep: { type: 'string' },
       },
     });
@@ -111,7 +111,7 @@ async function runBoth(one) {
   return runs;
 }
 
-/** `[file, difference, reason]` of a case; the reason is undefined where none is given. */
+/** `{ place, difference, reason }` of a case; the reason is undefined where none is given. */
 async function differencesOf(one) {
   let found;
   try {
@@ -119,34 +119,32 @@ async function differencesOf(one) {
   } catch (error) {
     found = [['not compared', error.message]];
   }
-  return found.map(([file, difference]) => {
-    const names = [one.name, `${one.name}/${file}`];
+  return found.map(([place, difference]) => {
+    const [file] = place.split(':');
+    const names = [one.name, `${one.name}/${file}`, `${one.name}/${place}`];
     const allowed = allowances.find(({ matches }) => names.some((name) => matches.test(name)));
-    return [file, difference, allowed?.reason];
+    return { place, difference, reason: allowed?.reason };
   });
 }
 
-/** The case's line: its first difference without a reason, else the first; with --files all. */
+/** The case's line: its first difference without a reason, else the first; with --all each. */
 function report(name, verdict, differences) {
-  const lines = differences.map(([file, difference, reason]) => {
+  const lines = differences.map(({ place, difference, reason }) => {
     const why = reason === undefined ? '' : ` (allowed: ${reason})`;
-    return `${file}: ${difference}${why}`;
+    return `${place}: ${difference}${why}`;
   });
-  const first = Math.max(
-    0,
-    differences.findIndex(([, , reason]) => reason === undefined),
-  );
-  const shown = values.files ? lines : lines.slice(first, first + 1);
+  const open = differences.findIndex(({ reason }) => reason === undefined);
+  const shown = values.all ? lines : lines.slice(Math.max(open, 0)).slice(0, 1);
   const left = lines.length - shown.length;
-  const more = left === 0 ? '' : ` (and ${left} more files)`;
-  const separator = values.files ? '\n    ' : '  ';
+  const more = left === 0 ? '' : ` (and ${left} more places)`;
+  const separator = values.all ? '\n    ' : '  ';
   process.stdout.write(`${[`${verdict.padEnd(8)} ${name}`, ...shown].join(separator)}${more}\n`);
 }
 
 const counts = { same: 0, allowed: 0, differs: 0 };
 for (const one of selected) {
   const differences = await differencesOf(one);
-  const isAllowed = differences.every(([, , reason]) => reason !== undefined);
+  const isAllowed = differences.every(({ reason }) => reason !== undefined);
   const verdict = differences.length === 0 ? 'same' : isAllowed ? 'allowed' : 'differs';
   counts[verdict] += 1;
   report(one.name, verdict, differences);

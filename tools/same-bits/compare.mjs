@@ -1,8 +1,11 @@
-// Two run folders of one case: what must be the same, and the first difference of each file.
+// Two run folders of one case: what must be the same, and where it differs.
+//
+// Every comparison gives `[place, difference]` of each place that differs, a place being a tensor's
+// name or a JSON field's path without the indices of lists; '' is the file as a whole.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTensors, tensorsDifference } from './tensors.mjs';
+import { readTensors, tensorsDifferences } from './tensors.mjs';
 
 /** Times, memory and wording: what differs from run to run, or says nothing about numbers. */
 const IGNORED = new Set([
@@ -11,59 +14,73 @@ const IGNORED = new Set([
 
 const isObject = (value) => typeof value === 'object' && value !== null;
 
-/** Path and both values of the first difference of two JSON values, null: none. */
-export function jsonDifference(before, after, path = '') {
-  if (Object.is(before, after)) return null;
-  const isSameKind = isObject(before) && isObject(after) && Array.isArray(before) === Array.isArray(after);
-  if (!isSameKind)
-    return `${path || 'value'}: ${JSON.stringify(before)} in BEFORE, ${JSON.stringify(after)} in AFTER`;
+/** Every pair of fields of two JSON values that are not the same. */
+function* differingFields(before, after, path = []) {
+  if (Object.is(before, after)) return;
+  const areObjects = isObject(before) && isObject(after);
+  if (!areObjects || Array.isArray(before) !== Array.isArray(after)) {
+    const [a, b] = [before, after].map((value) => JSON.stringify(value) ?? 'missing');
+    yield { path, difference: `${a} in BEFORE, ${b} in AFTER` };
+    return;
+  }
   for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
     if (IGNORED.has(key)) continue;
-    const found = jsonDifference(before[key], after[key], path === '' ? key : `${path}.${key}`);
-    if (found !== null) return found;
+    yield* differingFields(before[key], after[key], [...path, Array.isArray(before) ? +key : key]);
   }
-  return null;
+}
+
+/** Of each field the first of its values that differs; `where` is put before it. */
+export function jsonDifferences(before, after, where = '') {
+  const found = new Map();
+  for (const { path, difference } of differingFields(before, after)) {
+    const place = path.filter((key) => typeof key === 'string').join('.');
+    const indices = path.filter((key) => typeof key === 'number');
+    const at = indices.length === 0 ? '' : `at ${indices.join(', ')}: `;
+    if (!found.has(place)) found.set(place, `${where}${at}${difference}`);
+  }
+  return [...found];
 }
 
 const text = (path) => readFileSync(path, 'utf8');
 const json = (path) => JSON.parse(text(path));
 
-/** The first line of two JSON Lines files that differs. */
-function linesDifference(before, after) {
+/** JSON Lines files: of each field the first line where it differs. */
+function linesDifferences(before, after) {
   const [a, b] = [before, after].map((path) => text(path).trimEnd().split('\n'));
-  for (const [index, line] of a.entries()) {
-    if (index >= b.length) break;
-    const found = jsonDifference(JSON.parse(line), JSON.parse(b[index]));
-    if (found !== null) return `line ${index + 1}: ${found}`;
+  const found = new Map();
+  for (let index = 0; index < Math.min(a.length, b.length); index += 1) {
+    const [one, other] = [JSON.parse(a[index]), JSON.parse(b[index])];
+    for (const [place, difference] of jsonDifferences(one, other, `line ${index + 1}: `)) {
+      if (!found.has(place)) found.set(place, difference);
+    }
   }
-  return a.length === b.length ? null : `${a.length} lines in BEFORE, ${b.length} in AFTER`;
+  if (a.length !== b.length) found.set('', `${a.length} lines in BEFORE, ${b.length} in AFTER`);
+  return [...found];
 }
 
-function bytesDifference(before, after) {
-  const [a, b] = [before, after].map((path) => readFileSync(path));
-  if (a.equals(b)) return null;
-  const at = a.findIndex((byte, index) => byte !== b[index]);
-  return `bytes differ from ${at === -1 ? a.length : at} on`;
+/** Where bytes differ, what `explain` says of them; where that says nothing, the first byte. */
+function bytesDifferences(explain) {
+  return (before, after) => {
+    const [a, b] = [before, after].map((path) => readFileSync(path));
+    if (a.equals(b)) return [];
+    const places = explain(before, after);
+    const at = a.findIndex((byte, index) => byte !== b[index]);
+    return places.length > 0 ? places : [['', `bytes from ${at === -1 ? a.length : at} on`]];
+  };
 }
 
-/** An adapter is read by others: its tensors say the same, and so does every other byte. */
-function adapterDifference(before, after) {
-  const bytes = bytesDifference(before, after);
-  return bytes && (tensorsDifference(readTensors(before), readTensors(after)) ?? bytes);
-}
-
-const predictionsDifference = (before, after) => {
-  const bytes = bytesDifference(before, after);
-  return bytes && (linesDifference(before, after) ?? bytes);
-};
+const adapterDifferences = bytesDifferences((before, after) =>
+  tensorsDifferences(readTensors(before), readTensors(after)),
+);
+const predictionsDifferences = bytesDifferences(linesDifferences);
 
 /** What was measured and trained, and the path of the kernels; not the settings it repeats. */
-function resultDifference(before, after) {
+function resultDifferences(before, after) {
   const told = (path) => {
     const { training, evaluations, metrics, versions } = json(path);
     return { training, evaluations, metrics, dispatch: versions.dispatch };
   };
-  return jsonDifference(told(before), told(after));
+  return jsonDifferences(told(before), told(after));
 }
 
 /** The folder of the last checkpoint. */
@@ -93,33 +110,31 @@ function predictionFiles(runs) {
   });
 }
 
-function fileDifference([before, after], difference) {
-  if (!existsSync(before)) return existsSync(after) ? 'only in AFTER' : 'missing in both';
-  return existsSync(after) ? difference(before, after) : 'only in BEFORE';
+function fileDifferences([before, after], differences) {
+  if (!existsSync(before)) return [['', existsSync(after) ? 'only in AFTER' : 'missing in both']];
+  return existsSync(after) ? differences(before, after) : [['', 'only in BEFORE']];
 }
 
 /**
- * `[file, first difference]` of each file of two run folders that differs.
+ * `[place, difference]` of everything in two run folders that differs; a place is `FILE` or
+ * `FILE:PLACE`.
  *
  * @throws {Error} when a folder lacks what every run writes.
  */
 export function runDifferences(before, after) {
   const runs = [before, after];
-  const of = (file, difference) => [
-    file,
-    fileDifference(
-      runs.map((run) => join(run, file)),
-      difference,
-    ),
-  ];
+  const both = (file) => runs.map((run) => join(run, file));
+  const of = (file, differences) => [file, fileDifferences(both(file), differences)];
   return [
-    of('adapter/adapter_model.safetensors', adapterDifference),
-    of('metrics.jsonl', linesDifference),
-    ['state/*.safetensors', tensorsDifference(...runs.map(stateTensors))],
-    ['state/*.json', jsonDifference(...runs.map(stateJson))],
-    of('result.json', resultDifference),
-    of('eval/result.json', resultDifference),
-    ...predictionFiles(runs).map((file) => of(file, predictionsDifference)),
-    of('predict.jsonl', predictionsDifference),
-  ].filter(([, difference]) => difference !== null);
+    of('adapter/adapter_model.safetensors', adapterDifferences),
+    of('metrics.jsonl', linesDifferences),
+    ['state/tensors', tensorsDifferences(...runs.map(stateTensors))],
+    ['state/json', jsonDifferences(...runs.map(stateJson))],
+    of('result.json', resultDifferences),
+    of('eval/result.json', resultDifferences),
+    ...predictionFiles(runs).map((file) => of(file, predictionsDifferences)),
+    of('predict.jsonl', predictionsDifferences),
+  ].flatMap(([file, places]) =>
+    places.map(([place, difference]) => [place === '' ? file : `${file}:${place}`, difference]),
+  );
 }

@@ -32,7 +32,7 @@ function bpeft(checkout, args, { env, until }) {
     child.on('close', (code, signal) => {
       if (code === (until === undefined ? 0 : 130)) return resolve(stdout);
       const lines = stderr.trim().split('\n');
-      const said = lines.find((line) => line.startsWith('error ')) ?? lines.at(-1);
+      const said = lines.find((line) => /^error |Error\b/.test(line)) ?? lines.at(-1);
       reject(new Error(`bpeft ${args[0]} ended with ${signal ?? code}: ${said}`));
     });
   });

@@ -78,13 +78,10 @@ function tensorDifference(before, after) {
   return `${count} of ${of} values differ, by at most ${largest.toPrecision(3)}`;
 }
 
-/** The first tensor, by name, that differs and how many do; null: none, wherever they lie. */
-export function tensorsDifference(before, after) {
+/** `[name, what differs]` of each tensor that differs, by name; wherever in its file it lies. */
+export function tensorsDifferences(before, after) {
   const names = [...new Set([...before.keys(), ...after.keys()])].sort();
-  const found = names.flatMap((name) => {
-    const difference = tensorDifference(before.get(name), after.get(name));
-    return difference === null ? [] : [`${name}: ${difference}`];
-  });
-  if (found.length === 0) return null;
-  return `${found[0]}${found.length === 1 ? '' : ` (and ${found.length - 1} more tensors)`}`;
+  return names
+    .map((name) => [name, tensorDifference(before.get(name), after.get(name))])
+    .filter(([, difference]) => difference !== null);
 }
