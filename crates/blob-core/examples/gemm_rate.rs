@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use blob_core::kernels::cpu::gemm::{
     Direction, Dispatch, Epilogue, FrozenMatrix, Precision, dispatch,
 };
-use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
+use blob_core::kernels::cpu::quantize::Quantization;
+use blob_core::weights::{HostTensor, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
 const SHAPES: [(usize, usize, usize); 7] = [

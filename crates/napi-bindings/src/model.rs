@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
-use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, WeightSource};
+use blob_core::backbone::{Decoder, DecoderConfig, Quantized, RandomWeights, WeightSource};
+use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::pass::Abort;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
-use blob_core::weights::{Checkpoint, Quantization, Quantized};
+use blob_core::weights::Checkpoint;
 use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::architecture::{ARCHITECTURES, Architecture, BLOCK_PARTS, TENSORS, names};
-use super::dequantize::TensorType;
 use super::gguf_header::{Header, Metadata, TensorInfo};
-use super::{Checkpoint, DECODER_TENSORS, Entry, RowOrder, TokenizerSource, corrupt, unsupported};
+use super::{
+    Checkpoint, DECODER_TENSORS, Entry, RowOrder, TensorType, TokenizerSource, corrupt, unsupported,
+};
 use crate::backbone::{DecoderConfig, RopeScaling, Window};
-use crate::kernels::cpu::simd::Portable;
 use crate::{Error, Result};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -325,10 +325,15 @@ impl Keys<'_> {
             let value = "linear with rope_freqs.weight";
             return Err(unsupported("rope scaling", value, "one of both"));
         }
-        let mut factors = vec![0.0; entry.shape.iter().product()];
-        let stored = &self.metadata.bytes[entry.at.clone()];
-        let row = std::iter::once((stored, factors.as_mut_slice()));
-        entry.kind.dequantize::<Portable>(row);
-        Ok(RopeScaling::Factors { factors })
+        if entry.kind != TensorType::F32 {
+            // As llama.cpp writes and reads it.
+            let kind = entry.kind.name();
+            return Err(unsupported("type of rope_freqs.weight", kind, "F32"));
+        }
+        let (factors, _) = self.metadata.bytes[entry.at.clone()].as_chunks();
+        let factors = factors.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        Ok(RopeScaling::Factors {
+            factors: factors.collect(),
+        })
     }
 }

@@ -1,19 +1,20 @@
 //! Frozen weights by their Hugging Face names, whatever file they came from.
 //!
-//! Files are mapped, not read: opening one costs its header. Matrices stay as they are stored, and their
-//! rows are brought to `f32` when a product needs them. They are untrusted: every length and range is checked before it is used.
+//! Files are mapped, not read: opening one costs its header. Matrices stay as they are stored: bytes,
+//! their type and the order of their rows; kernels decode what they need. Files are untrusted: every
+//! length and range is checked before it is used.
 //!
-//! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated, contradictory,
-//! incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a decoder that the engine knows).
+//! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated,
+//! contradictory, incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a decoder that the engine
+//! knows).
 
 mod architecture;
-mod dequantize;
 mod gguf;
 mod gguf_header;
 mod hf_config;
-mod quantized;
 mod safetensors;
 mod stored;
+mod tensor_type;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,23 +23,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use rayon::prelude::*;
 
-use self::dequantize::TensorType;
-pub(crate) use self::dequantize::{Run, Runs};
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
-pub use self::quantized::{Quantization, Quantized};
 pub use self::stored::StoredMatrix;
+pub(crate) use self::tensor_type::TensorType;
 use crate::backbone::DecoderConfig;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// What the tensors of a file may be.
 const DECODER_TENSORS: &str = "those that its architecture and its configuration name";
-
-/// Rows that one task of the pool brings to `f32`.
-const ROWS_PER_TASK: usize = 32;
 
 /// A tensor in row-major order and Hugging Face's orientation, (out, in).
 #[derive(Debug, Clone, PartialEq)]
@@ -203,20 +198,6 @@ impl Checkpoint {
     /// Whether there is a tensor `name`; a tied head is none.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
-    }
-
-    /// The tensor `name` in `f32`, which must have `shape`.
-    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        let mut data = vec![0.0; shape.iter().product()];
-        let stored = self.stored(name, shape)?;
-        data.par_chunks_mut(stored.columns().max(1))
-            .with_min_len(ROWS_PER_TASK)
-            .enumerate()
-            .for_each(|(row, values)| stored.row(row, values));
-        Ok(HostTensor {
-            shape: shape.to_vec(),
-            data,
-        })
     }
 
     /// The tensor `name` as it is stored, which must have `shape`; its last dimension are the columns.

@@ -7,8 +7,9 @@ use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
 
-use super::dequantize::TensorType;
-use super::{Checkpoint, Entry, RowOrder, TokenizerSource, corrupt, map, not_found, unsupported};
+use super::{
+    Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, unsupported,
+};
 use crate::{Error, Result};
 
 const WEIGHTS: &str = "model.safetensors";

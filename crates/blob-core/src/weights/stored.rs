@@ -1,8 +1,8 @@
-//! A matrix as its file stores it; rows are brought to `f32` when they are needed.
+//! A matrix as its file stores it: bytes, their type, and the order of the rows.
 
 #![expect(
     clippy::inline_always,
-    reason = "decoding takes on an instruction set only where it is inlined into a kernel"
+    reason = "a row is found inside the loops of kernels that decode it"
 )]
 
 use std::ops::Range;
@@ -10,10 +10,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::dequantize::{Runs, TensorType};
-use super::{HostTensor, RowOrder};
-use crate::kernels::cpu::prefetch;
-use crate::kernels::cpu::simd::{self, Kernel, Level};
+use super::{HostTensor, RowOrder, TensorType};
 use crate::{Error, Result};
 
 /// A matrix (rows, columns), row-major, mapped from a file or held in memory.
@@ -108,7 +105,7 @@ impl StoredMatrix {
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when they do not.
-    pub(super) fn owned(
+    pub(crate) fn owned(
         bytes: Vec<u8>,
         kind: TensorType,
         (rows, columns): (usize, usize),
@@ -151,84 +148,16 @@ impl StoredMatrix {
         self.rows * self.row_bytes
     }
 
-    /// Values of one block of the stored type; rows can be decoded from its multiples.
-    pub(crate) fn block(&self) -> usize {
-        self.kind.block().0
-    }
-
-    /// The columns from `from` on of as many rows, from row `first`, as `values` holds rows of `stride`; of each the
-    /// first `width`. The range begins at a block and ends at one, or at the end of the row.
+    /// How its numbers are stored.
     #[inline(always)]
-    pub(crate) fn decode<L: Level>(
-        &self,
-        (first, from): (usize, usize),
-        values: &mut [f32],
-        (stride, width): (usize, usize),
-    ) {
-        let (per_block, block_bytes) = self.kind.block();
-        let skipped = from / per_block * block_bytes;
-        let length = width / per_block * block_bytes;
-        let rows = values
-            .chunks_exact_mut(stride)
-            .enumerate()
-            .map(|(index, values)| {
-                let bytes = self.row_bytes(first + index);
-                (&bytes[skipped..skipped + length], &mut values[..width])
-            });
-        self.kind.dequantize::<L>(rows);
+    pub(crate) fn kind(&self) -> TensorType {
+        self.kind
     }
 
-    /// Whether rows can be read as [`Runs`].
-    pub(crate) fn has_runs(&self) -> bool {
-        self.kind.has_runs()
-    }
-
-    /// The runs of a row.
+    /// The bytes of a row, which are whole blocks.
     #[inline(always)]
-    pub(crate) fn runs(&self, row: usize) -> Runs<'_> {
-        self.kind.runs(self.row_bytes(row))
-    }
-
-    /// Asks for the bytes of the columns from `from` on, `width` of them, of a row that will be read soon; any place is fine.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, row: usize, from: usize, width: usize) {
-        if row < self.rows && from < self.columns {
-            let (per_block, block_bytes) = self.kind.block();
-            let bytes = &self.row_bytes(row)[from / per_block * block_bytes..];
-            let length = bytes.len().min(width.div_ceil(per_block) * block_bytes);
-            prefetch::read(&bytes[..length]);
-        }
-    }
-
-    #[inline(always)]
-    fn row_bytes(&self, row: usize) -> &[u8] {
+    pub(crate) fn row_bytes(&self, row: usize) -> &[u8] {
         let start = self.order.stored(row) * self.row_bytes;
         &self.bytes.get()[start..start + self.row_bytes]
-    }
-
-    /// A whole row.
-    pub fn row(&self, row: usize, values: &mut [f32]) {
-        simd::run(DecodeRow {
-            matrix: self,
-            row,
-            values,
-        });
-    }
-}
-
-struct DecodeRow<'a> {
-    matrix: &'a StoredMatrix,
-    row: usize,
-    values: &'a mut [f32],
-}
-
-impl Kernel for DecodeRow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Level>(self) {
-        let width = self.values.len();
-        self.matrix
-            .decode::<L>((self.row, 0), self.values, (width, width));
     }
 }

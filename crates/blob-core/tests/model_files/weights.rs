@@ -278,6 +278,12 @@ fn what_the_decoder_does_not_compute_is_refused_by_name() {
         },
         "IQ4_XS",
     );
+    refused(
+        &|it| {
+            it.tensor("rope_freqs.weight", &[4], F16, vec![0; 8]);
+        },
+        "rope_freqs.weight \"F16\"",
+    );
 
     let mut other = GgufWriter::default();
     other.text("general.architecture", "gemma");

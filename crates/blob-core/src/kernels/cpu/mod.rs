@@ -10,12 +10,14 @@
 )]
 
 pub(crate) mod attention;
+pub(crate) mod decode;
 pub(crate) mod exp;
 pub(crate) mod fresh;
 pub mod gemm;
 pub(crate) mod lanes;
 pub(crate) mod low_rank;
 pub(crate) mod prefetch;
+pub mod quantize;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod rows;

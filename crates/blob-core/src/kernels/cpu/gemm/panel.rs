@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::format::{self, Format};
 use super::{FrozenMatrix, NR};
+use crate::kernels::cpu::decode::Target;
 use crate::kernels::cpu::simd::{self, Level, Path};
 use crate::weights::StoredMatrix;
 use tables::look_up;
@@ -67,7 +68,7 @@ impl Panels<'_> {
         match self.weights {
             Weights::Forward(_) => 1,
             Weights::Backward(stack) => {
-                let group = |matrix: &&FrozenMatrix| matrix.stored.block().div_ceil(NR);
+                let group = |matrix: &&FrozenMatrix| matrix.stored.kind().block().0.div_ceil(NR);
                 stack.iter().map(group).max().unwrap_or(1) // all are powers of two
             }
         }
@@ -149,9 +150,15 @@ fn decode<L: Level>(
     values: &mut [f32],
     (stride, width): (usize, usize),
 ) {
-    matrix
-        .stored
-        .decode::<L>((first, from), values, (stride, width));
+    let columns = from..from + width;
+    matrix.stored.decode::<L>(
+        first,
+        &columns,
+        Target {
+            values: &mut *values,
+            stride,
+        },
+    );
     if matrix.precision.is_int8() {
         let rows = matrix.int8_rows[first..].iter();
         for (values, row) in values.chunks_exact_mut(stride).zip(rows) {
@@ -191,7 +198,7 @@ impl simd::Kernel for Forward<'_, '_> {
             matrix.has_tables::<L>() && matches!(format, Format::Bf16Pair | Format::Int8Quad);
         if looks_up {
             rows.clone()
-                .for_each(|row| matrix.stored.prefetch(row, 0, RUN));
+                .for_each(|row| matrix.stored.prefetch(row, &(0..RUN)));
         }
         for (from, steps) in (0..k)
             .step_by(RUN)
@@ -203,7 +210,7 @@ impl simd::Kernel for Forward<'_, '_> {
             }
             if looks_up {
                 rows.clone()
-                    .for_each(|row| matrix.stored.prefetch(row, from + RUN, RUN));
+                    .for_each(|row| matrix.stored.prefetch(row, &(from + RUN..from + 2 * RUN)));
                 let words = words.as_flattened_mut().chunks_exact_mut(words_per_row);
                 for (row, words) in rows.clone().zip(words) {
                     look_up::<L>(matrix, (row, from), width, format, words);
@@ -211,7 +218,15 @@ impl simd::Kernel for Forward<'_, '_> {
             } else {
                 let place = (rows.start, from);
                 if format == Format::Int8Quad {
-                    matrix.stored.decode::<L>(place, values, (RUN, width));
+                    let columns = from..from + width;
+                    matrix.stored.decode::<L>(
+                        rows.start,
+                        &columns,
+                        Target {
+                            values: &mut *values,
+                            stride: RUN,
+                        },
+                    );
                 } else {
                     decode::<L>(matrix, place, values, (RUN, width));
                 }
@@ -356,9 +371,15 @@ impl simd::Kernel for MeasureRow<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) -> Int8Row {
-        let width = self.values.len();
-        self.stored
-            .decode::<L>((self.row, 0), self.values, (width, width));
+        let stride = self.values.len();
+        self.stored.decode::<L>(
+            self.row,
+            &(0..stride),
+            Target {
+                values: &mut *self.values,
+                stride,
+            },
+        );
         let scale = format::int8_scale(self.values);
         let inverse = format::inverse(scale);
         let mut level_sum = 0;

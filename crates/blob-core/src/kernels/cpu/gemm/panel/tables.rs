@@ -4,8 +4,8 @@
 use super::super::format::{self, Format};
 use super::super::{FrozenMatrix, NR};
 use super::Backward;
+use crate::kernels::cpu::decode::four_bits::{Run, Runs};
 use crate::kernels::cpu::simd::Level;
-use crate::weights::{Run, Runs};
 
 /// Rows whose bytes are asked for ahead of their use: they lie far apart, and memory takes as long as decoding these.
 const AHEAD: usize = 32;
@@ -17,13 +17,13 @@ impl Backward<'_, '_> {
         let matrix = self.matrix;
         let (n, from) = (matrix.rows(), self.first * NR);
         for row in 0..AHEAD {
-            matrix.stored.prefetch(row, from, width);
+            matrix.stored.prefetch(row, &(from..from + width));
         }
         for step in 0..n.div_ceil(2) {
             let upper = Row::of(matrix, 2 * step);
             let lower = (2 * step + 1 < n).then(|| Row::of(matrix, 2 * step + 1));
             for row in 2 * step..2 * step + 2 {
-                matrix.stored.prefetch(row + AHEAD, from, width);
+                matrix.stored.prefetch(row + AHEAD, &(from..from + width));
             }
             for panel in 0..width / NR {
                 let run = self.first + panel;
@@ -98,6 +98,6 @@ impl FrozenMatrix {
     /// Whether rows are runs of [`NR`] values with a table each, and to look them up is fast.
     #[inline(always)]
     pub(super) fn has_tables<L: Level>(&self) -> bool {
-        L::LOOKS_UP && self.stored.has_runs()
+        L::LOOKS_UP && self.stored.kind().has_runs()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Beside, Stack};
 use super::*;
-use crate::weights::Quantization;
+use crate::kernels::cpu::quantize::Quantization;
 
 const ROWS: [usize; 3] = [7, 40, 33];
 

@@ -1,13 +1,15 @@
 //! Runs of values that are one of sixteen: a table, and an index for each value.
 //!
-//! A block of four-bit integers holds 32 of them per scale, so a run has sixteen different values at most. To
-//! round, to quantise or to compare these sixteen and to look the 32 up is less work than to do it for each.
+//! A block of four-bit integers holds 32 of them per scale, so a run has sixteen different values at
+//! most. To round, to quantise or to compare these sixteen and to look the 32 up is less work than
+//! to do it for each.
 
-use super::{TensorType, all, half_at, lanes, nibble, six_bit_pair};
+use super::blocks::{all, half_at, lanes, nibble, six_bit_pair};
 use crate::kernels::cpu::simd::{Level, WIDTH};
+use crate::weights::TensorType;
 
 /// Values of one run.
-pub(crate) const RUN: usize = 32;
+pub(crate) const RUN_LENGTH: usize = 32;
 
 /// The codes of NF4: quantiles of a normal variable, scaled to −1…1 (arXiv:2305.14314, appendix E).
 pub(crate) const NF4: [f32; 16] = [
@@ -37,7 +39,7 @@ pub(crate) struct Run<L: Level> {
     /// The values of the integers 0 to 15.
     pub(crate) table: L::Vector,
     /// Below 16 each.
-    pub(crate) indices: [u8; RUN],
+    pub(crate) indices: [u8; RUN_LENGTH],
 }
 
 impl TensorType {
@@ -117,7 +119,7 @@ impl<L: Level> Run<L> {
 
     #[inline(always)]
     fn new(table: L::Vector, [first, second]: [u128; 2]) -> Self {
-        let mut indices = [0; RUN];
+        let mut indices = [0; RUN_LENGTH];
         let (halves, _) = indices.as_chunks_mut();
         halves[0] = first.to_le_bytes();
         halves[1] = second.to_le_bytes();

@@ -1,4 +1,4 @@
-//! Stored tensors to `f32`: plain numbers and ggml's quantised blocks.
+//! Blocks of stored numbers to `f32`, the whole of them.
 //!
 //! A block holds `n` values of one row: a scale `d` (and a minimum `m`) in half precision, and small
 //! integers `q` packed into nibbles and bit planes.
@@ -8,151 +8,21 @@
 //! Q4_1  Q5_1           n = 32    x = d·q + m
 //! Q2_K  Q4_K  Q5_K     n = 256   x = (d·s)·q − (dmin·t)     s, t: small integers per sub-block
 //! Q3_K  Q6_K           n = 256   x = (d·s)·(q − 4 | 32)
-//! NF4                  n = 64    x = a·c_q: a in single precision, c the codes of `QLoRA` (not ggml's; in memory only)
+//! NF4                  n = 64    x = a·c_q     a in single precision, c the codes of `QLoRA`
 //! ```
 //!
-//! Everything is little-endian, and the order of the operations is ggml's, so the values are the same bits.
+//! NF4 is not ggml's and lives in memory only. Everything is little-endian, and the order of the
+//! operations is ggml's, so the values are the same bits.
 
-#![expect(
-    clippy::inline_always,
-    reason = "decoding takes on an instruction set only where it is inlined into a kernel"
-)]
-
-mod four_bits;
-#[cfg(test)]
-mod tests;
-
+use super::four_bits::nf4;
 use crate::kernels::cpu::simd::Level;
-
-use four_bits::nf4;
-pub(crate) use four_bits::{NF4, Run, Runs};
-
-/// How the numbers of one tensor are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TensorType {
-    F32,
-    F16,
-    Bf16,
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q2K,
-    Q3K,
-    Q4K,
-    Q5K,
-    Q6K,
-    Nf4,
-}
-
-/// Type codes of GGUF that the engine doesn't read, for the error message.
-const UNREAD_GGML_TYPES: [(u32, &str); 20] = [
-    (9, "Q8_1"),
-    (15, "Q8_K"),
-    (16, "IQ2_XXS"),
-    (17, "IQ2_XS"),
-    (18, "IQ3_XXS"),
-    (19, "IQ1_S"),
-    (20, "IQ4_NL"),
-    (21, "IQ3_S"),
-    (22, "IQ2_S"),
-    (23, "IQ4_XS"),
-    (24, "I8"),
-    (25, "I16"),
-    (26, "I32"),
-    (27, "I64"),
-    (28, "F64"),
-    (29, "IQ1_M"),
-    (34, "TQ1_0"),
-    (35, "TQ2_0"),
-    (39, "MXFP4"),
-    (40, "NVFP4"),
-];
+use crate::weights::TensorType;
 
 impl TensorType {
-    /// Every type of files, for messages.
-    pub(crate) const SUPPORTED: &str =
-        "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
-
-    /// The type with GGUF's `code`, or the name of a type that the engine doesn't read.
-    pub(crate) fn from_ggml(code: u32) -> Result<Self, String> {
-        Ok(match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::Q4_0,
-            3 => Self::Q4_1,
-            6 => Self::Q5_0,
-            7 => Self::Q5_1,
-            8 => Self::Q8_0,
-            10 => Self::Q2K,
-            11 => Self::Q3K,
-            12 => Self::Q4K,
-            13 => Self::Q5K,
-            14 => Self::Q6K,
-            30 => Self::Bf16,
-            _ => {
-                let known = UNREAD_GGML_TYPES.iter().find(|(other, _)| *other == code);
-                return Err(known.map_or_else(
-                    || format!("ggml type {code}"),
-                    |(_, name)| (*name).to_owned(),
-                ));
-            }
-        })
-    }
-
-    /// Its name: ggml's, or NF4.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q2K => "Q2_K",
-            Self::Q3K => "Q3_K",
-            Self::Q4K => "Q4_K",
-            Self::Q5K => "Q5_K",
-            Self::Q6K => "Q6_K",
-            Self::Nf4 => "NF4",
-        }
-    }
-
-    /// Values and bytes of one block.
-    #[inline(always)]
-    pub(crate) fn block(self) -> (usize, usize) {
-        match self {
-            Self::F32 => (1, 4),
-            Self::F16 | Self::Bf16 => (1, 2),
-            Self::Q4_0 => (32, 18),
-            Self::Q4_1 => (32, 20),
-            Self::Q5_0 => (32, 22),
-            Self::Q5_1 => (32, 24),
-            Self::Q8_0 => (32, 34),
-            Self::Q2K => (256, 84),
-            Self::Q3K => (256, 110),
-            Self::Q4K => (256, 144),
-            Self::Q5K => (256, 176),
-            Self::Q6K => (256, 210),
-            Self::Nf4 => (64, 36),
-        }
-    }
-
-    /// Bytes of `values` numbers; `None` when they are no whole blocks or overflow.
-    pub(crate) fn bytes(self, values: usize) -> Option<usize> {
-        let (per_block, block_bytes) = self.block();
-        values
-            .is_multiple_of(per_block)
-            .then(|| (values / per_block).checked_mul(block_bytes))?
-    }
-
     /// Writes the numbers of each row's bytes to its values; both hold the same whole blocks.
     ///
-    /// Inlined, so that its loops take on the caller's instruction set `L`; several rows at once, so that the type
-    /// is looked at once.
+    /// Inlined, so that its loops take on the caller's instruction set `L`; several rows at once,
+    /// so that the type is looked at once.
     #[inline(always)]
     pub(crate) fn dequantize<'a, L: Level>(
         self,
@@ -210,13 +80,13 @@ fn brain_float(bytes: [u8; 2]) -> f32 {
 
 /// The half-precision number at byte `at`.
 #[inline(always)]
-fn half_at<L: Level>(bytes: &[u8], at: usize) -> f32 {
+pub(super) fn half_at<L: Level>(bytes: &[u8], at: usize) -> f32 {
     L::half(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
 
 /// Nibble `i` of 16 bytes: the low nibbles first, then the high ones.
 #[inline(always)]
-fn nibble(packed: &[u8], i: usize) -> u8 {
+pub(super) fn nibble(packed: &[u8], i: usize) -> u8 {
     (packed[i % 16] >> (4 * (i / 16))) & 15
 }
 
@@ -228,7 +98,7 @@ fn fifth_bit(plane: &[u8], i: usize) -> u8 {
 
 /// Sixteen bytes at `at`, as one number of as many lanes.
 #[inline(always)]
-fn lanes(bytes: &[u8], at: usize) -> u128 {
+pub(super) fn lanes(bytes: &[u8], at: usize) -> u128 {
     match bytes[at..].first_chunk() {
         Some(lanes) => u128::from_le_bytes(*lanes),
         None => 0,
@@ -236,7 +106,7 @@ fn lanes(bytes: &[u8], at: usize) -> u128 {
 }
 
 /// A number whose lanes all hold `byte`.
-const fn all(byte: u8) -> u128 {
+pub(super) const fn all(byte: u8) -> u128 {
     u128::from_le_bytes([byte; 16])
 }
 
@@ -325,7 +195,7 @@ fn q3_k<L: Level>(bytes: &[u8; 110], x: &mut [f32; 256]) {
 
 /// Scale and minimum of sub-block `j` (of 8) of a 4- or 5-bit block; six bits each.
 #[inline(always)]
-fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
+pub(super) fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
     let (scale, min) = if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
     } else {

@@ -3,11 +3,10 @@ use std::borrow::Cow;
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 
-use super::four_bits::RUN;
-use super::*;
+use super::four_bits::{RUN_LENGTH, Run};
 use crate::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
-use crate::kernels::cpu::simd::{Kernel, Path, run_on};
-use crate::weights::{HostTensor, StoredMatrix};
+use crate::kernels::cpu::simd::{Kernel, Level, Path, run_on};
+use crate::weights::{HostTensor, StoredMatrix, TensorType};
 
 struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
 
@@ -86,7 +85,13 @@ impl Kernel for ByRuns<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        for (index, values) in self.2.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
+        for (index, values) in self
+            .2
+            .as_chunks_mut::<RUN_LENGTH>()
+            .0
+            .iter_mut()
+            .enumerate()
+        {
             let Run { table, indices } = self.0.runs(self.1).run::<L>(index);
             let mut sixteen = [0.0; 16];
             L::store(table, &mut sixteen);
@@ -173,17 +178,4 @@ fn products_read_runs_as_the_values_of_their_blocks() {
             }
         }
     }
-}
-
-#[test]
-fn a_part_of_a_block_has_no_size() {
-    assert_eq!(TensorType::Q4_1.bytes(64), Some(40));
-    assert_eq!(TensorType::Q4_1.bytes(65), None);
-    assert_eq!(TensorType::F32.bytes(usize::MAX), None);
-}
-
-#[test]
-fn types_that_are_not_read_are_named() {
-    assert_eq!(TensorType::from_ggml(23), Err("IQ4_XS".to_owned()));
-    assert_eq!(TensorType::from_ggml(777), Err("ggml type 777".to_owned()));
 }

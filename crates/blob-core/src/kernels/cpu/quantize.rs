@@ -1,17 +1,18 @@
-//! Quantising a model's block matrices when it is opened.
+//! Stored matrices in fewer bits: what a model is quantised to when it is opened.
 //!
 //! ```text
-//! q8_0    blocks of 32    q = round(x/d),  d = max|x|/127                               8.5 bits per weight
-//! q4_k    blocks of 256   (d·s)·q − (dmin·t), s and t for 32 values each                4.5 bits per weight
-//! int8    rows            q = round(x/d),  d = max|x|/127 of the row                    8.5 bits per weight
-//! nf4     blocks of 64    x = a·c_q,  a = max|x|, c the quantiles of a normal variable  4.5 bits per weight
+//!         blocks of   bits per weight
+//! q8_0    32          8.5    q = round(x/d),  d = max|x|/127
+//! q4_k    256         4.5    (d·s)·q − (dmin·t),  s and t for 32 values each
+//! int8    a row       8.5    q = round(x/d),  d = max|x|/127 of the row
+//! nf4     64          4.5    x = a·c_q,  a = max|x|, c the quantiles of a normal variable
 //! ```
 //!
-//! q8_0 and `q4_k` are ggml's formats and the encoders candle's. int8 is the weight's side of LLM.int8()
-//! (arXiv:2208.07339 §2.1), kept as q8_0 whose blocks share their row's scale (in half precision). nf4 is `QLoRA`'s
-//! (arXiv:2305.14314 §3), without double quantisation. A matrix whose rows are no whole blocks of the format takes
-//! the next finer one that fits (`q4_k`, nf4 → q8_0 → as stored), and one that is stored as small already stays
-//! as it is. Embeddings, norms and the head are never touched.
+//! q8_0 and `q4_k` are ggml's formats and the encoders candle's. int8 is the weight's side of
+//! LLM.int8() (arXiv:2208.07339 §2.1), kept as q8_0 whose blocks share their row's scale (in half
+//! precision). nf4 is `QLoRA`'s (arXiv:2305.14314 §3), without double quantisation. A matrix whose
+//! rows are no whole blocks of the format takes the next finer one that fits (`q4_k`, nf4 → q8_0 →
+//! as stored), and one that is stored as small already stays as it is.
 
 use rayon::prelude::*;
 
@@ -19,10 +20,9 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::dequantize::{NF4, TensorType};
-use super::{HostTensor, StoredMatrix, Summary};
-use crate::backbone::WeightSource;
-use crate::kernels::cpu::gemm::inverse;
+use super::decode::four_bits::NF4;
+use super::gemm::inverse;
+use crate::weights::{StoredMatrix, TensorType};
 use crate::{Error, Result};
 
 /// What block matrices are quantised to.
@@ -131,39 +131,6 @@ fn nf4_block(values: &[f32; 64]) -> [u8; 36] {
     bytes
 }
 
-/// A source whose block matrices are quantised as they are read.
-#[derive(Debug)]
-pub struct Quantized<S> {
-    source: S,
-    to: Quantization,
-}
-
-impl<S> Quantized<S> {
-    /// `source`, quantised.
-    pub fn new(source: S, to: Quantization) -> Self {
-        Self { source, to }
-    }
-}
-
-impl<S: WeightSource> WeightSource for Quantized<S> {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        self.source.tensor(name, shape)
-    }
-
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
-        let stored = self.source.matrix(name, shape)?;
-        if name.starts_with("model.layers.") {
-            stored.quantized(self.to)
-        } else {
-            Ok(stored)
-        }
-    }
-
-    fn summary(&self) -> Summary {
-        self.source.summary()
-    }
-}
-
 impl StoredMatrix {
     /// The matrix in the first format of `to` that fits, unless it is stored as small already.
     ///
@@ -198,6 +165,7 @@ impl StoredMatrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::HostTensor;
 
     fn matrix(rows: usize, columns: usize) -> StoredMatrix {
         let data = (0..rows * columns)
