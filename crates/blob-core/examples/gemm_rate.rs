@@ -7,9 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use blob_core::kernels::cpu::gemm::{
-    Direction, Dispatch, Epilogue, FrozenMatrix, Precision, dispatch,
-};
+use blob_core::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Precision};
+use blob_core::kernels::cpu::isa::{self, Isa};
 use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::weights::{HostTensor, StoredMatrix};
 
@@ -33,8 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()?;
-    let is_wanted = |path: &Dispatch| path.is_available() && (all || *path == dispatch());
-    for path in Dispatch::ALL.into_iter().filter(is_wanted) {
+    let is_wanted = |path: &Isa| path.is_available() && (all || *path == isa::current());
+    for path in Isa::ALL.into_iter().filter(is_wanted) {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             for (m, k, n) in SHAPES {
                 let weight = HostTensor {

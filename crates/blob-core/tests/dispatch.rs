@@ -2,18 +2,18 @@
 
 mod support;
 
-use blob_core::kernels::cpu::gemm::{Dispatch, dispatch, force};
+use blob_core::kernels::cpu::isa::{Isa, current, force};
 use support::training_case::{ARCHITECTURE_CASES, BLOB_CASES, MLE_CASES, check_training};
 
 #[test]
 fn every_path_has_pytorchs_logits_and_gradients() {
     let mut paths = 0;
-    for path in Dispatch::ALL {
+    for path in Isa::ALL {
         assert_eq!(force(path).is_ok(), path.is_available(), "{}", path.name());
         if !path.is_available() {
             continue;
         }
-        assert_eq!(dispatch(), path);
+        assert_eq!(current(), path);
         let cases = MLE_CASES.into_iter().chain(BLOB_CASES);
         for name in cases.chain(ARCHITECTURE_CASES) {
             check_training(name);
@@ -21,5 +21,5 @@ fn every_path_has_pytorchs_logits_and_gradients() {
         paths += 1;
     }
     assert!(paths > 0);
-    force(Dispatch::Portable).unwrap();
+    force(Isa::Portable).unwrap();
 }

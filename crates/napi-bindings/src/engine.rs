@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use blob_core::kernels::cpu::gemm::{self, Dispatch};
+use blob_core::kernels::cpu::isa::{self, Isa};
 use napi_derive::napi;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -91,15 +91,15 @@ fn default_threads() -> usize {
 /// Makes all kernels take the path of that name; false when this machine does not have it.
 #[napi(catch_unwind)]
 pub fn set_dispatch(name: String) -> bool {
-    Dispatch::named(&name).is_some_and(|path| gemm::force(path).is_ok())
+    Isa::named(&name).is_some_and(|isa| isa::force(isa).is_ok())
 }
 
 /// Names of the paths that this machine has, the widest first.
 #[napi(catch_unwind)]
 pub fn dispatches() -> Vec<&'static str> {
-    let paths = Dispatch::ALL.into_iter();
+    let paths = Isa::ALL.into_iter();
     let available = paths.filter(|path| path.is_available());
-    available.map(Dispatch::name).collect()
+    available.map(Isa::name).collect()
 }
 
 /// JSON: version, target, threads, dispatch. `threads` are those of the loaded models, else those
@@ -115,7 +115,7 @@ pub fn engine_info() -> String {
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "threads": threads,
-        "dispatch": gemm::dispatch().name(),
+        "dispatch": isa::current().name(),
     })
     .to_string()
 }

@@ -5,9 +5,11 @@ use candle_core::Tensor;
 
 use super::FrozenLinear;
 use crate::Result;
-use crate::kernels::cpu::gemm::{Addend, Beside, Epilogue, FrozenMatrix, Rows, Stack, Update};
+use crate::kernels::cpu::gemm::{
+    Addend, Epilogue, FrozenMatrix, LowRankUpdate, Part, RowSource, SideBySide, Stack,
+};
 use crate::ops::low_rank::{Adjoint, Kept, Term};
-use crate::ops::{contract, fresh, read, wrap};
+use crate::ops::{contract, read, wrap};
 
 /// The sum so far, (n, k); nothing before the first layer.
 #[derive(Default)]
@@ -45,9 +47,12 @@ impl InputGradient {
             }
         }
         let values = values.iter().map(|values| &**values);
-        let parts: Vec<_> = values.zip(widths).collect();
+        let parts = values.zip(widths);
+        let parts: Vec<_> = parts
+            .map(|(values, width)| Part { values, width })
+            .collect();
         let linears: Vec<_> = layers.iter().map(|layer| layer.linear).collect();
-        let sum = self.add_products(&linears, (&Beside(&parts), n), &updates)?;
+        let sum = self.add_products(&linears, (&SideBySide(&parts), n), &updates)?;
         for (term, kept, adjoint) in layers.iter().filter_map(|layer| layer.term.as_ref()) {
             term.add_dropped(kept, adjoint, sum);
         }
@@ -58,7 +63,7 @@ impl InputGradient {
     pub(crate) fn add_rows(
         &mut self,
         linears: &[&FrozenLinear],
-        dy: &impl Rows,
+        dy: &impl RowSource,
         n: usize,
     ) -> Result<()> {
         self.add_products(linears, (dy, n), &[])?;
@@ -68,19 +73,21 @@ impl InputGradient {
     fn add_products(
         &mut self,
         linears: &[&FrozenLinear],
-        (dy, n): (&impl Rows, usize),
-        updates: &[Update<'_>],
+        (dy, n): (&impl RowSource, usize),
+        updates: &[LowRankUpdate<'_>],
     ) -> Result<&mut Vec<f32>> {
         let weights: Vec<&FrozenMatrix> = linears.iter().map(|linear| linear.weight()).collect();
         let stack = Stack::new(&weights)?;
-        let addend = match &self.0 {
-            Some(_) => Addend::Out,
-            None => Addend::None,
+        let operand = stack.stage(dy, n);
+        let sum = if let Some(mut sum) = self.0.take() {
+            let addend = Addend::Out;
+            stack.multiply(&operand, &mut sum, &Epilogue { updates, addend })?;
+            sum
+        } else {
+            let addend = Addend::None;
+            stack.product(&operand, &Epilogue { updates, addend })?
         };
-        let sum = self.0.get_or_insert_with(|| fresh(n * stack.columns()));
-        let epilogue = Epilogue { updates, addend };
-        stack.multiply(&stack.stage(dy, n)?, sum, &epilogue)?;
-        Ok(sum)
+        Ok(self.0.insert(sum))
     }
 
     /// The sum so far, (n, k).

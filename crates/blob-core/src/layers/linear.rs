@@ -7,13 +7,14 @@ use candle_core::Tensor;
 
 use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
-    Addend, Combined, Direction, Epilogue, FrozenMatrix, Operand, Precision, Rows, Update,
+    Addend, Combined, Direction, Epilogue, FrozenMatrix, LowRankUpdate, Operand, Precision,
+    RowSource,
 };
-use crate::kernels::cpu::rms_norm::Normed;
+use crate::kernels::cpu::rms_norm::NormedRows;
 use crate::kernels::cpu::swiglu::Gating;
 use crate::ops::low_rank::{Kept, LowRankGradient, Term};
 use crate::ops::rms_norm::Norm;
-use crate::ops::{contract, fresh, read, wrap};
+use crate::ops::{contract, read, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -59,7 +60,7 @@ impl FrozenLinear {
     }
 
     /// [`Self::stage`] of n rows that are computed on the way.
-    pub(crate) fn stage_rows(&self, rows: &impl Rows, n: usize) -> Result<Operand> {
+    pub(crate) fn stage_rows(&self, rows: &impl RowSource, n: usize) -> Result<Operand> {
         self.weight.stage_rows(rows, n)
     }
 
@@ -69,7 +70,7 @@ impl FrozenLinear {
         contract::shape("x of the layer", x, &[n, self.weight.columns()])?;
         let (weight, x) = (read(&norm.weight)?, read(x)?);
         let norm = norm.on(&weight);
-        self.weight.stage_rows(&Normed { norm, x: &x }, n)
+        self.weight.stage_rows(&NormedRows { norm, x: &x }, n)
     }
 
     /// (n, k) → (n, m), and what the term needs for its adjoint; `addend` (n, m) is added. The input itself
@@ -92,7 +93,7 @@ impl FrozenLinear {
             (None, _) => None,
         };
         let b = term.map(Term::b_transposed).unwrap_or_default();
-        let updates: Vec<Update> = match (term, &kept) {
+        let updates: Vec<LowRankUpdate> = match (term, &kept) {
             (Some(term), Some(kept)) => vec![term.update(kept, &b)],
             _ => Vec::new(),
         };
@@ -101,9 +102,7 @@ impl FrozenLinear {
             updates: &updates,
             addend: addend.as_deref().map_or(Addend::None, Addend::Matrix),
         };
-        let mut y = fresh(rows * outputs);
-        self.weight
-            .multiply(Direction::Forward, staged, &mut y, &epilogue)?;
+        let mut y = self.weight.product(Direction::Forward, staged, &epilogue)?;
         drop(updates);
         if let Some(bias) = &self.bias {
             let bias = read(bias)?;
@@ -123,9 +122,9 @@ pub(crate) fn gated(
     keep: bool,
 ) -> Result<(Operand, Option<Vec<u32>>)> {
     let shape = (staged.rows(), gate.weight.rows());
-    let mut factors = keep.then(|| fresh(shape.0 * shape.1));
     let (gate, up) = (&gate.weight, &up.weight);
-    let hidden = match gate.multiply_both::<Gating>(up, staged, factors.as_deref_mut())? {
+    let (hidden, factors) = gate.multiply_combined::<Gating>(up, staged, keep)?;
+    let hidden = match hidden {
         Combined::Staged(hidden) => hidden,
         Combined::Matrix(hidden) => down.stage(&wrap(hidden, shape)?)?,
     };

@@ -16,7 +16,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, fresh, read, wrap};
+use super::{contract, read, wrap};
 use crate::kernels::cpu::attention as cpu;
 pub use crate::kernels::cpu::attention::{Mask, Queries};
 use crate::kernels::cpu::gemm::Precision;
@@ -70,7 +70,7 @@ impl Attention<'_> {
     pub fn forward(&self, operands: Operands<'_>) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
-        let (mut o, mut log_sum_exp) = (fresh(rows * width), fresh(rows * heads));
+        let (mut o, mut log_sum_exp) = (vec![0.0; rows * width], vec![0.0; rows * heads]);
         let Operands { q, k, v } = operands;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
         cpu::forward(self.problem(&q, &k, &v), &mut o, &mut log_sum_exp);
@@ -94,8 +94,8 @@ impl Attention<'_> {
         contract::shape("do of the attention", do_, &[rows, width])?;
         let Operands { q, k, v } = operands;
         let (n, kv_width) = k.dims2()?;
-        let mut dq = fresh(rows * width);
-        let (mut dk, mut dv) = (fresh(n * kv_width), fresh(n * kv_width));
+        let mut dq = vec![0.0; rows * width];
+        let (mut dk, mut dv) = (vec![0.0; n * kv_width], vec![0.0; n * kv_width]);
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
         let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
         let saved = cpu::Saved {

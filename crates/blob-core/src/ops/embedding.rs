@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{fresh, wrap};
+use super::wrap;
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ pub fn gather(table: &StoredMatrix, ids: &[u32]) -> Result<Tensor> {
             "token ids must be below the vocabulary size {vocab_size}, got {id}"
         )));
     }
-    let mut rows = fresh(ids.len() * d);
+    let mut rows = vec![0.0; ids.len() * d];
     rows.par_chunks_exact_mut(d)
         .zip(ids)
         .for_each(|(row, &id)| table.row(id as usize, row));

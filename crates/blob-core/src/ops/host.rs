@@ -4,7 +4,6 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
 
-pub(crate) use crate::kernels::cpu::fresh::fresh;
 use crate::{Error, Result};
 
 /// A contiguous `f32` tensor on the CPU, readable as a slice while it lives; `Guard` is candle's read lock.

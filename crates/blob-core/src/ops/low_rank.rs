@@ -17,7 +17,7 @@
 mod noise;
 
 use crate::adapter::{Adapter, LowRank, Sigma, Site};
-use crate::kernels::cpu::gemm::Update;
+use crate::kernels::cpu::gemm::LowRankUpdate;
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::noise::Purpose;
 use crate::pass::{Group, Pass, Rows};
@@ -127,8 +127,8 @@ impl<'a> Term<'a> {
     }
 
     /// s·h·Bᵀ, (n, m), as what a product adds; takes [`Term::b_transposed`].
-    pub fn update<'k>(&self, kept: &'k Kept, b: &'k [f32]) -> Update<'k> {
-        Update {
+    pub fn update<'k>(&self, kept: &'k Kept, b: &'k [f32]) -> LowRankUpdate<'k> {
+        LowRankUpdate {
             rows: 0..self.rows.ids.len(),
             left: &kept.h,
             right: b,
@@ -213,14 +213,18 @@ impl<'a> Term<'a> {
     }
 
     /// What a product adds to dL/dx without dropout, which acts on each term's sum as a whole.
-    pub fn adjoint_updates<'k>(&self, kept: &'k Kept, adjoint: &'k Adjoint) -> Vec<Update<'k>>
+    pub fn adjoint_updates<'k>(
+        &self,
+        kept: &'k Kept,
+        adjoint: &'k Adjoint,
+    ) -> Vec<LowRankUpdate<'k>>
     where
         'a: 'k,
     {
         if self.pass.mode.dropout > 0.0 {
             return Vec::new();
         }
-        let mut updates = vec![Update {
+        let mut updates = vec![LowRankUpdate {
             rows: 0..self.rows.ids.len(),
             left: &adjoint.p,
             right: &self.weights.a,
@@ -233,7 +237,7 @@ impl<'a> Term<'a> {
                     .groups
                     .iter()
                     .zip(&kept.draws)
-                    .map(|(group, draw)| Update {
+                    .map(|(group, draw)| LowRankUpdate {
                         rows: group.rows.clone(),
                         left: &adjoint.signed,
                         right: &draw.perturbation,

@@ -18,4 +18,4 @@ pub mod rope;
 pub mod rows;
 pub mod swiglu;
 
-pub(crate) use host::{fresh, read, wrap};
+pub(crate) use host::{read, wrap};

@@ -10,7 +10,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, fresh, read, wrap};
+use super::{contract, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::rms_norm as cpu;
 
@@ -28,8 +28,7 @@ pub struct Norm {
 /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
 pub fn forward(norm: &Norm, x: &Tensor) -> Result<Tensor> {
     let (n, d) = norm.shape_of(x)?;
-    let mut y = fresh(n * d);
-    cpu::forward(norm.on(&read(&norm.weight)?), &read(x)?, &mut y);
+    let y = cpu::forward(norm.on(&read(&norm.weight)?), &read(x)?);
     wrap(y, (n, d))
 }
 
@@ -41,9 +40,8 @@ pub fn backward(norm: &Norm, x: &Tensor, dy: &Tensor, addend: &Tensor) -> Result
     let (n, d) = norm.shape_of(x)?;
     contract::shape("dy of the RMS norm", dy, &[n, d])?;
     contract::shape("the addend of the RMS norm", addend, &[n, d])?;
-    let mut dx = fresh(n * d);
     let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
-    cpu::backward(norm.on(&read(&norm.weight)?), inputs, &mut dx);
+    let dx = cpu::backward(norm.on(&read(&norm.weight)?), inputs);
     wrap(dx, (n, d))
 }
 
@@ -56,8 +54,8 @@ impl Norm {
     }
 
     /// With its weight's values.
-    pub(crate) fn on<'a>(&self, weight: &'a [f32]) -> cpu::Norm<'a> {
-        cpu::Norm {
+    pub(crate) fn on<'a>(&self, weight: &'a [f32]) -> cpu::RmsNorm<'a> {
+        cpu::RmsNorm {
             weight,
             eps: self.eps,
         }

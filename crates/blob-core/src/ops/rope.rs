@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use candle_core::Tensor;
 
-use super::{contract, fresh, read, wrap};
+use super::{contract, read, wrap};
 use crate::kernels::cpu::rope as cpu;
 use crate::{Error, Result};
 
@@ -144,8 +144,7 @@ fn turn(
         sin: &tables.sin,
         pairs,
     };
-    let mut y = fresh(n * width);
-    cpu::rotate(&read(x)?, positions, angles, sign, &mut y);
+    let y = cpu::rotate(&read(x)?, positions, angles, sign);
     wrap(y, (n, width))
 }
 

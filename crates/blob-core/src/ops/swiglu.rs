@@ -9,7 +9,7 @@
 
 use candle_core::Tensor;
 
-use super::{contract, fresh, read, wrap};
+use super::{contract, read, wrap};
 use crate::Result;
 use crate::kernels::cpu::swiglu as cpu;
 
@@ -20,9 +20,7 @@ use crate::kernels::cpu::swiglu as cpu;
 pub fn forward(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (n, f) = contract::matrix("gate", gate)?;
     contract::shape("up", up, &[n, f])?;
-    let mut y = fresh(n * f);
-    cpu::forward(&read(gate)?, &read(up)?, &mut y);
-    wrap(y, (n, f))
+    wrap(cpu::forward(&read(gate)?, &read(up)?), (n, f))
 }
 
 /// `(dgate, dup)`: gate, up, dy (n, f) each → (n, f) each.
@@ -33,9 +31,8 @@ pub fn backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<(Tensor, Tens
     let (n, f) = contract::matrix("gate", gate)?;
     contract::shape("up", up, &[n, f])?;
     contract::shape("dy of SwiGLU", dy, &[n, f])?;
-    let (mut d_gate, mut d_up) = (fresh(n * f), fresh(n * f));
     let inputs: [&[f32]; 3] = [&read(gate)?, &read(up)?, &read(dy)?];
-    cpu::backward(inputs, [&mut d_gate, &mut d_up]);
+    let [d_gate, d_up] = cpu::backward(inputs);
     Ok((wrap(d_gate, (n, f))?, wrap(d_up, (n, f))?))
 }
 
@@ -46,7 +43,7 @@ mod tests {
     };
     use super::*;
     use crate::kernels::cpu::gemm::{
-        Beside, Direction, Epilogue, FrozenMatrix, Operand, Precision, Stack, collect,
+        Direction, Epilogue, FrozenMatrix, Operand, Part, Precision, SideBySide, Stack, collect,
     };
     use crate::weights::{HostTensor, StoredMatrix};
     use candle_core::{DType, Device};
@@ -116,7 +113,7 @@ mod tests {
                 let x = matrix.stage(Direction::Forward, &floats(x), n);
                 product(x.unwrap())
             };
-            let y_rows = matrix.stage_rows(&cpu::Gated { gate, up }, n);
+            let y_rows = matrix.stage_rows(&cpu::GatedRows { gate, up }, n);
             assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
 
             let [above, below] = [0, 1].map(|seed| {
@@ -129,19 +126,18 @@ mod tests {
             });
             let weights = [&above, &below];
             let stack = Stack::new(&weights).unwrap();
-            let product = |rows: Result<Operand>| {
+            let product = |rows: Operand| {
                 let mut out = vec![0.0; n * columns];
-                stack
-                    .multiply(&rows.unwrap(), &mut out, &Epilogue::NONE)
-                    .unwrap();
+                stack.multiply(&rows, &mut out, &Epilogue::NONE).unwrap();
                 bits(&wrap(out, (n, columns)).unwrap())
             };
             let (d_gate, d_up) = (floats(&d_gate), floats(&d_up));
-            let factors = cpu::Factors::Apart([gate, up]);
-            let gradients = cpu::Gradients { factors, dy };
+            let inputs = cpu::GateUp::Apart([gate, up]);
+            let gradients = cpu::GateUpGradientRows { inputs, dy };
+            let parts = [&d_gate, &d_up].map(|values| Part { values, width: f });
             assert_eq!(
                 product(stack.stage(&gradients, n)),
-                product(stack.stage(&Beside(&[(&d_gate, f), (&d_up, f)]), n)),
+                product(stack.stage(&SideBySide(&parts), n)),
                 "{precision:?}"
             );
         }
@@ -164,12 +160,12 @@ mod tests {
             let words: Vec<u32> = pairs
                 .map(|(gate, up)| gate.to_bits() >> 16 | up.to_bits())
                 .collect();
-            let rows = |factors| {
-                let gradients = cpu::Gradients { factors, dy: &dy };
-                collect(&gradients, (n, 2 * f))
+            let rows = |inputs| {
+                let gradients = cpu::GateUpGradientRows { inputs, dy: &dy };
+                collect(&gradients, n, 2 * f)
             };
-            let apart = rows(cpu::Factors::Apart([&gate, &up]));
-            assert_eq!(rows(cpu::Factors::Rounded(&words)), apart);
+            let apart = rows(cpu::GateUp::Apart([&gate, &up]));
+            assert_eq!(rows(cpu::GateUp::Rounded(&words)), apart);
         }
     }
 

@@ -95,6 +95,7 @@ impl TensorType {
     }
 
     /// Values and bytes of one block.
+    #[expect(clippy::inline_always, reason = "asked inside the loops that decode")]
     #[inline(always)]
     pub(crate) fn block(self) -> (usize, usize) {
         match self {

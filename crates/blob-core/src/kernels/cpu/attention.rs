@@ -13,10 +13,11 @@ use rayon::prelude::*;
 
 use super::exp::exp;
 use super::gemm::Precision;
+use super::isa::{self, Available};
 use super::lanes;
 use super::prefetch;
-use super::simd::{self, Kernel, Level, Path};
-use super::tile::{self, Entry, Exact, Left, Matrix, Pairs, Panels, ROWS, Rounded, WIDTH};
+use super::simd::{self, Kernel, Level};
+use super::tile::{self, Bf16Pairs, Entry, Exact, Left, Matrix, Panels, ROWS, Rounded, WIDTH};
 use pairs::Pair;
 pub(crate) use pairs::Problem;
 pub use pairs::{Mask, Queries};
@@ -34,15 +35,15 @@ pub(crate) struct Saved<'a> {
 
 /// Writes every element of `o` and `log_sum_exp`.
 pub(crate) fn forward(problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut [f32]) {
-    forward_on(Path::best(), problem, o, log_sum_exp);
+    forward_on(isa::chosen(), problem, o, log_sum_exp);
 }
 
 /// Writes every element of the gradients of q, k and v.
 pub(crate) fn backward(problem: Problem<'_>, saved: Saved<'_>, gradients: [&mut [f32]; 3]) {
-    backward_on(Path::best(), problem, saved, gradients);
+    backward_on(isa::chosen(), problem, saved, gradients);
 }
 
-fn forward_on(path: Path, problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut [f32]) {
+fn forward_on(path: Available, problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut [f32]) {
     let outputs = problem
         .deal_queries(o)
         .into_iter()
@@ -63,7 +64,12 @@ fn forward_on(path: Path, problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut
         });
 }
 
-fn backward_on(path: Path, problem: Problem<'_>, saved: Saved<'_>, [dq, dk, dv]: [&mut [f32]; 3]) {
+fn backward_on(
+    path: Available,
+    problem: Problem<'_>,
+    saved: Saved<'_>,
+    [dq, dk, dv]: [&mut [f32]; 3],
+) {
     let dq = problem.deal_queries(dq);
     let keys = problem.deal_keys(dk).into_iter().zip(problem.deal_keys(dv));
     let tasks: Vec<_> = problem.pairs().zip(dq.into_iter().zip(keys)).collect();
@@ -136,7 +142,7 @@ fn run_in<L: Level>(precision: Precision, work: impl WithEntries) {
     match precision {
         Precision::F32 => work.run_with::<L, Exact>(),
         Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed if L::PAIRS => {
-            work.run_with::<L, Pairs>();
+            work.run_with::<L, Bf16Pairs>();
         }
         Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {
             work.run_with::<L, Rounded>();

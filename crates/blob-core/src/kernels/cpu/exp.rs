@@ -41,7 +41,8 @@ pub(crate) fn exp<L: Level>(x: L::Vector) -> L::Vector {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Kernel, Path, WIDTH, padded, run_on};
+    use super::super::isa::Available;
+    use super::super::simd::{Kernel, WIDTH, padded, run_on};
     use super::*;
 
     struct Exp<'a>(&'a mut [f32]);
@@ -59,7 +60,7 @@ mod tests {
         }
     }
 
-    fn exp_of(path: Path, x: &[f32]) -> Vec<f32> {
+    fn exp_of(path: Available, x: &[f32]) -> Vec<f32> {
         let mut values = x.to_vec();
         run_on(path, Exp(&mut values));
         values
@@ -78,7 +79,7 @@ mod tests {
             .map(|i| -87.3 + 176.0 * f32::from(i) / 60_000.0)
             .chain((0_u16..=20_000).map(|i| -0.4 + 0.8 * f32::from(i) / 20_000.0))
             .collect();
-        for path in Path::available() {
+        for path in Available::all() {
             let worst = exp_of(path, &x)
                 .into_iter()
                 .zip(&x)
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn exp_underflows_gradually_and_saturates() {
-        for path in Path::available() {
+        for path in Available::all() {
             let x = [
                 f32::NEG_INFINITY,
                 -1e30,
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn exp_has_the_same_bits_on_both_vector_paths() {
         let x: Vec<f32> = (0_u16..1000).map(|i| f32::from(i) * 0.19 - 104.0).collect();
-        let paths = Path::available();
+        let paths = Available::all();
         for path in paths.get(1..).unwrap_or_default() {
             assert_eq!(exp_of(*path, &x), exp_of(paths[1], &x));
         }

@@ -79,7 +79,7 @@ fn larger<L: Level>(largest: [L::Vector; 2], values: &[f32; LANES]) -> [L::Vecto
     ]
 }
 
-/// The two vectors of a chunk. Vectors by hand: the compiler makes scalars of a loop that ends in a fold.
+/// The two vectors of a chunk. By hand: the compiler makes scalars of a loop that ends in a fold.
 #[inline(always)]
 fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
     let (halves, _) = chunk.as_chunks::<WIDTH>();
@@ -88,7 +88,8 @@ fn halves<L: Level>(chunk: &[f32; LANES]) -> [L::Vector; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Kernel, Path, run_on};
+    use super::super::isa::Available;
+    use super::super::simd::{Kernel, run_on};
     use super::*;
 
     struct Reductions<'a>(&'a [f32], &'a [f32]);
@@ -114,7 +115,7 @@ mod tests {
                 pairs().map(|(a, b)| a * b * b).sum(),
                 a.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             ];
-            for path in Path::available() {
+            for path in Available::all() {
                 assert_eq!(
                     run_on(path, Reductions(&a, &b)),
                     expected.map(|value| (value + 0.0).to_bits()),

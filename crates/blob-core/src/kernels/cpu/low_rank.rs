@@ -6,19 +6,20 @@
 //! outer   g (r, k) += pᵀ·(x ∘ S)             p (n, r), x (n, k)
 //! ```
 //!
-//! `S` are signs, or absent. Sums run in an order that depends on the shape only: `dots` over k in 16
-//! lanes, `spread` over the ranks, `outer` over the rows one after another, split between threads by
-//! columns.
+//! `S` are signs, or absent. Sums run in an order that depends on the shape only: `dots` over k in
+//! 16 lanes, `spread` over the ranks, `outer` over the rows one after another, split between
+//! threads by columns.
 
 use rayon::prelude::*;
 
-pub use super::gemm::SignRows;
+use super::signs::{SIGNS_PER_WORD, SignRows};
 use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Rows of one task.
 const ROWS: usize = 32;
 /// Columns of one task of `outer`: two vectors, one word of signs.
-const COLUMNS: usize = 32;
+const COLUMNS: usize = 2 * WIDTH;
+const _: () = assert!(COLUMNS == SIGNS_PER_WORD);
 
 /// h = (x ∘ S)·aᵀ: (n, k), (r, k) → (n, r).
 pub fn dots(x: &[f32], a: &[f32], k: usize, signs: Option<SignRows<'_>>, h: &mut [f32]) {

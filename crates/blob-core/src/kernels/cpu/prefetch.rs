@@ -1,4 +1,5 @@
-//! Hints that memory will be used soon: misses are then waited for while something else is computed.
+//! Hints that memory will be used soon: misses are then waited for while something else is
+//! computed.
 
 #![expect(
     unsafe_code,

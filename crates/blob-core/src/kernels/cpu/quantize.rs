@@ -78,7 +78,8 @@ fn by_candle(values: Vec<f32>, dtype: GgmlDType) -> Result<Vec<u8>> {
     encode().map_err(Error::from)
 }
 
-/// The largest size; NaN if a value is NaN, so that its block becomes NaN and is not taken for a number.
+/// The largest size; NaN if a value is NaN, so that its block becomes NaN and is not taken for a
+/// number.
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, value| {
         let size = value.abs();
@@ -197,7 +198,8 @@ mod tests {
             assert_eq!(stored.type_name(), name);
             for index in 0..5 {
                 let (before, after) = (row(&plain, index), row(&stored, index));
-                // Half a level of the range −0.65…0.65, and what rounding the scales (six bits in q4_k) adds.
+                // Half a level of the range −0.65…0.65, and what rounding the scales (six bits in
+                // q4_k) adds.
                 let bound = 0.5 * 1.3 / levels * 1.5;
                 for (x, y) in before.iter().zip(&after) {
                     assert!((x - y).abs() <= bound, "{name}: {x} became {y}");

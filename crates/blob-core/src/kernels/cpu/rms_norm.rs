@@ -1,8 +1,13 @@
 //! RMS norm, row by row; equations in `ops::rms_norm`.
 
+#![expect(unsafe_code, reason = "a result's memory holds nothing before")]
+
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
-use super::gemm::Rows;
+use super::gemm::RowSource;
+use super::output::{Slot, Unwritten};
 use super::rows::row;
 use super::simd::{self, Kernel, Level};
 use super::{lanes, prefetch};
@@ -10,16 +15,16 @@ use super::{lanes, prefetch};
 /// Rows per parallel piece.
 const PIECE: usize = 8;
 
-/// The frozen part of a norm.
+/// The frozen parameters of a norm.
 #[derive(Clone, Copy)]
-pub(crate) struct Norm<'a> {
+pub(crate) struct RmsNorm<'a> {
     /// w, (d)
     pub(crate) weight: &'a [f32],
     /// ε
     pub(crate) eps: f32,
 }
 
-impl Norm<'_> {
+impl RmsNorm<'_> {
     /// s of a row.
     #[inline(always)]
     fn inv_rms<L: Level>(self, x: &[f32]) -> f32 {
@@ -28,30 +33,38 @@ impl Norm<'_> {
 
     /// y of x, one row.
     #[inline(always)]
-    fn normalise<L: Level>(self, x: &[f32], y: &mut [f32]) {
+    fn normalise<L: Level>(self, x: &[f32], y: &mut [impl Slot]) {
         let inv_rms = self.inv_rms::<L>(x);
         for ((y, x), weight) in y.iter_mut().zip(x).zip(self.weight) {
-            *y = x * inv_rms * weight;
+            y.put(x * inv_rms * weight);
         }
     }
 }
 
-/// Writes `y` (n, d) of x (n, d).
-pub(crate) fn forward(norm: Norm<'_>, x: &[f32], y: &mut [f32]) {
-    let piece = PIECE * norm.weight.len();
-    (x.par_chunks(piece), y.par_chunks_mut(piece))
+/// y (n, d) of x (n, d).
+pub(crate) fn forward(norm: RmsNorm<'_>, x: &[f32]) -> Vec<f32> {
+    let d = norm.weight.len();
+    assert!(x.len().is_multiple_of(d));
+    let piece = PIECE * d;
+    let mut y = Unwritten::new(x.len());
+    (x.par_chunks(piece), y.slots().par_chunks_mut(piece))
         .into_par_iter()
         .for_each(|(x, y)| simd::run(Forward { norm, x, y }));
+    // SAFETY: pieces of whole rows cover x and y alike, and each row is written as a whole.
+    unsafe { y.assume_written() }
 }
 
-/// Writes `dx` (n, d) from x, dy and what is added to it (n, d each).
-pub(crate) fn backward(norm: Norm<'_>, [x, dy, addend]: [&[f32]; 3], dx: &mut [f32]) {
-    let piece = PIECE * norm.weight.len();
+/// dx (n, d) from x, dy and what is added to it (n, d each).
+pub(crate) fn backward(norm: RmsNorm<'_>, [x, dy, addend]: [&[f32]; 3]) -> Vec<f32> {
+    let d = norm.weight.len();
+    assert!(x.len().is_multiple_of(d) && [dy.len(), addend.len()] == [x.len(); 2]);
+    let piece = PIECE * d;
+    let mut dx = Unwritten::new(x.len());
     (
         x.par_chunks(piece),
         dy.par_chunks(piece),
         addend.par_chunks(piece),
-        dx.par_chunks_mut(piece),
+        dx.slots().par_chunks_mut(piece),
     )
         .into_par_iter()
         .for_each(|(x, dy, addend, dx)| {
@@ -63,21 +76,23 @@ pub(crate) fn backward(norm: Norm<'_>, [x, dy, addend]: [&[f32]; 3], dx: &mut [f
                 dx,
             });
         });
+    // SAFETY: as in `forward`.
+    unsafe { dx.assume_written() }
 }
 
 /// The rows of y, for a product that is their only reader.
-pub(crate) struct Normed<'a> {
-    pub(crate) norm: Norm<'a>,
+pub(crate) struct NormedRows<'a> {
+    pub(crate) norm: RmsNorm<'a>,
     /// (n, d)
     pub(crate) x: &'a [f32],
 }
 
-impl Rows for Normed<'_> {
+impl RowSource for NormedRows<'_> {
     #[inline(always)]
-    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
-        let x = row(self.x, index, room.len());
-        self.norm.normalise::<L>(x, room);
-        room
+    fn row<'r, L: Level>(&'r self, index: usize, buffer: &'r mut [f32]) -> &'r [f32] {
+        let x = row(self.x, index, buffer.len());
+        self.norm.normalise::<L>(x, buffer);
+        buffer
     }
 
     #[inline(always)]
@@ -87,9 +102,9 @@ impl Rows for Normed<'_> {
 }
 
 struct Forward<'a> {
-    norm: Norm<'a>,
+    norm: RmsNorm<'a>,
     x: &'a [f32],
-    y: &'a mut [f32],
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
@@ -106,11 +121,11 @@ impl Kernel for Forward<'_> {
 }
 
 struct Backward<'a> {
-    norm: Norm<'a>,
+    norm: RmsNorm<'a>,
     x: &'a [f32],
     dy: &'a [f32],
     addend: &'a [f32],
-    dx: &'a mut [f32],
+    dx: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Backward<'_> {
@@ -131,7 +146,7 @@ impl Kernel for Backward<'_> {
             let along_x = -inv_rms * inv_rms * mean;
             let inputs = x.iter().zip(dy).zip(weight).zip(addend);
             for (dx, (((x, dy), weight), addend)) in dx.iter_mut().zip(inputs) {
-                *dx = addend + inv_rms * L::fused(*x, along_x, weight * dy);
+                dx.write(addend + inv_rms * L::fused(*x, along_x, weight * dy));
             }
         }
     }

@@ -1,7 +1,12 @@
 //! Rotary positions, head by head; equations in `ops::rope`.
 
+#![expect(unsafe_code, reason = "a result's memory holds nothing before")]
+
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
+use super::output::Unwritten;
 use super::simd::{self, Kernel, Level};
 
 /// Rows per parallel piece.
@@ -16,16 +21,18 @@ pub(crate) struct Angles<'a> {
     pub(crate) pairs: usize,
 }
 
-/// Writes `y` (n, heads·c): each row turned by `sign` times the angles of its position.
-pub(crate) fn rotate(x: &[f32], positions: &[u32], angles: Angles<'_>, sign: f32, y: &mut [f32]) {
+/// y (n, heads·c): each row of x turned by `sign` times the angles of its position.
+pub(crate) fn rotate(x: &[f32], positions: &[u32], angles: Angles<'_>, sign: f32) -> Vec<f32> {
     let width = x.len() / positions.len().max(1);
     if width == 0 {
-        return;
+        return Vec::new();
     }
+    assert!(x.len() == positions.len() * width && width.is_multiple_of(2 * angles.pairs));
+    let mut y = Unwritten::new(x.len());
     (
         x.par_chunks(PIECE * width),
         positions.par_chunks(PIECE),
-        y.par_chunks_mut(PIECE * width),
+        y.slots().par_chunks_mut(PIECE * width),
     )
         .into_par_iter()
         .for_each(|(x, positions, y)| {
@@ -37,6 +44,8 @@ pub(crate) fn rotate(x: &[f32], positions: &[u32], angles: Angles<'_>, sign: f32
                 y,
             });
         });
+    // SAFETY: pieces cover all rows, heads cover a row, and each writes both of its halves.
+    unsafe { y.assume_written() }
 }
 
 struct Rotate<'a> {
@@ -44,7 +53,7 @@ struct Rotate<'a> {
     positions: &'a [u32],
     angles: Angles<'a>,
     sign: f32,
-    y: &'a mut [f32],
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Rotate<'_> {
@@ -66,8 +75,8 @@ impl Kernel for Rotate<'_> {
                 let (y_first, y_second) = y.split_at_mut(pairs);
                 for i in 0..pairs {
                     let sin = self.sign * sin[i];
-                    y_first[i] = L::fused(x_first[i], cos[i], -x_second[i] * sin);
-                    y_second[i] = L::fused(x_second[i], cos[i], x_first[i] * sin);
+                    y_first[i].write(L::fused(x_first[i], cos[i], -x_second[i] * sin));
+                    y_second[i].write(L::fused(x_second[i], cos[i], x_first[i] * sin));
                 }
             }
         }

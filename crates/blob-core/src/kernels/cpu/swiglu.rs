@@ -1,10 +1,15 @@
-//! SwiGLU, element by element; equations in `ops::swiglu`. As rows of a product's operand it is computed while
-//! they are staged.
+//! SwiGLU, element by element; equations in `ops::swiglu`. As rows of a product's operand it is
+//! computed while they are staged.
+
+#![expect(unsafe_code, reason = "a result's memory holds nothing before")]
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::gemm::{Combine, Rows};
+use super::gemm::{Combine, RowSource};
+use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::rows::row;
 use super::simd::{self, Kernel, Level, WIDTH, padded};
@@ -12,25 +17,31 @@ use super::simd::{self, Kernel, Level, WIDTH, padded};
 /// Elements per parallel piece.
 const PIECE: usize = 8192;
 
-/// Writes `y`; all have one length.
-pub(crate) fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
+/// y; all have one length.
+pub(crate) fn forward(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    assert_eq!(gate.len(), up.len());
+    let mut y = Unwritten::new(gate.len());
     (
         gate.par_chunks(PIECE),
         up.par_chunks(PIECE),
-        y.par_chunks_mut(PIECE),
+        y.slots().par_chunks_mut(PIECE),
     )
         .into_par_iter()
         .for_each(|(gate, up, y)| simd::run(Forward { gate, up, y }));
+    // SAFETY: all have one length, and each piece is written as a whole.
+    unsafe { y.assume_written() }
 }
 
-/// Writes `d_gate` and `d_up`; all have one length.
-pub(crate) fn backward([gate, up, dy]: [&[f32]; 3], [d_gate, d_up]: [&mut [f32]; 2]) {
+/// dL/d_gate and dL/d_up; all have one length.
+pub(crate) fn backward([gate, up, dy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+    assert_eq!([up.len(), dy.len()], [gate.len(); 2]);
+    let [mut d_gate, mut d_up] = [(); 2].map(|()| Unwritten::new(gate.len()));
     (
         gate.par_chunks(PIECE),
         up.par_chunks(PIECE),
         dy.par_chunks(PIECE),
-        d_gate.par_chunks_mut(PIECE),
-        d_up.par_chunks_mut(PIECE),
+        d_gate.slots().par_chunks_mut(PIECE),
+        d_up.slots().par_chunks_mut(PIECE),
     )
         .into_par_iter()
         .for_each(|(gate, up, dy, d_gate, d_up)| {
@@ -42,6 +53,8 @@ pub(crate) fn backward([gate, up, dy]: [&[f32]; 3], [d_gate, d_up]: [&mut [f32];
                 d_up,
             });
         });
+    // SAFETY: as in `forward`.
+    [d_gate, d_up].map(|gradient| unsafe { gradient.assume_written() })
 }
 
 #[inline(always)]
@@ -63,25 +76,28 @@ impl Combine for Gating {
 
 /// `y`.
 #[inline(always)]
-fn gated<L: Level>(gate: &[f32; WIDTH], up: &[f32; WIDTH], y: &mut [f32; WIDTH]) {
-    L::store(Gating::combine::<L>(L::load(gate), L::load(up)), y);
+fn gated<L: Level, S: Slot>(gate: &[f32; WIDTH], up: &[f32; WIDTH], y: &mut [S; WIDTH]) {
+    S::put_vector::<L>(y, Gating::combine::<L>(L::load(gate), L::load(up)));
 }
 
 /// dL/d_gate and dL/d_up.
 #[inline(always)]
-fn gradients<L: Level>([gate, up, dy]: [&[f32; WIDTH]; 3], [d_gate, d_up]: [&mut [f32; WIDTH]; 2]) {
+fn gradients<L: Level, S: Slot>(
+    [gate, up, dy]: [&[f32; WIDTH]; 3],
+    [d_gate, d_up]: [&mut [S; WIDTH]; 2],
+) {
     let (gate, up, dy) = (L::load(gate), L::load(up), L::load(dy));
     let open = sigmoid::<L>(gate);
     let closed = L::add(L::splat(1.0), L::scale(-1.0, open));
     let slope = L::multiply(open, L::fma(gate, closed, L::splat(1.0)));
-    L::store(L::multiply(L::multiply(dy, up), slope), d_gate);
-    L::store(L::multiply(L::multiply(dy, gate), open), d_up);
+    S::put_vector::<L>(d_gate, L::multiply(L::multiply(dy, up), slope));
+    S::put_vector::<L>(d_up, L::multiply(L::multiply(dy, gate), open));
 }
 
 struct Forward<'a> {
     gate: &'a [f32],
     up: &'a [f32],
-    y: &'a mut [f32],
+    y: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
@@ -90,7 +106,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let Self { gate, up, y } = self;
-        Gated { gate, up }.row::<L>(0, y);
+        gated_row::<L, _>(gate, up, y);
     }
 }
 
@@ -98,8 +114,8 @@ struct Backward<'a> {
     gate: &'a [f32],
     up: &'a [f32],
     dy: &'a [f32],
-    d_gate: &'a mut [f32],
-    d_up: &'a mut [f32],
+    d_gate: &'a mut [MaybeUninit<f32>],
+    d_up: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Backward<'_> {
@@ -107,37 +123,45 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        row_gradients::<L>([self.gate, self.up, self.dy], [self.d_gate, self.d_up]);
+        row_gradients::<L, _>([self.gate, self.up, self.dy], [self.d_gate, self.d_up]);
     }
 }
 
-/// The rows of `y`.
-pub(crate) struct Gated<'a> {
+/// The rows of y.
+pub(crate) struct GatedRows<'a> {
     pub(crate) gate: &'a [f32],
     pub(crate) up: &'a [f32],
 }
 
-impl Rows for Gated<'_> {
+impl RowSource for GatedRows<'_> {
     #[inline(always)]
-    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
-        let [gate, up] = [self.gate, self.up].map(|values| row(values, index, room.len()));
-        let (ys, y_rest) = room.as_chunks_mut();
-        let [(gates, gate), (ups, up)] = [gate, up].map(<[f32]>::as_chunks);
-        for ((y, gate), up) in ys.iter_mut().zip(gates).zip(ups) {
-            gated::<L>(gate, up, y);
+    fn row<'r, L: Level>(&'r self, index: usize, buffer: &'r mut [f32]) -> &'r [f32] {
+        let [gate, up] = [self.gate, self.up].map(|values| row(values, index, buffer.len()));
+        gated_row::<L, _>(gate, up, buffer);
+        buffer
+    }
+}
+
+/// [`gated`] of slices of one length.
+#[inline(always)]
+fn gated_row<L: Level, S: Slot>(gate: &[f32], up: &[f32], y: &mut [S]) {
+    let (ys, y_rest) = y.as_chunks_mut();
+    let [(gates, gate), (ups, up)] = [gate, up].map(<[f32]>::as_chunks);
+    for ((y, gate), up) in ys.iter_mut().zip(gates).zip(ups) {
+        gated::<L, S>(gate, up, y);
+    }
+    if !y_rest.is_empty() {
+        let mut y = [0.0; WIDTH];
+        gated::<L, f32>(&padded(gate, 0.0), &padded(up, 0.0), &mut y);
+        for (slot, y) in y_rest.iter_mut().zip(y) {
+            slot.put(y);
         }
-        if !y_rest.is_empty() {
-            let mut y = [0.0; WIDTH];
-            gated::<L>(&padded(gate, 0.0), &padded(up, 0.0), &mut y);
-            y_rest.copy_from_slice(&y[..y_rest.len()]);
-        }
-        room
     }
 }
 
 /// gate and up, (n, f).
 #[derive(Clone, Copy)]
-pub(crate) enum Factors<'a> {
+pub(crate) enum GateUp<'a> {
     /// As they are.
     Apart([&'a [f32]; 2]),
     /// Both rounded to bf16, gate in the low half of a word.
@@ -145,23 +169,23 @@ pub(crate) enum Factors<'a> {
 }
 
 /// The rows of `d_gate` beside those of `d_up`.
-pub(crate) struct Gradients<'a> {
-    pub(crate) factors: Factors<'a>,
+pub(crate) struct GateUpGradientRows<'a> {
+    pub(crate) inputs: GateUp<'a>,
     pub(crate) dy: &'a [f32],
 }
 
-impl Rows for Gradients<'_> {
+impl RowSource for GateUpGradientRows<'_> {
     #[inline(always)]
-    fn row<'r, L: Level>(&'r self, index: usize, room: &'r mut [f32]) -> &'r [f32] {
-        let (d_gate, d_up) = room.split_at_mut(room.len() / 2);
+    fn row<'r, L: Level>(&'r self, index: usize, buffer: &'r mut [f32]) -> &'r [f32] {
+        let (d_gate, d_up) = buffer.split_at_mut(buffer.len() / 2);
         let width = d_gate.len();
         let dy = row(self.dy, index, width);
-        match self.factors {
-            Factors::Apart(factors) => {
-                let [gate, up] = factors.map(|values| row(values, index, width));
-                row_gradients::<L>([gate, up, dy], [d_gate, d_up]);
+        match self.inputs {
+            GateUp::Apart(inputs) => {
+                let [gate, up] = inputs.map(|values| row(values, index, width));
+                row_gradients::<L, _>([gate, up, dy], [d_gate, d_up]);
             }
-            Factors::Rounded(words) => {
+            GateUp::Rounded(words) => {
                 let words = row(words, index, width);
                 let (whole, rest) = words.as_chunks();
                 let done = WIDTH * whole.len();
@@ -175,28 +199,28 @@ impl Rows for Gradients<'_> {
                 for ((words, dy), (d_gate, d_up)) in whole.iter().zip(dy.as_chunks().0).zip(results)
                 {
                     let [gate, up] = halves(words);
-                    gradients::<L>([&gate, &up, dy], [d_gate, d_up]);
+                    gradients::<L, f32>([&gate, &up, dy], [d_gate, d_up]);
                 }
                 if !rest.is_empty() {
                     let [gate, up] = halves(&padded(rest, 0));
                     let inputs = [&gate[..rest.len()], &up[..rest.len()], &dy[done..]];
-                    row_gradients::<L>(inputs, [gate_rest, up_rest]);
+                    row_gradients::<L, _>(inputs, [gate_rest, up_rest]);
                 }
             }
         }
-        room
+        buffer
     }
 
     #[inline(always)]
     fn prefetch(&self, index: usize, width: usize) {
         let width = width / 2;
-        match self.factors {
-            Factors::Apart(factors) => {
-                for factor in factors {
-                    prefetch::row(factor, index, width);
+        match self.inputs {
+            GateUp::Apart(inputs) => {
+                for values in inputs {
+                    prefetch::row(values, index, width);
                 }
             }
-            Factors::Rounded(words) => prefetch::row(words, index, width),
+            GateUp::Rounded(words) => prefetch::row(words, index, width),
         }
         prefetch::row(self.dy, index, width);
     }
@@ -213,18 +237,21 @@ fn halves(words: &[u32; WIDTH]) -> [[f32; WIDTH]; 2] {
 
 /// [`gradients`] of slices of one length.
 #[inline(always)]
-fn row_gradients<L: Level>(inputs: [&[f32]; 3], outputs: [&mut [f32]; 2]) {
+fn row_gradients<L: Level, S: Slot>(inputs: [&[f32]; 3], outputs: [&mut [S]; 2]) {
     let [(gates, gate), (ups, up), (dys, dy)] = inputs.map(<[f32]>::as_chunks);
-    let [(d_gates, d_gate), (d_ups, d_up)] = outputs.map(<[f32]>::as_chunks_mut);
+    let [(d_gates, d_gate), (d_ups, d_up)] = outputs.map(<[S]>::as_chunks_mut);
     let inputs = gates.iter().zip(ups).zip(dys);
     for (((gate, up), dy), (d_gate, d_up)) in inputs.zip(d_gates.iter_mut().zip(d_ups)) {
-        gradients::<L>([gate, up, dy], [d_gate, d_up]);
+        gradients::<L, S>([gate, up, dy], [d_gate, d_up]);
     }
     if !d_gate.is_empty() {
         let [mut last_gate, mut last_up] = [[0.0; WIDTH]; 2];
         let inputs = [gate, up, dy].map(|rest| padded(rest, 0.0));
-        gradients::<L>(inputs.each_ref(), [&mut last_gate, &mut last_up]);
-        d_gate.copy_from_slice(&last_gate[..d_gate.len()]);
-        d_up.copy_from_slice(&last_up[..d_up.len()]);
+        gradients::<L, f32>(inputs.each_ref(), [&mut last_gate, &mut last_up]);
+        let last = last_gate.into_iter().zip(last_up);
+        for ((d_gate, d_up), (gate, up)) in d_gate.iter_mut().zip(d_up).zip(last) {
+            d_gate.put(gate);
+            d_up.put(up);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::way::Way;
 use super::{Block, Terms};
 use crate::adapter::Module;
 use crate::kernels::cpu::gemm::Precision;
-use crate::kernels::cpu::swiglu::{self as cpu, Gated, Gradients};
+use crate::kernels::cpu::swiglu::{self as cpu, GateUpGradientRows, GatedRows};
 use crate::layers::InputGradient;
 use crate::layers::linear::gated;
 use crate::ops::low_rank::Kept;
@@ -29,7 +29,7 @@ pub(super) struct LateKept {
 /// gate and up, (n, f).
 enum Factors {
     Apart([Tensor; 2]),
-    /// As in the kernel's `Factors::Rounded`.
+    /// As in the kernel's `GateUp::Rounded`.
     Rounded(Vec<u32>),
 }
 
@@ -82,7 +82,7 @@ impl Block {
             down.stage(hidden)?
         } else {
             let (n, gate, up) = (gate.dim(0)?, &*read(&gate)?, &*read(&up)?);
-            down.stage_rows(&Gated { gate, up }, n)?
+            down.stage_rows(&GatedRows { gate, up }, n)?
         };
         let input = (hidden.as_ref(), &staged);
         let (y, down_kept) = terms.forward(Module::Down, input, rows, Some(&u))?;
@@ -147,14 +147,14 @@ impl Block {
                 let linears = [self.linear(Module::Gate), self.linear(Module::Up)];
                 let (n, dy) = (ds.dim(0)?, &*read(&ds)?);
                 let apart;
-                let factors = match &kept.factors {
+                let inputs = match &kept.factors {
                     Factors::Apart([gate, up]) => {
                         apart = (read(gate)?, read(up)?);
-                        cpu::Factors::Apart([&apart.0, &apart.1])
+                        cpu::GateUp::Apart([&apart.0, &apart.1])
                     }
-                    Factors::Rounded(words) => cpu::Factors::Rounded(words),
+                    Factors::Rounded(words) => cpu::GateUp::Rounded(words),
                 };
-                dnormed.add_rows(&linears, &Gradients { factors, dy }, n)?;
+                dnormed.add_rows(&linears, &GateUpGradientRows { inputs, dy }, n)?;
             }
             if let Some(dnormed) = dnormed.into_tensor(kept.u.dim(1)?)? {
                 du = rms_norm::backward(&self.mlp_norm, &kept.u, &dnormed, dy)?;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::Term;
-use crate::kernels::cpu::low_rank::{SignRows, scale_rows};
+use crate::kernels::cpu::low_rank::scale_rows;
+use crate::kernels::cpu::signs::SignRows;
 use crate::noise::{Asker, Purpose};
 use crate::pass::{Group, NoiseSharing};
 

@@ -1,7 +1,7 @@
 use super::*;
 
 /// o, log_sum_exp, dq, dk, dv of one problem on one path; what products read is exact in bf16.
-fn everything(path: Path, precision: Precision, mask: Mask) -> [Vec<f32>; 5] {
+fn everything(path: Available, precision: Precision, mask: Mask) -> [Vec<f32>; 5] {
     let wave = |len: u16, pace: f32| -> Vec<f32> {
         (0..len)
             .map(|at| 1.5 * (pace * f32::from(at)).sin())
@@ -62,7 +62,7 @@ fn vector_paths_agree_bit_by_bit_and_with_the_portable_path_closely() {
     };
     for mask in [Mask::Causal, Mask::Window(19), Mask::Full] {
         let all = |path| everything(path, Precision::F32, mask);
-        let results: Vec<_> = Path::available().into_iter().map(all).collect();
+        let results: Vec<_> = Available::all().into_iter().map(all).collect();
         for result in &results {
             assert_close(result, &results[0], 1e-5);
         }
@@ -74,11 +74,11 @@ fn vector_paths_agree_bit_by_bit_and_with_the_portable_path_closely() {
 
 #[test]
 fn rounding_changes_the_probabilities_and_their_gradients_alone() {
-    for (path, mask) in Path::available()
+    for (path, mask) in Available::all()
         .into_iter()
         .flat_map(|path| [Mask::Causal, Mask::Window(19)].map(|mask| (path, mask)))
     {
-        let exact = everything(Path::PORTABLE, Precision::F32, mask);
+        let exact = everything(Available::PORTABLE, Precision::F32, mask);
         let rounded = everything(path, Precision::Bf16, mask);
         // Scores of exact operands: no more than the order of a sum.
         for (a, b) in rounded[1].iter().zip(&exact[1]) {

@@ -1,7 +1,7 @@
 //! Blocks of stored numbers to `f32`, the whole of them.
 //!
-//! A block holds `n` values of one row: a scale `d` (and a minimum `m`) in half precision, and small
-//! integers `q` packed into nibbles and bit planes.
+//! A block holds `n` values of one row: a scale `d` (and a minimum `m`) in half precision, and
+//! small integers `q` packed into nibbles and bit planes.
 //!
 //! ```text
 //! Q4_0  Q5_0  Q8_0     n = 32    x = d·(q − 8 | 16 | 0)
@@ -159,7 +159,8 @@ fn q8_0<L: Level>(bytes: &[u8; 34], x: &mut [f32; 32]) {
     }
 }
 
-/// Where value `i` of a 2- or 3-bit block lies: (byte, bit shift) of its two low bits, and its scale.
+/// Where value `i` of a 2- or 3-bit block lies: (byte, bit shift) of its two low bits, and its
+/// scale.
 #[inline(always)]
 fn two_bit_place(i: usize) -> (usize, usize, usize) {
     let (half, quarter, lane) = (i / 128, i % 128 / 32, i % 32);

@@ -1,8 +1,8 @@
 //! Runs of values that are one of sixteen: a table, and an index for each value.
 //!
-//! A block of four-bit integers holds 32 of them per scale, so a run has sixteen different values at
-//! most. To round, to quantise or to compare these sixteen and to look the 32 up is less work than
-//! to do it for each.
+//! A block of four-bit integers holds 32 of them per scale, so a run has sixteen different values
+//! at most. To round, to quantise or to compare these sixteen and to look the 32 up is less work
+//! than to do it for each.
 
 use super::blocks::{all, half_at, lanes, nibble, six_bit_pair};
 use crate::kernels::cpu::simd::{Level, WIDTH};
@@ -71,7 +71,8 @@ pub(crate) enum Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Run `index`, with the values that [`TensorType::dequantize`] gives; zeros past the row's end.
+    /// Run `index`, with the values that [`TensorType::dequantize`] gives; zeros past the row's
+    /// end.
     #[inline(always)]
     pub(crate) fn run<L: Level>(self, index: usize) -> Run<L> {
         let levels = L::bytes(LEVELS);

@@ -3,7 +3,7 @@
 //! | file | what it decodes |
 //! |---|---|
 //! | `blocks` | whole blocks of every type |
-//! | `four_bits` | runs of 32 values, each as a table of its sixteen numbers and an index per value |
+//! | `four_bits` | runs of 32 values: a table of sixteen numbers, and an index per value |
 //! | `tensor` | tensors of a file that stay in memory as `f32` |
 
 pub(super) mod blocks;
@@ -26,8 +26,8 @@ pub(crate) struct Target<'a> {
 }
 
 impl StoredMatrix {
-    /// Some columns of as many rows, from `first_row` on, as `target` has rows for. The range begins
-    /// at a block and ends at one, or at the end of the row.
+    /// Some columns of as many rows, from `first_row` on, as `target` has rows for. The range
+    /// begins at a block and ends at one, or at the end of the row.
     #[inline(always)]
     pub(crate) fn decode<L: Level>(
         &self,
@@ -35,12 +35,12 @@ impl StoredMatrix {
         columns: &Range<usize>,
         target: Target<'_>,
     ) {
+        let Target { values, stride } = target;
         let (per_block, block_bytes) = self.kind().block();
         let skipped = columns.start / per_block * block_bytes;
         let length = columns.len() / per_block * block_bytes;
-        let rows = target
-            .values
-            .chunks_exact_mut(target.stride)
+        let rows = values
+            .chunks_exact_mut(stride)
             .enumerate()
             .map(|(index, values)| {
                 let bytes = self.row_bytes(first_row + index);

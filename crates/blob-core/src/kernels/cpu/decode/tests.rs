@@ -4,8 +4,9 @@ use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 
 use super::four_bits::{RUN_LENGTH, Run};
-use crate::kernels::cpu::gemm::{Direction, Dispatch, Epilogue, FrozenMatrix, Precision};
-use crate::kernels::cpu::simd::{Kernel, Level, Path, run_on};
+use crate::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Precision};
+use crate::kernels::cpu::isa::{Available, Isa};
+use crate::kernels::cpu::simd::{Kernel, Level, run_on};
 use crate::weights::{HostTensor, StoredMatrix, TensorType};
 
 struct Decode<'a>(TensorType, &'a [u8], &'a mut [f32]);
@@ -55,7 +56,7 @@ fn every_bit_pattern_means_what_it_means_to_candle() {
         let expected = QTensor::new(storage, count).unwrap();
         let expected = expected.dequantize(&Device::Cpu).unwrap();
         let expected = expected.to_vec1::<f32>().unwrap();
-        for path in Path::available() {
+        for path in Available::all() {
             let mut values = vec![0.0; count];
             let decode = Decode(ours, &bytes, &mut values);
             run_on(path, decode);
@@ -106,7 +107,7 @@ fn runs_hold_the_values_of_their_blocks() {
         assert!(kind.has_runs());
         let count = 256 * 64;
         let bytes = noise(kind.bytes(count).unwrap());
-        for path in Path::available() {
+        for path in Available::all() {
             let (mut values, mut runs) = (vec![0.0; count], vec![0.0; count]);
             run_on(path, Decode(kind, &bytes, &mut values));
             run_on(path, ByRuns(kind, &bytes, &mut runs));
@@ -159,7 +160,7 @@ fn products_read_runs_as_the_values_of_their_blocks() {
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             let [blocks, plain] = [&stored, &plain]
                 .map(|stored| FrozenMatrix::new(stored.clone(), precision).unwrap());
-            for path in Dispatch::ALL.into_iter().filter(|path| path.is_available()) {
+            for path in Isa::ALL.into_iter().filter(|path| path.is_available()) {
                 for (direction, depth, cols) in
                     [(Direction::Forward, k, n), (Direction::Backward, n, k)]
                 {

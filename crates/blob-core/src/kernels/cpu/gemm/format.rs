@@ -1,6 +1,7 @@
 //! How operands are written into 32-bit words.
 
-use crate::kernels::cpu::simd::{Level, ROUNDER, bf16_bits, padded, write_bf16_pairs};
+use crate::kernels::cpu::isa::{Available, Isa};
+use crate::kernels::cpu::simd::{Level, bf16_bits, write_bf16_pairs};
 
 /// What the operands of a product are rounded to; sums are `f32` in each case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +33,15 @@ impl Precision {
     }
 }
 
+/// Which way a product goes through the weight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// (m, k) → (m, n)
+    Forward,
+    /// (m, n) → (m, k)
+    Backward,
+}
+
 /// What a 32-bit word of an operand holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Format {
@@ -46,6 +56,16 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// What words hold in a product on an instruction set.
+    pub(super) fn of(isa: Available, precision: Precision, direction: Direction) -> Self {
+        match (precision, direction) {
+            (Precision::F32, _) => Self::Float,
+            (Precision::Int8 | Precision::Int8Mixed, Direction::Forward) => Self::Int8Quad,
+            _ if isa.includes(Isa::Avx512Bf16) => Self::Bf16Pair,
+            _ => Self::RoundedFloat,
+        }
+    }
+
     /// Depths in one word.
     pub(super) fn depths(self) -> usize {
         match self {
@@ -55,10 +75,10 @@ impl Format {
         }
     }
 
-    /// Words of a row of parts.
+    /// Words of so many depths.
     #[inline(always)]
-    pub(super) fn steps(self, parts: &[usize]) -> usize {
-        parts.iter().map(|part| part.div_ceil(self.depths())).sum()
+    pub(super) fn words(self, depths: usize) -> usize {
+        depths.div_ceil(self.depths())
     }
 }
 
@@ -80,65 +100,4 @@ pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut 
         }
         Format::Bf16Pair => write_bf16_pairs::<L>(values, words),
     }
-}
-
-/// Writes values as eight-bit levels of `scale`, four to a word; the rest of the last word is filled with
-/// zeros.
-#[inline(always)]
-pub(super) fn write_quads<L: Level>(values: &[f32], scale: f32, words: &mut [u32]) {
-    let inverse = inverse(scale);
-    let (whole, rest) = values.as_chunks();
-    let (full, short) = words.split_at_mut(16 * whole.len());
-    for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
-        *words = L::int8_quads(values, inverse);
-    }
-    if !rest.is_empty() {
-        let quads = L::int8_quads(&padded(rest, 0.0), inverse);
-        let length = short.len().min(16);
-        short[..length].copy_from_slice(&quads[..length]);
-    }
-}
-
-/// Scale of a row in eight bits: its largest absolute value becomes 127. NaN if a value is not finite.
-#[inline(always)]
-pub(super) fn int8_scale(values: &[f32]) -> f32 {
-    /// Sizes compare as their bits do; from these on they are infinite or no numbers.
-    const INFINITE: u32 = f32::INFINITY.to_bits();
-    let size = |value: f32| value.abs().to_bits();
-    let mut largest = [0; 32];
-    let (chunks, rest) = values.as_chunks::<32>();
-    for chunk in chunks {
-        for lane in 0..32 {
-            largest[lane] = size(chunk[lane]).max(largest[lane]);
-        }
-    }
-    let largest = rest.iter().map(|value| size(*value)).chain(largest).max();
-    match largest {
-        Some(bits) if bits < INFINITE => f32::from_bits(bits) / 127.0,
-        Some(_) => f32::NAN,
-        None => 0.0,
-    }
-}
-
-/// 1/scale, or 0 for a row of zeros and one so small that this would be infinite: its levels are zeros.
-#[inline(always)]
-pub(crate) fn inverse(scale: f32) -> f32 {
-    if scale >= f32::MIN_POSITIVE {
-        1.0 / scale
-    } else {
-        0.0
-    }
-}
-
-/// The nearest of −127…127 to `value·inverse`, ties to even, as an `f32`.
-#[inline(always)]
-pub(super) fn int8_level(value: f32, inverse: f32) -> f32 {
-    (value * inverse + ROUNDER) - ROUNDER
-}
-
-/// [`int8_level`] of each lane.
-#[inline(always)]
-pub(super) fn int8_levels<L: Level>(values: L::Vector, inverse: f32) -> L::Vector {
-    let shifted = L::add(L::scale(inverse, values), L::splat(ROUNDER));
-    L::add(shifted, L::splat(-ROUNDER))
 }

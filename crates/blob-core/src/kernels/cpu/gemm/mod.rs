@@ -5,302 +5,91 @@
 //! backward   dx (m, k) = dy (m, n)·W
 //! ```
 //! W is never unpacked as a whole. A task decodes the panel that it is about to use, 32 columns of
-//! the product by the whole depth, and multiplies all rows of the operand by it: decoding costs each
-//! weight once per product, or once per piece of rows where many threads share it, and is repaid by the rows. Memory stays that of the file, and one copy
-//! serves both directions. What follows the product (a residual, low-rank terms) is added while a
-//! tile is in the nearest cache: [`Epilogue`].
+//! the product by the whole depth, and multiplies all rows of the operand by it: decoding costs
+//! each weight once per product, or once per piece of rows where many threads share it, and is
+//! repaid by the rows. Memory stays that of the file, and one copy serves both directions. What
+//! follows the product (a residual, low-rank terms) is added while a tile is in the nearest cache:
+//! [`Epilogue`].
 //!
 //! **Precision.** [`Precision::F32`] is exact in the operands, [`Precision::Bf16`] rounds both to
-//! bfloat16, [`Precision::Int8`] rounds the forward product's operands to eight bits, per row of x and
-//! per row of W (LLM.int8(), arXiv:2208.07339 §2.1), and goes back through the rounded weight in bf16;
-//! [`Precision::Int8Mixed`] leaves large inputs as they are.
-//! Sums are `f32`, or exact integers that become `f32` at the end.
+//! bfloat16, [`Precision::Int8`] rounds the forward product's operands to eight bits, per row of x
+//! and per row of W (LLM.int8(), arXiv:2208.07339 §2.1), and goes back through the rounded weight
+//! in bf16; [`Precision::Int8Mixed`] leaves large inputs as they are. Sums are `f32`, or exact
+//! integers that become `f32` at the end.
 //!
 //! **Determinism.** Every element of the result is one chain of multiply-adds over the depth in
-//! ascending order (steps of two depths for [`Dispatch::Avx512Bf16`]), whatever tile it falls in.
-//! On one dispatch path the bits of a row depend on that row of x and on W alone: not on m, on the
-//! row's place in the batch, or on the number of threads. Paths differ from each other by rounding;
-//! integer products do not.
+//! ascending order (steps of two depths on AVX-512 BF16), whatever tile it falls in. On one
+//! instruction set the bits of a row depend on that row of x and on W alone: not on m, on the row's
+//! place in the batch, or on the number of threads. Instruction sets differ from each other by
+//! rounding; integer products do not.
+//!
+//! # The house
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `matrix`, `format`, `int8` | a weight and its values, the words that operands are written in |
+//! | `packing/` | operands in the order in which tiles read them: staged rows, panels of W |
+//! | `tiles/` | the innermost loops, and the one table of their heights |
+//! | `epilogue`, `finish` | what is added to a product, and how a tile ends |
+//! | `tasks`, `running` | how a product is cut, and how its tasks are run |
+//! | `product`, `multiply` | one product, and the door to it |
+//! | `stack`, `combined` | sums of products, two products that become one matrix |
+//! | `outliers` | inputs that are too large for eight bits |
+//!
+//! Arrows go from the door inwards, and none comes back to this file. A product walks like this:
+//!
+//! ```text
+//! FrozenMatrix::stage      rows of x → Operand: tiles of words            packing/staging
+//! FrozenMatrix::multiply   Product → tasks → threads                      product, tasks, running
+//!   a task                 panels of W → steps of 32 words                packing/panels, decode
+//!     a tile               TileKernel::tile: up to 12 × 32 sums           tiles/
+//!                          FinishTile: updates, addend, out               finish
+//! ```
+//!
+//! # Adding an instruction set
+//!
+//! 1. [`Isa`](super::isa::Isa): a variant, its name, its features, its place in `Isa::ALL`. The
+//!    compiler then lists the other places.
+//! 2. `simd/`: a `Level` and its function with `#[target_feature]`, for all
+//!    kernels around the tile.
+//! 3. `tiles/`: a `TileKernel` for the formats that it multiplies faster than the set below it, and
+//!    its line in `tiles::run`. Operands in words of a new kind need a variant of `format::Format`.
+//!
+//! Every test of this room runs on each set of the machine, and so does `tests/dispatch.rs`.
+//!
+//! # Adding a tile height
+//!
+//! A line in the table of `tiles/heights.rs`. A height that a kernel cannot compute, or whose parts
+//! on AVX2 are not all of its rows, does not compile, and `tiles/tests.rs` runs each kernel at
+//! each. The sums of the tallest must fit the registers of AVX-512: two for each row.
 
-mod both;
-mod dispatch;
+mod check;
+mod combined;
 mod epilogue;
+mod finish;
 mod format;
-mod operand;
+mod int8;
+mod matrix;
+mod multiply;
 mod outliers;
-mod panel;
+mod packing;
 mod product;
-mod shared;
+mod running;
 mod stack;
+mod step;
+mod tasks;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
-mod tile_avx2;
-#[cfg(target_arch = "x86_64")]
-mod tile_avx2_int8;
-#[cfg(target_arch = "x86_64")]
-mod tile_avx512;
-#[cfg(target_arch = "x86_64")]
-mod tile_avx512_bf16;
-#[cfg(target_arch = "x86_64")]
-mod tile_avx512_vnni;
-mod tile_portable;
+mod tiles;
 
-pub(crate) use both::{Combine, Combined};
-pub use dispatch::{Dispatch, dispatch, force};
-pub use epilogue::{Addend, Epilogue, SignRows, Update};
-pub use format::Precision;
-pub(crate) use format::inverse;
-pub use operand::Operand;
+pub use super::signs::SignRows;
+pub(crate) use combined::{Combine, Combined};
+pub use epilogue::{Addend, Epilogue, LowRankUpdate};
+pub use format::{Direction, Precision};
+pub(super) use int8::inverse;
+pub use matrix::FrozenMatrix;
+pub use packing::Operand;
 #[cfg(test)]
-pub(crate) use operand::collect;
-pub(crate) use operand::{Beside, Rows};
+pub(crate) use packing::collect;
+pub(crate) use packing::{Part, RowSource, SideBySide};
 pub(crate) use stack::Stack;
-
-use crate::weights::StoredMatrix;
-use crate::{Error, Result};
-use format::Format;
-use outliers::Outliers;
-use panel::{Int8Row, Panels, Step, Weights};
-use product::Product;
-
-/// Columns of a panel, and of a tile.
-const NR: usize = 32;
-/// Rows of the tallest tile: 12 × 32 results fill 24 of the 32 vector registers of AVX-512.
-const MR: usize = 12;
-/// Most depths of an integer product: so many of its largest terms fit 32 bits.
-const MAX_INT8_DEPTH: usize = i32::MAX as usize / (255 * 127);
-/// Tile heights; any number of rows is cut into these from the top.
-const HEIGHTS: [usize; 5] = [MR, 8, 4, 2, 1];
-
-/// The results of one tile; the first `height` rows are in use.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Block([[f32; NR]; MR]);
-
-/// One implementation of the tile.
-///
-/// Operands are 32-bit words: one `f32`, two neighbouring depths in bf16, or four in int8.
-trait Kernel: Copy + Sync {
-    /// `block[i] = Σ_t x[t][i] · panel[t]` for i < height, height in [`HEIGHTS`]; x holds `height`
-    /// words per step.
-    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block);
-}
-
-/// Which way a product goes through the weight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// (m, k) → (m, n)
-    Forward,
-    /// (m, n) → (m, k)
-    Backward,
-}
-
-/// W (n, k), ready to be multiplied with.
-#[derive(Debug)]
-pub struct FrozenMatrix {
-    stored: StoredMatrix,
-    precision: Precision,
-    /// For int8: scale and sum of levels of every row.
-    int8_rows: Vec<Int8Row>,
-}
-
-impl FrozenMatrix {
-    /// Takes W as it is stored; int8 reads it once, for the rows' scales.
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when n or k is 0, or k is more than integers can sum.
-    pub fn new(stored: StoredMatrix, precision: Precision) -> Result<Self> {
-        let (n, k) = (stored.rows(), stored.columns());
-        if n == 0 || k == 0 {
-            return Err(Error::InvalidInput(format!(
-                "a weight must have at least one row and one column, got ({n}, {k})"
-            )));
-        }
-        if precision.is_int8() && k > MAX_INT8_DEPTH {
-            return Err(Error::InvalidInput(format!(
-                "a weight must have at most {MAX_INT8_DEPTH} columns for products in int8, got {k}; use bf16"
-            )));
-        }
-        let int8_rows = if precision.is_int8() {
-            panel::int8_rows(&stored)
-        } else {
-            Vec::new()
-        };
-        Ok(Self {
-            stored,
-            precision,
-            int8_rows,
-        })
-    }
-
-    /// n
-    pub fn rows(&self) -> usize {
-        self.stored.rows()
-    }
-
-    /// k
-    pub fn columns(&self) -> usize {
-        self.stored.columns()
-    }
-
-    /// The name of the stored type.
-    pub fn type_name(&self) -> &'static str {
-        self.stored.type_name()
-    }
-
-    /// Bytes of the stored weight and what was added to it.
-    pub fn bytes(&self) -> usize {
-        self.stored.bytes() + size_of_val(self.int8_rows.as_slice())
-    }
-
-    /// What the operands are rounded to.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    /// The values that products see, (n, k): dequantised, and rounded to eight bits for int8.
-    pub fn values(&self) -> Vec<f32> {
-        let k = self.columns();
-        let mut values = vec![0.0; self.rows() * k];
-        for (row, values) in values.chunks_exact_mut(k).enumerate() {
-            panel::decode_row(self, row, values);
-        }
-        values
-    }
-
-    /// Brings m rows into the order in which tiles read them; products in one direction with weights
-    /// of one precision may share the result.
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when x does not hold m·depth values.
-    pub fn stage(&self, direction: Direction, x: &[f32], m: usize) -> Result<Operand> {
-        self.stage_for(dispatch(), direction, x, m)
-    }
-
-    /// [`Self::stage`] for a given path, to compare paths on one machine.
-    ///
-    /// # Errors
-    /// As [`Self::stage`]; also when this machine does not have the path.
-    pub fn stage_for(
-        &self,
-        dispatch: Dispatch,
-        direction: Direction,
-        x: &[f32],
-        m: usize,
-    ) -> Result<Operand> {
-        let (_, depth) = self.shape(direction);
-        check_length("the operand", x.len(), ("m", m), ("depth", depth))?;
-        let format = dispatch.format(self.precision, direction)?;
-        let outliers = if format == Format::Int8Quad && self.precision == Precision::Int8Mixed {
-            Outliers::of(x, depth)
-        } else {
-            Outliers::default()
-        };
-        let values = outliers.taken_from(x);
-        let rows = Beside(&[(&values, depth)]);
-        let mut operand = Operand::stage(dispatch, format, &rows, (m, &[depth]));
-        operand.outliers = outliers;
-        Ok(operand)
-    }
-
-    /// [`Self::stage`] of m rows that are computed on the way, for the forward product.
-    ///
-    /// # Errors
-    /// None today: the path of this process is one that the machine has.
-    pub(crate) fn stage_rows(&self, rows: &impl Rows, m: usize) -> Result<Operand> {
-        let (direction, depth) = (Direction::Forward, self.columns());
-        let (dispatch, precision) = (dispatch(), self.precision);
-        let format = dispatch.format(precision, direction)?;
-        if format == Format::Int8Quad && precision == Precision::Int8Mixed {
-            // Outliers are looked for in all rows before one is written.
-            return self.stage(direction, &operand::collect(rows, (m, depth)), m);
-        }
-        Ok(Operand::stage(dispatch, format, rows, (m, &[depth])))
-    }
-
-    /// `out` (m, columns) = operand·P, and what `epilogue` adds; P is Wᵀ or W.
-    ///
-    /// Runs on the current rayon pool, on the path that the operand was staged for.
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when the operand was staged for another depth or precision, or a length
-    /// does not fit.
-    pub fn multiply(
-        &self,
-        direction: Direction,
-        operand: &Operand,
-        out: &mut [f32],
-        epilogue: &Epilogue<'_>,
-    ) -> Result<()> {
-        let stack = [self];
-        let weights = match direction {
-            Direction::Forward => Weights::Forward(self),
-            Direction::Backward => Weights::Backward(&stack),
-        };
-        let format = operand.dispatch.format(self.precision, direction)?;
-        let panels = Panels { weights, format };
-        check_staged(operand, panels)?;
-        let right = operand.outliers.columns_of(self);
-        let updates = operand
-            .outliers
-            .before(epilogue.updates, operand.rows, &right);
-        let epilogue = Epilogue {
-            updates: &updates,
-            addend: epilogue.addend,
-        };
-        let (cols, _) = self.shape(direction);
-        multiply((panels, cols), operand, out, &epilogue)
-    }
-
-    /// Columns of the result and what the product sums over.
-    fn shape(&self, direction: Direction) -> (usize, usize) {
-        match direction {
-            Direction::Forward => (self.rows(), self.columns()),
-            Direction::Backward => (self.columns(), self.rows()),
-        }
-    }
-}
-
-/// `out` (m, cols) of an operand that was staged for the panels.
-fn multiply(
-    (panels, cols): (Panels<'_>, usize),
-    operand: &Operand,
-    out: &mut [f32],
-    epilogue: &Epilogue<'_>,
-) -> Result<()> {
-    check_length("out", out.len(), ("m", operand.rows), ("columns", cols))?;
-    epilogue.check(operand.rows, cols)?;
-    let product = Product {
-        panels,
-        operand,
-        epilogue,
-        cols,
-    };
-    product.run(out)
-}
-
-fn check_staged(operand: &Operand, panels: Panels<'_>) -> Result<()> {
-    let (format, depths) = (panels.format, panels.parts());
-    if (operand.format, &operand.parts) == (format, &depths) {
-        return Ok(());
-    }
-    Err(Error::InvalidInput(format!(
-        "the operand must be staged as {format:?} of depth {depths:?}, got {:?} of depth {:?}",
-        operand.format, operand.parts
-    )))
-}
-
-fn check_length(
-    what: &str,
-    length: usize,
-    (rows_name, rows): (&str, usize),
-    (columns_name, columns): (&str, usize),
-) -> Result<()> {
-    if rows.checked_mul(columns) == Some(length) {
-        return Ok(());
-    }
-    Err(Error::InvalidInput(format!(
-        "{what} must hold {rows_name}·{columns_name} = {rows}·{columns} values, got {length}"
-    )))
-}

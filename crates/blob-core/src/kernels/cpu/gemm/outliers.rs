@@ -3,17 +3,18 @@
 //! ```text
 //! y_i = s_i·Σ_{j ∉ O_i} q_ij·Ŵ_:j + Σ_{j ∈ O_i} x_ij·Ŵ_:j        O_i = { j : |x_ij| ≥ 6 }
 //! ```
-//! LLM.int8() (arXiv:2208.07339 §3.2) takes whole columns, those with a large value in any row of the
-//! batch. Here O belongs to a row, so that a row's result stays its own. The second sum is a low-rank
-//! update with a row of `right` per large column of the batch: x_ij, or zero, times Ŵ_:j. Its cost grows
-//! with these columns; there are few in the models that the method was made for.
+//! LLM.int8() (arXiv:2208.07339 §3.2) takes whole columns, those with a large value in any row of
+//! the batch. Here O belongs to a row, so that a row's result stays its own. The second sum is a
+//! low-rank update with a row of `right` per large column of the batch: x_ij, or zero, times Ŵ_:j.
+//! Its cost grows with these columns; there are few in the models that the method was made for.
 
 use std::borrow::Cow;
 use std::iter;
 
 use rayon::prelude::*;
 
-use super::{FrozenMatrix, Update, panel};
+use super::epilogue::LowRankUpdate;
+use super::matrix::FrozenMatrix;
 
 /// What is large.
 const THRESHOLD: f32 = 6.0;
@@ -80,7 +81,7 @@ impl Outliers {
         by_row.par_chunks_mut(r).enumerate().for_each_init(
             || vec![0.0; matrix.columns()],
             |values, (row, picked)| {
-                panel::decode_row(matrix, row, values);
+                matrix.row_values(row, values);
                 for (picked, column) in picked.iter_mut().zip(&self.columns) {
                     *picked = values[*column];
                 }
@@ -98,14 +99,14 @@ impl Outliers {
     /// What they add to the product, and then `updates`.
     pub(super) fn before<'a>(
         &'a self,
-        updates: &'a [Update<'a>],
+        updates: &'a [LowRankUpdate<'a>],
         rows: usize,
         right: &'a [f32],
-    ) -> Cow<'a, [Update<'a>]> {
+    ) -> Cow<'a, [LowRankUpdate<'a>]> {
         if self.is_empty() {
             return updates.into();
         }
-        let own = Update {
+        let own = LowRankUpdate {
             rows: 0..rows,
             left: &self.values,
             right,

@@ -1,13 +1,17 @@
-//! Several weights behind one input, on the way back: their products are summed.
+//! Several weights behind one input, in the backward pass: their products are summed.
 //!
 //! ```text
 //! dx (m, k) = Σ_i dy_i (m, n_i)·W_i = [dy_1 | dy_2 | …]·[W_1; W_2; …]
 //! ```
 //! The sum is one product over all depths: dx is written once, and its rows are staged together.
 
-use super::operand::{Operand, Rows};
-use super::panel::{Panels, Weights};
-use super::{Direction, Dispatch, Epilogue, FrozenMatrix, check_staged, dispatch, multiply};
+use super::check;
+use super::epilogue::Epilogue;
+use super::format::{Direction, Format};
+use super::matrix::FrozenMatrix;
+use super::packing::{Operand, PanelSource, RowSource, WeightPanels};
+use super::product::Product;
+use crate::kernels::cpu::isa::{self, Available};
 use crate::{Error, Result};
 
 /// Weights (n_i, k), one below the other.
@@ -21,7 +25,7 @@ impl<'a> Stack<'a> {
     /// `BPEFT_INVALID_INPUT` when there is none, or k or the precision differs.
     pub(crate) fn new(matrices: &'a [&'a FrozenMatrix]) -> Result<Self> {
         let fits = |first: &FrozenMatrix, other: &FrozenMatrix| {
-            (other.columns(), other.precision) == (first.columns(), first.precision)
+            (other.columns(), other.precision()) == (first.columns(), first.precision())
         };
         match matrices.first() {
             Some(first) if matrices.iter().all(|other| fits(first, other)) => {
@@ -31,59 +35,62 @@ impl<'a> Stack<'a> {
                 "stacked weights must have equally many columns and one precision, got {:?}",
                 matrices
                     .iter()
-                    .map(|matrix| (matrix.columns(), matrix.precision.name()))
+                    .map(|matrix| (matrix.columns(), matrix.precision().name()))
                     .collect::<Vec<_>>()
             ))),
         }
     }
 
     /// k
-    pub(crate) fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         self.first.columns()
     }
 
     /// Brings m rows [dy_1 | dy_2 | …] into the order in which tiles read them.
-    ///
-    /// # Errors
-    /// None today: the path of this process is one that the machine has.
-    pub(crate) fn stage(&self, rows: &impl Rows, m: usize) -> Result<Operand> {
-        self.stage_for(dispatch(), rows, m)
+    pub(crate) fn stage(&self, rows: &impl RowSource, m: usize) -> Operand {
+        self.stage_on(isa::chosen(), rows, m)
     }
 
-    /// [`Self::stage`] for a given path.
-    ///
-    /// # Errors
-    /// `BPEFT_INVALID_INPUT` when this machine does not have the path.
-    pub(super) fn stage_for(
-        &self,
-        dispatch: Dispatch,
-        rows: &impl Rows,
-        m: usize,
-    ) -> Result<Operand> {
-        let panels = self.panels(dispatch)?;
-        let parts = panels.parts();
-        Ok(Operand::stage(dispatch, panels.format, rows, (m, &parts)))
+    /// [`Self::stage`] for a given instruction set.
+    pub(super) fn stage_on(&self, isa: Available, rows: &impl RowSource, m: usize) -> Operand {
+        Operand::stage(isa, self.panels(isa).depth(), rows, m)
     }
 
-    fn panels(&self, dispatch: Dispatch) -> Result<Panels<'a>> {
-        Ok(Panels {
-            weights: Weights::Backward(self.matrices),
-            format: dispatch.format(self.first.precision, Direction::Backward)?,
-        })
+    fn panels(&self, isa: Available) -> WeightPanels<'a> {
+        WeightPanels {
+            source: PanelSource::Backward(self.matrices),
+            format: Format::of(isa, self.first.precision(), Direction::Backward),
+        }
     }
 
     /// `out` (m, k) = Σ_i dy_i·W_i, and what `epilogue` adds; as [`FrozenMatrix::multiply`].
     ///
     /// # Errors
-    /// `BPEFT_INVALID_INPUT` when the operand was staged for other weights, or a length does not fit.
+    /// `BPEFT_INVALID_INPUT` when the operand was staged for other weights, or a length does not
+    /// fit.
     pub(crate) fn multiply(
         &self,
         operand: &Operand,
         out: &mut [f32],
         epilogue: &Epilogue<'_>,
     ) -> Result<()> {
-        let panels = self.panels(operand.dispatch)?;
-        check_staged(operand, panels)?;
-        multiply((panels, self.columns()), operand, out, epilogue)
+        self.of(operand, epilogue)?.run_into(out)
+    }
+
+    /// [`Self::multiply`] into a new matrix (m, k).
+    ///
+    /// # Errors
+    /// As [`Self::multiply`]; also for an epilogue that adds what the result holds.
+    pub(crate) fn product(&self, operand: &Operand, epilogue: &Epilogue<'_>) -> Result<Vec<f32>> {
+        self.of(operand, epilogue)?.run()
+    }
+
+    fn of<'p>(&self, operand: &'p Operand, epilogue: &'p Epilogue<'p>) -> Result<Product<'p>>
+    where
+        'a: 'p,
+    {
+        let panels = self.panels(operand.isa());
+        check::staged(operand, panels)?;
+        Product::new(panels, operand, epilogue, self.columns())
     }
 }

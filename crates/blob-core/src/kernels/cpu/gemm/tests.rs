@@ -1,16 +1,16 @@
 //! Every test runs on all paths that this machine has.
 
-mod both;
+mod combined;
 mod int8;
 mod outliers;
+mod refusals;
 mod stack;
 
 use half::bf16;
 
-use super::{
-    Addend, Direction, Dispatch, Epilogue, FrozenMatrix, MAX_INT8_DEPTH, Precision, SignRows,
-    Update, dispatch,
-};
+use super::int8::MAX_INT8_DEPTH;
+use super::{Addend, Direction, Epilogue, FrozenMatrix, LowRankUpdate, Precision, SignRows};
+use crate::kernels::cpu::isa::{self, Isa};
 use crate::weights::{HostTensor, StoredMatrix};
 
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
@@ -28,7 +28,7 @@ fn matrix(w: &[f32], n: usize, k: usize, precision: Precision) -> FrozenMatrix {
 /// `out` of a product on one path.
 fn product(
     (weight, direction): (&FrozenMatrix, Direction),
-    path: Dispatch,
+    path: Isa,
     x: &[f32],
     m: usize,
     epilogue: &Epilogue<'_>,
@@ -49,8 +49,8 @@ fn transposed(w: &[f32], n: usize, k: usize) -> Vec<f32> {
     (0..k * n).map(|i| w[i % n * k + i / n]).collect()
 }
 
-fn paths() -> impl Iterator<Item = Dispatch> {
-    Dispatch::ALL.into_iter().filter(|path| path.is_available())
+fn paths() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|path| path.is_available())
 }
 
 /// Normal enough values in (−2, 2) by SplitMix64.
@@ -85,7 +85,7 @@ fn assert_product(
     (x, w, start): (&[f32], &[f32], &[f32]),
     (m, n, k): (usize, usize, usize),
     precision: Precision,
-    path: Dispatch,
+    path: Isa,
 ) {
     for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
         let start = f64::from(start[i * n + j]);
@@ -141,7 +141,7 @@ fn products_of_any_shape_agree_with_f64_on_every_path_in_both_directions() {
 }
 
 /// (m, cols) of c·left·right under signs, in `f64`.
-fn low_rank(update: &Update<'_>, m: usize, cols: usize) -> Vec<f64> {
+fn low_rank(update: &LowRankUpdate<'_>, m: usize, cols: usize) -> Vec<f64> {
     let rank = update.right.len() / cols;
     let mut sum = vec![0.0; m * cols];
     for (i, j) in update
@@ -179,7 +179,7 @@ fn an_epilogue_adds_what_it_says_to_the_bare_product() {
         let words: Vec<u32> = (1..=m * stride)
             .map(|i| (i as u32).wrapping_mul(0x9e37_79b9))
             .collect();
-        let update = |rows, factor, signs| Update {
+        let update = |rows, factor, signs| LowRankUpdate {
             rows,
             left: &left,
             right: &right,
@@ -334,63 +334,15 @@ fn a_nan_stays_in_its_row_and_its_column() {
 fn an_empty_batch_is_a_product_too() {
     for direction in DIRECTIONS {
         let weight = matrix(&[1.0, 2.0], 2, 1, Precision::F32);
-        assert!(product((&weight, direction), dispatch(), &[], 0, &Epilogue::NONE).is_empty());
-    }
-}
-
-#[test]
-fn wrong_lengths_are_refused_with_the_lengths() {
-    for shape in [
-        vec![0, 6],
-        vec![6, 0],
-        vec![2, 4],
-        vec![usize::MAX, 2],
-        vec![6],
-    ] {
-        let data = values(11, 6);
-        let stored = StoredMatrix::from_tensor(&HostTensor { shape, data });
         assert!(
-            stored
-                .and_then(|it| FrozenMatrix::new(it, Precision::F32))
-                .is_err()
+            product(
+                (&weight, direction),
+                isa::current(),
+                &[],
+                0,
+                &Epilogue::NONE
+            )
+            .is_empty()
         );
-    }
-    let weight = matrix(&values(11, 6), 2, 3, Precision::F32);
-    let forward = |x: &[f32], m: usize| weight.stage(Direction::Forward, x, m);
-    let error = forward(&[0.0; 5], 2).unwrap_err();
-    assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
-    let text = "the operand must hold m·depth = 2·3 values, got 5";
-    assert_eq!(error.to_string(), text);
-    assert!(forward(&[0.0; 6], usize::MAX).is_err());
-    let staged = forward(&[0.0; 6], 2).unwrap();
-    let multiply = |direction, out: &mut [f32], epilogue: &Epilogue<'_>| {
-        weight.multiply(direction, &staged, out, epilogue)
-    };
-    assert!(multiply(Direction::Forward, &mut [0.0; 5], &Epilogue::NONE).is_err());
-    assert!(multiply(Direction::Backward, &mut [0.0; 6], &Epilogue::NONE).is_err());
-    let epilogue = Epilogue {
-        updates: &[],
-        addend: Addend::Matrix(&[0.0; 3]),
-    };
-    assert!(multiply(Direction::Forward, &mut [0.0; 4], &epilogue).is_err());
-    let deeper = matrix(&values(11, 8), 2, 4, Precision::F32);
-    let result = deeper.multiply(Direction::Forward, &staged, &mut [0.0; 4], &Epilogue::NONE);
-    let text = result.unwrap_err().to_string();
-    assert!(
-        text.ends_with("of depth [4], got Float of depth [3]"),
-        "{text}"
-    );
-    let other = matrix(&values(11, 6), 2, 3, Precision::Int8);
-    let result = other.multiply(Direction::Forward, &staged, &mut [0.0; 4], &Epilogue::NONE);
-    assert!(result.is_err());
-}
-
-#[test]
-fn a_path_that_the_machine_lacks_is_refused() {
-    let weight = matrix(&[1.0], 1, 1, Precision::Bf16);
-    for path in Dispatch::ALL {
-        let result = weight.stage_for(path, Direction::Forward, &[2.0], 1);
-        assert_eq!(result.is_ok(), path.is_available(), "{}", path.name());
-        assert_eq!(Dispatch::named(path.name()), Some(path));
     }
 }

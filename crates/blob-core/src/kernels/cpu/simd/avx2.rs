@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "calls of vector instructions are unsafe; a `Path` proves that the machine has them"
+    reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
 )]
 
 use std::arch::x86_64 as x86;
@@ -27,7 +27,8 @@ pub(super) fn sum_of_eight(vector: x86::__m256) -> f32 {
 /// The largest lane, in halves; NaNs are passed over.
 #[inline(always)]
 pub(super) fn largest_of_eight(vector: x86::__m256) -> f32 {
-    // SAFETY: only called where the instruction set is there. The second operand is what a NaN leaves.
+    // SAFETY: only called where the instruction set is there. The second operand is what a NaN
+    // leaves.
     unsafe {
         let low = x86::_mm256_castps256_ps128(vector);
         let four = x86::_mm_max_ps(x86::_mm256_extractf128_ps::<1>(vector), low);

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "calls of vector instructions are unsafe; a `Path` proves that the machine has them"
+    reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
 )]
 
 use std::arch::x86_64 as x86;
@@ -20,7 +20,8 @@ static INTERLEAVED: [u16; 32] = {
     order
 };
 
-/// Halves of the words of two registers alternately: of their lower lanes, and of their upper lanes.
+/// Halves of the words of two registers alternately: of their lower lanes, and of their upper
+/// lanes.
 static ALTERNATELY: [[u16; 32]; 2] = {
     let mut orders = [[0; 32]; 2];
     let mut at = 0;
@@ -336,7 +337,8 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
             _mm512_unpackhi_epi64 as high_pairs, _mm512_unpacklo_epi32 as low_words,
             _mm512_unpacklo_epi64 as low_pairs,
         };
-        // SAFETY: the instruction set is there (`run_on`); rows and registers are 64 plain bytes each.
+        // SAFETY: the instruction set is there (`run_on`); rows and registers are 64 plain bytes
+        // each.
         unsafe {
             let rows: [__m512i; WIDTH] = std::mem::transmute(*square);
             let mut words = rows;

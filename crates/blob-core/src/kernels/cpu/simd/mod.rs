@@ -1,14 +1,14 @@
-//! One body, several instruction sets: that of the process's path is chosen at run time.
+//! One body, several instruction sets: the process's own is chosen at run time.
 //!
 //! A [`Kernel`] is plain Rust over slices and fixed-size arrays; inlined into a function with
 //! `target_feature`, its loops vectorise to that width. AVX2 and AVX-512 give the same bits (both
-//! fuse multiply and add, and lane counts are the kernel's own); the portable path rounds twice. The
-//! path of AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take
-//! subnormal numbers for zero and add a pair's products in their own order.
+//! fuse multiply and add, and lane counts are the kernel's own); portable code rounds twice.
+//! AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take subnormal
+//! numbers for zero and add a pair's products in their own order.
 
 #![expect(
     unsafe_code,
-    reason = "calls of vector instructions are unsafe; a `Path` proves that the machine has them"
+    reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
 )]
 
 #[cfg(target_arch = "x86_64")]
@@ -23,7 +23,9 @@ mod tests;
 use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
-pub(crate) use portable::Portable;
+use portable::Portable;
+
+use super::isa::{self, Available, Isa};
 
 /// 1.5·2²³: adding it leaves the nearest integer, ties to even, in the low bits of a float.
 pub(crate) const ROUNDER: f32 = 12_582_912.0;
@@ -70,7 +72,8 @@ pub(crate) trait Level: Sized {
     /// `1/a`, lane by lane, rounded once.
     fn reciprocal(a: Self::Vector) -> Self::Vector;
 
-    /// `a·2ⁿ`, lane by lane, rounded once; for 0.5 < a < 2 and whole n, −152 < n < 130; a NaN in both stays.
+    /// `a·2ⁿ`, lane by lane, rounded once; for 0.5 < a < 2 and whole n, −152 < n < 130; a NaN in
+    /// both stays.
     fn times_power(a: Self::Vector, n: Self::Vector) -> Self::Vector;
 
     /// The sum of the lanes, in halves: lane j and lane j + 8, then + 4, + 2, + 1.
@@ -96,8 +99,8 @@ pub(crate) trait Level: Sized {
 
     /// The value of an IEEE half, without a branch.
     ///
-    /// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product with
-    /// 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
+    /// Exponent and mantissa are moved into an `f32` whose exponent is 112 too low, which a product
+    /// with 2¹¹² mends for subnormal numbers too; the largest exponent becomes that of ∞ and NaN.
     #[inline(always)]
     fn half(bits: u16) -> f32 {
         /// 2¹¹²
@@ -112,8 +115,8 @@ pub(crate) trait Level: Sized {
         f32::from_bits(size.to_bits() | special | ((bits & 0x8000) << 16))
     }
 
-    /// Values rounded to bf16 (to nearest, ties to even; NaN stays NaN), the first of a pair in the low
-    /// half of its word.
+    /// Values rounded to bf16 (to nearest, ties to even; NaN stays NaN), the first of a pair in the
+    /// low half of its word.
     #[inline(always)]
     fn bf16_pairs(values: &[f32; 2 * WIDTH]) -> [u32; WIDTH] {
         std::array::from_fn(|pair| {
@@ -121,7 +124,8 @@ pub(crate) trait Level: Sized {
         })
     }
 
-    /// `first` and `second` rounded as by [`Level::bf16_pairs`], lane by lane the low and the high half of a word.
+    /// `first` and `second` rounded as by [`Level::bf16_pairs`], lane by lane the low and the high
+    /// half of a word.
     #[inline(always)]
     fn bf16_columns(first: &[f32; WIDTH], second: &[f32; WIDTH]) -> [u32; WIDTH] {
         std::array::from_fn(|lane| (bf16_bits(first[lane]) >> 16) | bf16_bits(second[lane]))
@@ -138,8 +142,8 @@ pub(crate) trait Level: Sized {
         pair_axpy_apart::<Self>(pair, pairs, c)
     }
 
-    /// The nearest integers to `factor·values` (ties to even), which must be in −127…127, four to a word,
-    /// the first in the lowest byte. What is not finite gives anything.
+    /// The nearest integers to `factor·values` (ties to even), which must be in −127…127, four to a
+    /// word, the first in the lowest byte. What is not finite gives anything.
     #[inline(always)]
     fn int8_quads(values: &[f32; 4 * WIDTH], factor: f32) -> [u32; WIDTH] {
         std::array::from_fn(|word| {
@@ -177,8 +181,8 @@ pub(crate) trait Level: Sized {
         std::array::from_fn(|word| words[word])
     }
 
-    /// Halves of words alternately: of each lane of the result, the low half is from `first` and the high half
-    /// from `second`.
+    /// Halves of words alternately: of each lane of the result, the low half is from `first` and
+    /// the high half from `second`.
     #[inline(always)]
     fn interleave(first: &[u32; WIDTH], second: &[u32; WIDTH]) -> [[u32; WIDTH]; 2] {
         let half =
@@ -198,7 +202,8 @@ pub(crate) trait Level: Sized {
     }
 }
 
-/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high half.
+/// The bits of an `f32` rounded to bf16 (to nearest, ties to even; NaN stays NaN), in the high
+/// half.
 ///
 /// Without a branch, so that loops over it vectorise.
 #[inline(always)]
@@ -246,104 +251,34 @@ pub(crate) trait Kernel {
     /// What it returns.
     type Output;
 
-    /// Whether it rounds to bf16, and is compiled once more for machines with an instruction for that.
+    /// Whether it rounds to bf16, and is compiled once more for machines with an instruction for
+    /// that.
     const ROUNDS: bool = false;
 
     /// The body.
     fn run<L: Level>(self) -> Self::Output;
 }
 
-/// An instruction set that this machine has; only detection makes one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Path(Set);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Set {
-    #[cfg(target_arch = "x86_64")]
-    Avx512Bf16,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Portable,
-}
-
-impl Path {
-    /// What every machine has.
-    pub(crate) const PORTABLE: Self = Self(Set::Portable);
-
-    /// That of the process.
-    pub(crate) fn best() -> Self {
-        super::gemm::dispatch().level()
-    }
-
-    /// AVX-512 with byte, word and quadword instructions.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn avx512() -> Option<Self> {
-        has_avx512().then_some(Self(Set::Avx512))
-    }
-
-    /// The same with bf16 instructions.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn avx512_bf16() -> Option<Self> {
-        let has_it = has_avx512() && is_x86_feature_detected!("avx512bf16");
-        has_it.then_some(Self(Set::Avx512Bf16))
-    }
-
-    /// AVX2 with FMA and F16C.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn avx2() -> Option<Self> {
-        has_avx2().then_some(Self(Set::Avx2))
-    }
-
-    /// All of them, the portable one first.
-    #[cfg(test)]
-    pub(crate) fn available() -> Vec<Self> {
-        let mut paths = vec![Self(Set::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            paths.extend(Self::avx2());
-            paths.extend(Self::avx512());
-            paths.extend(Self::avx512_bf16());
-        }
-        paths
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx512() -> bool {
-    has_avx2()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
-}
-
 /// Runs `kernel` on the instruction set of the process.
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
-    run_on(Path::best(), kernel)
+    run_on(isa::chosen(), kernel)
 }
 
 /// Runs `kernel` on a given instruction set.
-pub(crate) fn run_on<K: Kernel>(path: Path, kernel: K) -> K::Output {
-    match path.0 {
+pub(crate) fn run_on<K: Kernel>(isa: Available, kernel: K) -> K::Output {
+    match isa.isa() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a `Path` that holds `Avx512Bf16` was made after the instructions were found.
-        Set::Avx512Bf16 if K::ROUNDS => unsafe { avx512_bf16(kernel) },
+        // SAFETY: an `Available` of `Avx512Bf16` exists only where the instructions do.
+        Isa::Avx512Bf16 if K::ROUNDS => unsafe { avx512_bf16(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a `Path` that holds `Avx512` or `Avx512Bf16` was made after `has_avx512`.
-        Set::Avx512Bf16 | Set::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: as above, of `Avx512`, which `Avx512Bf16` includes.
+        Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a `Path` that holds `Avx2` was made after `has_avx2`.
-        Set::Avx2 => unsafe { avx2(kernel) },
-        Set::Portable => kernel.run::<Portable>(),
+        // SAFETY: as above, of `Avx2`.
+        Isa::Avx2 => unsafe { avx2(kernel) },
+        Isa::Portable => kernel.run::<Portable>(),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => kernel.run::<Portable>(), // not available here
     }
 }
 

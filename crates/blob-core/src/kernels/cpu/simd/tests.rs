@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::cpu::isa::Available;
 
 /// Rounds pairs within one list and between two lists, and widens halves.
 struct Conversions<'a> {
@@ -24,7 +25,8 @@ impl Kernel for Conversions<'_> {
 
 #[test]
 fn conversions_have_the_same_bits_on_every_path() {
-    // Ties to even in both directions, infinities, a carry into the exponent, overflow, a NaN whose payload is low.
+    // Ties to even in both directions, infinities, a carry into the exponent, overflow, a NaN whose
+    // payload is low.
     let special = [
         0x3f80_8000,
         0x3f81_8000,
@@ -55,13 +57,13 @@ fn conversions_have_the_same_bits_on_every_path() {
             },
         )
     };
-    let expected = all(Path::PORTABLE);
+    let expected = all(Available::PORTABLE);
     assert_eq!(expected.0[0], 0x3f82_3f80, "ties go to even");
     assert_eq!(
         expected.0[4], 0x7fc0_7f80,
         "overflow is infinite, NaN stays NaN"
     );
-    for path in Path::available() {
+    for path in Available::all() {
         assert!(all(path) == expected, "{path:?}");
     }
 }
@@ -91,7 +93,7 @@ fn values_are_found_and_shuffled_alike_on_every_path() {
     let table: [f32; WIDTH] = std::array::from_fn(|i| (i as f32 - 7.3) * 1.37);
     let indices: [u8; 2 * WIDTH] = std::array::from_fn(|i| (i * 7 % 16) as u8);
     let (table, indices) = (&table, &indices);
-    let (pairs, quads, shuffled) = run_on(Path::PORTABLE, LookUps { table, indices });
+    let (pairs, quads, shuffled) = run_on(Available::PORTABLE, LookUps { table, indices });
     let value = |at: usize| table[usize::from(indices[at])];
     assert_eq!(pairs[3] << 16, bf16_bits(value(6)));
     assert_eq!(pairs[3] & 0xffff_0000, bf16_bits(value(7)));
@@ -101,7 +103,7 @@ fn values_are_found_and_shuffled_alike_on_every_path() {
     );
     assert_eq!(shuffled[1][9] & 0xffff, pairs[12] >> 16);
     assert_eq!(shuffled[1][9] >> 16, pairs[12].rotate_left(5) >> 16);
-    for path in Path::available() {
+    for path in Available::all() {
         let all = run_on(path, LookUps { table, indices });
         assert_eq!(all, (pairs, quads, shuffled), "{path:?}");
     }

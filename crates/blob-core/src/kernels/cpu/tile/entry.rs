@@ -60,9 +60,9 @@ impl<const ROUNDED: bool> Entry for Single<ROUNDED> {
 
 /// Two depths rounded to bf16, the first in the low half.
 #[derive(Clone, Copy)]
-pub(crate) struct Pairs;
+pub(crate) struct Bf16Pairs;
 
-impl Entry for Pairs {
+impl Entry for Bf16Pairs {
     const DEPTHS: usize = 2;
 
     #[inline(always)]

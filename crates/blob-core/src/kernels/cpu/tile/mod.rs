@@ -4,9 +4,10 @@
 //! C = A·B   or   C += Aᵀ·B        C (m, n),  B (k, n)
 //! ```
 //!
-//! Every element of C is one chain of multiply-adds in the order of k, whatever the tile. A and B are
-//! written as words first ([`Entry`]): k counts words, of one depth or of two. `m` is a multiple of
-//! [`ROWS`], `n` of [`WIDTH`], `k` of 8 without a transpose: operands are padded with zeros.
+//! Every element of C is one chain of multiply-adds in the order of k, whatever the tile. A and B
+//! are written as words first ([`Entry`]): k counts words, of one depth or of two. `m` is a
+//! multiple of [`ROWS`], `n` of [`WIDTH`], `k` of 8 without a transpose: operands are padded with
+//! zeros.
 
 mod entry;
 
@@ -14,7 +15,7 @@ use std::marker::PhantomData;
 
 pub(crate) use super::simd::WIDTH;
 use super::simd::{Level, padded};
-pub(crate) use entry::{Entry, Exact, Pairs, Rounded};
+pub(crate) use entry::{Bf16Pairs, Entry, Exact, Rounded};
 
 /// Rows are padded to multiples of this.
 pub(crate) const ROWS: usize = 8;
@@ -295,7 +296,8 @@ fn store<L: Level, const R: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Kernel, Path, run_on};
+    use super::super::isa::Available;
+    use super::super::simd::{Kernel, run_on};
     use super::*;
 
     struct Products<'a> {
@@ -341,7 +343,7 @@ mod tests {
             [
                 self.of::<L, Exact>(),
                 self.of::<L, Rounded>(),
-                self.of::<L, Pairs>(),
+                self.of::<L, Bf16Pairs>(),
             ]
         }
     }
@@ -368,7 +370,7 @@ mod tests {
                     .sum::<f32>()
             })
             .collect();
-        for path in Path::available() {
+        for path in Available::all() {
             // Small integers are bf16 numbers, so that rounding changes nothing.
             let products = run_on(
                 path,

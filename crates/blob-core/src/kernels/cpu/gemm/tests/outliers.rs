@@ -71,7 +71,7 @@ fn the_large_inputs_of_other_rows_change_no_bit() {
     let of = |x: &[f32], m| {
         product(
             (&weight, Direction::Forward),
-            dispatch(),
+            isa::current(),
             x,
             m,
             &Epilogue::NONE,
@@ -93,7 +93,7 @@ fn a_large_input_that_is_not_finite_is_not_lost() {
         x[k + 5] = bad;
         let out = product(
             (&weight, Direction::Forward),
-            dispatch(),
+            isa::current(),
             &x,
             m,
             &Epilogue::NONE,

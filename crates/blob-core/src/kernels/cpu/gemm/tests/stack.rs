@@ -1,6 +1,6 @@
 //! Several weights behind one input.
 
-use super::super::{Beside, Stack};
+use super::super::{Part, SideBySide, Stack};
 use super::*;
 use crate::kernels::cpu::quantize::Quantization;
 
@@ -9,7 +9,7 @@ const ROWS: [usize; 3] = [7, 40, 33];
 /// `out` (m, k) of a stack on one path, with dy_i side by side.
 fn stacked(
     weights: &[&FrozenMatrix],
-    path: Dispatch,
+    path: Isa,
     dys: &[Vec<f32>],
     epilogue: &Epilogue<'_>,
 ) -> Vec<f32> {
@@ -17,10 +17,13 @@ fn stacked(
     let parts: Vec<_> = dys
         .iter()
         .zip(weights)
-        .map(|(dy, weight)| (&dy[..], weight.rows()))
+        .map(|(dy, weight)| Part {
+            values: dy,
+            width: weight.rows(),
+        })
         .collect();
-    let m = parts[0].0.len() / parts[0].1;
-    let staged = stack.stage_for(path, &Beside(&parts), m).unwrap();
+    let m = parts[0].values.len() / parts[0].width;
+    let staged = stack.stage_on(path.available().unwrap(), &SideBySide(&parts), m);
     let mut out = vec![f32::NAN; m * stack.columns()];
     stack.multiply(&staged, &mut out, epilogue).unwrap();
     out
@@ -29,7 +32,8 @@ fn stacked(
 #[test]
 fn a_stack_is_the_sum_of_its_products() {
     let (m, k) = (29, 70);
-    // Whole numbers, so that no order of a sum changes a bit; odd rows leave half a word between the parts.
+    // Whole numbers, so that no order of a sum changes a bit; odd rows leave half a word between
+    // the parts.
     let whole =
         |seed, length| -> Vec<f32> { values(seed, length).iter().map(|v| v.round()).collect() };
     let dys = [0, 1, 2].map(|i| whole(30 + i as u64, m * ROWS[i]));
@@ -102,10 +106,11 @@ fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
     }
     let (both, alone) = ([&a, &b], [&a]);
     let rows = [0.0; 9];
-    let staged = Stack::new(&both)
-        .unwrap()
-        .stage(&Beside(&[(&rows[..4], 4), (&rows[4..], 5)]), 1)
-        .unwrap();
+    let parts = [&rows[..4], &rows[4..]].map(|values| Part {
+        values,
+        width: values.len(),
+    });
+    let staged = Stack::new(&both).unwrap().stage(&SideBySide(&parts), 1);
     let multiply =
         |stack: Stack<'_>, out: &mut [f32]| stack.multiply(&staged, out, &Epilogue::NONE);
     assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 6]).is_ok());

@@ -8,38 +8,32 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::panel::Step;
-use super::tile_avx512::store;
-use super::{Block, Kernel};
+use super::avx512::store;
+use super::heights::{Height, at_height};
+use super::kernel::{Accumulators, TileKernel};
+use crate::kernels::cpu::gemm::step::Step;
+use crate::kernels::cpu::isa::Available;
 
 /// Proof that this machine has AVX-512 VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Vnni(());
 
 impl Avx512Vnni {
-    pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni"))
-            .then_some(Self(()))
+    /// Where the instruction set includes it.
+    pub(super) fn of(isa: Available) -> Option<Self> {
+        isa.has_vnni().then_some(Self(()))
     }
 }
 
-impl Kernel for Avx512Vnni {
-    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+impl TileKernel for Avx512Vnni {
+    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
-        unsafe {
-            match height {
-                12 => tile::<12>(x, panel, block),
-                8 => tile::<8>(x, panel, block),
-                4 => tile::<4>(x, panel, block),
-                2 => tile::<2>(x, panel, block),
-                _ => tile::<1>(x, panel, block),
-            }
-        }
+        unsafe { at_height!(height, H => tile::<H>(x, panel, sums)) }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
+fn tile<const H: usize>(x: &[u32], panel: &[Step], out: &mut Accumulators) {
     let mut sums = [[_mm512_setzero_si512(); 2]; H];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.
@@ -50,7 +44,7 @@ fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
             sum[1] = _mm512_dpbusd_epi32(sum[1], x, w1);
         }
     }
-    for ([low, high], row) in sums.into_iter().zip(&mut block.0) {
+    for ([low, high], row) in sums.into_iter().zip(&mut out.0) {
         *row = store([_mm512_cvtepi32_ps(low), _mm512_cvtepi32_ps(high)]);
     }
 }

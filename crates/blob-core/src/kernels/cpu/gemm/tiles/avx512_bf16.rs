@@ -6,38 +6,32 @@
 use std::arch::x86_64::{__m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
 use std::mem::transmute;
 
-use super::panel::Step;
-use super::tile_avx512::store;
-use super::{Block, Kernel};
+use super::avx512::store;
+use super::heights::{Height, at_height};
+use super::kernel::{Accumulators, TileKernel};
+use crate::kernels::cpu::gemm::step::Step;
+use crate::kernels::cpu::isa::{Available, Isa};
 
 /// Proof that this machine has AVX-512 BF16.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
-    pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"))
-            .then_some(Self(()))
+    /// Where the instruction set includes it.
+    pub(super) fn of(isa: Available) -> Option<Self> {
+        isa.includes(Isa::Avx512Bf16).then_some(Self(()))
     }
 }
 
-impl Kernel for Avx512Bf16 {
-    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+impl TileKernel for Avx512Bf16 {
+    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
-        unsafe {
-            match height {
-                12 => tile::<12>(x, panel, block),
-                8 => tile::<8>(x, panel, block),
-                4 => tile::<4>(x, panel, block),
-                2 => tile::<2>(x, panel, block),
-                _ => tile::<1>(x, panel, block),
-            }
-        }
+        unsafe { at_height!(height, H => tile::<H>(x, panel, sums)) }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
+fn tile<const H: usize>(x: &[u32], panel: &[Step], out: &mut Accumulators) {
     let mut sums = [[_mm512_setzero_ps(); 2]; H];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.
@@ -49,7 +43,7 @@ fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
             sum[1] = _mm512_dpbf16_ps(sum[1], x, w1);
         }
     }
-    for (sum, row) in sums.into_iter().zip(&mut block.0) {
+    for (sum, row) in sums.into_iter().zip(&mut out.0) {
         *row = store(sum);
     }
 }

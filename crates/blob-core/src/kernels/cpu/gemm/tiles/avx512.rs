@@ -4,36 +4,31 @@
 use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
 use std::mem::transmute;
 
-use super::panel::Step;
-use super::{Block, Kernel, NR};
+use super::heights::{Height, at_height};
+use super::kernel::{Accumulators, TileKernel};
+use crate::kernels::cpu::gemm::step::{PANEL_WIDTH, Step};
+use crate::kernels::cpu::isa::{Available, Isa};
 
 /// Proof that this machine has AVX-512F.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
 
 impl Avx512 {
-    pub(super) fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    /// Where the instruction set includes it.
+    pub(super) fn of(isa: Available) -> Option<Self> {
+        isa.includes(Isa::Avx512).then_some(Self(()))
     }
 }
 
-impl Kernel for Avx512 {
-    fn tile(self, height: usize, x: &[u32], panel: &[Step], block: &mut Block) {
+impl TileKernel for Avx512 {
+    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
-        unsafe {
-            match height {
-                12 => tile::<12>(x, panel, block),
-                8 => tile::<8>(x, panel, block),
-                4 => tile::<4>(x, panel, block),
-                2 => tile::<2>(x, panel, block),
-                _ => tile::<1>(x, panel, block),
-            }
-        }
+        unsafe { at_height!(height, H => tile::<H>(x, panel, sums)) }
     }
 }
 
 #[target_feature(enable = "avx512f")]
-fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
+fn tile<const H: usize>(x: &[u32], panel: &[Step], out: &mut Accumulators) {
     let mut sums = [[_mm512_setzero_ps(); 2]; H];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.
@@ -44,14 +39,14 @@ fn tile<const H: usize>(x: &[u32], panel: &[Step], block: &mut Block) {
             sum[1] = _mm512_fmadd_ps(x, w1, sum[1]);
         }
     }
-    for (sum, row) in sums.into_iter().zip(&mut block.0) {
+    for (sum, row) in sums.into_iter().zip(&mut out.0) {
         *row = store(sum);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn store(lanes: [__m512; 2]) -> [f32; NR] {
+pub(super) fn store(lanes: [__m512; 2]) -> [f32; PANEL_WIDTH] {
     // SAFETY: both are 128 plain bytes.
     unsafe { transmute(lanes) }
 }

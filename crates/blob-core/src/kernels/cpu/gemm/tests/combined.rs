@@ -22,8 +22,9 @@ fn words(values: &[f32], others: &[f32]) -> Vec<u32> {
 }
 
 #[test]
-fn both_products_have_the_bits_that_they_have_alone() {
-    // Tiles of every height, a last panel of any width, several tasks; with many threads, tasks cut by rows.
+fn combined_products_have_the_bits_that_they_have_alone() {
+    // Tiles of every height, a last panel of any width, several tasks; with many threads, tasks cut
+    // by rows.
     for (m, n, k) in [
         (1, 32, 5),
         (23, 31, 40),
@@ -50,12 +51,13 @@ fn both_products_have_the_bits_that_they_have_alone() {
             for threads in [1, 2, 40] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                 pool.unwrap().install(|| {
-                    let mut factors = vec![0; m * n];
-                    let both =
-                        first.multiply_both::<Difference>(second, &staged, Some(&mut factors));
-                    assert_eq!(factors, words(&alone[0], &alone[1]), "{case}");
-                    let is_bf16 = (precision, path) == (Precision::Bf16, Dispatch::Avx512Bf16);
-                    let operand = match both.unwrap() {
+                    let (combined, products) = first
+                        .multiply_combined::<Difference>(second, &staged, true)
+                        .unwrap();
+                    let products = products.unwrap();
+                    assert_eq!(products, words(&alone[0], &alone[1]), "{case}");
+                    let is_bf16 = (precision, path) == (Precision::Bf16, Isa::Avx512Bf16);
+                    let operand = match combined {
                         Combined::Staged(operand) => operand,
                         Combined::Matrix(out) => {
                             assert!(!(is_bf16 && n % 32 == 0), "{case}: not staged");
@@ -79,12 +81,13 @@ fn weights_that_are_not_alike_and_rows_for_others_are_refused() {
         |rows, columns, precision| matrix(&values(5, rows * columns), rows, columns, precision);
     let first = weight(4, 6, Precision::Bf16);
     let staged = first.stage(Direction::Forward, &[1.0; 12], 2).unwrap();
-    let refused = |[a, b]: [&FrozenMatrix; 2], rows: &Operand, words: usize| {
-        let mut words = vec![0; words];
-        let both = a.multiply_both::<Difference>(b, rows, Some(&mut words));
-        both.err().map(|error| (error.code(), error.to_string()))
+    let refused = |[a, b]: [&FrozenMatrix; 2], rows: &Operand| {
+        let combined = a.multiply_combined::<Difference>(b, rows, true);
+        combined
+            .err()
+            .map(|error| (error.code(), error.to_string()))
     };
-    assert_eq!(refused([&first, &first], &staged, 8), None);
+    assert_eq!(refused([&first, &first], &staged), None);
     let mixed = weight(4, 6, Precision::Int8Mixed);
     let of_mixed = mixed.stage(Direction::Forward, &[9.0; 12], 2).unwrap();
     let others = [
@@ -94,17 +97,16 @@ fn weights_that_are_not_alike_and_rows_for_others_are_refused() {
         weight(4, 6, Precision::Int8),
     ];
     for other in &others {
-        let (code, text) = refused([&first, other], &staged, 8).unwrap();
+        let (code, text) = refused([&first, other], &staged).unwrap();
         assert!(
             code == "BPEFT_INVALID_INPUT" && text.contains("alike"),
             "{text}"
         );
     }
-    for (pair, rows, words) in [
-        ([&first, &first], &staged, 7),
-        ([&others[2], &others[2]], &staged, 8),
-        ([&mixed, &mixed], &of_mixed, 8),
+    for (pair, rows) in [
+        ([&others[2], &others[2]], &staged),
+        ([&mixed, &mixed], &of_mixed),
     ] {
-        assert_eq!(refused(pair, rows, words).unwrap().0, "BPEFT_INVALID_INPUT");
+        assert_eq!(refused(pair, rows).unwrap().0, "BPEFT_INVALID_INPUT");
     }
 }

@@ -1,0 +1,26 @@
+//! Operands in the order in which tiles read them.
+//!
+//! | file | what it writes |
+//! |---|---|
+//! | `rows` | where the rows of a product come from: matrices, or rows that are computed |
+//! | `operand`, `staging` | the rows of a product, once per product or for several |
+//! | `panels`, `forward`, `backward` | panels of the weight, by each task for itself |
+//! | `four_bits` | the same for weights of four bits, by tables |
+
+mod backward;
+mod forward;
+mod four_bits;
+mod operand;
+mod panels;
+mod rows;
+mod staging;
+
+pub(super) use operand::Depth;
+pub use operand::Operand;
+pub(super) use panels::{Decoder, Int8Columns, PanelSource, WeightPanels};
+#[cfg(test)]
+pub(crate) use rows::collect;
+#[cfg(not(test))]
+pub(super) use rows::collect;
+pub(crate) use rows::{Part, RowSource, SideBySide};
+pub(super) use staging::write_bf16_tile;
