@@ -70,10 +70,9 @@ impl Attention<'_> {
     pub fn forward(&self, operands: Operands<'_>) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
-        let (mut o, mut log_sum_exp) = (vec![0.0; rows * width], vec![0.0; rows * heads]);
         let Operands { q, k, v } = operands;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
-        cpu::forward(self.problem(&q, &k, &v), &mut o, &mut log_sum_exp);
+        let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
         Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
     }
 
@@ -94,8 +93,6 @@ impl Attention<'_> {
         contract::shape("do of the attention", do_, &[rows, width])?;
         let Operands { q, k, v } = operands;
         let (n, kv_width) = k.dims2()?;
-        let mut dq = vec![0.0; rows * width];
-        let (mut dk, mut dv) = (vec![0.0; n * kv_width], vec![0.0; n * kv_width]);
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
         let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
         let saved = cpu::Saved {
@@ -103,8 +100,7 @@ impl Attention<'_> {
             log_sum_exp: &log_sum_exp,
             d_o: &d_o,
         };
-        let gradients: [&mut [f32]; 3] = [&mut dq, &mut dk, &mut dv];
-        cpu::backward(self.problem(&q, &k, &v), saved, gradients);
+        let [dq, dk, dv] = cpu::backward(self.problem(&q, &k, &v), saved);
         let kv_shape = (n, kv_width);
         Ok((
             wrap(dq, (rows, width))?,

@@ -5,8 +5,11 @@
 //! its own. A block computes its scores against the keys that any of its rows sees, from a whole
 //! panel on: 32 × L floats of scratch, or 32 × about the window.
 
+#![expect(unsafe_code, reason = "a result's memory holds nothing before")]
+
 mod pairs;
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -15,6 +18,7 @@ use super::exp::exp;
 use super::gemm::Precision;
 use super::isa::{self, Available};
 use super::lanes;
+use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::simd::{self, Kernel, Level};
 use super::tile::{self, Bf16Pairs, Entry, Exact, Left, Matrix, Panels, ROWS, Rounded, WIDTH};
@@ -33,21 +37,24 @@ pub(crate) struct Saved<'a> {
     pub(crate) d_o: &'a [f32],
 }
 
-/// Writes every element of `o` and `log_sum_exp`.
-pub(crate) fn forward(problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut [f32]) {
-    forward_on(isa::chosen(), problem, o, log_sum_exp);
+/// o and log_sum_exp.
+pub(crate) fn forward(problem: Problem<'_>) -> [Vec<f32>; 2] {
+    forward_on(isa::chosen(), problem)
 }
 
-/// Writes every element of the gradients of q, k and v.
-pub(crate) fn backward(problem: Problem<'_>, saved: Saved<'_>, gradients: [&mut [f32]; 3]) {
-    backward_on(isa::chosen(), problem, saved, gradients);
+/// The gradients of q, k and v.
+pub(crate) fn backward(problem: Problem<'_>, saved: Saved<'_>) -> [Vec<f32>; 3] {
+    backward_on(isa::chosen(), problem, saved)
 }
 
-fn forward_on(path: Available, problem: Problem<'_>, o: &mut [f32], log_sum_exp: &mut [f32]) {
+fn forward_on(path: Available, problem: Problem<'_>) -> [Vec<f32>; 2] {
+    problem.assert_covered();
+    let mut o = Unwritten::new(problem.q.len());
+    let mut log_sum_exp = Unwritten::new(problem.q.len() / problem.head_dim);
     let outputs = problem
-        .deal_queries(o)
+        .deal_queries(o.slots())
         .into_iter()
-        .zip(problem.deal_queries(log_sum_exp));
+        .zip(problem.deal_queries(log_sum_exp.slots()));
     let tasks: Vec<_> = problem.pairs().zip(outputs).collect();
     tasks
         .into_par_iter()
@@ -62,17 +69,18 @@ fn forward_on(path: Available, problem: Problem<'_>, o: &mut [f32], log_sum_exp:
                 },
             );
         });
+    // SAFETY: the pairs' shares cover both, and each pair writes all of its queries.
+    [o, log_sum_exp].map(|result| unsafe { result.assume_written() })
 }
 
-fn backward_on(
-    path: Available,
-    problem: Problem<'_>,
-    saved: Saved<'_>,
-    [dq, dk, dv]: [&mut [f32]; 3],
-) {
-    let dq = problem.deal_queries(dq);
-    let keys = problem.deal_keys(dk).into_iter().zip(problem.deal_keys(dv));
-    let tasks: Vec<_> = problem.pairs().zip(dq.into_iter().zip(keys)).collect();
+fn backward_on(path: Available, problem: Problem<'_>, saved: Saved<'_>) -> [Vec<f32>; 3] {
+    problem.assert_covered();
+    let mut dq = Unwritten::new(problem.q.len());
+    let [mut dk, mut dv] = [problem.k, problem.v].map(|values| Unwritten::new(values.len()));
+    let queries = problem.deal_queries(dq.slots()).into_iter();
+    let keys = problem.deal_keys(dk.slots()).into_iter();
+    let keys = keys.zip(problem.deal_keys(dv.slots()));
+    let tasks: Vec<_> = problem.pairs().zip(queries.zip(keys)).collect();
     tasks
         .into_par_iter()
         .with_max_len(1)
@@ -88,6 +96,8 @@ fn backward_on(
                 },
             );
         });
+    // SAFETY: the pairs' shares cover all three, and each pair writes all of its queries and keys.
+    [dq, dk, dv].map(|gradient| unsafe { gradient.assume_written() })
 }
 
 /// Sizes of one block of query rows.
@@ -152,8 +162,8 @@ fn run_in<L: Level>(precision: Precision, work: impl WithEntries) {
 
 struct Forward<'a, 'b> {
     pair: Pair<'a>,
-    o: Vec<&'b mut [f32]>,
-    log_sum_exp: Vec<&'b mut [f32]>,
+    o: Vec<&'b mut [MaybeUninit<f32>]>,
+    log_sum_exp: Vec<&'b mut [MaybeUninit<f32>]>,
 }
 
 impl Kernel for Forward<'_, '_> {
@@ -198,7 +208,8 @@ impl WithEntries for Forward<'_, '_> {
                 block.hide(scores, pair, index);
                 let largest = lanes::max::<L>(scores);
                 totals[row] = exp_of_differences::<L>(scores, largest);
-                self.log_sum_exp[index / group][index % group] = largest + totals[row].ln();
+                let log_sum_exp = &mut self.log_sum_exp[index / group][index % group];
+                log_sum_exp.write(largest + totals[row].ln());
             }
             left.set::<L>(&scores, [rows, columns]);
             let shape = [rows, padded_dim, columns / E::DEPTHS];
@@ -214,9 +225,9 @@ impl WithEntries for Forward<'_, '_> {
 struct Backward<'a, 'b> {
     pair: Pair<'a>,
     saved: Saved<'a>,
-    dq: Vec<&'b mut [f32]>,
-    dk: Vec<&'b mut [f32]>,
-    dv: Vec<&'b mut [f32]>,
+    dq: Vec<&'b mut [MaybeUninit<f32>]>,
+    dk: Vec<&'b mut [MaybeUninit<f32>]>,
+    dv: Vec<&'b mut [MaybeUninit<f32>]>,
 }
 
 impl Kernel for Backward<'_, '_> {
@@ -305,14 +316,14 @@ impl WithEntries for Backward<'_, '_> {
         }
         for (shares, gradient) in [(dk, d_keys), (dv, d_values)] {
             for (row, share) in shares.into_iter().enumerate() {
-                share.copy_from_slice(&gradient.row(row)[..head_dim]);
+                share.write_copy_of_slice(&gradient.row(row)[..head_dim]);
             }
         }
     }
 }
 
-/// The query rows `queries` of a matrix like q become the first rows of `block`, times `factor`; those of the next
-/// block are asked for, since rows lie far apart.
+/// The query rows `queries` of a matrix like q become the first rows of `block`, times `factor`;
+/// those of the next block are asked for, since rows lie far apart.
 #[inline(always)]
 fn pack(block: &mut Matrix, pair: &Pair<'_>, source: &[f32], queries: &Range<usize>, factor: f32) {
     let ahead = queries.start + BLOCK..pair.num_queries().min(queries.end + BLOCK);
@@ -329,9 +340,9 @@ fn pack(block: &mut Matrix, pair: &Pair<'_>, source: &[f32], queries: &Range<usi
 
 /// `target_j ← factor·source_j` over the shorter of the two.
 #[inline(always)]
-fn scale_into(target: &mut [f32], source: &[f32], factor: f32) {
+fn scale_into(target: &mut [impl Slot], source: &[f32], factor: f32) {
     for (target, source) in target.iter_mut().zip(source) {
-        *target = source * factor;
+        target.put(source * factor);
     }
 }
 

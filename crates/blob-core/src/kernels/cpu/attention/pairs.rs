@@ -68,24 +68,36 @@ impl<'a> Problem<'a> {
             })
     }
 
-    pub(super) fn deal_queries<'b>(&self, values: &'b mut [f32]) -> Vec<Vec<&'b mut [f32]>> {
+    /// Segments cover all rows of q, k and v, and heads their columns.
+    pub(super) fn assert_covered(&self) {
+        let tokens: usize = self.segments().map(|segment| segment.len()).sum();
+        let queries = match self.queries {
+            Queries::Every => tokens,
+            Queries::Last => self.segments().count(),
+        };
+        let width = self.num_kv_heads * self.head_dim;
+        assert_eq!(self.q.len(), queries * self.group * width);
+        assert_eq!([self.k.len(), self.v.len()], [tokens * width; 2]);
+    }
+
+    pub(super) fn deal_queries<'b, T>(&self, values: &'b mut [T]) -> Vec<Vec<&'b mut [T]>> {
         match self.queries {
             Queries::Every => deal(values, self.segments().map(|s| s.len()), self.num_kv_heads),
             Queries::Last => deal(values, self.segments().map(|_| 1), self.num_kv_heads),
         }
     }
 
-    pub(super) fn deal_keys<'b>(&self, values: &'b mut [f32]) -> Vec<Vec<&'b mut [f32]>> {
+    pub(super) fn deal_keys<'b, T>(&self, values: &'b mut [T]) -> Vec<Vec<&'b mut [T]>> {
         deal(values, self.segments().map(|s| s.len()), self.num_kv_heads)
     }
 }
 
 /// Cuts a matrix into each (segment, kv head)'s share of its rows, in the order of the pairs.
-fn deal(
-    values: &mut [f32],
+fn deal<T>(
+    values: &mut [T],
     rows_of_segments: impl Iterator<Item = usize> + Clone,
     num_kv_heads: usize,
-) -> Vec<Vec<&mut [f32]>> {
+) -> Vec<Vec<&mut [T]>> {
     let pieces = rows_of_segments.clone().sum::<usize>() * num_kv_heads;
     let width = values.len() / pieces.max(1);
     let mut pieces = values.chunks_exact_mut(width.max(1));

@@ -21,22 +21,14 @@ fn everything(path: Available, precision: Precision, mask: Mask) -> [Vec<f32>; 5
         mask,
         precision,
     };
-    let (mut o, mut log_sum_exp) = (vec![0.0; q.len()], vec![0.0; 50 * 4]);
-    forward_on(path, problem, &mut o, &mut log_sum_exp);
+    let [o, log_sum_exp] = forward_on(path, problem);
     let d_o = wave(50 * 64, 0.3);
     let saved = Saved {
         o: &o,
         log_sum_exp: &log_sum_exp,
         d_o: &d_o,
     };
-    let mut gradients = [vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]];
-    backward_on(
-        path,
-        problem,
-        saved,
-        gradients.each_mut().map(Vec::as_mut_slice),
-    );
-    let [dq, dk, dv] = gradients;
+    let [dq, dk, dv] = backward_on(path, problem, saved);
     [o, log_sum_exp, dq, dk, dv]
 }
 
