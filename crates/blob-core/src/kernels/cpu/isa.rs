@@ -1,7 +1,7 @@
 //! Instruction sets: their names, which of them this machine has, and the one that the process
 //! uses.
 //!
-//! [`Isa`] is a name, and anyone may say it. [`Available`] is the proof that this machine has the
+//! [`Isa`] is a name, and anyone may say it. `Available` is the proof that this machine has the
 //! instructions; only detection makes one, and kernels run on nothing else. A function with
 //! `#[target_feature]` may enable what the detection of its set asks for, and no more.
 

@@ -20,7 +20,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::decode::four_bits::NF4;
+use super::decode::nf4::NF4;
 use super::gemm::inverse;
 use crate::weights::{StoredMatrix, TensorType};
 use crate::{Error, Result};

@@ -14,7 +14,8 @@
 //! NF4 is not ggml's and lives in memory only. Everything is little-endian, and the order of the
 //! operations is ggml's, so the values are the same bits.
 
-use super::four_bits::nf4;
+use super::bits::{all, half_at, lanes, nibble, six_bit_pair};
+use super::nf4::nf4;
 use crate::kernels::cpu::simd::Level;
 use crate::weights::TensorType;
 
@@ -78,36 +79,10 @@ fn brain_float(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
-/// The half-precision number at byte `at`.
-#[inline(always)]
-pub(super) fn half_at<L: Level>(bytes: &[u8], at: usize) -> f32 {
-    L::half(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
-}
-
-/// Nibble `i` of 16 bytes: the low nibbles first, then the high ones.
-#[inline(always)]
-pub(super) fn nibble(packed: &[u8], i: usize) -> u8 {
-    (packed[i % 16] >> (4 * (i / 16))) & 15
-}
-
 /// Bit `i` of a bit plane, as the fifth bit of a 5-bit integer.
 #[inline(always)]
 fn fifth_bit(plane: &[u8], i: usize) -> u8 {
     ((plane[i / 8] >> (i % 8)) & 1) << 4
-}
-
-/// Sixteen bytes at `at`, as one number of as many lanes.
-#[inline(always)]
-pub(super) fn lanes(bytes: &[u8], at: usize) -> u128 {
-    match bytes[at..].first_chunk() {
-        Some(lanes) => u128::from_le_bytes(*lanes),
-        None => 0,
-    }
-}
-
-/// A number whose lanes all hold `byte`.
-pub(super) const fn all(byte: u8) -> u128 {
-    u128::from_le_bytes([byte; 16])
 }
 
 #[inline(always)]
@@ -192,20 +167,6 @@ fn q3_k<L: Level>(bytes: &[u8; 110], x: &mut [f32; 256]) {
         let bits = ((q[byte] >> shift) & 3) | (((high[i % 32] >> (i / 32)) & 1) << 2);
         *x = (d * scale(sub)) * (f32::from(bits) - 4.0);
     }
-}
-
-/// Scale and minimum of sub-block `j` (of 8) of a 4- or 5-bit block; six bits each.
-#[inline(always)]
-pub(super) fn six_bit_pair(packed: &[u8], j: usize) -> (f32, f32) {
-    let (scale, min) = if j < 4 {
-        (packed[j] & 63, packed[j + 4] & 63)
-    } else {
-        (
-            (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4),
-            (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4),
-        )
-    };
-    (f32::from(scale), f32::from(min))
 }
 
 #[inline(always)]

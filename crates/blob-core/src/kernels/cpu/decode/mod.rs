@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `blocks` | whole blocks of every type |
 //! | `four_bits` | runs of 32 values: a table of sixteen numbers, and an index per value |
+//! | `bits`, `nf4` | what both read: numbers packed into bytes, the codes of NF4 |
 //! | `tensor` | tensors of a file that stay in memory as `f32` |
 
-pub(super) mod blocks;
+mod bits;
+mod blocks;
 pub(super) mod four_bits;
+pub(super) mod nf4;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::epilogue::LowRankUpdate;
 use super::finish::PanelEpilogue;
-use super::packing::{Decoder, WeightPanels};
+use super::packing::{DecodeScratch, WeightPanels};
 use super::step::Step;
 use super::tasks::{Extent, Task};
 use crate::kernels::cpu::isa::Available;
@@ -31,7 +31,7 @@ pub(super) fn run_all(extent: &Extent, work: usize, run: impl Fn(Task) + Sync + 
 pub(super) struct PreparedPanels {
     steps: Vec<Step>,
     epilogues: Vec<PanelEpilogue>,
-    decoder: Decoder,
+    scratch: DecodeScratch,
 }
 
 /// The weight and the low-rank terms of a whole product.
@@ -53,7 +53,7 @@ impl PreparedPanels {
         }
         let steps = &mut self.steps[..needed];
         of.panels
-            .decode(isa, range, steps, of.steps, &mut self.decoder);
+            .decode(isa, range, steps, of.steps, &mut self.scratch);
         let most = range.len().max(self.epilogues.len());
         self.epilogues.resize_with(most, PanelEpilogue::default);
         for (panel, epilogue) in range.clone().zip(&mut self.epilogues) {

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64 as x86;
 
-use super::{Level, WIDTH};
+use super::level::{Level, WIDTH};
 
 pub(super) struct Avx2;
 

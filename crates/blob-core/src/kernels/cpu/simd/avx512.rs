@@ -7,7 +7,8 @@
 
 use std::arch::x86_64 as x86;
 
-use super::{Level, WIDTH, avx2, pair_axpy_apart};
+use super::avx2;
+use super::level::{Level, WIDTH, pair_axpy_apart};
 
 /// The halves of a register alternately.
 static INTERLEAVED: [u16; 32] = {

@@ -1,6 +1,6 @@
 //! What every target has: arrays, which the compiler vectorises as far as the target allows.
 
-use super::{Level, WIDTH};
+use super::level::{Level, WIDTH};
 
 /// What every target has.
 pub(crate) struct Portable;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::four_bits::{self, TableRow};
-use super::panels::Decoder;
+use super::scratch::DecodeScratch;
 use crate::kernels::cpu::decode::Target;
 use crate::kernels::cpu::gemm::format::{self, Format};
 use crate::kernels::cpu::gemm::matrix::FrozenMatrix;
@@ -25,7 +25,7 @@ pub(super) struct BackwardPanels<'a, 's> {
     /// Of the matrix, in each panel of `panel_steps`.
     pub(super) first_step: usize,
     pub(super) panel_steps: usize,
-    pub(super) decoder: &'s mut Decoder,
+    pub(super) scratch: &'s mut DecodeScratch,
 }
 
 impl simd::Kernel for BackwardPanels<'_, '_> {
@@ -41,7 +41,7 @@ impl simd::Kernel for BackwardPanels<'_, '_> {
         }
         let n = matrix.rows();
         let (columns, stride) = (self.columns(), self.panels.len() * PANEL_WIDTH);
-        let values = &mut self.decoder.values;
+        let values = &mut self.scratch.values;
         values.resize(values.len().max(ROWS * stride), 0.0);
         let values = &mut values[..ROWS * stride];
         values.fill(0.0); // for what lies past the last column

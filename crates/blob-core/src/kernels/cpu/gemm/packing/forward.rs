@@ -1,7 +1,7 @@
 //! A panel of Wᵀ: 32 rows of W, decoded side by side and transposed.
 
 use super::four_bits;
-use super::panels::Decoder;
+use super::scratch::DecodeScratch;
 use crate::kernels::cpu::decode::Target;
 use crate::kernels::cpu::gemm::format::{self, Format};
 use crate::kernels::cpu::gemm::int8;
@@ -17,7 +17,7 @@ pub(super) struct ForwardPanel<'a, 's> {
     pub(super) format: Format,
     pub(super) panel: usize,
     pub(super) steps: &'s mut [Step],
-    pub(super) decoder: &'s mut Decoder,
+    pub(super) scratch: &'s mut DecodeScratch,
 }
 
 impl simd::Kernel for ForwardPanel<'_, '_> {
@@ -29,7 +29,7 @@ impl simd::Kernel for ForwardPanel<'_, '_> {
         let Self { matrix, format, .. } = self;
         let (n, k) = (matrix.rows(), matrix.columns());
         let words_per_row = DEPTHS / format.depths();
-        let Decoder { values, words } = self.decoder;
+        let DecodeScratch { values, words } = self.scratch;
         values.resize(values.len().max(PANEL_WIDTH * DEPTHS), 0.0);
         words.resize(PANEL_WIDTH * DEPTHS / WIDTH, [0; WIDTH]);
         let words = &mut words[..PANEL_WIDTH * words_per_row / WIDTH];

@@ -8,19 +8,22 @@
 //! | `four_bits` | the same for weights of four bits, by tables |
 
 mod backward;
+mod depth;
 mod forward;
 mod four_bits;
 mod operand;
 mod panels;
 mod rows;
+mod scratch;
 mod staging;
 
-pub(super) use operand::Depth;
+pub(super) use depth::Depth;
 pub use operand::Operand;
-pub(super) use panels::{Decoder, Int8Columns, PanelSource, WeightPanels};
+pub(super) use panels::{Int8Columns, PanelSource, WeightPanels};
 #[cfg(test)]
 pub(crate) use rows::collect;
 #[cfg(not(test))]
 pub(super) use rows::collect;
 pub(crate) use rows::{Part, RowSource, SideBySide};
+pub(super) use scratch::DecodeScratch;
 pub(super) use staging::write_bf16_tile;

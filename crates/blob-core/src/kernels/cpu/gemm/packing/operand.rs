@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::depth::Depth;
 use super::rows::RowSource;
 use super::staging::{StageTile, StagingScratch};
 use crate::kernels::cpu::gemm::format::Format;
@@ -19,27 +20,6 @@ use crate::kernels::cpu::gemm::tiles::{Height, MAX_HEIGHT, TileRows, tiles};
 use crate::kernels::cpu::isa::Available;
 use crate::kernels::cpu::output::Unwritten;
 use crate::kernels::cpu::simd;
-
-/// What a product sums over, and how it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Depth {
-    /// What a word holds.
-    pub(in super::super) format: Format,
-    /// Values of a row, part by part.
-    pub(in super::super) parts: Vec<usize>,
-}
-
-impl Depth {
-    /// Values of a row.
-    pub(in super::super) fn values(&self) -> usize {
-        self.parts.iter().sum()
-    }
-
-    /// Words of a row.
-    pub(in super::super) fn steps(&self) -> usize {
-        self.parts.iter().map(|part| self.format.words(*part)).sum()
-    }
-}
 
 /// m rows, staged for an instruction set and a format.
 #[derive(Debug)]

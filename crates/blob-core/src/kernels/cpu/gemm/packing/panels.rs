@@ -8,8 +8,9 @@
 use std::ops::Range;
 
 use super::backward::BackwardPanels;
+use super::depth::Depth;
 use super::forward::ForwardPanel;
-use super::operand::Depth;
+use super::scratch::DecodeScratch;
 use crate::kernels::cpu::gemm::format::Format;
 use crate::kernels::cpu::gemm::matrix::FrozenMatrix;
 use crate::kernels::cpu::gemm::step::{PANEL_WIDTH, Step};
@@ -30,15 +31,6 @@ pub(in super::super) enum PanelSource<'a> {
 pub(in super::super) struct WeightPanels<'a> {
     pub(in super::super) source: PanelSource<'a>,
     pub(in super::super) format: Format,
-}
-
-/// Memory of one thread for what it decodes.
-#[derive(Default)]
-pub(in super::super) struct Decoder {
-    /// Rows, or parts of them.
-    pub(super) values: Vec<f32>,
-    /// Words of parts of 32 rows.
-    pub(super) words: Vec<[u32; 16]>,
 }
 
 /// For int8: what turns sums of levels into values, by column of a panel.
@@ -94,14 +86,14 @@ impl WeightPanels<'_> {
         panels: &Range<usize>,
         steps: &mut [Step],
         panel_steps: usize,
-        decoder: &mut Decoder,
+        scratch: &mut DecodeScratch,
     ) {
         let format = self.format;
         match self.source {
             PanelSource::Forward(matrix) => {
                 let steps = steps.chunks_exact_mut(panel_steps);
                 for (panel, steps) in panels.clone().zip(steps) {
-                    let decoder = &mut *decoder;
+                    let scratch = &mut *scratch;
                     simd::run_on(
                         isa,
                         ForwardPanel {
@@ -109,7 +101,7 @@ impl WeightPanels<'_> {
                             format,
                             panel,
                             steps,
-                            decoder,
+                            scratch,
                         },
                     );
                 }
@@ -126,7 +118,7 @@ impl WeightPanels<'_> {
                             steps: &mut *steps,
                             first_step,
                             panel_steps,
-                            decoder: &mut *decoder,
+                            scratch: &mut *scratch,
                         },
                     );
                     first_step += format.words(matrix.rows());

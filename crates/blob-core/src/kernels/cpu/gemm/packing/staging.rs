@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::operand::Depth;
+use super::depth::Depth;
 use super::rows::RowSource;
 use crate::kernels::cpu::gemm::format::{self, Format};
 use crate::kernels::cpu::gemm::int8;

@@ -39,7 +39,7 @@ impl TileKernel for PortableInt8 {
 }
 
 /// `row · panel` in integers: unsigned bytes of x, signed bytes of the panel; the sums become
-/// `f32`. Nothing wraps ([`MAX_INT8_DEPTH`]); checks would keep the loop from becoming vectors.
+/// `f32`. Nothing wraps (`MAX_INT8_DEPTH`); checks would keep the loop from becoming vectors.
 fn int8_row<'a>(row: impl Iterator<Item = &'a u32>, panel: &[Step]) -> [f32; PANEL_WIDTH] {
     let mut sums = [0i32; PANEL_WIDTH];
     for (&x, step) in row.zip(panel) {
