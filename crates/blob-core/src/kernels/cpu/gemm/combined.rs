@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::check;
-use super::finish::{PanelEpilogue, write_row};
+use super::finish::PanelEpilogue;
 use super::format::{Direction, Format, Precision};
 use super::matrix::FrozenMatrix;
 use super::packing::{Depth, Operand, PanelSource, WeightPanels, write_bf16_tile};
@@ -251,5 +251,15 @@ impl<C: Combine> simd::Kernel for CombineTiles<'_, C> {
             let words = unsafe { words.tile(tile.range(), steps) };
             write_bf16_tile::<L>(tile.height, &first.0[..height], words);
         }
+    }
+}
+
+/// As many of a tile's row as the matrix has columns for.
+#[inline(always)]
+fn write_row<T: Copy>(row: &[T; PANEL_WIDTH], out: &mut [MaybeUninit<T>]) {
+    if let Some(out) = out.first_chunk_mut::<PANEL_WIDTH>() {
+        out.write_copy_of_slice(row);
+    } else {
+        out.write_copy_of_slice(&row[..out.len()]);
     }
 }

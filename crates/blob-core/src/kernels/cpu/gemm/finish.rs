@@ -12,6 +12,7 @@ use super::epilogue::{Addend, Epilogue, LowRankUpdate};
 use super::packing::Int8Columns;
 use super::step::PANEL_WIDTH;
 use super::tiles::Accumulators;
+use crate::kernels::cpu::output::Slot;
 use crate::kernels::cpu::shared_matrix::SharedMatrix;
 use crate::kernels::cpu::signs::SIGNS_PER_WORD;
 use crate::kernels::cpu::simd::{self, Level, WIDTH};
@@ -128,18 +129,12 @@ impl simd::Kernel for FinishTile<'_> {
                     }
                 }
             }
-            write_row(lanes, out);
+            if let Some(out) = out.first_chunk_mut() {
+                put::<L>(load::<L>(lanes), out);
+            } else {
+                out.write_copy_of_slice(&lanes[..out.len()]);
+            }
         }
-    }
-}
-
-/// As many of a tile's row as the matrix has columns for.
-#[inline(always)]
-pub(super) fn write_row<T: Copy>(row: &[T; PANEL_WIDTH], out: &mut [MaybeUninit<T>]) {
-    if let Some(out) = out.first_chunk_mut::<PANEL_WIDTH>() {
-        out.write_copy_of_slice(row);
-    } else {
-        out.write_copy_of_slice(&row[..out.len()]);
     }
 }
 
@@ -147,6 +142,13 @@ pub(super) fn write_row<T: Copy>(row: &[T; PANEL_WIDTH], out: &mut [MaybeUninit<
 fn load<L: Level>(lanes: &[f32; PANEL_WIDTH]) -> [L::Vector; 2] {
     let (halves, _) = lanes.as_chunks::<WIDTH>();
     [L::load(&halves[0]), L::load(&halves[1])]
+}
+
+#[inline(always)]
+fn put<L: Level>([low, high]: [L::Vector; 2], slots: &mut [MaybeUninit<f32>; PANEL_WIDTH]) {
+    let (halves, _) = slots.as_chunks_mut::<WIDTH>();
+    Slot::put_vector::<L>(&mut halves[0], low);
+    Slot::put_vector::<L>(&mut halves[1], high);
 }
 
 #[inline(always)]

@@ -119,12 +119,12 @@ impl<'a> Product<'a> {
     /// rows lie far apart, and their misses would otherwise be waited for.
     #[inline(always)]
     fn prefetch(&self, tile: TileRows, panel: usize, out: &Target<'_>) {
-        let columns = panel * PANEL_WIDTH..self.columns.min((panel + 1) * PANEL_WIDTH);
         for row in tile.range() {
-            out.prefetch(row, columns.start);
+            out.prefetch(row, panel * PANEL_WIDTH);
             if let Addend::Matrix(matrix) = self.epilogue.addend {
                 let row = &matrix[row * self.columns..][..self.columns];
-                prefetch::read(&row[columns.clone()]);
+                let columns = panel * PANEL_WIDTH..self.columns.min((panel + 1) * PANEL_WIDTH);
+                prefetch::read(&row[columns]);
             }
         }
     }
