@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::DecoderConfig;
+use super::{DecoderConfig, WeightSource};
 use crate::adapter::{Adapter, Module, Site};
 use crate::batch::Batch;
 use crate::kernels::cpu::gemm::Precision;
@@ -17,42 +17,8 @@ use crate::ops::rms_norm::{self, Norm};
 use crate::ops::rope::{self, RopeTables};
 use crate::ops::{embedding, read, wrap};
 use crate::pass::{Mode, Pass};
-use crate::weights::{Checkpoint, HostTensor, StoredMatrix, Summary};
+use crate::weights::StoredMatrix;
 use crate::{Error, Result};
-
-/// Where a decoder's weights come from: a file, or a seed.
-pub trait WeightSource {
-    /// The tensor of a Hugging Face name, checked against `shape`.
-    ///
-    /// # Errors
-    /// `BPEFT_MODEL_CORRUPT` when it is missing or has another shape.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor>;
-
-    /// The matrix of a Hugging Face name as it is stored, checked against `shape`.
-    ///
-    /// # Errors
-    /// As [`Self::tensor`].
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
-        StoredMatrix::from_tensor(&self.tensor(name, &shape)?)
-    }
-
-    /// What is stored, for people.
-    fn summary(&self) -> Summary;
-}
-
-impl WeightSource for Checkpoint {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        self.tensor(name, shape)
-    }
-
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
-        self.stored(name, &shape)
-    }
-
-    fn summary(&self) -> Summary {
-        self.summary()
-    }
-}
 
 /// The frozen model.
 pub struct Decoder {

@@ -251,8 +251,12 @@ fn a_token_does_not_see_those_after_it() {
     let shape = shape([4, 2, 6]);
     let [q, k, v] = operands(&shape, 50);
     let first = |x: &Tensor| x.narrow(0, 0, 20).unwrap();
-    let (o, _) = forward(&q, &k, &v, &shape, &[0, 50]).unwrap();
-    let (cut, _) = forward(&first(&q), &first(&k), &first(&v), &shape, &[0, 20]).unwrap();
+    let causal = |operands, offsets: &[u32]| {
+        let attention = every(&shape, Mask::Causal, offsets);
+        attention.forward(of(operands)).unwrap().0
+    };
+    let o = causal([&q, &k, &v], &[0, 50]);
+    let cut = causal([&first(&q), &first(&k), &first(&v)], &[0, 20]);
     assert_eq!(bits(&cut), bits(&first(&o)));
 }
 
@@ -260,14 +264,20 @@ fn a_token_does_not_see_those_after_it() {
 fn operands_that_do_not_fit_are_refused() {
     let good = shape([4, 2, 6]);
     let [q, k, v] = operands(&good, 15);
-    let no_window = every(&good, Mask::Window(0), &OFFSETS);
-    for error in [
-        forward(&q, &k, &v, &shape([4, 3, 6]), &OFFSETS).unwrap_err(),
-        forward(&k, &k, &v, &good, &OFFSETS).unwrap_err(),
-        forward(&q, &k, &v, &good, &[0, 14]).unwrap_err(),
-        forward_last(&q, &k, &v, &good, &OFFSETS).unwrap_err(),
-        no_window.forward(of([&q, &k, &v])).unwrap_err(),
+    let uneven = shape([4, 3, 6]);
+    let causal = every(&good, Mask::Causal, &OFFSETS);
+    let last = Attention {
+        queries: Queries::Last,
+        ..causal
+    };
+    for (attention, q) in [
+        (every(&uneven, Mask::Causal, &OFFSETS), &q),
+        (causal, &k),
+        (every(&good, Mask::Causal, &[0, 14]), &q),
+        (last, &q),
+        (every(&good, Mask::Window(0), &OFFSETS), &q),
     ] {
+        let error = attention.forward(of([q, &k, &v])).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_INPUT", "{error}");
     }
 }
