@@ -5,9 +5,9 @@
 //   --commits A,B         of BEFORE and AFTER, where a checkout does not know its own
 //   --out FILE.json       also writes every measurement
 //
-// BEFORE and AFTER are checkouts that are built; `bench/run.mjs` of this one measures the library
-// of both on random weights in SmolLM2-135M's shape: a training step and a prediction with N = 10
-// samples, 4 prompts of 128 tokens. A pair is a fresh process of each build, so that the luck of
+// BEFORE and AFTER are checkouts that are built; each is measured by its own `bench/run.mjs`, which
+// speaks its library's language, on random weights in SmolLM2-135M's shape: a training step and a
+// prediction with N = 10 samples, 4 prompts of 128 tokens. A pair is a fresh process of each build, so that the luck of
 // where its memory lies is drawn anew; both are asked in turn, one working while the other sleeps,
 // so that they meet the same mood of the machine. Each turn and each pair starts with the other
 // build. A process's time is the fastest of its repeats after one that is not counted: other work
@@ -85,10 +85,10 @@ if (!existsSync(model)) {
 
 function start(side, { dispatch, precision, what }) {
   const { BPEFT_DISPATCH: _, ...own } = process.env;
-  const flags = { build: checkouts[side], model, precision, repeats, threads: values.threads };
+  const flags = { model, precision, repeats, threads: values.threads };
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
   return new TurnTaker(['bench/run.mjs', MEASURED[what], '--turns', '--json', '--no-peak', ...args], {
-    cwd: root,
+    cwd: checkouts[side],
     env: dispatch === 'own' ? own : { ...own, BPEFT_DISPATCH: dispatch },
   });
 }

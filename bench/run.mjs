@@ -152,12 +152,15 @@ async function trainStep() {
   const batches = raggedBatches(library, await workloadFor(model));
   const trainer = await library.Trainer.create(model, await adapterOf(model), {
     seed: 1,
-    lr: 1e-4,
-    schedule: { total: 1000, warmup: 0, stride: 1 },
-    weightDecay: 0,
-    adamEpsilon: 1e-6,
-    maxGradNorm: 0,
-    bayes: {
+    method: {
+      id: 'blob',
+      point: {
+        lr: 1e-4,
+        schedule: { total: 1000, warmup: 0, stride: 1 },
+        weightDecay: 0,
+        adamEpsilon: 1e-6,
+        maxGradNorm: 0,
+      },
       priorStd: 0.2,
       klForm: 'exact',
       klLr: 0.01,

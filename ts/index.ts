@@ -25,7 +25,15 @@ export {
   type ModelInfo,
   type PredictiveOptions,
 } from './engine/model.ts';
-export { type BayesOptions, type StepReport, Trainer, type TrainerOptions } from './engine/trainer.ts';
+export {
+  type BlobOptions,
+  type MethodOptions,
+  type MleOptions,
+  type PointOptions,
+  type StepReport,
+  Trainer,
+  type TrainerOptions,
+} from './engine/trainer.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
 export type { RunEvent } from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';

@@ -52,12 +52,16 @@ it('refuses to train an adapter on a model that it was not made for', async () =
   const adapter = await model.createAdapter(shape);
   const options = {
     seed: 1,
-    lr: 1e-4,
-    schedule: { total: 1, warmup: 0, stride: 1 },
-    weightDecay: 0,
-    adamEpsilon: 1e-6,
-    maxGradNorm: 0,
-    bayes: null,
+    method: {
+      id: 'mle' as const,
+      point: {
+        lr: 1e-4,
+        schedule: { total: 1, warmup: 0, stride: 1 },
+        weightDecay: 0,
+        adamEpsilon: 1e-6,
+        maxGradNorm: 0,
+      },
+    },
   };
   await expect(Trainer.create(other, adapter, options)).rejects.toMatchObject({
     code: 'BPEFT_INVALID_INPUT',

@@ -15,12 +15,15 @@ it('does not grow over 10,000 steps', { timeout: 300_000 }, async () => {
   });
   const trainer = await Trainer.create(model, adapter, {
     seed: 1,
-    lr: 1e-4,
-    schedule: { total: 10_000, warmup: 0, stride: 1 },
-    weightDecay: 0,
-    adamEpsilon: 1e-6,
-    maxGradNorm: 1,
-    bayes: {
+    method: {
+      id: 'blob',
+      point: {
+        lr: 1e-4,
+        schedule: { total: 10_000, warmup: 0, stride: 1 },
+        weightDecay: 0,
+        adamEpsilon: 1e-6,
+        maxGradNorm: 1,
+      },
       priorStd: 0.2,
       klForm: 'exact',
       klLr: 0.001,

@@ -9,15 +9,7 @@ import { loadNative } from './native.ts';
 
 export interface TrainerOptions {
   readonly seed: number;
-  readonly lr: number;
-  /** In ticks: `total` until the rate is 0, `warmup` (may be fractional) of them rising; `stride` ticks per update. */
-  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
-  readonly weightDecay: number;
-  readonly adamEpsilon: number;
-  /** Clips the NLL gradient of mean and B; 0 = never. */
-  readonly maxGradNorm: number;
-  /** Null: maximum likelihood. */
-  readonly bayes: BayesOptions | null;
+  readonly method: MethodOptions;
   /**
    * Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is computed again, with
    * the same bits. All unless given.
@@ -25,7 +17,30 @@ export interface TrainerOptions {
   readonly keptBytes?: number | undefined;
 }
 
-export interface BayesOptions {
+/** What is trained, and how. */
+export type MethodOptions = MleOptions | BlobOptions;
+
+/** AdamW on the point parameters. */
+export interface PointOptions {
+  readonly lr: number;
+  /** In ticks: `total` until the rate is 0, `warmup` (may be fractional) of them rising; `stride` ticks per update. */
+  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly weightDecay: number;
+  readonly adamEpsilon: number;
+  /** Clips the NLL gradient of mean and B; 0 = never. */
+  readonly maxGradNorm: number;
+}
+
+/** Maximum likelihood. */
+export interface MleOptions {
+  readonly id: 'mle';
+  readonly point: PointOptions;
+}
+
+/** BLoB. */
+export interface BlobOptions {
+  readonly id: 'blob';
+  readonly point: PointOptions;
   readonly priorStd: number;
   readonly klForm: 'exact' | 'reference';
   readonly klLr: number;
@@ -69,7 +84,8 @@ export class Trainer {
   }
 
   static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
-    const text = JSON.stringify({ train: nativeOptions(options), kept_bytes: options.keptBytes ?? null });
+    const { keptBytes, ...train } = options;
+    const text = JSON.stringify({ train: toSnakeKeysDeep(train), kept_bytes: keptBytes ?? null });
     const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
     return new Trainer(handle);
   }
@@ -95,8 +111,4 @@ export class Trainer {
   loadState(folder: string): Promise<void> {
     return native(() => this.#native.loadState(folder));
   }
-}
-
-function nativeOptions({ seed, bayes, keptBytes: _, ...point }: TrainerOptions): unknown {
-  return toSnakeKeysDeep({ seed, point, bayes });
 }

@@ -54,10 +54,10 @@ export const BLOB: Method<BlobSettings> = {
   id: 'blob',
   hasPosterior: true,
   posterior: ({ sigma, initEps }) => ({ sigma, initEps }),
-  engineOptions: (settings, accounting) => {
+  engineOptions: (settings, accounting, point) => {
     const { priorStd, klForm, klLr, trainSamples, average, noise } = settings;
     const cycle = klCycle(settings, accounting);
-    return { bayes: { priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise } };
+    return { id: 'blob', point, priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise };
   },
   klPlan: (settings, accounting) => forecastKl(settings, klCycle(settings, accounting), accounting),
   record: ({ priorStd }) => ({ prior_std: priorStd }),

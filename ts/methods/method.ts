@@ -6,7 +6,7 @@
  */
 
 import type { AdapterOptions } from '../engine/model.ts';
-import type { TrainerOptions } from '../engine/trainer.ts';
+import type { MethodOptions, PointOptions } from '../engine/trainer.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import type { KlPlan } from './kl-plan.ts';
 
@@ -18,7 +18,7 @@ export interface Method<Settings> {
   /** What a fresh adapter starts from; null: a point. */
   posterior(settings: Settings): AdapterOptions['posterior'];
   /** The method's part of what a trainer is made with: all that the engine is told about it. */
-  engineOptions(settings: Settings, accounting: Accounting): Pick<TrainerOptions, 'bayes'>;
+  engineOptions(settings: Settings, accounting: Accounting, point: PointOptions): MethodOptions;
   /** What its KL would do alone over the run; null where there is none. */
   klPlan(settings: Settings, accounting: Accounting): Promise<KlPlan | null>;
   /** What `bpeft.json` says about the posterior. */

@@ -6,7 +6,7 @@ export const MLE: Method<unknown> = {
   id: 'mle',
   hasPosterior: false,
   posterior: () => null,
-  engineOptions: () => ({ bayes: null }),
+  engineOptions: (_settings, _accounting, point) => ({ id: 'mle', point }),
   klPlan: () => Promise.resolve(null),
   record: () => ({ prior_std: null }),
 };

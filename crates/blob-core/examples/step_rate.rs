@@ -5,15 +5,16 @@
 use std::path::Path;
 use std::time::Instant;
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::Decoder;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
-use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
-use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 use blob_core::train::{TrainConfig, Trainer};
 use blob_core::weights::Checkpoint;
@@ -70,22 +71,24 @@ fn measure(
             init_eps: 0.05,
         }),
         seed: 1,
+        members: 1,
     };
     let mut adapter = Adapter::new(lora, decoder.config())?;
+    let point = PointConfig {
+        lr: 1e-4,
+        schedule: Schedule {
+            total: 1000,
+            warmup: 0.0,
+            stride: 1,
+        },
+        weight_decay: 0.0,
+        adam_epsilon: 1e-6,
+        max_grad_norm: 0.0,
+    };
     let config = TrainConfig {
         seed: 1,
-        point: MleConfig {
-            lr: 1e-4,
-            schedule: Schedule {
-                total: 1000,
-                warmup: 0.0,
-                stride: 1,
-            },
-            weight_decay: 0.0,
-            adam_epsilon: 1e-6,
-            max_grad_norm: 0.0,
-        },
-        bayes: Some(BlobConfig {
+        method: MethodConfig::Blob(BlobConfig {
+            point,
             prior_std: 0.2,
             kl_form: KlForm::Exact,
             kl_lr: 0.01,
@@ -123,6 +126,7 @@ fn measure(
         noise: NoiseSharing::Token,
         seed: 1,
         antithetic: false,
+        dropout: 0.0,
         stochastic_layers: None,
     };
     for samples in [0, samples] {

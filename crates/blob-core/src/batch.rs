@@ -1,5 +1,7 @@
 //! A ragged batch: prompts one after another, no padding, with the classes that compete in each.
 
+use std::borrow::Cow;
+
 use crate::{Error, Result};
 
 /// Checked: every prompt has tokens and at least two classes, every label names one of them.
@@ -76,6 +78,36 @@ impl Batch {
             labels,
             rows,
         })
+    }
+
+    /// The prompts of all batches, one after another.
+    pub fn joined(batches: &[Self]) -> Cow<'_, Self> {
+        if let [batch] = batches {
+            return Cow::Borrowed(batch);
+        }
+        let mut all = Self {
+            ids: Vec::new(),
+            offsets: vec![0],
+            answers: Vec::new(),
+            answer_offsets: vec![0],
+            labels: Vec::new(),
+            rows: Vec::new(),
+        };
+        for batch in batches {
+            let tokens = all.ids.len() as u32;
+            let classes = all.answers.len() as u32;
+            let moved = |offsets: &[u32], by: u32| -> Vec<u32> {
+                offsets[1..].iter().map(|offset| offset + by).collect()
+            };
+            all.offsets.extend(moved(&batch.offsets, tokens));
+            let answer_offsets = moved(&batch.answer_offsets, classes);
+            all.answer_offsets.extend(answer_offsets);
+            all.ids.extend(&batch.ids);
+            all.answers.extend(&batch.answers);
+            all.labels.extend(&batch.labels);
+            all.rows.extend(&batch.rows);
+        }
+        Cow::Owned(all)
     }
 
     /// Number of prompts, B; at least 1.

@@ -1,94 +1,27 @@
 //! Saved training states: the adapter, the optimizers' moments and the update counter.
 //!
-//! `state.safetensors` holds `<site>.{lora_A,lora_B,lora_A_rho}` and
-//! `<site>.{lora_A,lora_B}.{first,second}`, all f32; `trainer.json` the update counter and the settings.
-//! Schedules, the KL cycle and the noise are functions of the counter, so nothing else is state.
+//! `state.safetensors` holds `<site>.{lora_A,lora_B,lora_A_rho}` and the method's statistics, such as
+//! `<site>.{lora_A,lora_B}.{first,second}`, all f32; of several members each under `members.<j>.`.
+//! `trainer.json` holds the update counter and the settings. Schedules, the KL cycle and the noise are
+//! functions of the counter, so nothing else is state.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Layout, Parameter};
+use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::train::{TrainConfig, Trainer};
 use crate::{Error, Result};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const STATE: &str = "state.safetensors";
 const TRAINER: &str = "trainer.json";
 /// More updates than a run can do; keeps the arithmetic on a broken file's counter in range.
 const MOST_STEPS: u64 = 1 << 48;
-
-/// Writes `bytes` whole or not at all: under a temporary name, synced, then renamed.
-///
-/// # Errors
-/// `BPEFT_IO`; an earlier file of that name is then intact.
-pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
-    };
-    write().map_err(|source| {
-        // Best effort: the error that matters is the first one.
-        let _ = fs::remove_file(&partial);
-        Error::Io {
-            path: path.to_path_buf(),
-            source,
-        }
-    })
-}
-
-/// Named f32 tensors as the bytes of a safetensors file, in order of their names.
-pub(crate) fn safetensors_bytes(
-    path: &Path,
-    tensors: &BTreeMap<String, (Vec<usize>, &[f32])>,
-) -> Result<Vec<u8>> {
-    let raw: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, (shape, values))| {
-            (
-                name,
-                shape,
-                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            )
-        })
-        .collect();
-    let failed = |error: safetensors::SafeTensorError| Error::Checkpoint {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    };
-    let views = raw
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), bytes)?))
-        })
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(failed)?;
-    safetensors::serialize(views, None).map_err(failed)
-}
-
-/// The values of an f32 tensor.
-pub(crate) fn f32_values(view: &TensorView) -> Option<Vec<f32>> {
-    (view.dtype() == Dtype::F32).then(|| {
-        view.data()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect()
-    })
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,26 +44,28 @@ impl Trainer {
             train: self.config().clone(),
             adapter: adapter.config().clone(),
         };
-        let moments = self.method_mut().moments();
+        let parameters = adapter.parameters();
+        let layout = parameters.layout();
+        let statistics = self.method_mut().statistics();
         let mut tensors = BTreeMap::new();
-        for (site, term) in adapter.terms() {
-            let path = site.path();
-            let (r, k, m) = (term.rank, term.inputs, term.outputs);
-            tensors.insert(format!("{path}.lora_A"), (vec![r, k], term.a.as_slice()));
-            tensors.insert(format!("{path}.lora_B"), (vec![m, r], term.b.as_slice()));
-            if let Some(rho) = &term.rho {
-                tensors.insert(format!("{path}.lora_A_rho"), (vec![r, k], rho.as_slice()));
+        for member in 0..parameters.members() {
+            let values = parameters.member(member);
+            for parameter in layout.parameters() {
+                let name = name_of(parameter, member, parameters.members());
+                let values = &values[parameter.range.clone()];
+                tensors.insert(name, (parameter.shape.to_vec(), values));
             }
-        }
-        for (name, moments) in &moments {
-            tensors.insert(
-                format!("{name}.first"),
-                (vec![moments.first.len()], &moments.first),
-            );
-            tensors.insert(
-                format!("{name}.second"),
-                (vec![moments.second.len()], &moments.second),
-            );
+            for statistic in &statistics {
+                let values = statistic.values.host();
+                let covered = values.len() / parameters.members();
+                let values = &values[member * covered..(member + 1) * covered];
+                for parameter in covered_by(layout, covered) {
+                    let name = name_of(parameter, member, parameters.members());
+                    let values = &values[parameter.range.clone()];
+                    let name = format!("{name}.{}", statistic.name);
+                    tensors.insert(name, (vec![values.len()], values));
+                }
+            }
         }
         let path = folder.join(STATE);
         atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
@@ -194,32 +129,46 @@ impl Trainer {
             }
         };
         let mut restored = adapter.clone();
-        for (site, term) in restored.terms_mut() {
-            let site = site.path();
-            let (of_a, of_b) = ([term.rank, term.inputs], [term.outputs, term.rank]);
-            term.a = read(&format!("{site}.lora_A"), &of_a)?;
-            term.b = read(&format!("{site}.lora_B"), &of_b)?;
-            if let Some(rho) = &mut term.rho {
-                *rho = read(&format!("{site}.lora_A_rho"), &of_a)?;
+        let members = restored.parameters().members();
+        let layout = restored.parameters().layout().clone();
+        let mut statistics = self.method_mut().statistics();
+        let mut values: Vec<Vec<f32>> = vec![Vec::new(); statistics.len()];
+        for member in 0..members {
+            for parameter in layout.parameters() {
+                let name = name_of(parameter, member, members);
+                let values = read(&name, &parameter.shape)?;
+                let to = restored.parameters_mut().member_mut(member);
+                to[parameter.range.clone()].copy_from_slice(&values);
+            }
+            for (statistic, values) in statistics.iter().zip(&mut values) {
+                let covered = statistic.values.host().len() / members;
+                for parameter in covered_by(&layout, covered) {
+                    let name = name_of(parameter, member, members);
+                    let name = format!("{name}.{}", statistic.name);
+                    values.extend(read(&name, &[parameter.range.len()])?);
+                }
             }
         }
-        let mut moments = self.method_mut().moments();
-        let values = moments
-            .iter()
-            .map(|(name, moments)| {
-                let shape = [moments.first.len()];
-                Ok((
-                    read(&format!("{name}.first"), &shape)?,
-                    read(&format!("{name}.second"), &shape)?,
-                ))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        for ((_, moments), (first, second)) in moments.iter_mut().zip(values) {
-            moments.first = first;
-            moments.second = second;
+        for (statistic, values) in statistics.iter_mut().zip(values) {
+            *statistic.values = values.into();
         }
         *adapter = restored;
         self.set_step(file.step);
         Ok(())
     }
+}
+
+/// What a parameter is called in a saved state.
+fn name_of(parameter: &Parameter, member: usize, members: usize) -> String {
+    let name = format!("{}.{}", parameter.site.path(), parameter.factor.name());
+    if members == 1 {
+        return name;
+    }
+    format!("members.{member}.{name}")
+}
+
+/// The parameters of which `covered` values hold something.
+fn covered_by(layout: &Layout, covered: usize) -> impl Iterator<Item = &Parameter> {
+    let parameters = layout.parameters().iter();
+    parameters.take_while(move |parameter| parameter.range.end <= covered)
 }

@@ -8,12 +8,15 @@
 //! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in nats,
 //! in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
 
+mod forecast;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::{Adapter, Sigma};
-use crate::optim::{KlCycle, Schedule};
+use crate::adapter::{Adapter, LowRankRef};
 use crate::{Error, Result};
+
+pub use forecast::{Dynamics, Forecast};
 
 /// Which of the two forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,78 +94,23 @@ impl GaussianKl {
         2.0 * std / self.denominator - 1.0 / (std + self.c)
     }
 
-    /// Sum over an adapter's weights, in nats; `None` for a point estimate.
+    /// Sum over an adapter's weights, in nats, of all members; `None` for a point estimate.
     pub fn of(&self, adapter: &Adapter) -> Option<f64> {
-        let sigma = adapter.sigma()?;
-        let terms: Vec<_> = adapter
-            .terms()
-            .filter_map(|(_, term)| Some((&term.a, term.rho.as_ref()?)))
+        let (sigma, parameters) = (adapter.sigma()?, adapter.parameters());
+        let sites = parameters.layout().terms().keys();
+        let members = 0..parameters.members();
+        let terms: Vec<_> = members
+            .flat_map(|member| sites.clone().map(move |&site| (member, site)))
+            .filter_map(|(member, site)| parameters.term(member, site))
             .collect();
-        let sums: Vec<f64> = terms
-            .into_par_iter()
-            .map(|(a, rho)| {
-                a.iter()
-                    .zip(rho)
-                    .map(|(&a, &rho)| self.value(a.into(), sigma.of(rho).into()))
-                    .sum::<f64>()
-            })
-            .collect();
+        let of_term = |term: LowRankRef<'_>| {
+            let weights = term.a.iter().zip(term.rho.unwrap_or_default());
+            weights
+                .map(|(&a, &rho)| self.value(a.into(), sigma.of(rho).into()))
+                .sum::<f64>()
+        };
+        let sums: Vec<f64> = terms.into_par_iter().map(of_term).collect();
         Some(sums.iter().sum())
-    }
-}
-
-/// What the KL alone would do to a posterior over a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Forecast {
-    /// Whole cycles, T / M.
-    pub pulses: f64,
-    /// Σ π_t.
-    pub weight_sum: f64,
-    /// σ of the first update.
-    pub sigma_start: f64,
-    /// σ of the last one.
-    pub sigma_end: f64,
-    /// Factor left on the mean, Π (1 − η_t π_t ∂²KL/∂μ²).
-    pub shrink_end: f64,
-}
-
-/// The recursion of the KL's SGD step without a likelihood, from one ρ.
-#[derive(Debug, Clone, Copy)]
-pub struct Dynamics {
-    /// The divergence.
-    pub kl: GaussianKl,
-    /// Peak rate of the KL's SGD.
-    pub kl_lr: f64,
-    /// π.
-    pub cycle: KlCycle,
-    /// λ.
-    pub schedule: Schedule,
-    /// σ of ρ.
-    pub sigma: Sigma,
-}
-
-impl Dynamics {
-    /// Runs `updates` updates from `rho`.
-    pub fn run(&self, rho: f32, updates: u64) -> Forecast {
-        let mut rho = rho;
-        let mut mean = 1.0;
-        let mut weight_sum = 0.0;
-        let sigma_start = f64::from(self.sigma.of(rho));
-        for t in 1..=updates {
-            let weight = self.cycle.weight(t);
-            let rate = self.kl_lr * self.schedule.factor(t) * weight;
-            weight_sum += weight;
-            mean -= rate * self.kl.by_mean(mean);
-            let slope = f64::from(self.sigma.slope(rho));
-            rho -= (rate * self.kl.by_std(self.sigma.of(rho).into()) * slope) as f32;
-        }
-        Forecast {
-            pulses: (updates / self.cycle.length()) as f64,
-            weight_sum,
-            sigma_start,
-            sigma_end: self.sigma.of(rho).into(),
-            shrink_end: mean,
-        }
     }
 }
 
@@ -212,26 +160,6 @@ mod tests {
                 assert!((kl.by_std(std) - by_std).abs() < 1e-5 * by_std.abs().max(1.0));
             }
         }
-    }
-
-    #[test]
-    fn alone_it_carries_any_posterior_to_the_prior() {
-        let dynamics = Dynamics {
-            kl: GaussianKl::new(PriorStd::new(0.2).unwrap(), KlForm::Exact),
-            kl_lr: 0.01,
-            cycle: KlCycle::Uniform { length: 1 },
-            schedule: Schedule {
-                total: u64::MAX,
-                warmup: 0.0,
-                stride: 1,
-            },
-            sigma: Sigma::Square,
-        };
-        let forecast = dynamics.run(0.04, 5000);
-        assert!(
-            (forecast.sigma_end - 0.2).abs() < 1e-4 && forecast.shrink_end < 1e-6,
-            "{forecast:?}"
-        );
     }
 
     #[test]

@@ -11,11 +11,14 @@
 //! Layers are differentiated by hand; candle is the tensor container (docs/adr/0001). Nothing here
 //! prints, reads the environment or chooses a folder.
 
+pub mod abort;
 pub mod adapter;
 pub mod backbone;
 pub mod batch;
+pub mod buffer;
 pub mod checkpoint;
 mod error;
+pub mod files;
 pub mod kernels;
 pub mod kl;
 pub mod layers;

@@ -1,34 +1,12 @@
 //! One forward (and backward) pass: which rows there are, and whose noise each of them sees.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::abort::Abort;
 use crate::batch::Batch;
 use crate::noise::Stream;
-use crate::{Error, Result};
-
-/// A flag that another thread may raise; work looks at it between layers.
-#[derive(Debug, Clone, Default)]
-pub struct Abort(Arc<AtomicBool>);
-
-impl Abort {
-    /// Asks the work to stop.
-    pub fn abort(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// `BPEFT_ABORTED` once the flag is raised.
-    pub fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) {
-            Err(Error::Aborted)
-        } else {
-            Ok(())
-        }
-    }
-}
 
 /// Which rows share their Flipout signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +29,38 @@ pub struct TokenId {
     pub position: u32,
 }
 
-/// Rows that see the same draw of `E`.
+/// Some prompts of a batch, run once: under one draw of the noise, by one member of the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchCopy {
+    /// Which prompts of the batch.
+    pub prompts: Range<usize>,
+    /// Where the noise comes from.
+    pub stream: Stream,
+    /// Index of the posterior sample.
+    pub sample: u32,
+    /// Whose factors its rows see.
+    pub member: usize,
+}
+
+impl BatchCopy {
+    /// All prompts of a batch, by the first member.
+    pub fn whole(batch: &Batch, stream: Stream, sample: u32) -> Self {
+        Self {
+            prompts: 0..batch.len(),
+            stream,
+            sample,
+            member: 0,
+        }
+    }
+
+    /// Its tokens in the batch.
+    pub fn tokens(&self, batch: &Batch) -> Range<usize> {
+        let bound = |prompt: usize| batch.offsets()[prompt] as usize;
+        bound(self.prompts.start)..bound(self.prompts.end)
+    }
+}
+
+/// Rows of one copy: they see the same factors and the same draw of `E`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Rows of the activations.
@@ -60,6 +69,8 @@ pub struct Group {
     pub stream: Stream,
     /// Index of the posterior sample.
     pub sample: u32,
+    /// Whose factors they see.
+    pub member: usize,
 }
 
 /// Rows of activations with their identities: all tokens, or the last one of each prompt.
@@ -71,6 +82,24 @@ pub struct Rows {
     pub groups: Vec<Group>,
 }
 
+impl Rows {
+    /// The group that a row belongs to.
+    pub fn group_of(&self, row: usize) -> &Group {
+        let after = |group: &Group| group.rows.end <= row;
+        let index = self.groups.partition_point(after);
+        &self.groups[index.min(self.groups.len() - 1)]
+    }
+
+    /// The longest runs of rows that see one member's factors, as (member, rows); all rows, in order.
+    pub fn by_member(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+        let runs = self.groups.chunk_by(|a, b| a.member == b.member);
+        runs.filter_map(|run| {
+            let (first, last) = (run.first()?, run.last()?);
+            Some((first.member, first.rows.start..last.rows.end))
+        })
+    }
+}
+
 /// How the low-rank terms behave in this pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mode {
@@ -78,14 +107,15 @@ pub struct Mode {
     pub sampling: Option<NoiseSharing>,
     /// Adapted layers of earlier blocks stay at their mean; 0 = all are sampled.
     pub sample_from_block: usize,
-    /// Samples 2j and 2j + 1 are a mirrored pair: one draw of the noise, with `E` and with `−E`.
+    /// Samples 2j and 2j + 1 are a mirrored pair: one draw of `E` and of the signs, with `E` and with
+    /// `−E`. Dropout masks are never mirrored: each sample has its own.
     pub antithetic: bool,
-    /// Dropout of the low-rank terms' inputs; 0 outside training.
+    /// Dropout of the low-rank terms' inputs, where they are sampled; 0 = none.
     pub dropout: f32,
     /// Look for values that are not finite after every layer, and name the layer.
     pub check_finite: bool,
-    /// Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is
-    /// computed again, with the same bits. `None`: all are kept.
+    /// Most bytes of activations to keep for the backward pass, beside each block's input; what does
+    /// not fit is computed again, with the same bits. `None`: all are kept.
     pub kept_bytes: Option<usize>,
 }
 
@@ -99,10 +129,8 @@ impl Mode {
         check_finite: false,
         kept_bytes: None,
     };
-}
 
-impl Mode {
-    /// Whose noise a sample sees, and the sign of its `E`.
+    /// Whose `E` and signs a sample sees, and the sign of its `E`.
     pub fn draw_of(&self, sample: u32) -> (u32, f32) {
         if self.antithetic {
             (
@@ -115,12 +143,16 @@ impl Mode {
     }
 }
 
-/// One pass over a ragged batch, repeated once per posterior sample.
+/// One pass over copies of a ragged batch's prompts.
 #[derive(Debug, Clone)]
 pub struct Pass {
-    /// Segment s holds the tokens `offsets[s]..offsets[s+1]`; (S·B + 1).
+    /// What is run, in the order of the rows.
+    pub copies: Vec<BatchCopy>,
+    /// The prompt of each segment, an index into the batch; (S).
+    pub prompts: Vec<usize>,
+    /// Segment s holds the tokens `offsets[s]..offsets[s+1]`; (S + 1).
     pub offsets: Vec<u32>,
-    /// The last token of each segment, (S·B).
+    /// The last token of each segment, (S).
     pub last: Vec<u32>,
     /// All tokens.
     pub all_rows: Rows,
@@ -133,55 +165,35 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// `batch` repeated for every (stream, sample) of `draws`, sample-major.
-    pub fn new(batch: &Batch, draws: &[(Stream, u32)], mode: Mode, abort: Abort) -> Self {
-        let (tokens, prompts) = (batch.ids().len(), batch.len());
-        let copies = draws.len();
-        let mut offsets = Vec::with_capacity(copies * prompts + 1);
-        let mut all = Vec::with_capacity(copies * tokens);
-        let mut last_ids = Vec::with_capacity(copies * prompts);
-        offsets.push(0);
-        for copy in 0..copies {
-            for prompt in 0..prompts {
-                let (row, length) = (batch.rows()[prompt], batch.prompt(prompt).len() as u32);
-                all.extend((0..length).map(|position| TokenId { row, position }));
-                last_ids.push(TokenId {
-                    row,
-                    position: length - 1,
-                });
-                offsets.push((copy * tokens) as u32 + batch.offsets()[prompt + 1]);
-            }
+    /// `copies` of `batch`, one after another.
+    pub fn new(batch: &Batch, copies: Vec<BatchCopy>, mode: Mode, abort: Abort) -> Self {
+        let prompts: Vec<usize> = copies
+            .iter()
+            .flat_map(|copy| copy.prompts.clone())
+            .collect();
+        let (mut offsets, mut all, mut last) = (vec![0], Vec::new(), Vec::new());
+        for &prompt in &prompts {
+            let (row, length) = (batch.rows()[prompt], batch.prompt(prompt).len() as u32);
+            let id = |position| TokenId { row, position };
+            all.extend((0..length).map(id));
+            last.push(id(length - 1));
+            offsets.push(all.len() as u32);
         }
-        let groups = |rows: usize| {
-            draws
-                .iter()
-                .enumerate()
-                .map(|(copy, &(stream, sample))| Group {
-                    rows: copy * rows..(copy + 1) * rows,
-                    stream,
-                    sample,
-                })
-                .collect()
+        let tokens = |copy: &BatchCopy| copy.tokens(batch).len();
+        let rows = |ids, rows_of: &dyn Fn(&BatchCopy) -> usize| Rows {
+            ids,
+            groups: groups(&copies, rows_of),
         };
         Self {
+            all_rows: rows(all, &tokens),
+            last_rows: rows(last, &|copy| copy.prompts.len()),
             last: offsets[1..].iter().map(|end| end - 1).collect(),
+            prompts,
             offsets,
-            all_rows: Rows {
-                ids: all,
-                groups: groups(tokens),
-            },
-            last_rows: Rows {
-                ids: last_ids,
-                groups: groups(prompts),
-            },
+            copies,
             mode,
             abort,
         }
-    }
-
-    /// How many times the batch is repeated.
-    pub fn copies(&self) -> usize {
-        self.all_rows.groups.len()
     }
 
     /// The signs' sharing at a block, or `None` for the mean.
@@ -190,4 +202,28 @@ impl Pass {
             .sampling
             .filter(|_| block >= self.mode.sample_from_block)
     }
+
+    /// The probability of dropping an input of a low-rank term at a block.
+    pub fn dropout_at(&self, block: usize) -> f32 {
+        if block >= self.mode.sample_from_block {
+            self.mode.dropout
+        } else {
+            0.0
+        }
+    }
+}
+
+fn groups(copies: &[BatchCopy], rows_of: &dyn Fn(&BatchCopy) -> usize) -> Vec<Group> {
+    let mut end = 0;
+    let group = |copy: &BatchCopy| {
+        let start = end;
+        end += rows_of(copy);
+        Group {
+            rows: start..end,
+            stream: copy.stream,
+            sample: copy.sample,
+            member: copy.member,
+        }
+    };
+    copies.iter().map(group).collect()
 }

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::abort::Abort;
 use crate::adapter::Adapter;
 use crate::backbone::Decoder;
 use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
-use crate::pass::{Abort, Mode, NoiseSharing, Pass};
+use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
 
 /// Rows that one pass may hold; more samples are computed pass by pass, with the same results.
@@ -30,10 +31,14 @@ pub struct PredictConfig {
     pub noise: NoiseSharing,
     /// Seed of the samples.
     pub seed: u64,
-    /// Samples 2j and 2j + 1 are a pair that mirrors its weights at the mean (Hammersley & Morton 1956): what is odd in
-    /// the perturbation cancels in their average.
+    /// Samples 2j and 2j + 1 are a pair that mirrors its weights at the mean (Hammersley & Morton
+    /// 1956): what is odd in the perturbation cancels in their average.
     #[serde(default)]
     pub antithetic: bool,
+    /// Probability of dropping an input of a low-rank term, in [0, 1): Monte Carlo dropout (Gal &
+    /// Ghahramani, arXiv:1506.02142) when it is above 0. Each sample has masks of its own.
+    #[serde(default)]
+    pub dropout: f32,
     /// Only the adapters of the last K places are sampled (1 = the head alone); `None` = all.
     #[serde(default)]
     pub stochastic_layers: Option<usize>,
@@ -57,11 +62,12 @@ impl PredictConfig {
     }
 }
 
-/// Logits (max(N, 1)·S), sample-major; a point estimate gives S whatever N is.
+/// Logits (K·max(N, 1)·S): of each of the K members its N samples, of each sample the classes of
+/// every prompt. What has no randomness gives K·S, whatever N is.
 ///
 /// # Errors
-/// `BPEFT_INVALID_CONFIG` for too many samples, `BPEFT_INVALID_INPUT` for a batch that does not fit the
-/// model, `BPEFT_ABORTED`.
+/// `BPEFT_INVALID_CONFIG` for too many samples or a dropout that is no probability,
+/// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_ABORTED`.
 pub fn predict(
     decoder: &Decoder,
     adapter: Option<&Adapter>,
@@ -69,11 +75,13 @@ pub fn predict(
     config: &PredictConfig,
     abort: &Abort,
 ) -> Result<Vec<f32>> {
-    let Range { start: first, end } = config.draws()?;
-    let stream = Stream::new(config.seed, 0, Phase::Evaluation);
-    if config.samples == 0 || adapter.and_then(Adapter::sigma).is_none() {
-        let pass = Pass::new(batch, &[(stream, 0)], Mode::MEAN, abort.clone());
-        return Ok(decoder.forward(batch, &pass, adapter, false)?.0);
+    let draws = config.draws()?;
+    if !(0.0..1.0).contains(&config.dropout) {
+        return Err(Error::InvalidConfig {
+            field: "dropout",
+            rule: "must be at least 0 and below 1",
+            value: config.dropout.to_string(),
+        });
     }
     let places = decoder.config().num_layers + 1;
     if let Some(layers) = config.stochastic_layers.filter(|layers| *layers > places) {
@@ -83,21 +91,38 @@ pub fn predict(
             value: layers.to_string(),
         });
     }
-    let mode = Mode {
-        sampling: Some(config.noise),
-        antithetic: config.antithetic,
-        sample_from_block: places - config.stochastic_layers.unwrap_or(places),
-        ..Mode::MEAN
+    let members = adapter.map_or(1, |adapter| adapter.parameters().members());
+    let is_random = adapter.is_some_and(|adapter| adapter.sigma().is_some())
+        || (adapter.is_some() && config.dropout > 0.0);
+    let (mode, draws) = if is_random && !draws.is_empty() {
+        let mode = Mode {
+            sampling: Some(config.noise),
+            antithetic: config.antithetic,
+            dropout: config.dropout,
+            sample_from_block: places - config.stochastic_layers.unwrap_or(places),
+            ..Mode::MEAN
+        };
+        (mode, draws)
+    } else {
+        (Mode::MEAN, 0..1)
     };
-    let pass = |draws: &[_]| Pass::new(batch, draws, mode, abort.clone());
-    let trunk = decoder.trunk(batch, &pass(&[(stream, first)]), adapter)?;
+    let stream = Stream::new(config.seed, 0, Phase::Evaluation);
+    let copies: Vec<_> = (0..members)
+        .flat_map(|member| {
+            draws.clone().map(move |sample| BatchCopy {
+                member,
+                ..BatchCopy::whole(batch, stream, sample)
+            })
+        })
+        .collect();
+    let pass = |copies: &[BatchCopy]| Pass::new(batch, copies.to_vec(), mode, abort.clone());
+    let trunk = decoder.trunk(batch, &pass(&copies[..1]), adapter)?;
     let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
-    let mut logits = Vec::with_capacity(config.samples as usize * batch.answers().len());
-    for from in (first..end).step_by(at_once) {
-        let to = end.min(from.saturating_add(at_once as u32));
-        let draws: Vec<_> = (from..to).map(|sample| (stream, sample)).collect();
-        let (of_draws, _) = decoder.forward_above(&trunk, batch, &pass(&draws), adapter, false)?;
-        logits.extend(of_draws);
+    let mut logits = Vec::with_capacity(copies.len() * batch.answers().len());
+    for copies in copies.chunks(at_once) {
+        let of = pass(copies);
+        let (of_copies, _) = decoder.forward_above(&trunk, batch, &of, adapter, false)?;
+        logits.extend(of_copies);
     }
     Ok(logits)
 }

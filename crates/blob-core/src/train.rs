@@ -2,26 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::Adapter;
+use crate::abort::Abort;
+use crate::adapter::{Adapter, Parameters};
 use crate::backbone::Decoder;
 use crate::batch::Batch;
-use crate::layers::Gradients;
-use crate::method::{Blob, BlobConfig, Method, Mle, MleConfig, Update};
+use crate::method::{Method, MethodConfig, Update};
 use crate::noise::{Phase, Stream};
-use crate::objective::{Average, CrossEntropy, Objective};
-use crate::pass::{Abort, Mode, Pass};
+use crate::objective::Objective;
+use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
 
 /// A run's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Seed of the training noise.
+    /// Seed of the training noise; that of member j of an ensemble is seed + j.
     pub seed: u64,
-    /// AdamW on the point parameters.
-    pub point: MleConfig,
-    /// The variational part; `None` = maximum likelihood.
-    pub bayes: Option<BlobConfig>,
+    /// What is trained, and how.
+    pub method: MethodConfig,
 }
 
 /// What one update did.
@@ -46,10 +44,22 @@ pub struct StepReport {
 /// The state of a training run beside the adapter.
 pub struct Trainer {
     config: TrainConfig,
+    /// Of the shape of the adapter that the state belongs to.
+    zeros: Parameters,
     method: Box<dyn Method>,
     objective: Box<dyn Objective>,
     step: u64,
     kept_bytes: Option<usize>,
+}
+
+/// Gradients of the mean NLL of each member's rows.
+pub struct Gradients {
+    /// Of every parameter.
+    pub parameters: Parameters,
+    /// Σ NLL over the rows of all members, in nats.
+    pub nll_sum: f64,
+    /// Rows whose most probable class is their label.
+    pub correct: usize,
 }
 
 impl Trainer {
@@ -58,15 +68,12 @@ impl Trainer {
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
     pub fn new(config: TrainConfig, adapter: &Adapter) -> Result<Self> {
-        let method: Box<dyn Method> = match config.bayes {
-            Some(bayes) => Box::new(Blob::new(bayes, config.point, adapter)?),
-            None => Box::new(Mle::new(config.point, adapter)?),
-        };
-        let average = config.bayes.map_or(Average::Logits, |bayes| bayes.average);
+        let method = config.method.build(adapter)?;
         Ok(Self {
+            zeros: adapter.parameters().zeros_like(),
+            objective: method.objective(),
             config,
             method,
-            objective: Box::new(CrossEntropy { average }),
             step: 0,
             kept_bytes: None,
         })
@@ -103,11 +110,14 @@ impl Trainer {
         self.step = step;
     }
 
-    /// One update over micro-batches, each weighted by its rows.
+    /// One update over micro-batches, each weighted by its rows. `batches` holds, for each micro-batch,
+    /// one batch per member of the adapter.
     ///
     /// # Errors
-    /// `BPEFT_ABORTED`, or `BPEFT_NOT_FINITE` for a loss or gradient: the adapter and this state are then as
-    /// before. `BPEFT_NOT_FINITE` for a parameter: the update itself diverged; go back to a saved state.
+    /// `BPEFT_INVALID_INPUT` for an adapter of another shape, or a number of batches that does not fit
+    /// its members. `BPEFT_ABORTED`, or `BPEFT_NOT_FINITE` for a loss or gradient: the adapter and this
+    /// state are then as before. `BPEFT_NOT_FINITE` for a parameter: the update itself diverged; go
+    /// back to a saved state.
     pub fn step(
         &mut self,
         decoder: &Decoder,
@@ -116,14 +126,13 @@ impl Trainer {
         abort: &Abort,
     ) -> Result<StepReport> {
         let t = self.step + 1;
-        let (gradients, nll, correct) =
-            match self.gradients(decoder, adapter, batches, (false, abort)) {
-                Err(Error::NotFinite { .. }) => {
-                    return Err(self.locate(decoder, adapter, batches, abort));
-                }
-                other => other?,
-            };
-        let update = self.method.update(adapter, &gradients, t)?;
+        let gradients = match self.gradients(decoder, adapter, batches, (false, abort)) {
+            Err(Error::NotFinite { .. }) => {
+                return Err(self.locate(decoder, adapter, batches, abort));
+            }
+            other => other?,
+        };
+        let update = self.method.update(adapter, &gradients.parameters, t)?;
         if let Some(site) = adapter.first_not_finite() {
             return Err(Error::NotFinite {
                 step: t,
@@ -135,8 +144,8 @@ impl Trainer {
         let rows: usize = batches.iter().map(Batch::len).sum();
         Ok(StepReport {
             step: t,
-            nll: nll / rows as f64,
-            correct,
+            nll: gradients.nll_sum / rows as f64,
+            correct: gradients.correct,
             rows,
             tokens: batches.iter().map(|batch| batch.ids().len()).sum(),
             sigma_mean: adapter.sigma_mean(),
@@ -144,57 +153,104 @@ impl Trainer {
         })
     }
 
-    /// Gradients of the mean NLL over all rows, Σ NLL and the number of right answers.
+    /// The gradients of one update.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
     pub fn gradients(
         &self,
         decoder: &Decoder,
         adapter: &Adapter,
         batches: &[Batch],
         (check_finite, abort): (bool, &Abort),
-    ) -> Result<(Gradients, f64, usize)> {
-        let rows: usize = batches.iter().map(Batch::len).sum();
-        if rows == 0 {
-            return Err(Error::InvalidInput(
-                "an update must have at least one batch, got 0".into(),
-            ));
+    ) -> Result<Gradients> {
+        self.check(adapter, batches)?;
+        let members = adapter.parameters().members();
+        // Of each member, over all micro-batches.
+        let mut rows = vec![0; members];
+        for (index, batch) in batches.iter().enumerate() {
+            rows[index % members] += batch.len();
         }
-        let (samples, sharing) = match self.method.sampling() {
-            Some((samples, sharing)) => (samples, Some(sharing)),
-            None => (1, None),
-        };
-        let dropout = adapter.config().dropout;
+        let sampling = self.method.sampling();
         let mode = Mode {
-            sampling: sharing,
+            sampling: sampling.sharing,
             sample_from_block: 0,
             antithetic: false,
-            dropout,
+            dropout: adapter.config().dropout,
             check_finite,
             kept_bytes: self.kept_bytes,
         };
-        let (mut gradients, mut nll, mut correct) = (Gradients::new(), 0.0, 0);
-        for (index, batch) in batches.iter().enumerate() {
+        let mut gradients = Gradients {
+            parameters: self.zeros.clone(),
+            nll_sum: 0.0,
+            correct: 0,
+        };
+        for (index, of_members) in batches.chunks(members).enumerate() {
             let phase = Phase::Training {
                 micro_batch: index as u32,
             };
-            let stream = Stream::new(self.config.seed, self.step + 1, phase);
-            let draws: Vec<_> = (0..samples).map(|sample| (stream, sample)).collect();
-            let pass = Pass::new(batch, &draws, mode, abort.clone());
-            let (logits, kept) = decoder.forward(batch, &pass, Some(adapter), true)?;
-            let loss = self.objective.evaluate(&logits, batch, 1.0 / rows as f32)?;
-            if !loss.nll_sum.is_finite() {
-                return Err(Error::NotFinite {
-                    step: self.step + 1,
-                    what: "loss",
-                    layer: "the loss".into(),
-                });
+            let batch = Batch::joined(of_members);
+            let mut copies = Vec::new();
+            let mut from = 0;
+            for (member, of_member) in of_members.iter().enumerate() {
+                let seed = self.config.seed.wrapping_add(member as u64);
+                let stream = Stream::new(seed, self.step + 1, phase);
+                copies.extend((0..sampling.samples).map(|sample| BatchCopy {
+                    prompts: from..from + of_member.len(),
+                    stream,
+                    sample,
+                    member,
+                }));
+                from += of_member.len();
             }
-            nll += loss.nll_sum;
-            correct += loss.correct;
+            let pass = Pass::new(&batch, copies, mode, abort.clone());
+            let (logits, kept) = decoder.forward(&batch, &pass, Some(adapter), true)?;
+            let mut dlogits = Vec::with_capacity(logits.len());
+            for (of_member, rows) in of_members.iter().zip(&rows) {
+                let len = sampling.samples as usize * of_member.answers().len();
+                let logits = &logits[dlogits.len()..dlogits.len() + len];
+                let weight = 1.0 / *rows as f32;
+                let loss = self.objective.evaluate(logits, of_member, weight)?;
+                if !loss.nll_sum.is_finite() {
+                    return Err(self.loss_not_finite());
+                }
+                gradients.nll_sum += loss.nll_sum;
+                gradients.correct += loss.correct;
+                dlogits.extend(loss.dlogits);
+            }
             if let Some(kept) = kept {
-                decoder.backward(kept, &loss.dlogits, batch, (&pass, adapter), &mut gradients)?;
+                let of = (&pass, adapter);
+                decoder.backward(kept, &dlogits, &batch, of, &mut gradients.parameters)?;
             }
         }
-        Ok((gradients, nll, correct))
+        Ok(gradients)
+    }
+
+    /// Whether the adapter is the one that this state belongs to, and the batches fit its members.
+    fn check(&self, adapter: &Adapter, batches: &[Batch]) -> Result<()> {
+        let members = adapter.parameters().members();
+        if !adapter.parameters().has_shape_of(&self.zeros) {
+            return Err(Error::InvalidInput(
+                "a trainer must be given the adapter that it was made for, got one of other \
+                 layers, rank or members"
+                    .into(),
+            ));
+        }
+        if batches.is_empty() || !batches.len().is_multiple_of(members) {
+            return Err(Error::InvalidInput(format!(
+                "an update must have at least one batch for each of {members} members, got {}",
+                batches.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn loss_not_finite(&self) -> Error {
+        Error::NotFinite {
+            step: self.step + 1,
+            what: "loss",
+            layer: "the loss".into(),
+        }
     }
 
     /// Repeats the step's passes with checks, to name the first layer that is not finite.
@@ -205,19 +261,14 @@ impl Trainer {
         batches: &[Batch],
         abort: &Abort,
     ) -> Error {
-        let step = self.step + 1;
         match self.gradients(decoder, adapter, batches, (true, abort)) {
             Err(Error::NotFinite { layer, .. }) => Error::NotFinite {
-                step,
+                step: self.step + 1,
                 what: "loss",
                 layer,
             },
             Err(other) => other,
-            Ok(_) => Error::NotFinite {
-                step,
-                what: "loss",
-                layer: "the loss".into(),
-            },
+            Ok(_) => self.loss_not_finite(),
         }
     }
 }

@@ -7,13 +7,13 @@
 
 mod support;
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{DecoderConfig, RopeScaling, Window};
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::layers::Gradients;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::pass::{Abort, Mode, NoiseSharing, Pass};
+use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use candle_core::Tensor;
 use support::golden::{assert_close, named};
 use support::oracle::{Draw, Oracle, nll};
@@ -40,21 +40,22 @@ fn check(name: &str, case: &Case) {
         average,
     } = case;
     let stream = Stream::new(11, 4, Phase::Training { micro_batch: 1 });
-    let draws: Vec<_> = (0..*samples).map(|sample| (stream, sample)).collect();
+    let copy = |sample| BatchCopy::whole(&batch, stream, sample);
+    let copies = (0..*samples).map(copy).collect();
     let dropout = adapter.config().dropout;
     let mode = Mode {
         sampling: *sharing,
         dropout,
         ..Mode::MEAN
     };
-    let pass = Pass::new(&batch, &draws, mode, Abort::default());
+    let pass = Pass::new(&batch, copies, mode, Abort::default());
     let engine = decoder(model, Precision::F32);
     let (logits, kept) = engine.forward(&batch, &pass, Some(adapter), true).unwrap();
     let objective = CrossEntropy { average: *average };
     let loss = objective
         .evaluate(&logits, &batch, 1.0 / prompts.len() as f32)
         .unwrap();
-    let mut gradients = Gradients::new();
+    let mut gradients = adapter.parameters().zeros_like();
     engine
         .backward(
             kept.unwrap(),
@@ -334,10 +335,10 @@ fn a_single_adapted_layer_has_the_gradients_of_the_tape_wherever_it_sits() {
         ..config()
     };
     let all = trained(lora(&Module::ALL), &model);
-    for (site, term) in all.terms() {
-        let terms = [(*site, term.clone())].into();
+    for (site, term) in all.terms(0) {
+        let terms = [(site, term)].into();
         let case = Case {
-            adapter: Adapter::from_terms(lora(&[site.module]), terms).unwrap(),
+            adapter: Adapter::from_terms(lora(&[site.module]), &[terms]).unwrap(),
             model: model.clone(),
             sharing: Some(NoiseSharing::Token),
             samples: 1,

@@ -47,7 +47,8 @@ impl NativeAdapter {
             "bayesian": config.posterior.is_some(),
             "sigma": config.posterior.map(|posterior| posterior.sigma),
             "trainable_parameters": adapter.trainable_parameters(),
-            "tensors": adapter.terms().count() * if config.posterior.is_some() { 3 } else { 2 },
+            "tensors": adapter.parameters().layout().parameters().len() * config.members,
+            "members": config.members,
             "sigma_mean": adapter.sigma_mean(),
             "notices": notices,
         })

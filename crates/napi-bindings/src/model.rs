@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Decoder, DecoderConfig, Quantized, RandomWeights, WeightSource};
 use blob_core::kernels::cpu::quantize::Quantization;
-use blob_core::pass::Abort;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
 use blob_core::weights::Checkpoint;

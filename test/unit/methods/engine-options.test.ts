@@ -36,21 +36,22 @@ function given(values: Record<string, unknown>) {
   return { config, accounting, options: trainerOptions(config, accounting) };
 }
 
+const run = { seed: 7, keptBytes: 0 };
 const point = {
-  seed: 7,
   lr: 0.011,
   schedule: { total: 50, warmup: 10, stride: 1 },
   weightDecay: 0.012,
   adamEpsilon: 0.013,
   maxGradNorm: 0.014,
-  keptBytes: 0,
 };
 
 it('hands the engine every setting of BLoB', () => {
   const { config, options } = given({ method: 'blob' });
   expect(options).toEqual({
-    ...point,
-    bayes: {
+    ...run,
+    method: {
+      id: 'blob',
+      point,
       priorStd: 0.015,
       klForm: 'reference',
       klLr: 0.016,
@@ -67,7 +68,7 @@ it('hands the engine every setting of BLoB', () => {
 
 it('hands the engine nothing of a posterior for a point', () => {
   const { config, options } = given({ method: 'mle' });
-  expect(options).toEqual({ ...point, bayes: null });
+  expect(options).toEqual({ ...run, method: { id: 'mle', point } });
   expect(trainingMethod('mle').posterior(config)).toBeNull();
 });
 
@@ -76,5 +77,5 @@ it.each([
   ['uniform', { kind: 'uniform', length: 5 }],
   [3, { kind: 'pulse', length: 3 }],
 ])('makes of --kl-cycle %s', (klCycle, expected) => {
-  expect(given({ klCycle }).options.bayes?.klCycle).toEqual(expected);
+  expect(given({ klCycle }).options.method).toMatchObject({ klCycle: expected });
 });

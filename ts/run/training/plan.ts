@@ -62,14 +62,11 @@ export function account(config: TrainConfig, rows: number): Accounting {
 }
 
 export function trainerOptions(config: TrainConfig, accounting: Accounting): TrainerOptions {
+  const { lr, weightDecay, adamEpsilon, maxGradNorm } = config;
+  const point = { lr, schedule: accounting.schedule, weightDecay, adamEpsilon, maxGradNorm };
   return {
     seed: config.seed,
-    lr: config.lr,
-    schedule: accounting.schedule,
-    weightDecay: config.weightDecay,
-    adamEpsilon: config.adamEpsilon,
-    maxGradNorm: config.maxGradNorm,
-    ...trainingMethod(config.method).engineOptions(config, accounting),
+    method: trainingMethod(config.method).engineOptions(config, accounting, point),
     keptBytes: keptBytes(config.checkpointing),
   };
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::Module;
 use crate::{Error, Result};
 
+/// Members that one adapter may have.
+const MOST_MEMBERS: usize = 64;
+
 /// How the standard deviation follows from the trained parameter ρ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -70,6 +73,21 @@ pub struct LoraConfig {
     pub posterior: Option<Posterior>,
     /// Seed of the initial values.
     pub seed: u64,
+    /// Members of an ensemble; 1 = a single adapter.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub members: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_one(members: &usize) -> bool {
+    *members == 1
 }
 
 impl LoraConfig {
@@ -95,6 +113,13 @@ impl LoraConfig {
                 "dropout",
                 "must be at least 0 and below 1",
                 self.dropout.to_string(),
+            );
+        }
+        if !(1..=MOST_MEMBERS).contains(&self.members) {
+            return invalid(
+                "members",
+                "must be between 1 and 64",
+                self.members.to_string(),
             );
         }
         if self.target_modules.is_empty() {

@@ -1,9 +1,9 @@
 //! One adapted layer's factors.
 
-use super::{LoraConfig, Site};
+use super::{LoraConfig, Site, TermShape};
 use crate::noise::{Asker, Phase, Purpose, Stream};
 
-/// The factors of one site; ρ is there for a Gaussian `A` only.
+/// The factors of one site, as files hold them; ρ is there for a Gaussian `A` only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRank {
     /// r.
@@ -20,31 +20,71 @@ pub struct LowRank {
     pub rho: Option<Vec<f32>>,
 }
 
+/// A [`LowRank`] where it lies in an adapter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRankRef<'a> {
+    /// r, k and m.
+    pub shape: TermShape,
+    /// `A`, or its mean `M`; (r, k).
+    pub a: &'a [f32],
+    /// `B`, (m, r).
+    pub b: &'a [f32],
+    /// ρ, (r, k).
+    pub rho: Option<&'a [f32]>,
+}
+
 impl LowRank {
-    /// Initial values: a pure function of the seed and the site.
-    pub(super) fn init(site: Site, (outputs, inputs): (usize, usize), config: &LoraConfig) -> Self {
-        let stream = Stream::new(config.seed, 0, Phase::Initialisation);
+    /// Its widths.
+    pub fn shape(&self) -> TermShape {
+        TermShape {
+            rank: self.rank,
+            inputs: self.inputs,
+            outputs: self.outputs,
+        }
+    }
+}
+
+impl LowRankRef<'_> {
+    /// A copy that stands alone.
+    pub fn to_owned(self) -> LowRank {
+        LowRank {
+            rank: self.shape.rank,
+            inputs: self.shape.inputs,
+            outputs: self.shape.outputs,
+            a: self.a.to_vec(),
+            b: self.b.to_vec(),
+            rho: self.rho.map(<[f32]>::to_vec),
+        }
+    }
+}
+
+/// One site's factors to be changed; shapes as in [`LowRankRef`]. Of gradients, what they are added to.
+#[derive(Debug)]
+pub struct LowRankMut<'a> {
+    /// `A` or `M`.
+    pub a: &'a mut [f32],
+    /// `B`.
+    pub b: &'a mut [f32],
+    /// ρ.
+    pub rho: Option<&'a mut [f32]>,
+}
+
+impl LowRankMut<'_> {
+    /// Initial values of a member: a pure function of the seed and the site. `B` stays 0.
+    pub(super) fn initialise(&mut self, site: Site, config: &LoraConfig, member: usize) {
+        let seed = config.seed.wrapping_add(member as u64);
+        let stream = Stream::new(seed, 0, Phase::Initialisation);
         let asker = |purpose| Asker {
             slot: site.slot(),
             purpose,
             sample: 0,
         };
+        let inputs = self.a.len() / config.rank;
         let bound = 1.0 / (inputs as f32).sqrt();
-        let mut a = vec![0.0; config.rank * inputs];
-        stream.fill_uniform(&mut a, (-bound, bound), asker(Purpose::InitialA));
-        let rho = config.posterior.map(|posterior| {
-            let mut rho = vec![0.0; config.rank * inputs];
+        stream.fill_uniform(self.a, (-bound, bound), asker(Purpose::InitialA));
+        if let (Some(rho), Some(posterior)) = (self.rho.as_deref_mut(), config.posterior) {
             let interval = posterior.sigma.initial(posterior.init_eps);
-            stream.fill_uniform(&mut rho, interval, asker(Purpose::InitialRho));
-            rho
-        });
-        Self {
-            rank: config.rank,
-            inputs,
-            outputs,
-            a,
-            b: vec![0.0; outputs * config.rank],
-            rho,
+            stream.fill_uniform(rho, interval, asker(Purpose::InitialRho));
         }
     }
 }

@@ -6,52 +6,120 @@
 //! ```
 //!
 //! `A` starts as U(−1/√k, 1/√k) (PyTorch's Kaiming-uniform with a = √5), `B` as 0, ρ as
-//! U(ε/√2, ε) (square) or U(−ε−1, −ε) (softplus).
+//! U(ε/√2, ε) (square) or U(−ε−1, −ε) (softplus). An ensemble has several members of one shape;
+//! member j starts as a single adapter of seed + j does.
 
 mod config;
+mod layout;
 mod low_rank;
+mod parameters;
 pub mod peft;
 mod site;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use config::{LoraConfig, Posterior, Sigma};
-pub use low_rank::LowRank;
+pub use layout::{Factor, Layout, Parameter, TermShape};
+pub use low_rank::{LowRank, LowRankMut, LowRankRef};
+pub use parameters::Parameters;
 pub use site::{Module, Site};
 
 use crate::backbone::DecoderConfig;
 use crate::{Error, Result};
 
-/// All low-rank terms of one fine-tuning, in order of their sites.
+/// All low-rank terms of one fine-tuning.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     config: LoraConfig,
-    terms: BTreeMap<Site, LowRank>,
+    parameters: Parameters,
 }
 
 impl Adapter {
     /// A fresh adapter for a decoder: `B = 0`, so the model's outputs are unchanged.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
     pub fn new(config: LoraConfig, decoder: &DecoderConfig) -> Result<Self> {
         config.check()?;
-        let terms = Site::all(&config.target_modules, decoder)
-            .into_iter()
-            .map(|site| {
-                let (outputs, inputs) = site.shape(decoder);
-                (site, LowRank::init(site, (outputs, inputs), &config))
-            })
-            .collect();
-        Ok(Self { config, terms })
+        let sites = Site::all(&config.target_modules, decoder).into_iter();
+        let shape = |site: Site| {
+            let (outputs, inputs) = site.shape(decoder);
+            let rank = config.rank;
+            TermShape {
+                rank,
+                inputs,
+                outputs,
+            }
+        };
+        let terms = sites.map(|site| (site, shape(site))).collect();
+        let layout = Arc::new(Layout::new(terms, config.posterior.is_some()));
+        let mut parameters = Parameters::zeros(Arc::clone(&layout), config.members);
+        for member in 0..config.members {
+            for &site in layout.terms().keys() {
+                if let Some(mut term) = parameters.term_mut(member, site) {
+                    term.initialise(site, &config, member);
+                }
+            }
+        }
+        Ok(Self { config, parameters })
     }
 
-    /// An adapter of given terms, as a file holds them.
-    pub fn from_terms(config: LoraConfig, terms: BTreeMap<Site, LowRank>) -> Result<Self> {
+    /// An adapter of given terms, one map per member, as files hold them.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when there is no term, or when members or terms differ in shape;
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn from_terms(config: LoraConfig, members: &[BTreeMap<Site, LowRank>]) -> Result<Self> {
         config.check()?;
-        if terms.is_empty() {
-            return Err(Error::InvalidInput(
-                "an adapter must have at least one low-rank term, got 0".into(),
+        let invalid = |message: String| Err(Error::InvalidInput(message));
+        if members.len() != config.members {
+            return invalid(format!(
+                "an adapter must have the terms of its {} members, got {}",
+                config.members,
+                members.len()
             ));
         }
-        Ok(Self { config, terms })
+        let first = members.first().filter(|terms| !terms.is_empty());
+        let Some(first) = first else {
+            return invalid("an adapter must have at least one low-rank term, got 0".into());
+        };
+        let shapes: BTreeMap<_, _> = first
+            .iter()
+            .map(|(&site, term)| (site, term.shape()))
+            .collect();
+        let is_gaussian = config.posterior.is_some();
+        for terms in members {
+            let fits = |(site, term): (&Site, &LowRank)| {
+                let shape = term.shape();
+                let [rank, inputs] = shape.of(Factor::A);
+                let len = rank * inputs;
+                shapes.get(site) == Some(&shape)
+                    && term.a.len() == len
+                    && term.b.len() == shape.outputs * rank
+                    && term.rho.as_ref().map(Vec::len) == is_gaussian.then_some(len)
+            };
+            if let Some((site, _)) = terms.iter().find(|&term| !fits(term)) {
+                return invalid(format!(
+                    "{} must have the shape of the adapter's members, with rho if and only if it \
+                     is Gaussian",
+                    site.path()
+                ));
+            }
+            if terms.len() != shapes.len() {
+                return invalid(format!(
+                    "the members of an adapter must have the same {} layers, got {}",
+                    shapes.len(),
+                    terms.len()
+                ));
+            }
+        }
+        let layout = Arc::new(Layout::new(shapes, is_gaussian));
+        let mut parameters = Parameters::zeros(layout, config.members);
+        for (member, terms) in members.iter().enumerate() {
+            parameters.set_terms(member, terms);
+        }
+        Ok(Self { config, parameters })
     }
 
     /// The configuration.
@@ -69,52 +137,54 @@ impl Adapter {
         self.config.posterior.map(|posterior| posterior.sigma)
     }
 
-    /// The term at a site, if the site is adapted.
-    pub fn term(&self, site: Site) -> Option<&LowRank> {
-        self.terms.get(&site)
+    /// Its values.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
-    /// All terms, in order of their sites.
-    pub fn terms(&self) -> impl Iterator<Item = (&Site, &LowRank)> {
-        self.terms.iter()
+    /// Its values, to be changed.
+    pub fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
     }
 
-    pub(crate) fn terms_mut(&mut self) -> impl Iterator<Item = (&Site, &mut LowRank)> {
-        self.terms.iter_mut()
+    /// Whether a site is adapted.
+    pub fn has(&self, site: Site) -> bool {
+        self.parameters.layout().terms().contains_key(&site)
     }
 
-    /// The first block with an adapted layer; the head's index (= number of blocks) when only the head is.
+    /// A member's terms by their sites, as files hold them.
+    pub fn terms(&self, member: usize) -> BTreeMap<Site, LowRank> {
+        self.parameters.terms(member)
+    }
+
+    /// The first block with an adapted layer; the head's index (= number of blocks) when only the
+    /// head is.
     pub fn first_block(&self) -> usize {
-        self.terms.keys().next().map_or(0, |site| site.block)
+        let mut sites = self.parameters.layout().terms().keys();
+        sites.next().map_or(0, |site| site.block)
     }
 
-    /// Elements of A, B and ρ.
+    /// Elements of A, B and ρ, of all members.
     pub fn trainable_parameters(&self) -> usize {
-        self.terms
-            .values()
-            .map(|term| term.a.len() + term.b.len() + term.rho.as_ref().map_or(0, Vec::len))
-            .sum()
+        self.parameters.values().host().len()
     }
 
     /// The first site with a value of A, B or ρ that is not finite.
     pub fn first_not_finite(&self) -> Option<Site> {
-        let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        let broken = |term: &LowRank| {
-            !is_finite(&term.a) || !is_finite(&term.b) || !term.rho.as_deref().is_none_or(is_finite)
-        };
-        self.terms
-            .iter()
-            .find(|(_, term)| broken(term))
-            .map(|(site, _)| *site)
+        self.parameters.first_not_finite()
     }
 
     /// Mean of σ over all weights; `None` for a point estimate.
     pub fn sigma_mean(&self) -> Option<f64> {
         let sigma = self.sigma()?;
         let (mut sum, mut count) = (0.0, 0usize);
-        for rho in self.terms.values().filter_map(|term| term.rho.as_deref()) {
-            sum += rho.iter().map(|&r| f64::from(sigma.of(r))).sum::<f64>();
-            count += rho.len();
+        for member in 0..self.config.members {
+            for &site in self.parameters.layout().terms().keys() {
+                let term = self.parameters.term(member, site);
+                let rho = term.and_then(|term| term.rho).unwrap_or_default();
+                sum += rho.iter().map(|&r| f64::from(sigma.of(r))).sum::<f64>();
+                count += rho.len();
+            }
         }
         Some(sum / count.max(1) as f64)
     }

@@ -7,15 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use super::{Adapter, Factor, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape};
 use crate::backbone::DecoderConfig;
-use crate::checkpoint::{atomic_write, safetensors_bytes};
+use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -91,26 +91,39 @@ pub struct Loaded {
     pub notices: Vec<String>,
 }
 
-/// Writes both files into an existing folder, each whole or not at all.
+/// Where a member of an ensemble lies in the adapter's folder.
+fn folder_of(folder: &Path, member: usize, members: usize) -> PathBuf {
+    if members == 1 {
+        return folder.to_path_buf();
+    }
+    folder.join(format!("member-{member}"))
+}
+
+/// Writes both files into an existing folder, each whole or not at all; those of an ensemble into
+/// `member-0`, `member-1`, …, of which each is an adapter to PEFT.
 ///
 /// # Errors
 /// `BPEFT_IO`.
 pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
-    let mut tensors = BTreeMap::new();
-    for (site, term) in adapter.terms() {
-        let name = format!("{PREFIX}{}", site.path());
-        let (r, k, m) = (term.rank, term.inputs, term.outputs);
-        tensors.insert(
-            format!("{name}.lora_A.weight"),
-            (vec![r, k], term.a.as_slice()),
-        );
-        tensors.insert(
-            format!("{name}.lora_B.weight"),
-            (vec![m, r], term.b.as_slice()),
-        );
-        if let Some(rho) = &term.rho {
-            tensors.insert(format!("{name}.lora_A_rho"), (vec![r, k], rho.as_slice()));
+    let members = adapter.parameters().members();
+    for member in 0..members {
+        let folder = folder_of(folder, member, members);
+        if members > 1 {
+            fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
+        save_member(adapter, member, &folder, base_model)?;
+    }
+    Ok(())
+}
+
+fn save_member(adapter: &Adapter, member: usize, folder: &Path, base_model: &str) -> Result<()> {
+    let parameters = adapter.parameters();
+    let mut tensors = BTreeMap::new();
+    for parameter in parameters.layout().parameters() {
+        let (site, suffix) = (parameter.site.path(), suffix_of(parameter.factor));
+        let values = &parameters.member(member)[parameter.range.clone()];
+        let name = format!("{PREFIX}{site}{suffix}");
+        tensors.insert(name, (parameter.shape.to_vec(), values));
     }
     let path = folder.join(MODEL);
     atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
@@ -145,14 +158,86 @@ pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
 }
 
 /// A, B and ρ of a site, as far as they were found.
-type Parts = [Option<Vec<f32>>; 3];
+type Parts = BTreeMap<Factor, Vec<f32>>;
 
 /// Reads a folder that we, PEFT or the reference wrote; `sigma` is how its ρ is meant.
 ///
 /// # Errors
-/// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model;
-/// `BPEFT_UNSUPPORTED` for PEFT features that change the numbers.
+/// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model, or
+/// when the members of an ensemble differ in shape; `BPEFT_UNSUPPORTED` for PEFT features that change
+/// the numbers.
 pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Loaded> {
+    if folder.join(CONFIG).exists() || !folder_of(folder, 0, 2).exists() {
+        let Member {
+            config,
+            terms,
+            notices,
+        } = load_member(folder, decoder, sigma)?;
+        let adapter = Adapter::from_terms(config, &[terms])?;
+        return Ok(Loaded { adapter, notices });
+    }
+    let (mut members, mut notices) = (Vec::new(), Vec::new());
+    let mut shape: Option<LoraConfig> = None;
+    loop {
+        let path = folder_of(folder, members.len(), 2);
+        if !path.exists() {
+            break;
+        }
+        let member = load_member(&path, decoder, sigma)?;
+        let first = shape.get_or_insert_with(|| member.config.clone());
+        if *first != member.config {
+            return Err(Error::Adapter {
+                path,
+                reason: format!(
+                    "the members of an ensemble must have one rank, alpha and layers, got {:?} \
+                     after {:?}",
+                    member.config, first
+                ),
+            });
+        }
+        members.push(member.terms);
+        notices.extend(member.notices);
+    }
+    let more = last_member(folder)?;
+    if more >= members.len() {
+        return Err(Error::Adapter {
+            path: folder_of(folder, members.len(), 2),
+            reason: format!(
+                "member {} must be there, as member {more} is",
+                members.len()
+            ),
+        });
+    }
+    let config = shape.ok_or_else(|| Error::Adapter {
+        path: folder.to_path_buf(),
+        reason: "an ensemble must have at least one member, got 0".into(),
+    })?;
+    let config = LoraConfig {
+        members: members.len(),
+        ..config
+    };
+    let adapter = Adapter::from_terms(config, &members)?;
+    Ok(Loaded { adapter, notices })
+}
+
+/// The largest j of the folders `member-j`.
+fn last_member(folder: &Path) -> Result<usize> {
+    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
+    let numbers = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.strip_prefix("member-")?.parse().ok()
+    });
+    Ok(numbers.max().unwrap_or(0))
+}
+
+/// One pair of PEFT's files.
+struct Member {
+    config: LoraConfig,
+    terms: BTreeMap<Site, LowRank>,
+    notices: Vec<String>,
+}
+
+fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Member> {
     let config = read_config(&folder.join(CONFIG))?;
     let path = folder.join(MODEL);
     let bytes = fs::read(&path).map_err(Error::io(&path))?;
@@ -183,18 +268,11 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
                 "tensor {name:?} names a layer that the model does not have"
             ))
         })?;
-        let (outputs, inputs) = site.shape(decoder);
-        let shape = if part == 1 {
-            [outputs, config.r]
-        } else {
-            [config.r, inputs]
-        };
+        let shape = shape_of(site, config.r, decoder).of(part);
         let values = checked_values(&view, shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
-        if found.entry(site).or_default()[part]
-            .replace(values)
-            .is_some()
-        {
+        let parts = found.entry(site).or_default();
+        if parts.insert(part, values).is_some() {
             return Err(broken(format!(
                 "tensor {name:?} must be there once, got it under two prefixes"
             )));
@@ -220,12 +298,23 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
             init_eps: REFERENCE_EPS,
         }),
         seed: 0,
+        members: 1,
     };
     notices.sort();
-    Ok(Loaded {
-        adapter: Adapter::from_terms(config, terms)?,
+    Ok(Member {
+        config,
+        terms,
         notices,
     })
+}
+
+fn shape_of(site: Site, rank: usize, decoder: &DecoderConfig) -> TermShape {
+    let (outputs, inputs) = site.shape(decoder);
+    TermShape {
+        rank,
+        inputs,
+        outputs,
+    }
 }
 
 /// The values as f32, or the rule that the tensor breaks.
@@ -247,33 +336,34 @@ fn complete(
     rank: usize,
     decoder: &DecoderConfig,
 ) -> std::result::Result<BTreeMap<Site, LowRank>, String> {
-    let bayesian = found.values().any(|parts| parts[2].is_some());
-    found
-        .into_iter()
-        .map(|(site, parts)| {
-            let (outputs, inputs) = site.shape(decoder);
-            let [Some(a), Some(b), rho] = parts else {
-                return Err(format!("{} must have both lora_A and lora_B", site.path()));
-            };
-            if rho.is_some() != bayesian {
-                return Err(format!(
-                    "{} must have lora_A_rho as the other layers do",
-                    site.path()
-                ));
-            }
-            Ok((
-                site,
-                LowRank {
-                    rank,
-                    inputs,
-                    outputs,
-                    a,
-                    b,
-                    rho,
-                },
-            ))
-        })
-        .collect()
+    let is_gaussian = found.values().any(|parts| parts.contains_key(&Factor::Rho));
+    let term = |(site, mut parts): (Site, Parts)| {
+        let TermShape {
+            rank,
+            inputs,
+            outputs,
+        } = shape_of(site, rank, decoder);
+        let rho = parts.remove(&Factor::Rho);
+        let (Some(a), Some(b)) = (parts.remove(&Factor::A), parts.remove(&Factor::B)) else {
+            return Err(format!("{} must have both lora_A and lora_B", site.path()));
+        };
+        if rho.is_some() != is_gaussian {
+            return Err(format!(
+                "{} must have lora_A_rho as the other layers do",
+                site.path()
+            ));
+        }
+        let term = LowRank {
+            rank,
+            inputs,
+            outputs,
+            a,
+            b,
+            rho,
+        };
+        Ok((site, term))
+    };
+    found.into_iter().map(term).collect()
 }
 
 fn read_config(path: &Path) -> Result<PeftConfigRead> {
@@ -318,12 +408,19 @@ fn is_off(value: &serde_json::Value) -> bool {
     }
 }
 
-/// (layer, 0 = lora_A, 1 = lora_B, 2 = lora_A_rho) of a name without its prefix.
-fn part_of(name: &str) -> Option<(&str, usize)> {
-    [".lora_A.weight", ".lora_B.weight", ".lora_A_rho"]
-        .iter()
-        .enumerate()
-        .find_map(|(part, suffix)| Some((name.strip_suffix(suffix)?, part)))
+/// What follows the layer in PEFT's name of a factor; ρ, which PEFT does not know, has no `.weight`.
+fn suffix_of(factor: Factor) -> String {
+    let name = factor.name();
+    if factor == Factor::Rho {
+        return format!(".{name}");
+    }
+    format!(".{name}.weight")
+}
+
+/// Layer and factor of a name without its prefix.
+fn part_of(name: &str) -> Option<(&str, Factor)> {
+    let mut factors = Factor::ALL.into_iter();
+    factors.find_map(|factor| Some((name.strip_suffix(&suffix_of(factor))?, factor)))
 }
 
 fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
@@ -333,7 +430,7 @@ fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
             .map(|bytes| [bytes[0], bytes[1]])
     };
     match view.dtype() {
-        Dtype::F32 => crate::checkpoint::f32_values(view),
+        Dtype::F32 => f32_values(view),
         Dtype::F16 => Some(
             pairs()
                 .map(|b| half::f16::from_le_bytes(b).to_f32())

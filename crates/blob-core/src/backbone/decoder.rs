@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::{DecoderConfig, WeightSource};
-use crate::adapter::{Adapter, Module, Site};
+use crate::adapter::{Adapter, Module, Parameters, Site};
 use crate::batch::Batch;
 use crate::kernels::cpu::gemm::Precision;
-use crate::layers::{Block, BlockKept, FrozenLinear, Gradients, Head, HeadKept, check_finite};
+use crate::layers::{Block, BlockKept, FrozenLinear, Head, HeadKept, check_finite};
 use crate::ops::attention::AttentionShape;
 use crate::ops::rms_norm::{self, Norm};
 use crate::ops::rope::{self, RopeTables};
 use crate::ops::{embedding, read, wrap};
-use crate::pass::{Mode, Pass};
+use crate::pass::{BatchCopy, Pass};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -200,20 +200,21 @@ impl Decoder {
         self.forward_above(&trunk, batch, pass, adapter, keep)
     }
 
-    /// What the samples of a pass share: the blocks below `Mode::sample_from_block`, at their mean.
+    /// What the samples of a pass share: the blocks below `Mode::sample_from_block`, at their mean;
+    /// of several members, the embedding alone.
     pub fn trunk(&self, batch: &Batch, pass: &Pass, adapter: Option<&Adapter>) -> Result<Trunk> {
         let mut trunk = self.embed(batch)?;
+        let is_shared = adapter.is_none_or(|adapter| adapter.parameters().members() == 1);
         let shared = pass.mode.sample_from_block.min(self.blocks.len());
+        let shared = if is_shared { shared } else { 0 };
         if shared == 0 {
             return Ok(trunk);
         }
-        let draw = &pass.all_rows.groups[0];
-        let mode = Mode {
-            sampling: None,
-            ..pass.mode
+        let mean = BatchCopy {
+            prompts: 0..batch.len(),
+            ..pass.copies[0].clone()
         };
-        let draws = [(draw.stream, draw.sample)];
-        let mean = Pass::new(batch, &draws, mode, pass.abort.clone());
+        let mean = Pass::new(batch, vec![mean], pass.mode, pass.abort.clone());
         for block in &self.blocks[..shared] {
             let of = (&mean, adapter);
             trunk.x = block.forward(&trunk.x, &self.tables, of, false)?.0;
@@ -241,7 +242,7 @@ impl Decoder {
         keep: bool,
     ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
         let mut kept = Vec::new();
-        let mut x = repeated(&trunk.x, pass.copies())?;
+        let mut x = copied(trunk, batch, pass)?;
         let of = (pass, adapter);
         // The last blocks are the first to be walked back through, and make room.
         let mut budget = pass.mode.kept_bytes.unwrap_or(usize::MAX);
@@ -293,7 +294,7 @@ impl Decoder {
         dlogits: &[f32],
         batch: &Batch,
         (pass, adapter): (&Pass, &Adapter),
-        gradients: &mut Gradients,
+        gradients: &mut Parameters,
     ) -> Result<()> {
         let dnormed = self.head.backward(
             &kept.head,
@@ -370,12 +371,27 @@ fn linears(mut load: impl FnMut(Module) -> Result<FrozenLinear>) -> Result<[Froz
     ])
 }
 
-/// `x` (n, d) `copies` times, one after another.
-fn repeated(x: &Tensor, copies: usize) -> Result<Tensor> {
-    if copies == 1 {
-        return Ok(x.clone());
+/// The rows that each copy sees of a trunk of all prompts: of their tokens, or of the prompts when
+/// the trunk ends with the last block.
+fn copied(trunk: &Trunk, batch: &Batch, pass: &Pass) -> Result<Tensor> {
+    let (rows, d) = trunk.x.dims2()?;
+    let rows_of = |copy: &BatchCopy| {
+        if rows == batch.len() {
+            copy.prompts.clone()
+        } else {
+            copy.tokens(batch)
+        }
+    };
+    if let [copy] = pass.copies.as_slice()
+        && copy.prompts == (0..batch.len())
+    {
+        return Ok(trunk.x.clone());
     }
-    let (n, d) = x.dims2()?;
-    let values = read(x)?.repeat(copies);
-    wrap(values, (copies * n, d))
+    let values = read(&trunk.x)?;
+    let mut copied = Vec::new();
+    for rows in pass.copies.iter().map(rows_of) {
+        copied.extend_from_slice(&values[rows.start * d..rows.end * d]);
+    }
+    let rows = copied.len() / d.max(1);
+    wrap(copied, (rows, d))
 }

@@ -14,8 +14,8 @@ mod way;
 
 use candle_core::Tensor;
 
-use super::{FrozenLinear, Gradients, InputGradient};
-use crate::adapter::{Adapter, Module, Site};
+use super::{FrozenLinear, InputGradient};
+use crate::adapter::{Adapter, Module, Parameters, Site};
 use crate::kernels::cpu::gemm::Operand;
 use crate::ops::attention::{Attention, AttentionShape, Mask, Operands, Queries};
 use crate::ops::low_rank::{Kept, Term};
@@ -87,8 +87,7 @@ impl<'a> Terms<'a> {
 
     fn is_adapted(&self, module: Module) -> bool {
         let site = self.block.site(module);
-        self.adapter
-            .is_some_and(|adapter| adapter.term(site).is_some())
+        self.adapter.is_some_and(|adapter| adapter.has(site))
     }
 
     /// What `norm` makes of x, where a term of the layers reads it, and the same staged for them.
@@ -282,7 +281,7 @@ impl Block {
         dy: &Tensor,
         tables: &RopeTables,
         (pass, adapter): (&Pass, &Adapter),
-        gradients: &mut Gradients,
+        gradients: &mut Parameters,
         want_dx: bool,
     ) -> Result<Option<Tensor>> {
         let terms = Terms {

@@ -11,13 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
 
-use super::linear::Gradients;
 use crate::Result;
-use crate::adapter::Adapter;
-use crate::adapter::{Module, Site};
+use crate::adapter::{Adapter, Module, Parameters, Site};
 use crate::batch::Batch;
 use crate::kernels::cpu::low_rank::dot;
-use crate::ops::low_rank::{Kept, LowRankGradient, Term};
+use crate::ops::low_rank::{Kept, Term};
 use crate::ops::{read, wrap};
 use crate::pass::Pass;
 use crate::weights::StoredMatrix;
@@ -56,16 +54,16 @@ impl Head {
         let d = x.dim(1)?;
         let term = self.term(pass, adapter);
         let kept = term.as_ref().map(|term| term.down(&values));
-        let mut logits = Vec::with_capacity(pass.copies() * batch.answers().len());
-        for (segment, prompt) in segments(pass, batch) {
+        let mut logits = Vec::with_capacity(pass.copies.len() * batch.answers().len());
+        for (segment, &prompt) in pass.prompts.iter().enumerate() {
             let row = &values[segment * d..(segment + 1) * d];
             for &answer in classes(batch, prompt) {
                 let mut logit = dot(row, &weights[&answer]);
                 let answer = answer as usize;
                 if let (Some(term), Some(kept)) = (&term, &kept) {
-                    let r = term.weights.rank;
+                    let (r, b) = (term.rank(), term.factors_of(segment).b);
                     let h = &term.h(kept)[segment * r..(segment + 1) * r];
-                    logit += term.scaling * dot(h, &term.weights.b[answer * r..(answer + 1) * r]);
+                    logit += term.scaling() * dot(h, &b[answer * r..(answer + 1) * r]);
                 }
                 logits.push(logit);
             }
@@ -88,22 +86,18 @@ impl Head {
         weight: &StoredMatrix,
         batch: &Batch,
         (pass, adapter): (&Pass, &Adapter),
-        gradients: &mut Gradients,
+        gradients: &mut Parameters,
     ) -> Result<Tensor> {
         let values = read(&kept.x)?;
         let weights = answer_rows(weight, batch);
         let (n, d) = kept.x.dims2()?;
         let mut dx = vec![0.0; n * d];
         let term = self.term(pass, Some(adapter));
-        let rank = term.as_ref().map_or(0, |term| term.weights.rank);
+        let rank = term.as_ref().map_or(0, Term::rank);
         let mut p = vec![0.0; n * rank];
-        let mut gradient = term.as_ref().map(|term| {
-            gradients
-                .remove(&term.site)
-                .unwrap_or_else(|| LowRankGradient::zeros(term.weights))
-        });
         let mut next = dlogits.iter();
-        for (segment, prompt) in segments(pass, batch) {
+        for (segment, &prompt) in pass.prompts.iter().enumerate() {
+            let member = pass.last_rows.group_of(segment).member;
             for (&answer, &dl) in classes(batch, prompt).iter().zip(&mut next) {
                 axpy(
                     dl,
@@ -111,34 +105,26 @@ impl Head {
                     &mut dx[segment * d..(segment + 1) * d],
                 );
                 let answer = answer as usize;
-                if let (Some(term), Some(kept), Some(gradient)) = (&term, &kept.term, &mut gradient)
-                {
+                if let (Some(term), Some(kept)) = (&term, &kept.term) {
                     let (b, h) = (
                         answer * rank..(answer + 1) * rank,
                         segment * rank..(segment + 1) * rank,
                     );
-                    axpy(
-                        term.scaling * dl,
-                        &term.weights.b[b.clone()],
-                        &mut p[h.clone()],
-                    );
-                    axpy(term.scaling * dl, &term.h(kept)[h], &mut gradient.b[b]);
+                    let factor = term.scaling() * dl;
+                    let factors = term.factors_of(segment);
+                    axpy(factor, &factors.b[b.clone()], &mut p[h.clone()]);
+                    if let Some(gradient) = gradients.term_mut(member, term.site) {
+                        axpy(factor, &term.h(kept)[h], &mut gradient.b[b]);
+                    }
                 }
             }
         }
-        if let (Some(term), Some(kept), Some(mut gradient)) = (&term, &kept.term, gradient) {
-            let adjoint = term.down_backward(kept, (&values, p), &mut gradient);
+        if let (Some(term), Some(kept)) = (&term, &kept.term) {
+            let adjoint = term.down_backward(kept, (&values, p), gradients);
             term.add_adjoint(kept, &adjoint, &mut dx);
-            gradients.insert(term.site, gradient);
         }
         wrap(dx, (n, d))
     }
-}
-
-/// (segment, prompt) in the order of the logits.
-fn segments<'a>(pass: &Pass, batch: &'a Batch) -> impl Iterator<Item = (usize, usize)> + use<'a> {
-    let prompts = batch.len();
-    (0..pass.copies() * prompts).map(move |segment| (segment, segment % prompts))
 }
 
 /// The rows of the head that compete somewhere in the batch.

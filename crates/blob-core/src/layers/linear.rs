@@ -5,14 +5,13 @@
 
 use candle_core::Tensor;
 
-use crate::adapter::Site;
 use crate::kernels::cpu::gemm::{
     Addend, Combined, Direction, Epilogue, FrozenMatrix, LowRankUpdate, Operand, Precision,
     RowSource,
 };
 use crate::kernels::cpu::rms_norm::NormedRows;
 use crate::kernels::cpu::swiglu::Gating;
-use crate::ops::low_rank::{Kept, LowRankGradient, Term};
+use crate::ops::low_rank::{Kept, Term};
 use crate::ops::rms_norm::Norm;
 use crate::ops::{contract, read, wrap};
 use crate::weights::StoredMatrix;
@@ -94,7 +93,7 @@ impl FrozenLinear {
         };
         let b = term.map(Term::b_transposed).unwrap_or_default();
         let updates: Vec<LowRankUpdate> = match (term, &kept) {
-            (Some(term), Some(kept)) => vec![term.update(kept, &b)],
+            (Some(term), Some(kept)) => term.updates(kept, &b),
             _ => Vec::new(),
         };
         let addend = addend.map(read).transpose()?;
@@ -130,6 +129,3 @@ pub(crate) fn gated(
     };
     Ok((hidden, factors))
 }
-
-/// Gradients of every adapted site.
-pub type Gradients = std::collections::BTreeMap<Site, LowRankGradient>;

@@ -9,4 +9,4 @@ pub(crate) use block::check_finite;
 pub use block::{Block, BlockKept};
 pub use head::{Head, HeadKept};
 pub(crate) use input_gradient::{InputGradient, Returning};
-pub use linear::{FrozenLinear, Gradients};
+pub use linear::FrozenLinear;

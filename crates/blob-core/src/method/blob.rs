@@ -14,11 +14,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Mle, MleConfig, NamedMoments, Update};
-use crate::adapter::Adapter;
+use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Update};
+use crate::adapter::{Adapter, LowRankMut, LowRankRef, Parameters, Sigma};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
-use crate::layers::Gradients;
-use crate::objective::Average;
+use crate::objective::{Average, CrossEntropy, Objective};
 use crate::optim::KlCycle;
 use crate::pass::NoiseSharing;
 use crate::{Error, Result};
@@ -27,6 +26,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlobConfig {
+    /// AdamW on M and B.
+    pub point: PointConfig,
     /// σp.
     pub prior_std: f64,
     /// Exact, or with the reference's constant.
@@ -75,7 +76,7 @@ impl BlobConfig {
 pub struct Blob {
     config: BlobConfig,
     kl: GaussianKl,
-    point: Mle,
+    point: PointUpdate,
 }
 
 impl Blob {
@@ -83,7 +84,7 @@ impl Blob {
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`; also when the adapter is a point estimate.
-    pub fn new(config: BlobConfig, point: MleConfig, adapter: &Adapter) -> Result<Self> {
+    pub fn new(config: BlobConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
         if adapter.sigma().is_none() {
             let (rule, value) = ("must be set to train a posterior", "null".into());
@@ -97,17 +98,25 @@ impl Blob {
         Ok(Self {
             config,
             kl,
-            point: Mle::new(point, adapter)?,
+            point: PointUpdate::new(config.point, adapter)?,
         })
     }
 }
 
 impl Method for Blob {
-    fn sampling(&self) -> Option<(u32, NoiseSharing)> {
-        Some((self.config.train_samples, self.config.noise))
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            samples: self.config.train_samples,
+            sharing: Some(self.config.noise),
+        }
     }
 
-    fn update(&mut self, adapter: &mut Adapter, gradients: &Gradients, t: u64) -> Result<Update> {
+    fn objective(&self) -> Box<dyn Objective> {
+        let average = self.config.average;
+        Box::new(CrossEntropy { average })
+    }
+
+    fn update(&mut self, adapter: &mut Adapter, gradients: &Parameters, t: u64) -> Result<Update> {
         let update = self.point.update(adapter, gradients, t)?;
         let kl = self.kl.of(adapter);
         let (weight, rate) = (
@@ -115,21 +124,16 @@ impl Method for Blob {
             self.config.kl_lr * self.point.factor(t),
         );
         if let Some(sigma) = adapter.sigma() {
-            let kl = self.kl;
-            let terms: Vec<_> = adapter.terms_mut().collect();
-            terms.into_par_iter().for_each(|(site, term)| {
-                let Some(rho) = &mut term.rho else { return };
-                let of_nll = gradients
-                    .get(site)
-                    .and_then(|gradient| gradient.rho.as_deref());
-                for (i, (mean, rho)) in term.a.iter_mut().zip(rho).enumerate() {
-                    let std = f64::from(sigma.of(*rho));
-                    let by_rho = weight * kl.by_std(std) * f64::from(sigma.slope(*rho))
-                        + of_nll.map_or(0.0, |nll| f64::from(nll[i]));
-                    *mean -= (rate * weight * kl.by_mean((*mean).into())) as f32;
-                    *rho -= (rate * by_rho) as f32;
-                }
-            });
+            let step = Descent {
+                kl: self.kl,
+                sigma,
+                weight,
+                rate,
+            };
+            let terms = adapter.parameters_mut().terms_with(gradients);
+            terms
+                .into_par_iter()
+                .for_each(|(term, gradient)| step.descend(term, gradient));
         }
         Ok(Update {
             kl,
@@ -139,7 +143,35 @@ impl Method for Blob {
         })
     }
 
-    fn moments(&mut self) -> Vec<NamedMoments<'_>> {
-        self.point.moments()
+    fn statistics(&mut self) -> Vec<Statistic<'_>> {
+        self.point.statistics()
+    }
+}
+
+/// The SGD of one update.
+#[derive(Clone, Copy)]
+struct Descent {
+    kl: GaussianKl,
+    sigma: Sigma,
+    /// π.
+    weight: f64,
+    /// η'.
+    rate: f64,
+}
+
+impl Descent {
+    fn descend(self, term: LowRankMut<'_>, gradient: LowRankRef<'_>) {
+        let Self {
+            kl, weight, rate, ..
+        } = self;
+        let rho = term.rho.into_iter().flatten();
+        let of_nll = gradient.rho.unwrap_or_default();
+        for ((mean, rho), &of_nll) in term.a.iter_mut().zip(rho).zip(of_nll) {
+            let std = f64::from(self.sigma.of(*rho));
+            let by_rho =
+                weight * kl.by_std(std) * f64::from(self.sigma.slope(*rho)) + f64::from(of_nll);
+            *mean -= (rate * weight * kl.by_mean((*mean).into())) as f32;
+            *rho -= (rate * by_rho) as f32;
+        }
     }
 }

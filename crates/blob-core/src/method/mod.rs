@@ -1,22 +1,67 @@
-//! Methods: how an adapter is sampled in training, and how it is updated.
+//! Methods: how an adapter is sampled in training, what a step minimises, and how it is updated.
 //!
-//! A method is an adapter, an objective, an optimizer rule and a predictive (docs/adr/0004). What
-//! differs in training is here: the draws of a step and the update; the predictive of every method is
-//! the mean of softmax over the adapter's samples (one pass for a point estimate).
+//! A method is an entry of this folder and a member of [`MethodConfig`]; nothing else asks for its
+//! name (docs/adr/0004). How many members an adapter has and how its predictions are drawn are
+//! properties of the adapter and of the request: an ensemble of any method is its adapter's
+//! `members`, dropout at prediction a `dropout` of the request.
 
 mod blob;
 mod mle;
+mod point;
+
+use serde::{Deserialize, Serialize};
 
 pub use blob::{Blob, BlobConfig};
 pub use mle::{Mle, MleConfig};
+pub use point::{PointConfig, PointUpdate};
 
 use crate::Result;
-use crate::adapter::{Adapter, Site};
-use crate::layers::Gradients;
-use crate::optim::Moments;
+use crate::adapter::{Adapter, Parameters};
+use crate::buffer::Buffer;
+use crate::objective::Objective;
 use crate::pass::NoiseSharing;
 
-/// What an update did, for the step's report.
+/// A method and its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "id", rename_all = "kebab-case")]
+pub enum MethodConfig {
+    /// Maximum likelihood.
+    Mle(MleConfig),
+    /// BLoB.
+    Blob(BlobConfig),
+}
+
+impl MethodConfig {
+    /// The method at its start, for an adapter.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn build(&self, adapter: &Adapter) -> Result<Box<dyn Method>> {
+        Ok(match *self {
+            Self::Mle(config) => Box::new(Mle::new(config, adapter)?),
+            Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
+        })
+    }
+}
+
+/// The draws of a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampling {
+    /// Copies of each micro-batch, at least 1.
+    pub samples: u32,
+    /// Who shares signs; `None`: at the mean.
+    pub sharing: Option<NoiseSharing>,
+}
+
+impl Sampling {
+    /// One copy at the mean.
+    pub const MEAN: Self = Self {
+        samples: 1,
+        sharing: None,
+    };
+}
+
+/// What an update did, for the step's report; means over the members of an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Update {
     /// AdamW's rate.
@@ -31,40 +76,30 @@ pub struct Update {
     pub kl_lr: Option<f64>,
 }
 
-/// Moments of one tensor of the adapter, by the name they are saved under.
-pub type NamedMoments<'a> = (String, &'a mut Moments);
+/// State of a method beside the adapter: one value per parameter, for all of them or for the
+/// layout's first ones, member after member.
+pub struct Statistic<'a> {
+    /// What saved states call it, after the parameter's name.
+    pub name: &'static str,
+    /// In the order of the layout.
+    pub values: &'a mut Buffer,
+}
 
 /// The training side of a method.
 pub trait Method: Send {
-    /// Posterior samples per micro-batch and their signs; `None` runs at the mean.
-    fn sampling(&self) -> Option<(u32, NoiseSharing)>;
+    /// The draws of a step, of each member.
+    fn sampling(&self) -> Sampling;
 
-    /// Update `t` (from 1) from the mean NLL gradients.
+    /// What a step minimises beside the prior.
+    fn objective(&self) -> Box<dyn Objective>;
+
+    /// Update `t` (from 1) from the gradients of each member's mean NLL. Adapter and gradients have
+    /// the layout of the adapter that the method was built for.
     ///
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient is not finite.
-    fn update(&mut self, adapter: &mut Adapter, gradients: &Gradients, t: u64) -> Result<Update>;
+    fn update(&mut self, adapter: &mut Adapter, gradients: &Parameters, t: u64) -> Result<Update>;
 
-    /// The optimizer's moments, for checkpoints.
-    fn moments(&mut self) -> Vec<NamedMoments<'_>>;
-}
-
-/// L2 norm of the gradients of A and B, in f64, and whether every gradient (ρ's too) is finite.
-fn norm(gradients: &Gradients) -> std::result::Result<f64, Site> {
-    let mut sum = 0.0;
-    for (site, gradient) in gradients {
-        let squares = |values: &[f32]| {
-            values
-                .iter()
-                .map(|&g| f64::from(g) * f64::from(g))
-                .sum::<f64>()
-        };
-        let of_rho = gradient.rho.as_deref().map_or(0.0, squares);
-        let of_site = squares(&gradient.a) + squares(&gradient.b);
-        if !(of_site + of_rho).is_finite() {
-            return Err(*site);
-        }
-        sum += of_site;
-    }
-    Ok(sum.sqrt())
+    /// All that a checkpoint must hold to go on.
+    fn statistics(&mut self) -> Vec<Statistic<'_>>;
 }

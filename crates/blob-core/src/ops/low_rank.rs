@@ -11,54 +11,34 @@
 //! BLoB, arXiv:2406.11675 §3 and appendix; Flipout, arXiv:1803.04386. `D`, `D'` are the input under two
 //! independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal, one
 //! per posterior sample (with `−E` for the second of an antithetic pair, under the same signs); `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in
-//! the backward pass. The mean pass is the first term alone.
+//! the backward pass. The mean pass is the first term alone. Rows of another member see its factors.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
 mod noise;
 
-use crate::adapter::{Adapter, LowRank, Sigma, Site};
+use std::ops::Range;
+
+use crate::adapter::{Adapter, LowRankRef, Parameters, Sigma, Site, TermShape};
 use crate::kernels::cpu::gemm::LowRankUpdate;
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::noise::Purpose;
-use crate::pass::{Group, Pass, Rows};
+use crate::pass::{Pass, Rows};
 use noise::{Draw, Signs};
-
-/// Gradients of one site's parameters, summed over rows; shapes as in [`LowRank`].
-#[derive(Debug, Clone)]
-pub struct LowRankGradient {
-    /// dL/dA, (r, k).
-    pub a: Vec<f32>,
-    /// dL/dB, (m, r).
-    pub b: Vec<f32>,
-    /// dL/dρ, (r, k).
-    pub rho: Option<Vec<f32>>,
-}
-
-impl LowRankGradient {
-    /// Zeros for a term.
-    pub fn zeros(term: &LowRank) -> Self {
-        Self {
-            a: vec![0.0; term.a.len()],
-            b: vec![0.0; term.b.len()],
-            rho: term.rho.as_ref().map(|rho| vec![0.0; rho.len()]),
-        }
-    }
-}
 
 /// One site's term in one pass: who it is and what it needs to redraw its noise.
 pub struct Term<'a> {
     /// Where it sits.
     pub site: Site,
-    /// Its factors.
-    pub weights: &'a LowRank,
-    /// s = α / r.
-    pub scaling: f32,
+    /// The factors of every member.
+    members: Vec<LowRankRef<'a>>,
+    shape: TermShape,
+    scaling: f32,
     /// How σ follows from ρ; `None` for a point estimate.
-    pub sigma: Option<Sigma>,
+    sigma: Option<Sigma>,
     /// Identities of the rows of its input.
-    pub rows: &'a Rows,
+    rows: &'a Rows,
     /// The pass that it is part of.
-    pub pass: &'a Pass,
+    pass: &'a Pass,
 }
 
 /// What the backward pass needs beside the input; signs are drawn again.
@@ -77,29 +57,46 @@ pub struct Adjoint {
 impl<'a> Term<'a> {
     /// The adapter's term at a site, if the site is adapted.
     pub fn at(adapter: &'a Adapter, site: Site, rows: &'a Rows, pass: &'a Pass) -> Option<Self> {
-        let weights = adapter.term(site)?;
-        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
+        let parameters = adapter.parameters();
+        let shape = *parameters.layout().terms().get(&site)?;
+        let members = 0..parameters.members();
         Some(Self {
             site,
-            weights,
-            scaling,
-            sigma,
+            members: members
+                .map(|member| parameters.term(member, site))
+                .collect::<Option<_>>()?,
+            shape,
+            scaling: adapter.scaling(),
+            sigma: adapter.sigma(),
             rows,
             pass,
         })
     }
 
+    /// s = α / r.
+    pub fn scaling(&self) -> f32 {
+        self.scaling
+    }
+
+    /// r.
+    pub fn rank(&self) -> usize {
+        self.shape.rank
+    }
+
+    /// The factors that a row of the input sees.
+    pub fn factors_of(&self, row: usize) -> &LowRankRef<'a> {
+        &self.members[self.rows.group_of(row).member]
+    }
+
     /// h: (n, k) → (n, r).
     pub fn down(&self, x: &[f32]) -> Kept {
-        let (k, r) = (self.weights.inputs, self.weights.rank);
+        let (k, r) = (self.shape.inputs, self.shape.rank);
         let mut h = vec![0.0; x.len() / k * r];
-        dots(
-            &self.dropped(x, Purpose::MeanDropout),
-            &self.weights.a,
-            k,
-            None,
-            &mut h,
-        );
+        let input = self.dropped(x, Purpose::MeanDropout);
+        for (member, rows) in self.rows.by_member() {
+            let a = self.members[member].a;
+            dots(of(&input, &rows, k), a, k, None, of_mut(&mut h, &rows, r));
+        }
         let draws = self.draws();
         if let Some(sharing) = self.sharing().filter(|_| !draws.is_empty()) {
             let input = self.dropped(x, Purpose::NoiseDropout);
@@ -107,11 +104,11 @@ impl<'a> Term<'a> {
             let mut noise = vec![0.0; h.len()];
             for (group, draw) in self.rows.groups.iter().zip(&draws) {
                 dots(
-                    of(&input, group, k),
+                    of(&input, &group.rows, k),
                     &draw.perturbation,
                     k,
                     signs.of(group),
-                    of_mut(&mut noise, group, r),
+                    of_mut(&mut noise, &group.rows, r),
                 );
             }
             self.signs(r, Purpose::RankSigns, sharing)
@@ -121,20 +118,26 @@ impl<'a> Term<'a> {
         Kept { h, draws }
     }
 
-    /// Bᵀ, (r, m).
-    pub fn b_transposed(&self) -> Vec<f32> {
-        transposed(&self.weights.b, self.weights.rank)
+    /// Bᵀ of every member, (r, m).
+    pub fn b_transposed(&self) -> Vec<Vec<f32>> {
+        let members = self.members.iter();
+        members
+            .map(|factors| transposed(factors.b, self.shape.rank))
+            .collect()
     }
 
     /// s·h·Bᵀ, (n, m), as what a product adds; takes [`Term::b_transposed`].
-    pub fn update<'k>(&self, kept: &'k Kept, b: &'k [f32]) -> LowRankUpdate<'k> {
-        LowRankUpdate {
-            rows: 0..self.rows.ids.len(),
-            left: &kept.h,
-            right: b,
-            factor: self.scaling,
-            signs: None,
-        }
+    pub fn updates<'k>(&self, kept: &'k Kept, b: &'k [Vec<f32>]) -> Vec<LowRankUpdate<'k>> {
+        let members = self.rows.by_member();
+        members
+            .map(|(member, rows)| LowRankUpdate {
+                rows,
+                left: &kept.h,
+                right: &b[member],
+                factor: self.scaling,
+                signs: None,
+            })
+            .collect()
     }
 
     /// Adds the parameters' gradients of dL/dy (n, m); what it returns goes into dL/dx.
@@ -142,22 +145,27 @@ impl<'a> Term<'a> {
         &self,
         kept: &Kept,
         (x, dy): (&[f32], &[f32]),
-        gradient: &mut LowRankGradient,
+        gradients: &mut Parameters,
     ) -> Adjoint {
-        let (m, r) = (self.weights.outputs, self.weights.rank);
-        let b = self.b_transposed();
+        let (m, r) = (self.shape.outputs, self.shape.rank);
         let mut p = vec![0.0; kept.h.len()];
-        dots(dy, &b, m, None, &mut p);
+        for (member, rows) in self.rows.by_member() {
+            let b = transposed(self.members[member].b, r);
+            let (h, dy) = (of(&kept.h, &rows, r), of(dy, &rows, m));
+            dots(dy, &b, m, None, of_mut(&mut p, &rows, r));
+            let mut db = vec![0.0; b.len()]; // (r, m)
+            outer(h, dy, m, None, &mut db);
+            if let Some(gradient) = gradients.term_mut(member, self.site) {
+                for (sum, db) in gradient.b.iter_mut().zip(transposed(&db, m)) {
+                    *sum += self.scaling * db;
+                }
+            }
+        }
         for p in &mut p {
             *p *= self.scaling;
         }
-        let mut db = vec![0.0; b.len()]; // (r, m)
-        outer(&kept.h, dy, m, None, &mut db);
-        for (sum, db) in gradient.b.iter_mut().zip(transposed(&db, m)) {
-            *sum += self.scaling * db;
-        }
         debug_assert_eq!(p.len(), self.rows.ids.len() * r);
-        self.down_backward(kept, (x, p), gradient)
+        self.down_backward(kept, (x, p), gradients)
     }
 
     /// The adjoint of [`Term::down`], from `p` = dL/dh (n, r).
@@ -165,24 +173,22 @@ impl<'a> Term<'a> {
         &self,
         kept: &Kept,
         (x, p): (&[f32], Vec<f32>),
-        gradient: &mut LowRankGradient,
+        gradients: &mut Parameters,
     ) -> Adjoint {
-        let (k, r) = (self.weights.inputs, self.weights.rank);
-        outer(
-            &p,
-            &self.dropped(x, Purpose::MeanDropout),
-            k,
-            None,
-            &mut gradient.a,
-        );
+        let (k, r) = (self.shape.inputs, self.shape.rank);
+        let input = self.dropped(x, Purpose::MeanDropout);
+        for (member, rows) in self.rows.by_member() {
+            if let Some(gradient) = gradients.term_mut(member, self.site) {
+                let (p, x) = (of(&p, &rows, r), of(&input, &rows, k));
+                outer(p, x, k, None, gradient.a);
+            }
+        }
         let mut adjoint = Adjoint {
             p,
             signed: Vec::new(),
             signs: Signs::default(),
         };
-        let (Some(sharing), Some(sigma), Some(rho)) =
-            (self.sharing(), self.sigma, &self.weights.rho)
-        else {
+        let (Some(sharing), Some(sigma)) = (self.sharing(), self.sigma) else {
             return adjoint;
         };
         if kept.draws.is_empty() {
@@ -194,17 +200,21 @@ impl<'a> Term<'a> {
         adjoint.signs = self.signs(k, Purpose::InputSigns, sharing);
         let input = self.dropped(x, Purpose::NoiseDropout);
         for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
+            let gradient = gradients.term_mut(group.member, self.site);
+            let (Some(rho), Some(sum)) = (
+                self.members[group.member].rho,
+                gradient.and_then(|gradient| gradient.rho),
+            ) else {
+                continue;
+            };
             let mut q = vec![0.0; r * k];
             outer(
-                of(&adjoint.signed, group, r),
-                of(&input, group, k),
+                of(&adjoint.signed, &group.rows, r),
+                of(&input, &group.rows, k),
                 k,
                 adjoint.signs.of(group),
                 &mut q,
             );
-            let Some(sum) = gradient.rho.as_mut() else {
-                continue;
-            };
             for (((sum, q), e), &rho) in sum.iter_mut().zip(&q).zip(&draw.gaussian).zip(rho) {
                 *sum += q * e * sigma.slope(rho);
             }
@@ -221,16 +231,19 @@ impl<'a> Term<'a> {
     where
         'a: 'k,
     {
-        if self.pass.mode.dropout > 0.0 {
+        if self.dropout() > 0.0 {
             return Vec::new();
         }
-        let mut updates = vec![LowRankUpdate {
-            rows: 0..self.rows.ids.len(),
-            left: &adjoint.p,
-            right: &self.weights.a,
-            factor: 1.0,
-            signs: None,
-        }];
+        let members = self.rows.by_member();
+        let mut updates: Vec<_> = members
+            .map(|(member, rows)| LowRankUpdate {
+                rows,
+                left: &adjoint.p,
+                right: self.members[member].a,
+                factor: 1.0,
+                signs: None,
+            })
+            .collect();
         if !adjoint.signed.is_empty() {
             updates.extend(
                 self.rows
@@ -251,16 +264,24 @@ impl<'a> Term<'a> {
 
     /// Adds to dL/dx (n, k) what [`Term::adjoint_updates`] left out: all of it under dropout.
     pub fn add_dropped(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
-        if self.pass.mode.dropout > 0.0 {
+        if self.dropout() > 0.0 {
             self.add_adjoint(kept, adjoint, dx);
         }
     }
 
     /// Adds the whole adjoint to dL/dx (n, k), where there is no product to fuse it with.
     pub fn add_adjoint(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
-        let (k, r) = (self.weights.inputs, self.weights.rank);
+        let (k, r) = (self.shape.inputs, self.shape.rank);
         let mut mean = vec![0.0; dx.len()];
-        spread(&adjoint.p, &self.weights.a, k, 1.0, &mut mean);
+        for (member, rows) in self.rows.by_member() {
+            spread(
+                of(&adjoint.p, &rows, r),
+                self.members[member].a,
+                k,
+                1.0,
+                of_mut(&mut mean, &rows, k),
+            );
+        }
         add(dx, &self.dropped(&mean, Purpose::MeanDropout));
         if adjoint.signed.is_empty() {
             return;
@@ -268,11 +289,11 @@ impl<'a> Term<'a> {
         let mut noise = vec![0.0; dx.len()];
         for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
             spread(
-                of(&adjoint.signed, group, r),
+                of(&adjoint.signed, &group.rows, r),
                 &draw.perturbation,
                 k,
                 1.0,
-                of_mut(&mut noise, group, k),
+                of_mut(&mut noise, &group.rows, k),
             );
         }
         adjoint.signs.apply(&mut noise, k);
@@ -285,12 +306,12 @@ impl<'a> Term<'a> {
     }
 }
 
-fn of<'a>(values: &'a [f32], group: &Group, width: usize) -> &'a [f32] {
-    &values[group.rows.start * width..group.rows.end * width]
+fn of<'a>(values: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
+    &values[rows.start * width..rows.end * width]
 }
 
-fn of_mut<'a>(values: &'a mut [f32], group: &Group, width: usize) -> &'a mut [f32] {
-    &mut values[group.rows.start * width..group.rows.end * width]
+fn of_mut<'a>(values: &'a mut [f32], rows: &Range<usize>, width: usize) -> &'a mut [f32] {
+    &mut values[rows.start * width..rows.end * width]
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {

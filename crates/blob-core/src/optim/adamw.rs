@@ -18,32 +18,22 @@ pub struct AdamW {
     pub weight_decay: f64,
 }
 
-/// Running moments of one tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Moments {
+/// Running moments of a run of values.
+#[derive(Debug)]
+pub struct Moments<'a> {
     /// Mean of the gradient.
-    pub first: Vec<f32>,
+    pub first: &'a mut [f32],
     /// Mean of the squared gradient.
-    pub second: Vec<f32>,
-}
-
-impl Moments {
-    /// Zeros.
-    pub fn zeros(len: usize) -> Self {
-        Self {
-            first: vec![0.0; len],
-            second: vec![0.0; len],
-        }
-    }
+    pub second: &'a mut [f32],
 }
 
 impl AdamW {
-    /// Update `t` (from 1) of one tensor with learning rate `lr` and gradient `scale·g`.
+    /// Update `t` (from 1) of a run of values with learning rate `lr` and gradient `scale·g`.
     pub fn update(
         &self,
         weights: &mut [f32],
         (gradient, scale): (&[f32], f32),
-        moments: &mut Moments,
+        moments: Moments<'_>,
         lr: f64,
         t: u64,
     ) {
@@ -53,7 +43,7 @@ impl AdamW {
         let keep = (1.0 - lr * self.weight_decay) as f32;
         let (beta1, beta2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
         let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
-        let moments = moments.first.iter_mut().zip(&mut moments.second);
+        let moments = moments.first.iter_mut().zip(moments.second);
         for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
             let g = scale * g;
             *m = beta1 * *m + rest1 * g;
@@ -80,7 +70,10 @@ mod tests {
         ADAMW.update(
             &mut weights,
             (&[0.5, -3.0], 1.0),
-            &mut Moments::zeros(2),
+            Moments {
+                first: &mut [0.0; 2],
+                second: &mut [0.0; 2],
+            },
             0.01,
             1,
         );
@@ -97,7 +90,11 @@ mod tests {
             ..ADAMW
         };
         let mut weights = [2.0];
-        adamw.update(&mut weights, (&[0.0], 1.0), &mut Moments::zeros(1), 0.5, 1);
+        let moments = Moments {
+            first: &mut [0.0],
+            second: &mut [0.0],
+        };
+        adamw.update(&mut weights, (&[0.0], 1.0), moments, 0.5, 1);
         assert!(
             (weights[0] - 2.0 * (1.0 - 0.05)).abs() < 1e-6,
             "{weights:?}"
@@ -106,9 +103,13 @@ mod tests {
 
     #[test]
     fn a_zero_learning_rate_moves_only_the_moments() {
-        let (mut weights, mut moments) = ([1.0], Moments::zeros(1));
-        ADAMW.update(&mut weights, (&[2.0], 1.0), &mut moments, 0.0, 1);
+        let (mut weights, mut first, mut second) = ([1.0], [0.0], [0.0]);
+        let moments = Moments {
+            first: &mut first,
+            second: &mut second,
+        };
+        ADAMW.update(&mut weights, (&[2.0], 1.0), moments, 0.0, 1);
         assert_eq!(weights, [1.0]);
-        assert!((moments.first[0] - 0.2).abs() < 1e-6 && (moments.second[0] - 0.004).abs() < 1e-6);
+        assert!((first[0] - 0.2).abs() < 1e-6 && (second[0] - 0.004).abs() < 1e-6);
     }
 }

@@ -12,11 +12,12 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use crate::support::small_model::{Prompt, batch_of, config, lora, normals, trained};
-use blob_core::adapter::{Adapter, Module, Site};
+use blob_core::abort::Abort;
+use blob_core::adapter::{Adapter, LoraConfig, Module, Site};
 use blob_core::batch::Batch;
 use blob_core::noise::{Phase, Stream};
 use blob_core::ops::low_rank::Term;
-use blob_core::pass::{Abort, Mode, NoiseSharing, Pass};
+use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 
 const DRAWS: usize = 40_000;
 
@@ -56,16 +57,11 @@ fn moments(adapter: &Adapter, x: &[f32], sharing: NoiseSharing) -> Moments {
     for from in (0..DRAWS).step_by(chunk) {
         // Samples of one stream, as in evaluation, and another stream for each chunk, as in training.
         let stream = Stream::new(7, 1 + from as u64, Phase::Training { micro_batch: 0 });
-        let draws: Vec<_> = (0..chunk).map(|sample| (stream, sample as u32)).collect();
-        let pass = Pass::new(&batch(), &draws, mode, Abort::default());
-        let term = Term {
-            site: SITE,
-            weights: adapter.term(SITE).unwrap(),
-            scaling: adapter.scaling(),
-            sigma: adapter.sigma(),
-            rows: &pass.all_rows,
-            pass: &pass,
-        };
+        let batch = batch();
+        let copy = |sample| BatchCopy::whole(&batch, stream, sample as u32);
+        let copies = (0..chunk).map(copy).collect();
+        let pass = Pass::new(&batch, copies, mode, Abort::default());
+        let term = Term::at(adapter, SITE, &pass.all_rows, &pass).unwrap();
         let kept = term.down(&x.repeat(chunk));
         for h in term.h(&kept).chunks_exact(9) {
             for (i, &a) in h.iter().enumerate() {
@@ -90,7 +86,7 @@ fn moments(adapter: &Adapter, x: &[f32], sharing: NoiseSharing) -> Moments {
 #[test]
 fn noise_has_its_closed_form_moments_under_every_sharing_of_signs() {
     let adapter = trained(lora(&[Module::V]), &config());
-    let term = adapter.term(SITE).unwrap();
+    let term = &adapter.terms(0)[&SITE];
     let k = term.inputs;
     let mut x = normals(3, 3 * k);
     for i in 0..k {
@@ -156,20 +152,16 @@ fn noise_has_its_closed_form_moments_under_every_sharing_of_signs() {
 fn outputs_scatter_around_the_output_of_the_mean() {
     // y = s·h·Bᵀ is linear: Var[y_c] = s² Σ_j B_cj² Var[h_j], as ranks are uncorrelated.
     let adapter = trained(lora(&[Module::V]), &config());
-    let term = adapter.term(SITE).unwrap();
+    let term = &adapter.terms(0)[&SITE];
     let (k, m, r) = (term.inputs, term.outputs, term.rank);
     let x = normals(4, 3 * k);
     let run = |mode, draws: &[(Stream, u32)]| {
-        let pass = Pass::new(&batch(), draws, mode, Abort::default());
-        let (scaling, sigma) = (adapter.scaling(), adapter.sigma());
-        let low_rank = Term {
-            site: SITE,
-            weights: term,
-            scaling,
-            sigma,
-            rows: &pass.all_rows,
-            pass: &pass,
-        };
+        let batch = batch();
+        let copy = |&(stream, sample): &_| BatchCopy::whole(&batch, stream, sample);
+        let copies = draws.iter().map(copy).collect();
+        let pass = Pass::new(&batch, copies, mode, Abort::default());
+        let scaling = adapter.scaling();
+        let low_rank = Term::at(&adapter, SITE, &pass.all_rows, &pass).unwrap();
         let kept = low_rank.down(&x.repeat(draws.len()));
         let outputs = |h: &[f32]| -> Vec<f32> {
             let dot = |b: &[f32]| b.iter().zip(h).map(|(b, h)| b * h).sum::<f32>();
@@ -223,7 +215,7 @@ fn outputs_scatter_around_the_output_of_the_mean() {
 #[test]
 fn an_antithetic_pair_mirrors_the_mean_and_other_pairs_differ() {
     let adapter = trained(lora(&[Module::V]), &config());
-    let term = adapter.term(SITE).unwrap();
+    let term = &adapter.terms(0)[&SITE];
     let (k, r) = (term.inputs, term.rank);
     let x = normals(4, 3 * k);
     let stream = Stream::new(2, 0, Phase::Evaluation);
@@ -233,22 +225,17 @@ fn an_antithetic_pair_mirrors_the_mean_and_other_pairs_differ() {
         NoiseSharing::Shared,
     ] {
         let h = |sampling, antithetic, samples: &[u32]| {
-            let draws: Vec<_> = samples.iter().map(|sample| (stream, *sample)).collect();
+            let batch = batch();
+            let copy = |&sample: &u32| BatchCopy::whole(&batch, stream, sample);
+            let copies = samples.iter().map(copy).collect();
             let mode = Mode {
                 sampling,
                 antithetic,
                 ..Mode::MEAN
             };
-            let pass = Pass::new(&batch(), &draws, mode, Abort::default());
-            let low_rank = Term {
-                site: SITE,
-                weights: term,
-                scaling: adapter.scaling(),
-                sigma: adapter.sigma(),
-                rows: &pass.all_rows,
-                pass: &pass,
-            };
-            let kept = low_rank.down(&x.repeat(draws.len()));
+            let pass = Pass::new(&batch, copies, mode, Abort::default());
+            let low_rank = Term::at(&adapter, SITE, &pass.all_rows, &pass).unwrap();
+            let kept = low_rank.down(&x.repeat(samples.len()));
             low_rank.h(&kept).to_vec()
         };
         let mean = h(None, true, &[0]);
@@ -266,4 +253,67 @@ fn an_antithetic_pair_mirrors_the_mean_and_other_pairs_differ() {
         assert_eq!(first, h(Some(sharing), false, &[0]));
         assert_eq!(other, h(Some(sharing), false, &[1]));
     }
+}
+
+#[test]
+fn dropout_masks_have_their_closed_form_moments_and_are_not_shared_by_a_pair() {
+    // h_j = Σ_i A_ji x_i d_i / (1 − p): Var[h_j] = p / (1 − p) · Σ_i (A_ji x_i)².
+    let point = LoraConfig {
+        posterior: None,
+        ..lora(&[Module::V])
+    };
+    let adapter = trained(point, &config());
+    let term = &adapter.terms(0)[&SITE];
+    let (k, r, p) = (term.inputs, term.rank, 0.25f32);
+    let x = normals(4, 3 * k);
+    let stream = Stream::new(2, 0, Phase::Evaluation);
+    let h = |dropout, samples: u32| {
+        let batch = batch();
+        let copy = |sample| BatchCopy::whole(&batch, stream, sample);
+        let mode = Mode {
+            sampling: Some(NoiseSharing::Token),
+            antithetic: true,
+            dropout,
+            ..Mode::MEAN
+        };
+        let pass = Pass::new(
+            &batch,
+            (0..samples).map(copy).collect(),
+            mode,
+            Abort::default(),
+        );
+        let low_rank = Term::at(&adapter, SITE, &pass.all_rows, &pass).unwrap();
+        let kept = low_rank.down(&x.repeat(samples as usize));
+        low_rank.h(&kept).to_vec()
+    };
+    let (mean, samples) = (h(0.0, 1), 4000);
+    let sampled = h(p, samples);
+    let n = f64::from(samples);
+    for (at, &of_mean) in mean.iter().enumerate() {
+        let (token, rank) = (at / r, at % r);
+        let values = || {
+            sampled
+                .iter()
+                .skip(at)
+                .step_by(3 * r)
+                .map(|&h| f64::from(h))
+        };
+        let average = values().sum::<f64>() / n;
+        let variance = values().map(|h| (h - average).powi(2)).sum::<f64>() / n;
+        let of_input = |i: usize| f64::from(term.a[rank * k + i] * x[token * k + i]).powi(2);
+        let expected = f64::from(p / (1.0 - p)) * (0..k).map(of_input).sum::<f64>();
+        assert!(
+            (average - f64::from(of_mean)).abs() < 5.0 * (expected / n).sqrt(),
+            "mean of {at}: {average} {of_mean}"
+        );
+        assert!(
+            (variance / expected - 1.0).abs() < 5.0 * (2.0 / n).sqrt(),
+            "variance of {at}: {variance} {expected}"
+        );
+    }
+    let [first, mirrored] = [0, 1].map(|sample| &sampled[sample * 3 * r..(sample + 1) * 3 * r]);
+    assert_ne!(
+        first, mirrored,
+        "a mirrored pair must have masks of its own"
+    );
 }

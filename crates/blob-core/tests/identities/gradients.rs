@@ -1,12 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::BlobConfig;
 use blob_core::objective::Average;
-use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::pass::NoiseSharing;
 use blob_core::train::Trainer;
 
 use crate::support::golden::{assert_close, named, parameters};
@@ -26,14 +27,14 @@ fn gradients(
     batches: &[Batch],
 ) -> (Vec<(String, Vec<f32>)>, f64) {
     let trainer = Trainer::new(training(bayes), adapter).unwrap();
-    let (gradients, nll, _) = trainer
+    let gradients = trainer
         .gradients(model, adapter, batches, (false, &Abort::default()))
         .unwrap();
-    let owned = named(&gradients)
+    let owned = named(&gradients.parameters)
         .into_iter()
         .map(|(name, values)| (name, values.to_vec()));
     let rows: usize = batches.iter().map(Batch::len).sum();
-    (owned.collect(), nll / rows as f64)
+    (owned.collect(), gradients.nll_sum / rows as f64)
 }
 
 #[test]
@@ -103,13 +104,13 @@ fn computing_again_changes_no_bit(modules: &[Module], shape: &DecoderConfig, pre
     let run = |kept_bytes| {
         let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
         let trainer = trainer.with_kept_bytes(kept_bytes);
-        let (gradients, nll, _) = trainer
+        let gradients = trainer
             .gradients(&model, &adapter, &batches, (false, &Abort::default()))
             .unwrap();
-        let owned = named(&gradients)
+        let owned = named(&gradients.parameters)
             .into_iter()
             .map(|(name, values)| (name, values.to_vec()));
-        (owned.collect::<Vec<_>>(), nll)
+        (owned.collect::<Vec<_>>(), gradients.nll_sum)
     };
     let all = run(None);
     let tokens: usize = prompts().iter().map(|prompt| prompt.ids.len()).sum();
@@ -226,9 +227,9 @@ fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
         let model = decoder(&config(), precision);
         let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
         let mode = (check_finite, &Abort::default());
-        let (gradients, nll, _) = trainer.gradients(&model, &adapter, &batches, mode).unwrap();
-        let gradients = named(&gradients).into_values().flatten().copied();
-        (gradients.collect::<Vec<f32>>(), nll)
+        let gradients = trainer.gradients(&model, &adapter, &batches, mode).unwrap();
+        let values = named(&gradients.parameters).into_values().flatten();
+        (values.copied().collect::<Vec<f32>>(), gradients.nll_sum)
     };
     // Root mean square, of that of `b`.
     let distance = |a: &[f32], b: &[f32]| {

@@ -1,11 +1,12 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::{Decoder, DecoderConfig, Window};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::{GaussianKl, KlForm, PriorStd};
-use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 
 use crate::support::in_pool;
@@ -28,6 +29,7 @@ fn sampling(samples: u32) -> PredictConfig {
         noise: NoiseSharing::Token,
         seed: 9,
         antithetic: false,
+        dropout: 0.0,
         stochastic_layers: None,
     }
 }
@@ -85,16 +87,15 @@ fn an_adapter_with_b_zero_is_the_base_model() {
 fn zero_samples_are_plain_lora_with_the_mean() {
     let model = decoder(&config(), Precision::F32);
     let posterior = trained(lora(EVERYWHERE), &config());
-    let terms = posterior.terms().map(|(site, term)| {
-        let mut term = term.clone();
+    let terms = posterior.terms(0).into_iter().map(|(site, mut term)| {
         term.rho = None;
-        (*site, term)
+        (site, term)
     });
     let plain = LoraConfig {
         posterior: None,
         ..lora(EVERYWHERE)
     };
-    let plain = Adapter::from_terms(plain, terms.collect()).unwrap();
+    let plain = Adapter::from_terms(plain, &[terms.collect()]).unwrap();
     let batch = batch_of(&prompts());
     let mean = bits(&logits(&model, Some(&posterior), &batch, &sampling(0)));
     assert_eq!(
@@ -120,7 +121,7 @@ fn a_posterior_that_is_the_prior_has_no_divergence_and_no_other_has_none() {
     assert!(kl(0.0625).of(&prior).unwrap().abs() < 1e-12);
     assert!(kl(0.07).of(&prior).unwrap() > 1.0);
     let moved = with_terms(&prior, |_, term| term.a[0] = 0.01);
-    let expected = 0.01 * 0.01 / (2.0 * 0.0625 * 0.0625) * moved.terms().count() as f64;
+    let expected = 0.01 * 0.01 / (2.0 * 0.0625 * 0.0625) * moved.terms(0).len() as f64;
     assert!((kl(0.0625).of(&moved).unwrap() - expected).abs() < 1e-6 * expected);
     let point = LoraConfig {
         posterior: None,
@@ -388,4 +389,55 @@ fn a_window_of_the_whole_prompt_hides_nothing_and_a_smaller_one_what_lies_before
     assert_eq!(of(&windowed(2), &changed), of(&windowed(2), prompts));
     changed[0].ids[2] = 30;
     assert_ne!(of(&windowed(2), &changed), of(&windowed(2), prompts));
+}
+
+#[test]
+fn dropout_makes_a_point_estimate_random_and_a_mean_pass_never() {
+    let model = decoder(&config(), Precision::F32);
+    let point = LoraConfig {
+        posterior: None,
+        dropout: 0.3,
+        ..lora(EVERYWHERE)
+    };
+    let adapter = trained(point, &config());
+    let batch = batch_of(&prompts());
+    let of = |config: PredictConfig| bits(&logits(&model, Some(&adapter), &batch, &config));
+    let masked = |samples| PredictConfig {
+        dropout: 0.3,
+        antithetic: true,
+        ..sampling(samples)
+    };
+    let mean = of(sampling(0));
+    assert_eq!(of(sampling(7)), mean, "without masks there is one answer");
+    assert_eq!(of(masked(0)), mean, "no sample, no mask");
+    let four = of(masked(4));
+    let samples: Vec<_> = four.chunks_exact(mean.len()).collect();
+    for (i, sample) in samples.iter().enumerate() {
+        assert_ne!(*sample, mean);
+        assert!(!samples[..i].contains(sample), "sample {i} must be its own");
+        let alone = PredictConfig {
+            first_sample: i as u32,
+            ..masked(1)
+        };
+        assert_eq!(of(alone), *sample);
+    }
+    let plain = PredictConfig {
+        antithetic: false,
+        ..masked(4)
+    };
+    assert_eq!(of(plain), four, "masks are not mirrored");
+    let head = PredictConfig {
+        stochastic_layers: Some(1),
+        ..masked(2)
+    };
+    assert_ne!(of(head.clone()), four[..2 * mean.len()]);
+    assert_ne!(of(head)[..mean.len()], mean);
+    for dropout in [-0.1, 1.0, f32::NAN] {
+        let config = PredictConfig {
+            dropout,
+            ..sampling(1)
+        };
+        let outcome = predict(&model, Some(&adapter), &batch, &config, &Abort::default());
+        assert_eq!(outcome.unwrap_err().code(), "BPEFT_INVALID_CONFIG");
+    }
 }

@@ -1,5 +1,5 @@
+use blob_core::abort::Abort;
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::pass::Abort;
 use blob_core::predict::{PredictConfig, predict};
 
 use crate::support::golden::{Case, Form, assert_close, field};
@@ -41,6 +41,7 @@ fn predictive_samples_are_pytorchs_and_rows_without_a_label_are_predicted_too() 
             noise: case.noise(),
             seed: field(&case.document, "seed"),
             antithetic: false,
+            dropout: 0.0,
             stochastic_layers: None,
         };
         let (adapter, abort) = (Some(&case.adapter), Abort::default());

@@ -1,11 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use blob_core::abort::Abort;
 use blob_core::adapter::Posterior;
 use blob_core::kl::{Dynamics, GaussianKl, KlForm, PriorStd};
-use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
-use blob_core::pass::Abort;
 use blob_core::train::{TrainConfig, Trainer};
 
 use crate::support::golden::{Case, assert_near, document, field, parameters};
@@ -14,7 +14,7 @@ use crate::support::golden::{Case, assert_near, document, field, parameters};
 fn check_updates(name: &str) {
     let mut case = Case::open(name);
     let document = &case.document;
-    let point = MleConfig {
+    let point = PointConfig {
         lr: field(document, "lr"),
         schedule: Schedule {
             total: field(document, "total_steps"),
@@ -26,6 +26,7 @@ fn check_updates(name: &str) {
         max_grad_norm: field(document, "max_grad_norm"),
     };
     let bayes = BlobConfig {
+        point,
         prior_std: field(document, "prior_std"),
         kl_form: field(document, "kl_form"),
         kl_lr: field(document, "kl_lr"),
@@ -38,8 +39,7 @@ fn check_updates(name: &str) {
     };
     let config = TrainConfig {
         seed: field(document, "seed"),
-        point,
-        bayes: Some(bayes),
+        method: MethodConfig::Blob(bayes),
     };
     assert_eq!(
         case.adapter.config().posterior,

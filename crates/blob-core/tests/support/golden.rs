@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use blob_core::adapter::{
+    Adapter, Factor, LoraConfig, LowRank, Module, Parameters, Posterior, Sigma, Site,
+};
 use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::layers::Gradients;
 use blob_core::pass::NoiseSharing;
 use blob_core::weights::{Checkpoint, HostTensor};
 use safetensors::tensor::TensorView;
@@ -213,34 +214,29 @@ fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter
         }),
         target_modules: target_modules.clone(),
         seed: 0,
+        members: 1,
     };
-    Adapter::from_terms(config, terms.collect()).unwrap()
+    Adapter::from_terms(config, &[terms.collect()]).unwrap()
 }
 
-/// Gradients as `<path>.{A,B,rho}`.
-pub fn named(gradients: &Gradients) -> BTreeMap<String, &[f32]> {
-    let mut named = BTreeMap::new();
-    for (site, gradient) in gradients {
-        named.insert(format!("{}.A", site.path()), gradient.a.as_slice());
-        named.insert(format!("{}.B", site.path()), gradient.b.as_slice());
-        if let Some(rho) = &gradient.rho {
-            named.insert(format!("{}.rho", site.path()), rho.as_slice());
-        }
-    }
-    named
+/// The first member's values as `<path>.{A,B,rho}`.
+pub fn named(parameters: &Parameters) -> BTreeMap<String, &[f32]> {
+    let values = parameters.member(0);
+    let named = parameters.layout().parameters().iter().map(|parameter| {
+        let part = match parameter.factor {
+            Factor::A => "A",
+            Factor::B => "B",
+            Factor::Rho => "rho",
+        };
+        let name = format!("{}.{part}", parameter.site.path());
+        (name, &values[parameter.range.clone()])
+    });
+    named.collect()
 }
 
 /// Parameters as `<path>.{A,B,rho}`.
 pub fn parameters(adapter: &Adapter) -> BTreeMap<String, &[f32]> {
-    let mut named = BTreeMap::new();
-    for (site, term) in adapter.terms() {
-        named.insert(format!("{}.A", site.path()), term.a.as_slice());
-        named.insert(format!("{}.B", site.path()), term.b.as_slice());
-        if let Some(rho) = &term.rho {
-            named.insert(format!("{}.rho", site.path()), rho.as_slice());
-        }
-    }
-    named
+    named(adapter.parameters())
 }
 
 /// Every difference is at most `tolerance`, and nothing is NaN.

@@ -57,7 +57,7 @@ impl<'a> Oracle<'a> {
         let var = |values: &[f32], rows: usize| {
             Var::from_tensor(&constant(values, &[rows, values.len() / rows])?)
         };
-        let factors = adapter.terms().map(|(site, term)| {
+        let factors = adapter.terms(0).into_iter().map(|(site, term)| {
             let a = var(&term.a, term.rank)?;
             let b = var(&term.b, term.outputs)?;
             let rho = term
@@ -65,7 +65,7 @@ impl<'a> Oracle<'a> {
                 .as_ref()
                 .map(|rho| var(rho, term.rank))
                 .transpose()?;
-            Ok((*site, Factors { a, b, rho }))
+            Ok((site, Factors { a, b, rho }))
         });
         Ok(Self {
             config,

@@ -1,14 +1,12 @@
 //! A decoder of a few thousand weights, adapters that act, ragged batches, and settings of a run.
 
-use std::collections::BTreeMap;
-
 use blob_core::Result;
 use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
 use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, RopeScaling, WeightSource};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
-use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::method::{BlobConfig, MethodConfig, MleConfig, PointConfig};
 use blob_core::noise::{Asker, Phase, Purpose, Stream};
 use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
@@ -108,12 +106,13 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
             init_eps: 0.05,
         }),
         seed: 5,
+        members: 1,
     }
 }
 
 /// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both signs.
 pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
-    let term = |(site, term): (&Site, &LowRank)| {
+    let term = |(site, term): (Site, LowRank)| {
         let seed = u64::from(site.slot()) * 4 + 7;
         let b = normals(seed, term.b.len())
             .iter()
@@ -126,28 +125,21 @@ pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
             };
             normals(seed + 1, term.a.len()).iter().map(of).collect()
         });
-        (
-            *site,
-            LowRank {
-                b,
-                rho,
-                ..term.clone()
-            },
-        )
+        (site, LowRank { b, rho, ..term })
     };
     let fresh = Adapter::new(config.clone(), decoder).unwrap();
-    let terms = fresh.terms().map(term).collect();
-    Adapter::from_terms(config, terms).unwrap()
+    let terms = |member| fresh.terms(member).into_iter().map(term).collect();
+    let members: Vec<_> = (0..config.members).map(terms).collect();
+    Adapter::from_terms(config, &members).unwrap()
 }
 
 /// The adapter with other terms.
 pub fn with_terms(adapter: &Adapter, mut change: impl FnMut(&Site, &mut LowRank)) -> Adapter {
-    let mut terms: BTreeMap<Site, LowRank> =
-        adapter.terms().map(|(s, t)| (*s, t.clone())).collect();
+    let mut terms = adapter.terms(0);
     for (site, term) in &mut terms {
         change(site, term);
     }
-    Adapter::from_terms(adapter.config().clone(), terms).unwrap()
+    Adapter::from_terms(adapter.config().clone(), &[terms]).unwrap()
 }
 
 /// One prompt with its classes.
@@ -206,8 +198,8 @@ pub fn batch_of(prompts: &[Prompt]) -> Batch {
 }
 
 /// AdamW at a constant rate, without decay and clipping.
-pub fn point(lr: f64) -> MleConfig {
-    MleConfig {
+pub fn point(lr: f64) -> PointConfig {
+    PointConfig {
         lr,
         schedule: Schedule {
             total: 1 << 40,
@@ -223,6 +215,7 @@ pub fn point(lr: f64) -> MleConfig {
 /// BLoB with a pulse of three updates.
 pub fn blob(noise: NoiseSharing) -> BlobConfig {
     BlobConfig {
+        point: point(1e-3),
         prior_std: 0.2,
         kl_form: KlForm::Exact,
         kl_lr: 0.01,
@@ -235,11 +228,18 @@ pub fn blob(noise: NoiseSharing) -> BlobConfig {
 
 /// A run of 1e-3 with seed 3.
 pub fn training(bayes: Option<BlobConfig>) -> TrainConfig {
-    TrainConfig {
-        seed: 3,
-        point: point(1e-3),
-        bayes,
-    }
+    let mle = MleConfig { point: point(1e-3) };
+    let method = bayes.map_or(MethodConfig::Mle(mle), MethodConfig::Blob);
+    TrainConfig { seed: 3, method }
+}
+
+/// [`training`] with another AdamW.
+pub fn training_at(point: PointConfig, bayes: Option<BlobConfig>) -> TrainConfig {
+    let method = match bayes {
+        Some(bayes) => MethodConfig::Blob(BlobConfig { point, ..bayes }),
+        None => MethodConfig::Mle(MleConfig { point }),
+    };
+    TrainConfig { seed: 3, method }
 }
 
 /// The model with one weight replaced.

@@ -1,9 +1,9 @@
 //! A training step of PyTorch against ours.
 
-use blob_core::layers::Gradients;
+use blob_core::abort::Abort;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::pass::{Abort, Mode, Pass};
+use blob_core::pass::{BatchCopy, Mode, Pass};
 
 use super::golden::{Case, assert_close, field, named};
 
@@ -48,14 +48,14 @@ pub fn check_training_of(name: &str, case: &Case) {
         micro_batch: field(document, "micro_batch"),
     };
     let stream = Stream::new(field(document, "seed"), field(document, "step"), phase);
-    let draws: Vec<_> = (0..field(document, "samples"))
-        .map(|sample| (stream, sample))
+    let copies = (0..field(document, "samples"))
+        .map(|sample| BatchCopy::whole(batch, stream, sample))
         .collect();
     let mode = Mode {
         sampling: case.is_bayesian().then(|| case.noise()),
         ..Mode::MEAN
     };
-    let pass = Pass::new(batch, &draws, mode, Abort::default());
+    let pass = Pass::new(batch, copies, mode, Abort::default());
     let adapter = &case.adapter;
     let (logits, kept) = case
         .decoder
@@ -82,7 +82,7 @@ pub fn check_training_of(name: &str, case: &Case) {
         1e-4,
     );
 
-    let mut gradients = Gradients::new();
+    let mut gradients = adapter.parameters().zeros_like();
     let pass = (&pass, adapter);
     case.decoder
         .backward(kept.unwrap(), &loss.dlogits, batch, pass, &mut gradients)

@@ -13,14 +13,15 @@
 
 use std::collections::BTreeMap;
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::{Decoder, DecoderConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::{Average, Evaluated, Objective};
 use blob_core::optim::{KlCycle, Schedule};
-use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 use blob_core::train::{TrainConfig, Trainer};
 use blob_core::weights::{HostTensor, Summary};
@@ -142,6 +143,7 @@ fn regression() -> Regression {
         noise: NoiseSharing::Token,
         seed: 0,
         antithetic: false,
+        dropout: 0.0,
         stochastic_layers: None,
     };
     let inputs = predict(&decoder, None, &batch, &asked, &Abort::default()).unwrap();
@@ -203,18 +205,18 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
     let (updates, rate, epsilon) = (4000, 0.004, 1e6);
     let config = TrainConfig {
         seed: 1,
-        point: MleConfig {
-            lr: rate * epsilon,
-            schedule: Schedule {
-                total: updates,
-                warmup: 0.0,
-                stride: 1,
+        method: MethodConfig::Blob(BlobConfig {
+            point: PointConfig {
+                lr: rate * epsilon,
+                schedule: Schedule {
+                    total: updates,
+                    warmup: 0.0,
+                    stride: 1,
+                },
+                weight_decay: 0.0,
+                adam_epsilon: epsilon,
+                max_grad_norm: 0.0,
             },
-            weight_decay: 0.0,
-            adam_epsilon: epsilon,
-            max_grad_norm: 0.0,
-        },
-        bayes: Some(BlobConfig {
             prior_std: PRIOR_STD,
             kl_lr: rate,
             kl_cycle: KlCycle::Uniform { length: 1 },
@@ -232,7 +234,7 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
             .step(&decoder, &mut adapter, &batches, &Abort::default())
             .unwrap();
     }
-    let (_, term) = adapter.terms().next().unwrap();
+    let (_, term) = adapter.terms(0).pop_first().unwrap();
     let rho = term.rho.as_ref().unwrap();
     let largest = expected
         .iter()

@@ -4,20 +4,21 @@ use std::fs;
 use std::path::Path;
 
 use blob_core::Error;
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::Decoder;
 use blob_core::batch::Batch;
-use blob_core::checkpoint::atomic_write;
+use blob_core::files::atomic_write;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::method::MleConfig;
+use blob_core::method::PointConfig;
 use blob_core::optim::Schedule;
-use blob_core::pass::{Abort, NoiseSharing};
+use blob_core::pass::NoiseSharing;
 use blob_core::train::{TrainConfig, Trainer};
 
 use crate::support::Scratch;
 use crate::support::golden::parameters;
 use crate::support::small_model::{
-    batch_of, blob, config, decoder, lora, point, prompts, trained, training,
+    batch_of, blob, config, decoder, lora, point, prompts, trained, training, training_at,
 };
 
 const FILES: [&str; 2] = ["state.safetensors", "trainer.json"];
@@ -28,14 +29,12 @@ fn settings(bayesian: bool) -> TrainConfig {
         warmup: 2.0,
         stride: 1,
     };
-    TrainConfig {
-        point: MleConfig {
-            schedule,
-            max_grad_norm: 1.0,
-            ..point(0.01)
-        },
-        ..training(bayesian.then(|| blob(NoiseSharing::Token)))
-    }
+    let point = PointConfig {
+        schedule,
+        max_grad_norm: 1.0,
+        ..point(0.01)
+    };
+    training_at(point, bayesian.then(|| blob(NoiseSharing::Token)))
 }
 
 fn start(bayesian: bool) -> (Adapter, Trainer) {
@@ -131,21 +130,12 @@ fn a_state_of_other_settings_is_refused() {
     ));
     others.push((
         adapter.clone(),
-        TrainConfig {
-            point: point(0.01),
-            ..base.clone()
-        },
+        training_at(point(0.01), Some(blob(NoiseSharing::Token))),
     ));
     others.push((adapter.clone(), training(None)));
     let mut bayes = blob(NoiseSharing::Token);
     bayes.prior_std = 0.3;
-    others.push((
-        adapter.clone(),
-        TrainConfig {
-            bayes: Some(bayes),
-            ..base.clone()
-        },
-    ));
+    others.push((adapter.clone(), training_at(point(0.01), Some(bayes))));
     for config in [
         LoraConfig {
             rank: 2,
@@ -272,8 +262,8 @@ fn an_unknown_field_or_format_is_refused() {
     let path = scratch.path().join(FILES[1]);
     let text = fs::read_to_string(&path).unwrap();
     for (from, to) in [
-        (r#""format": 1"#, r#""format": 2"#),
-        (r#""format": 1"#, r#""format": 1, "phase": 2"#),
+        (r#""format": 2"#, r#""format": 1"#),
+        (r#""format": 2"#, r#""format": 2, "phase": 2"#),
     ] {
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();

@@ -1,19 +1,21 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::Error;
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::Decoder;
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::method::{BlobConfig, MleConfig};
+use blob_core::method::{BlobConfig, PointConfig};
 use blob_core::objective::{Average, CrossEntropy, Evaluated, Objective};
-use blob_core::pass::{Abort, NoiseSharing};
-use blob_core::train::{TrainConfig, Trainer};
+use blob_core::pass::NoiseSharing;
+use blob_core::train::{Gradients, Trainer};
 
 use crate::support::Scratch;
 use crate::support::golden::{named, parameters};
 use crate::support::small_model::{
-    Poisoned, batch_of, blob, config, decoder, lora, point, prompts, trained, training, with_terms,
+    Poisoned, batch_of, blob, config, decoder, lora, point, prompts, trained, training,
+    training_at, with_terms,
 };
 
 fn step(
@@ -58,11 +60,11 @@ fn no_gradient_is_silently_zero() {
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batch = batch_of(&prompts());
     let batches = std::slice::from_ref(&batch);
-    let (gradients, ..) = trainer
+    let Gradients { parameters, .. } = trainer
         .gradients(&decoder, &adapter, batches, (false, &Abort::default()))
         .unwrap();
-    let gradients = named(&gradients);
-    assert!(gradients.keys().eq(parameters(&adapter).keys()));
+    let gradients = named(&parameters);
+    assert!(gradients.keys().eq(named(adapter.parameters()).keys()));
     for (name, gradient) in gradients {
         for (i, &g) in gradient.iter().enumerate() {
             // Only the answers' rows of the head reach the loss.
@@ -78,10 +80,10 @@ fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
     let adapter = Adapter::new(lora(&Module::ALL), &config()).unwrap();
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batches = [batch_of(&prompts())];
-    let (gradients, ..) = trainer
+    let Gradients { parameters, .. } = trainer
         .gradients(&decoder, &adapter, &batches, (false, &Abort::default()))
         .unwrap();
-    for (name, gradient) in named(&gradients) {
+    for (name, gradient) in named(&parameters) {
         assert_eq!(
             gradient.iter().any(|&g| g != 0.0),
             name.rsplit('.').next() == Some("B"),
@@ -98,10 +100,7 @@ fn a_run_learns_its_labels() {
         let plain = lora(&[Module::Q, Module::V, Module::LmHead]);
         let posterior = plain.posterior.filter(|_| bayes.is_some());
         let mut adapter = Adapter::new(LoraConfig { posterior, ..plain }, &config()).unwrap();
-        let config = TrainConfig {
-            point: point(0.02),
-            ..training(bayes)
-        };
+        let config = training_at(point(0.02), bayes);
         let mut trainer = Trainer::new(config, &adapter).unwrap();
         let reports: Vec<_> = (0..60)
             .map(|_| step(&mut trainer, &decoder, &mut adapter, &batch).unwrap())
@@ -299,21 +298,14 @@ fn clipping_scales_the_gradient_of_means_and_b_and_leaves_rho_alone() {
     let batch = batch_of(&prompts());
     // With a large ε the first step of AdamW is lr/ε times the gradient; without KL rate only that moves M.
     let run = |max_grad_norm| {
-        let point = MleConfig {
+        let point = PointConfig {
             adam_epsilon: 1e6,
             max_grad_norm,
             ..point(1e5)
         };
         let mut bayes = blob(NoiseSharing::Token);
         bayes.kl_cycle = blob_core::optim::KlCycle::Uniform { length: 1 << 40 };
-        let mut trainer = Trainer::new(
-            TrainConfig {
-                point,
-                ..training(Some(bayes))
-            },
-            &start,
-        )
-        .unwrap();
+        let mut trainer = Trainer::new(training_at(point, Some(bayes)), &start).unwrap();
         let mut adapter = start.clone();
         let report = step(&mut trainer, &decoder, &mut adapter, &batch).unwrap();
         (report.update.grad_norm, adapter)

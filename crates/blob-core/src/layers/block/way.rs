@@ -4,9 +4,8 @@ use candle_core::Tensor;
 
 use super::{BlockKept, Terms, check_finite_values};
 use crate::Result;
-use crate::adapter::Module;
-use crate::layers::{Gradients, InputGradient, Returning};
-use crate::ops::low_rank::LowRankGradient;
+use crate::adapter::{Module, Parameters};
+use crate::layers::{InputGradient, Returning};
 use crate::ops::read;
 use crate::pass::Rows;
 
@@ -17,7 +16,7 @@ pub(super) type Layer<'a> = (Module, &'a Tensor, Option<&'a Tensor>);
 pub(super) struct Way<'a> {
     pub(super) kept: &'a BlockKept,
     pub(super) terms: Terms<'a>,
-    pub(super) gradients: &'a mut Gradients,
+    pub(super) gradients: &'a mut Parameters,
 }
 
 impl<'a> Way<'a> {
@@ -42,11 +41,8 @@ impl<'a> Way<'a> {
                 let kept = self.kept.term(*module);
                 let term = match (self.terms.at(*module, rows), kept, x) {
                     (Some(term), Some(kept), Some(x)) => {
-                        let gradient = self
-                            .gradients
-                            .entry(term.site)
-                            .or_insert_with(|| LowRankGradient::zeros(term.weights));
-                        let adjoint = term.backward(kept, (&read(x)?, &read(dy)?), gradient);
+                        let rows = (&*read(x)?, &*read(dy)?);
+                        let adjoint = term.backward(kept, rows, self.gradients);
                         Some((term, kept, adjoint))
                     }
                     _ => None,

@@ -60,29 +60,33 @@ impl Term<'_> {
         self.pass.sampling_at(self.site.block)
     }
 
+    /// p of the dropout of the input.
+    pub(super) fn dropout(&self) -> f32 {
+        self.pass.dropout_at(self.site.block)
+    }
+
     fn asker(&self, purpose: Purpose, sample: u32) -> Asker {
         Asker {
             slot: self.site.slot(),
             purpose,
-            sample: self.pass.mode.draw_of(sample).0,
+            sample,
         }
     }
 
     /// Each group's draw; none for the mean or for a point estimate.
     pub(super) fn draws(&self) -> Vec<Draw> {
-        let (Some(_), Some(sigma), Some(rho)) = (self.sharing(), self.sigma, &self.weights.rho)
-        else {
+        let (Some(_), Some(sigma)) = (self.sharing(), self.sigma) else {
             return Vec::new();
         };
-        self.rows
-            .groups
-            .iter()
+        let groups = self.rows.groups.iter();
+        groups
             .map(|group| {
-                let (_, sign) = self.pass.mode.draw_of(group.sample);
+                let rho = self.members[group.member].rho.unwrap_or_default();
+                let (pair, sign) = self.pass.mode.draw_of(group.sample);
                 let mut gaussian = vec![0.0; rho.len()];
                 group
                     .stream
-                    .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, group.sample));
+                    .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, pair));
                 if sign < 0.0 {
                     for e in &mut gaussian {
                         *e = -*e;
@@ -99,13 +103,6 @@ impl Term<'_> {
                 }
             })
             .collect()
-    }
-
-    /// Which group a row belongs to.
-    fn group(&self, row: usize) -> &Group {
-        let groups = &self.rows.groups;
-        let index = groups.partition_point(|group| group.rows.end <= row);
-        &groups[index.min(groups.len() - 1)]
     }
 
     /// The signs of all rows in a space of `width`.
@@ -129,8 +126,8 @@ impl Term<'_> {
                 } else {
                     0
                 };
-                let group = self.group(row);
-                let asker = self.asker(purpose, group.sample);
+                let group = self.rows.group_of(row);
+                let asker = self.asker(purpose, self.pass.mode.draw_of(group.sample).0);
                 group.stream.fill_sign_words(words, position, id.row, asker);
             });
         Signs {
@@ -140,13 +137,14 @@ impl Term<'_> {
     }
 
     pub(super) fn dropped<'x>(&self, x: &'x [f32], purpose: Purpose) -> Cow<'x, [f32]> {
-        let p = self.pass.mode.dropout;
+        let p = self.dropout();
         if p == 0.0 {
             return x.into();
         }
-        let scaled = scale_rows(x, self.weights.inputs, |row, factors| {
+        let scaled = scale_rows(x, self.shape.inputs, |row, factors| {
             let id = self.rows.ids[row];
-            let group = self.group(row);
+            let group = self.rows.group_of(row);
+            // The members of a mirrored pair of `E` have masks of their own.
             let asker = self.asker(purpose, group.sample);
             group
                 .stream

@@ -1,0 +1,154 @@
+//! The values of an adapter's shape: its parameters, or their gradients, in one flat buffer.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site};
+use crate::buffer::Buffer;
+
+/// Values of one layout, member after member; a gradient has the layout of what it is a gradient of.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    layout: Arc<Layout>,
+    members: usize,
+    values: Buffer,
+}
+
+impl Parameters {
+    /// Zeros.
+    pub fn zeros(layout: Arc<Layout>, members: usize) -> Self {
+        let values = Buffer::zeros(layout.len() * members);
+        Self {
+            layout,
+            members,
+            values,
+        }
+    }
+
+    /// Where everything lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// How many times the layout is repeated.
+    pub fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Zeros of the same shape.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        Self::zeros(Arc::clone(&self.layout), self.members)
+    }
+
+    /// Whether both have the same parameters and members.
+    pub fn has_shape_of(&self, other: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.layout, &other.layout) || self.layout == other.layout;
+        is_same && self.members == other.members
+    }
+
+    /// All values.
+    pub fn values(&self) -> &Buffer {
+        &self.values
+    }
+
+    /// A member's values.
+    pub fn member(&self, member: usize) -> &[f32] {
+        &self.values.host()[self.range_of(member)]
+    }
+
+    /// A member's values, to be changed.
+    pub fn member_mut(&mut self, member: usize) -> &mut [f32] {
+        let range = self.range_of(member);
+        &mut self.values.host_mut()[range]
+    }
+
+    /// A member's factors at a site, if the site is adapted.
+    pub fn term(&self, member: usize, site: Site) -> Option<LowRankRef<'_>> {
+        let shape = *self.layout.terms().get(&site)?;
+        let values = self.member(member);
+        let of = |factor| Some(&values[self.layout.range(site, factor)?]);
+        Some(LowRankRef {
+            shape,
+            a: of(Factor::A)?,
+            b: of(Factor::B)?,
+            rho: of(Factor::Rho),
+        })
+    }
+
+    /// [`Self::term`], to be changed.
+    pub fn term_mut(&mut self, member: usize, site: Site) -> Option<LowRankMut<'_>> {
+        let range = |factor| self.layout.range(site, factor);
+        let (a, b, rho) = (range(Factor::A)?, range(Factor::B)?, range(Factor::Rho));
+        let of_member = self.range_of(member);
+        // In the order of the layout, each cut from what follows the one before.
+        let (_, rest) = self.values.host_mut()[of_member].split_at_mut(a.start);
+        let (of_a, rest) = rest.split_at_mut(a.len());
+        let (_, rest) = rest.split_at_mut(b.start - a.end);
+        let (of_b, rest) = rest.split_at_mut(b.len());
+        let of_rho = rho.map(|rho| &mut rest[rho.start - b.end..][..rho.len()]);
+        Some(LowRankMut {
+            a: of_a,
+            b: of_b,
+            rho: of_rho,
+        })
+    }
+
+    /// Every term to be changed, of all members, beside the same term of `others`; in order of members
+    /// and sites. `others` has this layout.
+    pub(crate) fn terms_with<'a>(
+        &'a mut self,
+        others: &'a Self,
+    ) -> Vec<(LowRankMut<'a>, LowRankRef<'a>)> {
+        let (layout, len) = (Arc::clone(&self.layout), self.layout.len());
+        let members = self.values.host_mut().chunks_exact_mut(len.max(1));
+        members
+            .enumerate()
+            .flat_map(|(member, values)| {
+                let terms = layout.cut(values).into_iter();
+                terms.filter_map(move |(site, term)| Some((term, others.term(member, site)?)))
+            })
+            .collect()
+    }
+
+    /// A member's terms by their sites, as files hold them.
+    pub fn terms(&self, member: usize) -> BTreeMap<Site, LowRank> {
+        let sites = self.layout.terms().keys();
+        let term = |&site| Some((site, self.term(member, site)?.to_owned()));
+        sites.filter_map(term).collect()
+    }
+
+    /// Copies terms of this layout into a member; the others stay.
+    pub(super) fn set_terms(&mut self, member: usize, terms: &BTreeMap<Site, LowRank>) {
+        for (&site, term) in terms {
+            let Some(to) = self.term_mut(member, site) else {
+                continue;
+            };
+            to.a.copy_from_slice(&term.a);
+            to.b.copy_from_slice(&term.b);
+            if let (Some(to), Some(rho)) = (to.rho, &term.rho) {
+                to.copy_from_slice(rho);
+            }
+        }
+    }
+
+    /// The first site with a value that is not finite.
+    pub fn first_not_finite(&self) -> Option<Site> {
+        (0..self.members).find_map(|member| {
+            let values = self.member(member);
+            let parameters = self.layout.parameters().iter();
+            parameters
+                .filter(|parameter| {
+                    let values = &values[parameter.range.clone()];
+                    values.iter().any(|value| !value.is_finite())
+                })
+                .map(|parameter| parameter.site)
+                .min()
+        })
+    }
+
+    fn range_of(&self, member: usize) -> Range<usize> {
+        member * self.layout.len()..(member + 1) * self.layout.len()
+    }
+}

@@ -1,0 +1,174 @@
+//! AdamW on the point parameters A and B, with the gradient of the mean NLL.
+//!
+//! Clipping scales the whole gradient of A and B to at most `max_grad_norm`, as PyTorch does:
+//! min(1, c / (‖g‖ + 1e-6)). Each member of an ensemble is clipped by itself.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Statistic, Update};
+use crate::adapter::{Adapter, Parameters, Site};
+use crate::buffer::Buffer;
+use crate::optim::{AdamW, Moments, Schedule};
+use crate::{Error, Result};
+
+/// AdamW's settings of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PointConfig {
+    /// Peak rate.
+    pub lr: f64,
+    /// λ(t) of all rates.
+    pub schedule: Schedule,
+    /// Decoupled decay.
+    pub weight_decay: f64,
+    /// ε.
+    pub adam_epsilon: f64,
+    /// Largest gradient norm; 0 = no clipping.
+    pub max_grad_norm: f64,
+}
+
+impl PointConfig {
+    /// Checks every rule that the engine relies on.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn check(&self) -> Result<()> {
+        for (field, value) in [
+            ("lr", self.lr),
+            ("weight_decay", self.weight_decay),
+            ("adam_epsilon", self.adam_epsilon),
+            ("max_grad_norm", self.max_grad_norm),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                let (rule, value) = ("must be at least 0 and finite", value.to_string());
+                return Err(Error::InvalidConfig { field, rule, value });
+            }
+        }
+        self.schedule.check()
+    }
+}
+
+/// AdamW on A and B.
+pub struct PointUpdate {
+    config: PointConfig,
+    adamw: AdamW,
+    first: Buffer,
+    second: Buffer,
+}
+
+/// Values that one task updates.
+const VALUES_PER_TASK: usize = 1 << 16;
+
+impl PointUpdate {
+    /// Fresh moments for an adapter.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn new(config: PointConfig, adapter: &Adapter) -> Result<Self> {
+        config.check()?;
+        let parameters = adapter.parameters();
+        let moments = Buffer::zeros(parameters.layout().point_len() * parameters.members());
+        let adamw = AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: config.adam_epsilon,
+            weight_decay: config.weight_decay,
+        };
+        Ok(Self {
+            config,
+            adamw,
+            second: moments.clone(),
+            first: moments,
+        })
+    }
+
+    /// λ of update `t`.
+    pub(super) fn factor(&self, t: u64) -> f64 {
+        self.config.schedule.factor(t)
+    }
+
+    /// What clipping leaves of a gradient of this norm.
+    fn kept(&self, norm: f64) -> f32 {
+        let limit = self.config.max_grad_norm;
+        if limit > 0.0 {
+            (limit / (norm + 1e-6)).min(1.0) as f32
+        } else {
+            1.0
+        }
+    }
+
+    /// Update `t` (from 1) of A and B.
+    ///
+    /// # Errors
+    /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient (ρ's too) is not finite.
+    pub fn update(
+        &mut self,
+        adapter: &mut Adapter,
+        gradients: &Parameters,
+        t: u64,
+    ) -> Result<Update> {
+        let members = gradients.members();
+        let norms = (0..members).map(|member| norm(gradients, member));
+        let norms = norms
+            .collect::<std::result::Result<Vec<f64>, _>>()
+            .map_err(|site| Error::NotFinite {
+                step: t,
+                what: "gradient",
+                layer: site.path(),
+            })?;
+        let (adamw, lr) = (self.adamw, self.config.lr * self.factor(t));
+        let points = gradients.layout().point_len();
+        for (member, &norm) in norms.iter().enumerate() {
+            let scale = self.kept(norm);
+            let of_member = member * points..(member + 1) * points;
+            let weights = &mut adapter.parameters_mut().member_mut(member)[..points];
+            let first = &mut self.first.host_mut()[of_member.clone()];
+            let second = &mut self.second.host_mut()[of_member];
+            weights
+                .par_chunks_mut(VALUES_PER_TASK)
+                .zip(gradients.member(member)[..points].par_chunks(VALUES_PER_TASK))
+                .zip(first.par_chunks_mut(VALUES_PER_TASK))
+                .zip(second.par_chunks_mut(VALUES_PER_TASK))
+                .for_each(|(((weights, gradient), first), second)| {
+                    let moments = Moments { first, second };
+                    adamw.update(weights, (gradient, scale), moments, lr, t);
+                });
+        }
+        Ok(Update {
+            lr,
+            grad_norm: norms.iter().sum::<f64>() / members as f64,
+            ..Update::default()
+        })
+    }
+
+    /// AdamW's moments, for checkpoints.
+    pub fn statistics(&mut self) -> Vec<Statistic<'_>> {
+        let of = |name, values| Statistic { name, values };
+        vec![of("first", &mut self.first), of("second", &mut self.second)]
+    }
+}
+
+/// L2 norm of a member's gradients of A and B, in f64, summed site by site; or the first site with
+/// a gradient (ρ's too) that is not finite.
+fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site> {
+    let mut sum = 0.0;
+    for &site in gradients.layout().terms().keys() {
+        let Some(gradient) = gradients.term(member, site) else {
+            continue;
+        };
+        let squares = |values: &[f32]| {
+            values
+                .iter()
+                .map(|&g| f64::from(g) * f64::from(g))
+                .sum::<f64>()
+        };
+        let of_rho = gradient.rho.map_or(0.0, squares);
+        let of_site = squares(gradient.a) + squares(gradient.b);
+        if !(of_site + of_rho).is_finite() {
+            return Err(site);
+        }
+        sum += of_site;
+    }
+    Ok(sum.sqrt())
+}
