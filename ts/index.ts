@@ -25,19 +25,18 @@ export {
   type ModelInfo,
   type PredictiveOptions,
 } from './engine/model.ts';
-export {
-  type BlobOptions,
-  type MethodOptions,
-  type MleOptions,
-  type PointOptions,
-  type StepReport,
-  Trainer,
-  type TrainerOptions,
-} from './engine/trainer.ts';
+export { type StepReport, Trainer, type TrainerOptions } from './engine/trainer.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
 export type { RunEvent } from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';
 export { consoleSink } from './logging/console.ts';
+export type {
+  BlobOptions,
+  KlCycle,
+  MethodOptions,
+  MleOptions,
+  PointOptions,
+} from './methods/engine-options.ts';
 export { METHODS, type MethodId as Method } from './methods/registry.ts';
 export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 export const program = join(root, 'dist/cli/main.js');
@@ -81,9 +81,10 @@ export function outcome(run: string): Record<string, string> {
   const files: Record<string, string> = {};
   const latest = readFileSync(join(run, 'state', 'latest'), 'utf8').trim();
   for (const folder of ['adapter', join('state', latest), 'predictions']) {
-    for (const name of readdirSync(join(run, folder))) {
-      if (name === 'clock.json') continue;
-      files[join(folder, name)] = readFileSync(join(run, folder, name)).toString('base64');
+    for (const entry of readdirSync(join(run, folder), { recursive: true, withFileTypes: true })) {
+      if (entry.name === 'clock.json' || entry.isDirectory()) continue;
+      const path = join(entry.parentPath, entry.name);
+      files[relative(run, path)] = readFileSync(path).toString('base64');
     }
   }
   files['metrics.jsonl'] = readFileSync(join(run, 'metrics.jsonl'), 'utf8').replace(/,"ms":[\d.]+/g, '');

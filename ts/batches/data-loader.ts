@@ -14,6 +14,8 @@ export interface DataLoaderOptions {
   readonly lastBatch: 'drop' | 'keep';
   /** Micro-batches of one update: processes × gradient accumulation. */
   readonly batchesPerUpdate?: number;
+  /** Of an ensemble: member j sees the rows in the order of seed + j. */
+  readonly members?: number;
   /** The dataset, for error messages. */
   readonly name?: string;
 }
@@ -34,7 +36,7 @@ export class DataLoader {
   readonly #options: DataLoaderOptions;
   readonly #batchesPerUpdate: number;
   #cursor: Cursor = { epoch: 0, batch: 0 };
-  #order: Uint32Array;
+  #orders: readonly Uint32Array[];
 
   /** @throws {BpeftError} `BPEFT_DATASET` for a row without a label, or fewer rows than one update needs. */
   constructor(examples: readonly EncodedExample[], options: DataLoaderOptions) {
@@ -60,7 +62,7 @@ export class DataLoader {
         },
       );
     }
-    this.#order = this.#orderOf(0);
+    this.#orders = this.#ordersOf(0);
   }
 
   get cursor(): Cursor {
@@ -79,16 +81,18 @@ export class DataLoader {
         { hint: 'resume with the data and the batch size of the first run, or start over with --overwrite' },
       );
     }
-    if (epoch !== this.#cursor.epoch) this.#order = this.#orderOf(epoch);
+    if (epoch !== this.#cursor.epoch) this.#orders = this.#ordersOf(epoch);
     this.#cursor = { epoch, batch };
   }
 
-  /** The next update's micro-batches. */
+  /** The next update's micro-batches; of each, one batch per member. */
   next(): RaggedBatch[] {
     const { batch } = this.#cursor;
     const end = Math.min(batch + this.#batchesPerUpdate, this.batchesPerEpoch);
     const batches: RaggedBatch[] = [];
-    for (let index = batch; index < end; index += 1) batches.push(raggedBatch(this.#rowsOf(index)));
+    for (let index = batch; index < end; index += 1) {
+      for (const order of this.#orders) batches.push(raggedBatch(this.#rowsOf(index, order)));
+    }
     this.#advance(batch + this.#batchesPerUpdate);
     return batches;
   }
@@ -100,21 +104,23 @@ export class DataLoader {
     }
     const epoch = this.#cursor.epoch + 1;
     this.#cursor = { epoch, batch: 0 };
-    this.#order = this.#orderOf(epoch);
+    this.#orders = this.#ordersOf(epoch);
   }
 
-  #rowsOf(batch: number): EncodedExample[] {
+  #rowsOf(batch: number, order: Uint32Array): EncodedExample[] {
     const { batchSize } = this.#options;
-    const positions = this.#order.subarray(batch * batchSize, (batch + 1) * batchSize);
+    const positions = order.subarray(batch * batchSize, (batch + 1) * batchSize);
     return Array.from(positions, (position) => this.#examples[position]).filter((row) => row !== undefined);
   }
 
-  #orderOf(epoch: number): Uint32Array {
-    const { order, seed } = this.#options;
+  #ordersOf(epoch: number): Uint32Array[] {
+    const { members = 1, order, seed } = this.#options;
     const { length } = this.#examples;
-    return order === 'shuffled'
-      ? permutation(length, seed, epoch)
-      : Uint32Array.from({ length }, (_, index) => index);
+    return Array.from({ length: members }, (_, member) =>
+      order === 'shuffled'
+        ? permutation(length, seed + member, epoch)
+        : Uint32Array.from({ length }, (_, index) => index),
+    );
   }
 }
 

@@ -28,7 +28,7 @@ export type PredictConfig = Resolved<PredictSettings>;
 const EVAL_BATCH_SIZE = 16;
 
 export function resolveTrain(settings: TrainSettings): TrainConfig {
-  trainingMethod(settings.method); // told before anything else
+  const method = trainingMethod(settings.method); // told before anything else
   refuseEngine(settings);
   if (settings.resume && settings.overwrite) {
     throw new BpeftError('BPEFT_USAGE', '--resume and --overwrite exclude each other');
@@ -37,7 +37,7 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
   const dataset = required(settings.dataset, 'dataset', 'bpeft datasets list shows the names');
   const bySize = settings.protocol === 'reference' ? settings.batchSize : EVAL_BATCH_SIZE;
   const open = settings.maxSteps === undefined && settings.epochs === undefined;
-  return {
+  const config = {
     ...settings,
     ...dataProtocol(settings),
     ...(open ? { epochs: 3 } : {}),
@@ -47,6 +47,8 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
     evalBatchSize: settings.evalBatchSize ?? bySize,
     out: settings.out ?? `runs/${settings.method}-${fileName(dataset)}-seed${settings.seed}`,
   };
+  method.check?.(config);
+  return config;
 }
 
 export function resolveEval(settings: EvalSettings): EvalConfig {

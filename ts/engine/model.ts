@@ -60,6 +60,8 @@ export interface AdapterOptions {
   /** Null: a point adapter. */
   readonly posterior: { readonly sigma: 'square' | 'softplus'; readonly initEps: number } | null;
   readonly seed: number;
+  /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
+  readonly members?: number;
 }
 
 export interface AdapterInfo {
@@ -71,6 +73,8 @@ export interface AdapterInfo {
   readonly sigma: 'square' | 'softplus' | null;
   readonly trainableParameters: number;
   readonly tensors: number;
+  /** Of an ensemble; 1 otherwise. */
+  readonly members: number;
   readonly sigmaMean: number | null;
   /** What loading had to leave out or assume. */
   readonly notices: readonly string[];
@@ -85,6 +89,8 @@ export interface PredictiveOptions {
   /** `antithetic`: samples 2j and 2j + 1 mirror each other at the mean; `plain` unless given. */
   readonly sampling?: DataProtocol['sampling'];
   readonly seed: number;
+  /** Probability with which a sample drops an input of a low-rank term (Monte Carlo dropout); 0 unless given. */
+  readonly dropout?: number;
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
 }
@@ -186,7 +192,10 @@ export class Adapter {
     return toCamelKeys(JSON.parse(this.#native.info()) as object) as unknown as AdapterInfo;
   }
 
-  /** Class logits, (max(samples, 1) × S), sample-major; S = the batch's answers, one prompt after another. */
+  /**
+   * Class logits, (members × max(samples, 1) × S): of each member its samples, S = the batch's
+   * answers, one prompt after another. What has no randomness gives (members × S).
+   */
   predict(batch: RaggedBatch, options: PredictiveOptions, call: CallOptions = {}): Promise<Float32Array> {
     const text = JSON.stringify({
       samples: options.samples,
@@ -194,6 +203,7 @@ export class Adapter {
       noise: options.noise,
       antithetic: options.sampling === 'antithetic',
       seed: options.seed,
+      dropout: options.dropout ?? 0,
       stochastic_layers: options.stochasticLayers,
     });
     return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));

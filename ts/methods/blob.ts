@@ -4,9 +4,9 @@
  */
 
 import { z } from 'zod';
-import type { KlCycle } from '../engine/trainer.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
+import type { KlCycle } from './engine-options.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
@@ -53,12 +53,13 @@ export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protoc
 export const BLOB: Method<BlobSettings> = {
   id: 'blob',
   hasPosterior: true,
-  posterior: ({ sigma, initEps }) => ({ sigma, initEps }),
+  adapter: ({ sigma, initEps }) => ({ posterior: { sigma, initEps }, members: 1 }),
   engineOptions: (settings, accounting, point) => {
     const { priorStd, klForm, klLr, trainSamples, average, noise } = settings;
     const cycle = klCycle(settings, accounting);
     return { id: 'blob', point, priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise };
   },
+  predictive: () => ({ dropout: 0, average: 'probabilities' }),
   klPlan: (settings, accounting) => forecastKl(settings, klCycle(settings, accounting), accounting),
   record: ({ priorStd }) => ({ prior_std: priorStd }),
 };

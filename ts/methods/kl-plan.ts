@@ -2,10 +2,10 @@
 
 import { native } from '../engine/abort.ts';
 import { loadNative } from '../engine/native.ts';
-import type { KlCycle } from '../engine/trainer.ts';
 import { BpeftError } from '../errors.ts';
 import { toSnakeKeysDeep } from '../names.ts';
 import type { Accounting } from '../protocol/accounting.ts';
+import type { KlCycle } from './engine-options.ts';
 
 export interface KlPlan {
   /** Updates per cycle of the weight. */

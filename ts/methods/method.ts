@@ -5,20 +5,33 @@
  * which method a run has: it asks the method.
  */
 
-import type { AdapterOptions } from '../engine/model.ts';
-import type { MethodOptions, PointOptions } from '../engine/trainer.ts';
+import type { AdapterInfo, AdapterOptions } from '../engine/model.ts';
+import type { Average } from '../metrics/predictive.ts';
 import type { Accounting } from '../protocol/accounting.ts';
+import type { Protocol } from '../protocol/data-protocol.ts';
+import type { MethodOptions, PointOptions } from './engine-options.ts';
 import type { KlPlan } from './kl-plan.ts';
+
+/** How answers are drawn from an adapter. */
+export interface PredictiveRule {
+  /** Probability with which a sample drops an input of a low-rank term. */
+  readonly dropout: number;
+  /** How the samples, or the members of an ensemble, become one answer. */
+  readonly average: Average;
+}
 
 /** @typeParam Settings what the method reads of a run's settings, resolved */
 export interface Method<Settings> {
   readonly id: string;
   /** Whether its adapters have a posterior to sample from; a point has one prediction. */
   readonly hasPosterior: boolean;
-  /** What a fresh adapter starts from; null: a point. */
-  posterior(settings: Settings): AdapterOptions['posterior'];
-  /** The method's part of what a trainer is made with: all that the engine is told about it. */
+  /** @throws {BpeftError} `BPEFT_USAGE`: settings with which the method has no meaning. */
+  check?(settings: Settings): void;
+  /** What a fresh adapter is. */
+  adapter(settings: Settings): Pick<AdapterOptions, 'posterior' | 'members'>;
+  /** All that the engine is told about the method. */
   engineOptions(settings: Settings, accounting: Accounting, point: PointOptions): MethodOptions;
+  predictive(adapter: AdapterInfo, protocol: Protocol): PredictiveRule;
   /** What its KL would do alone over the run; null where there is none. */
   klPlan(settings: Settings, accounting: Accounting): Promise<KlPlan | null>;
   /** What `bpeft.json` says about the posterior. */

@@ -5,8 +5,9 @@ import type { Method } from './method.ts';
 export const MLE: Method<unknown> = {
   id: 'mle',
   hasPosterior: false,
-  posterior: () => null,
+  adapter: () => ({ posterior: null, members: 1 }),
   engineOptions: (_settings, _accounting, point) => ({ id: 'mle', point }),
+  predictive: () => ({ dropout: 0, average: 'probabilities' }),
   klPlan: () => Promise.resolve(null),
   record: () => ({ prior_std: null }),
 };

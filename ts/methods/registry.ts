@@ -1,8 +1,12 @@
 /** Every method by its id: those that this version trains, and those that have a name already. */
 
+import type { AdapterInfo } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
+import type { Protocol } from '../protocol/data-protocol.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
-import type { Method } from './method.ts';
+import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
+import { MC_DROPOUT } from './mc-dropout.ts';
+import type { Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
 
 export const METHODS = [
@@ -24,22 +28,26 @@ export type MethodId = (typeof METHODS)[number];
 export const DEFAULT_METHOD: MethodId = 'blob';
 
 /** Settings that belong to methods, by the library's names. */
-export const METHOD_SETTINGS = { ...BLOB_SETTINGS };
+export const METHOD_SETTINGS = { ...BLOB_SETTINGS, ...ENSEMBLE_SETTINGS };
 
 /** Headings of the help text, and the settings under each. */
 export const METHOD_GROUPS: readonly (readonly [heading: string, keys: readonly string[]])[] = [
   ['BLoB', Object.keys(BLOB_SETTINGS)],
+  ['Ensemble', Object.keys(ENSEMBLE_SETTINGS)],
 ];
 
 /** What every method finds among a run's settings. */
-export type MethodSettings = BlobSettings;
+export type MethodSettings = BlobSettings & {
+  readonly loraDropout: number;
+  readonly members: number;
+};
 
 /** Fills in the defaults that depend on the protocol. */
 export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0]) {
   return resolveBlob(settings);
 }
 
-const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, BLOB];
+const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MC_DROPOUT, ENSEMBLE, BLOB];
 
 /** They make a trained adapter Bayesian, and train nothing themselves. */
 const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb', 'temperature'];
@@ -59,7 +67,18 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
   });
 }
 
-/** What adapters of such a kind count as where nothing names their method. */
-export function usualMethod(hasPosterior: boolean): string {
-  return hasPosterior ? BLOB.id : MLE.id;
+/** What an adapter counts as where nothing names its method. */
+export function usualMethod({ bayesian, members }: Pick<AdapterInfo, 'bayesian' | 'members'>): string {
+  if (bayesian) return BLOB.id;
+  return members > 1 ? ENSEMBLE.id : MLE.id;
+}
+
+/** How answers are drawn from an adapter whose record names `method`. */
+export function predictiveRule(
+  method: string | undefined,
+  adapter: AdapterInfo,
+  protocol: Protocol,
+): PredictiveRule {
+  const id = method ?? usualMethod(adapter);
+  return (IMPLEMENTED.find((known) => known.id === id) ?? MLE).predictive(adapter, protocol);
 }

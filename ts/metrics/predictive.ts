@@ -15,6 +15,9 @@ import { entropy } from './entropy.ts';
 export const MUTUAL_INFORMATION_DEFINITION =
   'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats';
 
+/** How samples become one answer: p̄ as above, or softmax(z̄) with z̄ = (1/N) Σ_s z_s. */
+export type Average = 'probabilities' | 'logits';
+
 export interface Predictive {
   /** (B) lists of K_b probabilities. */
   readonly probs: Float64Array[];
@@ -28,11 +31,13 @@ export interface Predictive {
  * @param logits (max(N, 1) × S), sample-major, S = Σ_b K_b
  * @param answerOffsets (B+1): prompt b has the classes `answerOffsets[b]..answerOffsets[b+1]`
  * @param samples N; 0 is the posterior mean, one row of logits
+ * @param average of logits there is no I: how far samples disagree is lost in their mean
  */
 export function posteriorPredictive(
-  logits: Float32Array,
+  logits: Float32Array | Float64Array,
   answerOffsets: Uint32Array,
   samples: number,
+  average: Average = 'probabilities',
 ): Predictive {
   const passes = Math.max(1, samples);
   const prompts = answerOffsets.length - 1;
@@ -40,6 +45,7 @@ export function posteriorPredictive(
   if (logits.length !== passes * classes) {
     throw new TypeError(`logits must hold ${passes} × ${classes} values, got ${logits.length}`);
   }
+  if (average === 'logits') return posteriorPredictive(meanLogits(logits, classes), answerOffsets, 0);
   const probs: Float64Array[] = [];
   const entropies = new Float64Array(prompts);
   const information = new Float64Array(prompts);
@@ -59,6 +65,16 @@ export function posteriorPredictive(
     information[prompt] = Math.max(0, entropy(mean) - sampleEntropy);
   }
   return { probs, entropy: entropies, mutualInformation: samples < 2 ? null : information };
+}
+
+/** z̄ (S), in float64. */
+function meanLogits(logits: Float32Array | Float64Array, classes: number): Float64Array {
+  const mean = new Float64Array(classes);
+  const share = classes / logits.length;
+  for (const [index, logit] of logits.entries()) {
+    mean[index % classes] = (mean[index % classes] ?? 0) + logit * share;
+  }
+  return mean;
 }
 
 /** (K) → (K), in float64. */

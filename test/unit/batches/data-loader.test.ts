@@ -35,6 +35,19 @@ it('packs prompts and answers without padding', () => {
   });
 });
 
+it('gives each member of an ensemble the order of its own seed, batch by batch', () => {
+  const batchesPerUpdate = 2;
+  const ofEnsemble = rowsOf(new DataLoader(examples(10), { ...corrected, batchesPerUpdate, members: 3 }), 4);
+  const ofMembers = [1, 2, 3].map((seed) =>
+    rowsOf(new DataLoader(examples(10), { ...corrected, batchesPerUpdate, seed }), 4),
+  );
+  const interleaved = ofMembers[0]?.map((update, at) =>
+    update.flatMap((_, batch) => ofMembers.map((member) => member[at]?.[batch])),
+  );
+  expect(ofEnsemble).toEqual(interleaved);
+  expect(ofMembers[0]).not.toEqual(ofMembers[1]);
+});
+
 it('reference: file order in every epoch, the last batch dropped', () => {
   const loader = new DataLoader(examples(10), reference);
   expect([loader.batchesPerEpoch, loader.updatesPerEpoch]).toEqual([2, 2]);

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { resolveTrain } from '../../../ts/config/resolve.ts';
+import type { AdapterInfo } from '../../../ts/engine/model.ts';
 import { trainingMethod } from '../../../ts/methods/registry.ts';
 import { account, trainerOptions } from '../../../ts/run/training/plan.ts';
 
@@ -62,14 +63,17 @@ it('hands the engine every setting of BLoB', () => {
     },
   });
   const method = trainingMethod('blob');
-  expect(method.posterior(config)).toEqual({ sigma: 'softplus', initEps: 0.019 });
+  expect(method.adapter(config)).toEqual({
+    posterior: { sigma: 'softplus', initEps: 0.019 },
+    members: 1,
+  });
   expect(method.record(config)).toEqual({ prior_std: 0.015 });
 });
 
 it('hands the engine nothing of a posterior for a point', () => {
   const { config, options } = given({ method: 'mle' });
   expect(options).toEqual({ ...run, method: { id: 'mle', point } });
-  expect(trainingMethod('mle').posterior(config)).toBeNull();
+  expect(trainingMethod('mle').adapter(config)).toEqual({ posterior: null, members: 1 });
 });
 
 it.each([
@@ -78,4 +82,19 @@ it.each([
   [3, { kind: 'pulse', length: 3 }],
 ])('makes of --kl-cycle %s', (klCycle, expected) => {
   expect(given({ klCycle }).options.method).toMatchObject({ klCycle: expected });
+});
+
+it('hands the engine an ensemble as members, each of maximum likelihood', () => {
+  const { config, options } = given({ method: 'ensemble', members: 4 });
+  expect(options).toEqual({ ...run, method: { id: 'mle', point } });
+  expect(trainingMethod('ensemble').adapter(config)).toEqual({ posterior: null, members: 4 });
+});
+
+it('hands the engine MC dropout as dropout, in training and for answers', () => {
+  const { config, options } = given({ method: 'mc-dropout', loraDropout: 0.1 });
+  expect(options).toEqual({ ...run, method: { id: 'mle', point } });
+  const method = trainingMethod('mc-dropout');
+  expect(method.adapter(config)).toEqual({ posterior: null, members: 1 });
+  const info = { dropout: 0.1 } as AdapterInfo;
+  expect(method.predictive(info, 'reference')).toEqual({ dropout: 0.1, average: 'probabilities' });
 });

@@ -131,6 +131,15 @@ it('averages probabilities, not logits, over ragged answers', () => {
   expect(mutualInformation?.[1]).toBeCloseTo(0, 12);
 });
 
+it('averages logits where it is told to, and has no mutual information then', () => {
+  const logits = Float32Array.of(0, 4, 1, 1, 1, 2, 0, 1, 4, 1);
+  const offsets = Uint32Array.of(0, 2, 5);
+  const { probs, mutualInformation } = posteriorPredictive(logits, offsets, 2, 'logits');
+  expect([...(probs[0] ?? [])]).toEqual([...softmax([1, 2])]);
+  expect([...(probs[1] ?? [])]).toEqual([...softmax([1, 2.5, 1])]);
+  expect(mutualInformation).toBeNull();
+});
+
 it('has no mutual information below two samples', () => {
   const logits = Float32Array.of(0, 1);
   expect(posteriorPredictive(logits, Uint32Array.of(0, 2), 0).mutualInformation).toBeNull();

@@ -6,6 +6,7 @@ import type { EncodedExample } from '../../datasets/tokens/encode.ts';
 import { throwIfAborted } from '../../engine/abort.ts';
 import type { Adapter } from '../../engine/model.ts';
 import type { Listener } from '../../events/sinks.ts';
+import type { PredictiveRule } from '../../methods/method.ts';
 import { type Predictive, posteriorPredictive } from '../../metrics/predictive.ts';
 import { metricsReport } from '../../metrics/report.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
@@ -23,6 +24,7 @@ export interface EvaluationSettings {
   readonly stochasticLayers: number | null;
   readonly processes?: number | undefined;
   readonly saveSamples?: boolean | undefined;
+  readonly rule: PredictiveRule;
 }
 
 export interface Evaluation {
@@ -32,13 +34,16 @@ export interface Evaluation {
 
 /**
  * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
- * and it is reported as samples 0.
+ * and it is reported as samples 0; an ensemble of points has as many as members.
  */
 export function effectiveSamples<Count extends number | 'auto'>(
   adapter: Adapter,
   samples: readonly Count[],
-): readonly (Count | 0)[] {
-  return adapter.info.bayesian ? [...new Set(samples)] : [0];
+  { dropout }: PredictiveRule,
+): readonly (Count | number)[] {
+  const { bayesian, members } = adapter.info;
+  if (bayesian || dropout > 0) return [...new Set(samples)];
+  return [members > 1 ? members : 0];
 }
 
 export async function evaluateSplit(
@@ -101,14 +106,19 @@ export async function predictBatch(
   adapter: Adapter,
   { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
   samples: number,
-  settings: Pick<EvaluationSettings, 'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples'>,
+  settings: Pick<
+    EvaluationSettings,
+    'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'
+  >,
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
-  const { noise, sampling, seed, stochasticLayers } = settings;
-  const options = { samples, noise, sampling, seed, stochasticLayers };
+  const { noise, rule, sampling, seed, stochasticLayers } = settings;
+  const options = { samples, noise, sampling, seed, stochasticLayers, dropout: rule.dropout };
   const logits = await adapter.predict(batch, options, { signal });
-  const predictive = posteriorPredictive(logits, batch.answerOffsets, samples);
-  const perSample = settings.saveSamples === true ? sampleProbs(logits, batch.answerOffsets, samples) : null;
+  const { answerOffsets } = batch;
+  const answers = logits.length / batch.answers.length; // of each sample and member
+  const predictive = posteriorPredictive(logits, answerOffsets, answers, rule.average);
+  const perSample = settings.saveSamples === true ? sampleProbs(logits, answerOffsets, answers) : null;
   return examples.map((example, index) => ({
     ...predictionRow(example, predictive, index),
     ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),

@@ -7,7 +7,7 @@ import type { Dataset } from '../../datasets/rows/item.ts';
 import type { Adapter } from '../../engine/model.ts';
 import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
 import { observed } from '../../events/sinks.ts';
-import { usualMethod } from '../../methods/registry.ts';
+import { predictiveRule, usualMethod } from '../../methods/registry.ts';
 import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
@@ -48,10 +48,11 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const head = { method, model: baseModel.name, dataset, out } as const;
       emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
       const evaluations: EvaluationResult[] = [];
-      const settings = { ...config, stochasticLayers: sampling };
+      const rule = predictiveRule(method, loaded.info, config.protocol);
+      const settings = { ...config, stochasticLayers: sampling, rule };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {
-        for (const samples of effectiveSamples(loaded, config.samples)) {
+        for (const samples of effectiveSamples(loaded, config.samples, rule)) {
           const evaluation = await evaluateSplit(loaded, split, samples, settings, { signal, emit });
           evaluations.push(evaluation.result);
           result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
@@ -103,7 +104,7 @@ async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
 
 /** Plain PEFT and reference checkpoints name no method. */
 function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
-  return record?.method ?? usualMethod(adapter.info.bayesian);
+  return record?.method ?? usualMethod(adapter.info);
 }
 
 function evaluationResult(

@@ -87,6 +87,13 @@ export async function openAdapter(
     run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
   const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
+  const members = record?.members ?? adapter.info.members;
+  if (members !== adapter.info.members) {
+    const message = `${place.folder}: the adapter must have ${members} members, got ${adapter.info.members}`;
+    throw new BpeftError('BPEFT_ADAPTER', message, {
+      hint: 'copy the folder whole, with its adapter_1, adapter_2 and so on',
+    });
+  }
   const isAssumed = adapter.info.bayesian && record === null && run.sigma === undefined;
   const assumption = 'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
   for (const message of [...adapter.info.notices, ...(isAssumed ? [assumption] : [])]) {

@@ -44,7 +44,7 @@ export interface AdaptiveRow extends PredictionRow {
 export async function predictAdaptively(
   adapter: Adapter,
   examples: readonly EncodedExample[],
-  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'sampling'>,
+  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'sampling' | 'rule'>,
   signal: AbortSignal | undefined,
 ): Promise<AdaptiveRow[]> {
   const results: AdaptiveRow[] = [];
@@ -55,7 +55,9 @@ export async function predictAdaptively(
   for (const [at, look] of looks.entries()) {
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
-    const options = { ...settings, samples: look * perUnit - done, firstSample: done };
+    const { rule, ...draws } = settings;
+    const { dropout } = rule;
+    const options = { ...draws, dropout, samples: look * perUnit - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
     done = look * perUnit;
     const width = batch.answers.length;

@@ -13,6 +13,8 @@ import type { Adapter, BayesianModel, CallOptions } from '../../engine/model.ts'
 import { baseModelIdentity } from '../../engine/model-identity.ts';
 import { BpeftError } from '../../errors.ts';
 import { Sinks } from '../../events/sinks.ts';
+import type { PredictiveRule } from '../../methods/method.ts';
+import { predictiveRule } from '../../methods/registry.ts';
 import { effectiveSamples, predictBatch } from '../evaluation/evaluate-split.ts';
 import { openModel, type RunContext, withArithmetic } from '../inputs/context.ts';
 import { tellCuts } from '../inputs/splits.ts';
@@ -90,6 +92,7 @@ export async function loadPredictor(plan: PredictorPlan, context: RunContext): P
       model,
       adapter: loaded,
       sampling: stochasticLayers(config.stochasticLayers, model, loaded),
+      rule: predictiveRule(place.record?.method, loaded.info, config.protocol),
       sinks,
       ownsModel: context.model === undefined,
     });
@@ -107,6 +110,7 @@ interface PredictorParts {
   readonly adapter: Adapter;
   /** Places that sample, from the end; null = all. */
   readonly sampling: number | null;
+  readonly rule: PredictiveRule;
   readonly sinks: Sinks;
   readonly ownsModel: boolean;
 }
@@ -139,7 +143,7 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #answers(dataset: Dataset, call: CallOptions): Promise<Prediction[]> {
-    const { adapter, config, model, sampling, sinks } = this.#parts;
+    const { adapter, config, model, rule, sampling, sinks } = this.#parts;
     const { maxSeqLen, onLong } = config;
     const options = { protocol: config, maxSeqLen, onLong, signal: call.signal };
     const encoded = await encodeDataset(dataset, model, options);
@@ -147,8 +151,8 @@ export class Predictor implements AsyncDisposable {
     const cut = new Set(encoded.examples.filter(({ truncated }) => truncated).map(({ row }) => row));
     const task = taskOf(dataset.family);
     const items = new Map(dataset.items.map((item) => [item.row, item]));
-    const [samples = 0] = effectiveSamples(adapter, [config.samples]);
-    const settings = { ...config, stochasticLayers: sampling };
+    const [samples = 0] = effectiveSamples(adapter, [config.samples], rule);
+    const settings = { ...config, stochasticLayers: sampling, rule };
     const answersTo = (batch: EvaluationBatch): Promise<(PredictionRow | AdaptiveRow)[]> =>
       samples === 'auto'
         ? predictAdaptively(adapter, batch.examples, settings, call.signal)

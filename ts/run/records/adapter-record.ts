@@ -15,6 +15,8 @@ const AdapterRecordFile = z.object({
   method: z.string(),
   sigma: z.enum(['square', 'softplus']).nullable(),
   prior_std: z.number().positive().nullable(),
+  /** Of an ensemble; 1 otherwise. */
+  members: z.int().positive().default(1),
   protocol: z.enum(['corrected', 'reference']),
   /** Class names of a classification dataset, in order; null: each row has its own choices. */
   labels: z.array(z.string()).nullable(),

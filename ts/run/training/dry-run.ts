@@ -63,6 +63,8 @@ async function longestStep(session: Session, context: RunContext): Promise<DryRu
     longest.slice(index * size, (index + 1) * size),
   ).filter((examples) => examples.length > 0);
   const start = performance.now();
-  const report = await session.trainer.step(batches.map(raggedBatch), context);
+  const { members } = session.adapter.info;
+  const ofMembers = batches.flatMap((rows) => Array.from({ length: members }, () => raggedBatch(rows)));
+  const report = await session.trainer.step(ofMembers, context);
   return { tokens: report.tokens, ms: Math.round((performance.now() - start) * 10) / 10, nll: report.nll };
 }

@@ -74,6 +74,7 @@ export async function prepareSession(
     order: config.order,
     lastBatch: config.lastBatch,
     batchesPerUpdate: accounting.batchesPerUpdate,
+    members: adapter.info.members,
     name: train.encoded.name,
   });
   const evaluations: Split[] = [];
@@ -97,7 +98,7 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Lis
       alpha: config.alpha,
       dropout: config.loraDropout,
       targetModules: config.targetModules,
-      posterior: method.posterior(config),
+      ...method.adapter(config),
       seed: config.seed,
     });
   }
@@ -113,13 +114,14 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Lis
       'BPEFT_ADAPTER',
       `--init-adapter ${kind}, which method ${config.method} cannot start from`,
       {
-        hint: `train with --method ${usualMethod(adapter.info.bayesian)}, or leave --init-adapter out`,
+        hint: `train with --method ${usualMethod(adapter.info)}, or leave --init-adapter out`,
       },
     );
   }
   const { info } = adapter;
   sameSetting('rank', config.rank, info.rank);
   sameSetting('alpha', config.alpha, info.alpha);
+  sameSetting('members', method.adapter(config).members ?? 1, info.members);
   sameSetting('lora-dropout', config.loraDropout, info.dropout);
   sameSetting('target-modules', config.targetModules.toSorted().join(), info.targetModules.toSorted().join());
   return adapter;

@@ -10,7 +10,7 @@ import { BpeftError } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
-import { trainingMethod } from '../../methods/registry.ts';
+import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
 import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
 import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
 import { writeAdapterRecord } from '../records/adapter-record.ts';
@@ -242,11 +242,12 @@ class Run {
 
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
     const { adapter, config, evaluations } = this.#session;
-    const settings = { ...config, stochasticLayers: null };
+    const rule = predictiveRule(config.method, adapter.info, config.protocol);
+    const settings = { ...config, stochasticLayers: null, rule };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
     for (const split of evaluations) {
-      for (const samples of effectiveSamples(adapter, config.evalSamples)) {
+      for (const samples of effectiveSamples(adapter, config.evalSamples, rule)) {
         const { signal } = this.#surroundings;
         const call = { signal, emit: (event: RunEvent) => this.#emit(event) };
         const evaluation = await evaluateSplit(adapter, split, samples, settings, call);
@@ -284,6 +285,7 @@ class Run {
         format: 1,
         method: config.method,
         sigma: adapter.info.sigma,
+        members: adapter.info.members,
         ...trainingMethod(config.method).record(config),
         protocol: config.protocol,
         labels: train.labelNames === null ? null : [...train.labelNames],

@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
+const MEMBER: &str = "adapter_";
 const PREFIX: &str = "base_model.model.";
 /// ε that an adapter of a file would have started with; unused after the start.
 const REFERENCE_EPS: f32 = 0.05;
@@ -91,24 +92,24 @@ pub struct Loaded {
     pub notices: Vec<String>,
 }
 
-/// Where a member of an ensemble lies in the adapter's folder.
-fn folder_of(folder: &Path, member: usize, members: usize) -> PathBuf {
-    if members == 1 {
+/// Where a member lies: the first in the adapter's folder, others below, as PEFT saves several
+/// adapters of one model and the reference its ensembles.
+fn folder_of(folder: &Path, member: usize) -> PathBuf {
+    if member == 0 {
         return folder.to_path_buf();
     }
-    folder.join(format!("member-{member}"))
+    folder.join(format!("{MEMBER}{member}"))
 }
 
-/// Writes both files into an existing folder, each whole or not at all; those of an ensemble into
-/// `member-0`, `member-1`, …, of which each is an adapter to PEFT.
+/// Writes both files into an existing folder, each whole or not at all; those of an ensemble's other
+/// members into `adapter_1`, `adapter_2`, …, of which each is an adapter to PEFT.
 ///
 /// # Errors
 /// `BPEFT_IO`.
 pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
-    let members = adapter.parameters().members();
-    for member in 0..members {
-        let folder = folder_of(folder, member, members);
-        if members > 1 {
+    for member in 0..adapter.parameters().members() {
+        let folder = folder_of(folder, member);
+        if member > 0 {
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
         save_member(adapter, member, &folder, base_model)?;
@@ -167,51 +168,29 @@ type Parts = BTreeMap<Factor, Vec<f32>>;
 /// when the members of an ensemble differ in shape; `BPEFT_UNSUPPORTED` for PEFT features that change
 /// the numbers.
 pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Loaded> {
-    if folder.join(CONFIG).exists() || !folder_of(folder, 0, 2).exists() {
-        let Member {
-            config,
-            terms,
-            notices,
-        } = load_member(folder, decoder, sigma)?;
-        let adapter = Adapter::from_terms(config, &[terms])?;
-        return Ok(Loaded { adapter, notices });
-    }
-    let (mut members, mut notices) = (Vec::new(), Vec::new());
-    let mut shape: Option<LoraConfig> = None;
-    loop {
-        let path = folder_of(folder, members.len(), 2);
+    let first = load_member(folder, decoder, sigma)?;
+    let (config, mut notices) = (first.config, first.notices);
+    let mut members = vec![first.terms];
+    for number in 1..=last_member(folder)? {
+        let path = folder_of(folder, number);
+        let broken = |reason: String| Error::Adapter {
+            path: path.clone(),
+            reason,
+        };
         if !path.exists() {
-            break;
+            return Err(broken("this member of the ensemble must be there".into()));
         }
         let member = load_member(&path, decoder, sigma)?;
-        let first = shape.get_or_insert_with(|| member.config.clone());
-        if *first != member.config {
-            return Err(Error::Adapter {
-                path,
-                reason: format!(
-                    "the members of an ensemble must have one rank, alpha and layers, got {:?} \
-                     after {:?}",
-                    member.config, first
-                ),
-            });
+        if member.config != config {
+            return Err(broken(format!(
+                "the members of an ensemble must have one rank, alpha and layers, got {:?} after \
+                 {config:?}",
+                member.config
+            )));
         }
         members.push(member.terms);
         notices.extend(member.notices);
     }
-    let more = last_member(folder)?;
-    if more >= members.len() {
-        return Err(Error::Adapter {
-            path: folder_of(folder, members.len(), 2),
-            reason: format!(
-                "member {} must be there, as member {more} is",
-                members.len()
-            ),
-        });
-    }
-    let config = shape.ok_or_else(|| Error::Adapter {
-        path: folder.to_path_buf(),
-        reason: "an ensemble must have at least one member, got 0".into(),
-    })?;
     let config = LoraConfig {
         members: members.len(),
         ..config
@@ -220,12 +199,12 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
     Ok(Loaded { adapter, notices })
 }
 
-/// The largest j of the folders `member-j`.
+/// The largest j of the folders `adapter_j`; 0 without any.
 fn last_member(folder: &Path) -> Result<usize> {
     let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
     let numbers = entries.filter_map(|entry| {
         let name = entry.ok()?.file_name().into_string().ok()?;
-        name.strip_prefix("member-")?.parse().ok()
+        name.strip_prefix(MEMBER)?.parse().ok()
     });
     Ok(numbers.max().unwrap_or(0))
 }

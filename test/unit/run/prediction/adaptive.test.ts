@@ -79,7 +79,8 @@ it.each([
   };
   const example = { row: 0, id: null, label: 0, ids: [1], answers: [2, 3] } as unknown as EncodedExample;
   const examples = Array.from({ length: 400 }, () => example);
-  const settings = { noise: 'token', sampling, seed: 1, stochasticLayers: null } as const;
+  const rule = { dropout: 0, average: 'probabilities' } as const;
+  const settings = { noise: 'token', sampling, seed: 1, stochasticLayers: null, rule } as const;
   const found = await predictAdaptively({ predict } as unknown as Adapter, examples, settings, undefined);
   const done = found.filter((row) => row.settled);
   expect(done.length).toBeGreaterThan(350);

@@ -1,0 +1,40 @@
+/** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
+
+/** What is trained, and how. */
+export type MethodOptions = MleOptions | BlobOptions;
+
+/** AdamW on the point parameters. */
+export interface PointOptions {
+  readonly lr: number;
+  /** In ticks: `total` until the rate is 0, `warmup` (may be fractional) of them rising; `stride` ticks per update. */
+  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly weightDecay: number;
+  readonly adamEpsilon: number;
+  /** Clips the NLL gradient of mean and B; 0 = never. */
+  readonly maxGradNorm: number;
+}
+
+/** Maximum likelihood. */
+export interface MleOptions {
+  readonly id: 'mle';
+  readonly point: PointOptions;
+}
+
+/** BLoB. */
+export interface BlobOptions {
+  readonly id: 'blob';
+  readonly point: PointOptions;
+  readonly priorStd: number;
+  readonly klForm: 'exact' | 'reference';
+  readonly klLr: number;
+  readonly klCycle: KlCycle;
+  readonly trainSamples: number;
+  readonly average: 'logits' | 'log-likelihood';
+  readonly noise: 'token' | 'example' | 'shared';
+}
+
+/** How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or 1/length each. */
+export interface KlCycle {
+  readonly kind: 'pulse' | 'uniform';
+  readonly length: number;
+}

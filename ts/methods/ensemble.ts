@@ -1,0 +1,24 @@
+/**
+ * Deep ensemble (Lakshminarayanan et al., arXiv 1612.01474): members over one frozen model, trained
+ * side by side in the same passes. Member j is the maximum-likelihood run of seed + j, with its own
+ * start and its own order of the rows.
+ */
+
+import { z } from 'zod';
+import type { Method } from './method.ts';
+import { MLE } from './mle.ts';
+
+export const ENSEMBLE_SETTINGS = {
+  members: z.int().min(2).max(64).default(3).describe('members, each a run of its own seed'),
+};
+
+export const ENSEMBLE: Method<z.output<z.ZodObject<typeof ENSEMBLE_SETTINGS>>> = {
+  ...MLE,
+  id: 'ensemble',
+  adapter: ({ members }) => ({ posterior: null, members }),
+  // The reference averages the members' logits.
+  predictive: (_adapter, protocol) => ({
+    dropout: 0,
+    average: protocol === 'reference' ? 'logits' : 'probabilities',
+  }),
+};
