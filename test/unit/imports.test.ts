@@ -44,7 +44,8 @@ it('knows the addon in the engine only', () => {
 it('asks for no method by its name outside of methods/ and the demonstration, which compares two', () => {
   const asking = files.filter(
     (file) =>
-      !/^(methods|demo)\//.test(file) && /['"](mle|mc-dropout|ensemble|blob)['"]/.test(readFileSync(join(root, file), 'utf8')),
+      !/^(methods|demo)\//.test(file) &&
+      /['"](mle|mc-dropout|ensemble|blob)['"]/.test(readFileSync(join(root, file), 'utf8')),
   );
   expect(asking).toEqual([]);
 });
