@@ -5,15 +5,9 @@ import { basename, join } from 'node:path';
 import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
+import { FILE_KINDS, type FileFormat } from './files/file-formats.ts';
 import { ownData } from './files/own-data.ts';
-import {
-  type ByteSource,
-  type FileFormat,
-  openFile,
-  readSplit,
-  type SplitFile,
-  type SplitRows,
-} from './files/read-split.ts';
+import { type ByteSource, openFile, readSplit, type SplitFile, type SplitRows } from './files/read-split.ts';
 import { checkedLabelNames } from './rows/classification.ts';
 import { datasetError } from './rows/dataset-error.ts';
 import type { Dataset, TaskFamily, TaskKind } from './rows/item.ts';
@@ -86,7 +80,7 @@ export async function resolveDataset(
     ENTRIES.map(({ name }) => name),
   );
   throw new BpeftError('BPEFT_DATASET', message, {
-    hint: `${hint}; or give the path of a folder, .jsonl or .csv file`,
+    hint: `${hint}; or give the path of a folder, or of a ${FILE_KINDS} file`,
   });
 }
 
@@ -97,16 +91,17 @@ export interface StreamOptions {
   readonly format: FileFormat;
   readonly family: TaskFamily;
   readonly labels?: readonly string[] | null | undefined;
+  /** Whether what the rows hold as their answer is left unread. */
+  readonly isPredicted?: boolean;
 }
 
 /** The rows of a stream, for prediction. */
 export async function datasetFromStream(options: StreamOptions): Promise<Dataset> {
   const { name, stream, format, family } = options;
   const bytes: ByteSource = { file: name, name: basename(name), format, bytes: stream };
-  return dataset(
-    { name, split: 'input', family },
-    await readSplit([bytes], taskOf(family), options.labels ?? null),
-  );
+  const { labels = null, isPredicted = false } = options;
+  const rows = await readSplit([bytes], taskOf(family), labels, { isPredicted });
+  return dataset({ name, split: 'input', family }, rows);
 }
 
 function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
@@ -144,7 +139,7 @@ async function trainLabelNames(files: SourceFiles): Promise<readonly string[] | 
 
 function dataset(
   head: Pick<Dataset, 'name' | 'split' | 'family'>,
-  { items, labelNames, files }: SplitRows,
+  { items, labelNames, notices, files }: SplitRows,
   limit?: number | undefined,
 ): Dataset {
   return {
@@ -152,6 +147,7 @@ function dataset(
     items: limit === undefined ? items : items.slice(0, limit),
     classCount: taskOf(head.family).classCount(items),
     labelNames,
+    notices,
     files,
   };
 }

@@ -184,7 +184,7 @@ it('takes a sole file for training and evaluation', async () => {
 });
 
 it.each([
-  ['no file at all', {}, 'holds no .jsonl or .csv file'],
+  ['no file at all', {}, 'holds no .jsonl, .json, .csv or .tsv file'],
   [
     'two files for a split',
     { 'train.csv': 'x', 'train.jsonl': question },
@@ -206,7 +206,7 @@ it('refuses a path that leads nowhere or to something else', async () => {
   });
   const path = await folder({ 'rows.parquet': '' });
   await expect(resolveDataset(join(path, 'rows.parquet'))).rejects.toMatchObject({
-    message: expect.stringContaining('must be a .jsonl or .csv file, got .parquet'),
+    message: expect.stringContaining('must be a .jsonl, .json, .csv or .tsv file, got .parquet'),
   });
 });
 

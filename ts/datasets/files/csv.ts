@@ -2,14 +2,17 @@
  * CSV with a header line, read as a stream; the same fields as JSON Lines.
  *
  * Lists are written as JSON in one cell (`choices`, `labels`), or choices as the columns `choice1`, `choice2`, ….
- * An empty cell is an absent field.
+ * An empty cell is an absent field; rows without any cell, and columns without a heading, are passed over.
  */
 
 import { pipeline, Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
-import { BpeftError } from '../../errors.ts';
+import { className, isWholeNumber } from '../rows/class-names.ts';
 import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
+import { fieldNamed } from '../rows/fields.ts';
+import { dialectOf } from './delimiter.ts';
 import { MAX_LINE_BYTES, type RawRow } from './jsonl.ts';
+import { decoded } from './utf8.ts';
 
 const LIST_FIELDS = ['choices', 'labels'] as const;
 
@@ -18,63 +21,66 @@ export async function* readCsv(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
 ): AsyncGenerator<RawRow, void, undefined> {
+  const { delimiter, skippedLines, rest } = await dialectOf(decoded(chunks, file), file);
+  let columns = 0;
   const parser = parse({
-    bom: true,
-    columns: (header: string[]) => checkedHeader(header, file),
+    delimiter,
+    columns: (header: string[]) => {
+      columns = header.length;
+      return columnNames(header, { file, line: 1 + skippedLines });
+    },
     info: true,
     max_record_size: MAX_LINE_BYTES,
     skip_empty_lines: true,
+    skip_records_with_empty_values: true,
   });
-  const records = pipeline(Readable.from(decoded(chunks, file)), parser, () => {});
+  const records = pipeline(Readable.from(rest), parser, () => {});
   let row = 0;
   try {
     for await (const record of records) {
       const { record: cells, info } = record as { record: Record<string, string>; info: { lines: number } };
-      yield { value: fields(cells, { file, line: info.lines }), row, line: info.lines };
+      const line = info.lines + skippedLines;
+      yield { value: fields(cells, { file, line }), row, line };
       row += 1;
     }
   } catch (cause) {
-    if (cause instanceof BpeftError) throw cause;
     if (!(cause instanceof CsvError)) throw cause;
-    const line = typeof cause.lines === 'number' ? cause.lines : row + 2;
-    throw datasetError({ file, line }, `is not valid CSV: ${cause.message}`, { cause });
+    const line = (typeof cause.lines === 'number' ? cause.lines : row + 2) + skippedLines;
+    throw datasetError({ file, line }, `is not valid CSV: ${complaint(cause, columns)}`, { cause });
   }
 }
 
-async function* decoded(chunks: AsyncIterable<Uint8Array>, file: string): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  let line = 1;
-  for await (const chunk of chunks) {
-    yield decode(() => decoder.decode(chunk, { stream: true }));
-    for (const byte of chunk) if (byte === 0x0a) line += 1;
-  }
-  yield decode(() => decoder.decode());
-
-  function decode(step: () => string): string {
-    try {
-      return step();
-    } catch (cause) {
-      throw datasetError(file, `is not valid UTF-8 (at or after line ${line})`, {
-        hint: 'convert the file to UTF-8',
-        cause,
-      });
-    }
+function complaint(error: CsvError, columns: number): string {
+  const cells = Array.isArray(error.record) ? error.record.length : '?';
+  switch (error.code) {
+    case 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH':
+    case 'CSV_RECORD_INCONSISTENT_COLUMNS':
+      return `${cells} cells where the header has ${columns} columns (a cell with a separator needs quotes)`;
+    case 'CSV_QUOTE_NOT_CLOSED':
+      return 'a quote is opened and never closed';
+    case 'CSV_MAX_RECORD_SIZE':
+      return `a row must not exceed ${MAX_LINE_BYTES} bytes`;
+    case 'CSV_INVALID_CLOSING_QUOTE':
+    case 'INVALID_OPENING_QUOTE':
+      return 'a quote stands inside a cell (write it twice, and the cell in quotes)';
+    default:
+      return error.message;
   }
 }
 
-function checkedHeader(header: readonly string[], file: string): string[] {
-  const names = header.map((name) => name.trim());
-  const repeated = names.find((name, index) => names.indexOf(name) !== index);
-  if (repeated !== undefined)
-    throw datasetError({ file, line: 1 }, `names the column ${JSON.stringify(repeated)} twice`);
-  return names;
+/** Fields under their own names, other headings trimmed; `false` leaves the column out. */
+function columnNames(header: readonly string[], place: RowPlace): (string | false)[] {
+  const names = header.map((heading) => fieldNamed(heading) ?? heading.trim());
+  const repeated = names.find((name, index) => name !== '' && names.indexOf(name) !== index);
+  if (repeated !== undefined) throw datasetError(place, `names the column ${JSON.stringify(repeated)} twice`);
+  return names.map((name) => (name === '' ? false : name));
 }
 
 function fields(cells: Readonly<Record<string, string>>, place: RowPlace): Record<string, unknown> {
   const entries: [string, unknown][] = [];
   const numbered: [number, string][] = [];
   for (const [name, cell] of Object.entries(cells)) {
-    const choice = /^choice_?(\d+)$/.exec(name);
+    const choice = /^choice[ _-]?(\d+)$/i.exec(name);
     if (choice !== null) numbered.push([Number(choice[1]), cell]);
     else if (cell !== '') {
       entries.push([
@@ -84,7 +90,21 @@ function fields(cells: Readonly<Record<string, string>>, place: RowPlace): Recor
     }
   }
   if (numbered.length > 0) entries.push(['choices', numberedChoices(numbered, place)]);
-  return Object.fromEntries(entries);
+  const row = Object.fromEntries(entries);
+  refuseTwoReadings(row, place);
+  return row;
+}
+
+/** JSON tells the number 1, an index, from the text "1", a label; a cell cannot. */
+function refuseTwoReadings({ answer, labels }: Record<string, unknown>, place: RowPlace): void {
+  if (typeof answer !== 'string' || !Array.isArray(labels) || !isWholeNumber(answer)) return;
+  const label = labels.map(className).indexOf(className(answer));
+  if (label < 0 || label === Number(answer)) return;
+  throw datasetError(
+    place,
+    `answer: ${answer} may be the label of choice ${label + 1} or the index of choice ${Number(answer) + 1}`,
+    { hint: 'name the column answerKey if it holds labels, or leave the labels out' },
+  );
 }
 
 function numberedChoices(columns: readonly [number, string][], place: RowPlace): string[] {

@@ -5,6 +5,7 @@
  */
 
 import { datasetError } from '../rows/dataset-error.ts';
+import { parseWithDigits } from './json-numbers.ts';
 
 /** A record of a file and its place. */
 export interface RawRow {
@@ -74,11 +75,11 @@ function parseLine(bytes: Uint8Array, file: string, line: number): unknown {
   }
   if (text.trim() === '') return undefined;
   try {
-    return JSON.parse(text) as unknown;
+    return parseWithDigits(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw datasetError({ file, line }, `is not valid JSON: ${reason}`, {
-      hint: 'each line must be one whole JSON object',
+      hint: 'each line must be one whole JSON object, or the file one list of them',
       cause,
     });
   }

@@ -1,4 +1,4 @@
-/** One's own data: a folder of `<split>.jsonl` and `<split>.csv` files, or one such file. */
+/** One's own data: a folder of `<split>.jsonl`, `<split>.csv`, … files, or one such file. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
@@ -6,7 +6,8 @@ import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import type { TaskKind } from '../rows/item.ts';
 import type { SourceFiles } from '../tasks/entry.ts';
-import { firstRecord, formatOf, openFile, type SplitFile } from './read-split.ts';
+import { FILE_KINDS, formatOf, isSplitFile, remedyFor } from './file-formats.ts';
+import { firstRecord, openFile, type SplitFile } from './read-split.ts';
 
 /**
  * The splits at `path`. Trained on is `train`, evaluated by default `validation`; a sole file serves as both.
@@ -17,8 +18,8 @@ export async function ownData(path: string, task: TaskKind | null): Promise<Sour
   const splits = (await isFolder(path)) ? await folderSplits(path) : fileSplit(path);
   const [first] = splits;
   if (first === undefined) {
-    throw datasetError(path, 'holds no .jsonl or .csv file', {
-      hint: 'a dataset folder holds train.jsonl, validation.jsonl, …',
+    throw datasetError(path, `holds no ${FILE_KINDS} file`, {
+      hint: (await otherRemedy(path)) ?? 'a dataset folder holds train.jsonl, validation.jsonl, …',
     });
   }
   const sole = splits.size === 1 ? first[0] : null;
@@ -38,7 +39,7 @@ async function isFolder(path: string): Promise<boolean> {
     return (await stat(path)).isDirectory();
   } catch (cause) {
     throw new BpeftError('BPEFT_DATASET', `no dataset at ${path}`, {
-      hint: 'a path names a folder with train.jsonl, validation.jsonl, …, or a .jsonl or .csv file',
+      hint: 'a path names a folder with train.jsonl, validation.jsonl, …, or a file of rows',
       cause,
     });
   }
@@ -48,7 +49,7 @@ async function folderSplits(folder: string): Promise<Map<string, readonly SplitF
   const splits = new Map<string, readonly SplitFile[]>();
   for (const name of (await readdir(folder)).sort()) {
     const format = formatOf(name);
-    if (format === null) continue;
+    if (format === null || !isSplitFile(name)) continue;
     const split = basename(name, extname(name));
     const other = splits.get(split)?.[0];
     if (other !== undefined) {
@@ -61,10 +62,16 @@ async function folderSplits(folder: string): Promise<Map<string, readonly SplitF
   return splits;
 }
 
+async function otherRemedy(folder: string): Promise<string | undefined> {
+  return (await readdir(folder)).map(remedyFor).find((remedy) => remedy !== undefined);
+}
+
 function fileSplit(path: string): Map<string, readonly SplitFile[]> {
   const format = formatOf(path);
   if (format === null) {
-    throw datasetError(path, `must be a .jsonl or .csv file, got ${extname(path) || 'no extension'}`);
+    throw datasetError(path, `must be a ${FILE_KINDS} file, got ${extname(path) || 'no extension'}`, {
+      hint: remedyFor(path),
+    });
   }
   const name = basename(path);
   return new Map([[basename(path, extname(path)), [{ path, name, format }]]]);
@@ -77,7 +84,7 @@ async function taskByFields(files: readonly SplitFile[]): Promise<TaskKind> {
   const record = await firstRecord(openFile(file));
   if (typeof record !== 'object' || record === null) return 'multiple-choice';
   if ('choices' in record) return 'multiple-choice';
-  return ['label', 'text', 'text1', 'sentence', 'sentence1'].some((field) => field in record)
+  return ['label', 'text', 'text1', 'sentence', 'sentence1', 'premise'].some((field) => field in record)
     ? 'classification'
     : 'multiple-choice';
 }

@@ -4,12 +4,13 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
-import type { DatasetFile, Item } from '../rows/item.ts';
+import { namedFields } from '../rows/fields.ts';
+import type { DatasetFile, RowSet } from '../rows/item.ts';
 import type { Task } from '../tasks/task.ts';
 import { readCsv } from './csv.ts';
+import { beginsList, type FileFormat, refuseForeign, withHead } from './file-formats.ts';
+import { readJsonList } from './json-list.ts';
 import { type RawRow, readJsonl } from './jsonl.ts';
-
-export type FileFormat = 'jsonl' | 'csv';
 
 /** A file to read: where it is, and how results call it. */
 export interface SplitFile {
@@ -29,9 +30,7 @@ export interface ByteSource {
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
-export interface SplitRows {
-  readonly items: readonly Item[];
-  readonly labelNames: readonly string[] | null;
+export interface SplitRows extends RowSet {
   readonly files: readonly DatasetFile[];
 }
 
@@ -39,15 +38,11 @@ export function openFile({ path, name, format }: SplitFile): ByteSource {
   return { file: path, name, format, bytes: fileBytes(path) };
 }
 
-export function formatOf(path: string): FileFormat | null {
-  if (path.endsWith('.jsonl')) return 'jsonl';
-  return path.endsWith('.csv') ? 'csv' : null;
-}
-
 /**
  * The items of several files, one after another; rows count on from file to file.
  *
- * `labelNames` are the classes of a classification split; null takes those found in it.
+ * `labelNames` are the classes of a classification split; null takes those found in it. Rows that are
+ * predicted need no answer: what they hold in its place is not read.
  *
  * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row.
  */
@@ -55,6 +50,7 @@ export async function readSplit(
   sources: Iterable<ByteSource>,
   task: Task,
   labelNames: readonly string[] | null,
+  { isPredicted = false }: { isPredicted?: boolean } = {},
 ): Promise<SplitRows> {
   const reader = task.reader(labelNames);
   const files: DatasetFile[] = [];
@@ -63,7 +59,9 @@ export async function readSplit(
   for (const source of sources) {
     let rowsEnd = firstRow;
     const file = await readRecords(source, ({ value, row, line }) => {
-      reader.accept(value, firstRow + row, { file: source.file, line });
+      const place = { file: source.file, line };
+      const fields = namedFields(value, place);
+      reader.accept(isPredicted ? withoutAnswer(fields, task) : fields, firstRow + row, place);
       rowsEnd = firstRow + row + 1;
     });
     files.push(file);
@@ -73,9 +71,16 @@ export async function readSplit(
   return { ...reader.finish(places.join(', ')), files };
 }
 
+function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return fields;
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
+}
+
 /** The first record of a file, to tell its task by its fields. */
 export async function firstRecord(source: ByteSource): Promise<unknown> {
-  for await (const record of records(source, source.bytes)) return record.value;
+  for await (const { value, line } of records(source, source.bytes)) {
+    return namedFields(value, { file: source.file, line });
+  }
   throw datasetError(source.file, 'holds no rows');
 }
 
@@ -99,8 +104,15 @@ async function readRecords(source: ByteSource, accept: (record: RawRow) => void)
   return { path: source.name, sha256: hash.digest('hex'), rows };
 }
 
-function records(source: ByteSource, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<RawRow> {
-  return source.format === 'csv' ? readCsv(bytes, source.file) : readJsonl(bytes, source.file);
+async function* records(
+  { file, format }: ByteSource,
+  bytes: AsyncIterable<Uint8Array>,
+): AsyncGenerator<RawRow> {
+  const { head, whole } = await withHead(bytes);
+  refuseForeign(head, file);
+  if (format === 'csv') yield* readCsv(whole, file);
+  else if (beginsList(head)) yield* readJsonList(whole, file);
+  else yield* readJsonl(whole, file);
 }
 
 async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {

@@ -1,21 +1,28 @@
 /**
- * Rows of classification: `{text | text1, text2 | sentence | sentence1, sentence2, label, id?}`.
+ * Rows of classification: `{text | text1, text2 | sentence | sentence1, sentence2 | premise, hypothesis,
+ * label, id?}`.
  *
- * `label` is a class name or, when it names none, a 0-based index into the class names. The names come from
- * `--labels` or are the set found in the training split, sorted (as numbers when all are whole numbers).
+ * `label` is a class name. Where no class name is a whole number, one is a 0-based index into them. −1 is
+ * no label, unless a class is called so. The names come from `--labels` or are the set found in the training
+ * split, sorted (as numbers when all are whole numbers).
  */
 
 import { z } from 'zod';
+import { nearestName } from '../../nearest.ts';
+import { className, isWholeNumber, lookAlikes, sortedNames } from './class-names.ts';
 import { datasetError, ROW_FORMS, type RowPlace, rowError } from './dataset-error.ts';
+import { cellText, filledText } from './fields.ts';
 import { type Item, letters, MAX_CLASSES } from './item.ts';
-import { rowId } from './multiple-choice.ts';
 
-const TEXT_FIELDS = [['text'], ['text1', 'text2'], ['sentence'], ['sentence1', 'sentence2']] as const;
+const TEXT_FIELDS = [
+  ['text'],
+  ['text1', 'text2'],
+  ['sentence'],
+  ['sentence1', 'sentence2'],
+  ['premise', 'hypothesis'],
+] as const;
 
-const text = z
-  .string('must be a text')
-  .refine((value) => value.trim() !== '', 'must not be empty')
-  .optional();
+const text = filledText.optional();
 
 const ClassificationRow = z
   .looseObject(
@@ -26,8 +33,10 @@ const ClassificationRow = z
       sentence: text,
       sentence1: text,
       sentence2: text,
-      label: z.union([z.int(), z.string(), z.boolean()], 'must be a class name or its index').nullish(),
-      id: rowId,
+      premise: text,
+      hypothesis: text,
+      label: z.union([z.number(), z.string(), z.boolean()], 'must be a class name or its index').optional(),
+      id: cellText.optional(),
     },
     'must be an object',
   )
@@ -66,65 +75,78 @@ export function classificationItem(
   place: RowPlace,
   labelNames: readonly string[],
 ): Item {
-  const { text, text1, text2, sentence, sentence1, sentence2, label, id, ...meta } = parsed;
+  const { text, text1, text2, sentence, sentence1, sentence2, premise, hypothesis, label, id, ...meta } =
+    parsed;
+  const texts = [text, text1, text2, sentence, sentence1, sentence2, premise, hypothesis];
   return {
+    place,
     row,
     id: id ?? null,
     context: null,
     question: '',
-    texts: [text, text1, text2, sentence, sentence1, sentence2].filter((part) => part !== undefined),
+    texts: texts.filter((part) => part !== undefined),
     choices: labelNames,
     labels: letters(labelNames.length),
-    answer: hasLabel(label) ? labelIndex(label, labelNames, place) : null,
+    answer: label === undefined ? null : labelIndex(className(label), labelNames, place),
     meta,
   };
 }
 
-/** The class names found in rows: distinct, sorted. */
-export function labelNamesOf(rows: readonly ClassificationRow[], source: string): readonly string[] {
+/** The class names found in rows: distinct, sorted; and what looks alike among them. */
+export function labelNamesOf(
+  rows: readonly ClassificationRow[],
+  source: string,
+): { names: readonly string[]; notices: readonly string[] } {
   const found = new Set<string>();
-  for (const { label } of rows) if (hasLabel(label)) found.add(String(label));
-  const names = [...found];
+  for (const { label } of rows) if (label !== undefined) found.add(className(label));
+  found.delete('');
+  const names = sortedNames([...found]);
   if (names.length === 0) {
     throw datasetError(source, 'no row has a label, so the class names are unknown', {
       hint: 'give rows a field "label"; where they have none to evaluate, name the classes: --labels NAME,NAME,…',
     });
   }
-  const numbers = names.every((name) => /^-?\d+$/.test(name));
-  return checkedLabelNames(
-    names.sort((a, b) => (numbers ? Number(a) - Number(b) : a < b ? -1 : 1)),
-    source,
-  );
+  return { names: checkedLabelNames(names, source), notices: lookAlikes(names, source) };
 }
 
-/** @throws {BpeftError} `BPEFT_DATASET` for fewer than 2, more than 26, empty or repeated names. */
-export function checkedLabelNames(names: readonly string[], source: string): readonly string[] {
+/**
+ * The names as they are compared and recorded.
+ * @throws {BpeftError} `BPEFT_DATASET` for fewer than 2, too many, empty or repeated names.
+ */
+export function checkedLabelNames(given: readonly string[], source: string): readonly string[] {
+  const names = given.map(className);
   if (names.length < 2)
     throw datasetError(source, `needs at least 2 classes, got ${names.length} (${names.join()})`);
   if (names.length > MAX_CLASSES) {
-    throw datasetError(source, `has ${names.length} classes, more than there are letters (${MAX_CLASSES})`);
+    throw datasetError(source, `has ${names.length} classes, more than there are labels (${MAX_CLASSES})`);
   }
   const repeated = names.find((name, index) => names.indexOf(name) !== index);
   if (repeated !== undefined) throw datasetError(source, `names the class ${JSON.stringify(repeated)} twice`);
-  if (names.some((name) => name.trim() === '')) throw datasetError(source, 'has a class without a name');
+  if (names.includes('')) throw datasetError(source, 'has a class without a name');
   return names;
 }
 
-type Label = number | string | boolean;
-
-function hasLabel(label: ClassificationRow['label']): label is Label {
-  return label !== undefined && label !== null && label !== '';
-}
-
-function labelIndex(label: Label, labelNames: readonly string[], place: RowPlace): number {
-  const named = labelNames.indexOf(String(label));
+function labelIndex(label: string, labelNames: readonly string[], place: RowPlace): number | null {
+  if (label === '') return null;
+  const named = labelNames.indexOf(label);
   if (named >= 0) return named;
-  if (typeof label === 'number' && label >= 0 && label < labelNames.length) return label;
+  if (isWholeNumber(label)) {
+    const number = Number(label);
+    if (number === -1) return null;
+    if (number >= 0 && number < labelNames.length && !labelNames.some(isWholeNumber)) return number;
+  }
+  const nearest = isWholeNumber(label) ? null : nearestName(label, labelNames);
+  const remedy = 'name all classes: --labels NAME,NAME,…';
   throw datasetError(
     place,
-    `label: is not among the classes ${labelNames.join(', ')}, got ${JSON.stringify(label)}`,
-    {
-      hint: 'name all classes: --labels NAME,NAME,…',
-    },
+    `label: is not among the classes ${shownNames(labelNames)}, got ${JSON.stringify(label)}`,
+    { hint: nearest === null ? remedy : `did you mean ${JSON.stringify(nearest)}? Else ${remedy}` },
   );
+}
+
+const SHOWN_NAMES = 20;
+
+function shownNames(names: readonly string[]): string {
+  const more = names.length > SHOWN_NAMES ? ` and ${names.length - SHOWN_NAMES} more` : '';
+  return names.slice(0, SHOWN_NAMES).join(', ') + more;
 }

@@ -29,7 +29,8 @@ export function rowError(place: RowPlace, error: z.ZodError, row: unknown, form?
   if (issue === undefined) return datasetError(place, 'malformed row', { cause: error });
   const field = fieldName(issue.path);
   const value = valueAt(row, issue.path);
-  const received = issue.path.length === 0 ? '' : `, got ${shown(value)}`;
+  const received =
+    issue.path.length === 0 ? '' : `, got ${value === undefined ? fieldsOf(row) : shown(value)}`;
   const isMissing = issue.path.length === 0 || value === undefined;
   return datasetError(place, `${field === '' ? '' : `${field}: `}${issue.message}${received}`, {
     hint: isMissing ? form : undefined,
@@ -55,9 +56,18 @@ function valueAt(row: unknown, path: readonly PropertyKey[]): unknown {
 }
 
 const SHOWN_CHARACTERS = 60;
+const SHOWN_FIELDS = 12;
+
+/** A field that is missing is often there under another name. */
+function fieldsOf(row: unknown): string {
+  const names = Object.keys(typeof row === 'object' && row !== null ? row : {});
+  if (names.length === 0) return 'nothing';
+  const listed = names.slice(0, SHOWN_FIELDS).map((name) => JSON.stringify(name));
+  const more = names.length > SHOWN_FIELDS ? ` and ${names.length - SHOWN_FIELDS} more` : '';
+  return `the field${names.length === 1 ? '' : 's'} ${listed.join(', ')}${more}`;
+}
 
 function shown(value: unknown): string {
-  if (value === undefined) return 'nothing';
   const text = JSON.stringify(value);
   return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
 }

@@ -1,5 +1,7 @@
 /** What every dataset yields: items with their choices, and where they come from. */
 
+import type { RowPlace } from './dataset-error.ts';
+
 export type TaskKind = 'multiple-choice' | 'classification';
 
 /** Decides the prompt; `multiple-choice` and `classification` are one's own data. */
@@ -12,10 +14,14 @@ export type TaskFamily =
   | 'multiple-choice'
   | 'classification';
 
-/** As many classes as there are letters. */
-export const MAX_CLASSES = 26;
+const ONE_LETTER = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'];
+
+/** As many classes as there are labels of one letter or two; a tokenizer may have fewer of them. */
+export const MAX_CLASSES = ONE_LETTER.length + 26 * 26;
 
 export interface Item {
+  /** For messages: file and line. */
+  readonly place: RowPlace;
   /** 0-based line in the split: the row's identity for noise and predictions. */
   readonly row: number;
   readonly id: string | null;
@@ -34,6 +40,15 @@ export interface Item {
   readonly meta: Readonly<Record<string, unknown>>;
 }
 
+/** What the rows of a split are, once the last is read. */
+export interface RowSet {
+  readonly items: readonly Item[];
+  /** Class names of a classification dataset, in class order; null otherwise. */
+  readonly labelNames: readonly string[] | null;
+  /** What a reader of the rows should know, as of labels that look alike. */
+  readonly notices: readonly string[];
+}
+
 export interface DatasetFile {
   /** Relative to the data folder, or the file's name: never absolute. */
   readonly path: string;
@@ -41,21 +56,21 @@ export interface DatasetFile {
   readonly rows: number;
 }
 
-export interface Dataset {
+export interface Dataset extends RowSet {
   readonly name: string;
   readonly split: string;
   readonly family: TaskFamily;
-  readonly items: readonly Item[];
   /** K of the reference: its constant per dataset; for one's own data the most choices in the split. */
   readonly classCount: number;
-  /** Class names of a classification dataset, in class order; null otherwise. */
-  readonly labelNames: readonly string[] | null;
   readonly files: readonly DatasetFile[];
 }
 
-/** `A`, `B`, …: the letter of a class. */
+/** The label of a class: `A` … `Z`, `a` … `z`, then `AA`, `AB` … `ZZ`. */
 export function letter(index: number): string {
-  return String.fromCharCode('A'.charCodeAt(0) + index);
+  const own = ONE_LETTER[index];
+  if (own !== undefined) return own;
+  const pair = index - ONE_LETTER.length;
+  return `${ONE_LETTER[Math.floor(pair / 26)] ?? ''}${ONE_LETTER[pair % 26] ?? ''}`;
 }
 
 export function letters(count: number): string[] {

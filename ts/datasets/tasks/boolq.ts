@@ -12,8 +12,8 @@ import { z } from 'zod';
 import { correctedBoolq } from '../prompts/corrected.ts';
 import { referenceBoolq } from '../prompts/reference.ts';
 import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import { cellText } from '../rows/fields.ts';
 import type { Item } from '../rows/item.ts';
-import { rowId } from '../rows/multiple-choice.ts';
 import type { DatasetEntry } from './entry.ts';
 import { rowByRow, type Task } from './task.ts';
 
@@ -21,7 +21,7 @@ const BOOLQ_WORDS = ['true', 'false'] as const;
 
 const BoolqRow = z.looseObject(
   {
-    id: rowId,
+    id: cellText.optional(),
     question: z.string('must be a text').min(1, 'must not be empty'),
     passage: z.string('must be a text'),
     answer: z.boolean('must be true or false').nullish(),
@@ -35,6 +35,7 @@ function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
   if (!parsed.success) throw rowError(place, parsed.error, raw);
   const { id, question, passage, answer, ...meta } = parsed.data;
   return {
+    place,
     row,
     id: id ?? null,
     context: passage,
@@ -50,6 +51,7 @@ function boolqItem(raw: unknown, row: number, place: RowPlace): Item {
 export const BOOLQ_TASK: Task = {
   family: 'boolq',
   kind: 'multiple-choice',
+  answerFields: ['answer'],
   reader: rowByRow(boolqItem),
   classCount: () => BOOLQ_WORDS.length,
   plan: (item, _, template) => (template === 'reference' ? referenceBoolq(item) : correctedBoolq(item)),

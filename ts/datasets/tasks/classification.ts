@@ -14,6 +14,7 @@ import { mostChoices, type RowReader, type Task } from './task.ts';
 export const CLASSIFICATION: Task = {
   family: 'classification',
   kind: 'classification',
+  answerFields: ['label'],
   reader,
   classCount: mostChoices,
   plan: classificationPlan,
@@ -26,15 +27,15 @@ function reader(labelNames: readonly string[] | null): RowReader {
   return {
     accept: (raw, row, place) => void rows.push({ parsed: classificationRow(raw, place), row, place }),
     finish: (files) => {
-      const names =
+      const { names, notices } =
         labelNames === null
           ? labelNamesOf(
               rows.map(({ parsed }) => parsed),
               files,
             )
-          : checkedLabelNames(labelNames, '--labels');
+          : { names: checkedLabelNames(labelNames, '--labels'), notices: [] };
       const items = rows.map(({ parsed, row, place }) => classificationItem(parsed, row, place, names));
-      return { items, labelNames: names };
+      return { items, labelNames: names, notices };
     },
   };
 }

@@ -21,6 +21,7 @@ export function multipleChoiceTask(family: TaskFamily, variant: Variant = {}): T
   return {
     family,
     kind: 'multiple-choice',
+    answerFields: ['answer', 'answerKey'],
     reader: rowByRow(parse),
     classCount: (items) => classCount ?? mostChoices(items),
     plan: (item, competing, template) =>

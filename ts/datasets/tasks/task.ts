@@ -2,11 +2,13 @@
 
 import type { PromptPlan } from '../prompts/prompt-plan.ts';
 import type { RowPlace } from '../rows/dataset-error.ts';
-import type { Item, TaskFamily, TaskKind } from '../rows/item.ts';
+import type { Item, RowSet, TaskFamily, TaskKind } from '../rows/item.ts';
 
 export interface Task {
   readonly family: TaskFamily;
   readonly kind: TaskKind;
+  /** Fields that hold the right answer. */
+  readonly answerFields: readonly string[];
   /** Reads the rows of one split; `labelNames` are a classification's classes, null: those found. */
   reader(labelNames: readonly string[] | null): RowReader;
   /** K of the reference: its constant per dataset; for one's own data the most choices in the split. */
@@ -25,7 +27,7 @@ export interface RowReader {
    * @param files for messages
    * @throws {BpeftError} `BPEFT_DATASET` for what only all rows together can break.
    */
-  finish(files: string): { items: readonly Item[]; labelNames: readonly string[] | null };
+  finish(files: string): RowSet;
 }
 
 /** Rows that are items by themselves. */
@@ -36,7 +38,7 @@ export function rowByRow(
     const items: Item[] = [];
     return {
       accept: (raw, row, place) => void items.push(parse(raw, row, place)),
-      finish: () => ({ items, labelNames: null }),
+      finish: () => ({ items, labelNames: null, notices: [] }),
     };
   };
 }

@@ -8,8 +8,8 @@
 
 import { z } from 'zod';
 import { type RowPlace, rowError } from '../rows/dataset-error.ts';
+import { cellText } from '../rows/fields.ts';
 import { type Item, letters } from '../rows/item.ts';
-import { rowId } from '../rows/multiple-choice.ts';
 import type { DatasetEntry } from './entry.ts';
 import { multipleChoiceTask } from './multiple-choice.ts';
 
@@ -17,7 +17,7 @@ const text = z.string('must be a text').min(1, 'must not be empty');
 
 const WinograndeRow = z.looseObject(
   {
-    id: rowId,
+    id: cellText.optional(),
     sentence: text.refine((sentence) => sentence.includes('_'), 'must mark the gap with _'),
     option1: text,
     option2: text,
@@ -32,6 +32,7 @@ function winograndeItem(raw: unknown, row: number, place: RowPlace): Item {
   if (!parsed.success) throw rowError(place, parsed.error, raw);
   const { id, sentence, option1, option2, answer, ...meta } = parsed.data;
   return {
+    place,
     row,
     id: id ?? null,
     context: null,

@@ -96,7 +96,7 @@ export async function encodeDataset(
     tokens: examples.reduce((sum, { ids }) => sum + ids.length, 0),
     maxLength: examples.reduce((longest, { ids }) => Math.max(longest, ids.length), 0),
     labelTokens: Object.fromEntries(labels.tokens),
-    notices: labels.notices,
+    notices: [...dataset.notices, ...labels.notices],
   };
 }
 

@@ -31,7 +31,8 @@ export async function labelTokens(
   const shared = sharedToken(found.tokens);
   if (shared === null) return { ...found, notices: [] };
   const message = `labels ${shared.labels.map(quoted).join(' and ')} share the token ${shared.token}`;
-  if (protocol.labelTokens === 'last')
+  // The reference knows no more labels than letters.
+  if (protocol.labelTokens === 'last' && labels.length <= LETTERS)
     return { ...found, notices: [`${message}: their logits are always equal`] };
   throw new BpeftError('BPEFT_LABEL_TOKENS', message, { hint: REMEDY });
 }
@@ -76,14 +77,29 @@ async function continuationTokens(
   const afterBlank = blankIsToken ? tokensAfter(blankIds, labels, labelIds) : null;
   if (afterBlank !== null) return { tokens: afterBlank, promptEnd: ' ' };
 
-  const index = labelIds.findIndex((ids) => !continuesByOne(ids, cueIds) && !continuesByOne(ids, blankIds));
-  const ids = labelIds[Math.max(0, index)] ?? new Uint32Array();
+  // Most labels follow the cue, or the blank: those that do not are the ones to blame.
+  const [byCue, byBlank] = [cueIds, blankIds].map((prefix) =>
+    labelIds.map((ids) => continuesByOne(ids, prefix)),
+  );
+  const fits = (count(byCue) >= count(byBlank) ? byCue : byBlank) ?? [];
+  const index = Math.max(0, fits.indexOf(false));
+  const ids = labelIds[index] ?? new Uint32Array();
   const rest = startsWith(ids, cueIds) ? ids.slice(cueIds.length) : ids;
   throw new BpeftError(
     'BPEFT_LABEL_TOKENS',
-    `label ${quoted(labels[Math.max(0, index)] ?? '')} must continue ${quoted(cue)} by one token, got the tokens ${rest.join(', ')}`,
-    { hint: REMEDY },
+    `label ${quoted(labels[index] ?? '')} must continue ${quoted(cue)} by one token, got the tokens ${rest.join(', ')}`,
+    { hint: labels.length <= LETTERS ? REMEDY : remedyForMany(count(fits), labels.length) },
   );
+}
+
+const LETTERS = 26;
+
+function remedyForMany(fitting: number, labels: number): string {
+  return `this tokenizer has one token for ${fitting} of the ${labels} labels: merge classes, or choose another model`;
+}
+
+function count(flags: readonly boolean[] | undefined): number {
+  return flags?.filter(Boolean).length ?? 0;
 }
 
 function tokensAfter(

@@ -4,9 +4,9 @@ import { type EvaluationBatch, evaluationBatches } from '../../batches/data-load
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { type PredictConfig, resolvePredict } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
-import { formatOf } from '../../datasets/files/read-split.ts';
+import { formatOf } from '../../datasets/files/file-formats.ts';
 import { datasetFromStream, listDatasets, resolveDataset } from '../../datasets/registry.ts';
-import type { Dataset, TaskFamily, TaskKind } from '../../datasets/rows/item.ts';
+import { type Dataset, letter, type TaskFamily, type TaskKind } from '../../datasets/rows/item.ts';
 import { isTaskFamily, taskOf } from '../../datasets/tasks/tasks.ts';
 import { encodeDataset } from '../../datasets/tokens/encode.ts';
 import type { Adapter, BayesianModel, CallOptions } from '../../engine/model.ts';
@@ -138,6 +138,8 @@ export class Predictor implements AsyncDisposable {
       format: formatOf(input.name) ?? 'jsonl',
       family,
       labels,
+      // Without known classes, those of the rows are all there is.
+      isPredicted: family !== 'classification' || labels !== null,
     });
     return this.#answers(dataset, call);
   }
@@ -194,7 +196,7 @@ function answer(
   truncated: boolean,
 ): Prediction {
   // In protocol reference more classes may compete than the row has choices: those have letters only.
-  const labels = probs.map((_, index) => names[index] ?? String.fromCharCode(65 + index));
+  const labels = probs.map((_, index) => names[index] ?? letter(index));
   const best = probs.indexOf(Math.max(...probs));
   return {
     row,

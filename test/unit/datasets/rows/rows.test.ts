@@ -1,45 +1,14 @@
 import { expect, it } from 'vitest';
 import { MAX_LINE_BYTES, readJsonl } from '../../../../ts/datasets/files/jsonl.ts';
-import { datasetFromStream } from '../../../../ts/datasets/registry.ts';
-import type { TaskFamily } from '../../../../ts/datasets/rows/item.ts';
-import { BpeftError } from '../../../../ts/errors.ts';
-
-type Format = 'jsonl' | 'csv';
-
-async function* bytes(text: string | Uint8Array, step: number): AsyncGenerator<Uint8Array> {
-  const all = typeof text === 'string' ? new TextEncoder().encode(text) : text;
-  for (let start = 0; start < all.length; start += step) yield all.subarray(start, start + step);
-}
-
-function read(
-  text: string | Uint8Array,
-  {
-    format = 'jsonl',
-    family = 'multiple-choice',
-    labels = null,
-    step = 7,
-  }: { format?: Format; family?: TaskFamily; labels?: string[] | null; step?: number } = {},
-) {
-  return datasetFromStream({ name: `rows.${format}`, stream: bytes(text, step), format, family, labels });
-}
-
-async function complaint(...args: Parameters<typeof read>): Promise<string> {
-  const error = await read(...args).then(
-    () => new Error('read it'),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(BpeftError);
-  expect((error as BpeftError).code).toBe('BPEFT_DATASET');
-  return (error as BpeftError).message;
-}
+import { complaint, lines, read } from '../../../support/rows.ts';
 
 const rings = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn'], answer: 1 };
-const lines = (...rows: unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
 it('reads a multiple-choice row and keeps unknown fields as meta data', async () => {
   const { items, classCount, files } = await read(lines({ ...rings, id: 7, source: 'sky', year: 1610 }));
   expect(items).toEqual([
     {
+      place: { file: 'rows.jsonl', line: 1 },
       row: 0,
       id: '7',
       context: null,
@@ -92,8 +61,8 @@ it.each([
   ],
   [
     'a negative answer',
-    { ...rings, answer: -1 },
-    'rows.jsonl:2: answer: is out of range: 2 choices have the indices 0 to 1, got -1',
+    { ...rings, answer: -2 },
+    'rows.jsonl:2: answer: is out of range: 2 choices have the indices 0 to 1, got -2',
   ],
   [
     'an answer that is no label',
@@ -105,7 +74,11 @@ it.each([
     { ...rings, answer: 0.5 },
     'rows.jsonl:2: answer: must be an index or a label, got 0.5',
   ],
-  ['no question', { choices: ['a', 'b'] }, 'rows.jsonl:2: question: is required (or prompt), got nothing'],
+  [
+    'no question',
+    { choices: ['a', 'b'] },
+    'rows.jsonl:2: question: is required (or prompt), got the field "choices"',
+  ],
   [
     'question and prompt',
     { ...rings, prompt: 'x' },
@@ -115,8 +88,8 @@ it.each([
   ['one choice', { ...rings, choices: ['a'] }, 'rows.jsonl:2: choices: needs at least 2 choices, got ["a"]'],
   [
     'a choice that is no text',
-    { ...rings, choices: ['a', 3] },
-    'rows.jsonl:2: choices[1]: must be a text, got 3',
+    { ...rings, choices: ['a', {}] },
+    'rows.jsonl:2: choices[1]: must be a text, got {}',
   ],
   [
     'labels for other choices',
@@ -133,13 +106,17 @@ it.each([
   expect(await complaint(lines(rings, row))).toBe(message);
 });
 
-it('refuses more choices than there are letters', async () => {
-  const choices = Array.from({ length: 27 }, (_, index) => `c${index}`);
+it('refuses more choices than there are labels', async () => {
+  const choices = Array.from({ length: 729 }, (_, index) => `c${index}`);
   expect(await complaint(lines({ ...rings, choices }))).toMatch(
-    /^rows\.jsonl:1: choices: holds more choices than there are letters \(26\), got /,
+    /^rows\.jsonl:1: choices: holds more choices than there are labels \(728\), got /,
   );
-  const { items } = await read(lines({ ...rings, choices: choices.slice(0, 26) }));
-  expect(items[0]?.labels.at(-1)).toBe('Z');
+  const { items } = await read(lines({ ...rings, choices: choices.slice(0, 728) }));
+  const labels = items[0]?.labels ?? [];
+  expect([0, 25, 26, 51, 52, 53, 78, 727].map((index) => labels[index])).toEqual(
+    ['A', 'Z', 'a', 'z', 'AA', 'AB', 'BA', 'ZZ'], // one letter or two, none of them twice
+  );
+  expect(new Set(labels).size).toBe(728);
 });
 
 it('refuses what is not JSON, with its line', async () => {
@@ -252,10 +229,14 @@ it.each([
   [
     'an index past the classes',
     { text: 'a', label: 2 },
-    'rows.jsonl:1: label: is not among the classes no, yes, got 2',
+    'rows.jsonl:1: label: is not among the classes no, yes, got "2"',
   ],
-  ['no text', { label: 'no' }, 'rows.jsonl:1: text: is required (or text1 and text2), got nothing'],
-  ['half a pair', { text1: 'a', label: 'no' }, 'rows.jsonl:1: text2: is required, got nothing'],
+  ['no text', { label: 'no' }, 'rows.jsonl:1: text: is required (or text1 and text2), got the field "label"'],
+  [
+    'half a pair',
+    { text1: 'a', label: 'no' },
+    'rows.jsonl:1: text2: is required, got the fields "text1", "label"',
+  ],
   [
     'two kinds of text',
     { text: 'a', sentence: 'b' },
@@ -265,10 +246,10 @@ it.each([
   expect(await complaint(lines(row), { family: 'classification', labels: ['no', 'yes'] })).toBe(message);
 });
 
-it('refuses a number of classes that letters cannot name', async () => {
-  const many = Array.from({ length: 27 }, (_, index) => ({ text: 't', label: `c${index}` }));
+it('refuses a number of classes that labels cannot name', async () => {
+  const many = Array.from({ length: 729 }, (_, index) => ({ text: 't', label: `c${index}` }));
   expect(await complaint(lines(...many), { family: 'classification' })).toBe(
-    'rows.jsonl: has 27 classes, more than there are letters (26)',
+    'rows.jsonl: has 729 classes, more than there are labels (728)',
   );
   expect(await complaint(lines({ text: 't', label: 'a' }), { family: 'classification' })).toBe(
     'rows.jsonl: needs at least 2 classes, got 1 (a)',

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { letters } from '../../../../ts/datasets/rows/item.ts';
 import { labelTokens } from '../../../../ts/datasets/tokens/label-tokens.ts';
 import type { PromptEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
 import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
@@ -93,4 +94,27 @@ it('refuses a label without a token', async () => {
     code: 'BPEFT_LABEL_TOKENS',
     message: 'label "" must be a token, got none',
   });
+});
+
+it('says how many of many labels the tokenizer has as one token, and blames one of the others', async () => {
+  const labels = letters(60);
+  const tokenizer = wordTokenizer();
+  const pairs = { info: tokenizer.info, encode: splitting };
+  await expect(labelTokens(pairs, CUE, labels, corrected)).rejects.toMatchObject({
+    message: expect.stringContaining('label "AA" must continue "Answer:" by one token'),
+    hint: 'this tokenizer has one token for 52 of the 60 labels: merge classes, or choose another model',
+  });
+  expect((await labelTokens(pairs, CUE, labels.slice(0, 52), corrected)).tokens.size).toBe(52);
+  // Where the last token counts, AA is an A.
+  await expect(labelTokens(pairs, CUE, labels, reference)).rejects.toMatchObject({
+    message: expect.stringContaining('labels "A" and "AA" share the token'),
+  });
+
+  /** Two letters are two tokens. */
+  function splitting(texts: string[], special: boolean) {
+    return tokenizer.encode(
+      texts.map((text) => text.replace(/\b([A-Z])([A-Z])$/, '$1-$2')),
+      special,
+    );
+  }
 });

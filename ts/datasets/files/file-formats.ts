@@ -1,0 +1,124 @@
+/** Which files hold rows: by their names, and by their first bytes what only pretends to. */
+
+import { extname } from 'node:path';
+import { datasetError } from '../rows/dataset-error.ts';
+
+/** `jsonl` is JSON: Lines, or one list of rows; `csv` has commas, semicolons or tabs. */
+export type FileFormat = 'jsonl' | 'csv';
+
+const FORMATS: Readonly<Record<string, FileFormat>> = {
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.json': 'jsonl',
+  '.csv': 'csv',
+  '.tsv': 'csv',
+};
+
+export const FILE_KINDS = '.jsonl, .json, .csv or .tsv';
+
+const SHEET = 'save the sheet as CSV (UTF-8)';
+const UNPACK = 'unpack it first';
+const TABLE = "write it as JSON Lines, in Python: Dataset.from_parquet(…).to_json('train.jsonl')";
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  '.xlsx': SHEET,
+  '.xls': SHEET,
+  '.ods': SHEET,
+  '.numbers': SHEET,
+  '.gz': UNPACK,
+  '.zip': UNPACK,
+  '.zst': UNPACK,
+  '.parquet': TABLE,
+  '.arrow': TABLE,
+};
+
+/** Null: no file of rows. */
+export function formatOf(path: string): FileFormat | null {
+  return FORMATS[extname(path).toLowerCase()] ?? null;
+}
+
+/** What to do with a file of another kind; undefined: not known. */
+export function remedyFor(path: string): string | undefined {
+  return REMEDIES[extname(path).toLowerCase()];
+}
+
+/**
+ * A file of a folder that holds a split. Tools keep their own settings in `.json` files beside rows, so
+ * such a file counts only under the name of a split.
+ */
+export function isSplitFile(name: string): boolean {
+  if (extname(name).toLowerCase() !== '.json') return formatOf(name) !== null;
+  return /^(train|validation|valid|val|dev|test)([-_.].*)?\.json$/i.test(name);
+}
+
+/** Bytes that tell a file's kind, or a first line if that is shorter. */
+const HEAD_BYTES = 64;
+
+/** The beginning of a stream, and the stream with it. Waits for a line at most. */
+export async function withHead(
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<{ head: Uint8Array; whole: AsyncGenerator<Uint8Array> }> {
+  const iterator = bytes[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.length < HEAD_BYTES && !isWholeLine(head)) {
+    const next = await iterator.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  const begun = head;
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    try {
+      if (begun.length > 0) yield begun;
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+        yield next.value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { head, whole: whole() };
+}
+
+function isWholeLine(bytes: Uint8Array): boolean {
+  return firstText(bytes).trimStart().includes('\n');
+}
+
+/** First bytes, what they say, and what to do. */
+const SIGNATURES: readonly (readonly [string, string, string])[] = [
+  ['504b0304', 'is a spreadsheet or a zip archive', `${SHEET}, or ${UNPACK}`],
+  ['d0cf11e0', 'is a spreadsheet of an old format', SHEET],
+  ['1f8b', 'is packed with gzip', UNPACK],
+  ['28b52ffd', 'is packed with zstd', UNPACK],
+  ['50415231', 'is a Parquet file', TABLE],
+  ['fffe', 'is UTF-16', 'save it as UTF-8'],
+  ['feff', 'is UTF-16', 'save it as UTF-8'],
+];
+
+const LFS_POINTER = /^version https:\/\/git-lfs\.github\.com/;
+const WEB_PAGE = /^\s*<(!doctype|html|head|\?xml|error)/i;
+
+/** @throws {BpeftError} `BPEFT_DATASET`: the bytes are of a file that holds no rows, whatever its name. */
+export function refuseForeign(head: Uint8Array, file: string): void {
+  const hex = Buffer.from(head).toString('hex');
+  const signature = SIGNATURES.find(([bytes]) => hex.startsWith(bytes));
+  if (signature !== undefined) throw datasetError(file, signature[1], { hint: signature[2] });
+  const text = firstText(head);
+  if (LFS_POINTER.test(text)) {
+    throw datasetError(file, 'is a Git LFS pointer, not the rows', { hint: 'fetch the file: git lfs pull' });
+  }
+  if (WEB_PAGE.test(text)) {
+    throw datasetError(file, 'is a web page, not the rows', {
+      hint: 'download the file itself: the "raw" or "download" link of the page',
+    });
+  }
+}
+
+/** Without a byte order mark. */
+function firstText(head: Uint8Array): string {
+  return new TextDecoder().decode(head);
+}
+
+/** Whether JSON begins with a list instead of the first of many lines. */
+export function beginsList(head: Uint8Array): boolean {
+  return /^\s*\[/.test(firstText(head));
+}
