@@ -38,7 +38,8 @@ export interface BpeftErrorOptions {
 }
 
 export class BpeftError extends Error {
-  override readonly name = 'BpeftError';
+  /** `AbortError` for work that its signal has stopped, as the platform calls it; otherwise `BpeftError`. */
+  override readonly name: 'BpeftError' | 'AbortError';
   /** Stable across releases. */
   readonly code: BpeftErrorCode;
   /** What to do about it; absent where the message says it all. */
@@ -46,9 +47,24 @@ export class BpeftError extends Error {
 
   constructor(code: BpeftErrorCode, message: string, options: BpeftErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = code === 'BPEFT_ABORTED' ? 'AbortError' : 'BpeftError';
     this.code = code;
     this.hint = options.hint === '' ? undefined : options.hint;
   }
+}
+
+/** What work rejects with that `signal` has stopped; its `cause` is the signal's reason. */
+export function abortError(
+  signal: AbortSignal | undefined,
+  message = 'aborted',
+  hint?: string | undefined,
+): BpeftError {
+  return new BpeftError('BPEFT_ABORTED', message, { hint, cause: signal?.reason });
+}
+
+/** @throws {BpeftError} {@link abortError} */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortError(signal);
 }
 
 /** The addon's rejection as a {@link BpeftError}; what carries no known code becomes `BPEFT_INTERNAL`. */

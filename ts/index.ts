@@ -14,17 +14,18 @@ export type { Dataset, Item } from './datasets/rows/item.ts';
 export { encodeDataset } from './datasets/tokens/encode.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
+export type { CallOptions, Progress } from './engine/call.ts';
 export {
   Adapter,
   type AdapterInfo,
   type AdapterOptions,
   BayesianModel,
-  type CallOptions,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
 } from './engine/model.ts';
+export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';
 export { type StepReport, Trainer, type TrainerOptions } from './engine/trainer.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
 export type { RunEvent } from './events/run-event.ts';

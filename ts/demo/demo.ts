@@ -80,7 +80,7 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
     ];
     return {
       format: 1,
-      model: DEMO_MODEL,
+      model: model.resolved.name,
       dataset: DEMO_DATASET,
       seed,
       samples: DEMO_SAMPLES,

@@ -1,6 +1,6 @@
 /** From the platform's `AbortSignal` to the engine's flag, which work checks between layers. */
 
-import { BpeftError, fromNative } from '../errors.ts';
+import { abortError, BpeftError, fromNative, throwIfAborted } from '../errors.ts';
 import type { NativeAbort } from './addon.d.ts';
 import { loadNative } from './native.ts';
 
@@ -19,6 +19,34 @@ export async function abortable<T>(
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     return await native(() => work(abort));
+  } catch (error) {
+    throw error instanceof BpeftError && error.code === 'BPEFT_ABORTED' ? abortError(signal) : error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * Native work that goes on to its end, whose caller need not wait for it once `signal` fires.
+ * @param discard gets what comes too late
+ */
+export async function unlessAborted<T>(
+  signal: AbortSignal | undefined,
+  work: Promise<T>,
+  discard: (late: T) => Promise<void> | void = () => {},
+): Promise<T> {
+  if (signal === undefined) return work;
+  let onAbort = () => {};
+  const stopped = new Promise<never>((_, reject) => {
+    onAbort = () => reject(abortError(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } catch (error) {
+    work.then(discard).catch(() => {}); // its caller has its error already
+    throw error;
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
@@ -31,8 +59,4 @@ export async function native<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw fromNative(error);
   }
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BpeftError('BPEFT_ABORTED', 'aborted', { cause: signal.reason });
 }

@@ -2,14 +2,16 @@
 
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
-import { BpeftError } from '../errors.ts';
+import { BpeftError, throwIfAborted } from '../errors.ts';
 import { toCamelKeys, toSnakeKeysDeep } from '../names.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
-import { abortable, native, throwIfAborted } from './abort.ts';
+import { abortable, native, unlessAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
+import type { CallOptions } from './call.ts';
 import { modelSource } from './model-source.ts';
 import { loadNative } from './native.ts';
+import { type ResolvedModel, resolveModel } from './resolved-model.ts';
 import { threadCount } from './threads.ts';
 
 export interface LoadModelOptions {
@@ -21,11 +23,6 @@ export interface LoadModelOptions {
   readonly quantize?: Quantization;
   /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
   readonly threads?: number | undefined;
-}
-
-export interface CallOptions {
-  /** Stops the work between two layers; the call then rejects with `BPEFT_ABORTED`. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ModelInfo {
@@ -95,7 +92,10 @@ export interface PredictiveOptions {
   readonly stochasticLayers: number | null;
 }
 
-/** Reads the model's files and keeps its weights until {@link BayesianModel.dispose}. */
+/**
+ * Reads the model's files, hashes them meanwhile, and keeps the weights until {@link BayesianModel.dispose}.
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`, `BPEFT_ABORTED`.
+ */
 export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
   throwIfAborted(call.signal);
   oneOf('precision', options.precision, PRECISIONS);
@@ -104,7 +104,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   const addon = loadNative();
   const threads = threadCount(options.threads);
   const { precision = 'f32', quantize = 'none' } = options;
-  const handle = await native(() =>
+  const loading = native(() =>
     addon.NativeModel.load(
       JSON.stringify({
         source,
@@ -115,10 +115,16 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
       }),
     ),
   );
-  const model = new BayesianModel(handle, quantize);
-  if (call.signal?.aborted) await model.dispose();
-  throwIfAborted(call.signal);
-  return model;
+  const release = (handle: NativeModel) => handle.dispose();
+  const resolving = resolveModel(options.model, call);
+  resolving.catch(() => {}); // told once loading is over
+  const handle = await unlessAborted(call.signal, loading, release);
+  try {
+    return new BayesianModel(handle, quantize, await resolving);
+  } catch (error) {
+    await release(handle);
+    throw error;
+  }
 }
 
 /** What a caller without types may have passed. */
@@ -134,10 +140,13 @@ function oneOf(name: string, value: string | undefined, allowed: readonly string
 /** @hideconstructor Use {@link loadModel}. */
 export class BayesianModel implements AsyncDisposable {
   readonly info: ModelInfo;
+  /** Which model it is: source, name, hashes of its files. */
+  readonly resolved: ResolvedModel;
   readonly #native: NativeModel;
 
-  constructor(handle: NativeModel, quantize: Quantization) {
+  constructor(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel) {
     this.#native = handle;
+    this.resolved = resolved;
     const info = toCamelKeys(JSON.parse(handle.info()) as object);
     this.info = { ...info, quantize } as unknown as ModelInfo;
   }

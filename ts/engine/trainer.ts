@@ -5,7 +5,8 @@ import type { MethodOptions } from '../methods/engine-options.ts';
 import { toSnakeKeysDeep } from '../names.ts';
 import { abortable, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
-import type { Adapter, BayesianModel, CallOptions } from './model.ts';
+import type { CallOptions } from './call.ts';
+import type { Adapter, BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
 export interface TrainerOptions {

@@ -25,10 +25,10 @@ export function defineModels(command: Command, output: Output): void {
     .argument('<model>', 'folder, .gguf file or builtin name')
     .action(async (name: string, { json }: { json?: boolean }) => {
       const { loadModel } = await import('../../engine/model.ts');
-      const { baseModelIdentity } = await import('../../engine/model-identity.ts');
       const model = await loadModel({ model: name });
       try {
-        const shown = { ...(await baseModelIdentity(name)), ...model.info };
+        const { sha256, name: own } = model.resolved;
+        const shown = { sha256, name: own, ...model.info };
         const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
         print(
           json,

@@ -1,6 +1,6 @@
 /** A whole split as token ids: prompts, the tokens of the competing classes, gold classes. */
 
-import { BpeftError } from '../../errors.ts';
+import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import { type PromptPlan, promptText } from '../prompts/prompt-plan.ts';
 import type { Dataset } from '../rows/item.ts';
@@ -173,8 +173,4 @@ function answerLists({ tokens }: LabelTokens): (labels: readonly string[]) => Ui
     }
     return list;
   };
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw new BpeftError('BPEFT_ABORTED', 'aborted', { cause: signal.reason });
 }

@@ -5,10 +5,10 @@ import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
 import type { Dataset } from '../../datasets/rows/item.ts';
 import type { Adapter } from '../../engine/model.ts';
-import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
+import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
 import { predictiveRule, usualMethod } from '../../methods/registry.ts';
-import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
 import { EvaluationFolder } from '../records/evaluation-folder.ts';
@@ -26,7 +26,7 @@ import { effectiveSamples, evaluateSplit } from './evaluate-split.ts';
  */
 export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
   return observed(context.onEvent, { areHeldUntilStart: true }, async ({ event: emit }) => {
-    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
     const { run, adapter } = parseSettings('eval', [own]);
     const place = await findAdapter({ run, adapter, datasetIsList: true });
     const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
@@ -35,8 +35,8 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     return withModel(config, context, async (model) => {
       const start = performance.now();
       const { signal } = context;
-      const baseModel = await baseModelIdentity(config.model);
-      const loaded = await openAdapter(place, model, baseModel, { sigma: config.sigma, emit });
+      const baseModel = model.resolved;
+      const loaded = await openAdapter(place, model, { sigma: config.sigma, emit });
       const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
       const splits: Split[] = [];
       for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
@@ -109,7 +109,7 @@ function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
 
 function evaluationResult(
   config: EvalConfig,
-  head: { method: string; baseModel: BaseModelIdentity; dataset: string },
+  head: { method: string; baseModel: ModelIdentity; dataset: string },
   evaluations: readonly EvaluationResult[],
 ): RunResult {
   return {

@@ -1,9 +1,8 @@
 /** What the caller of a run brings along. */
 
-import { throwIfAborted } from '../../engine/abort.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../../engine/arithmetic.ts';
 import { type BayesianModel, loadModel } from '../../engine/model.ts';
-import { BpeftError } from '../../errors.ts';
+import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
 
 export interface RunContext {
@@ -11,7 +10,7 @@ export interface RunContext {
   readonly signal?: AbortSignal | undefined;
   /** A function, or a sink that also hears of the end. It cannot change or end the run. */
   readonly onEvent?: Sink | Listener | undefined;
-  /** A loaded model to use instead of loading one; it stays the caller's. */
+  /** A loaded model to use instead of the one that `model` names; it stays the caller's. */
   readonly model?: BayesianModel | undefined;
 }
 
@@ -24,13 +23,23 @@ interface ModelSettings {
 }
 
 /**
- * Options with the arithmetic of the context's model, so that what a run records is what it did.
- * @throws {BpeftError} `BPEFT_USAGE`: they ask for another.
+ * Options with the name and the arithmetic of the context's model, so that what a run records is what it did.
+ * @throws {BpeftError} `BPEFT_USAGE`: they ask for another arithmetic.
  */
-export function withArithmetic<
-  T extends { precision?: Precision | undefined; quantize?: Quantization | undefined },
->(options: T, { model }: RunContext): T {
+export function withModelOf<
+  T extends {
+    model?: string | undefined;
+    precision?: Precision | undefined;
+    quantize?: Quantization | undefined;
+  },
+>(options: T, { model }: RunContext, emit: Listener): T {
   if (model === undefined) return options;
+  const { name, requested } = model.resolved;
+  const isOther = typeof options.model === 'string' && ![name, requested].includes(options.model);
+  if (isOther) {
+    const message = `the given model, ${name}, is used in place of ${options.model}`;
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
   const { precision, quantize } = model.info;
   for (const [name, asked, own, known] of [
     ['precision', options.precision, precision, PRECISIONS],
@@ -48,7 +57,7 @@ export function withArithmetic<
       },
     );
   }
-  return { ...options, precision, quantize };
+  return { ...options, model: requested, precision, quantize };
 }
 
 /** The context's model, or a loaded one, which is then the caller's to dispose of. */

@@ -3,7 +3,6 @@
 import type { Layer } from '../../config/parse.ts';
 import type { EvalSettings } from '../../config/schema.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
-import type { BaseModelIdentity } from '../../engine/model-identity.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import { type AdapterRecord, readAdapterRecord, recordSettings } from '../records/adapter-record.ts';
@@ -73,12 +72,12 @@ export async function findAdapter(options: {
 export async function openAdapter(
   place: AdapterPlace,
   model: BayesianModel,
-  baseModel: BaseModelIdentity,
   run: { sigma?: EvalSettings['sigma']; emit: Listener },
 ): Promise<Adapter> {
   const { record } = place;
-  if (record !== null && record.base_model.sha256 !== baseModel.sha256) {
-    const message = `the adapter was trained on ${record.base_model.name}, which is not this ${baseModel.name} (different SHA-256)`;
+  const { name, sha256 } = model.resolved;
+  if (record !== null && record.base_model.sha256 !== sha256) {
+    const message = `the adapter was trained on ${record.base_model.name}, which is not this ${name} (different SHA-256)`;
     run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
   }
   const trained = record?.arithmetic?.quantize ?? model.info.quantize;

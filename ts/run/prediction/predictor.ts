@@ -9,14 +9,14 @@ import { datasetFromStream, listDatasets, resolveDataset } from '../../datasets/
 import { type Dataset, letter, type TaskFamily, type TaskKind } from '../../datasets/rows/item.ts';
 import { isTaskFamily, taskOf } from '../../datasets/tasks/tasks.ts';
 import { encodeDataset } from '../../datasets/tokens/encode.ts';
-import type { Adapter, BayesianModel, CallOptions } from '../../engine/model.ts';
-import { baseModelIdentity } from '../../engine/model-identity.ts';
+import type { CallOptions } from '../../engine/call.ts';
+import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import { Sinks } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule } from '../../methods/registry.ts';
 import { effectiveSamples, predictBatch } from '../evaluation/evaluate-split.ts';
-import { openModel, type RunContext, withArithmetic } from '../inputs/context.ts';
+import { openModel, type RunContext, withModelOf } from '../inputs/context.ts';
 import { tellCuts } from '../inputs/splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
@@ -60,7 +60,10 @@ export interface PredictorPlan {
 }
 
 export async function planPredictor(options: PredictOptions, context: RunContext): Promise<PredictorPlan> {
-  const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+  const own: Layer = {
+    origin: 'option',
+    values: withModelOf(options, context, new Sinks([context.onEvent]).event),
+  };
   const { run, adapter } = parseSettings('predict', [own]);
   const place = await findAdapter({ run, adapter, datasetIsList: false });
   const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
@@ -83,9 +86,8 @@ export async function loadPredictor(plan: PredictorPlan, context: RunContext): P
   const sinks = new Sinks([context.onEvent]);
   const model = await openModel(config, context);
   try {
-    const baseModel = await baseModelIdentity(config.model);
     const call = { sigma: config.sigma, emit: sinks.event };
-    const loaded = await openAdapter(place, model, baseModel, call);
+    const loaded = await openAdapter(place, model, call);
     return new Predictor({
       config,
       family,

@@ -19,8 +19,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { throwIfAborted } from '../../engine/abort.ts';
-import { BpeftError } from '../../errors.ts';
+import { BpeftError, throwIfAborted } from '../../errors.ts';
 import { io } from './atomic.ts';
 
 const LOCK_FILE = '.lock';

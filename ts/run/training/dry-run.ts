@@ -6,7 +6,7 @@ import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { type Listener, observed } from '../../events/sinks.ts';
-import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { peakRssMb } from '../records/result.ts';
 import { recordedSettings } from '../records/run-folder.ts';
 import type { TrainPlan } from './plan.ts';
@@ -24,7 +24,7 @@ export interface DryRun {
 
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
   return observed(context.onEvent, {}, async ({ event: emit }) => {
-    const own: Layer = { origin: 'option', values: withArithmetic(options, context) };
+    const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
     const values = mergeLayers('train', [own]);
     const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
     const data = await trainingData(config, emit);

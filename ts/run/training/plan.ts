@@ -81,7 +81,7 @@ export async function trainPlan(
   config: TrainConfig,
   encoded: EncodedDataset,
   accounting: Accounting,
-  { parameters, block_types }: Pick<TrainPlan, 'parameters' | 'block_types'>,
+  { parameters, quantize, block_types }: Pick<TrainPlan, 'parameters' | 'quantize' | 'block_types'>,
 ): Promise<TrainPlan> {
   const lengths = encoded.examples.map(({ ids }) => ids.length).sort((a, b) => a - b);
   return {
@@ -103,7 +103,7 @@ export async function trainPlan(
     schedule: accounting.schedule,
     no_op_share: accounting.noOpShare,
     parameters,
-    quantize: config.quantize,
+    quantize,
     block_types,
     kl: await trainingMethod(config.method).klPlan(config, accounting),
   };

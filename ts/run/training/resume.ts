@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { BaseModelIdentity } from '../../engine/model-identity.ts';
+import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
 import { kebabCase, toCamelKeys } from '../../names.ts';
 import type { DatasetRecord } from '../inputs/splits.ts';
@@ -62,7 +62,7 @@ const RecordedInputs = z.object({
 /** @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the run. */
 export async function checkSameInputs(
   configPath: string,
-  now: { baseModel: BaseModelIdentity; train: DatasetRecord },
+  now: { baseModel: ModelIdentity; train: DatasetRecord },
 ): Promise<void> {
   const recorded = RecordedInputs.safeParse(JSON.parse(await readFile(configPath, 'utf8')));
   if (!recorded.success) return refuse(configPath, 'its records are damaged');

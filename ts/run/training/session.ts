@@ -4,7 +4,6 @@ import { DataLoader } from '../../batches/data-loader.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { Dataset } from '../../datasets/rows/item.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
-import { type BaseModelIdentity, baseModelIdentity } from '../../engine/model-identity.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
@@ -19,7 +18,6 @@ import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 export interface Session {
   readonly config: TrainConfig;
   readonly model: BayesianModel;
-  readonly baseModel: BaseModelIdentity;
   readonly adapter: Adapter;
   readonly trainer: Trainer;
   readonly loader: DataLoader;
@@ -82,12 +80,12 @@ export async function prepareSession(
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
   const plan = await trainPlan(config, train.encoded, accounting, {
     parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
+    quantize: model.info.quantize,
     block_types: model.info.blockTypes,
   });
   const message = klNeverActs(plan.kl, plan.steps);
   if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
-  const baseModel = await baseModelIdentity(config.model);
-  return { config, model, baseModel, adapter, trainer, loader, train, evaluations, accounting, plan };
+  return { config, model, adapter, trainer, loader, train, evaluations, accounting, plan };
 }
 
 async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {

@@ -5,14 +5,13 @@ import { readFile } from 'node:fs/promises';
 import { type Layer, mergeLayers, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
-import { throwIfAborted } from '../../engine/abort.ts';
-import { BpeftError } from '../../errors.ts';
+import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
 import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
-import { type RunContext, withArithmetic, withModel } from '../inputs/context.ts';
+import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
@@ -39,7 +38,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
     const { event: emit } = sinks;
     const { signal } = context;
-    const config = await trainConfig(withArithmetic(options, context));
+    const config = await trainConfig(withModelOf(options, context, emit));
     const folder = new RunFolder(config.out);
     folder.requireFree(config);
     if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
@@ -137,7 +136,10 @@ class Run {
     const { config, loader, trainer } = session;
     const checkpoint = config.resume ? await latestCheckpoint(folder.state) : null;
     if (checkpoint !== null) {
-      await checkSameInputs(folder.config, { baseModel: session.baseModel, train: session.train.record });
+      await checkSameInputs(folder.config, {
+        baseModel: session.model.resolved,
+        train: session.train.record,
+      });
       await trainer.loadState(checkpoint.folder);
       loader.seek({ epoch: checkpoint.progress.epoch, batch: checkpoint.progress.batch });
     }
@@ -153,7 +155,7 @@ class Run {
       type: 'run-started',
       command: 'train',
       method: config.method,
-      model: this.#session.baseModel.name,
+      model: this.#session.model.resolved.name,
       dataset: plan.dataset,
       out: this.#folder.path,
       steps: plan.steps,
@@ -278,9 +280,11 @@ class Run {
   }
 
   async #saveAdapter(): Promise<void> {
-    const { adapter, baseModel, config, train } = this.#session;
+    const { adapter, config, model, train } = this.#session;
+    const { name, sha256 } = model.resolved;
+    const { precision, quantize } = model.info;
     await replaceFolder(this.#folder.adapter, async (temporary) => {
-      await adapter.save(temporary, { baseModel: baseModel.name });
+      await adapter.save(temporary, { baseModel: name });
       await writeAdapterRecord(temporary, {
         format: 1,
         method: config.method,
@@ -290,8 +294,8 @@ class Run {
         protocol: config.protocol,
         labels: train.labelNames === null ? null : [...train.labelNames],
         label_tokens: { ...train.encoded.labelTokens },
-        base_model: baseModel,
-        arithmetic: { precision: config.precision, quantize: config.quantize },
+        base_model: { sha256, name },
+        arithmetic: { precision, quantize },
         dataset: train.encoded.name,
         family: train.family,
         prompt: {
@@ -308,11 +312,11 @@ class Run {
   }
 
   #result(evaluations: readonly EvaluationResult[]): RunResult {
-    const { baseModel, config, plan } = this.#session;
+    const { config, model, plan } = this.#session;
     return {
       format: 1,
       method: config.method,
-      model: baseModel.name,
+      model: model.resolved.name,
       dataset: plan.dataset,
       seed: config.seed,
       protocol: config.protocol,
@@ -327,14 +331,17 @@ class Run {
 
 /** `config.json`. */
 function runRecord(session: Session): object {
-  const { baseModel, config, evaluations, model, train } = session;
+  const { config, evaluations, model, train } = session;
+  const { name, sha256, files } = model.resolved;
   const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
   return {
     format: 1,
     command: 'train',
     config: recordedSettings(config),
     model: {
-      ...baseModel,
+      sha256,
+      name,
+      files,
       architecture,
       format,
       parameters,

@@ -1,0 +1,37 @@
+/** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
+
+export interface Progress {
+  readonly activity: 'hashing' | 'encoding' | 'predicting';
+  /** What `done` and `total` count. */
+  readonly unit: 'bytes' | 'texts' | 'rows';
+  readonly done: number;
+  /** Null where it is not known before the end. */
+  readonly total: number | null;
+}
+
+export interface CallOptions {
+  /**
+   * Stops the work between two layers or pieces; the call then rejects with `BPEFT_ABORTED`, an error whose
+   * `name` is `AbortError` and whose `cause` is the signal's reason.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Only listens: one that throws is named in a warning of the process, and the work goes on. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** A listener that cannot end the work; of its failures the first is told. */
+export function teller(onProgress: CallOptions['onProgress']): (progress: Progress) => void {
+  let hasFailed = false;
+  return (progress) => {
+    try {
+      onProgress?.(progress);
+    } catch (error) {
+      if (hasFailed) return;
+      hasFailed = true;
+      const reason = error instanceof Error ? error.message : String(error);
+      process.emitWarning(`onProgress failed, and the work goes on: ${reason}`, {
+        code: 'BPEFT_SINK_FAILED',
+      });
+    }
+  };
+}

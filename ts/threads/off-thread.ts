@@ -1,0 +1,56 @@
+/**
+ * Work that would keep the event loop waiting, each piece on a thread of its own.
+ *
+ * A worker is a file that ends in {@link serve}: it gets one input, may tell its progress, and gives one
+ * output. Inputs and outputs are copied (structured clone).
+ */
+
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { abortError, throwIfAborted } from '../errors.ts';
+
+type Message<Output, Told> = { readonly output: Output } | { readonly told: Told };
+
+/**
+ * Runs the worker `name` (a path in `ts/`, without its extension) on `input`.
+ * @throws what the worker throws; {@link abortError} as soon as the signal fires, which ends the thread
+ */
+export async function offThread<Input, Output, Told = never>(
+  name: string,
+  input: Input,
+  call: { signal?: AbortSignal | undefined; tell?: ((told: Told) => void) | undefined } = {},
+): Promise<Output> {
+  const { signal, tell } = call;
+  throwIfAborted(signal);
+  const worker = new Worker(workerUrl(name), { workerData: input });
+  let onAbort = () => {};
+  try {
+    return await new Promise<Output>((resolve, reject) => {
+      onAbort = () => reject(abortError(signal));
+      signal?.addEventListener('abort', onAbort, { once: true });
+      worker.on('message', (message: Message<Output, Told>) => {
+        if ('output' in message) resolve(message.output);
+        else tell?.(message.told);
+      });
+      worker.once('error', reject);
+      worker.once('exit', (code) => reject(new Error(`the thread ended without an answer (code ${code})`)));
+    });
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    await worker.terminate();
+  }
+}
+
+/** The worker's side: answers the input that it was started with. */
+export async function serve<Input, Output, Told = never>(
+  work: (input: Input, tell: (told: Told) => void) => Promise<Output> | Output,
+): Promise<void> {
+  const post = (message: Message<Output, Told>) => parentPort?.postMessage(message);
+  post({ output: await work(workerData as Input, (told) => post({ told })) });
+}
+
+/** Threads run JavaScript: beside sources that are run as they are, the build's. */
+function workerUrl(name: string): URL {
+  const here = import.meta.url;
+  const base = here.endsWith('.ts') ? '../../dist/' : '../';
+  return new URL(`${base}${name}.js`, here);
+}
