@@ -3,7 +3,9 @@
  */
 
 import { Command, CommanderError } from 'commander';
+import { foreignNameHint } from '../config/foreign-names.ts';
 import { BpeftError } from '../errors.ts';
+import { kebabCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { packageVersion } from '../package-version.ts';
 import { newCommand } from './command.ts';
@@ -121,10 +123,16 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
       ? ['--help', ...active.options.map(({ long }) => long ?? '')]
       : active.commands.map((command) => command.name());
   const isUnknown = ['commander.unknownOption', 'commander.unknownCommand'].includes(error.code);
+  const settings = active.options.map((option) => option.attributeName());
+  const foreign =
+    error.code === 'commander.unknownOption'
+      ? foreignNameHint(unknown, settings, (key) => `--${kebabCase(key)}`)
+      : null;
   const nearest = isUnknown ? nearestName(unknown, known) : null;
+  const meant = foreign ?? (nearest === null ? null : `did you mean ${nearest}?`);
   const list = error.code === 'commander.excessArguments' ? '; a list has commas and no spaces: 10,0' : '';
   return new BpeftError('BPEFT_USAGE', error.message.replace(/^error: /, ''), {
-    hint: nearest === null ? `${help}${list}` : `did you mean ${nearest}?`,
+    hint: meant ?? `${help}${list}`,
     cause: error,
   });
 }

@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import { BpeftError } from '../errors.ts';
 import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
+import { foreignNameHint } from './foreign-names.ts';
 import { type CommandName, SCHEMAS } from './schema.ts';
 
 export type Origin = 'flag' | 'file' | 'option';
@@ -69,8 +70,9 @@ function unknownKey(key: string, layer: Layer, known: readonly string[]): BpeftE
     known.map((candidate) => spelling(candidate, layer.origin)),
   );
   const where = layer.source === undefined ? '' : `${layer.source}: `;
+  const foreign = foreignNameHint(key, known, (meant) => spelling(meant, layer.origin));
   return new BpeftError('BPEFT_USAGE', `${where}unknown setting ${JSON.stringify(name)}`, {
-    hint: nearest === null ? undefined : `did you mean ${nearest}?`,
+    hint: foreign ?? (nearest === null ? undefined : `did you mean ${nearest}?`),
   });
 }
 

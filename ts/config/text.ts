@@ -1,6 +1,7 @@
 /** A flag's text as the value its schema expects; what does not convert stays text, so that the schema refuses it. */
 
 import { z } from 'zod';
+import { listFromText } from './list-text.ts';
 
 /** The schema without `optional` and `default` around it. */
 export function innerSchema(schema: z.core.$ZodType): z.core.$ZodType {
@@ -12,7 +13,7 @@ export function innerSchema(schema: z.core.$ZodType): z.core.$ZodType {
 export function valueFromText(schema: z.core.$ZodType, text: string): unknown {
   const inner = innerSchema(schema);
   if (inner instanceof z.ZodArray) {
-    return text.split(',').map((part) => valueFromText(inner.element, part.trim()));
+    return listFromText(text).map((part) => valueFromText(inner.element, part));
   }
   if (inner instanceof z.ZodNumber) return numberFromText(text);
   if (inner instanceof z.ZodUnion && inner.options.some((option) => option instanceof z.ZodNumber)) {

@@ -2,6 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { runCli } from '../../../ts/cli/program.ts';
+import { MEANT_SETTINGS } from '../../../ts/config/foreign-names.ts';
+import { SCHEMAS } from '../../../ts/config/schema.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 async function cli(...argv: string[]) {
@@ -72,6 +74,17 @@ it.each([
   [['eval', '--samples', '10', '0'], /too many arguments/, /a list has commas and no spaces: 10,0$/],
   [['train', '--methd=mle'], "unknown option '--methd=mle'", 'did you mean --method?'],
   [['train', '--hlep'], "unknown option '--hlep'", 'did you mean --help?'],
+  [['train', '--learning_rate', '1e-4'], "unknown option '--learning_rate'", 'here it is --lr'],
+  [['train', '--lora-r=8'], "unknown option '--lora-r=8'", 'here it is --rank'],
+  [['train', '--num_train_epochs', '3'], "unknown option '--num_train_epochs'", 'here it is --epochs'],
+  [['train', '--load_in_4bit'], "unknown option '--load_in_4bit'", 'here it is --quantize nf4'],
+  [['train', '--warmup-steps', '9'], /warmup-steps/, 'here it is --warmup-ratio (a share of the steps)'],
+  [['train', '--do_eval'], /do_eval/, 'evaluate with bpeft eval --run DIR'],
+  [
+    ['predict', '--per-device-train-batch-size', '4'],
+    /per-device/,
+    'here it is --batch-size of another command',
+  ],
   [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR'],
   [['datasets', 'show', 'ARC-Esay'], 'unknown dataset "ARC-Esay"', /did you mean "ARC-Easy"\?/],
 ])('ends %j with exit code 2 and a remedy', async (argv, message, hint) => {
@@ -99,6 +112,18 @@ it('names the config file that a refused value comes from', async () => {
   const { code, stderr } = await cli('train', '--config', path);
   expect(code).toBe(2);
   expect(stderr).toContain(`${path}: kl_lr must be greater than 0, got -1`);
+});
+
+it('knows the names of other trainers in a config file too, spelt as the file spells', async () => {
+  const path = join(temporaryFolder(), 'x.yaml');
+  writeFileSync(path, 'per_device_train_batch_size: 4\n');
+  expect((await cli('train', '--config', path)).stderr).toContain('hint: here it is batch_size\n');
+});
+
+it('points to settings that exist', () => {
+  const known = Object.values(SCHEMAS).flatMap(({ shape }) => Object.keys(shape));
+  expect(MEANT_SETTINGS.length).toBeGreaterThan(30);
+  expect(known).toEqual(expect.arrayContaining([...MEANT_SETTINGS]));
 });
 
 it('lists the datasets as one JSON document', async () => {

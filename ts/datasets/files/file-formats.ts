@@ -47,8 +47,12 @@ export function remedyFor(path: string): string | undefined {
  * such a file counts only under the name of a split.
  */
 export function isSplitFile(name: string): boolean {
-  if (extname(name).toLowerCase() !== '.json') return formatOf(name) !== null;
-  return /^(train|validation|valid|val|dev|test)([-_.].*)?\.json$/i.test(name);
+  return formatOf(name) !== null && (extname(name).toLowerCase() !== '.json' || hasSplitName(name));
+}
+
+/** Whether a file is called as splits usually are. */
+export function hasSplitName(name: string): boolean {
+  return /^(train|validation|valid|val|dev|test)([-_.].*)?\.[^.]+$/i.test(name);
 }
 
 /** Bytes that tell a file's kind, or a first line if that is shorter. */

@@ -11,6 +11,7 @@ import { predictiveRule, usualMethod } from '../../methods/registry.ts';
 import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
+import { refuseDataFolder } from '../records/data-folder.ts';
 import { EvaluationFolder } from '../records/evaluation-folder.ts';
 import { writePredictions } from '../records/prediction-files.ts';
 import { refuseProtected } from '../records/protected.ts';
@@ -82,6 +83,7 @@ async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<Eval
     { what: 'the data folder', path: config.dataDir },
     ...config.dataset.map((path) => ({ what: 'a dataset', path })),
   ]);
+  await refuseDataFolder(out, 'folder');
   await requireWritable(out, 'folder');
   return folder;
 }

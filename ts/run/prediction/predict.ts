@@ -8,6 +8,7 @@ import { BpeftError } from '../../errors.ts';
 import { observed } from '../../events/sinks.ts';
 import type { RunContext } from '../inputs/context.ts';
 import { io, replaceFile } from '../records/atomic.ts';
+import { refuseDataFolder } from '../records/data-folder.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
 import {
@@ -55,6 +56,7 @@ async function requireFree(out: string, plan: PredictorPlan, input: PredictInput
     { what: 'the adapter', path: place.folder, isWhole: true },
     { what: 'the dataset', path: config.dataset },
   ]);
+  await refuseDataFolder(out, 'file');
   if (config.overwrite || !existsSync(out)) return;
   throw new BpeftError('BPEFT_RUN_EXISTS', `${out} is already there`, {
     hint: 'give another --out, or --overwrite',

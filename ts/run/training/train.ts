@@ -15,6 +15,7 @@ import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
+import { refuseDataFolder } from '../records/data-folder.ts';
 import type { FolderLock } from '../records/lock.ts';
 import { MetricsLog, readStepLines } from '../records/metrics-log.ts';
 import { writePredictions } from '../records/prediction-files.ts';
@@ -48,6 +49,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
       { what: 'the data folder', path: config.dataDir },
       ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({ what: 'a dataset', path })),
     ]);
+    await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
     const data = await trainingData(config, emit);
     return withModel(config, context, async (model) => {
