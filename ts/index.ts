@@ -38,7 +38,7 @@ export type {
   MleOptions,
   PointOptions,
 } from './methods/engine-options.ts';
-export { METHODS, type MethodId as Method } from './methods/registry.ts';
+export { METHODS, type MethodId as Method } from './methods/ids.ts';
 export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';

@@ -2,7 +2,8 @@
 
 import type { Command, Option } from 'commander';
 import { z } from 'zod';
-import { SCHEMAS } from '../config/schema.ts';
+import { type OwnSetting, settingsOf } from '../config/schema.ts';
+import { COMMAND_NAMES } from '../config/setting.ts';
 import { defaultOf, innerSchema } from '../config/text.ts';
 
 const HEAD = `# Command line
@@ -80,26 +81,21 @@ function groups(options: readonly Option[]): readonly (readonly [string | null, 
 }
 
 function row(option: Option, path: readonly string[]): string {
-  const schema = settingOf(option, path);
-  const byDefault = schema === null ? option.defaultValue : defaultOf(schema);
-  // The help text repeats what the table has in a column of its own.
-  const what = option.description.replace(/ \(default: ([^()]*)\)$/, (whole, value: string) =>
-    value === String(byDefault) ? '' : whole,
-  );
+  const own = settingOf(option, path);
+  const byDefault = own === null ? option.defaultValue : defaultOf(own.schema);
   return `| ${[
     code(option.long ?? option.flags),
-    schema === null ? valuesOfFlag(option) : valuesOf(schema),
+    own === null ? valuesOfFlag(option) : valuesOf(own.schema, own.setting.offered),
     byDefault === undefined || byDefault === false ? '' : code(String(byDefault)),
-    cell(what),
+    cell(own?.schema.description ?? option.description),
   ].join(' | ')} |`;
 }
 
-/** The schema of a setting; null for a flag that is none, such as `--json`. */
-function settingOf(option: Option, path: readonly string[]): z.core.$ZodType | null {
-  const [name = ''] = path;
-  if (path.length !== 1 || !Object.hasOwn(SCHEMAS, name)) return null;
-  const shape: Readonly<Record<string, z.core.$ZodType>> = SCHEMAS[name as keyof typeof SCHEMAS].shape;
-  return shape[option.attributeName()] ?? null;
+/** Null for a flag that is no setting, such as `--json`. */
+function settingOf(option: Option, path: readonly string[]): OwnSetting | null {
+  const command = COMMAND_NAMES.find((one) => one === path[0]);
+  if (path.length !== 1 || command === undefined) return null;
+  return settingsOf(command).find(({ key }) => key === option.attributeName()) ?? null;
 }
 
 function valuesOfFlag(option: Option): string {
@@ -107,13 +103,15 @@ function valuesOfFlag(option: Option): string {
   return placeholder === undefined ? '' : cell(placeholder);
 }
 
-function valuesOf(schema: z.core.$ZodType): string {
+function valuesOf(schema: z.core.$ZodType, offered?: readonly string[]): string {
   const inner = innerSchema(schema);
   if (inner instanceof z.ZodBoolean) return '';
-  if (inner instanceof z.ZodEnum) return inner.options.map((value) => code(String(value))).join(', ');
+  if (inner instanceof z.ZodEnum) {
+    return (offered ?? inner.options).map((value) => code(String(value))).join(', ');
+  }
   if (inner instanceof z.ZodArray) return `list of ${valuesOf(inner.element)}`;
   if (inner instanceof z.ZodNumber) return numbers(inner);
-  if (inner instanceof z.ZodUnion) return inner.options.map(valuesOf).join(' or ');
+  if (inner instanceof z.ZodUnion) return inner.options.map((option) => valuesOf(option)).join(' or ');
   if (inner instanceof z.ZodLiteral) return [...inner.values].map((value) => code(String(value))).join(', ');
   return 'text';
 }

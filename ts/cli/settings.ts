@@ -1,11 +1,11 @@
 /** Flags from the settings' schema, and back: what the command line and a config file say. */
 
 import { type Command, Option } from 'commander';
-import type { ZodType } from 'zod';
 import { readConfigFile } from '../config/file.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
-import { type CommandName, GROUPS, SCHEMAS } from '../config/schema.ts';
-import { defaultOf, descriptionOf, isSwitchSchema, placeholder, valueFromText } from '../config/text.ts';
+import { type OwnSetting, settingsOf } from '../config/schema.ts';
+import type { CommandName } from '../config/setting.ts';
+import { defaultOf, isList, isSwitchSchema, longChoice, placeholder, valueFromText } from '../config/text.ts';
 import type { Sink } from '../events/sinks.ts';
 import { consoleSink } from '../logging/console.ts';
 import { kebabCase } from '../names.ts';
@@ -13,12 +13,12 @@ import type { Output } from './output.ts';
 
 /** Adds every setting of the command as a flag, and the flags that each command has. */
 export function addSettings(command: Command, name: CommandName): Command {
-  const shape = SCHEMAS[name].shape;
-  for (const [key, schema] of Object.entries(shape)) {
+  for (const own of settingsOf(name)) {
+    const { key, schema, setting } = own;
     const flag = `--${kebabCase(key)}`;
     const isSwitch = isSwitchSchema(schema);
-    const option = new Option(isSwitch ? flag : `${flag} <${placeholder(schema)}>`, description(schema));
-    option.helpGroup(`${headingOf(key)}:`);
+    const value = isSwitch ? '' : ` <${placeholder(schema, setting.placeholder)}>`;
+    const option = new Option(`${flag}${value}`, description(own)).helpGroup(`${setting.group}:`);
     if (!isSwitch) option.argParser((text) => valueFromText(schema, text));
     command.addOption(option);
   }
@@ -61,12 +61,10 @@ export async function invocation(
   };
 }
 
-function description(schema: ZodType): string {
+function description({ schema, setting }: OwnSetting): string {
   const value = defaultOf(schema);
-  const text = descriptionOf(schema);
-  return value === undefined || value === false ? text : `${text} (default: ${String(value)})`;
-}
-
-function headingOf(key: string): string {
-  return GROUPS.find(([, keys]) => keys.includes(key))?.[0] ?? 'Training';
+  const choice = setting.offered ?? longChoice(schema);
+  const values = choice.length === 0 ? '' : `; ${isList(schema) ? 'any' : 'one'} of ${choice.join(', ')}`;
+  const byDefault = value === undefined || value === false ? '' : ` (default: ${String(value)})`;
+  return `${schema.description}${values}${byDefault}`;
 }

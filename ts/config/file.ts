@@ -35,6 +35,7 @@ export async function readConfigFile(path: string): Promise<Layer> {
   const settings = content.format === 1 && isMapping(content.config) ? content.config : content;
   const values: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(settings)) {
+    if (key === '$schema') continue; // what editors check the file by
     if (key !== snakeCase(camelCase(key))) {
       throw new BpeftError(
         'BPEFT_USAGE',

@@ -5,10 +5,12 @@
 
 import type { z } from 'zod';
 import { BpeftError } from '../errors.ts';
+import { DEFAULT_METHOD, type MethodId, TRAINED_METHODS } from '../methods/ids.ts';
 import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { foreignNameHint } from './foreign-names.ts';
-import { type CommandName, SCHEMAS } from './schema.ts';
+import { SCHEMAS, SETTINGS } from './schema.ts';
+import { affects, type CommandName, type Setting } from './setting.ts';
 
 export type Origin = 'flag' | 'file' | 'option';
 
@@ -20,17 +22,25 @@ export interface Layer {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** Later layers win; undefined and null mean "not set". Refuses names that no command knows. */
+/**
+ * Later layers win; undefined and null mean "not set". Refuses names that no command knows.
+ * One file may serve several commands and methods: what is not this one's is left out. A flag or an
+ * option is meant for this run alone, and refused.
+ */
 export function mergeLayers(command: CommandName, layers: readonly Layer[]): Record<string, unknown> {
   const merged: Record<string, unknown> = {};
   const own = SCHEMAS[command].shape;
+  const method = methodOf(command, layers);
   for (const layer of layers) {
     for (const [key, value] of Object.entries(layer.values)) {
-      if (Object.hasOwn(own, key)) {
-        if (value !== undefined && value !== null) merged[key] = value;
-      } else if (layer.origin !== 'file' || !isKnownToSomeCommand(key)) {
-        // One file may serve train and eval; a flag or an option is meant for this command alone.
-        throw unknownKey(key, layer, Object.keys(own));
+      const setting = SETTINGS[key];
+      if (!Object.hasOwn(own, key)) {
+        if (layer.origin !== 'file' || setting === undefined) {
+          throw unknownKey(key, layer, Object.keys(own));
+        }
+      } else if (value !== undefined && value !== null) {
+        if (setting === undefined || method === null || affects(setting, method)) merged[key] = value;
+        else if (layer.origin !== 'file') throw otherMethods(key, setting, method, layer);
       }
     }
   }
@@ -39,7 +49,7 @@ export function mergeLayers(command: CommandName, layers: readonly Layer[]): Rec
 
 /**
  * The merged layers, checked and with their defaults.
- * @throws {BpeftError} `BPEFT_USAGE` for an unknown name or a value that breaks its rule.
+ * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value that breaks its rule.
  */
 export function parseSettings<C extends CommandName>(
   command: C,
@@ -53,14 +63,27 @@ export function parseSettings<C extends CommandName>(
   throw refusedValue(issue, merged, layers);
 }
 
+/** The method that the layers ask for; null where they leave it to a run, or ask for none that trains. */
+function methodOf(command: CommandName, layers: readonly Layer[]): MethodId | null {
+  if (!Object.hasOwn(SCHEMAS[command].shape, 'method')) return null;
+  const last = (key: string) =>
+    layers.findLast(({ values }) => values[key] !== undefined && values[key] !== null)?.values[key];
+  const asked = last('method') ?? (last('resume') === true ? null : DEFAULT_METHOD);
+  return TRAINED_METHODS.find((method) => method === asked) ?? null;
+}
+
 /** How the place spells the setting: `--kl-lr`, `kl_lr` or `klLr`. */
 export function spelling(key: string, origin: Origin): string {
   if (origin === 'flag') return `--${kebabCase(key)}`;
   return origin === 'file' ? snakeCase(key) : key;
 }
 
-function isKnownToSomeCommand(key: string): boolean {
-  return Object.values(SCHEMAS).some((schema) => Object.hasOwn(schema.shape, key));
+function otherMethods(key: string, { methods }: Setting, method: MethodId, layer: Layer): BpeftError {
+  const name = spelling(key, layer.origin);
+  const theirs = methods?.join(' or ');
+  return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got method ${method}`, {
+    hint: `leave it out, or train with ${spelling('method', layer.origin)} ${theirs}`,
+  });
 }
 
 function unknownKey(key: string, layer: Layer, known: readonly string[]): BpeftError {
@@ -103,12 +126,6 @@ const KINDS: Readonly<Record<string, string>> = {
   string: 'a text',
 };
 
-/** What settings that take words and numbers accept. */
-const UNIONS: Readonly<Record<string, string>> = {
-  klCycle: 'auto, uniform or a positive whole number',
-  samples: 'auto or a whole number from 0 to 65536',
-};
-
 function rule(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_value':
@@ -123,9 +140,9 @@ function rule(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return issue.inclusive ? `must be at most ${issue.maximum}` : `must be less than ${issue.maximum}`;
     case 'invalid_union':
-      return `must be ${UNIONS[String(issue.path[0])] ?? 'another value'}`;
+      return `must be ${SETTINGS[String(issue.path[0])]?.rule ?? 'another value'}`;
     case 'invalid_format':
-      return 'must be all or last:K';
+      return issue.message;
     default:
       return `is refused (${issue.message})`;
   }

@@ -6,7 +6,7 @@
 import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
 import { resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
-import { DATA_PROTOCOLS, type DataProtocol } from '../protocol/data-protocol.ts';
+import { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
 import type { EvalSettings, PredictSettings, TrainSettings } from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */
@@ -83,21 +83,11 @@ export function fileName(dataset: string): string {
 
 type Open<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-function dataProtocol(settings: Open<DataProtocol> & { protocol: 'corrected' | 'reference' }): DataProtocol {
+/** The preset, with what is set alone. */
+function dataProtocol(settings: Open<DataProtocol> & { protocol: Protocol }): DataProtocol {
   const preset = DATA_PROTOCOLS[settings.protocol];
-  return {
-    template: settings.template ?? preset.template,
-    classes: settings.classes ?? preset.classes,
-    labelTokens: settings.labelTokens ?? preset.labelTokens,
-    addSpace: settings.addSpace ?? preset.addSpace,
-    eos: settings.eos ?? preset.eos,
-    truncation: settings.truncation ?? preset.truncation,
-    order: settings.order ?? preset.order,
-    lastBatch: settings.lastBatch ?? preset.lastBatch,
-    evaluationTail: settings.evaluationTail ?? preset.evaluationTail,
-    sampling: settings.sampling ?? preset.sampling,
-    metricMean: settings.metricMean ?? preset.metricMean,
-  };
+  const keys = Object.keys(preset) as (keyof DataProtocol)[];
+  return { ...preset, ...Object.fromEntries(keys.map((key) => [key, settings[key] ?? preset[key]])) };
 }
 
 function refuseEngine(settings: { device: string }): void {

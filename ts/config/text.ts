@@ -26,15 +26,26 @@ function numberFromText(text: string): number | string {
   return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** What help and error messages call a value of this schema. */
-export function placeholder(schema: z.core.$ZodType): string {
+/** What help writes for a value of this schema, such as `n`; `one` for an element, where it has a name. */
+export function placeholder(schema: z.core.$ZodType, one?: string): string {
   const inner = innerSchema(schema);
-  if (inner instanceof z.ZodEnum && inner.options.length <= 3) return inner.options.join('|');
-  if (inner instanceof z.ZodArray) return `${placeholder(inner.element)},...`;
+  if (inner instanceof z.ZodArray) return `${placeholder(inner.element, one)},...`;
+  if (one !== undefined) return one;
+  if (inner instanceof z.ZodEnum && inner.options.length <= SHORT_LIST) return inner.options.join('|');
   if (inner instanceof z.ZodNumber) return inner.isInt ? 'n' : 'x';
-  if (inner instanceof z.ZodUnion) return inner.options.map(placeholder).join('|');
+  if (inner instanceof z.ZodUnion) return inner.options.map((option) => placeholder(option)).join('|');
   if (inner instanceof z.ZodLiteral) return [...inner.values].join('|');
   return 'name';
+}
+
+/** As many names as stand in a placeholder. */
+const SHORT_LIST = 3;
+
+/** The names to choose from, where they are too many for the placeholder. */
+export function longChoice(schema: z.core.$ZodType): readonly string[] {
+  const inner = innerSchema(schema);
+  if (inner instanceof z.ZodArray) return longChoice(inner.element);
+  return inner instanceof z.ZodEnum && inner.options.length > SHORT_LIST ? inner.options.map(String) : [];
 }
 
 /** The schema's default, or undefined. */
@@ -42,11 +53,16 @@ export function defaultOf(schema: z.core.$ZodType): unknown {
   return schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined;
 }
 
-export function descriptionOf(schema: z.ZodType): string {
+export function descriptionOf(schema: z.ZodType): string | undefined {
   if (schema.description !== undefined) return schema.description;
   return schema instanceof z.ZodDefault || schema instanceof z.ZodOptional
     ? descriptionOf(schema.def.innerType as z.ZodType)
-    : '';
+    : undefined;
+}
+
+/** Several values, written with commas. */
+export function isList(schema: z.core.$ZodType): boolean {
+  return innerSchema(schema) instanceof z.ZodArray;
 }
 
 /** A flag without a value. */

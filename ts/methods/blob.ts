@@ -4,47 +4,74 @@
  */
 
 import { z } from 'zod';
+import {
+  count,
+  inAll,
+  ofTraining,
+  positive,
+  type SettingsOf,
+  setting,
+  WITH_MODEL,
+} from '../config/setting.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
+import { POSTERIOR_METHODS } from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
-const count = z.int().positive();
-const positive = z.number().positive();
+const group = 'BLoB';
+const methods = POSTERIOR_METHODS;
+const ours = { group, methods } as const;
 
 /** What shares one sign of the noise; evaluation draws by it too. */
-export const NOISE = z.enum(['token', 'example', 'shared']);
+const NOISE = z.enum(['token', 'example', 'shared']);
+const SIGMA = z.enum(['square', 'softplus']);
 
 export const BLOB_SETTINGS = {
-  priorStd: positive.default(0.2).describe('standard deviation of the prior'),
-  klLr: positive.default(0.01).describe('peak learning rate of SGD (KL, and everything of rho)'),
-  klCycle: z
-    .union([z.literal(['auto', 'uniform']), count])
-    .default('auto')
-    .describe('steps per cycle of the KL weight: auto, N or uniform'),
-  klGamma: positive.default(8).describe("gamma of the reference's rule for the cycle"),
-  klForm: z
-    .enum(['exact', 'reference'])
-    .optional()
-    .describe('closed form, or with the 1e-6 of the reference (default: by protocol)'),
-  sigma: z.enum(['square', 'softplus']).default('square').describe('sigma of rho'),
-  initEps: positive.default(0.05).describe('where rho starts: U(eps/sqrt 2, eps)'),
-  trainSamples: count.max(1024).default(1).describe('posterior samples per training batch'),
-  average: z
-    .enum(['logits', 'log-likelihood'])
-    .default('logits')
-    .describe('what several training samples average'),
+  priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), ours),
+  klLr: ofTraining('peak learning rate of SGD (KL, and everything of rho)', positive.default(0.01), ours),
+  klCycle: ofTraining(
+    'steps per cycle of the KL weight: auto, N or uniform',
+    z.union([z.literal(['auto', 'uniform']), count]).default('auto'),
+    { ...ours, rule: 'auto, uniform or a positive whole number' },
+  ),
+  klGamma: ofTraining("gamma of the reference's rule for the cycle", positive.default(8), ours),
+  klForm: ofTraining(
+    'closed form, or with the 1e-6 of the reference (default: by protocol)',
+    z.enum(['exact', 'reference']).optional(),
+    ours,
+  ),
+  sigma: setting(
+    'sigma of rho',
+    {
+      train: SIGMA.default('square'),
+      ...inAll(
+        ['eval', 'predict'],
+        SIGMA.optional().describe('sigma of rho (default: as saved with the adapter)'),
+      ),
+    },
+    { group, methods, decides: 'training', recorded: 'value', isInherited: false },
+  ),
+  initEps: ofTraining('where rho starts: U(eps/sqrt 2, eps)', positive.default(0.05), ours),
+  trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), ours),
+  average: ofTraining(
+    'what several training samples average',
+    z.enum(['logits', 'log-likelihood']).default('logits'),
+    ours,
+  ),
+  noise: setting(
+    'what shares one noise sign: each token, each prompt, or all',
+    inAll(WITH_MODEL, NOISE.default('token')),
+    { group, methods, decides: 'training', recorded: 'value', isInherited: true },
+  ),
 };
 
-type Given = z.output<z.ZodObject<typeof BLOB_SETTINGS>>;
+type Given = SettingsOf<typeof BLOB_SETTINGS, 'train'>;
 type KlForm = NonNullable<Given['klForm']>;
 
 /** With the default that depends on the protocol filled in. */
-export type BlobSettings = Omit<Given, 'klForm'> & {
-  readonly klForm: KlForm;
-  readonly noise: z.output<typeof NOISE>;
-};
+export type BlobSettings = Omit<Given, 'klForm'> & { readonly klForm: KlForm };
 
 export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protocol }): { klForm: KlForm } {
   return { klForm: settings.klForm ?? (settings.protocol === 'reference' ? 'reference' : 'exact') };

@@ -5,14 +5,18 @@
  */
 
 import { z } from 'zod';
+import { ofTraining, type SettingsOf } from '../config/setting.ts';
 import type { Method } from './method.ts';
 import { MLE } from './mle.ts';
 
 export const ENSEMBLE_SETTINGS = {
-  members: z.int().min(2).max(64).default(3).describe('members, each a run of its own seed'),
+  members: ofTraining('members, each a run of its own seed', z.int().min(2).max(64).default(3), {
+    group: 'Ensemble',
+    methods: ['ensemble'],
+  }),
 };
 
-export const ENSEMBLE: Method<z.output<z.ZodObject<typeof ENSEMBLE_SETTINGS>>> = {
+export const ENSEMBLE: Method<SettingsOf<typeof ENSEMBLE_SETTINGS, 'train'>> = {
   ...MLE,
   id: 'ensemble',
   adapter: ({ members }) => ({ posterior: null, members }),

@@ -5,36 +5,13 @@ import { BpeftError } from '../errors.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
+import type { MethodId } from './ids.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
 
-export const METHODS = [
-  'mle',
-  'map',
-  'mc-dropout',
-  'ensemble',
-  'bbb',
-  'blob',
-  'laplace',
-  'tfb',
-  'temperature',
-  'scalabl',
-  'ivon',
-  'swag',
-] as const;
-export type MethodId = (typeof METHODS)[number];
-
-export const DEFAULT_METHOD: MethodId = 'blob';
-
 /** Settings that belong to methods, by the library's names. */
 export const METHOD_SETTINGS = { ...BLOB_SETTINGS, ...ENSEMBLE_SETTINGS };
-
-/** Headings of the help text, and the settings under each. */
-export const METHOD_GROUPS: readonly (readonly [heading: string, keys: readonly string[]])[] = [
-  ['BLoB', Object.keys(BLOB_SETTINGS)],
-  ['Ensemble', Object.keys(ENSEMBLE_SETTINGS)],
-];
 
 /** What every method finds among a run's settings. */
 export type MethodSettings = BlobSettings & {

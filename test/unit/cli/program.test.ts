@@ -59,6 +59,38 @@ it.each(['eval', 'predict', 'datasets', 'models'])('prints the help of %s', asyn
   expect(stdout).toMatchSnapshot();
 });
 
+it('lists every method, precision and quantisation that train offers', async () => {
+  const { stdout } = await cli('train', '--help');
+  const help = stdout.replace(/\s+/g, ' ');
+  expect(help).toContain('--method <id> how the adapter is trained; one of mle, mc-dropout, ensemble, blob');
+  expect(help).toContain('one of f32, bf16, int8, int8-mixed (default: f32)');
+  expect(help).toContain('one of none, q8_0, q4_k, int8, nf4 (default: none)');
+});
+
+it.each([
+  ['train', ['Model and data', 'Training', 'BLoB', 'Ensemble', 'Evaluation and prediction', 'Protocol']],
+  ['eval', ['Model and data', 'BLoB', 'Evaluation and prediction', 'Protocol']],
+  ['predict', ['Arguments', 'Model and data', 'BLoB', 'Evaluation and prediction', 'Protocol']],
+])('has the headings of %s in one order, each once', async (command, headings) => {
+  const { stdout } = await cli(command, '--help');
+  const found = [...stdout.matchAll(/^(\w[^<>\n]*):$/gm)].map(([, heading]) => heading);
+  expect(found).toEqual([...headings, 'Run folder', 'Output', 'Options']);
+});
+
+it.each([
+  ['predict', 'order', 'file'],
+  ['predict', 'last-batch', 'keep'],
+  ['predict', 'metric-mean', 'rows'],
+  ['predict', 'evaluation-tail', 'keep'],
+  ['predict', 'data-dir', 'data'],
+  ['eval', 'order', 'file'],
+  ['eval', 'last-batch', 'keep'],
+])('%s refuses --%s, on which nothing there depends', async (command, flag, value) => {
+  const words = command === 'predict' ? ['predict', 'x.jsonl'] : [command];
+  const { code, stderr } = await cli(...words, `--${flag}`, value);
+  expect([code, stderr]).toEqual([2, expect.stringContaining(`unknown option '--${flag}'`)]);
+});
+
 it.each([
   [['trian'], "unknown command 'trian'", 'did you mean train?'],
   [['train', '--kl-lrr', '1'], "unknown option '--kl-lrr'", 'did you mean --kl-lr?'],
@@ -69,6 +101,11 @@ it.each([
     ['train', '--method', 'laplace', '--model', 'm', '--dataset', 'd'],
     /^method laplace makes a trained/,
     /bayesianize/,
+  ],
+  [
+    ['train', '--method', 'mle', '--kl-lr', '5'],
+    '--kl-lr is a setting of method blob, got method mle',
+    'leave it out, or train with --method blob',
   ],
   [['train', 'extra'], /too many arguments/, /train --help/],
   [['eval', '--samples', '10', '0'], /too many arguments/, /a list has commas and no spaces: 10,0$/],

@@ -18,6 +18,11 @@ it.each([
   expect(values).toEqual({ klLr: 0.01, targetModules: ['q_proj'] });
 });
 
+it('leaves out what only an editor reads', async () => {
+  const path = written('x.json', '{"$schema": "./bpeft.schema.json", "seed": 7}');
+  expect((await readConfigFile(path)).values).toEqual({ seed: 7 });
+});
+
 it("reads the settings out of a run folder's config.json", async () => {
   const path = written('config.json', '{"format": 1, "config": {"seed": 7}, "versions": {}}');
   expect((await readConfigFile(path)).values).toEqual({ seed: 7 });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type Layer, parseSettings } from '../../../ts/config/parse.ts';
+import { type Layer, mergeLayers, parseSettings } from '../../../ts/config/parse.ts';
 
 const flags = (values: Record<string, unknown>): Layer => ({ origin: 'flag', values });
 const file = (values: Record<string, unknown>): Layer => ({ origin: 'file', source: 'x.yaml', values });
@@ -86,4 +86,30 @@ it('names the nearest setting for an unknown one', () => {
 it("ignores a file's settings that belong to another command, but refuses such flags", () => {
   expect(parseSettings('eval', [file({ rank: 4, samples: [0] })]).samples).toEqual([0]);
   expect(() => parseSettings('eval', [flags({ rank: 4 })])).toThrow('unknown setting "--rank"');
+});
+
+it.each([
+  ['mle', { klLr: 5 }, '--kl-lr is a setting of method blob, got method mle', 'blob'],
+  ['mle', { sigma: 'softplus' }, '--sigma is a setting of method blob, got method mle', 'blob'],
+  ['mc-dropout', { noise: 'shared' }, '--noise is a setting of method blob, got method mc-dropout', 'blob'],
+  ['blob', { members: 3 }, '--members is a setting of method ensemble, got method blob', 'ensemble'],
+])('refuses a flag that method %s does not know: %j', (method, given, message, theirs) => {
+  const hint = `leave it out, or train with --method ${theirs}`;
+  expect(() => parseSettings('train', [flags({ method, ...given })])).toThrow(
+    expect.objectContaining({ code: 'BPEFT_USAGE', message, hint }),
+  );
+});
+
+it('refuses a flag of another method than the default', () => {
+  expect(() => parseSettings('train', [flags({ members: 3 })])).toThrow('got method blob');
+});
+
+it('lets one file serve several methods', () => {
+  const shared = file({ klLr: 0.5, members: 4, rank: 2 });
+  expect(mergeLayers('train', [shared, flags({ method: 'mle' })])).toEqual({ method: 'mle', rank: 2 });
+  expect(parseSettings('train', [shared, flags({ method: 'ensemble' })]).members).toBe(4);
+});
+
+it('leaves the method open to the run that is resumed', () => {
+  expect(parseSettings('train', [flags({ resume: true, members: 5 })]).members).toBe(5);
 });

@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest';
-import { configJsonSchema } from '../../../ts/config/json-schema.ts';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { fileName, resolveTrain } from '../../../ts/config/resolve.ts';
 import { modelSource, shareableName } from '../../../ts/engine/model-source.ts';
@@ -89,13 +88,4 @@ it('never shares an absolute path', () => {
   expect(shareableName('/home/someone/models/x.gguf')).toBe('x.gguf');
   expect(shareableName('../x.gguf')).toBe('x.gguf');
   expect(shareableName('models/x.gguf')).toBe('models/x.gguf');
-});
-
-it('offers a JSON schema by the names that files use', () => {
-  const schema = configJsonSchema('train');
-  expect(schema.properties).toMatchObject({
-    kl_lr: { type: 'number', exclusiveMinimum: 0, default: 0.01 },
-    target_modules: { type: 'array', default: ['q_proj', 'v_proj', 'lm_head'] },
-  });
-  expect(schema.additionalProperties).toBe(false);
 });

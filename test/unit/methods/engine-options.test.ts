@@ -5,7 +5,7 @@ import type { AdapterInfo } from '../../../ts/engine/model.ts';
 import { trainingMethod } from '../../../ts/methods/registry.ts';
 import { account, trainerOptions } from '../../../ts/run/training/plan.ts';
 
-/** Every setting that the engine must hear of, each with a value of its own. */
+/** Every setting that the engine must hear of, each with a value of its own; blob's in `ofBlob`. */
 const settings = {
   model: 'builtin:random',
   dataset: 'ARC-Easy',
@@ -17,6 +17,10 @@ const settings = {
   weightDecay: 0.012,
   adamEpsilon: 0.013,
   maxGradNorm: 0.014,
+  checkpointing: 'full',
+};
+const ofBlob = {
+  method: 'blob',
   priorStd: 0.015,
   klLr: 0.016,
   klForm: 'reference',
@@ -24,7 +28,6 @@ const settings = {
   trainSamples: 18,
   average: 'log-likelihood',
   noise: 'example',
-  checkpointing: 'full',
   sigma: 'softplus',
   initEps: 0.019,
 };
@@ -47,7 +50,7 @@ const point = {
 };
 
 it('hands the engine every setting of BLoB', () => {
-  const { config, options } = given({ method: 'blob' });
+  const { config, options } = given(ofBlob);
   expect(options).toEqual({
     ...run,
     method: {

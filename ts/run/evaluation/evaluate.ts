@@ -121,7 +121,7 @@ function evaluationResult(
     dataset: head.dataset,
     seed: config.seed,
     protocol: config.protocol,
-    run: recordedSettings(config),
+    run: recordedSettings('eval', config),
     training: null,
     evaluations: [...evaluations],
     metrics: evaluations[0]?.metrics ?? null,

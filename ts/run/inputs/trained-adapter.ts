@@ -1,7 +1,7 @@
 /** The adapter to evaluate: of a run, or of a folder beside a model; and the settings that come with it. */
 
 import type { Layer } from '../../config/parse.ts';
-import type { EvalSettings } from '../../config/schema.ts';
+import { type EvalSettings, SETTINGS } from '../../config/schema.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
@@ -15,22 +15,6 @@ export interface AdapterPlace {
   /** What the run and the adapter say, below file and flags. */
   readonly layers: readonly Layer[];
 }
-
-/** Settings of a training run that an evaluation inherits. */
-const INHERITED = [
-  'model',
-  'dataset',
-  'dataDir',
-  'task',
-  'labels',
-  'split',
-  'seed',
-  'precision',
-  'quantize',
-].concat(
-  ['maxSeqLen', 'protocol', 'template', 'classes', 'labelTokens', 'addSpace', 'eos', 'truncation', 'order'],
-  ['lastBatch', 'evaluationTail', 'metricMean', 'sampling', 'noise', 'evalBatchSize', 'processes'],
-);
 
 /** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter; `BPEFT_ADAPTER`. */
 export async function findAdapter(options: {
@@ -61,7 +45,9 @@ export async function findAdapter(options: {
     });
   }
   const values = Object.fromEntries(
-    Object.entries(settings.values).filter(([key, value]) => INHERITED.includes(key) && value !== undefined),
+    Object.entries(settings.values).filter(
+      ([key, value]) => SETTINGS[key]?.isInherited === true && value !== undefined,
+    ),
   );
   if (options.datasetIsList && typeof values.dataset === 'string') values.dataset = [values.dataset];
   const labels: Layer[] =

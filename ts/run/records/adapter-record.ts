@@ -6,9 +6,19 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { PRECISIONS, QUANTIZATIONS } from '../../engine/arithmetic.ts';
+import { settingsOf } from '../../config/schema.ts';
+import type { Setting } from '../../config/setting.ts';
+import { innerSchema } from '../../config/text.ts';
 import { BpeftError } from '../../errors.ts';
+import { snakeCase, toCamelKeys } from '../../names.ts';
 import { replaceJson } from './atomic.ts';
+import { recordedSettings } from './run-folder.ts';
+
+/** The settings that a part of the record keeps, by the names that files use. */
+function shapeOf(part: Setting['ofAdapter']): Record<string, z.core.$ZodType> {
+  const kept = settingsOf('train').filter(({ setting }) => setting.ofAdapter === part);
+  return Object.fromEntries(kept.map(({ key, schema }) => [snakeCase(key), innerSchema(schema)]));
+}
 
 const AdapterRecordFile = z.object({
   format: z.literal(1),
@@ -23,19 +33,11 @@ const AdapterRecordFile = z.object({
   label_tokens: z.record(z.string(), z.int().nonnegative()),
   base_model: z.object({ sha256: z.string(), name: z.string() }),
   /** How the base model was multiplied and kept; earlier records do not say. */
-  arithmetic: z.object({ precision: z.enum(PRECISIONS), quantize: z.enum(QUANTIZATIONS) }).optional(),
+  arithmetic: z.object(shapeOf('arithmetic')).optional(),
   dataset: z.string(),
   family: z.string(),
   /** How prompts were written, by the settings' names. */
-  prompt: z.object({
-    template: z.enum(['reference', 'corrected']),
-    classes: z.enum(['dataset', 'item']),
-    label_tokens: z.enum(['last', 'continuation']),
-    add_space: z.boolean(),
-    eos: z.enum(['llama-class', 'never']),
-    truncation: z.enum(['right', 'context']),
-    max_seq_len: z.int().positive(),
-  }),
+  prompt: z.object(shapeOf('prompt')),
 });
 export type AdapterRecord = z.output<typeof AdapterRecordFile>;
 
@@ -68,18 +70,19 @@ export async function readAdapterRecord(folder: string): Promise<AdapterRecord |
   }
 }
 
+/** What the record keeps of a run's settings. */
+export function keptByAdapter(config: object): Pick<AdapterRecord, 'arithmetic' | 'prompt'> {
+  const recorded = recordedSettings('train', config);
+  const part = (name: Setting['ofAdapter']) =>
+    Object.fromEntries(Object.keys(shapeOf(name)).map((key) => [key, recorded[key]]));
+  return { arithmetic: part('arithmetic'), prompt: part('prompt') };
+}
+
 /** The record's settings by the library's names, as a layer below flags. */
 export function recordSettings(record: AdapterRecord): Record<string, unknown> {
   return {
     protocol: record.protocol,
-    ...record.arithmetic,
     ...(record.labels === null ? {} : { labels: record.labels }),
-    template: record.prompt.template,
-    classes: record.prompt.classes,
-    labelTokens: record.prompt.label_tokens,
-    addSpace: record.prompt.add_space,
-    eos: record.prompt.eos,
-    truncation: record.prompt.truncation,
-    maxSeqLen: record.prompt.max_seq_len,
+    ...toCamelKeys({ ...record.arithmetic, ...record.prompt }),
   };
 }

@@ -7,6 +7,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Layer } from '../../config/parse.ts';
+import { settingsOf } from '../../config/schema.ts';
+import { affects, type CommandName } from '../../config/setting.ts';
 import { isPath, shareableName } from '../../engine/model-source.ts';
 import { BpeftError } from '../../errors.ts';
 import { camelCase, toSnakeKeys } from '../../names.ts';
@@ -85,12 +87,12 @@ export class RunFolder {
 
   /** Remembers where the inputs lay. */
   async writePaths(config: object): Promise<void> {
-    const settings = config as Readonly<Record<string, unknown>>;
     const place = (value: unknown) => (typeof value === 'string' && isPath(value) ? resolve(value) : value);
     const places: Record<string, unknown> = {};
-    for (const key of [...PATH_SETTINGS, 'dataDir']) {
-      const value = settings[key];
-      if (value !== undefined) places[key] = Array.isArray(value) ? value.map(place) : place(value);
+    for (const { key, setting } of settingsOf('train')) {
+      const value = (config as Readonly<Record<string, unknown>>)[key];
+      if (value === undefined || !['name', 'place'].includes(setting.recorded)) continue;
+      places[key] = Array.isArray(value) ? value.map(place) : place(value);
     }
     await replaceJson(this.#paths, toSnakeKeys(places));
   }
@@ -112,19 +114,23 @@ export class RunFolder {
   }
 }
 
-/** Settings as a run records them: `snake_case`, names instead of paths, nothing about this one invocation. */
-export function recordedSettings(config: object): Record<string, unknown> {
-  const { out, run, resume, overwrite, dryRun, dataDir, ...kept } = config as Record<string, unknown>;
-  const shared: Record<string, unknown> = { ...kept };
-  for (const key of PATH_SETTINGS) {
-    const value = shared[key];
-    if (typeof value === 'string') shared[key] = shareableName(value);
-    if (Array.isArray(value)) shared[key] = value.map((item) => shareableName(String(item)));
+/**
+ * Settings as a run records them: `snake_case`, names instead of paths, nothing about this one invocation, nothing
+ * that its method does not know.
+ */
+export function recordedSettings(command: CommandName, config: object): Record<string, unknown> {
+  const values = config as Readonly<Record<string, unknown>>;
+  const named = (value: unknown) => (typeof value === 'string' ? shareableName(value) : value);
+  const recorded: Record<string, unknown> = {};
+  for (const { key, setting } of settingsOf(command)) {
+    const value = values[key];
+    if (!['value', 'name'].includes(setting.recorded)) continue;
+    if (values.method !== undefined && !affects(setting, values.method)) continue;
+    if (setting.recorded === 'value') recorded[key] = value;
+    else recorded[key] = Array.isArray(value) ? value.map(named) : named(value);
   }
-  return toSnakeKeys(shared);
+  return toSnakeKeys(recorded);
 }
-
-const PATH_SETTINGS = ['model', 'dataset', 'evalDataset', 'initAdapter', 'adapter'] as const;
 
 async function readJson(path: string): Promise<Record<string, unknown>> {
   try {

@@ -1,7 +1,7 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
 import { raggedBatch } from '../../batches/ragged-batch.ts';
-import { type Layer, mergeLayers, parseSettings } from '../../config/parse.ts';
+import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
 import type { BayesianModel } from '../../engine/model.ts';
@@ -25,8 +25,7 @@ export interface DryRun {
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
   return observed(context.onEvent, {}, async ({ event: emit }) => {
     const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-    const values = mergeLayers('train', [own]);
-    const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+    const config = resolveTrain(parseSettings('train', [own]));
     const data = await trainingData(config, emit);
     return withModel(config, context, (model) => measured(config, data, model, context, emit));
   });
@@ -48,7 +47,7 @@ async function measured(
   return {
     format: 1,
     dry_run: true,
-    config: recordedSettings(config),
+    config: recordedSettings('train', config),
     plan,
     step,
     estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },

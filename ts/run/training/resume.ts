@@ -2,46 +2,29 @@
 
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { settingsOf } from '../../config/schema.ts';
+import { affects } from '../../config/setting.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
-import { kebabCase, toCamelKeys } from '../../names.ts';
+import { kebabCase, snakeCase } from '../../names.ts';
 import type { DatasetRecord } from '../inputs/splits.ts';
 
-/** Settings that decide no number of the training. */
-const FREE = new Set([
-  'device',
-  'threads',
-  'checkpointEvery',
-  'checkpointing',
-  'dataDir',
-  'out',
-  'resume',
-  'overwrite',
-  'dryRun',
-  // What is evaluated after the last update:
-  'evalSamples',
-  'evalDataset',
-  'evalLimit',
-  'evalBatchSize',
-  'sampling',
-  'split',
-]);
-
 /**
+ * What may be a path is written as a name, and compared by content: the base model by its hash, data by theirs.
  * @param recorded the run's settings, by the library's names
  * @param now the settings it is resumed with, as `recordedSettings` writes them
- * @throws {BpeftError} `BPEFT_USAGE` naming the first setting that differs
+ * @throws {BpeftError} `BPEFT_USAGE` naming the first setting of the training that differs
  */
 export function checkSameRun(
   recorded: Readonly<Record<string, unknown>>,
   now: Readonly<Record<string, unknown>>,
   out: string,
 ): void {
-  const current = toCamelKeys(now);
-  for (const key of new Set([...Object.keys(recorded), ...Object.keys(current)])) {
-    if (FREE.has(key) || PATHS.has(key)) continue;
+  for (const { key, setting } of settingsOf('train')) {
+    if (setting.decides !== 'training' || setting.recorded !== 'value') continue;
+    if (!affects(setting, now.method)) continue;
     const before = JSON.stringify(recorded[key]);
-    const after = JSON.stringify(current[key]);
+    const after = JSON.stringify(now[snakeCase(key)]);
     if (before === after) continue;
     throw new BpeftError(
       'BPEFT_USAGE',
@@ -51,8 +34,27 @@ export function checkSameRun(
   }
 }
 
-/** Written as names, compared by content: the base model by its hash, data by theirs. */
-const PATHS = new Set(['model', 'dataset', 'initAdapter']);
+/**
+ * @param recorded the settings of a finished run, as it has written them
+ * @param now the settings it is resumed with, likewise
+ * @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now.
+ */
+export function checkSameEvaluation(
+  recorded: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+  out: string,
+): void {
+  for (const { key, setting } of settingsOf('train')) {
+    if (setting.decides !== 'evaluation' || !affects(setting, now.method)) continue;
+    const name = snakeCase(key);
+    const [before, after] = [JSON.stringify(recorded[name]), JSON.stringify(now[name])];
+    if (before === after) continue;
+    const message = `${out} is finished with ${name} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: `evaluate it again with: bpeft eval --run ${out}`,
+    });
+  }
+}
 
 const RecordedInputs = z.object({
   model: z.object({ sha256: z.string() }),

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { type Layer, mergeLayers, parseSettings } from '../../config/parse.ts';
+import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
@@ -12,7 +12,7 @@ import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
 import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
 import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
-import { writeAdapterRecord } from '../records/adapter-record.ts';
+import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
@@ -24,7 +24,7 @@ import { type EvaluationResult, type RunResult, trainingResult, writeResult } fr
 import { RunFolder, recordedSettings } from '../records/run-folder.ts';
 import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
-import { checkSameInputs, checkSameRun } from './resume.ts';
+import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { prepareSession, type Session, trainingData } from './session.ts';
 
 /**
@@ -73,27 +73,20 @@ async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
   const bare = parseSettings('train', [own]);
   // Where the run lies may itself follow from method, dataset and seed.
   const out = bare.out ?? (bare.resume && bare.dataset !== undefined ? resolveTrain(bare).out : undefined);
-  if (!bare.resume || out === undefined || !existsSync(new RunFolder(out).config)) return resolveTrain(bare);
+  if (!bare.resume || out === undefined || !existsSync(new RunFolder(out).config)) {
+    const { method } = bare; // the default one, where none is named: no run has another to go on with
+    return resolveTrain(parseSettings('train', [{ origin: 'option', values: { ...options, method } }]));
+  }
   const recorded = await new RunFolder(out).settings();
-  const config = resolveTrain(
-    parseSettings('train', [{ origin: 'option', values: mergeLayers('train', [recorded, own]) }]),
-  );
-  checkSameRun(recorded.values, recordedSettings(config), out);
+  const config = resolveTrain(parseSettings('train', [recorded, own]));
+  checkSameRun(recorded.values, recordedSettings('train', config), out);
   return { ...config, out };
 }
 
 /** @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now. */
 async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
   const result = JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
-  const now = recordedSettings(config);
-  for (const key of ['eval_samples', 'eval_dataset', 'eval_limit', 'split', 'sampling']) {
-    const [before, after] = [JSON.stringify(result.run[key]), JSON.stringify(now[key])];
-    if (before === after) continue;
-    const message = `${folder.path} is finished with ${key} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
-    throw new BpeftError('BPEFT_USAGE', message, {
-      hint: `evaluate it again with: bpeft eval --run ${folder.path}`,
-    });
-  }
+  checkSameEvaluation(result.run, recordedSettings('train', config), folder.path);
   return result;
 }
 
@@ -284,7 +277,6 @@ class Run {
   async #saveAdapter(): Promise<void> {
     const { adapter, config, model, train } = this.#session;
     const { name, sha256 } = model.resolved;
-    const { precision, quantize } = model.info;
     await replaceFolder(this.#folder.adapter, async (temporary) => {
       await adapter.save(temporary, { baseModel: name });
       await writeAdapterRecord(temporary, {
@@ -297,18 +289,9 @@ class Run {
         labels: train.labelNames === null ? null : [...train.labelNames],
         label_tokens: { ...train.encoded.labelTokens },
         base_model: { sha256, name },
-        arithmetic: { precision, quantize },
         dataset: train.encoded.name,
         family: train.family,
-        prompt: {
-          template: config.template,
-          classes: config.classes,
-          label_tokens: config.labelTokens,
-          add_space: config.addSpace,
-          eos: config.eos,
-          truncation: config.truncation,
-          max_seq_len: config.maxSeqLen,
-        },
+        ...keptByAdapter(config),
       });
     });
   }
@@ -322,7 +305,7 @@ class Run {
       dataset: plan.dataset,
       seed: config.seed,
       protocol: config.protocol,
-      run: recordedSettings(config),
+      run: recordedSettings('train', config),
       training: trainingResult(this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms),
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
@@ -339,7 +322,7 @@ function runRecord(session: Session): object {
   return {
     format: 1,
     command: 'train',
-    config: recordedSettings(config),
+    config: recordedSettings('train', config),
     model: {
       sha256,
       name,

@@ -5,7 +5,7 @@ import type { RunEvent, StepDone } from '../../../../ts/events/run-event.ts';
 import { MetricsLog, readStepLines } from '../../../../ts/run/records/metrics-log.ts';
 import { quantile, resultJson } from '../../../../ts/run/records/result.ts';
 import { RunFolder, recordedSettings } from '../../../../ts/run/records/run-folder.ts';
-import { checkSameRun } from '../../../../ts/run/training/resume.ts';
+import { checkSameEvaluation, checkSameRun } from '../../../../ts/run/training/resume.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 
 it('refuses a folder that holds another run', async () => {
@@ -30,7 +30,7 @@ it('records no path of this machine, but finds the inputs again', async () => {
     out: '/o',
     resume: true,
   };
-  const recorded = recordedSettings(config);
+  const recorded = recordedSettings('train', config);
   expect(recorded).toEqual({ model: 'x.gguf', dataset: 'ARC-Easy', seed: 3 });
   writeFileSync(folder.config, JSON.stringify({ format: 1, config: recorded }));
   await folder.writePaths(config);
@@ -46,12 +46,47 @@ it('says that a folder is no run', async () => {
   await expect(new RunFolder(temporaryFolder()).settings()).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
 });
 
+it('records nothing that the method does not know', () => {
+  const config = { method: 'mle', lr: 0.1, klLr: 0.01, sigma: 'square', members: 3 };
+  expect(recordedSettings('train', config)).toEqual({ method: 'mle', lr: 0.1 });
+  expect(recordedSettings('train', { ...config, method: 'ensemble' })).toEqual({
+    method: 'ensemble',
+    lr: 0.1,
+    members: 3,
+  });
+});
+
 it('resumes only the same run', () => {
-  const recorded = { lr: 0.1, model: 'a.gguf', evalSamples: [10], checkpointEvery: 100 };
-  const same = { lr: 0.1, model: 'b.gguf', eval_samples: [0], checkpoint_every: 7 };
-  expect(() => checkSameRun(recorded, same, 'runs/x')).not.toThrow();
-  expect(() => checkSameRun(recorded, { ...same, lr: 0.2 }, 'runs/x')).toThrow(
+  const recorded = { method: 'blob', lr: 0.1, klLr: 1, model: 'a.gguf', evalSamples: [10], threads: 2 };
+  const same = { method: 'blob', lr: 0.1, kl_lr: 1, model: 'b.gguf', eval_samples: [0], metric_mean: 'rows' };
+  const resumedWith = (now: object) => () => checkSameRun(recorded, { ...same, ...now }, 'runs/x');
+  expect(resumedWith({})).not.toThrow();
+  expect(resumedWith({ lr: 0.2 })).toThrow(
     'runs/x was started with --lr 0.1, and cannot be resumed with 0.2',
+  );
+  expect(resumedWith({ kl_lr: 2 })).toThrow('--kl-lr 1');
+  expect(resumedWith({ order: 'file' })).toThrow('--order unset, and cannot be resumed with "file"');
+});
+
+it('asks of a resumed run only what its method depends on', () => {
+  expect(() => checkSameRun({ method: 'mle', klLr: 0.1 }, { method: 'mle' }, 'runs/x')).not.toThrow();
+});
+
+it.each([
+  'eval_samples',
+  'eval_dataset',
+  'eval_limit',
+  'split',
+  'sampling',
+  'eval_batch_size',
+  'metric_mean',
+  'evaluation_tail',
+])('does not give the outcome of a finished run for another %s', (key) => {
+  const recorded = { method: 'blob', lr: 0.1, [key]: 'a', threads: 2 };
+  const now = { ...recorded, [key]: 'b', threads: 4 };
+  expect(() => checkSameEvaluation(recorded, { ...now, [key]: 'a' }, 'runs/x')).not.toThrow();
+  expect(() => checkSameEvaluation(recorded, now, 'runs/x')).toThrow(
+    expect.objectContaining({ message: `runs/x is finished with ${key} "a", not "b"` }),
   );
 });
 

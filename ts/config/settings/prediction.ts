@@ -1,0 +1,73 @@
+/** Which adapter is asked, and how its answers are drawn. */
+
+import { z } from 'zod';
+import {
+  count,
+  type Facts,
+  inAll,
+  name,
+  sampleCount,
+  sampleCounts,
+  setting,
+  WITH_MODEL,
+} from '../setting.ts';
+
+const FACTS = {
+  group: 'Evaluation and prediction',
+  decides: 'evaluation',
+  recorded: 'value',
+  isInherited: false,
+} as const satisfies Facts;
+
+const ANSWERING = ['eval', 'predict'] as const;
+
+export const PREDICTION = {
+  run: setting(
+    'folder of a training run (gives model, adapter, dataset and seed)',
+    inAll(ANSWERING, name.optional()),
+    { ...FACTS, recorded: 'nothing', placeholder: 'dir' },
+  ),
+  adapter: setting('adapter folder', inAll(ANSWERING, name.optional()), {
+    ...FACTS,
+    recorded: 'name',
+    placeholder: 'dir',
+  }),
+  stochasticLayers: setting(
+    'layers that sample: all, or last:K; the head counts as the last',
+    inAll(
+      ANSWERING,
+      z
+        .string()
+        .regex(/^(all|last:[1-9]\d*)$/, 'must be all or last:K')
+        .default('all'),
+    ),
+    { ...FACTS, placeholder: 'all|last:k' },
+  ),
+  samples: setting(
+    'posterior samples; 0 = posterior mean',
+    {
+      eval: sampleCounts.default([10]),
+      predict: z
+        .union([z.literal('auto'), sampleCount])
+        .default(10)
+        .describe('posterior samples; 0 = posterior mean, auto = as many as the answer needs'),
+    },
+    { ...FACTS, rule: 'auto or a whole number from 0 to 65536' },
+  ),
+  evalBatchSize: setting(
+    'prompts per evaluation batch (default: 16; in protocol reference the batch size)',
+    inAll(WITH_MODEL, count.optional()),
+    { ...FACTS, isInherited: true },
+  ),
+  limit: setting('only the first N rows of each split', { eval: count.optional() }, FACTS),
+  onLong: setting(
+    'a prompt longer than --max-seq-len: cut it and say so, or refuse the input',
+    { predict: z.enum(['cut', 'error']).default('cut') },
+    FACTS,
+  ),
+  saveSamples: setting(
+    "also save each sample's probabilities",
+    { eval: z.boolean().default(false) },
+    { ...FACTS, decides: 'nothing' },
+  ),
+};

@@ -1,0 +1,83 @@
+/** How an adapter is trained, whatever its method. */
+
+import { z } from 'zod';
+import { DEFAULT_METHOD, METHODS, TRAINED_METHODS } from '../../methods/ids.ts';
+import { count, type Facts, name, nonnegative, ofTraining, positive, sampleCounts } from '../setting.ts';
+
+/** Layers that can get an adapter, by their Hugging Face names. */
+const MODULES = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'down_proj',
+  'lm_head',
+] as const;
+
+const group: Facts['group'] = 'Training';
+
+/** What an evaluation of a training run shows; the training itself does not know it. */
+const SHOWN = { group: 'Evaluation and prediction', decides: 'evaluation' } as const;
+
+export const TRAINING = {
+  method: ofTraining('how the adapter is trained', z.enum(METHODS).default(DEFAULT_METHOD), {
+    group,
+    offered: TRAINED_METHODS,
+    placeholder: 'id',
+  }),
+  epochs: ofTraining('passes over the data (default: 3, unless --max-steps is given)', count.optional(), {
+    group,
+  }),
+  maxSteps: ofTraining('length of the schedule; wins over --epochs', count.optional(), { group }),
+  batchSize: ofTraining('prompts per batch', count.default(4), { group }),
+  lr: ofTraining('peak learning rate of AdamW (mean and B)', positive.default(1e-4), { group }),
+  warmupRatio: ofTraining('share of the schedule that warms up', z.number().min(0).max(1).default(0.06), {
+    group,
+  }),
+  weightDecay: ofTraining('decoupled weight decay', nonnegative.default(0), { group }),
+  adamEpsilon: ofTraining('epsilon of AdamW', positive.default(1e-6), { group }),
+  gradAccumulation: ofTraining('batches per update', count.default(1), { group }),
+  maxGradNorm: ofTraining('clips the gradient of mean and B; 0 = never', nonnegative.default(0), { group }),
+  rank: ofTraining('rank r of the adapters', count.default(8), { group }),
+  alpha: ofTraining('scaling is alpha / rank', positive.default(16), { group }),
+  loraDropout: ofTraining('dropout on the input of the adapters', z.number().min(0).lt(1).default(0), {
+    group,
+  }),
+  targetModules: ofTraining(
+    'layers that get an adapter',
+    z.array(z.enum(MODULES)).min(1).default(['q_proj', 'v_proj', 'lm_head']),
+    { group },
+  ),
+  initAdapter: ofTraining('start from this adapter folder', name.optional(), {
+    group,
+    recorded: 'name',
+    placeholder: 'dir',
+  }),
+  checkpointEvery: ofTraining(
+    'steps between checkpoints; 0 = only at the end',
+    z.int().nonnegative().default(100),
+    { group, decides: 'nothing' },
+  ),
+  checkpointing: ofTraining(
+    'activations computed again instead of kept: what does not fit half the free memory, none, or all',
+    z.enum(['auto', 'none', 'full']).default('auto'),
+    { group, decides: 'nothing' },
+  ),
+  evalDataset: ofTraining(
+    'datasets to evaluate (default: the training one)',
+    z.array(name).min(1).optional(),
+    { ...SHOWN, recorded: 'name', placeholder: 'dataset' },
+  ),
+  evalEvery: ofTraining('steps between evaluations; 0 = only at the end', z.int().nonnegative().default(0), {
+    group: 'Evaluation and prediction',
+    decides: 'nothing',
+  }),
+  evalSamples: ofTraining(
+    'posterior samples per evaluation; 0 = posterior mean',
+    sampleCounts.default([10]),
+    SHOWN,
+  ),
+  evalLimit: ofTraining('evaluate only the first N rows of each split', count.optional(), SHOWN),
+};
