@@ -33,6 +33,7 @@ export { broadcast, type Listener, type Outcome, type Sink } from './events/sink
 export { consoleSink } from './logging/console.ts';
 export type {
   BlobOptions,
+  IvonOptions,
   KlCycle,
   MethodOptions,
   MleOptions,

@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
+import { raggedBatch } from '../../ts/batches/ragged-batch.ts';
 import { loadModel } from '../../ts/engine/model.ts';
 import { loadNative } from '../../ts/engine/native.ts';
 import { Trainer } from '../../ts/engine/trainer.ts';
 import { BPEFT_ERROR_CODES } from '../../ts/errors.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 it('knows no error code that the library does not', () => {
   const codes = loadNative().errorCodes();
@@ -67,4 +69,48 @@ it('refuses to train an adapter on a model that it was not made for', async () =
     code: 'BPEFT_INVALID_INPUT',
   });
   await expect(Trainer.create(model, adapter, options)).resolves.toBeInstanceOf(Trainer);
+});
+
+it('trains, saves and draws a Gaussian over both factors by IVON', async () => {
+  await using model = await loadModel({ model: 'builtin:random' });
+  const posterior = { sigma: 'square', initEps: 0.05, over: 'a-and-b' } as const;
+  const shape = { rank: 4, alpha: 8, dropout: 0, targetModules: ['q_proj', 'lm_head'], posterior, seed: 1 };
+  const adapter = await model.createAdapter(shape);
+  const trainer = await Trainer.create(model, adapter, {
+    seed: 1,
+    method: {
+      id: 'ivon',
+      lr: 0.03,
+      schedule: { total: 10, warmup: 0, stride: 1 },
+      effectiveRows: 1000,
+      weightDecay: 1e-4,
+      initialHessian: 1e-2,
+      beta1: 0.9,
+      beta2: 0.999,
+      clip: 1e-2,
+      trainSamples: 2,
+    },
+  });
+  const rows = [0, 1, 2].map((row) => ({
+    row,
+    id: null,
+    ids: Uint32Array.of(1 + row, 2, 3),
+    answers: Uint32Array.of(65, 66),
+    label: 1,
+    truncated: false,
+  }));
+  const batch = raggedBatch(rows);
+  const first = await trainer.step([batch]);
+  let last = first;
+  for (let step = 0; step < 9; step += 1) last = await trainer.step([batch]);
+  expect(last.nll).toBeLessThan(first.nll);
+  // About 1/√(λ(h + δ)) with h near its start.
+  expect(last.sigmaMean).toBeCloseTo(1 / Math.sqrt(1000 * (1e-2 + 1e-4)), 2);
+  const folder = temporaryFolder();
+  await adapter.save(folder, { baseModel: 'random' });
+  const loaded = await model.loadAdapter(folder);
+  const asked = { samples: 3, noise: 'token', seed: 1, stochasticLayers: null } as const;
+  const answers = await loaded.predict(batch, asked);
+  expect(answers).toEqual(await adapter.predict(batch, asked));
+  expect(new Set(answers).size).toBe(answers.length);
 });

@@ -55,7 +55,12 @@ export interface AdapterOptions {
   readonly dropout: number;
   readonly targetModules: readonly string[];
   /** Null: a point adapter. */
-  readonly posterior: { readonly sigma: 'square' | 'softplus'; readonly initEps: number } | null;
+  readonly posterior: {
+    readonly sigma: 'square' | 'softplus';
+    readonly initEps: number;
+    /** Which factors are Gaussian; `a` unless given. */
+    readonly over?: 'a' | 'a-and-b';
+  } | null;
   readonly seed: number;
   /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
   readonly members?: number;

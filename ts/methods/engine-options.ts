@@ -1,7 +1,7 @@
 /** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
 
 /** What is trained, and how. */
-export type MethodOptions = MleOptions | BlobOptions;
+export type MethodOptions = MleOptions | BlobOptions | IvonOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -31,6 +31,23 @@ export interface BlobOptions {
   readonly trainSamples: number;
   readonly average: 'logits' | 'log-likelihood';
   readonly noise: 'token' | 'example' | 'shared';
+}
+
+/** IVON: a variational Newton method for adapters that are Gaussian over A and B. */
+export interface IvonOptions {
+  readonly id: 'ivon';
+  readonly lr: number;
+  readonly schedule: PointOptions['schedule'];
+  /** λ, the effective number of rows. */
+  readonly effectiveRows: number;
+  /** δ; the prior is N(0, 1/(λδ)). */
+  readonly weightDecay: number;
+  readonly initialHessian: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  /** Most that a mean may move before its rate; 0 = any. */
+  readonly clip: number;
+  readonly trainSamples: number;
 }
 
 /** How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or 1/length each. */

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::Decoder;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
@@ -69,6 +69,7 @@ fn measure(
         posterior: Some(Posterior {
             sigma: Sigma::Square,
             init_eps: 0.05,
+            over: Gaussian::A,
         }),
         seed: 1,
         members: 1,

@@ -104,10 +104,13 @@ impl GaussianKl {
             .filter_map(|(member, site)| parameters.term(member, site))
             .collect();
         let of_term = |term: LowRankRef<'_>| {
-            let weights = term.a.iter().zip(term.rho.unwrap_or_default());
-            weights
-                .map(|(&a, &rho)| self.value(a.into(), sigma.of(rho).into()))
-                .sum::<f64>()
+            let of = |means: &[f32], rho: Option<&[f32]>| {
+                let weights = means.iter().zip(rho.unwrap_or_default());
+                weights
+                    .map(|(&mean, &rho)| self.value(mean.into(), sigma.of(rho).into()))
+                    .sum::<f64>()
+            };
+            of(term.a, term.rho) + of(term.b, term.rho_b)
         };
         let sums: Vec<f64> = terms.into_par_iter().map(of_term).collect();
         Some(sums.iter().sum())

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Draw, Gaussian};
 use crate::backbone::Decoder;
 use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
@@ -27,7 +27,7 @@ pub struct PredictConfig {
     /// Index of the first sample: N samples may be asked for in parts.
     #[serde(default)]
     pub first_sample: u32,
-    /// Which rows share their signs.
+    /// Which rows share their signs; a Gaussian over A and B is drawn as a whole, without signs.
     pub noise: NoiseSharing,
     /// Seed of the samples.
     pub seed: u64,
@@ -115,14 +115,41 @@ pub fn predict(
             })
         })
         .collect();
+    // A Gaussian over A and B is drawn as a whole; one over A within the pass, by Flipout.
+    let over_both = adapter.filter(|adapter| adapter.config().gaussian() == Some(Gaussian::AAndB));
+    let whole = over_both.filter(|_| mode.sampling.is_some());
     let pass = |copies: &[BatchCopy]| Pass::new(batch, copies.to_vec(), mode, abort.clone());
     let trunk = decoder.trunk(batch, &pass(&copies[..1]), adapter)?;
     let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
     let mut logits = Vec::with_capacity(copies.len() * batch.answers().len());
     for copies in copies.chunks(at_once) {
-        let of = pass(copies);
+        let (drawn, copies) = match whole {
+            Some(adapter) => drawn(adapter, copies, mode),
+            None => (None, copies.to_vec()),
+        };
+        let (adapter, of) = (drawn.as_ref().or(adapter), pass(&copies));
         let (of_copies, _) = decoder.forward_above(&trunk, batch, &of, adapter, false)?;
         logits.extend(of_copies);
     }
     Ok(logits)
+}
+
+/// The draws of each copy as members of one adapter, and the copies by these.
+fn drawn(adapter: &Adapter, copies: &[BatchCopy], mode: Mode) -> (Option<Adapter>, Vec<BatchCopy>) {
+    let draw = |copy: &BatchCopy| {
+        let (sample, sign) = mode.draw_of(copy.sample);
+        Draw {
+            member: copy.member,
+            stream: copy.stream,
+            sample,
+            sign,
+        }
+    };
+    let draws: Vec<_> = copies.iter().map(draw).collect();
+    let copies = copies.iter().enumerate().map(|(member, copy)| BatchCopy {
+        member,
+        ..copy.clone()
+    });
+    let adapter = adapter.drawn(&draws, mode.sample_from_block);
+    (Some(adapter), copies.collect())
 }

@@ -6,7 +6,7 @@ use crate::abort::Abort;
 use crate::adapter::{Adapter, Parameters};
 use crate::backbone::Decoder;
 use crate::batch::Batch;
-use crate::method::{Method, MethodConfig, Update};
+use crate::method::{Method, MethodConfig, Step, Update};
 use crate::noise::{Phase, Stream};
 use crate::objective::Objective;
 use crate::pass::{BatchCopy, Mode, Pass};
@@ -54,8 +54,10 @@ pub struct Trainer {
 
 /// Gradients of the mean NLL of each member's rows.
 pub struct Gradients {
-    /// Of every parameter.
+    /// Of every parameter of what the passes ran with.
     pub parameters: Parameters,
+    /// What that was, if not the adapter itself.
+    pub drawn: Option<Adapter>,
     /// Σ NLL over the rows of all members, in nats.
     pub nll_sum: f64,
     /// Rows whose most probable class is their label.
@@ -132,7 +134,12 @@ impl Trainer {
             }
             other => other?,
         };
-        let update = self.method.update(adapter, &gradients.parameters, t)?;
+        let step = Step {
+            t,
+            gradients: &gradients.parameters,
+            drawn: gradients.drawn.as_ref(),
+        };
+        let update = self.method.update(adapter, &step)?;
         if let Some(site) = adapter.first_not_finite() {
             return Err(Error::NotFinite {
                 step: t,
@@ -180,31 +187,37 @@ impl Trainer {
             check_finite,
             kept_bytes: self.kept_bytes,
         };
-        let mut gradients = Gradients {
-            parameters: self.zeros.clone(),
+        let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
+        let drawn = self.method.drawn(adapter, &streams);
+        let (of, parameters) = match &drawn {
+            Some(drawn) => (drawn, drawn.parameters().zeros_like()),
+            None => (adapter, self.zeros.clone()),
+        };
+        let mut sums = Gradients {
+            parameters,
+            drawn: None,
             nll_sum: 0.0,
             correct: 0,
         };
         for (index, of_members) in batches.chunks(members).enumerate() {
-            let phase = Phase::Training {
-                micro_batch: index as u32,
-            };
             let batch = Batch::joined(of_members);
-            let mut copies = Vec::new();
-            let mut from = 0;
+            let (mut copies, mut from) = (Vec::new(), 0);
             for (member, of_member) in of_members.iter().enumerate() {
-                let seed = self.config.seed.wrapping_add(member as u64);
-                let stream = Stream::new(seed, self.step + 1, phase);
+                let stream = self.stream(member, index as u32);
                 copies.extend((0..sampling.samples).map(|sample| BatchCopy {
                     prompts: from..from + of_member.len(),
                     stream,
                     sample,
-                    member,
+                    member: if drawn.is_some() {
+                        member * sampling.samples as usize + sample as usize
+                    } else {
+                        member
+                    },
                 }));
                 from += of_member.len();
             }
             let pass = Pass::new(&batch, copies, mode, abort.clone());
-            let (logits, kept) = decoder.forward(&batch, &pass, Some(adapter), true)?;
+            let (logits, kept) = decoder.forward(&batch, &pass, Some(of), true)?;
             let mut dlogits = Vec::with_capacity(logits.len());
             for (of_member, rows) in of_members.iter().zip(&rows) {
                 let len = sampling.samples as usize * of_member.answers().len();
@@ -214,16 +227,21 @@ impl Trainer {
                 if !loss.nll_sum.is_finite() {
                     return Err(self.loss_not_finite());
                 }
-                gradients.nll_sum += loss.nll_sum;
-                gradients.correct += loss.correct;
+                sums.nll_sum += loss.nll_sum;
+                sums.correct += loss.correct;
                 dlogits.extend(loss.dlogits);
             }
             if let Some(kept) = kept {
-                let of = (&pass, adapter);
-                decoder.backward(kept, &dlogits, &batch, of, &mut gradients.parameters)?;
+                decoder.backward(kept, &dlogits, &batch, (&pass, of), &mut sums.parameters)?;
             }
         }
-        Ok(gradients)
+        Ok(Gradients { drawn, ..sums })
+    }
+
+    /// The noise of a member in a micro-batch of the next update.
+    fn stream(&self, member: usize, micro_batch: u32) -> Stream {
+        let seed = self.config.seed.wrapping_add(member as u64);
+        Stream::new(seed, self.step + 1, Phase::Training { micro_batch })
     }
 
     /// Whether the adapter is the one that this state belongs to, and the batches fit its members.

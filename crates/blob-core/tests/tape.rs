@@ -8,7 +8,7 @@
 mod support;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{DecoderConfig, RopeScaling, Window};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::noise::{Phase, Stream};
@@ -189,6 +189,7 @@ fn check_targets(index: usize) {
                 let posterior = noise.map(|(_, sigma)| Posterior {
                     sigma,
                     init_eps: 0.05,
+                    over: Gaussian::A,
                 });
                 let dropout = if turn.is_multiple_of(5) { 0.25 } else { 0.0 };
                 let lora = LoraConfig {
@@ -304,6 +305,7 @@ fn biases_norms_of_heads_and_windows_have_the_gradients_of_the_tape() {
             let posterior = noise.map(|(_, sigma)| Posterior {
                 sigma,
                 init_eps: 0.05,
+                over: Gaussian::A,
             });
             let lora = LoraConfig {
                 posterior,

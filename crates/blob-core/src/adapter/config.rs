@@ -47,7 +47,19 @@ impl Sigma {
     }
 }
 
-/// A Gaussian over `A`.
+/// Which factors are Gaussian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gaussian {
+    /// `A`; `B` is a point.
+    #[default]
+    A,
+    /// Both.
+    #[serde(rename = "a-and-b")]
+    AAndB,
+}
+
+/// A Gaussian over factors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Posterior {
@@ -55,6 +67,9 @@ pub struct Posterior {
     pub sigma: Sigma,
     /// ε of the initial ρ; positive.
     pub init_eps: f32,
+    /// Over which of them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub over: Gaussian,
 }
 
 /// The shape of an adapter.
@@ -78,6 +93,10 @@ pub struct LoraConfig {
     pub members: usize,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn one() -> usize {
     1
 }
@@ -94,6 +113,11 @@ impl LoraConfig {
     /// s = α / r.
     pub fn scaling(&self) -> f32 {
         self.alpha / self.rank as f32
+    }
+
+    /// Which factors are Gaussian, if any.
+    pub fn gaussian(&self) -> Option<Gaussian> {
+        self.posterior.map(|posterior| posterior.over)
     }
 
     /// Checks every rule that the engine relies on.

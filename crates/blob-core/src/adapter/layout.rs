@@ -1,7 +1,7 @@
 //! Where each parameter of an adapter lies in its flat buffers.
 //!
 //! ```text
-//! [ A of every site | B of every site | ρ of every site ]        sites in order of depth
+//! [ A of every site | B | ρ of A | ρ of B ]        each of every site, in order of depth
 //! ```
 //!
 //! The point parameters come first, so that an optimizer of these is one run of values. An adapter of
@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{LowRankMut, Site};
+use super::{Gaussian, LowRankMut, Site};
 
 /// What a parameter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,11 +22,13 @@ pub enum Factor {
     B,
     /// ρ of a Gaussian `A`, (r, k).
     Rho,
+    /// ρ of a Gaussian `B`, (m, r).
+    RhoB,
 }
 
 impl Factor {
     /// All, in the order of the layout.
-    pub const ALL: [Self; 3] = [Self::A, Self::B, Self::Rho];
+    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::Rho, Self::RhoB];
 
     /// What saved states call it; PEFT's names are made of these.
     pub fn name(self) -> &'static str {
@@ -34,12 +36,13 @@ impl Factor {
             Self::A => "lora_A",
             Self::B => "lora_B",
             Self::Rho => "lora_A_rho",
+            Self::RhoB => "lora_B_rho",
         }
     }
 
     /// Whether it is a point parameter, trained by the likelihood's optimizer.
     pub fn is_point(self) -> bool {
-        self != Self::Rho
+        matches!(self, Self::A | Self::B)
     }
 }
 
@@ -72,7 +75,7 @@ impl TermShape {
     pub fn of(self, factor: Factor) -> [usize; 2] {
         match factor {
             Factor::A | Factor::Rho => [self.rank, self.inputs],
-            Factor::B => [self.outputs, self.rank],
+            Factor::B | Factor::RhoB => [self.outputs, self.rank],
         }
     }
 }
@@ -86,10 +89,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of the terms' widths; with ρ where `A` is Gaussian.
-    pub fn new(terms: BTreeMap<Site, TermShape>, is_gaussian: bool) -> Self {
+    /// Of the terms' widths, with the ρ of what is Gaussian.
+    pub fn new(terms: BTreeMap<Site, TermShape>, gaussian: Option<Gaussian>) -> Self {
         let factors = Factor::ALL.into_iter();
-        let factors = factors.filter(|factor| is_gaussian || factor.is_point());
+        let factors = factors.filter(|factor| match factor {
+            Factor::A | Factor::B => true,
+            Factor::Rho => gaussian.is_some(),
+            Factor::RhoB => gaussian == Some(Gaussian::AAndB),
+        });
         let (mut parameters, mut index, mut from) = (Vec::new(), BTreeMap::new(), 0);
         for factor in factors {
             for (&site, term) in &terms {
@@ -140,8 +147,8 @@ impl Layout {
         let term = |&site: &Site| {
             let mut part = |factor| parts.remove(&(site, factor));
             let (a, b) = (part(Factor::A)?, part(Factor::B)?);
-            let rho = part(Factor::Rho);
-            Some((site, LowRankMut { a, b, rho }))
+            let (rho, rho_b) = (part(Factor::Rho), part(Factor::RhoB));
+            Some((site, LowRankMut { a, b, rho, rho_b }))
         };
         self.terms.keys().filter_map(term).collect()
     }
@@ -181,7 +188,7 @@ mod tests {
             (site(1, Module::Q), widths(2, 5, 7)),
             (site(0, Module::V), widths(2, 3, 4)),
         ]);
-        let layout = Layout::new(terms.clone(), true);
+        let layout = Layout::new(terms.clone(), Some(Gaussian::A));
         let mut end = 0;
         for parameter in layout.parameters() {
             assert_eq!(parameter.range.start, end);
@@ -195,8 +202,10 @@ mod tests {
         assert_eq!(layout.point_len(), 2 * 3 + 2 * 5 + 2 * 4 + 2 * 7);
         let of_rho = layout.range(site(0, Module::V), Factor::Rho);
         assert_eq!(of_rho, Some(layout.point_len()..layout.point_len() + 6));
-        let point = Layout::new(terms, false);
+        let point = Layout::new(terms.clone(), None);
         assert_eq!((point.len(), point.point_len()), (38, 38));
         assert_eq!(point.range(site(0, Module::V), Factor::Rho), None);
+        let both = Layout::new(terms, Some(Gaussian::AAndB));
+        assert_eq!((both.len(), both.point_len()), (76, 38));
     }
 }

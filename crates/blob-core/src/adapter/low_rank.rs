@@ -3,7 +3,7 @@
 use super::{LoraConfig, Site, TermShape};
 use crate::noise::{Asker, Phase, Purpose, Stream};
 
-/// The factors of one site, as files hold them; ρ is there for a Gaussian `A` only.
+/// The factors of one site, as files hold them; each ρ is there for what is Gaussian only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LowRank {
     /// r.
@@ -18,6 +18,8 @@ pub struct LowRank {
     pub b: Vec<f32>,
     /// ρ, (r, k).
     pub rho: Option<Vec<f32>>,
+    /// ρ of a Gaussian `B`, (m, r).
+    pub rho_b: Option<Vec<f32>>,
 }
 
 /// A [`LowRank`] where it lies in an adapter.
@@ -31,6 +33,8 @@ pub struct LowRankRef<'a> {
     pub b: &'a [f32],
     /// ρ, (r, k).
     pub rho: Option<&'a [f32]>,
+    /// ρ of a Gaussian `B`, (m, r).
+    pub rho_b: Option<&'a [f32]>,
 }
 
 impl LowRank {
@@ -54,6 +58,7 @@ impl LowRankRef<'_> {
             a: self.a.to_vec(),
             b: self.b.to_vec(),
             rho: self.rho.map(<[f32]>::to_vec),
+            rho_b: self.rho_b.map(<[f32]>::to_vec),
         }
     }
 }
@@ -65,8 +70,10 @@ pub struct LowRankMut<'a> {
     pub a: &'a mut [f32],
     /// `B`.
     pub b: &'a mut [f32],
-    /// ρ.
+    /// ρ of `A`.
     pub rho: Option<&'a mut [f32]>,
+    /// ρ of `B`.
+    pub rho_b: Option<&'a mut [f32]>,
 }
 
 impl LowRankMut<'_> {
@@ -85,6 +92,9 @@ impl LowRankMut<'_> {
         if let (Some(rho), Some(posterior)) = (self.rho.as_deref_mut(), config.posterior) {
             let interval = posterior.sigma.initial(posterior.init_eps);
             stream.fill_uniform(rho, interval, asker(Purpose::InitialRho));
+            if let Some(rho) = self.rho_b.as_deref_mut() {
+                stream.fill_uniform(rho, interval, asker(Purpose::InitialRhoB));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@
 //! member j starts as a single adapter of seed + j does.
 
 mod config;
+mod draws;
 mod layout;
 mod low_rank;
 mod parameters;
@@ -19,7 +20,8 @@ mod site;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use config::{LoraConfig, Posterior, Sigma};
+pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
+pub use draws::Draw;
 pub use layout::{Factor, Layout, Parameter, TermShape};
 pub use low_rank::{LowRank, LowRankMut, LowRankRef};
 pub use parameters::Parameters;
@@ -53,7 +55,7 @@ impl Adapter {
             }
         };
         let terms = sites.map(|site| (site, shape(site))).collect();
-        let layout = Arc::new(Layout::new(terms, config.posterior.is_some()));
+        let layout = Arc::new(Layout::new(terms, config.gaussian()));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), config.members);
         for member in 0..config.members {
             for &site in layout.terms().keys() {
@@ -88,16 +90,17 @@ impl Adapter {
             .iter()
             .map(|(&site, term)| (site, term.shape()))
             .collect();
-        let is_gaussian = config.posterior.is_some();
+        let gaussian = config.gaussian();
         for terms in members {
             let fits = |(site, term): (&Site, &LowRank)| {
                 let shape = term.shape();
-                let [rank, inputs] = shape.of(Factor::A);
-                let len = rank * inputs;
+                let len = |factor| shape.of(factor).iter().product::<usize>();
+                let (a, b) = (len(Factor::A), len(Factor::B));
                 shapes.get(site) == Some(&shape)
-                    && term.a.len() == len
-                    && term.b.len() == shape.outputs * rank
-                    && term.rho.as_ref().map(Vec::len) == is_gaussian.then_some(len)
+                    && (term.a.len(), term.b.len()) == (a, b)
+                    && term.rho.as_ref().map(Vec::len) == gaussian.map(|_| a)
+                    && term.rho_b.as_ref().map(Vec::len)
+                        == gaussian.filter(|over| *over == Gaussian::AAndB).map(|_| b)
             };
             if let Some((site, _)) = terms.iter().find(|&term| !fits(term)) {
                 return invalid(format!(
@@ -114,7 +117,7 @@ impl Adapter {
                 ));
             }
         }
-        let layout = Arc::new(Layout::new(shapes, is_gaussian));
+        let layout = Arc::new(Layout::new(shapes, gaussian));
         let mut parameters = Parameters::zeros(layout, config.members);
         for (member, terms) in members.iter().enumerate() {
             parameters.set_terms(member, terms);
@@ -181,9 +184,11 @@ impl Adapter {
         for member in 0..self.config.members {
             for &site in self.parameters.layout().terms().keys() {
                 let term = self.parameters.term(member, site);
-                let rho = term.and_then(|term| term.rho).unwrap_or_default();
-                sum += rho.iter().map(|&r| f64::from(sigma.of(r))).sum::<f64>();
-                count += rho.len();
+                let Some(term) = term else { continue };
+                for rho in [term.rho, term.rho_b].into_iter().flatten() {
+                    sum += rho.iter().map(|&r| f64::from(sigma.of(r))).sum::<f64>();
+                    count += rho.len();
+                }
             }
         }
         Some(sum / count.max(1) as f64)

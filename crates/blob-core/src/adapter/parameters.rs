@@ -74,24 +74,33 @@ impl Parameters {
             a: of(Factor::A)?,
             b: of(Factor::B)?,
             rho: of(Factor::Rho),
+            rho_b: of(Factor::RhoB),
         })
     }
 
     /// [`Self::term`], to be changed.
     pub fn term_mut(&mut self, member: usize, site: Site) -> Option<LowRankMut<'_>> {
         let range = |factor| self.layout.range(site, factor);
-        let (a, b, rho) = (range(Factor::A)?, range(Factor::B)?, range(Factor::Rho));
+        let (a, b) = (range(Factor::A)?, range(Factor::B)?);
+        let (rho, rho_b) = (range(Factor::Rho), range(Factor::RhoB));
         let of_member = self.range_of(member);
         // In the order of the layout, each cut from what follows the one before.
         let (_, rest) = self.values.host_mut()[of_member].split_at_mut(a.start);
         let (of_a, rest) = rest.split_at_mut(a.len());
         let (_, rest) = rest.split_at_mut(b.start - a.end);
         let (of_b, rest) = rest.split_at_mut(b.len());
-        let of_rho = rho.map(|rho| &mut rest[rho.start - b.end..][..rho.len()]);
+        let (mut rest, mut end) = (rest, b.end);
+        let mut cut = |range: Range<usize>| {
+            let (_, from) = std::mem::take(&mut rest).split_at_mut(range.start - end);
+            let (part, after) = from.split_at_mut(range.len());
+            (rest, end) = (after, range.end);
+            part
+        };
         Some(LowRankMut {
             a: of_a,
             b: of_b,
-            rho: of_rho,
+            rho: rho.map(&mut cut),
+            rho_b: rho_b.map(cut),
         })
     }
 
@@ -127,8 +136,10 @@ impl Parameters {
             };
             to.a.copy_from_slice(&term.a);
             to.b.copy_from_slice(&term.b);
-            if let (Some(to), Some(rho)) = (to.rho, &term.rho) {
-                to.copy_from_slice(rho);
+            for (to, rho) in [(to.rho, &term.rho), (to.rho_b, &term.rho_b)] {
+                if let (Some(to), Some(rho)) = (to, rho) {
+                    to.copy_from_slice(rho);
+                }
             }
         }
     }

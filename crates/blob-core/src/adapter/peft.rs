@@ -2,7 +2,7 @@
 //!
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
-//! `….lora_A_rho` (r, k), which PEFT ignores. The reference repeats the prefix `base_model.model.` and
+//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores. The reference repeats the prefix `base_model.model.` and
 //! embeds the frozen head (`lm_head.base_layer.weight`), which is left out with a notice.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,9 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::{Adapter, Factor, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape};
+use super::{
+    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
+};
 use crate::backbone::DecoderConfig;
 use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::{Error, Result};
@@ -239,7 +241,7 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
         }
         let (layer, part) = part_of(bare).ok_or_else(|| {
             broken(format!(
-                "tensor {name:?} is neither lora_A, lora_B nor lora_A_rho"
+                "tensor {name:?} is neither lora_A, lora_B, lora_A_rho nor lora_B_rho"
             ))
         })?;
         let site = Site::parse(layer, decoder).ok_or_else(|| {
@@ -264,6 +266,11 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
     }
     let terms = complete(found, config.r, decoder).map_err(broken)?;
     let bayesian = terms.values().any(|term| term.rho.is_some());
+    let over = if terms.values().any(|term| term.rho_b.is_some()) {
+        Gaussian::AAndB
+    } else {
+        Gaussian::A
+    };
     let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();
     target_modules.sort_unstable();
     target_modules.dedup();
@@ -275,6 +282,7 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
         posterior: bayesian.then_some(Posterior {
             sigma,
             init_eps: REFERENCE_EPS,
+            over,
         }),
         seed: 0,
         members: 1,
@@ -315,22 +323,32 @@ fn complete(
     rank: usize,
     decoder: &DecoderConfig,
 ) -> std::result::Result<BTreeMap<Site, LowRank>, String> {
-    let is_gaussian = found.values().any(|parts| parts.contains_key(&Factor::Rho));
+    let somewhere = |factor| found.values().any(|parts| parts.contains_key(&factor));
+    let [rho_somewhere, rho_b_somewhere] = [Factor::Rho, Factor::RhoB].map(somewhere);
+    if rho_b_somewhere && !rho_somewhere {
+        return Err("lora_B_rho must come with lora_A_rho".into());
+    }
     let term = |(site, mut parts): (Site, Parts)| {
         let TermShape {
             rank,
             inputs,
             outputs,
         } = shape_of(site, rank, decoder);
-        let rho = parts.remove(&Factor::Rho);
+        let (rho, rho_b) = (parts.remove(&Factor::Rho), parts.remove(&Factor::RhoB));
         let (Some(a), Some(b)) = (parts.remove(&Factor::A), parts.remove(&Factor::B)) else {
             return Err(format!("{} must have both lora_A and lora_B", site.path()));
         };
-        if rho.is_some() != is_gaussian {
-            return Err(format!(
-                "{} must have lora_A_rho as the other layers do",
-                site.path()
-            ));
+        for (factor, part, is_there) in [
+            (Factor::Rho, &rho, rho_somewhere),
+            (Factor::RhoB, &rho_b, rho_b_somewhere),
+        ] {
+            if part.is_some() != is_there {
+                return Err(format!(
+                    "{} must have {} as the other layers do",
+                    site.path(),
+                    factor.name()
+                ));
+            }
         }
         let term = LowRank {
             rank,
@@ -339,6 +357,7 @@ fn complete(
             a,
             b,
             rho,
+            rho_b,
         };
         Ok((site, term))
     };
@@ -390,10 +409,10 @@ fn is_off(value: &serde_json::Value) -> bool {
 /// What follows the layer in PEFT's name of a factor; ρ, which PEFT does not know, has no `.weight`.
 fn suffix_of(factor: Factor) -> String {
     let name = factor.name();
-    if factor == Factor::Rho {
-        return format!(".{name}");
+    if factor.is_point() {
+        return format!(".{name}.weight");
     }
-    format!(".{name}.weight")
+    format!(".{name}")
 }
 
 /// Layer and factor of a name without its prefix.

@@ -14,8 +14,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Update};
-use crate::adapter::{Adapter, LowRankMut, LowRankRef, Parameters, Sigma};
+use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update};
+use crate::adapter::{Adapter, Gaussian, LowRankMut, LowRankRef, Sigma};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::objective::{Average, CrossEntropy, Objective};
 use crate::optim::KlCycle;
@@ -86,8 +86,10 @@ impl Blob {
     /// `BPEFT_INVALID_CONFIG`; also when the adapter is a point estimate.
     pub fn new(config: BlobConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
-        if adapter.sigma().is_none() {
-            let (rule, value) = ("must be set to train a posterior", "null".into());
+        let gaussian = adapter.config().gaussian();
+        if gaussian != Some(Gaussian::A) {
+            let rule = "must be a Gaussian over A for BLoB";
+            let value = gaussian.map_or("null".into(), |over| format!("{over:?}"));
             return Err(Error::InvalidConfig {
                 field: "posterior",
                 rule,
@@ -116,7 +118,8 @@ impl Method for Blob {
         Box::new(CrossEntropy { average })
     }
 
-    fn update(&mut self, adapter: &mut Adapter, gradients: &Parameters, t: u64) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+        let &Step { t, gradients, .. } = step;
         let update = self.point.update(adapter, gradients, t)?;
         let kl = self.kl.of(adapter);
         let (weight, rate) = (
@@ -124,7 +127,7 @@ impl Method for Blob {
             self.config.kl_lr * self.point.factor(t),
         );
         if let Some(sigma) = adapter.sigma() {
-            let step = Descent {
+            let descent = Descent {
                 kl: self.kl,
                 sigma,
                 weight,
@@ -133,7 +136,7 @@ impl Method for Blob {
             let terms = adapter.parameters_mut().terms_with(gradients);
             terms
                 .into_par_iter()
-                .for_each(|(term, gradient)| step.descend(term, gradient));
+                .for_each(|(term, gradient)| descent.descend(term, gradient));
         }
         Ok(Update {
             kl,

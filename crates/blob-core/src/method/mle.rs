@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Update};
+use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update};
 use crate::Result;
-use crate::adapter::{Adapter, Parameters};
+use crate::adapter::Adapter;
 use crate::objective::{Average, CrossEntropy, Objective};
 
 /// The settings of a run.
@@ -41,8 +41,8 @@ impl Method for Mle {
         Box::new(CrossEntropy { average })
     }
 
-    fn update(&mut self, adapter: &mut Adapter, gradients: &Parameters, t: u64) -> Result<Update> {
-        self.point.update(adapter, gradients, t)
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+        self.point.update(adapter, step.gradients, step.t)
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

@@ -6,20 +6,23 @@
 //! `members`, dropout at prediction a `dropout` of the request.
 
 mod blob;
+mod ivon;
 mod mle;
 mod point;
 
 use serde::{Deserialize, Serialize};
 
 pub use blob::{Blob, BlobConfig};
+pub use ivon::{Ivon, IvonConfig};
 pub use mle::{Mle, MleConfig};
 pub use point::{PointConfig, PointUpdate};
 
-use crate::Result;
-use crate::adapter::{Adapter, Parameters};
+use crate::adapter::{Adapter, Parameters, Site};
 use crate::buffer::Buffer;
+use crate::noise::Stream;
 use crate::objective::Objective;
 use crate::pass::NoiseSharing;
+use crate::{Error, Result};
 
 /// A method and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,8 @@ pub enum MethodConfig {
     Mle(MleConfig),
     /// BLoB.
     Blob(BlobConfig),
+    /// IVON.
+    Ivon(IvonConfig),
 }
 
 impl MethodConfig {
@@ -40,6 +45,7 @@ impl MethodConfig {
         Ok(match *self {
             Self::Mle(config) => Box::new(Mle::new(config, adapter)?),
             Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
+            Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
         })
     }
 }
@@ -76,6 +82,18 @@ pub struct Update {
     pub kl_lr: Option<f64>,
 }
 
+/// One update as a method sees it.
+#[derive(Clone, Copy)]
+pub struct Step<'a> {
+    /// Its number, from 1.
+    pub t: u64,
+    /// Of each member's mean NLL, with the layout of what the passes ran with: the adapter, or the
+    /// draws.
+    pub gradients: &'a Parameters,
+    /// What [`Method::drawn`] gave.
+    pub drawn: Option<&'a Adapter>,
+}
+
 /// State of a method beside the adapter: one value per parameter, for all of them or for the
 /// layout's first ones, member after member.
 pub struct Statistic<'a> {
@@ -93,13 +111,56 @@ pub trait Method: Send {
     /// What a step minimises beside the prior.
     fn objective(&self) -> Box<dyn Objective>;
 
-    /// Update `t` (from 1) from the gradients of each member's mean NLL. Adapter and gradients have
-    /// the layout of the adapter that the method was built for.
+    /// The factors that the passes of a step run with, where a method draws them itself: of each
+    /// member [`Sampling::samples`] draws, one after another. `None`: the adapter's own.
+    fn drawn(&self, _adapter: &Adapter, _streams: &[Stream]) -> Option<Adapter> {
+        None
+    }
+
+    /// One update of an adapter that has the layout of the one that the method was built for.
     ///
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient is not finite.
-    fn update(&mut self, adapter: &mut Adapter, gradients: &Parameters, t: u64) -> Result<Update>;
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update>;
 
     /// All that a checkpoint must hold to go on.
     fn statistics(&mut self) -> Vec<Statistic<'_>>;
+}
+
+/// L2 norms of the gradients of A and B, in f64, of each member.
+///
+/// # Errors
+/// `BPEFT_NOT_FINITE` naming the first site with a gradient (ρ's too) that is not finite.
+fn norms(gradients: &Parameters, t: u64) -> Result<Vec<f64>> {
+    let members = (0..gradients.members()).map(|member| norm(gradients, member));
+    let norms = members.collect::<std::result::Result<_, _>>();
+    norms.map_err(|site: Site| Error::NotFinite {
+        step: t,
+        what: "gradient",
+        layer: site.path(),
+    })
+}
+
+/// L2 norm of a member's gradients of A and B, in f64, summed site by site; or the first site with
+/// a gradient (ρ's too) that is not finite.
+fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site> {
+    let mut sum = 0.0;
+    for &site in gradients.layout().terms().keys() {
+        let Some(gradient) = gradients.term(member, site) else {
+            continue;
+        };
+        let squares = |values: &[f32]| {
+            values
+                .iter()
+                .map(|&g| f64::from(g) * f64::from(g))
+                .sum::<f64>()
+        };
+        let of_rho = gradient.rho.map_or(0.0, squares);
+        let of_site = squares(gradient.a) + squares(gradient.b);
+        if !(of_site + of_rho).is_finite() {
+            return Err(site);
+        }
+        sum += of_site;
+    }
+    Ok(sum.sqrt())
 }

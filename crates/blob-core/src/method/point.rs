@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Statistic, Update};
-use crate::adapter::{Adapter, Parameters, Site};
+use super::{Statistic, Update, norms};
+use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
 use crate::optim::{AdamW, Moments, Schedule};
 use crate::{Error, Result};
@@ -109,14 +109,7 @@ impl PointUpdate {
         t: u64,
     ) -> Result<Update> {
         let members = gradients.members();
-        let norms = (0..members).map(|member| norm(gradients, member));
-        let norms = norms
-            .collect::<std::result::Result<Vec<f64>, _>>()
-            .map_err(|site| Error::NotFinite {
-                step: t,
-                what: "gradient",
-                layer: site.path(),
-            })?;
+        let norms = norms(gradients, t)?;
         let (adamw, lr) = (self.adamw, self.config.lr * self.factor(t));
         let points = gradients.layout().point_len();
         for (member, &norm) in norms.iter().enumerate() {
@@ -147,28 +140,4 @@ impl PointUpdate {
         let of = |name, values| Statistic { name, values };
         vec![of("first", &mut self.first), of("second", &mut self.second)]
     }
-}
-
-/// L2 norm of a member's gradients of A and B, in f64, summed site by site; or the first site with
-/// a gradient (ρ's too) that is not finite.
-fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site> {
-    let mut sum = 0.0;
-    for &site in gradients.layout().terms().keys() {
-        let Some(gradient) = gradients.term(member, site) else {
-            continue;
-        };
-        let squares = |values: &[f32]| {
-            values
-                .iter()
-                .map(|&g| f64::from(g) * f64::from(g))
-                .sum::<f64>()
-        };
-        let of_rho = gradient.rho.map_or(0.0, squares);
-        let of_site = squares(gradient.a) + squares(gradient.b);
-        if !(of_site + of_rho).is_finite() {
-            return Err(site);
-        }
-        sum += of_site;
-    }
-    Ok(sum.sqrt())
 }

@@ -34,7 +34,7 @@ pub enum Phase {
 /// What is drawn at a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The Gaussian matrix `E` of one posterior sample, (r, k).
+    /// The Gaussian matrix `E` of one posterior sample of `A`, (r, k).
     Gaussian = 0,
     /// Flipout signs of a layer's input, one per token and input.
     InputSigns = 1,
@@ -46,8 +46,12 @@ pub enum Purpose {
     NoiseDropout = 4,
     /// Initial `A`.
     InitialA = 5,
-    /// Initial `ρ`.
+    /// Initial `ρ` of `A`.
     InitialRho = 6,
+    /// The Gaussian matrix of a Gaussian `B` of one posterior sample, (m, r).
+    GaussianB = 7,
+    /// Initial `ρ` of a Gaussian `B`.
+    InitialRhoB = 8,
 }
 
 /// The stream of one (seed, step, phase).

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
@@ -166,6 +166,7 @@ fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
         let posterior = Some(Posterior {
             sigma,
             init_eps: 0.05,
+            over: Gaussian::A,
         });
         let adapter = trained(
             LoraConfig {

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module};
 use blob_core::backbone::{Decoder, DecoderConfig, Window};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
@@ -9,6 +9,7 @@ use blob_core::kl::{GaussianKl, KlForm, PriorStd};
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 
+use crate::support::golden::assert_close;
 use crate::support::in_pool;
 use crate::support::small_model::{
     Prompt, batch_of, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
@@ -439,5 +440,64 @@ fn dropout_makes_a_point_estimate_random_and_a_mean_pass_never() {
         };
         let outcome = predict(&model, Some(&adapter), &batch, &config, &Abort::default());
         assert_eq!(outcome.unwrap_err().code(), "BPEFT_INVALID_CONFIG");
+    }
+}
+
+#[test]
+fn whole_draws_are_the_samples_that_share_their_noise() {
+    let model = decoder(&config(), Precision::F32);
+    let over_a = trained(lora(EVERYWHERE), &config());
+    let batch = batch_of(&prompts());
+    // The same draws as members of a point adapter, and with a Gaussian over B that has no width.
+    let shared = PredictConfig {
+        noise: NoiseSharing::Shared,
+        antithetic: true,
+        ..sampling(5)
+    };
+    let expected = logits(&model, Some(&over_a), &batch, &shared);
+    let mut terms = over_a.terms(0);
+    for term in terms.values_mut() {
+        term.rho_b = Some(vec![0.0; term.b.len()]);
+    }
+    let mut config_of_both = over_a.config().clone();
+    config_of_both.posterior.as_mut().unwrap().over = Gaussian::AAndB;
+    let over_both = Adapter::from_terms(config_of_both.clone(), &[terms.clone()]).unwrap();
+    let got = logits(&model, Some(&over_both), &batch, &shared);
+    assert_close("logits", &got, &expected, 1e-5);
+
+    for layers in [1, 2] {
+        let last = PredictConfig {
+            stochastic_layers: Some(layers),
+            ..shared.clone()
+        };
+        let expected = logits(&model, Some(&over_a), &batch, &last);
+        let got = logits(&model, Some(&over_both), &batch, &last);
+        assert_close("logits of the last layers", &got, &expected, 1e-5);
+    }
+
+    // A width of B is seen, sample by sample, and in parts as at once.
+    for term in terms.values_mut() {
+        term.rho_b = Some(vec![0.3; term.b.len()]);
+    }
+    let wide = Adapter::from_terms(config_of_both, &[terms]).unwrap();
+    let got = logits(&model, Some(&wide), &batch, &shared);
+    let width = got.len() / 5;
+    for sample in 0..5 {
+        let of_sample = &got[sample * width..(sample + 1) * width];
+        assert!(
+            of_sample
+                .iter()
+                .zip(&expected[sample * width..])
+                .any(|(a, b)| (a - b).abs() > 1e-3)
+        );
+        let alone = PredictConfig {
+            first_sample: sample as u32,
+            samples: 1,
+            ..shared.clone()
+        };
+        assert_eq!(
+            bits(&logits(&model, Some(&wide), &batch, &alone)),
+            bits(of_sample)
+        );
     }
 }

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
-use blob_core::adapter::Posterior;
+use blob_core::adapter::{Gaussian, Posterior};
 use blob_core::kl::{Dynamics, GaussianKl, KlForm, PriorStd};
 use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::Average;
@@ -45,7 +45,8 @@ fn check_updates(name: &str) {
         case.adapter.config().posterior,
         Some(Posterior {
             sigma: case.sigma(),
-            init_eps: 0.05
+            init_eps: 0.05,
+            over: Gaussian::A
         })
     );
     let mut trainer = Trainer::new(config, &case.adapter).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use blob_core::adapter::{
-    Adapter, Factor, LoraConfig, LowRank, Module, Parameters, Posterior, Sigma, Site,
+    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Parameters, Posterior, Sigma, Site,
 };
 use blob_core::backbone::{Decoder, DecoderConfig};
 use blob_core::batch::{Batch, BatchParts};
@@ -199,6 +199,7 @@ fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter
                 a,
                 b,
                 rho,
+                rho_b: None,
             },
         )
     };
@@ -211,6 +212,7 @@ fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter
         posterior: bayesian.then(|| Posterior {
             sigma: sigma(),
             init_eps: 0.05,
+            over: Gaussian::A,
         }),
         target_modules: target_modules.clone(),
         seed: 0,
@@ -227,6 +229,7 @@ pub fn named(parameters: &Parameters) -> BTreeMap<String, &[f32]> {
             Factor::A => "A",
             Factor::B => "B",
             Factor::Rho => "rho",
+            Factor::RhoB => "rhoB",
         };
         let name = format!("{}.{part}", parameter.site.path());
         (name, &values[parameter.range.clone()])

@@ -1,7 +1,7 @@
 //! A decoder of a few thousand weights, adapters that act, ragged batches, and settings of a run.
 
 use blob_core::Result;
-use blob_core::adapter::{Adapter, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
 use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, RopeScaling, WeightSource};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
@@ -104,6 +104,7 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
         posterior: Some(Posterior {
             sigma: Sigma::Square,
             init_eps: 0.05,
+            over: Gaussian::A,
         }),
         seed: 5,
         members: 1,

@@ -1,6 +1,7 @@
 //! Training runs: where they end, what stops them, and how they go on.
 
 mod ensemble;
+mod ivon;
 mod peft;
 mod posterior;
 mod resume;

@@ -54,9 +54,9 @@ impl WeightSource for IdentityHead {
 }
 
 /// w/2 Σ (y − f)² per row, mean over the samples; targets by the row's identity.
-struct Gaussian(BTreeMap<u32, Vec<f32>>);
+struct GaussianTargets(BTreeMap<u32, Vec<f32>>);
 
-impl Objective for Gaussian {
+impl Objective for GaussianTargets {
     fn evaluate(
         &self,
         logits: &[f32],
@@ -227,7 +227,7 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
     };
     let mut trainer = Trainer::new(config, &adapter)
         .unwrap()
-        .with_objective(Box::new(Gaussian(targets)));
+        .with_objective(Box::new(GaussianTargets(targets)));
     let batches = [batch];
     for _ in 0..updates {
         trainer

@@ -1,0 +1,87 @@
+//! Coherent draws from a Gaussian adapter: each a point adapter of its own.
+//!
+//! ```text
+//! θ_s = μ ± σ ∘ E_s          per factor that is Gaussian; the others are as they are
+//! ```
+//!
+//! The draws are members of one adapter, so that a pass runs many at once
+//! (`pass::BatchCopy::member`). `E_s` is what [`crate::ops::low_rank`] draws for the same sample, so
+//! that a draw of a Gaussian `A` is that of `NoiseSharing::Shared`.
+
+use std::sync::Arc;
+
+use super::{Adapter, Factor, Layout, LoraConfig, Parameters, Site};
+use crate::noise::{Asker, Purpose, Stream};
+
+/// One draw: a posterior sample of one member.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// Whose posterior.
+    pub member: usize,
+    /// Where the noise comes from.
+    pub stream: Stream,
+    /// Index of the sample.
+    pub sample: u32,
+    /// The sign of `E`: −1 for the second of a mirrored pair.
+    pub sign: f32,
+}
+
+impl Draw {
+    /// `E` of a Gaussian factor, to be multiplied by the sign.
+    pub fn gaussian(&self, site: Site, factor: Factor, len: usize) -> Vec<f32> {
+        let purpose = match factor {
+            Factor::B | Factor::RhoB => Purpose::GaussianB,
+            Factor::A | Factor::Rho => Purpose::Gaussian,
+        };
+        let mut values = vec![0.0; len];
+        let asker = Asker {
+            slot: site.slot(),
+            purpose,
+            sample: self.sample,
+        };
+        self.stream.fill_normal(&mut values, asker);
+        values
+    }
+}
+
+impl Adapter {
+    /// A point adapter with one member per draw; layers of blocks below `from_block` stay at their mean.
+    #[must_use]
+    pub fn drawn(&self, draws: &[Draw], from_block: usize) -> Self {
+        let config = LoraConfig {
+            posterior: None,
+            members: draws.len(),
+            ..self.config.clone()
+        };
+        let terms = self.parameters.layout().terms().clone();
+        let layout = Arc::new(Layout::new(terms, None));
+        let mut parameters = Parameters::zeros(Arc::clone(&layout), draws.len());
+        for (index, draw) in draws.iter().enumerate() {
+            let points = &self.parameters.member(draw.member)[..layout.len()];
+            parameters.member_mut(index).copy_from_slice(points);
+            let sampled = layout
+                .terms()
+                .keys()
+                .filter(|site| site.block >= from_block);
+            for &site in sampled {
+                let (Some(term), Some(drawn), Some(sigma)) = (
+                    self.parameters.term(draw.member, site),
+                    parameters.term_mut(index, site),
+                    self.sigma(),
+                ) else {
+                    continue;
+                };
+                let perturb = |values: &mut [f32], rho: Option<&[f32]>, factor| {
+                    let Some(rho) = rho else { return };
+                    let gaussian = draw.gaussian(site, factor, rho.len());
+                    for ((value, e), &rho) in values.iter_mut().zip(gaussian).zip(rho) {
+                        *value += draw.sign * e * sigma.of(rho);
+                    }
+                };
+                perturb(drawn.a, term.rho, Factor::A);
+                perturb(drawn.b, term.rho_b, Factor::B);
+            }
+        }
+        Self { config, parameters }
+    }
+}

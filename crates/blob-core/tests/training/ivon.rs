@@ -1,0 +1,148 @@
+//! IVON on a quadratic loss of all factors at once, whose best mean-field posterior is known.
+//!
+//! With ℓ(θ) = ½(θ − θ*)ᵀH(θ − θ*), λ and δ as in `method::ivon`:
+//!
+//! ```text
+//! m = (H + δI)⁻¹Hθ*        σ_i² = 1/(λ(H_ii + δ))
+//! ```
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
+use blob_core::method::{Ivon, IvonConfig, Method, Step};
+use blob_core::noise::{Phase, Stream};
+use blob_core::optim::Schedule;
+
+use crate::support::small_model::{config, lora, normals};
+
+const LAMBDA: f64 = 40.0;
+const DELTA: f64 = 0.3;
+
+fn adapter(over: Gaussian) -> Adapter {
+    let lora = LoraConfig {
+        rank: 1,
+        posterior: Some(Posterior {
+            sigma: Sigma::Square,
+            init_eps: 0.05,
+            over,
+        }),
+        ..lora(&[Module::V])
+    };
+    Adapter::new(lora, &config()).unwrap()
+}
+
+fn settings(updates: u64) -> IvonConfig {
+    IvonConfig {
+        lr: 0.2,
+        schedule: Schedule {
+            total: updates,
+            warmup: 0.0,
+            stride: 1,
+        },
+        effective_rows: LAMBDA,
+        weight_decay: DELTA,
+        initial_hessian: 0.5,
+        beta1: 0.9,
+        beta2: 0.999,
+        clip: 0.0,
+        train_samples: 4,
+    }
+}
+
+/// H = diag(0.5 … 2) + ε·uuᵀ, so that coordinates hang together.
+struct Quadratic {
+    diagonal: Vec<f64>,
+    u: Vec<f64>,
+    optimum: Vec<f64>,
+}
+
+impl Quadratic {
+    fn new(len: usize) -> Self {
+        let of = |seed| normals(seed, len).into_iter().map(f64::from).collect();
+        Self {
+            diagonal: (0..len)
+                .map(|i| 0.5 + 1.5 * i as f64 / len as f64)
+                .collect(),
+            u: of(31),
+            optimum: of(32),
+        }
+    }
+
+    /// Hθ
+    fn times(&self, theta: &[f64]) -> Vec<f64> {
+        let along: f64 = self.u.iter().zip(theta).map(|(u, t)| u * t).sum();
+        let terms = self.diagonal.iter().zip(&self.u).zip(theta);
+        terms.map(|((d, u), t)| d * t + 0.1 * along * u).collect()
+    }
+
+    fn gradient(&self, theta: &[f32]) -> Vec<f32> {
+        let from = theta.iter().zip(&self.optimum);
+        let from: Vec<f64> = from.map(|(t, o)| f64::from(*t) - o).collect();
+        self.times(&from).iter().map(|&g| g as f32).collect()
+    }
+
+    /// (H + δI)⁻¹Hθ*, by the formula of Sherman and Morrison.
+    fn mean(&self) -> Vec<f64> {
+        let right = self.times(&self.optimum);
+        let inverse: Vec<f64> = self.diagonal.iter().map(|d| 1.0 / (d + DELTA)).collect();
+        let dot = |b: &[f64]| -> f64 {
+            let terms = self.u.iter().zip(&inverse).zip(b);
+            terms.map(|((u, i), b)| u * i * b).sum()
+        };
+        let factor = 0.1 * dot(&right) / (1.0 + 0.1 * dot(&self.u));
+        let terms = right.iter().zip(&inverse).zip(&self.u);
+        terms.map(|((r, i), u)| i * (r - factor * u)).collect()
+    }
+}
+
+#[test]
+fn a_quadratic_loss_ends_at_its_best_mean_field_posterior() {
+    let updates = 20_000;
+    let mut adapter = adapter(Gaussian::AAndB);
+    let len = adapter.parameters().layout().point_len();
+    let loss = Quadratic::new(len);
+    let mut ivon = Ivon::new(settings(updates), &adapter).unwrap();
+    for t in 1..=updates {
+        let stream = Stream::new(3, t, Phase::Training { micro_batch: 0 });
+        let drawn = ivon.drawn(&adapter, &[stream]).unwrap();
+        let mut gradients = drawn.parameters().zeros_like();
+        for draw in 0..4 {
+            let gradient = loss.gradient(drawn.parameters().member(draw));
+            let mean = gradients.member_mut(draw).iter_mut().zip(gradient);
+            mean.for_each(|(to, g)| *to = g / 4.0);
+        }
+        let step = Step {
+            t,
+            gradients: &gradients,
+            drawn: Some(&drawn),
+        };
+        ivon.update(&mut adapter, &step).unwrap();
+    }
+    let values = adapter.parameters().member(0);
+    let (means, rho) = values.split_at(len);
+    for (i, expected) in loss.mean().into_iter().enumerate() {
+        let got = f64::from(means[i]);
+        assert!((got - expected).abs() < 0.03, "mean {i}: {got} {expected}");
+        let curvature = loss.diagonal[i] + 0.1 * loss.u[i] * loss.u[i];
+        let (std, expected) = (
+            f64::from(rho[i]).powi(2),
+            (LAMBDA * (curvature + DELTA)).sqrt().recip(),
+        );
+        assert!(
+            (std / expected - 1.0).abs() < 0.05,
+            "sigma {i}: {std} {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_adapter_with_a_point_among_its_factors_is_refused() {
+    for over in [Some(Gaussian::A), None] {
+        let lora = LoraConfig {
+            posterior: over.and(adapter(Gaussian::A).config().posterior),
+            ..adapter(Gaussian::A).config().clone()
+        };
+        let adapter = Adapter::new(lora, &config()).unwrap();
+        let error = Ivon::new(settings(1), &adapter).err().unwrap();
+        assert_eq!(error.code(), "BPEFT_INVALID_CONFIG");
+    }
+}
