@@ -13,8 +13,10 @@ import { datasetError } from './rows/dataset-error.ts';
 import type { Dataset, TaskFamily, TaskKind } from './rows/item.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
+import { COPA } from './tasks/copa.ts';
 import type { DatasetEntry, SourceFiles } from './tasks/entry.ts';
 import { EXAM_TOPICS } from './tasks/exam-topics.ts';
+import { GLUE, REGRESSIONS } from './tasks/glue.ts';
 import { MMLU } from './tasks/mmlu.ts';
 import { OPENBOOKQA } from './tasks/openbookqa.ts';
 import { taskOf } from './tasks/tasks.ts';
@@ -27,6 +29,8 @@ const ENTRIES: readonly DatasetEntry[] = [
   ...BOOLQ,
   ...MMLU,
   ...EXAM_TOPICS,
+  ...GLUE,
+  ...COPA,
 ];
 
 export interface ResolveOptions {
@@ -74,6 +78,8 @@ export async function resolveDataset(
   }
   const entry = ENTRIES.find(({ name }) => name === nameOrPath);
   if (entry !== undefined) return source(namedFiles(entry, folderOf(entry, options)), options);
+  const regression = REGRESSIONS[nameOrPath];
+  if (regression !== undefined) throw datasetError(nameOrPath, regression);
   const { message, hint } = unknownName(
     'dataset',
     nameOrPath,

@@ -34,6 +34,7 @@ it("knows the reference's names, each once, with source and licence", () => {
     'MMLU-health',
     'exam-topics',
     'builtin:exam-topics',
+    ...['cola', 'sst2', 'mrpc', 'qqp', 'qnli', 'mnli', 'rte', 'wnli', 'cb', 'wic', 'copa'],
   ]);
   for (const { source, licence, splits, trainSplit, defaultSplit } of listDatasets()) {
     expect(source).not.toBe('');

@@ -11,6 +11,17 @@ export type TaskFamily =
   | 'winogrande'
   | 'boolq'
   | 'mmlu'
+  | 'cola'
+  | 'sst2'
+  | 'mrpc'
+  | 'qqp'
+  | 'qnli'
+  | 'mnli'
+  | 'rte'
+  | 'wnli'
+  | 'cb'
+  | 'wic'
+  | 'copa'
   | 'multiple-choice'
   | 'classification';
 

@@ -6,6 +6,8 @@ import type { Dataset, Item, TaskFamily } from '../rows/item.ts';
 import { ARC_TASK } from './arc.ts';
 import { BOOLQ_TASK } from './boolq.ts';
 import { CLASSIFICATION } from './classification.ts';
+import { COPA_TASK } from './copa.ts';
+import { GLUE_TASKS } from './glue.ts';
 import { MMLU_TASK } from './mmlu.ts';
 import { MULTIPLE_CHOICE } from './multiple-choice.ts';
 import { OPENBOOKQA_TASK } from './openbookqa.ts';
@@ -18,6 +20,8 @@ const TASKS: Readonly<Record<TaskFamily, Task>> = {
   winogrande: WINOGRANDE_TASK,
   boolq: BOOLQ_TASK,
   mmlu: MMLU_TASK,
+  ...GLUE_TASKS,
+  copa: COPA_TASK,
   'multiple-choice': MULTIPLE_CHOICE,
   classification: CLASSIFICATION,
 };
