@@ -29,6 +29,16 @@ export default defineConfig({
         },
       },
       {
+        // Other people's programs read what we write: wandb, tensorboard. Their Python environment is made on first use.
+        test: {
+          name: 'services',
+          include: ['test/services/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
+        },
+      },
+      {
         // Examples import the package by its name, as a user would: the built one.
         resolve: { alias: { bpeft: new URL('./dist/index.js', import.meta.url).pathname } },
         test: {

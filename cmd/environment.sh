@@ -2,6 +2,7 @@
 #   MODEL      folder or .gguf file (required)        DATA_DIR  folder of the datasets (required)
 #   OUT_DIR    where run folders go (runs)            SEEDS, DATASETS  override the script's lists
 #   DRY_RUN=1  plans and one step of each run, writes nothing     EXTRA  more flags for each training run
+#   WANDB_MODE and the other WANDB_* variables as everywhere; the project is the script's name, as in the reference
 # A run that is finished is not run again; one that was interrupted continues.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,18 +15,18 @@ if [[ ${DRY_RUN:-} == 1 ]]; then extra+=(--dry-run); fi
 
 # train OUT FLAGS…
 train() {
-  local out="$OUT_DIR/$1"
+  local out="$OUT_DIR/$1" project=${WANDB_PROJECT:-${1%%/*}}
   shift
   echo "== $out" >&2
-  npx bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
+  WANDB_PROJECT=$project npx bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
 }
 
 # evaluate RUN OUT FLAGS…
 evaluate() {
-  local run="$OUT_DIR/$1" out="$OUT_DIR/$2"
+  local run="$OUT_DIR/$1" out="$OUT_DIR/$2" project=${WANDB_PROJECT:-${2%%/*}}
   shift 2
   if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
   echo "== $out" >&2
-  npx bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
+  WANDB_PROJECT=$project npx bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
   touch "$out/result.complete"
 }

@@ -82,6 +82,15 @@ export function fromNative(error: unknown): BpeftError {
   );
 }
 
+/** Any failure as a `BpeftError`; a file system's failure is `BPEFT_IO`. */
+export function asBpeftError(error: unknown): BpeftError {
+  if (error instanceof BpeftError) return error;
+  if (error instanceof Error && 'syscall' in error) {
+    return new BpeftError('BPEFT_IO', error.message, { cause: error });
+  }
+  return fromNative(error);
+}
+
 function isBpeftErrorCode(code: unknown): code is BpeftErrorCode {
   return (BPEFT_ERROR_CODES as readonly unknown[]).includes(code);
 }

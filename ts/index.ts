@@ -49,3 +49,5 @@ export { openPredictor, type PredictInput, type Prediction, Predictor } from './
 export type { EvaluationResult, RunResult, TrainingResult } from './run/records/result.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';
 export { train } from './run/training/train.ts';
+export { tensorboardSink } from './tensorboard/sink.ts';
+export { type WandbSinkOptions, wandbSink } from './wandb/sink.ts';

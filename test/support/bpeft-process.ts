@@ -13,6 +13,13 @@ export interface Finished {
   readonly stderr: string;
 }
 
+export interface ProcessOptions {
+  readonly cwd?: string;
+  readonly limitFileKb?: number;
+  /** On top of this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** The real program in a process of its own. */
 export class BpeftProcess {
   readonly #child: ChildProcess;
@@ -20,14 +27,15 @@ export class BpeftProcess {
   #stderr = '';
   #waiting: { text: string; resolve: () => void }[] = [];
 
-  constructor(args: readonly string[], options: { cwd?: string; limitFileKb?: number } = {}) {
+  constructor(args: readonly string[], options: ProcessOptions = {}) {
     if (!existsSync(program)) throw new Error('dist/ is missing: run npm run build first');
     const limit = options.limitFileKb;
     // With the signal ignored, a write past the limit fails like one on a full disk.
     const shell = `trap '' XFSZ; ulimit -f ${limit}; exec "$@"`;
     const command = [process.execPath, program, ...args];
     const [file = '', ...rest] = limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
-    this.#child = spawn(file, rest, { cwd: options.cwd ?? root, stdio: ['pipe', 'pipe', 'pipe'] });
+    const env = { ...process.env, ...options.environment };
+    this.#child = spawn(file, rest, { cwd: options.cwd ?? root, env, stdio: ['pipe', 'pipe', 'pipe'] });
     // A test that fails must not leave its process behind.
     const stop = () => this.#child.kill('SIGKILL');
     process.once('exit', stop);

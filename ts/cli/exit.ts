@@ -1,6 +1,6 @@
 /** Exit codes, and how an error reaches people and programs. */
 
-import { BpeftError, type BpeftErrorCode, fromNative } from '../errors.ts';
+import type { BpeftError, BpeftErrorCode } from '../errors.ts';
 
 export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
@@ -23,15 +23,6 @@ const INPUT_CODES: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
 export function exitCode(error: BpeftError): number {
   if (error.code === 'BPEFT_ABORTED') return EXIT.interrupted;
   return INPUT_CODES.has(error.code) ? EXIT.usage : EXIT.failed;
-}
-
-/** Any failure as a `BpeftError`; a file system's failure is `BPEFT_IO`. */
-export function asBpeftError(error: unknown): BpeftError {
-  if (error instanceof BpeftError) return error;
-  if (error instanceof Error && 'syscall' in error) {
-    return new BpeftError('BPEFT_IO', error.message, { cause: error });
-  }
-  return fromNative(error);
 }
 
 export function errorJson({ code, message, hint }: BpeftError): string {

@@ -4,12 +4,12 @@
 
 import { Command, CommanderError } from 'commander';
 import { foreignNameHint } from '../config/foreign-names.ts';
-import { BpeftError } from '../errors.ts';
+import { asBpeftError, BpeftError } from '../errors.ts';
 import { kebabCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { packageVersion } from '../package-version.ts';
 import { newCommand } from './command.ts';
-import { asBpeftError, EXIT, errorJson, errorText, exitCode } from './exit.ts';
+import { EXIT, errorJson, errorText, exitCode } from './exit.ts';
 import type { Output } from './output.ts';
 
 /** Adds options and action to a command. */

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { METHOD_SETTINGS } from '../methods/registry.ts';
 import { COMMAND_NAMES, type CommandName, GROUPS, type Setting, type Shape } from './setting.ts';
+import { LOGGING } from './settings/logging.ts';
 import { MODEL_AND_DATA } from './settings/model-and-data.ts';
 import { PREDICTION } from './settings/prediction.ts';
 import { PROTOCOL } from './settings/protocol.ts';
@@ -20,6 +21,7 @@ const ALL = {
   ...PREDICTION,
   ...PROTOCOL,
   ...RUN_FOLDER,
+  ...LOGGING,
 };
 
 /** By the library's names. */

@@ -18,6 +18,7 @@ export const GROUPS = [
   'Evaluation and prediction',
   'Protocol',
   'Run folder',
+  'Logging',
 ] as const;
 
 export interface Facts {

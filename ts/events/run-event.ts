@@ -1,6 +1,8 @@
 /** What a run tells while it works; who hears it is `sinks.ts`. */
 
+import type { BpeftErrorCode } from '../errors.ts';
 import type { EvaluationResult } from '../run/records/result.ts';
+import type { RunRecord } from '../run/records/run-record.ts';
 import type { TrainPlan } from '../run/training/plan.ts';
 
 export interface RunStarted {
@@ -17,6 +19,10 @@ export interface RunStarted {
   readonly resumedAt: number | null;
   /** Null for an evaluation. */
   readonly plan: TrainPlan | null;
+  /** Steps and evaluations of this run that were told before it was resumed; 0 for a fresh one. */
+  readonly logged: number;
+  /** What a run folder's `config.json` holds. */
+  readonly record: RunRecord;
 }
 
 export interface StepDone {
@@ -52,6 +58,8 @@ export interface EvaluationDone {
   readonly type: 'evaluation';
   /** Updates done when it ran; null outside training. */
   readonly step: number | null;
+  /** Whether it is of the run's end. */
+  readonly isFinal: boolean;
   readonly result: EvaluationResult;
 }
 
@@ -74,6 +82,17 @@ export interface Warning {
   readonly message: string;
 }
 
+export interface RunInterrupted {
+  readonly type: 'interrupted';
+  readonly message: string;
+}
+
+export interface RunFailed {
+  readonly type: 'failed';
+  readonly code: BpeftErrorCode;
+  readonly message: string;
+}
+
 export interface RunFinished {
   readonly type: 'finished';
   readonly command: 'train' | 'eval';
@@ -88,4 +107,6 @@ export type RunEvent =
   | EvaluationDone
   | CheckpointWritten
   | Warning
+  | RunInterrupted
+  | RunFailed
   | RunFinished;

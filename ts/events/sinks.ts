@@ -5,7 +5,7 @@
  * other sinks and as a warning of the process, and the run goes on.
  */
 
-import { BpeftError } from '../errors.ts';
+import { asBpeftError } from '../errors.ts';
 import type { RunEvent } from './run-event.ts';
 
 /** How the work ended that a sink listened to. */
@@ -127,8 +127,11 @@ export async function observed<T>(
   try {
     return await work(sinks);
   } catch (error) {
-    const isAborted = error instanceof BpeftError && error.code === 'BPEFT_ABORTED';
+    const known = asBpeftError(error);
+    const { code, message } = known;
+    const isAborted = code === 'BPEFT_ABORTED';
     outcome = { status: isAborted ? 'aborted' : 'failed', error };
+    sinks.event(isAborted ? { type: 'interrupted', message } : { type: 'failed', code, message });
     throw error;
   } finally {
     await sinks.close(outcome);

@@ -22,6 +22,10 @@ export function eventLines(event: RunEvent): readonly string[] {
       return [`checkpoint of step ${event.step} written`];
     case 'warning':
       return [`warning ${event.code}: ${event.message}`];
+    case 'interrupted':
+      return [`stopped: ${event.message}`];
+    case 'failed':
+      return [`failed ${event.code}: ${event.message}`];
     case 'finished':
       return [`done in ${duration(event.seconds)}${event.out === null ? '' : `: ${event.out}`}`];
   }

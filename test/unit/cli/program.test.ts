@@ -68,13 +68,17 @@ it('lists every method, precision and quantisation that train offers', async () 
 });
 
 it.each([
-  ['train', ['Model and data', 'Training', 'BLoB', 'Ensemble', 'Evaluation and prediction', 'Protocol']],
-  ['eval', ['Model and data', 'BLoB', 'Evaluation and prediction', 'Protocol']],
-  ['predict', ['Arguments', 'Model and data', 'BLoB', 'Evaluation and prediction', 'Protocol']],
+  [
+    'train',
+    ['Training', 'BLoB', 'Ensemble', 'Evaluation and prediction', 'Protocol', 'Run folder', 'Logging'],
+  ],
+  ['eval', ['BLoB', 'Evaluation and prediction', 'Protocol', 'Run folder', 'Logging']],
+  ['predict', ['BLoB', 'Evaluation and prediction', 'Protocol', 'Run folder']],
 ])('has the headings of %s in one order, each once', async (command, headings) => {
   const { stdout } = await cli(command, '--help');
   const found = [...stdout.matchAll(/^(\w[^<>\n]*):$/gm)].map(([, heading]) => heading);
-  expect(found).toEqual([...headings, 'Run folder', 'Output', 'Options']);
+  const first = command === 'predict' ? ['Arguments', 'Model and data'] : ['Model and data'];
+  expect(found).toEqual([...first, ...headings, 'Output', 'Options']);
 });
 
 it.each([

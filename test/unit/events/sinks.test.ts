@@ -2,19 +2,10 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { BpeftError } from '../../../ts/errors.ts';
 import type { RunEvent, Warning } from '../../../ts/events/run-event.ts';
 import { broadcast, type Outcome, observed, type Sink, Sinks } from '../../../ts/events/sinks.ts';
+import { runStarted } from '../../support/run-events.ts';
 
 const notice = (message: string): Warning => ({ type: 'warning', code: 'BPEFT_NOTICE', message });
-const started: RunEvent = {
-  type: 'run-started',
-  command: 'eval',
-  method: 'blob',
-  model: 'm',
-  dataset: 'd',
-  out: null,
-  steps: 0,
-  resumedAt: null,
-  plan: null,
-};
+const started: RunEvent = runStarted({ command: 'eval' });
 
 /** What a sink hears; process warnings are caught on the way. */
 function recorder() {
@@ -104,16 +95,16 @@ it('sends run-started first, and what came before it after it', () => {
 });
 
 it.each([
-  ['finished', () => Promise.resolve(1)],
-  ['aborted', () => Promise.reject(new BpeftError('BPEFT_ABORTED', 'aborted'))],
-  ['failed', () => Promise.reject(new Error('no'))],
-] as const)('tells its sink that the work has %s, with what it held back', async (status, work) => {
+  ['finished', [], () => Promise.resolve(1)],
+  ['aborted', ['interrupted'], () => Promise.reject(new BpeftError('BPEFT_ABORTED', 'aborted'))],
+  ['failed', ['failed'], () => Promise.reject(new Error('no'))],
+] as const)('tells its sink that the work has %s, with what it held back', async (status, last, work) => {
   const { sink, heard, closed } = recorder();
   const done = observed(sink, { areHeldUntilStart: true }, (sinks) => {
     sinks.event(notice('early'));
     return work();
   });
   await done.catch(() => undefined);
-  expect(heard).toEqual(['early']);
+  expect(heard).toEqual(['early', ...last]);
   expect(closed).toEqual([status]);
 });

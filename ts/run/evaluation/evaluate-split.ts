@@ -9,6 +9,7 @@ import type { Listener } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';
 import { type Predictive, posteriorPredictive } from '../../metrics/predictive.ts';
 import { metricsReport } from '../../metrics/report.ts';
+import { SampleSpread } from '../../metrics/sample-spread.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { Split } from '../inputs/splits.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
@@ -56,6 +57,7 @@ export async function evaluateSplit(
   const start = performance.now();
   const { encoded } = split;
   const rows: PredictionRow[] = [];
+  const spread = new SampleSpread();
   const truncatedRows = new Set(encoded.examples.filter((e) => e.truncated).map((e) => e.row));
   const batches = evaluationBatches(encoded.examples, {
     batchSize: settings.evalBatchSize,
@@ -64,7 +66,8 @@ export async function evaluateSplit(
   });
   for (const { batch, examples } of batches) {
     throwIfAborted(call.signal);
-    rows.push(...(await predictBatch(adapter, { batch, examples }, samples, settings, call.signal)));
+    const asked = { ...settings, spread };
+    rows.push(...(await predictBatch(adapter, { batch, examples }, samples, asked, call.signal)));
     call.emit({
       type: 'evaluation-progress',
       dataset: encoded.name,
@@ -96,6 +99,7 @@ export async function evaluateSplit(
       metrics: report.metrics,
       definitions: report.definitions,
       reliability: report.reliability,
+      std: spread.mean,
       seconds: Math.round(performance.now() - start) / 1000,
     },
   };
@@ -109,7 +113,7 @@ export async function predictBatch(
   settings: Pick<
     EvaluationSettings,
     'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'
-  >,
+  > & { readonly spread?: SampleSpread },
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
   const { noise, rule, sampling, seed, stochasticLayers } = settings;
@@ -118,6 +122,7 @@ export async function predictBatch(
   const { answerOffsets } = batch;
   const answers = logits.length / batch.answers.length; // of each sample and member
   const predictive = posteriorPredictive(logits, answerOffsets, answers, rule.average);
+  settings.spread?.add(logits, answerOffsets, answers);
   const perSample = settings.saveSamples === true ? sampleProbs(logits, answerOffsets, answers) : null;
   return examples.map((example, index) => ({
     ...predictionRow(example, predictive, index),

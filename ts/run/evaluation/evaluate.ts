@@ -17,8 +17,10 @@ import { writePredictions } from '../records/prediction-files.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { type EvaluationResult, type RunResult, writeResult } from '../records/result.ts';
 import { recordedSettings } from '../records/run-folder.ts';
-import { versions } from '../records/versions.ts';
+import type { RunRecord } from '../records/run-record.ts';
+import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
+import { serviceSinks } from '../services.ts';
 import { effectiveSamples, evaluateSplit } from './evaluate-split.ts';
 
 /**
@@ -26,11 +28,14 @@ import { effectiveSamples, evaluateSplit } from './evaluate-split.ts';
  * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
  */
 export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
-  return observed(context.onEvent, { areHeldUntilStart: true }, async ({ event: emit }) => {
+  return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
+    const { event: emit } = sinks;
     const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
     const { run, adapter } = parseSettings('eval', [own]);
     const place = await findAdapter({ run, adapter, datasetIsList: true });
     const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
+    const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = await freeFolder(config, place);
     const datasets = await loadDatasets(config);
     return withModel(config, context, async (model) => {
@@ -41,13 +46,21 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
       const splits: Split[] = [];
       for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
-      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
       await using lock = (await folder?.open(config, { signal, notice })) ?? null;
       const out = folder?.path ?? null;
       const method = methodOf(place, loaded);
       const dataset = splits[0]?.encoded.name ?? '';
       const head = { method, model: baseModel.name, dataset, out } as const;
-      emit({ type: 'run-started', command: 'eval', ...head, steps: 0, resumedAt: null, plan: null });
+      const { name, sha256, files } = baseModel;
+      const record: RunRecord = {
+        ...{ format: 1, command: 'eval', config: recordedSettings('eval', config) },
+        model: { name, sha256, files },
+        datasets: { train: null, evaluation: splits.map((split) => split.record) },
+        versions: versions(),
+        hardware: hardware(),
+      };
+      const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
+      emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
       const rule = predictiveRule(method, loaded.info, config.protocol);
       const settings = { ...config, stochasticLayers: sampling, rule };
@@ -62,7 +75,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
             await writePredictions(folder.predictions, evaluation);
             await writeResult(folder.result, result);
           }
-          emit({ type: 'evaluation', step: null, result: evaluation.result });
+          emit({ type: 'evaluation', step: null, isFinal: true, result: evaluation.result });
         }
       }
       emit({ type: 'finished', command: 'eval', out, seconds: (performance.now() - start) / 1000 });

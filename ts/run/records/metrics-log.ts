@@ -63,24 +63,31 @@ export class MetricsLog {
   }
 }
 
+export interface LoggedSteps {
+  readonly steps: readonly StepLine[];
+  /** Lines of steps and evaluations together. */
+  readonly lines: number;
+}
+
 /**
- * Step lines among the first `bytes` bytes.
+ * What the first `bytes` bytes hold.
  * @throws {BpeftError} `BPEFT_CHECKPOINT`: the file is shorter, or holds something else.
  */
-export function readStepLines(path: string, bytes: number): StepLine[] {
+export function readLoggedSteps(path: string, bytes: number): LoggedSteps {
   let content: Buffer;
   try {
     content = readFileSync(path);
   } catch (error) {
-    if (bytes === 0) return [];
+    if (bytes === 0) return { steps: [], lines: 0 };
     throw ioError(path, error);
   }
   if (content.length < bytes) throw damaged(path, `must have ${bytes} bytes, got ${content.length}`);
-  const lines = content.toString('utf8', 0, bytes).split('\n');
-  return lines
+  const lines = content
+    .toString('utf8', 0, bytes)
+    .split('\n')
     .filter((line) => line !== '')
-    .map((line, index) => parsedLine(path, line, index + 1))
-    .filter(({ type }) => type === 'step');
+    .map((line, index) => parsedLine(path, line, index + 1));
+  return { steps: lines.filter(({ type }) => type === 'step'), lines: lines.length };
 }
 
 function parsedLine(path: string, text: string, line: number): StepLine {

@@ -19,6 +19,8 @@ export interface EvaluationResult {
   readonly metrics: Metrics;
   readonly definitions: MetricsReport['definitions'];
   readonly reliability: MetricsReport['reliability'];
+  /** Spread of the samples' probabilities; null below two samples. */
+  readonly std: number | null;
   readonly seconds: number;
 }
 

@@ -17,13 +17,15 @@ import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
 import type { FolderLock } from '../records/lock.ts';
-import { MetricsLog, readStepLines } from '../records/metrics-log.ts';
+import { MetricsLog, readLoggedSteps } from '../records/metrics-log.ts';
 import { writePredictions } from '../records/prediction-files.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { type EvaluationResult, type RunResult, trainingResult, writeResult } from '../records/result.ts';
 import { RunFolder, recordedSettings } from '../records/run-folder.ts';
+import type { RunRecord } from '../records/run-record.ts';
 import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
+import { serviceSinks } from '../services.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { prepareSession, type Session, trainingData } from './session.ts';
 
@@ -40,6 +42,8 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     const { event: emit } = sinks;
     const { signal } = context;
     const config = await trainConfig(withModelOf(options, context, emit));
+    const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = new RunFolder(config.out);
     folder.requireFree(config);
     if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
@@ -55,7 +59,6 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     return withModel(config, context, async (model) => {
       const session = await prepareSession(config, data, model, { signal, emit });
       throwIfAborted(signal);
-      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
       await using lock = await folder.open(config, { signal, notice });
       const run = await Run.open(folder, session, { signal, sinks, lock });
       try {
@@ -104,6 +107,9 @@ class Run {
   readonly #surroundings: Surroundings;
   readonly #metrics: MetricsLog;
   readonly #ms: number[];
+  readonly #record: RunRecord;
+  /** Lines of the metrics log that a resumed run starts with. */
+  readonly #logged: number;
   /** What the last written checkpoint holds. */
   #saved: Progress | null;
   #progress: Progress;
@@ -113,12 +119,16 @@ class Run {
     folder: RunFolder,
     session: Session,
     surroundings: Surroundings,
+    record: RunRecord,
     start: { metricsBytes: number; seconds: number; progress: Progress | null },
   ) {
     this.#folder = folder;
     this.#session = session;
     this.#surroundings = surroundings;
-    this.#ms = readStepLines(folder.metrics, start.metricsBytes).map(({ ms }) => ms);
+    this.#record = record;
+    const { steps, lines } = readLoggedSteps(folder.metrics, start.metricsBytes);
+    this.#ms = steps.map(({ ms }) => ms);
+    this.#logged = lines;
     this.#metrics = new MetricsLog(folder.metrics, start.metricsBytes);
     surroundings.sinks.add(new LogFile(folder.log));
     this.#saved = start.progress;
@@ -139,9 +149,10 @@ class Run {
       loader.seek({ epoch: checkpoint.progress.epoch, batch: checkpoint.progress.batch });
     }
     await folder.writePaths(config);
-    await replaceJson(folder.config, runRecord(session));
+    const record = runRecord(session);
+    await replaceJson(folder.config, record);
     const start = checkpoint ?? { metricsBytes: 0, seconds: 0, progress: null };
-    return new Run(folder, session, surroundings, start);
+    return new Run(folder, session, surroundings, record, start);
   }
 
   async complete(): Promise<RunResult> {
@@ -156,6 +167,8 @@ class Run {
       steps: plan.steps,
       resumedAt: this.#saved?.step ?? null,
       plan,
+      logged: this.#logged,
+      record: this.#record,
     });
     try {
       await this.#updates();
@@ -249,7 +262,8 @@ class Run {
         const call = { signal, emit: (event: RunEvent) => this.#emit(event) };
         const evaluation = await evaluateSplit(adapter, split, samples, settings, call);
         results.push(evaluation.result);
-        const event: RunEvent = { type: 'evaluation', step: this.#progress.step, result: evaluation.result };
+        const { step } = this.#progress;
+        const event: RunEvent = { type: 'evaluation', step, isFinal, result: evaluation.result };
         if (isFinal) {
           await writePredictions(this.#folder.predictions, evaluation);
           this.#emit(event);
@@ -315,7 +329,7 @@ class Run {
 }
 
 /** `config.json`. */
-function runRecord(session: Session): object {
+function runRecord(session: Session): RunRecord {
   const { config, evaluations, model, train } = session;
   const { name, sha256, files } = model.resolved;
   const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { readStepLines } from '../../../../ts/run/records/metrics-log.ts';
+import { readLoggedSteps } from '../../../../ts/run/records/metrics-log.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 
 const lines = '{"type":"step","step":1,"tokens":3,"ms":1}\n{"type":"evaluation","step":1}\n';
@@ -14,7 +14,9 @@ function file(content: string): string {
 
 it('reads the steps of the checkpoint and nothing after it', () => {
   const path = file(`${lines}{"type":"step","step":2}\n`);
-  expect(readStepLines(path, lines.length).map(({ step }) => step)).toEqual([1]);
+  const { steps, lines: all } = readLoggedSteps(path, lines.length);
+  expect(steps.map(({ step }) => step)).toEqual([1]);
+  expect(all).toBe(2);
 });
 
 it.each([
@@ -22,7 +24,7 @@ it.each([
   ['holds something else', lines.replace('{', '['), 'line 1 is no JSON'],
 ])('refuses a file that %s', (_, content, message) => {
   const path = file(content);
-  expect(() => readStepLines(path, lines.length)).toThrow(
+  expect(() => readLoggedSteps(path, lines.length)).toThrow(
     expect.objectContaining({ code: 'BPEFT_CHECKPOINT', message: expect.stringContaining(message) }),
   );
 });

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunEvent, StepDone } from '../../../../ts/events/run-event.ts';
-import { MetricsLog, readStepLines } from '../../../../ts/run/records/metrics-log.ts';
+import { MetricsLog, readLoggedSteps } from '../../../../ts/run/records/metrics-log.ts';
 import { quantile, resultJson } from '../../../../ts/run/records/result.ts';
 import { RunFolder, recordedSettings } from '../../../../ts/run/records/run-folder.ts';
 import { checkSameEvaluation, checkSameRun } from '../../../../ts/run/training/resume.ts';
@@ -131,12 +131,12 @@ it('cuts the metrics back to where the checkpoint left them', () => {
   resumed.write(step(2));
   resumed.write(step(3));
   resumed.close();
-  expect(readStepLines(path, resumed.bytes).map((line) => line.step)).toEqual([1, 2, 3]);
+  expect(readLoggedSteps(path, resumed.bytes).steps.map((line) => line.step)).toEqual([1, 2, 3]);
 });
 
 it('reads no steps where there is no file yet', () => {
   const path = join(temporaryFolder(), 'none.jsonl');
-  expect(readStepLines(path, 0)).toEqual([]);
+  expect(readLoggedSteps(path, 0)).toEqual({ steps: [], lines: 0 });
   expect(existsSync(path)).toBe(false);
 });
 

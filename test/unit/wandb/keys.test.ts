@@ -1,0 +1,30 @@
+import { expect, it } from 'vitest';
+import { evaluationKey, evaluationRow, stepRow } from '../../../ts/wandb/keys.ts';
+import { evaluationDone, stepDone } from '../../support/run-events.ts';
+
+it('names an update as the reference does, and ours beside it', () => {
+  expect(stepRow(stepDone(2))).toEqual({
+    ...{ train_acc: 75, train_nll_loss: 0.75, lr: 2e-4, kl_loss: 74.5, elbo_loss: 298.75, pi: 0.25, kl: 298 },
+    ...{ kl_lr: 0.01, 'sigma/mean': 0.002, step: 2, grad_norm: 2.5, tokens_per_s: 2000, step_ms: 250 },
+  });
+});
+
+it('names nothing of a posterior where there is none', () => {
+  const row = stepRow(stepDone(1, { kl: null, klWeight: null, klLr: null, sigmaMean: null }));
+  expect(Object.keys(row)).toEqual([
+    ...['train_acc', 'train_nll_loss', 'lr', 'step', 'grad_norm', 'tokens_per_s', 'step_ms'],
+  ]);
+});
+
+it('gives the first evaluation the bare names and others their own', () => {
+  const first = evaluationKey(evaluationDone());
+  const names = (row: object) => Object.keys(row).filter((name) => /val_acc|std/.test(name));
+  expect(names(evaluationRow(evaluationDone({ isFinal: false }), first))).toEqual(['val_acc', 'std']);
+  expect(names(evaluationRow(evaluationDone(), first))).toEqual(['val_acc', 'final_val_acc', 'std']);
+  const { result } = evaluationDone();
+  const mean = evaluationDone({ result: { ...result, samples: 0, std: null } });
+  expect(names(evaluationRow(mean, first))).toEqual([
+    'arc_easy-validation-n0/val_acc',
+    'arc_easy-validation-n0/final_val_acc',
+  ]);
+});

@@ -1,0 +1,59 @@
+/** A file that only grows, written in order without making the caller wait. */
+
+import { type FileHandle, open } from 'node:fs/promises';
+
+export class AppendedFile {
+  readonly #handle: FileHandle;
+  #waiting: Uint8Array[] = [];
+  #writing: Promise<void> | null = null;
+  #failure: unknown = null;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /** A new file: one that exists already is an error. */
+  static async create(path: string): Promise<AppendedFile> {
+    return new AppendedFile(await open(path, 'ax'));
+  }
+
+  /** An existing file is continued. */
+  static async open(path: string): Promise<AppendedFile> {
+    return new AppendedFile(await open(path, 'a'));
+  }
+
+  /** @throws what an earlier write failed with */
+  append(bytes: Uint8Array): void {
+    if (this.#failure !== null) throw this.#failure;
+    this.#waiting.push(bytes);
+    this.#writing ??= this.#write();
+  }
+
+  /** Resolves when all is on disk. @throws what a write failed with */
+  async close(): Promise<void> {
+    try {
+      await this.#writing;
+      if (this.#failure !== null) throw this.#failure;
+      await this.#handle.sync();
+    } finally {
+      await this.#handle.close();
+    }
+  }
+
+  async #write(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        const bytes = Buffer.concat(this.#waiting);
+        this.#waiting = [];
+        for (let from = 0; from < bytes.length; ) {
+          from += (await this.#handle.write(bytes, from)).bytesWritten;
+        }
+      }
+    } catch (error) {
+      this.#failure = error;
+      this.#waiting = [];
+    } finally {
+      this.#writing = null;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * A run's events as rows of a W&B history, under the keys of the reference implementation.
+ *
+ * ```text
+ * each update       train_acc (percent), train_nll_loss, lr;  with a posterior kl_loss = π·KL, elbo_loss = NLL + KL, pi = π
+ * each evaluation   val_acc (fraction), val_ece, val_nll, val_brier, std
+ * the last one      also final_val_acc, final_val_ece, final_val_nll, final_val_brier
+ * ```
+ *
+ * A training value is that of one update; the reference's is a running mean within the epoch. `lr` is the rate
+ * that the update took; the reference logs the next one. Ours beside them: `step` (updates done), `kl` (before its
+ * weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`, `step_ms`, and for further evaluations of one run
+ * `<dataset>-<split>-n<samples>/val_acc` and so on: the first one has the bare names.
+ */
+
+import type { EvaluationDone, StepDone } from '../events/run-event.ts';
+import type { Row } from './row.ts';
+
+export function stepRow(event: StepDone): Row {
+  const posterior =
+    event.kl === null || event.klWeight === null
+      ? {}
+      : {
+          kl_loss: event.klWeight * event.kl,
+          elbo_loss: event.nll + event.kl,
+          pi: event.klWeight,
+          kl: event.kl,
+          kl_lr: event.klLr,
+          'sigma/mean': event.sigmaMean,
+        };
+  return {
+    train_acc: 100 * event.accuracy,
+    train_nll_loss: event.nll,
+    lr: event.lr,
+    ...posterior,
+    step: event.step,
+    grad_norm: event.gradNorm,
+    tokens_per_s: event.ms > 0 ? (1000 * event.tokens) / event.ms : null,
+    step_ms: event.ms,
+  };
+}
+
+export type EvaluationKey = `${string}-${string}-n${number}`;
+
+export function evaluationKey({ result }: EvaluationDone): EvaluationKey {
+  return `${result.dataset}-${result.split}-n${result.samples}`;
+}
+
+/** `first` is the key of the run's first evaluation, which has the bare names. */
+export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row {
+  const key = evaluationKey(event);
+  const prefix = key === first ? '' : `${key}/`;
+  const { acc, ece, nll, brier, entropy, mutual_information } = event.result.metrics;
+  const scores = { acc, ece, nll, brier };
+  const named = (group: string) =>
+    Object.entries(scores).map(([name, value]): [string, unknown] => [`${prefix}${group}_${name}`, value]);
+  const values: [string, unknown][] = [
+    ...named('val'),
+    ...(event.isFinal ? named('final_val') : []),
+    [`${prefix}val_entropy`, entropy],
+    [`${prefix}val_mutual_information`, mutual_information],
+    [`${prefix}std`, event.result.std],
+  ];
+  return {
+    ...Object.fromEntries(values.filter(([, value]) => value !== null)),
+    ...(event.step === null ? {} : { step: event.step }),
+  };
+}
