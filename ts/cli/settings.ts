@@ -57,7 +57,7 @@ export async function invocation(
   return {
     values: mergeLayers(name, layers),
     isJson: json === true,
-    onEvent: quiet === true ? undefined : consoleSink(output.stderr),
+    onEvent: quiet === true ? undefined : consoleSink(output.stderr, { isPlain: json === true }),
   };
 }
 

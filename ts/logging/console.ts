@@ -1,8 +1,12 @@
 /** Progress on stderr: one bar that stays in place on a terminal, plain lines elsewhere. */
 
+import { styleText } from 'node:util';
 import type { RunEvent, StepDone } from '../events/run-event.ts';
 import type { Sink } from '../events/sinks.ts';
+import type { EvaluationResult } from '../run/records/result.ts';
+import { finalLines } from './final-table.ts';
 import { duration, eventLines, stepLine } from './lines.ts';
+import { Sparkline } from './sparkline.ts';
 
 /** What the console needs of a stream; `process.stderr` is one. */
 export interface TextStream {
@@ -12,13 +16,31 @@ export interface TextStream {
 }
 
 const BAR_WIDTH = 24;
+const CURVE_WIDTH = 16;
 /** Plain lines: at most so many for the steps of one run. */
 const PLAIN_STEP_LINES = 50;
 /** Weight of the newest step in the mean step time. */
 const SMOOTHING = 0.1;
+/** Least time between two drawings of the bar. */
+const DRAW_EVERY_MS = 50;
 
-export function consoleSink(stream: TextStream): Sink {
-  return stream.isTTY === true ? new ProgressBar(stream) : plainSink(stream);
+export interface ConsoleOptions {
+  /** Plain lines also on a terminal; so it is where CI is set. */
+  readonly isPlain?: boolean | undefined;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
+}
+
+export function consoleSink(
+  stream: TextStream,
+  { isPlain = false, environment = process.env }: ConsoleOptions = {},
+): Sink {
+  const isLive = stream.isTTY === true && !isPlain && !isSet(environment.CI) && environment.TERM !== 'dumb';
+  return isLive ? new ProgressBar(stream, !isSet(environment.NO_COLOR)) : plainSink(stream);
+}
+
+/** As for NO_COLOR: any text but the empty one; CI=false is none. */
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && value !== '' && value !== 'false';
 }
 
 function plainSink(stream: TextStream): Sink {
@@ -26,9 +48,14 @@ function plainSink(stream: TextStream): Sink {
     name: 'the console',
     event: (event) => {
       if (event.type === 'step' && !isShown(event)) return;
-      for (const line of eventLines(event)) stream.write(`${line}\n`);
+      for (const line of consoleLines(event)) stream.write(`${line}\n`);
     },
   };
+}
+
+/** How a run failed is said by whoever called it. */
+function consoleLines(event: RunEvent): readonly string[] {
+  return event.type === 'failed' || event.type === 'interrupted' ? [] : eventLines(event);
 }
 
 function isShown({ step, steps }: StepDone): boolean {
@@ -38,11 +65,16 @@ function isShown({ step, steps }: StepDone): boolean {
 class ProgressBar implements Sink {
   readonly name = 'the console';
   readonly #stream: TextStream;
+  readonly #hasColours: boolean;
+  #curve = new Sparkline(CURVE_WIDTH);
+  #evaluations: EvaluationResult[] = [];
   #meanMs: number | null = null;
+  #drawnAt = Number.NEGATIVE_INFINITY;
   #isOpen = false;
 
-  constructor(stream: TextStream) {
+  constructor(stream: TextStream, hasColours: boolean) {
     this.#stream = stream;
+    this.#hasColours = hasColours;
   }
 
   event(event: RunEvent): void {
@@ -50,6 +82,7 @@ class ProgressBar implements Sink {
       case 'step':
         this.#meanMs =
           this.#meanMs === null ? event.ms : this.#meanMs + SMOOTHING * (event.ms - this.#meanMs);
+        this.#curve.add(event.nll);
         this.#draw(event.step / event.steps, this.#stepText(event, this.#meanMs));
         break;
       case 'evaluation-progress':
@@ -62,24 +95,47 @@ class ProgressBar implements Sink {
         break;
       default:
         this.#clear();
-        for (const line of eventLines(event)) this.#stream.write(`${line}\n`);
+        this.#told(event);
     }
+  }
+
+  #told(event: RunEvent): void {
+    if (event.type === 'run-started') {
+      this.#curve = new Sparkline(CURVE_WIDTH);
+      this.#meanMs = null;
+      this.#evaluations = [];
+    }
+    if (event.type === 'evaluation' && event.isFinal) this.#evaluations.push(event.result);
+    const style = STYLES[event.type];
+    for (const line of consoleLines(event)) {
+      this.#stream.write(`${style === undefined ? line : this.#styled(style, line)}\n`);
+    }
+    if (event.type !== 'finished') return;
+    for (const line of finalLines(this.#evaluations)) this.#stream.write(`${line}\n`);
   }
 
   #stepText(event: StepDone, meanMs: number): string {
     const left = ((event.steps - event.step) * meanMs) / 1000;
-    return `${stepLine(event, { short: true })}  ${duration(left)} left`;
+    return `${stepLine(event, { short: true })}  ${duration(left)} left  ${this.#curve}`;
   }
 
   #draw(fraction: number, text: string): void {
+    const now = performance.now();
+    if (fraction < 1 && now - this.#drawnAt < DRAW_EVERY_MS) return;
+    this.#drawnAt = now;
     // The numbers matter more than the bar: it takes what a narrow terminal leaves.
     const columns = (this.#stream.columns ?? 120) - 1;
     const width = Math.max(0, Math.min(BAR_WIDTH, columns - text.length - 3));
     const full = Math.min(width, Math.round(fraction * width));
-    const bar = width === 0 ? '' : `[${'#'.repeat(full)}${'-'.repeat(width - full)}] `;
-    const line = `${bar}${text}`.slice(0, columns);
-    this.#stream.write(`\r\u001b[2K${line}`);
+    const done = this.#styled('cyan', '#'.repeat(full));
+    const bar = width === 0 ? '' : `[${done}${'-'.repeat(width - full)}] `;
+    const room = width === 0 ? columns : columns - width - 3;
+    this.#stream.write(`\r\u001b[2K${bar}${text.slice(0, room)}`);
     this.#isOpen = true;
+  }
+
+  #styled(style: Style, text: string): string {
+    return this.#hasColours && text !== '' ? styleText(style, text, { validateStream: false }) : text;
   }
 
   #clear(): void {
@@ -87,3 +143,11 @@ class ProgressBar implements Sink {
     this.#isOpen = false;
   }
 }
+
+type Style = 'cyan' | 'yellow' | 'green' | 'bold';
+
+const STYLES: Readonly<Partial<Record<RunEvent['type'], Style>>> = {
+  'run-started': 'bold',
+  warning: 'yellow',
+  finished: 'green',
+};

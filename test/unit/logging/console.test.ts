@@ -1,44 +1,34 @@
+import { stripVTControlCharacters } from 'node:util';
 import { expect, it } from 'vitest';
 import type { StepDone } from '../../../ts/events/run-event.ts';
 import { consoleSink } from '../../../ts/logging/console.ts';
 import { duration } from '../../../ts/logging/lines.ts';
+import { Sparkline } from '../../../ts/logging/sparkline.ts';
+import { evaluationDone, runStarted, stepDone } from '../../support/run-events.ts';
 
-const step = (number: number, steps: number): StepDone => ({
-  type: 'step',
-  step: number,
-  steps,
-  nll: 1.25,
-  kl: 300,
-  klWeight: 0.5,
-  accuracy: 0.5,
-  lr: 1e-4,
-  klLr: 0.01,
-  sigmaMean: 0.002,
-  gradNorm: 2,
-  tokens: 500,
-  ms: 250,
-});
+const step = (number: number, steps: number): StepDone => stepDone(number, { ...STEP, steps });
+const STEP = { nll: 1.25, kl: 300, lr: 1e-4, tokens: 500, ms: 250 } as const;
 
-function recorded(isTTY: boolean) {
+/** A terminal without the settings of this one. */
+function recorded(isTTY: boolean, columns = 200, environment: Readonly<Record<string, string>> = {}) {
   const written: string[] = [];
-  const sink = consoleSink({ isTTY, columns: 200, write: (text: string) => written.push(text) });
-  return { sink, written };
+  const stream = { isTTY, columns, write: (text: string) => written.push(text) };
+  return { sink: consoleSink(stream, { environment: { NO_COLOR: '1', ...environment } }), written };
 }
 
 it('draws a bar with loss, speed and time left on a terminal', () => {
   const { sink, written } = recorded(true);
   sink.event(step(10, 40));
   expect(written.join('')).toBe(
-    '\r\u001b[2K[######------------------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
+    '\r\u001b[2K[######------------------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left  ▁',
   );
 });
 
 it('shortens the bar, not the time left, on a narrow terminal', () => {
-  const written: string[] = [];
-  const sink = consoleSink({ isTTY: true, columns: 70, write: (text: string) => written.push(text) });
+  const { sink, written } = recorded(true, 75);
   sink.event(step(10, 40));
   expect(written.join('')).toBe(
-    '\r\u001b[2K[##-------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left',
+    '\r\u001b[2K[###--------] step 10/40  nll 1.2500  kl 300  2000 tokens/s  7.5 s left  ▁',
   );
 });
 
@@ -65,4 +55,63 @@ it.each([
   [7800, '2 h 10 min'],
 ])('says %f seconds as %s', (seconds, text) => {
   expect(duration(seconds)).toBe(text);
+});
+
+it.each([
+  ['in CI', true, { CI: 'true' }],
+  ['on a dumb terminal', true, { TERM: 'dumb' }],
+  ['where standard error is no terminal', false, {}],
+])('draws no bar and no colours %s', (_, isTTY, environment) => {
+  const { sink, written } = recorded(isTTY, 200, { NO_COLOR: '', ...environment });
+  for (const event of [runStarted(), step(1, 2), step(2, 2), evaluationDone()]) sink.event(event);
+  expect(written.every((line) => line.endsWith('\n'))).toBe(true);
+  expect(written.join('')).toBe(stripVTControlCharacters(written.join('')));
+});
+
+it('colours bar and warnings, unless NO_COLOR', () => {
+  const inColour = (environment: Readonly<Record<string, string>>) => {
+    const { sink, written } = recorded(true, 200, environment);
+    sink.event(step(1, 2));
+    sink.event({ type: 'warning', code: 'BPEFT_NOTICE', message: 'careful' });
+    return written.join('').includes('\u001b[33mwarning');
+  };
+  expect(inColour({ NO_COLOR: '' })).toBe(true);
+  expect(inColour({ NO_COLOR: '1' })).toBe(false);
+});
+
+it('ends with a table of the final evaluations and the first reliability diagram', () => {
+  const { sink, written } = recorded(true);
+  const { result } = evaluationDone();
+  const events = [
+    runStarted(),
+    evaluationDone({ isFinal: false }),
+    evaluationDone(),
+    evaluationDone({ result: { ...result, samples: 0 } }),
+  ];
+  for (const event of events) sink.event(event);
+  written.length = 0;
+  sink.event({ type: 'finished', command: 'train', out: 'runs/x', seconds: 2 });
+  const lines = written.join('').split('\n');
+  expect(lines[0]).toBe('done in 2.0 s: runs/x');
+  expect(lines[1]).toContain('rows     ACC ↑     ECE ↓     NLL ↓   Brier ↓   entropy        MI');
+  expect(lines[2]).toMatch(/^arc_easy validation, 10 samples +3 +0\.6667 /);
+  expect(lines[3]).toMatch(/^arc_easy validation, mean +3 +0\.6667 /);
+  expect(lines.slice(4).join('\n')).toContain('█ accuracy, ░ overconfidence');
+});
+
+it('leaves it to its caller to say how a run failed', () => {
+  const { sink, written } = recorded(true);
+  sink.event(step(1, 2));
+  sink.event({ type: 'failed', code: 'BPEFT_IO', message: 'no' });
+  expect(written.slice(1)).toEqual(['\r\u001b[2K']);
+});
+
+it('draws a curve of at most its width, the lowest value lowest', () => {
+  const curve = new Sparkline(4);
+  expect(`${curve}`).toBe('');
+  for (const value of [8, 6, 4, 1]) curve.add(value);
+  expect(`${curve}`).toBe('█▆▄▁');
+  curve.add(Number.NaN);
+  for (let value = 0; value < 1000; value += 1) curve.add(value);
+  expect(`${curve}`).toBe('▁▃▆█');
 });
