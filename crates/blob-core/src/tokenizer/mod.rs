@@ -9,6 +9,7 @@
 
 mod gguf;
 mod hugging_face;
+mod pairs;
 mod pre_tokenizer;
 mod sentencepiece;
 
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+pub use self::pairs::{EncodedTexts, Texts};
 use self::sentencepiece::SentencePiece;
 use crate::weights::Metadata;
 use crate::{Error, Result};

@@ -2,6 +2,7 @@
 
 mod architectures;
 mod hostile;
+mod pairs;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokenizer_families;

@@ -29,7 +29,7 @@ const FAMILIES: [(&str, Gguf); 5] = [
     ("mistral-v3", Gguf::Llama),
 ];
 
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -37,11 +37,11 @@ fn golden(name: &str) -> PathBuf {
     repository("tests/goldens").join(format!("tokenizer-{name}.json"))
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn questions(file: &str) -> Vec<String> {
+pub fn questions(file: &str) -> Vec<String> {
     let path = repository("../../assets/exam_topics").join(file);
     let lines = std::fs::read_to_string(path).unwrap();
     let question = |line| {
@@ -52,7 +52,7 @@ fn questions(file: &str) -> Vec<String> {
 }
 
 /// FNV-1a, 64 bits, of the ids as little-endian words.
-fn fnv1a(ids: &[u32]) -> String {
+pub fn fnv1a(ids: &[u32]) -> String {
     let bytes = ids.iter().flat_map(|id| id.to_le_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
