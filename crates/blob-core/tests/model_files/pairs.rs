@@ -1,5 +1,4 @@
 //! Sentence pairs as encoders read them (`tools/goldens/tokenizer_pairs.py`).
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::tokenizer::{EncodedTexts, Texts, Tokenizer};
 use serde_json::Value;
