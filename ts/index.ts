@@ -35,6 +35,7 @@ export type {
   BlobOptions,
   IvonOptions,
   KlCycle,
+  MapOptions,
   MethodOptions,
   MleOptions,
   PointOptions,

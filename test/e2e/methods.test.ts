@@ -90,6 +90,23 @@ it('answers by masks of its own for each sample under MC dropout, and by the mea
 });
 
 it.each([
+  ['map', { priorStd: 0.05 }],
+  ['ivon', { ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
+] as const)('trains, evaluates and answers by %s', async (method, own) => {
+  const out = join(temporaryFolder(), 'run');
+  const settings = { ...run, maxSteps: 12, rank: 4, method, ...own } as const;
+  const trained = await train({ ...settings, evalSamples: [4], out });
+  const evaluated = await evaluate({ run: out, samples: [4], limit: 6 });
+  expect(evaluated.metrics).toEqual(trained.metrics);
+  await using predictor = await openPredictor({ run: out, samples: 4 });
+  const [answer] = await predictor.predict([question]);
+  expect(answer?.mutual_information === null).toBe(method === 'map');
+  const again = join(temporaryFolder(), 'again');
+  await train({ ...settings, evalSamples: [4], out: again });
+  expect(weights(join(again, 'adapter')).equals(weights(join(out, 'adapter')))).toBe(true);
+});
+
+it.each([
   [{ method: 'mc-dropout', loraDropout: 0 }, /needs a probability above 0/],
   [{ method: 'ensemble', members: 1 }, /members/],
 ] as const)('refuses %o', async (settings, message) => {

@@ -15,6 +15,7 @@ export const GROUPS = [
   'Training',
   'BLoB',
   'Ensemble',
+  'IVON',
   'Evaluation and prediction',
   'Protocol',
   'Run folder',

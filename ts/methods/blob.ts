@@ -29,7 +29,10 @@ const NOISE = z.enum(['token', 'example', 'shared']);
 const SIGMA = z.enum(['square', 'softplus']);
 
 export const BLOB_SETTINGS = {
-  priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), ours),
+  priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), {
+    ...ours,
+    methods: [...methods, 'map'],
+  }),
   klLr: ofTraining('peak learning rate of SGD (KL, and everything of rho)', positive.default(0.01), ours),
   klCycle: ofTraining(
     'steps per cycle of the KL weight: auto, N or uniform',
@@ -54,7 +57,10 @@ export const BLOB_SETTINGS = {
     { group, methods, decides: 'training', recorded: 'value', isInherited: false },
   ),
   initEps: ofTraining('where rho starts: U(eps/sqrt 2, eps)', positive.default(0.05), ours),
-  trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), ours),
+  trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), {
+    ...ours,
+    methods: [...methods, 'ivon'],
+  }),
   average: ofTraining(
     'what several training samples average',
     z.enum(['logits', 'log-likelihood']).default('logits'),

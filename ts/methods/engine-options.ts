@@ -1,7 +1,7 @@
 /** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
 
 /** What is trained, and how. */
-export type MethodOptions = MleOptions | BlobOptions | IvonOptions;
+export type MethodOptions = MleOptions | MapOptions | BlobOptions | IvonOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -18,6 +18,15 @@ export interface PointOptions {
 export interface MleOptions {
   readonly id: 'mle';
   readonly point: PointOptions;
+}
+
+/** Maximum a posteriori, under N(0, priorStd²) on A and B. */
+export interface MapOptions {
+  readonly id: 'map';
+  readonly point: PointOptions;
+  readonly priorStd: number;
+  /** Of the training set: the prior weighs 1/rows beside the mean NLL. */
+  readonly rows: number;
 }
 
 /** BLoB. */

@@ -17,9 +17,19 @@ export const METHODS = [
 export type MethodId = (typeof METHODS)[number];
 
 /** What `train` offers. */
-export const TRAINED_METHODS = ['mle', 'mc-dropout', 'ensemble', 'blob'] as const satisfies MethodId[];
+export const TRAINED_METHODS = [
+  'mle',
+  'map',
+  'mc-dropout',
+  'ensemble',
+  'blob',
+  'ivon',
+] as const satisfies MethodId[];
 
 export const DEFAULT_METHOD: MethodId = 'blob';
 
-/** Those that draw weights from a posterior. */
+/** Those whose weights are drawn in training, by signs that rows share. */
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
+
+/** Those whose samples can be mirrored at the mean. */
+export const GAUSSIAN_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'ivon'];

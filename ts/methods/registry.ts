@@ -1,30 +1,34 @@
 /** Every method by its id: those that this version trains, and those that have a name already. */
 
+import type { SettingsOf } from '../config/setting.ts';
 import type { AdapterInfo } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
 import type { MethodId } from './ids.ts';
+import { IVON, IVON_SETTINGS } from './ivon.ts';
+import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
 
 /** Settings that belong to methods, by the library's names. */
-export const METHOD_SETTINGS = { ...BLOB_SETTINGS, ...ENSEMBLE_SETTINGS };
+export const METHOD_SETTINGS = { ...BLOB_SETTINGS, ...ENSEMBLE_SETTINGS, ...IVON_SETTINGS };
 
 /** What every method finds among a run's settings. */
-export type MethodSettings = BlobSettings & {
-  readonly loraDropout: number;
-  readonly members: number;
-};
+export type MethodSettings = BlobSettings &
+  SettingsOf<typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS, 'train'> & {
+    readonly loraDropout: number;
+    readonly protocol: Protocol;
+  };
 
 /** Fills in the defaults that depend on the protocol. */
 export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0]) {
   return resolveBlob(settings);
 }
 
-const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MC_DROPOUT, ENSEMBLE, BLOB];
+const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MAP, MC_DROPOUT, ENSEMBLE, BLOB, IVON];
 
 /** They make a trained adapter Bayesian, and train nothing themselves. */
 const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb', 'temperature'];

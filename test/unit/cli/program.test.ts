@@ -62,7 +62,7 @@ it.each(['eval', 'predict', 'datasets', 'models'])('prints the help of %s', asyn
 it('lists every method, precision and quantisation that train offers', async () => {
   const { stdout } = await cli('train', '--help');
   const help = stdout.replace(/\s+/g, ' ');
-  expect(help).toContain('--method <id> how the adapter is trained; one of mle, mc-dropout, ensemble, blob');
+  expect(help).toContain('--method <id> how the adapter is trained; one of mle, map, mc-dropout, ensemble, blob, ivon');
   expect(help).toContain('one of f32, bf16, int8, int8-mixed (default: f32)');
   expect(help).toContain('one of none, q8_0, q4_k, int8, nf4 (default: none)');
 });
@@ -70,7 +70,16 @@ it('lists every method, precision and quantisation that train offers', async () 
 it.each([
   [
     'train',
-    ['Training', 'BLoB', 'Ensemble', 'Evaluation and prediction', 'Protocol', 'Run folder', 'Logging'],
+    [
+      'Training',
+      'BLoB',
+      'Ensemble',
+      'IVON',
+      'Evaluation and prediction',
+      'Protocol',
+      'Run folder',
+      'Logging',
+    ],
   ],
   ['eval', ['BLoB', 'Evaluation and prediction', 'Protocol', 'Run folder', 'Logging']],
   ['predict', ['BLoB', 'Evaluation and prediction', 'Protocol', 'Run folder']],

@@ -101,3 +101,27 @@ it('hands the engine MC dropout as dropout, in training and for answers', () => 
   const info = { dropout: 0.1 } as AdapterInfo;
   expect(method.predictive(info, 'reference')).toEqual({ dropout: 0.1, average: 'probabilities' });
 });
+
+it('hands the engine the prior of MAP with its rows, and in protocol reference decay', () => {
+  const map = { method: 'map', priorStd: 0.015 };
+  expect(given(map).options).toEqual({
+    ...run,
+    method: { id: 'map', point, priorStd: 0.015, rows: 40 },
+  });
+  const { config, options } = given({ ...map, protocol: 'reference', weightDecay: 0 });
+  expect(options.method).toMatchObject({ id: 'mle', point: { weightDecay: 1e-5 } });
+  expect(trainingMethod('map').record(config)).toEqual({ prior_std: null });
+});
+
+it('hands the engine every setting of IVON', () => {
+  const own = { ivonLr: 0.021, effectiveRows: 22, initialHessian: 0.023, hessianDecay: 0.9, ivonClip: 0.024 };
+  const { config, options } = given({ method: 'ivon', trainSamples: 18, ...own });
+  expect(options).toEqual({
+    ...run,
+    method: {
+      ...{ id: 'ivon', lr: 0.021, schedule: point.schedule, effectiveRows: 22, weightDecay: 0.012 },
+      ...{ initialHessian: 0.023, beta1: 0.9, beta2: 0.9, clip: 0.024, trainSamples: 18 },
+    },
+  });
+  expect(trainingMethod('ivon').adapter(config)).toMatchObject({ posterior: { over: 'a-and-b' } });
+});

@@ -1,7 +1,7 @@
 /** The two protocols: the preset, and the fields that it sets, each of which can be set alone. */
 
 import { z } from 'zod';
-import { POSTERIOR_METHODS } from '../../methods/ids.ts';
+import { GAUSSIAN_METHODS } from '../../methods/ids.ts';
 import { type DataProtocol, PROTOCOLS } from '../../protocol/data-protocol.ts';
 import { type Facts, inAll, type Setting, setting, WITH_MODEL } from '../setting.ts';
 
@@ -62,7 +62,7 @@ const FIELDS = {
   sampling: setting(
     'posterior samples: pairs that mirror each other at the mean, or all of their own',
     inAll(WITH_MODEL, z.enum(['antithetic', 'plain']).optional()),
-    { ...EVALUATION, methods: POSTERIOR_METHODS },
+    { ...EVALUATION, methods: GAUSSIAN_METHODS },
   ),
   metricMean: setting(
     'what NLL and Brier average over',

@@ -1,4 +1,4 @@
-//! Maximum likelihood: AdamW on A and B (LoRA, arXiv:2106.09685). MAP is the same with weight decay.
+//! Maximum likelihood: AdamW on A and B (LoRA, arXiv:2106.09685).
 
 use serde::{Deserialize, Serialize};
 

@@ -7,6 +7,7 @@
 
 mod blob;
 mod ivon;
+mod map;
 mod mle;
 mod point;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use blob::{Blob, BlobConfig};
 pub use ivon::{Ivon, IvonConfig};
+pub use map::{Map, MapConfig};
 pub use mle::{Mle, MleConfig};
 pub use point::{PointConfig, PointUpdate};
 
@@ -30,6 +32,8 @@ use crate::{Error, Result};
 pub enum MethodConfig {
     /// Maximum likelihood.
     Mle(MleConfig),
+    /// Maximum a posteriori.
+    Map(MapConfig),
     /// BLoB.
     Blob(BlobConfig),
     /// IVON.
@@ -44,6 +48,7 @@ impl MethodConfig {
     pub fn build(&self, adapter: &Adapter) -> Result<Box<dyn Method>> {
         Ok(match *self {
             Self::Mle(config) => Box::new(Mle::new(config, adapter)?),
+            Self::Map(config) => Box::new(Map::new(config, adapter)?),
             Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
             Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
         })

@@ -1,18 +1,18 @@
-//! IVON on a quadratic loss of all factors at once, whose best mean-field posterior is known.
+//! Methods of both factors on a quadratic loss of all of them at once, whose answers are known.
 //!
-//! With ℓ(θ) = ½(θ − θ*)ᵀH(θ − θ*), λ and δ as in `method::ivon`:
+//! With ℓ(θ) = ½(θ − θ*)ᵀH(θ − θ*), λ and δ as in `method::ivon`, and δ = 1/(Nσp²) of MAP's prior:
 //!
 //! ```text
-//! m = (H + δI)⁻¹Hθ*        σ_i² = 1/(λ(H_ii + δ))
+//! m = θ_MAP = (H + δI)⁻¹Hθ*        σ_i² = 1/(λ(H_ii + δ))
 //! ```
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
-use blob_core::method::{Ivon, IvonConfig, Method, Step};
+use blob_core::method::{Ivon, IvonConfig, Map, MapConfig, Method, PointConfig, Step};
 use blob_core::noise::{Phase, Stream};
 use blob_core::optim::Schedule;
 
-use crate::support::small_model::{config, lora, normals};
+use crate::support::small_model::{config, lora, normals, point};
 
 const LAMBDA: f64 = 40.0;
 const DELTA: f64 = 0.3;
@@ -131,6 +131,51 @@ fn a_quadratic_loss_ends_at_its_best_mean_field_posterior() {
             (std / expected - 1.0).abs() < 0.05,
             "sigma {i}: {std} {expected}"
         );
+    }
+}
+
+#[test]
+fn map_ends_at_the_mode_of_the_posterior_whatever_its_clipping() {
+    for max_grad_norm in [0.0, 0.5] {
+        let updates = 3000;
+        let point_lora = LoraConfig {
+            posterior: None,
+            ..adapter(Gaussian::A).config().clone()
+        };
+        let mut adapter = Adapter::new(point_lora, &config()).unwrap();
+        let len = adapter.parameters().layout().point_len();
+        let loss = Quadratic::new(len);
+        let point = PointConfig {
+            max_grad_norm,
+            schedule: Schedule {
+                total: updates,
+                warmup: 0.0,
+                stride: 1,
+            },
+            ..point(0.05)
+        };
+        let settings = MapConfig {
+            point,
+            prior_std: (20.0 * DELTA).sqrt().recip(),
+            rows: 20,
+        };
+        let mut map = Map::new(settings, &adapter).unwrap();
+        for t in 1..=updates {
+            let mut gradients = adapter.parameters().zeros_like();
+            let gradient = loss.gradient(adapter.parameters().member(0));
+            gradients.member_mut(0).copy_from_slice(&gradient);
+            let step = Step {
+                t,
+                gradients: &gradients,
+                drawn: None,
+            };
+            map.update(&mut adapter, &step).unwrap();
+        }
+        let values = adapter.parameters().member(0);
+        for (i, expected) in loss.mean().into_iter().enumerate() {
+            let got = f64::from(values[i]);
+            assert!((got - expected).abs() < 1e-3, "{i}: {got} {expected}");
+        }
     }
 }
 
