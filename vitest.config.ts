@@ -29,6 +29,15 @@ export default defineConfig({
         },
       },
       {
+        // Needs a browser, which `npm run test:browser` downloads; not in npm test.
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
         // Other people's programs read what we write: wandb, tensorboard. Their Python environment is made on first use.
         test: {
           name: 'services',

@@ -75,7 +75,9 @@ export function buildJavaScript() {
   if (!bin('tsc', ['-p', 'tsconfig.build.json']).ok) return false;
   cpSync(addonTypes, `${root}dist/engine/addon.d.ts`);
   chmodSync(`${root}dist/cli/main.js`, 0o755);
-  return run(process.execPath, ['tools/commonjs.mjs']).ok;
+  return (
+    run(process.execPath, ['tools/bundle-charts.mjs']).ok && run(process.execPath, ['tools/commonjs.mjs']).ok
+  );
 }
 
 /** Whether there is something to run; `setUp` brings it up to date. */

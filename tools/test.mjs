@@ -57,6 +57,7 @@ function vitest() {
   const { ok } = bin('vitest', [
     'run',
     '--project=!long',
+    '--project=!browser',
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,

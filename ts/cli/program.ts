@@ -43,6 +43,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/predict.ts')).definePredict,
   },
   {
+    name: 'report',
+    description: 'runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card',
+    load: async () => (await import('./commands/report.ts')).defineReport,
+  },
+  {
     name: 'datasets',
     description: 'list, show or preview datasets',
     load: async () => (await import('./commands/datasets.ts')).defineDatasets,
@@ -61,6 +66,7 @@ Examples:
   bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
   bpeft eval --run runs/first --samples 10,0
   bpeft predict --run runs/first questions.jsonl
+  bpeft report runs/first
 
 Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.`;
 

@@ -32,6 +32,7 @@ it('explains itself when called without arguments', async () => {
       train       fine-tune an adapter on a dataset
       eval        accuracy, calibration and uncertainty of a trained adapter
       predict     probabilities and uncertainty for rows of a file or of standard input
+      report      runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
       datasets    list, show or preview datasets
       models      list built-in models or show what a model file holds
 
@@ -41,6 +42,7 @@ it('explains itself when called without arguments', async () => {
       bpeft train --model model.gguf --data-dir data --dataset ARC-Easy --dry-run
       bpeft eval --run runs/first --samples 10,0
       bpeft predict --run runs/first questions.jsonl
+      bpeft report runs/first
 
     Exit codes: 0 done, 1 failed, 2 bad usage or input, 130 interrupted.
     "

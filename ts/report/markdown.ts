@@ -1,0 +1,61 @@
+/** A report as Markdown and as CSV. */
+
+import { REPORTED_METRICS, type Report } from './run-report.ts';
+import { estimateText, evaluationName, INTERVAL_NOTE, METRIC_HEADINGS, valueText } from './words.ts';
+
+export function markdownReport({ runs }: Report): string {
+  const rows = runs.flatMap((run) =>
+    run.evaluations.map((evaluation) => [
+      ...[run.name, run.method, evaluationName(evaluation), String(evaluation.n || '–')],
+      ...REPORTED_METRICS.map((metric) => estimateText(evaluation.metrics[metric])),
+      valueText(evaluation.aurc),
+    ]),
+  );
+  const headings = [
+    'run',
+    'method',
+    'evaluation',
+    'rows',
+    ...REPORTED_METRICS.map((m) => METRIC_HEADINGS[m]),
+  ];
+  const notes = runs.flatMap(({ name, notes: own }) => own.map((note) => `- **${name}**: ${note}`));
+  const commands = runs.map(({ name, command }) => `- ${name}: \`${command}\``);
+  return `${[
+    ...markdownTable([...headings, 'AURC ↓'], rows),
+    '',
+    INTERVAL_NOTE,
+    ...(notes.length === 0 ? [] : ['', ...notes]),
+    '',
+    ...commands,
+  ].join('\n')}\n`;
+}
+
+export function markdownTable(headings: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(headings), line(headings.map(() => '---')), ...rows.map(line)];
+}
+
+/** One line for each run, evaluation and metric. */
+export function csvReport({ runs }: Report): string {
+  const head = 'run,method,model,protocol,seed,dataset,split,samples,rows,metric,value,lower,upper';
+  const lines = runs.flatMap(({ name, method, model, protocol, seed, evaluations }) =>
+    evaluations.flatMap(({ dataset, split, samples, n, metrics, aurc }) => {
+      const own = [name, method, model, protocol, seed ?? '', dataset, split, samples, n];
+      return [
+        ...REPORTED_METRICS.map((metric) => {
+          const { value, lower, upper } = metrics[metric];
+          return [...own, metric, value ?? '', lower ?? '', upper ?? ''];
+        }),
+        [...own, 'aurc', aurc ?? '', '', ''],
+      ];
+    }),
+  );
+  return `${[head, ...lines.map((cells) => cells.map(csvCell).join(','))].join('\n')}\n`;
+}
+
+/** RFC 4180 */
+function csvCell(value: string | number): string {
+  const text = String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,0 +1,40 @@
+/** Numbers of a report as texts: the same in HTML and Markdown. */
+
+import type { ComparedCell, Estimate, EvaluationReport, ReportedMetric } from './run-report.ts';
+
+export const METRIC_HEADINGS: Readonly<Record<ReportedMetric, string>> = {
+  acc: 'ACC ↑',
+  ece: 'ECE ↓',
+  nll: 'NLL ↓',
+  brier: 'Brier ↓',
+};
+
+export const INTERVAL_NOTE =
+  'In brackets: 95 % bootstrap intervals over the rows. They know nothing of other seeds.';
+
+export function evaluationName({
+  dataset,
+  split,
+  samples,
+}: Pick<EvaluationReport, 'dataset' | 'split' | 'samples'>): string {
+  return `${dataset} ${split}, ${samplesText(samples)}`;
+}
+
+export function samplesText(samples: number): string {
+  return samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
+}
+
+export function estimateText({ value, lower, upper }: Estimate): string {
+  if (lower === null || upper === null) return valueText(value);
+  return `${valueText(value)} (${valueText(lower)}–${valueText(upper)})`;
+}
+
+export function valueText(value: number | null): string {
+  if (value === null) return '–';
+  return Number.isFinite(value) ? value.toFixed(3) : '∞';
+}
+
+export function seedsText({ metrics, seeds }: ComparedCell, metric: ReportedMetric): string {
+  const { mean, sd } = metrics[metric];
+  return sd === null ? valueText(mean) : `${valueText(mean)} ± ${valueText(sd)} (${seeds} seeds)`;
+}
