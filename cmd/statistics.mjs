@@ -1,7 +1,6 @@
 // What the tables of cmd/ share: means over seeds, intervals of differences that are paired by seed, Markdown.
 
-/** Student's t, 97.5 %, by degrees of freedom. */
-const T = [Number.NaN, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+import { studentQuantile } from '../dist/metrics/student.js';
 
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -22,7 +21,8 @@ const signed = (value) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(3
 /** Mean and 95 % interval. */
 export function interval(values) {
   if (values.length < 2) return signed(mean(values));
-  const half = ((T[values.length - 1] ?? 1.96) * deviation(values)) / Math.sqrt(values.length);
+  const t = studentQuantile(0.975, values.length - 1);
+  const half = (t * deviation(values)) / Math.sqrt(values.length);
   return `${signed(mean(values))} (${signed(mean(values) - half)} to ${signed(mean(values) + half)})`;
 }
 

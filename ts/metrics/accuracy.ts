@@ -7,10 +7,14 @@
  */
 
 import { meanOf } from './mean.ts';
+import { ofLabelled } from './metric.ts';
 import { type LabelledRow, predictedClass } from './scored-row.ts';
 
-export const ACCURACY_DEFINITION =
-  'share of rows whose most probable class (of equals the first) is the label';
+export const ACCURACY = ofLabelled({
+  id: 'acc',
+  definition: () => 'share of rows whose most probable class (of equals the first) is the label',
+  of: accuracy,
+});
 
 export function accuracy(rows: readonly LabelledRow[]): number {
   return meanOf(rows.map((row) => (isCorrect(row) ? 1 : 0)));

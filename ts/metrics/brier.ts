@@ -6,10 +6,16 @@
  * ```
  */
 
-import { type MeanRule, meanOver } from './mean.ts';
+import { MEAN_DEFINITIONS, type MeanRule, meanOver } from './mean.ts';
+import { ofLabelled } from './metric.ts';
 import type { LabelledRow } from './scored-row.ts';
 
-export const BRIER_DEFINITION = 'sum over classes of (probability - 1[class = label])^2, 0 to 2';
+export const BRIER = ofLabelled({
+  id: 'brier',
+  definition: ({ mean }) =>
+    `sum over classes of (probability - 1[class = label])^2, 0 to 2; ${MEAN_DEFINITIONS[mean]}`,
+  of: brier,
+});
 
 export function brier(rows: readonly LabelledRow[], rule: MeanRule = { mean: 'rows' }): number {
   return meanOver(rows.map(rowBrier), rule);

@@ -11,6 +11,7 @@
  */
 
 import { isCorrect } from './accuracy.ts';
+import { ofLabelled } from './metric.ts';
 import { confidence, type LabelledRow } from './scored-row.ts';
 
 export interface ReliabilityBin {
@@ -25,12 +26,13 @@ export interface ReliabilityBin {
 
 export const DEFAULT_BINS = 15;
 
-export function eceDefinition(bins: number): string {
-  return (
+export const ECE = ofLabelled({
+  id: 'ece',
+  definition: ({ bins }) =>
     `sum over confidence bins of n_bin/n * |accuracy - mean confidence|; ${bins} equal bins on [0, 1], ` +
-    'left-closed, confidence 1.0 in an extra bin (torchmetrics, l1)'
-  );
-}
+    'left-closed, confidence 1.0 in an extra bin (torchmetrics, l1)',
+  of: (rows, { bins }) => ece(rows, bins),
+});
 
 export function ece(rows: readonly LabelledRow[], bins: number = DEFAULT_BINS): number {
   return eceOf(reliability(rows, bins), rows.length);

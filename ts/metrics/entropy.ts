@@ -6,7 +6,14 @@
  * ```
  */
 
-export const ENTROPY_DEFINITION = 'mean over rows of the entropy of the mean probabilities, nats';
+import { meanOf } from './mean.ts';
+import type { Metric } from './metric.ts';
+
+export const ENTROPY: Metric<'entropy'> = {
+  id: 'entropy',
+  definition: () => 'mean over rows of the entropy of the mean probabilities, nats',
+  compute: (rows) => (rows.length === 0 ? null : meanOf(rows.map(({ probs }) => entropy(probs)))),
+};
 
 export function entropy(probs: ArrayLike<number>): number {
   let sum = 0;

@@ -15,6 +15,11 @@ export interface MeanRule {
   readonly batchSize?: number;
 }
 
+export const MEAN_DEFINITIONS: Readonly<Record<MeanRule['mean'], string>> = {
+  rows: 'mean over rows',
+  batches: 'unweighted mean of batch means',
+};
+
 export function meanOver(values: readonly number[], { mean, batchSize }: MeanRule): number {
   if (mean === 'rows') return meanOf(values);
   if (batchSize === undefined) throw new TypeError('a mean of batch means needs the batch size');

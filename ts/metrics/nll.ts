@@ -8,10 +8,16 @@
  * Not clamped: a right class of probability 0 makes it Infinity, as in the reference.
  */
 
-import { type MeanRule, meanOver } from './mean.ts';
+import { MEAN_DEFINITIONS, type MeanRule, meanOver } from './mean.ts';
+import { ofLabelled } from './metric.ts';
 import type { LabelledRow } from './scored-row.ts';
 
-export const NLL_DEFINITION = '-ln of the mean probability of the label, nats, not clamped';
+export const NLL = ofLabelled({
+  id: 'nll',
+  definition: ({ mean }) =>
+    `-ln of the mean probability of the label, nats, not clamped; ${MEAN_DEFINITIONS[mean]}`,
+  of: nll,
+});
 
 export function nll(rows: readonly LabelledRow[], rule: MeanRule = { mean: 'rows' }): number {
   return meanOver(

@@ -11,9 +11,18 @@
  */
 
 import { entropy } from './entropy.ts';
+import { meanOf } from './mean.ts';
+import type { Metric } from './metric.ts';
 
-export const MUTUAL_INFORMATION_DEFINITION =
-  'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats';
+export const MUTUAL_INFORMATION: Metric<'mutual_information'> = {
+  id: 'mutual_information',
+  definition: () =>
+    'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats',
+  compute: (rows) => {
+    const known = rows.map(({ mutualInformation }) => mutualInformation ?? null).filter((i) => i !== null);
+    return known.length === 0 || known.length < rows.length ? null : meanOf(known);
+  },
+};
 
 /** How samples become one answer: p̄ as above, or softmax(z̄) with z̄ = (1/N) Σ_s z_s. */
 export type Average = 'probabilities' | 'logits';

@@ -1,30 +1,29 @@
 /** All metrics of an evaluation, with the definition of each. Fractions and nats, never percent. */
 
-import { ACCURACY_DEFINITION, accuracy } from './accuracy.ts';
-import { BRIER_DEFINITION, brier } from './brier.ts';
-import { DEFAULT_BINS, eceDefinition, eceOf, type ReliabilityBin, reliability } from './ece.ts';
-import { ENTROPY_DEFINITION, entropy } from './entropy.ts';
-import { type MeanRule, meanOf } from './mean.ts';
-import { NLL_DEFINITION, nll } from './nll.ts';
-import { MUTUAL_INFORMATION_DEFINITION } from './predictive.ts';
-import type { LabelledRow, ScoredRow } from './scored-row.ts';
+import { ACCURACY } from './accuracy.ts';
+import { BRIER } from './brier.ts';
+import { DEFAULT_BINS, ECE, type ReliabilityBin, reliability } from './ece.ts';
+import { ENTROPY } from './entropy.ts';
+import { labelledRows, type MetricRule } from './metric.ts';
+import { NLL } from './nll.ts';
+import { MUTUAL_INFORMATION } from './predictive.ts';
+import type { ScoredRow } from './scored-row.ts';
 
-/** As in `result.json`. Null: no row has a label, or (mutual information) fewer than two samples. */
-export interface Metrics {
-  acc: number | null;
-  ece: number | null;
-  /** Infinity where a right class has probability 0. */
-  nll: number | null;
-  brier: number | null;
-  entropy: number | null;
-  mutual_information: number | null;
-}
+/** In the order of `result.json`. */
+const METRICS = [ACCURACY, ECE, NLL, BRIER, ENTROPY, MUTUAL_INFORMATION] as const;
+type MetricId = (typeof METRICS)[number]['id'];
+
+/**
+ * As in `result.json`. Null: no row has a label, or (mutual information) fewer than two samples. The NLL is
+ * infinite where a right class has probability 0.
+ */
+export type Metrics = Record<MetricId, number | null>;
 
 export interface MetricsReport {
   readonly n: number;
   readonly n_labelled: number;
   readonly metrics: Metrics;
-  readonly definitions: Readonly<Record<keyof Metrics, string>>;
+  readonly definitions: Readonly<Record<MetricId, string>>;
   /** Null where no row has a label. */
   readonly reliability: readonly ReliabilityBin[] | null;
 }
@@ -39,40 +38,17 @@ export interface ReportOptions {
 
 /** Metrics that need labels are taken over the rows that have one; all are null over no rows. */
 export function metricsReport(rows: readonly ScoredRow[], options: ReportOptions = {}): MetricsReport {
-  const { bins = DEFAULT_BINS, mean = 'rows', batchSize } = options;
-  const rule: MeanRule = batchSize === undefined ? { mean } : { mean, batchSize };
-  const labelled = rows.filter((row): row is LabelledRow => row.label !== null);
-  const table = labelled.length === 0 ? null : reliability(labelled, bins);
+  const rule: MetricRule = { mean: 'rows', bins: DEFAULT_BINS, ...options };
+  const labelled = labelledRows(rows);
   return {
     n: rows.length,
     n_labelled: labelled.length,
-    metrics: {
-      acc: table && accuracy(labelled),
-      ece: table && eceOf(table, labelled.length),
-      nll: table && nll(labelled, rule),
-      brier: table && brier(labelled, rule),
-      entropy: rows.length === 0 ? null : meanOf(rows.map(({ probs }) => entropy(probs))),
-      mutual_information: meanInformation(rows),
-    },
-    definitions: definitions(bins, mean),
-    reliability: table,
+    metrics: byId((metric) => metric.compute(rows, rule)),
+    definitions: byId((metric) => metric.definition(rule)),
+    reliability: labelled.length === 0 ? null : reliability(labelled, rule.bins),
   };
 }
 
-function meanInformation(rows: readonly ScoredRow[]): number | null {
-  const values = rows.map(({ mutualInformation }) => mutualInformation ?? null);
-  const known = values.filter((value) => value !== null);
-  return known.length === 0 || known.length < values.length ? null : meanOf(known);
-}
-
-function definitions(bins: number, mean: 'rows' | 'batches'): Record<keyof Metrics, string> {
-  const over = mean === 'rows' ? 'mean over rows' : 'unweighted mean of batch means';
-  return {
-    acc: ACCURACY_DEFINITION,
-    ece: eceDefinition(bins),
-    nll: `${NLL_DEFINITION}; ${over}`,
-    brier: `${BRIER_DEFINITION}; ${over}`,
-    entropy: ENTROPY_DEFINITION,
-    mutual_information: MUTUAL_INFORMATION_DEFINITION,
-  };
+function byId<T>(value: (metric: (typeof METRICS)[number]) => T): Record<MetricId, T> {
+  return Object.fromEntries(METRICS.map((metric) => [metric.id, value(metric)])) as Record<MetricId, T>;
 }

@@ -1,22 +1,25 @@
 /**
- * Student's t distribution for an odd number ν of degrees of freedom (Abramowitz & Stegun 26.7.3).
+ * Student's t distribution with ν degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4), θ = atan(t/√ν).
  *
  * ```text
- * P(|T| ≤ t) = 2/π · (θ + sin θ·(cos θ + 2/3·cos³θ + … + (2·4···(ν−3))/(3·5···(ν−2))·cos^{ν−2}θ)),  θ = atan(t/√ν)
+ * ν odd   P(|T| ≤ t) = 2/π · (θ + sin θ·(cos θ + 2/3·cos³θ + … + (2·4···(ν−3))/(3·5···(ν−2))·cos^{ν−2}θ))
+ * ν even  P(|T| ≤ t) = sin θ·(1 + 1/2·cos²θ + (1·3)/(2·4)·cos⁴θ + … + (1·3···(ν−3))/(2·4···(ν−2))·cos^{ν−2}θ)
  * ```
  */
 
-/** P(T ≤ t) for t ≥ 0. */
+/** P(T ≤ t) for t ≥ 0 and a whole number of degrees. */
 export function studentCdf(t: number, degrees: number): number {
   const theta = Math.atan(t / Math.sqrt(degrees));
   const cos = Math.cos(theta);
-  let term = cos;
+  const isOdd = degrees % 2 === 1;
+  let term = isOdd ? cos : 1;
   let sum = 0;
-  for (let power = 1; power <= degrees - 2; power += 2) {
+  for (let power = isOdd ? 1 : 0; power <= degrees - 2; power += 2) {
     sum += term;
     term *= (cos * cos * (power + 1)) / (power + 2);
   }
-  return 0.5 + (theta + Math.sin(theta) * sum) / Math.PI;
+  const within = Math.sin(theta) * sum;
+  return 0.5 + (isOdd ? (theta + within) / Math.PI : within / 2);
 }
 
 /** The t with P(T ≤ t) = p, p in [0.5, 1), by bisection. */

@@ -1,0 +1,36 @@
+/** What a metric of an evaluation is: its name in `result.json`, what it means, and how it is computed. */
+
+import type { MeanRule } from './mean.ts';
+import type { LabelledRow, ScoredRow } from './scored-row.ts';
+
+/** What an evaluation chooses about its metrics. */
+export interface MetricRule extends MeanRule {
+  /** J, bins of the ECE. */
+  readonly bins: number;
+}
+
+export interface Metric<Id extends string = string> {
+  readonly id: Id;
+  definition(rule: MetricRule): string;
+  /** Null where the rows lack what it needs. */
+  compute(rows: readonly ScoredRow[], rule: MetricRule): number | null;
+}
+
+/** A metric over the rows whose right class is known; null without any. */
+export function ofLabelled<Id extends string>(
+  metric: Omit<Metric<Id>, 'compute'> & { of(rows: readonly LabelledRow[], rule: MetricRule): number },
+): Metric<Id> {
+  const { id, definition, of } = metric;
+  return {
+    id,
+    definition,
+    compute: (rows, rule) => {
+      const labelled = labelledRows(rows);
+      return labelled.length === 0 ? null : of(labelled, rule);
+    },
+  };
+}
+
+export function labelledRows(rows: readonly ScoredRow[]): LabelledRow[] {
+  return rows.filter((row): row is LabelledRow => row.label !== null);
+}
