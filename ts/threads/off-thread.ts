@@ -21,7 +21,8 @@ export async function offThread<Input, Output, Told = never>(
 ): Promise<Output> {
   const { signal, tell } = call;
   throwIfAborted(signal);
-  const worker = new Worker(workerUrl(name), { workerData: input });
+  // A host's own flags, such as --input-type, are not about our files.
+  const worker = new Worker(workerUrl(name), { workerData: input, execArgv: [] });
   let onAbort = () => {};
   try {
     return await new Promise<Output>((resolve, reject) => {
