@@ -156,7 +156,7 @@ async function trainStep() {
       id: 'blob',
       point: {
         lr: 1e-4,
-        schedule: { total: 1000, warmup: 0, stride: 1 },
+        schedule: { total: 1000, warmup: 0, warmupStart: 0, stride: 1 },
         weightDecay: 0,
         adamEpsilon: 1e-6,
         maxGradNorm: 0,

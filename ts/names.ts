@@ -24,14 +24,6 @@ export function toSnakeKeys(values: object): Record<string, unknown> {
   return Object.fromEntries(entries.map(([key, value]) => [snakeCase(key), value]));
 }
 
-/** A JSON value with the keys of all its objects in `snake_case`; absent values are left out. */
-export function toSnakeKeysDeep(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(toSnakeKeysDeep);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return Object.fromEntries(entries.map(([key, item]) => [snakeCase(key), toSnakeKeysDeep(item)]));
-}
-
 /** The object with its own keys (one level) in `camelCase`. */
 export function toCamelKeys(values: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [camelCase(key), value]));

@@ -58,7 +58,7 @@ it('refuses to train an adapter on a model that it was not made for', async () =
       id: 'mle' as const,
       point: {
         lr: 1e-4,
-        schedule: { total: 1, warmup: 0, stride: 1 },
+        schedule: { total: 1, warmup: 0, warmupStart: 0, stride: 1 },
         weightDecay: 0,
         adamEpsilon: 1e-6,
         maxGradNorm: 0,
@@ -81,7 +81,7 @@ it('trains, saves and draws a Gaussian over both factors by IVON', async () => {
     method: {
       id: 'ivon',
       lr: 0.03,
-      schedule: { total: 10, warmup: 0, stride: 1 },
+      schedule: { total: 10, warmup: 0, warmupStart: 0, stride: 1 },
       effectiveRows: 1000,
       weightDecay: 1e-4,
       initialHessian: 1e-2,

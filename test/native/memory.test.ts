@@ -19,7 +19,7 @@ it('does not grow over 10,000 steps', { timeout: 300_000 }, async () => {
       id: 'blob',
       point: {
         lr: 1e-4,
-        schedule: { total: 10_000, warmup: 0, stride: 1 },
+        schedule: { total: 10_000, warmup: 0, warmupStart: 0, stride: 1 },
         weightDecay: 0,
         adamEpsilon: 1e-6,
         maxGradNorm: 1,

@@ -28,7 +28,7 @@ const batchOf = (prompts, tokens) => bpeft.raggedBatch(Array.from({ length: prom
 })));
 const shape = { rank: 4, alpha: 8, dropout: 0, targetModules: ['q_proj', 'v_proj', 'lm_head'], seed: 1,
   posterior: { sigma: 'square', initEps: 0.05 } };
-const point = { lr: 1e-4, schedule: { total: 1000, warmup: 0, stride: 1 }, weightDecay: 0, adamEpsilon: 1e-6,
+const point = { lr: 1e-4, schedule: { total: 1000, warmup: 0, warmupStart: 0, stride: 1 }, weightDecay: 0, adamEpsilon: 1e-6,
   maxGradNorm: 0 };
 const run = { seed: 1, method: { id: 'mle', point } };
 const plain = { samples: 0, noise: 'token', seed: 1, stochasticLayers: null };

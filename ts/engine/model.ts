@@ -3,7 +3,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import { BpeftError, throwIfAborted } from '../errors.ts';
-import { toCamelKeys, toSnakeKeysDeep } from '../names.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
 import { abortable, native, unlessAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
@@ -152,8 +151,7 @@ export class BayesianModel implements AsyncDisposable {
   constructor(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel) {
     this.#native = handle;
     this.resolved = resolved;
-    const info = toCamelKeys(JSON.parse(handle.info()) as object);
-    this.info = { ...info, quantize } as unknown as ModelInfo;
+    this.info = { ...(JSON.parse(handle.info()) as Omit<ModelInfo, 'quantize'>), quantize };
   }
 
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */
@@ -166,7 +164,7 @@ export class BayesianModel implements AsyncDisposable {
   }
 
   async createAdapter(options: AdapterOptions): Promise<Adapter> {
-    const text = JSON.stringify(toSnakeKeysDeep(options));
+    const text = JSON.stringify(options);
     return new Adapter(await native(() => this.#native.createAdapter(text)));
   }
 
@@ -203,7 +201,7 @@ export class Adapter {
   }
 
   get info(): AdapterInfo {
-    return toCamelKeys(JSON.parse(this.#native.info()) as object) as unknown as AdapterInfo;
+    return JSON.parse(this.#native.info()) as AdapterInfo;
   }
 
   /**
@@ -211,29 +209,20 @@ export class Adapter {
    * answers, one prompt after another. What has no randomness gives (members × S).
    */
   predict(batch: RaggedBatch, options: PredictiveOptions, call: CallOptions = {}): Promise<Float32Array> {
-    const text = JSON.stringify({
-      samples: options.samples,
-      first_sample: options.firstSample ?? 0,
-      noise: options.noise,
-      antithetic: options.sampling === 'antithetic',
-      seed: options.seed,
-      dropout: options.dropout ?? 0,
-      stochastic_layers: options.stochasticLayers,
-    });
+    const { sampling, ...rest } = options;
+    const text = JSON.stringify({ ...rest, antithetic: sampling === 'antithetic' });
     return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));
   }
 
   /** KL(q‖p) in nats, summed over all weights. */
   kl(options: { priorStd: number; form: 'exact' | 'reference' }): Promise<number> {
-    return native(() => this.#native.kl(JSON.stringify({ prior_std: options.priorStd, form: options.form })));
+    return native(() => this.#native.kl(JSON.stringify(options)));
   }
 
   /** Writes PEFT's two files into `folder`, which is made when missing. */
   async save(folder: string, options: { baseModel: string }): Promise<void> {
     await mkdir(folder, { recursive: true });
-    await native(() =>
-      this.#native.save(folder, JSON.stringify({ base_model_name_or_path: options.baseModel })),
-    );
+    await native(() => this.#native.save(folder, JSON.stringify({ baseModelNameOrPath: options.baseModel })));
   }
 
   /** @internal The engine's handle, for {@link Trainer}. */

@@ -2,7 +2,6 @@
 
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import type { MethodOptions } from '../methods/engine-options.ts';
-import { toSnakeKeysDeep } from '../names.ts';
 import { abortable, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import type { CallOptions } from './call.ts';
@@ -48,7 +47,7 @@ export class Trainer {
 
   static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
     const { keptBytes, ...train } = options;
-    const text = JSON.stringify({ train: toSnakeKeysDeep(train), kept_bytes: keptBytes ?? null });
+    const text = JSON.stringify({ train, keptBytes: keptBytes ?? null });
     const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
     return new Trainer(handle);
   }

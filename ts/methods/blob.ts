@@ -34,12 +34,17 @@ export const BLOB_SETTINGS = {
     methods: [...methods, 'map'],
   }),
   klLr: ofTraining('peak learning rate of SGD (KL, and everything of rho)', positive.default(0.01), ours),
-  klCycle: ofTraining(
-    'steps per cycle of the KL weight: auto, N or uniform',
-    z.union([z.literal(['auto', 'uniform']), count]).default('auto'),
-    { ...ours, rule: 'auto, uniform or a positive whole number' },
+  klWeighting: ofTraining(
+    'weight of the KL within a cycle of M updates: a pulse at its end, or 1/M in each',
+    z.enum(['pulse', 'uniform']).default('pulse'),
+    ours,
   ),
-  klGamma: ofTraining("gamma of the reference's rule for the cycle", positive.default(8), ours),
+  klCycle: ofTraining(
+    'M: updates of an epoch, rescaled by the rows (auto in protocol reference), N, or auto: a tenth of the run',
+    z.union([z.literal(['auto', 'epoch', 'rescaled']), count]).default('auto'),
+    { ...ours, rule: 'auto, epoch, rescaled or a positive whole number' },
+  ),
+  klGamma: ofTraining('gamma of the rescaled cycle', positive.default(8), ours),
   klForm: ofTraining(
     'closed form, or with the 1e-6 of the reference (default: by protocol)',
     z.enum(['exact', 'reference']).optional(),
@@ -56,7 +61,11 @@ export const BLOB_SETTINGS = {
     },
     { group, methods, decides: 'training', recorded: 'value', isInherited: false },
   ),
-  initEps: ofTraining('where rho starts: U(eps/sqrt 2, eps)', positive.default(0.05), ours),
+  initEps: ofTraining(
+    'sigma starts in [eps^2/2, eps^2); with softplus in protocol reference rho does in [-eps-1, -eps)',
+    positive.default(0.05),
+    ours,
+  ),
   trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), {
     ...ours,
     methods: [...methods, 'ivon'],
@@ -77,7 +86,10 @@ type Given = SettingsOf<typeof BLOB_SETTINGS, 'train'>;
 type KlForm = NonNullable<Given['klForm']>;
 
 /** With the default that depends on the protocol filled in. */
-export type BlobSettings = Omit<Given, 'klForm'> & { readonly klForm: KlForm };
+export type BlobSettings = Omit<Given, 'klForm'> & {
+  readonly klForm: KlForm;
+  readonly protocol: Protocol;
+};
 
 export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protocol }): { klForm: KlForm } {
   return { klForm: settings.klForm ?? (settings.protocol === 'reference' ? 'reference' : 'exact') };
@@ -86,22 +98,26 @@ export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protoc
 export const BLOB: Method<BlobSettings> = {
   id: 'blob',
   hasPosterior: true,
-  adapter: ({ sigma, initEps }) => ({ posterior: { sigma, initEps }, members: 1 }),
+  adapter: ({ sigma, initEps, protocol }) => {
+    // Below 0 the engine starts as the reference does where its own eps is: near sigma 0.5.
+    const isReference = sigma === 'softplus' && protocol === 'reference';
+    return { posterior: { sigma, initEps: isReference ? -initEps : initEps }, members: 1 };
+  },
   engineOptions: (settings, accounting, point) => {
     const { priorStd, klForm, klLr, trainSamples, average, noise } = settings;
     const cycle = klCycle(settings, accounting);
     return { id: 'blob', point, priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise };
   },
   predictive: () => ({ dropout: 0, average: 'probabilities' }),
-  klPlan: (settings, accounting) => forecastKl(settings, klCycle(settings, accounting), accounting),
+  klPlan: (settings, accounting, { sigmaMean }) =>
+    forecastKl({ ...settings, sigmaStart: sigmaMean }, klCycle(settings, accounting), accounting),
   record: ({ priorStd }) => ({ prior_std: priorStd }),
 };
 
-/**
- * `uniform` spreads over every update what `auto` gives in pulses: the same cycle, the weight 1/M
- * throughout.
- */
-function klCycle({ klCycle }: Pick<BlobSettings, 'klCycle'>, accounting: Accounting): KlCycle {
-  const length = typeof klCycle === 'number' ? klCycle : accounting.klCycle.auto;
-  return { kind: klCycle === 'uniform' ? 'uniform' : 'pulse', length };
+function klCycle(
+  { klCycle, klWeighting }: Pick<BlobSettings, 'klCycle' | 'klWeighting'>,
+  accounting: Accounting,
+): KlCycle {
+  const length = typeof klCycle === 'number' ? klCycle : accounting.klCycle[klCycle];
+  return { kind: klWeighting, length };
 }

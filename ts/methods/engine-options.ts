@@ -6,12 +6,23 @@ export type MethodOptions = MleOptions | MapOptions | BlobOptions | IvonOptions;
 /** AdamW on the point parameters. */
 export interface PointOptions {
   readonly lr: number;
-  /** In ticks: `total` until the rate is 0, `warmup` (may be fractional) of them rising; `stride` ticks per update. */
-  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly schedule: ScheduleOptions;
   readonly weightDecay: number;
   readonly adamEpsilon: number;
   /** Clips the NLL gradient of mean and B; 0 = never. */
   readonly maxGradNorm: number;
+}
+
+/** How all rates rise and fall in a run, in ticks. */
+export interface ScheduleOptions {
+  /** Until the rate is 0. */
+  readonly total: number;
+  /** Of them rising; may be fractional. */
+  readonly warmup: number;
+  /** Where in the warm-up the first update stands; at 0 its rate is 0. */
+  readonly warmupStart: number;
+  /** Ticks per update. */
+  readonly stride: number;
 }
 
 /** Maximum likelihood. */
@@ -46,7 +57,7 @@ export interface BlobOptions {
 export interface IvonOptions {
   readonly id: 'ivon';
   readonly lr: number;
-  readonly schedule: PointOptions['schedule'];
+  readonly schedule: ScheduleOptions;
   /** λ, the effective number of rows. */
   readonly effectiveRows: number;
   /** δ; the prior is N(0, 1/(λδ)). */

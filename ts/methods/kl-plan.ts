@@ -3,7 +3,6 @@
 import { native } from '../engine/abort.ts';
 import { loadNative } from '../engine/native.ts';
 import { BpeftError } from '../errors.ts';
-import { toSnakeKeysDeep } from '../names.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import type { KlCycle } from './engine-options.ts';
 
@@ -24,10 +23,18 @@ export interface KlSettings {
   readonly priorStd: number;
   readonly klForm: 'exact' | 'reference';
   readonly sigma: 'square' | 'softplus';
-  readonly initEps: number;
+  /** Mean σ of the adapter before the first update; null without a posterior. */
+  readonly sigmaStart: number | null;
 }
 
-type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+/** The engine's answer. JSON has no NaN and no infinity: they arrive as null. */
+interface Forecast {
+  readonly pulses: number | null;
+  readonly weightSum: number | null;
+  readonly sigmaStart: number | null;
+  readonly sigmaEnd: number | null;
+  readonly shrinkEnd: number | null;
+}
 
 /** @throws {BpeftError} `BPEFT_USAGE`: the KL leaves the range of numbers. */
 export async function forecastKl(
@@ -35,17 +42,15 @@ export async function forecastKl(
   klCycle: KlCycle,
   accounting: Accounting,
 ): Promise<KlPlan> {
-  const { klLr, priorStd, klForm, sigma, initEps } = settings;
+  const { klLr, priorStd, klForm, sigma, sigmaStart: start } = settings;
   const { updates: steps, schedule } = accounting;
-  const options = { steps, schedule, klLr, klCycle, priorStd, klForm, sigma, initEps };
-  const text = JSON.stringify(toSnakeKeysDeep(options));
-  const forecast = await native(() => loadNative().forecastKl(text));
-  const { pulses, weight_sum, sigma_start, sigma_end, shrink_end } = JSON.parse(forecast) as Nullable<KlPlan>;
-  // JSON has no NaN and no infinity: they arrive as null.
-  if (sigma_start === null || sigma_end === null || shrink_end === null) {
+  const options = { steps, schedule, klLr, klCycle, priorStd, klForm, sigma, sigmaStart: start };
+  const answer = await native(() => loadNative().forecastKl(JSON.stringify(options)));
+  const { pulses, weightSum, sigmaStart, sigmaEnd, shrinkEnd } = JSON.parse(answer) as Forecast;
+  if (sigmaStart === null || sigmaEnd === null || shrinkEnd === null) {
     throw new BpeftError(
       'BPEFT_USAGE',
-      `the KL alone leaves the numbers' range with --kl-lr ${klLr}, --prior-std ${priorStd}, --init-eps ${initEps}`,
+      `the KL alone leaves the numbers' range with --kl-lr ${klLr}, --prior-std ${priorStd}, from sigma ${start}`,
       { hint: 'lower --kl-lr, or use a larger --prior-std' },
     );
   }
@@ -53,10 +58,10 @@ export async function forecastKl(
     cycle: klCycle.length,
     uniform: klCycle.kind === 'uniform',
     pulses: pulses ?? 0,
-    weight_sum: weight_sum ?? 0,
-    sigma_start,
-    sigma_end,
-    shrink_end,
+    weight_sum: weightSum ?? 0,
+    sigma_start: sigmaStart,
+    sigma_end: sigmaEnd,
+    shrink_end: shrinkEnd,
   };
 }
 

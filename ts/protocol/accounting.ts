@@ -6,13 +6,17 @@
  * reference  E = ⌈max_steps / l⌉ whole epochs of l_p updates; the schedule counts batches of all processes:
  *            T = max_steps, else ⌊N·E / b⌋, N = l·b (n where kept); P ticks per update, none stops at T
  * corrected  the schedule counts updates and stops at T = max_steps, else E·updates per epoch
- * warm-up    W = T · warmup_ratio, not rounded
- * KL cycle   plain M = l_p;  rescaled M = ⌊100 · N^(π/γ) / (l/l_p) / b⌋;  corrected M = max(1, round(T/10))
+ * warm-up    W = T · warmup_ratio, not rounded; reference from 0, so that the first update has rate 0;
+ *            corrected from 1/W, so that every update trains
+ * KL cycle   epoch M = ⌊l_p/a⌋ (⌈l_p/a⌉);  rescaled M = ⌊100 · N^(π/γ) / (l/l_p) / b / a⌋;
+ *            auto M = rescaled in reference, max(1, round(T/10)) in corrected;  a batches accumulated per update
  * ```
  *
- * N and l are those of BLoB's reference code (arXiv 2406.11675); γ is its `--bayes-gamma`.
+ * N and l are those of BLoB's reference code (arXiv 2406.11675); γ is its `--bayes-gamma`. It accumulates
+ * nothing: there M counts updates, which are batches of a process. Here it still counts updates, a times fewer.
  */
 
+import type { ScheduleOptions } from '../methods/engine-options.ts';
 import type { Protocol } from './data-protocol.ts';
 
 export interface AccountingOptions {
@@ -45,11 +49,11 @@ export interface Accounting {
   /** Micro-batches of all processes. */
   readonly batchesRun: number;
   /** T and W in ticks; an update advances by `stride` ticks. */
-  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly schedule: ScheduleOptions;
   /** Share of the updates after the rate has reached 0. */
   readonly noOpShare: number;
   /** M in updates; `auto` is the protocol's own rule. */
-  readonly klCycle: { readonly auto: number; readonly plain: number; readonly rescaled: number };
+  readonly klCycle: { readonly auto: number; readonly epoch: number; readonly rescaled: number };
 }
 
 const DEFAULT_KL_GAMMA = 8;
@@ -65,13 +69,10 @@ export function stepAccounting(protocol: Protocol, options: AccountingOptions): 
   const updatesPerEpoch = part(batchesPerEpoch / batchesPerUpdate);
   const rowsPerEpoch = lastBatch === 'drop' ? batchesPerEpoch * batchSize : rows;
 
-  const plain = Math.max(1, batchesPerProcess);
-  const rescaled = Math.max(
-    1,
-    Math.trunc(
-      (100 * rowsPerEpoch ** (Math.PI / klGamma)) / (batchesPerEpoch / batchesPerProcess) / batchSize,
-    ),
-  );
+  const perProcess = batchesPerEpoch / batchesPerProcess;
+  const pulse = (100 * rowsPerEpoch ** (Math.PI / klGamma)) / perProcess / batchSize / gradAccumulation;
+  const epoch = Math.max(1, updatesPerEpoch);
+  const rescaled = Math.max(1, Math.trunc(pulse));
   const common = { batchesPerEpoch, updatesPerEpoch, batchesPerUpdate, rowsPerEpoch };
 
   if (protocol === 'reference') {
@@ -85,9 +86,9 @@ export function stepAccounting(protocol: Protocol, options: AccountingOptions): 
       epochs: wholeEpochs,
       updates,
       batchesRun: wholeEpochs * perEpoch,
-      schedule: { total, warmup: total * warmupRatio, stride: batchesPerUpdate },
+      schedule: { total, warmup: total * warmupRatio, warmupStart: 0, stride: batchesPerUpdate },
       noOpShare: updates === 0 ? 0 : (updates - effective) / updates,
-      klCycle: { auto: rescaled, plain, rescaled },
+      klCycle: { auto: rescaled, epoch, rescaled },
     };
   }
 
@@ -99,9 +100,9 @@ export function stepAccounting(protocol: Protocol, options: AccountingOptions): 
     epochs: Math.ceil(total / updatesPerEpoch),
     updates: total,
     batchesRun: Math.floor(total / updatesPerEpoch) * perEpoch + lastEpochUpdates * batchesPerUpdate,
-    schedule: { total, warmup: total * warmupRatio, stride: 1 },
+    schedule: { total, warmup: total * warmupRatio, warmupStart: 1, stride: 1 },
     noOpShare: 0,
-    klCycle: { auto: Math.max(1, Math.round(total / CYCLES_PER_RUN)), plain, rescaled },
+    klCycle: { auto: Math.max(1, Math.round(total / CYCLES_PER_RUN)), epoch, rescaled },
   };
 }
 

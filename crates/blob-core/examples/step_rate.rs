@@ -80,6 +80,7 @@ fn measure(
         schedule: Schedule {
             total: 1000,
             warmup: 0.0,
+            warmup_start: 0,
             stride: 1,
         },
         weight_decay: 0.0,

@@ -17,7 +17,7 @@ use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::train::{TrainConfig, Trainer};
 use crate::{Error, Result};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const STATE: &str = "state.safetensors";
 const TRAINER: &str = "trainer.json";
 /// More updates than a run can do; keeps the arithmetic on a broken file's counter in range.

@@ -20,7 +20,7 @@ const MOST_SAMPLES: u32 = 1 << 16;
 
 /// How a prediction is sampled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PredictConfig {
     /// N; 0 = the posterior mean.
     pub samples: u32,

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// A run's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrainConfig {
     /// Seed of the training noise; that of member j of an ensemble is seed + j.
     pub seed: u64,

@@ -43,13 +43,13 @@ impl NativeAdapter {
             "rank": config.rank,
             "alpha": config.alpha,
             "dropout": config.dropout,
-            "target_modules": config.target_modules,
+            "targetModules": config.target_modules,
             "bayesian": config.posterior.is_some(),
             "sigma": config.posterior.map(|posterior| posterior.sigma),
-            "trainable_parameters": adapter.trainable_parameters(),
+            "trainableParameters": adapter.trainable_parameters(),
             "tensors": adapter.parameters().layout().parameters().len() * config.members,
             "members": config.members,
-            "sigma_mean": adapter.sigma_mean(),
+            "sigmaMean": adapter.sigma_mean(),
             "notices": notices,
         })
         .to_string();

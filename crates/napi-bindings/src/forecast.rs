@@ -46,7 +46,14 @@ fn forecast(options: &str) -> Result<String> {
         }
         .into());
     }
-    let (low, high) = options.sigma.initial(options.init_eps);
+    if !(options.sigma_start.is_finite() && options.sigma_start > 0.0) {
+        return Err(Error::InvalidConfig {
+            field: "sigma_start",
+            rule: "must be positive",
+            value: options.sigma_start.to_string(),
+        }
+        .into());
+    }
     let dynamics = Dynamics {
         kl: GaussianKl::new(PriorStd::new(options.prior_std)?, options.kl_form),
         kl_lr: options.kl_lr,
@@ -54,7 +61,7 @@ fn forecast(options: &str) -> Result<String> {
         schedule: options.schedule,
         sigma: options.sigma,
     };
-    let forecast = dynamics.run(f32::midpoint(low, high), options.steps);
+    let forecast = dynamics.run(options.sigma.rho(options.sigma_start), options.steps);
     serde_json::to_string(&forecast).map_err(|error| Error::InvalidInput(error.to_string()).into())
 }
 

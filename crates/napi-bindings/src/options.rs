@@ -1,4 +1,4 @@
-//! Options: one JSON text per call, unknown keys refused.
+//! Options: one JSON text per call, in camel case, unknown keys refused.
 
 use std::path::PathBuf;
 
@@ -77,7 +77,7 @@ impl From<PrecisionName> for Precision {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TrainerOptions {
     pub(crate) train: TrainConfig,
     /// Most bytes of activations to keep for the backward pass; null: all.
@@ -91,7 +91,7 @@ pub(crate) enum DeviceName {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ModelOptions {
     pub(crate) source: Source,
     pub(crate) precision: PrecisionName,
@@ -103,26 +103,26 @@ pub(crate) struct ModelOptions {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LoadAdapterOptions {
     pub(crate) sigma: Option<Sigma>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SaveAdapterOptions {
     pub(crate) base_model_name_or_path: String,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct KlOptions {
     pub(crate) prior_std: f64,
     pub(crate) form: KlForm,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ForecastOptions {
     pub(crate) steps: u64,
     pub(crate) schedule: Schedule,
@@ -131,5 +131,5 @@ pub(crate) struct ForecastOptions {
     pub(crate) prior_std: f64,
     pub(crate) kl_form: KlForm,
     pub(crate) sigma: Sigma,
-    pub(crate) init_eps: f32,
+    pub(crate) sigma_start: f32,
 }

@@ -34,16 +34,16 @@ it('forecasts the KL beside the event loop, and not without end', async () => {
   const { stdout, stderr } = await runNode(`
     const { loadNative } = await import(dist + 'engine/native.js');
     const forecast = (steps) => loadNative().forecastKl(JSON.stringify({
-      steps, schedule: { total: steps, warmup: 0, stride: 1 }, kl_lr: 0.01, kl_cycle: { kind: 'uniform', length: 1 },
-      prior_std: 0.2, kl_form: 'exact', sigma: 'square', init_eps: 0.05,
+      steps, schedule: { total: steps, warmup: 0, warmupStart: 0, stride: 1 }, klLr: 0.01, klCycle: { kind: 'uniform', length: 1 },
+      priorStd: 0.2, klForm: 'exact', sigma: 'square', sigmaStart: 0.002,
     }));
     let ticks = 0;
     const ticking = setInterval(() => { ticks += 1; }, 5);
     const before = performance.now();
-    const { sigma_end } = JSON.parse(await forecast(20_000_000));
+    const { sigmaEnd } = JSON.parse(await forecast(20_000_000));
     const time = performance.now() - before;
     clearInterval(ticking);
-    console.log(ticks > time / 5 / 10, time > 50, Math.abs(sigma_end - 0.2) < 1e-3);
+    console.log(ticks > time / 5 / 10, time > 50, Math.abs(sigmaEnd - 0.2) < 1e-3);
     const { code, message } = await forecast(1e15).catch((error) => error);
     console.log(code, message);
   `);

@@ -68,7 +68,7 @@ it.each([
   [
     'a KL cycle that is no name',
     flags({ klCycle: 'never' }),
-    '--kl-cycle must be auto, uniform or a positive whole number, got "never"',
+    '--kl-cycle must be auto, epoch, rescaled or a positive whole number, got "never"',
     undefined,
   ],
 ])('refuses %s', (_, layer, message, hint) => {

@@ -22,7 +22,7 @@ it('has a section for every command and a row for every flag', async () => {
 });
 
 it.each([
-  ['--kl-cycle', '`auto`, `uniform` or whole number ≥ 1', '`auto`'],
+  ['--kl-cycle', '`auto`, `epoch`, `rescaled` or whole number ≥ 1', '`auto`'],
   ['--lora-dropout', 'number ≥ 0, < 1', '`0`'],
   ['--eval-samples', 'list of whole number ≥ 0, ≤ 65536', '`10`'],
   ['--resume', '', ''],

@@ -32,18 +32,18 @@ const ofBlob = {
   initEps: 0.019,
 };
 
-function given(values: Record<string, unknown>) {
+function given(values: Record<string, unknown>, rows = 40) {
   const config = resolveTrain(
     parseSettings('train', [{ origin: 'option', values: { ...settings, ...values } }]),
   );
-  const accounting = account(config, 40);
+  const accounting = account(config, rows);
   return { config, accounting, options: trainerOptions(config, accounting) };
 }
 
 const run = { seed: 7, keptBytes: 0 };
 const point = {
   lr: 0.011,
-  schedule: { total: 50, warmup: 10, stride: 1 },
+  schedule: { total: 50, warmup: 10, warmupStart: 1, stride: 1 },
   weightDecay: 0.012,
   adamEpsilon: 0.013,
   maxGradNorm: 0.014,
@@ -80,11 +80,49 @@ it('hands the engine nothing of a posterior for a point', () => {
 });
 
 it.each([
-  ['auto', { kind: 'pulse', length: 5 }],
-  ['uniform', { kind: 'uniform', length: 5 }],
-  [3, { kind: 'pulse', length: 3 }],
-])('makes of --kl-cycle %s', (klCycle, expected) => {
-  expect(given({ klCycle }).options.method).toMatchObject({ klCycle: expected });
+  [{ klCycle: 'auto' }, { kind: 'pulse', length: 5 }],
+  [{ klWeighting: 'uniform' }, { kind: 'uniform', length: 5 }],
+  [{ klCycle: 'epoch' }, { kind: 'pulse', length: 10 }],
+  [
+    { klCycle: 3, klWeighting: 'uniform' },
+    { kind: 'uniform', length: 3 },
+  ],
+])('makes of %j', (klSettings, expected) => {
+  expect(given(klSettings).options.method).toMatchObject({ klCycle: expected });
+});
+
+it.each([
+  // The reference's switches on winogrande_s: --bayes-klreweighting, --bayes-datasetrescaling
+  [
+    { klWeighting: 'uniform', klCycle: 'epoch' },
+    { kind: 'uniform', length: 160 },
+  ],
+  [
+    { klWeighting: 'uniform', klCycle: 'rescaled' },
+    { kind: 'uniform', length: 316 },
+  ],
+  [
+    { klWeighting: 'pulse', klCycle: 'epoch' },
+    { kind: 'pulse', length: 160 },
+  ],
+  [
+    { klWeighting: 'pulse', klCycle: 'rescaled' },
+    { kind: 'pulse', length: 316 },
+  ],
+  [{}, { kind: 'pulse', length: 316 }],
+])('reference: weights the KL of winogrande_s by %j', (klSettings, klCycle) => {
+  const { options } = given({ protocol: 'reference', ...klSettings, maxSteps: 5000 }, 640);
+  expect(options.method).toMatchObject({ klCycle });
+});
+
+it.each([
+  ['corrected', 'square', 0.05],
+  ['corrected', 'softplus', 0.05],
+  ['reference', 'square', 0.05],
+  ['reference', 'softplus', -0.05],
+])('%s: starts %s at eps %d', (protocol, sigma, initEps) => {
+  const { config } = given({ protocol, sigma });
+  expect(trainingMethod('blob').adapter(config).posterior).toEqual({ sigma, initEps });
 });
 
 it('hands the engine an ensemble as members, each of maximum likelihood', () => {

@@ -23,8 +23,8 @@ it.each([
         epochs,
         batchesRun: run[index],
         updates: (run[index] ?? 0) / processes,
-        schedule: { total: 5000, warmup: 300, stride: processes },
-        klCycle: { auto: rescaled[index], rescaled: rescaled[index], plain: plain[index] },
+        schedule: { total: 5000, warmup: 300, warmupStart: 0, stride: processes },
+        klCycle: { auto: rescaled[index], rescaled: rescaled[index], epoch: plain[index] },
       });
       expect(Math.abs(accounting.noOpShare - (noOp[index] ?? 0))).toBeLessThan(
         (noOp[index] ?? 0) > 0.1 ? 0.006 : 0.0006,
@@ -59,7 +59,7 @@ it('reference: without a number of steps the schedule is as long as the epochs',
   expect(accounting).toMatchObject({
     epochs: 3,
     updates: 3 * 562,
-    schedule: { total: 3 * 562, warmup: 3 * 562 * 0.06, stride: 1 },
+    schedule: { total: 3 * 562, warmup: 3 * 562 * 0.06, warmupStart: 0, stride: 1 },
     noOpShare: 0,
   });
 });
@@ -79,7 +79,7 @@ it('corrected: counts updates, keeps the last batch, stops at T', () => {
     rowsPerEpoch: 301,
     updates: 228,
     batchesRun: 228,
-    schedule: { total: 228, warmup: 228 * 0.06, stride: 1 },
+    schedule: { total: 228, warmup: 228 * 0.06, warmupStart: 1, stride: 1 },
     klCycle: { auto: 23 },
   });
   expect(stepAccounting('corrected', { ...options, maxSteps: 100 })).toMatchObject({
@@ -95,6 +95,21 @@ it('corrected: counts updates, keeps the last batch, stops at T', () => {
     batchesRun: 228,
   });
 });
+
+it.each([
+  // processes, accumulation, M rescaled, M of an epoch, pulses until the rate is 0
+  [1, 1, 316, 160, 15],
+  [2, 1, 158, 80, 15],
+  [1, 2, 158, 80, 15],
+  [2, 2, 79, 40, 15],
+])(
+  'reference: %i processes of %i accumulated batches have as many pulses as one',
+  (processes, gradAccumulation, rescaled, epoch, pulses) => {
+    const run = stepAccounting('reference', { ...paper, rows: 640, processes, gradAccumulation });
+    expect(run.klCycle).toEqual({ auto: rescaled, rescaled, epoch });
+    expect(Math.floor(run.schedule.total / run.schedule.stride / rescaled)).toBe(pulses);
+  },
+);
 
 it.each([
   // batch size, processes, then winogrande, ARC-C, ARC-E, obqa, boolq, MMLU-chem, MMLU-phy

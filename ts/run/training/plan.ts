@@ -2,6 +2,7 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { EncodedDataset } from '../../datasets/tokens/encode.ts';
+import type { AdapterInfo, ModelInfo } from '../../engine/model.ts';
 import type { TrainerOptions } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { KlPlan } from '../../methods/kl-plan.ts';
@@ -26,7 +27,12 @@ export interface TrainPlan {
   /** Updates of the whole run. */
   readonly steps: number;
   readonly epochs: number;
-  readonly schedule: { readonly total: number; readonly warmup: number; readonly stride: number };
+  readonly schedule: {
+    readonly total: number;
+    readonly warmup: number;
+    readonly warmup_start: number;
+    readonly stride: number;
+  };
   /** Share of the batches that train with a rate of 0 (protocol reference runs whole epochs). */
   readonly no_op_share: number;
   readonly parameters: { readonly model: number; readonly trainable: number };
@@ -81,8 +87,9 @@ export async function trainPlan(
   config: TrainConfig,
   encoded: EncodedDataset,
   accounting: Accounting,
-  { parameters, quantize, block_types }: Pick<TrainPlan, 'parameters' | 'quantize' | 'block_types'>,
+  { adapter, model }: { adapter: AdapterInfo; model: ModelInfo },
 ): Promise<TrainPlan> {
+  const { total, warmup, warmupStart, stride } = accounting.schedule;
   const lengths = encoded.examples.map(({ ids }) => ids.length).sort((a, b) => a - b);
   return {
     dataset: encoded.name,
@@ -100,11 +107,11 @@ export async function trainPlan(
     batches_per_update: accounting.batchesPerUpdate,
     steps: accounting.updates,
     epochs: accounting.epochs,
-    schedule: accounting.schedule,
+    schedule: { total, warmup, warmup_start: warmupStart, stride },
     no_op_share: accounting.noOpShare,
-    parameters,
-    quantize,
-    block_types,
-    kl: await trainingMethod(config.method).klPlan(config, accounting),
+    parameters: { model: model.parameters, trainable: adapter.trainableParameters },
+    quantize: model.quantize,
+    block_types: model.blockTypes,
+    kl: await trainingMethod(config.method).klPlan(config, accounting, adapter),
   };
 }

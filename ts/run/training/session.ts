@@ -79,9 +79,8 @@ export async function prepareSession(
   for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
   const plan = await trainPlan(config, train.encoded, accounting, {
-    parameters: { model: model.info.parameters, trainable: adapter.info.trainableParameters },
-    quantize: model.info.quantize,
-    block_types: model.info.blockTypes,
+    adapter: adapter.info,
+    model: model.info,
   });
   const message = klNeverActs(plan.kl, plan.steps);
   if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });

@@ -38,11 +38,21 @@ impl Sigma {
         }
     }
 
+    /// The ρ of a σ above 0.
+    pub fn rho(self, std: f32) -> f32 {
+        match self {
+            Self::Square => std.sqrt(),
+            Self::Softplus if std > 20.0 => std,
+            Self::Softplus => std.exp_m1().ln(),
+        }
+    }
+
     /// The interval from which ρ starts, for `init_eps` = ε.
     pub fn initial(self, eps: f32) -> (f32, f32) {
         match self {
             Self::Square => (eps / std::f32::consts::SQRT_2, eps),
-            Self::Softplus => (-eps - 1.0, -eps),
+            Self::Softplus if eps < 0.0 => (eps - 1.0, eps),
+            Self::Softplus => (self.rho(eps * eps / 2.0), self.rho(eps * eps)),
         }
     }
 }
@@ -61,11 +71,12 @@ pub enum Gaussian {
 
 /// A Gaussian over factors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Posterior {
     /// How σ follows from ρ.
     pub sigma: Sigma,
-    /// ε of the initial ρ; positive.
+    /// ε of the initial σ, in [ε²/2, ε²). Below 0, with softplus alone: the reference's start,
+    /// ρ in [ε − 1, ε), so that σ is of the order of 1.
     pub init_eps: f32,
     /// Over which of them.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -74,7 +85,7 @@ pub struct Posterior {
 
 /// The shape of an adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoraConfig {
     /// r.
     pub rank: usize,
@@ -154,14 +165,50 @@ impl LoraConfig {
             );
         }
         match self.posterior {
-            Some(posterior) if !(posterior.init_eps.is_finite() && posterior.init_eps > 0.0) => {
+            Some(Posterior {
+                sigma, init_eps, ..
+            }) if !(init_eps.is_finite()
+                && (init_eps > 0.0 || (sigma == Sigma::Softplus && init_eps < 0.0))) =>
+            {
                 invalid(
                     "init_eps",
-                    "must be positive",
-                    posterior.init_eps.to_string(),
+                    "must be positive, or below 0 with softplus",
+                    init_eps.to_string(),
                 )
             }
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sigma_starts_small_whatever_it_is_of_rho() {
+        for sigma in [Sigma::Square, Sigma::Softplus] {
+            let (low, high) = sigma.initial(0.05);
+            assert!((sigma.of(low) - 0.00125).abs() < 1e-6, "{sigma:?}");
+            assert!((sigma.of(high) - 0.0025).abs() < 1e-6, "{sigma:?}");
+        }
+    }
+
+    #[test]
+    fn softplus_below_zero_starts_as_the_reference_does() {
+        let (low, high) = Sigma::Softplus.initial(-0.05);
+        assert_eq!((low, high), (-1.05, -0.05));
+        assert!((Sigma::Softplus.of(low) - 0.3001).abs() < 1e-4);
+        assert!((Sigma::Softplus.of(high) - 0.6685).abs() < 1e-4);
+    }
+
+    #[test]
+    fn rho_is_the_inverse_of_sigma() {
+        for sigma in [Sigma::Square, Sigma::Softplus] {
+            for std in [1e-6, 0.002, 0.2, 3.0, 30.0] {
+                let found = sigma.of(sigma.rho(std));
+                assert!((found / std - 1.0).abs() < 1e-3, "{sigma:?} {std} {found}");
+            }
         }
     }
 }

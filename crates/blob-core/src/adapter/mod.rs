@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `A` starts as U(−1/√k, 1/√k) (PyTorch's Kaiming-uniform with a = √5), `B` as 0, ρ as
-//! U(ε/√2, ε) (square) or U(−ε−1, −ε) (softplus). An ensemble has several members of one shape;
+//! U(ρ(ε²/2), ρ(ε²)), so that σ starts in [ε²/2, ε²), or U(ε−1, ε) where ε < 0 (softplus, the
+//! reference's start). An ensemble has several members of one shape;
 //! member j starts as a single adapter of seed + j does.
 
 mod config;

@@ -15,6 +15,7 @@ use crate::optim::{KlCycle, Schedule};
 
 /// What the KL alone would do to a posterior over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Forecast {
     /// Whole cycles, T / M.
     pub pulses: f64,
@@ -82,6 +83,7 @@ mod tests {
             schedule: Schedule {
                 total: u64::MAX,
                 warmup: 0.0,
+                warmup_start: 0,
                 stride: 1,
             },
             sigma: Sigma::Square,

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 
 /// The variational settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BlobConfig {
     /// AdamW on M and B.
     pub point: PointConfig,

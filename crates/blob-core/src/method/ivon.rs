@@ -26,7 +26,7 @@ use crate::{Error, Result};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IvonConfig {
     /// η.
     pub lr: f64,

@@ -9,7 +9,7 @@ use crate::objective::{Average, CrossEntropy, Objective};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MleConfig {
     /// AdamW on A and B.
     pub point: PointConfig,

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// AdamW's settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PointConfig {
     /// Peak rate.
     pub lr: f64,

@@ -1,7 +1,7 @@
 //! How learning rates and the KL weight move over a run.
 //!
 //! ```text
-//! λ(k) = k / max(1, W)  for k < W,   max(0, (T − k) / max(1, T − W))  after      k = (t − 1)·stride
+//! λ(k) = min(1, (k + k₀) / max(1, W))  for k < W,   max(0, (T − k) / max(1, T − W))  after      k = (t − 1)·stride
 //! π_t  = 2^i / (2^{M+1} − 1),  i = ((t − 1) mod M) + 1     (pulse)     or     1 / M     (uniform)
 //! ```
 //!
@@ -14,12 +14,14 @@ use crate::{Error, Result};
 
 /// Linear warm-up and decay of all learning rates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schedule {
     /// T, in ticks.
     pub total: u64,
     /// W, in ticks; may be fractional.
     pub warmup: f64,
+    /// k₀: where in the warm-up the first update stands, in ticks. At 0 its rate is 0.
+    pub warmup_start: u64,
     /// Ticks per update (the reference's number of processes).
     pub stride: u64,
 }
@@ -29,7 +31,7 @@ impl Schedule {
     pub fn factor(&self, t: u64) -> f64 {
         let k = (t.saturating_sub(1) * self.stride) as f64;
         if k < self.warmup {
-            return k / self.warmup.max(1.0);
+            return ((k + self.warmup_start as f64) / self.warmup.max(1.0)).min(1.0);
         }
         let total = self.total as f64;
         ((total - k) / (total - self.warmup).max(1.0)).max(0.0)
@@ -120,6 +122,7 @@ mod tests {
         let schedule = Schedule {
             total: 10,
             warmup: 4.0,
+            warmup_start: 0,
             stride: 1,
         };
         let factors: Vec<f64> = (1..=12).map(|t| schedule.factor(t)).collect();
@@ -143,10 +146,27 @@ mod tests {
     }
 
     #[test]
+    fn a_warm_up_may_begin_above_zero() {
+        let schedule = |total, warmup| Schedule {
+            total,
+            warmup,
+            warmup_start: 1,
+            stride: 1,
+        };
+        let first: Vec<f64> = (1..=5).map(|t| schedule(10, 2.5).factor(t)).collect();
+        let expected = [0.4, 0.8, 1.0, 7.0 / 7.5, 6.0 / 7.5];
+        for (factor, expected) in first.iter().zip(expected) {
+            assert!((factor - expected).abs() < 1e-12, "{first:?}");
+        }
+        assert!((schedule(1, 0.06).factor(1) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn two_processes_tick_twice_per_update() {
         let schedule = Schedule {
             total: 10,
             warmup: 0.0,
+            warmup_start: 0,
             stride: 2,
         };
         assert!((schedule.factor(3) - 0.6).abs() < 1e-12);

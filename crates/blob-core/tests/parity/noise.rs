@@ -100,7 +100,7 @@ fn normals_uniforms_and_signs_are_numpys() {
         .iter()
         .zip([Sigma::Square, Sigma::Softplus])
     {
-        let interval = sigma.initial(field::<f32>(case, "eps").abs());
+        let interval = sigma.initial(field(case, "eps"));
         stream.fill_uniform(&mut uniforms, interval, asker(case, Purpose::InitialRho));
         assert_near(
             "initial rho",

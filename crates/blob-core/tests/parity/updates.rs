@@ -19,6 +19,7 @@ fn check_updates(name: &str) {
         schedule: Schedule {
             total: field(document, "total_steps"),
             warmup: field(document, "warmup_steps"),
+            warmup_start: 0,
             stride: 1,
         },
         weight_decay: field(document, "weight_decay"),
@@ -184,6 +185,7 @@ fn the_kl_alone_carries_sigma_and_the_mean_where_the_reference_ends() {
             schedule: Schedule {
                 total: field(settings, "total_steps"),
                 warmup: field(settings, "warmup_steps"),
+                warmup_start: 0,
                 stride: field(run, "processes"),
             },
             sigma: field(settings, "sigma"),

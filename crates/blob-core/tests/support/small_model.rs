@@ -205,6 +205,7 @@ pub fn point(lr: f64) -> PointConfig {
         schedule: Schedule {
             total: 1 << 40,
             warmup: 0.0,
+            warmup_start: 0,
             stride: 1,
         },
         weight_decay: 0.0,

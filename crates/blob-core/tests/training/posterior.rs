@@ -211,6 +211,7 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
                 schedule: Schedule {
                     total: updates,
                     warmup: 0.0,
+                    warmup_start: 0,
                     stride: 1,
                 },
                 weight_decay: 0.0,

@@ -36,6 +36,7 @@ fn settings(updates: u64) -> IvonConfig {
         schedule: Schedule {
             total: updates,
             warmup: 0.0,
+            warmup_start: 0,
             stride: 1,
         },
         effective_rows: LAMBDA,
@@ -150,6 +151,7 @@ fn map_ends_at_the_mode_of_the_posterior_whatever_its_clipping() {
             schedule: Schedule {
                 total: updates,
                 warmup: 0.0,
+                warmup_start: 0,
                 stride: 1,
             },
             ..point(0.05)

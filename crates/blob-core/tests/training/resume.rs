@@ -27,6 +27,7 @@ fn settings(bayesian: bool) -> TrainConfig {
     let schedule = Schedule {
         total: 9,
         warmup: 2.0,
+        warmup_start: 0,
         stride: 1,
     };
     let point = PointConfig {
@@ -262,8 +263,8 @@ fn an_unknown_field_or_format_is_refused() {
     let path = scratch.path().join(FILES[1]);
     let text = fs::read_to_string(&path).unwrap();
     for (from, to) in [
-        (r#""format": 2"#, r#""format": 1"#),
-        (r#""format": 2"#, r#""format": 2, "phase": 2"#),
+        (r#""format": 3"#, r#""format": 2"#),
+        (r#""format": 3"#, r#""format": 3, "phase": 2"#),
     ] {
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
