@@ -12,6 +12,7 @@ const SETTINGS = {
   'noise-example': '--noise example',
   'noise-shared': '--noise shared',
   plain: '--sampling plain',
+  'kl-uniform': '--kl-weighting uniform --kl-cycle epoch',
   dropout: '--lora-dropout 0.1',
   accumulation: '--grad-accumulation 2',
   'train-samples': '--train-samples 2',

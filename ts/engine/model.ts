@@ -209,8 +209,11 @@ export class Adapter {
    * answers, one prompt after another. What has no randomness gives (members × S).
    */
   predict(batch: RaggedBatch, options: PredictiveOptions, call: CallOptions = {}): Promise<Float32Array> {
-    const { sampling, ...rest } = options;
-    const text = JSON.stringify({ ...rest, antithetic: sampling === 'antithetic' });
+    // Callers hand over a whole run's settings; the engine refuses what is not its own.
+    const { samples, firstSample, noise, sampling, seed, dropout, stochasticLayers } = options;
+    const antithetic = sampling === 'antithetic';
+    const own = { samples, firstSample, noise, antithetic, seed, dropout, stochasticLayers };
+    const text = JSON.stringify(own);
     return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));
   }
 
