@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as echarts from 'echarts';
 
 const [results = 'cmd/results/demo', target = 'docs/reliability.svg'] = process.argv.slice(2);
 const demos = readdirSync(results)
@@ -27,37 +28,69 @@ function pooled(method) {
 
 function panel(method, place) {
   const name = demos[0].splits[0].methods[method].name;
-  const bins = pooled(method).filter(({ n, upper, lower }) => n > 0 && upper > lower);
-  const rows = bins.reduce((sum, { n }) => sum + n, 0);
-  const ece = bins.reduce((sum, bin) => sum + (bin.n / rows) * Math.abs(bin.accuracy - bin.confidence), 0);
-  const x = (value) => LEFT + place * (SIDE + GAP) + value * SIDE;
-  const y = (value) => TOP + (1 - value) * SIDE;
-  const box = (bin, from, to, colour) =>
-    `<rect x="${x(bin.lower).toFixed(1)}" y="${y(Math.max(from, to)).toFixed(1)}" width="${((bin.upper - bin.lower) * SIDE - 1).toFixed(1)}" height="${(Math.abs(to - from) * SIDE).toFixed(1)}" fill="${colour}"/>`;
-  const ticks = [0, 0.5, 1].flatMap((tick) => [
-    `<text x="${x(tick)}" y="${TOP + SIDE + 16}" text-anchor="middle">${tick}</text>`,
-    `<text x="${x(0) - 8}" y="${y(tick) + 4}" text-anchor="end">${tick}</text>`,
-  ]);
-  return [
-    `<text x="${x(0)}" y="${TOP - 14}" font-weight="600">${name}: ECE ${ece.toFixed(3)}</text>`,
-    `<rect x="${x(0)}" y="${TOP}" width="${SIDE}" height="${SIDE}" fill="none" stroke="#8a8f98"/>`,
-    ...bins.map((bin) => box(bin, 0, bin.accuracy, '#3b6fb6')),
-    ...bins.map((bin) => box(bin, bin.accuracy, bin.confidence, '#e39a84')),
-    `<line x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}" stroke="#8a8f98" stroke-dasharray="4 4"/>`,
-    ...ticks,
-    `<text x="${x(0.5)}" y="${TOP + SIDE + 34}" text-anchor="middle">confidence</text>`,
-  ].join('\n');
+  const bins = pooled(method).filter(({ upper, lower }) => upper > lower);
+  const known = bins.filter(({ n }) => n > 0);
+  const rows = known.reduce((sum, { n }) => sum + n, 0);
+  const ece = known.reduce((sum, bin) => sum + (bin.n / rows) * Math.abs(bin.accuracy - bin.confidence), 0);
+  const bar = { type: 'bar', stack: `${place}`, barCategoryGap: '2%', silent: true };
+  const at = { xAxisIndex: place, yAxisIndex: place };
+  const value = (bin, of) => (bin.n > 0 ? of(bin) : null);
+  const left = LEFT + place * (SIDE + GAP);
+  return {
+    title: {
+      ...{ text: `${name}: ECE ${ece.toFixed(3)}`, left: left - 5, top: TOP - 32 },
+      textStyle: { fontSize: 13, color: '#4a4f57' },
+    },
+    grid: { left, top: TOP, width: SIDE, height: SIDE, show: true, borderColor: '#8a8f98' },
+    xAxis: {
+      ...{ type: 'value', gridIndex: place, min: 0, max: 1, interval: 0.5 },
+      ...{ name: 'confidence', nameLocation: 'middle', nameGap: 24, splitLine: { show: false } },
+    },
+    yAxis: { type: 'value', gridIndex: place, min: 0, max: 1, interval: 0.5, splitLine: { show: false } },
+    series: [
+      {
+        ...{ ...bar, ...at, name: 'share of right answers', itemStyle: { color: '#3b6fb6' } },
+        data: bins.map((bin) => [
+          (bin.lower + bin.upper) / 2,
+          value(bin, ({ accuracy, confidence }) => Math.min(accuracy, confidence)),
+        ]),
+      },
+      {
+        ...{ ...bar, ...at, name: 'gap to the mean confidence', itemStyle: { color: '#e39a84' } },
+        data: bins.map((bin) => [
+          (bin.lower + bin.upper) / 2,
+          value(bin, ({ accuracy, confidence }) => Math.abs(accuracy - confidence)),
+        ]),
+      },
+      {
+        ...{ type: 'line', ...at, symbol: 'none', silent: true },
+        data: [
+          [0, 0],
+          [1, 1],
+        ],
+        lineStyle: { color: '#8a8f98', type: 'dashed', width: 1 },
+      },
+    ],
+  };
 }
 
 const count = demos[0].splits[0].methods.length;
-const width = LEFT + 2 * SIDE + GAP + 20;
-const height = TOP + SIDE + 62;
-const svg = [
-  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="13" fill="#4a4f57">`,
-  `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-  panel(0, 0),
-  panel(count - 1, 1),
-  `<text x="${LEFT}" y="${height - 8}">blue: share of right answers; red: gap to the mean confidence. ${demos.length} seeds, unseen subjects.</text>`,
-  '</svg>',
-];
-writeFileSync(target, `${svg.join('\n')}\n`);
+const panels = [panel(0, 0), panel(count - 1, 1)];
+const size = { width: LEFT + 2 * SIDE + GAP + 20, height: TOP + SIDE + 74 };
+const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, ...size });
+chart.setOption({
+  ...{ animation: false, backgroundColor: '#ffffff', textStyle: { fontFamily: 'system-ui, sans-serif' } },
+  legend: {
+    left: LEFT,
+    bottom: 2,
+    itemGap: 36,
+    data: ['share of right answers', 'gap to the mean confidence'],
+  },
+  title: panels.map(({ title }) => title),
+  grid: panels.map(({ grid }) => grid),
+  xAxis: panels.map(({ xAxis }) => xAxis),
+  yAxis: panels.map(({ yAxis }) => yAxis),
+  series: panels.flatMap(({ series }) => series),
+});
+writeFileSync(target, `${chart.renderToSVGString({ useViewBox: true })}\n`);
+chart.dispose();
