@@ -91,7 +91,7 @@ it('answers by masks of its own for each sample under MC dropout, and by the mea
 
 it.each([
   ['map', { priorStd: 0.05 }],
-  ['ivon', { ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
+  ['ivon', { lr: undefined, ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
 ] as const)('trains, evaluates and answers by %s', async (method, own) => {
   const out = join(temporaryFolder(), 'run');
   const settings = { ...run, maxSteps: 12, rank: 4, method, ...own } as const;

@@ -78,11 +78,13 @@ export function spelling(key: string, origin: Origin): string {
   return origin === 'file' ? snakeCase(key) : key;
 }
 
+const DISJUNCTION = new Intl.ListFormat('en', { type: 'disjunction' });
+
 function otherMethods(key: string, { methods }: Setting, method: MethodId, layer: Layer): BpeftError {
   const name = spelling(key, layer.origin);
-  const theirs = methods?.join(' or ');
+  const theirs = DISJUNCTION.format(methods ?? []);
   return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got method ${method}`, {
-    hint: `leave it out, or train with ${spelling('method', layer.origin)} ${theirs}`,
+    hint: `leave it out, or train with ${spelling('method', layer.origin)} ${methods?.join('|')}`,
   });
 }
 

@@ -28,6 +28,9 @@ export const TRAINED_METHODS = [
 
 export const DEFAULT_METHOD: MethodId = 'blob';
 
+/** Those whose points AdamW moves. */
+export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) => id !== 'ivon');
+
 /** Those whose weights are drawn in training, by signs that rows share. */
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 

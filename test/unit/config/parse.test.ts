@@ -92,6 +92,12 @@ it.each([
   ['mle', { klLr: 5 }, '--kl-lr is a setting of method blob, got method mle', 'blob'],
   ['mle', { sigma: 'softplus' }, '--sigma is a setting of method blob, got method mle', 'blob'],
   ['mc-dropout', { noise: 'shared' }, '--noise is a setting of method blob, got method mc-dropout', 'blob'],
+  [
+    'ivon',
+    { lr: 0.1 },
+    '--lr is a setting of method mle, map, mc-dropout, ensemble, or blob, got method ivon',
+    'mle|map|mc-dropout|ensemble|blob',
+  ],
   ['blob', { members: 3 }, '--members is a setting of method ensemble, got method blob', 'ensemble'],
 ])('refuses a flag that method %s does not know: %j', (method, given, message, theirs) => {
   const hint = `leave it out, or train with --method ${theirs}`;

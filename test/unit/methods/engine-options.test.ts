@@ -152,8 +152,9 @@ it('hands the engine the prior of MAP with its rows, and in protocol reference d
 });
 
 it('hands the engine every setting of IVON', () => {
+  const notOfAdamW = { lr: null, adamEpsilon: null, maxGradNorm: null };
   const own = { ivonLr: 0.021, effectiveRows: 22, initialHessian: 0.023, hessianDecay: 0.9, ivonClip: 0.024 };
-  const { config, options } = given({ method: 'ivon', trainSamples: 18, ...own });
+  const { config, options } = given({ method: 'ivon', trainSamples: 18, ...own, ...notOfAdamW });
   expect(options).toEqual({
     ...run,
     method: {

@@ -1,7 +1,7 @@
 /** How an adapter is trained, whatever its method. */
 
 import { z } from 'zod';
-import { DEFAULT_METHOD, METHODS, TRAINED_METHODS } from '../../methods/ids.ts';
+import { ADAMW_METHODS, DEFAULT_METHOD, METHODS, TRAINED_METHODS } from '../../methods/ids.ts';
 import { count, type Facts, name, nonnegative, ofTraining, positive, sampleCounts } from '../setting.ts';
 
 /** Layers that can get an adapter, by their Hugging Face names. */
@@ -17,6 +17,7 @@ const MODULES = [
 ] as const;
 
 const group: Facts['group'] = 'Training';
+const ofAdamW = { group, methods: ADAMW_METHODS };
 
 /** What an evaluation of a training run shows; the training itself does not know it. */
 const SHOWN = { group: 'Evaluation and prediction', decides: 'evaluation' } as const;
@@ -32,14 +33,14 @@ export const TRAINING = {
   }),
   maxSteps: ofTraining('length of the schedule; wins over --epochs', count.optional(), { group }),
   batchSize: ofTraining('prompts per batch', count.default(4), { group }),
-  lr: ofTraining('peak learning rate of AdamW (mean and B)', positive.default(1e-4), { group }),
+  lr: ofTraining('peak learning rate of AdamW (mean and B)', positive.default(1e-4), ofAdamW),
   warmupRatio: ofTraining('share of the schedule that warms up', z.number().min(0).max(1).default(0.06), {
     group,
   }),
   weightDecay: ofTraining('decoupled weight decay', nonnegative.default(0), { group }),
-  adamEpsilon: ofTraining('epsilon of AdamW', positive.default(1e-6), { group }),
+  adamEpsilon: ofTraining('epsilon of AdamW', positive.default(1e-6), ofAdamW),
   gradAccumulation: ofTraining('batches per update', count.default(1), { group }),
-  maxGradNorm: ofTraining('clips the gradient of mean and B; 0 = never', nonnegative.default(0), { group }),
+  maxGradNorm: ofTraining('clips the gradient of mean and B; 0 = never', nonnegative.default(0), ofAdamW),
   rank: ofTraining('rank r of the adapters', count.default(8), { group }),
   alpha: ofTraining('scaling is alpha / rank', positive.default(16), { group }),
   loraDropout: ofTraining('dropout on the input of the adapters', z.number().min(0).lt(1).default(0), {
