@@ -1,4 +1,4 @@
-/** The schema of config files as JSON Schema, for editors: the same settings under their `snake_case` names. */
+/** The JSON Schema of config files, for editors: the settings under their `snake_case` names. */
 
 import { z } from 'zod';
 import { snakeCase } from '../names.ts';

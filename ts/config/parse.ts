@@ -49,7 +49,8 @@ export function mergeLayers(command: CommandName, layers: readonly Layer[]): Rec
 
 /**
  * The merged layers, checked and with their defaults.
- * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value that breaks its rule.
+ * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value that
+ *   breaks its rule.
  */
 export function parseSettings<C extends CommandName>(
   command: C,

@@ -40,7 +40,7 @@ export const BLOB_SETTINGS = {
     ours,
   ),
   klCycle: ofTraining(
-    'M: updates of an epoch, rescaled by the rows (auto in protocol reference), N, or auto: a tenth of the run',
+    'M: updates of an epoch, rescaled by the rows, N, or auto: rescaled in protocol reference, else a tenth of the run',
     z.union([z.literal(['auto', 'epoch', 'rescaled']), count]).default('auto'),
     { ...ours, rule: 'auto, epoch, rescaled or a positive whole number' },
   ),
