@@ -49,6 +49,14 @@ function cargoTest() {
   return counts;
 }
 
+/** The CUDA kernels on the emulated driver; that one is Linux on x86-64. */
+function cudaEmulated() {
+  const { ok, stdout } = run(process.execPath, ['tools/cuda-emulator/test.mjs'], { capture: true });
+  const counts = /(\d+) passed, (\d+) failed\n$/.exec(stdout);
+  if (counts === null) return false;
+  return { passed: Number(counts[1]), failed: ok ? Number(counts[2]) : Math.max(1, Number(counts[2])) };
+}
+
 function vitest() {
   const folder = `${root}.cache`;
   const report = `${folder}/vitest.json`;
@@ -92,6 +100,7 @@ if (stage('npm packages', installPackages)) {
       }).ok,
   );
   stage('cargo test', cargoTest);
+  if (process.platform === 'linux' && process.arch === 'x64') stage('CUDA, emulated', cudaEmulated);
   stage('tsc', () => bin('tsc', ['--noEmit']).ok);
   stage('biome', () => bin('biome', ['check', '--error-on-warnings']).ok);
   stage('knip', () => bin('knip', []).ok);

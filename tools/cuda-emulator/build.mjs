@@ -1,0 +1,231 @@
+// Builds the emulated driver and libraries, kernels as host C++ libraries, and test programs.
+// What was built from the same text by the same command is taken from .cache/cuda.
+//
+//   driver/    libcuda.so.1     libraries/    libcublas, libcublasLt, libnccl
+//   device/    what stands before each .cu file; `extern __shared__` becomes a pointer, and every
+//              __global__ function an entry of its file's table
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const MAJOR = 13;
+
+/**
+ * How kernels are compiled, and what is compiled with them. `checked` puts hooks around every access
+ * of a kernel; the hooks are in the plain driver.
+ */
+const MODES = {
+  plain: { host: 'plain', kernels: [], all: [] },
+  checked: {
+    host: 'plain',
+    kernels: ['-fsanitize=thread', '--param', 'tsan-instrument-func-entry-exit=0'],
+    all: [],
+  },
+  asan: { host: 'asan', kernels: ['-fsanitize-sections=emu_shared'], all: ['-fsanitize=address'] },
+};
+const BASE = ['-std=c++20', '-g', '-fPIC', '-march=x86-64-v3', '-ffp-contract=fast'];
+const WARNINGS = ['-Wall', '-Wextra', '-Werror'];
+
+/** Runs a command; its output comes back, or the error that it wrote. */
+function run(command, args, input = '') {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const out = [];
+    const err = [];
+    child.stdout.on('data', (chunk) => out.push(chunk));
+    child.stderr.on('data', (chunk) => err.push(chunk));
+    child.on('error', (error) => reject(new Error(`${error.message}: install a C++ compiler (g++)`)));
+    child.on('close', (status) => {
+      if (status === 0) resolve(Buffer.concat(out).toString());
+      else reject(new Error(`${command} ${args.join(' ')}\n${Buffer.concat(err)}`));
+    });
+    child.stdin.end(input);
+  });
+}
+
+let running = 0;
+const queue = [];
+/** As many at once as there are processors. */
+async function limited(work) {
+  if (running >= availableParallelism()) await new Promise((resolve) => queue.push(resolve));
+  running += 1;
+  try {
+    return await work();
+  } finally {
+    running -= 1;
+    queue.shift()?.();
+  }
+}
+
+/** Everything that a compiler may include, for the keys of the cache. */
+function hashOfHeaders() {
+  const hash = createHash('sha256');
+  const kernels = join(root, 'crates/blob-core/src/kernels/cuda');
+  const folders = ['driver', 'device', 'libraries', 'tests'].map((name) => join(here, name));
+  for (const folder of [...folders, kernels, join(root, 'test/cuda')]) {
+    if (!existsSync(folder)) continue;
+    for (const name of readdirSync(folder)
+      .filter((file) => /\.(h|cuh)$/.test(file))
+      .sort())
+      hash.update(name).update(readFileSync(join(folder, name)));
+  }
+  return hash.digest('hex');
+}
+
+/** Makes `target` from sources, unless the cache has it made by the same from the same. */
+async function make(target, sources, args, work) {
+  const hash = createHash('sha256').update(hashOfHeaders()).update(args.join('\0'));
+  for (const source of sources) hash.update(readFileSync(source));
+  const kept = join(dirname(target), '.kept');
+  mkdirSync(kept, { recursive: true });
+  const key = join(kept, `${basename(target)}.${hash.digest('hex').slice(0, 16)}`);
+  if (!existsSync(key)) {
+    await limited(() => work(`${key}.part`));
+    renameSync(`${key}.part`, key);
+  }
+  // Replaced at once, so that a running program keeps what it has mapped.
+  rmSync(`${target}.new`, { force: true });
+  symlinkSync(join('.kept', basename(key)), `${target}.new`);
+  renameSync(`${target}.new`, target);
+  return target;
+}
+
+async function library(folder, mode, name, soname, sources, version, needs = []) {
+  const paths = sources.map((source) => join(here, source));
+  const script = join(folder, `${name}.version`);
+  if (version) writeFileSync(script, `${version} { global: *; };\n`);
+  const versioned = version ? [`-Wl,--version-script,${script}`] : [];
+  const flags = [
+    ...BASE,
+    '-O2',
+    ...WARNINGS,
+    ...MODES[mode].all,
+    '-shared',
+    `-Wl,-soname,${soname}`,
+    ...versioned,
+  ];
+  const target = join(folder, soname);
+  const work = (part) => run('g++', [...flags, '-o', part, ...paths, ...needs, '-ldl']);
+  await make(target, paths, flags, work);
+  const development = join(folder, `${name}.so`);
+  if (!existsSync(development)) symlinkSync(soname, development);
+}
+
+/** The libraries, with the real sonames and symbol versions. */
+async function buildDriver(folder, mode) {
+  const driver = readdirSync(join(here, 'driver')).filter((file) => file.endsWith('.cpp'));
+  await library(
+    folder,
+    mode,
+    'libcuda',
+    'libcuda.so.1',
+    driver.map((file) => `driver/${file}`),
+  );
+  const cuda = [join(folder, 'libcuda.so.1')];
+  const toolkit = (name, sources) =>
+    library(folder, mode, name, `${name}.so.${MAJOR}`, sources, `${name}.so.${MAJOR}`, cuda);
+  await Promise.all([
+    toolkit('libcublas', ['libraries/cublas.cpp', 'libraries/product.cpp']),
+    toolkit('libcublasLt', ['libraries/cublaslt.cpp', 'libraries/product.cpp']),
+    library(
+      folder,
+      mode,
+      'libnccl',
+      'libnccl.so.2',
+      ['libraries/nccl.cpp', 'libraries/channel.cpp'],
+      '',
+      cuda,
+    ),
+  ]);
+}
+
+const SHARED = String.raw`static\s+__attribute__\(\(section\("emu_shared"\)\)\)`;
+const ALIGNED = String.raw`(?:__attribute__\s*\(\(aligned\(\d+\)\)\)\s*)?`;
+const DYNAMIC = new RegExp(
+  `extern\\s+${SHARED}\\s+${ALIGNED}([\\w\\s:]+?)\\s+(\\w+)\\s*\\[\\s*\\]\\s*;`,
+  'g',
+);
+const ENTRY = /__attribute__\(\(noinline, used\)\)\s*void\s+(\w+)\s*\(/g;
+
+/** Preprocessed text with its dynamic shared memory as a pointer and the table of its kernels. */
+function withEntries(text) {
+  const body = text.replace(DYNAMIC, '$1 *$2 = static_cast<$1 *>(emu_launch.dynamic_shared);');
+  const names = [...new Set([...body.matchAll(ENTRY)].map((match) => match[1]))].sort();
+  const entry = (name) => {
+    const of = `EmuEntry<&${name}>`;
+    return `  {"${name}", ${of}::call, ${of}::count, ${of}::sizes, ${of}::is_pointer},`;
+  };
+  return `${body}
+extern "C" __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];
+static const EmuKernel emu_kernels[] = {
+${names.map(entry).join('\n')}
+};
+static const EmuModule emu_module = {emu_kernels, ${names.length}, __start_emu_shared, __stop_emu_shared};
+__attribute__((constructor)) static void emu_announce() { emu_register(&emu_module); }
+`;
+}
+
+/** A .cu file as a host library. */
+function buildKernel(host, mode, source) {
+  const folder = kernelFolder(mode);
+  mkdirSync(folder, { recursive: true });
+  const device = join(here, 'device');
+  const { all, kernels: hooks } = MODES[mode];
+  const first = ['-include', join(device, 'cuda_host.h'), '-I', device, '-Wno-unknown-pragmas'];
+  const flags = [...BASE, '-O2', ...all, '-fno-threadsafe-statics', '-fno-strict-aliasing', '-w', ...hooks];
+  return make(join(folder, `${basename(source, '.cu')}.so`), [source], flags, async (part) => {
+    const text = await run('g++', [...BASE, ...all, ...first, '-x', 'c++', '-E', source]);
+    await run(
+      'g++',
+      [...flags, '-fpreprocessed', '-x', 'c++', '-c', '-o', `${part}.o`, '-'],
+      withEntries(text),
+    );
+    // No sanitizer's runtime is linked for the hooks of the checked mode.
+    await run('g++', [...all, '-shared', '-o', part, `${part}.o`, join(host, 'libcuda.so.1')]);
+    rmSync(`${part}.o`);
+  });
+}
+
+/** A test program; it finds the emulated libraries by LD_LIBRARY_PATH, real ones without. */
+function buildProgram(host, mode, source) {
+  const target = join(host, basename(source, '.cpp'));
+  const flags = [...BASE, '-O1', ...WARNINGS, ...MODES[mode].all, '-I', join(here, 'tests')];
+  const libraries = ['cuda', 'cublas', 'cublasLt', 'nccl'].map((name) => `-l${name}`);
+  return make(target, [source], flags, (part) =>
+    run('g++', [...flags, '-o', part, source, `-L${host}`, ...libraries]),
+  );
+}
+
+function hostFolder(mode) {
+  return join(root, '.cache/cuda', MODES[mode].host);
+}
+function kernelFolder(mode) {
+  return join(root, '.cache/cuda', `kernels-${mode}`);
+}
+
+/** Everything for one mode; where programs and libraries are, and where kernels are. */
+export async function build(mode, { kernels, programs }) {
+  const host = hostFolder(mode);
+  mkdirSync(host, { recursive: true });
+  await buildDriver(host, MODES[mode].host);
+  await Promise.all([
+    ...kernels.map((source) => buildKernel(host, mode, source)),
+    ...programs.map((source) => buildProgram(host, MODES[mode].host, source)),
+  ]);
+  return { host, kernels: kernelFolder(mode) };
+}
