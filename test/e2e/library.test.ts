@@ -46,6 +46,7 @@ it('tells what it does as typed events', async () => {
     'checkpoint',
     'step',
     'checkpoint',
+    'posterior',
     'evaluation-progress',
     'evaluation',
     'finished',

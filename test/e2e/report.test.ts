@@ -11,7 +11,7 @@ it('reports a real run as a page with pictures, and as a card beside its adapter
   expect(trained.code).toBe(0);
   expect(await bpeft('report', run, '--out', page)).toMatchObject({ code: 0, stdout: '' });
   const text = readFileSync(page, 'utf8');
-  expect(text.match(/<svg /g)).toHaveLength(6);
+  expect(text.match(/<svg /g)).toHaveLength(7);
   expect(text).toContain('ARC-Easy validation, 10 samples');
   expect(await bpeft('report', run, '--card')).toMatchObject({ code: 0 });
   expect(readFileSync(join(run, 'adapter', 'README.md'), 'utf8')).toContain('# run');

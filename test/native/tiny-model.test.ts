@@ -33,3 +33,21 @@ it('has one token for each of the letters that answer', async () => {
   expect([...offsets]).toEqual([0, 1, 2, 3, 4, 5]);
   expect(new Set(ids).size).toBe(5);
 });
+
+it('tells the quantiles of sigma in each layer, and none of a point estimate', async () => {
+  const options = { rank: 2, alpha: 4, dropout: 0, targetModules: ['q_proj', 'lm_head'], seed: 1 };
+  const posterior = { sigma: 'square', initEps: 0.05 } as const;
+  const adapter = await model.createAdapter({ ...options, posterior });
+  const layers = await adapter.sigmaQuantiles([0, 0.5, 1]);
+  expect(layers.at(-1)?.name).toBe('lm_head');
+  for (const { values } of layers) {
+    const [least = 0, median = 0, most = 0] = values;
+    // rho starts as U(eps / sqrt 2, eps), sigma is its square: from 0.00125 to 0.0025.
+    expect(least).toBeGreaterThanOrEqual(0.05 ** 2 / 2 - 1e-9);
+    expect(most).toBeLessThanOrEqual(0.05 ** 2 + 1e-9);
+    expect(median).toBeCloseTo((0.05 * (1 + Math.SQRT1_2)) ** 2 / 4, 4);
+  }
+  await expect(adapter.sigmaQuantiles([1.5])).rejects.toMatchObject({ code: 'BPEFT_INVALID_INPUT' });
+  const point = await model.createAdapter({ ...options, posterior: null });
+  expect(await point.sigmaQuantiles([0.5])).toEqual([]);
+});

@@ -52,6 +52,8 @@ export async function invocation(
 ): Promise<Invocation> {
   const { config, json, quiet, ...values } = flags;
   const layers: Layer[] = [{ origin: 'flag', values }];
+  const sweep = name === 'train' ? await sweepParameters() : null;
+  if (sweep !== null) layers.unshift(sweep);
   if (typeof config === 'string') layers.unshift(await readConfigFile(config));
   parseSettings(name, layers);
   return {
@@ -59,6 +61,12 @@ export async function invocation(
     isJson: json === true,
     onEvent: quiet === true ? undefined : consoleSink(output.stderr, { isPlain: json === true }),
   };
+}
+
+/** What `wandb agent` chose for this run. */
+async function sweepParameters(): Promise<Layer | null> {
+  if (process.env.WANDB_SWEEP_PARAM_PATH === undefined) return null;
+  return (await import('../wandb/sweep.ts')).sweepLayer(process.env);
 }
 
 function description({ schema, setting }: OwnSetting): string {

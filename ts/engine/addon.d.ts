@@ -20,6 +20,8 @@ export declare class NativeAdapter {
    * JSON.
    */
   kl(options: string): Promise<number>
+  /** Quantiles of σ in each layer, as JSON: a list of [name, values]; `options` as JSON. */
+  sigmaQuantiles(options: string): Promise<string>
   /** Class logits, (max(samples, 1)·S), sample-major; `options` as JSON. */
   predict(batch: NativeBatch, options: string, abort?: NativeAbort | undefined | null): Promise<Float32Array>
 }

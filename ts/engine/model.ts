@@ -65,6 +65,13 @@ export interface AdapterOptions {
   readonly members?: number;
 }
 
+/** Quantiles over the weights of one layer. */
+export interface LayerQuantiles {
+  /** Hugging Face's, such as `model.layers.3.self_attn.q_proj`. */
+  readonly name: string;
+  readonly values: readonly number[];
+}
+
 export interface AdapterInfo {
   readonly rank: number;
   readonly alpha: number;
@@ -220,6 +227,13 @@ export class Adapter {
   /** KL(q‖p) in nats, summed over all weights. */
   kl(options: { priorStd: number; form: 'exact' | 'reference' }): Promise<number> {
     return native(() => this.#native.kl(JSON.stringify(options)));
+  }
+
+  /** Quantiles of σ in each layer; empty for a point estimate. */
+  async sigmaQuantiles(fractions: readonly number[]): Promise<readonly LayerQuantiles[]> {
+    const text = await native(() => this.#native.sigmaQuantiles(JSON.stringify({ fractions })));
+    const layers = JSON.parse(text) as [name: string, values: number[]][];
+    return layers.map(([name, values]) => ({ name, values }));
   }
 
   /** Writes PEFT's two files into `folder`, which is made when missing. */

@@ -1,5 +1,6 @@
 /** What a run tells while it works; who hears it is `sinks.ts`. */
 
+import type { LayerQuantiles } from '../engine/model.ts';
 import type { BpeftErrorCode } from '../errors.ts';
 import type { EvaluationResult } from '../run/records/result.ts';
 import type { RunRecord } from '../run/records/run-record.ts';
@@ -19,7 +20,7 @@ export interface RunStarted {
   readonly resumedAt: number | null;
   /** Null for an evaluation. */
   readonly plan: TrainPlan | null;
-  /** Steps and evaluations of this run that were told before it was resumed; 0 for a fresh one. */
+  /** Steps, evaluations and looks at the posterior that were told before the run was resumed; 0 for a fresh one. */
   readonly logged: number;
   /** What a run folder's `config.json` holds. */
   readonly record: RunRecord;
@@ -61,6 +62,15 @@ export interface EvaluationDone {
   /** Whether it is of the run's end. */
   readonly isFinal: boolean;
   readonly result: EvaluationResult;
+}
+
+/** How wide the posterior is, layer by layer; told with each round of evaluations. */
+export interface PosteriorSpread {
+  readonly type: 'posterior';
+  readonly step: number;
+  /** Of the quantiles of σ. */
+  readonly fractions: readonly number[];
+  readonly layers: readonly LayerQuantiles[];
 }
 
 export interface CheckpointWritten {
@@ -105,6 +115,7 @@ export type RunEvent =
   | StepDone
   | EvaluationProgress
   | EvaluationDone
+  | PosteriorSpread
   | CheckpointWritten
   | Warning
   | RunInterrupted

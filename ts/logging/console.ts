@@ -92,6 +92,7 @@ class ProgressBar implements Sink {
         );
         break;
       case 'checkpoint':
+      case 'posterior':
         break;
       default:
         this.#clear();

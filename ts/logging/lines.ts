@@ -18,6 +18,8 @@ export function eventLines(event: RunEvent): readonly string[] {
       const how = samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
       return [`${dataset} ${split} (${n} rows, ${how}): ${metricsText(metrics)} (${duration(seconds)})`];
     }
+    case 'posterior':
+      return [];
     case 'checkpoint':
       return [`checkpoint of step ${event.step} written`];
     case 'warning':

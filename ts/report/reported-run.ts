@@ -71,6 +71,15 @@ const LoggedEvaluation = z.looseObject({
   metrics: Metrics,
 });
 
+const Posterior = z.looseObject({
+  type: z.literal('posterior'),
+  step: z.int(),
+  fractions: z.array(z.number()),
+  /** layer → quantiles of σ */
+  sigma: z.record(z.string(), z.array(number)),
+});
+
+export type LoggedPosterior = z.output<typeof Posterior>;
 export type LoggedStep = z.output<typeof Step>;
 
 export interface ReadEvaluation extends z.output<typeof Evaluation> {
@@ -95,6 +104,8 @@ export interface ReportedRun {
   readonly hardware: Readonly<Record<string, unknown>>;
   readonly training: z.output<typeof Result>['training'];
   readonly steps: readonly LoggedStep[];
+  /** The last look at it; null without one. */
+  readonly posterior: LoggedPosterior | null;
   readonly evaluations: readonly ReadEvaluation[];
   /** What is missing or damaged, for people. */
   readonly notes: readonly string[];
@@ -132,6 +143,7 @@ export async function readRun(path: string): Promise<ReportedRun> {
     hardware: config?.hardware ?? {},
     training: result?.training ?? null,
     steps: logged.steps,
+    posterior: logged.posterior,
     evaluations: await withRows(path, result?.evaluations ?? logged.evaluations, notes),
     notes,
   };
@@ -185,22 +197,28 @@ function reasonOf(error: unknown): string {
 async function metricsLog(
   path: string,
   notes: string[],
-): Promise<{ steps: LoggedStep[]; evaluations: z.output<typeof Evaluation>[] }> {
+): Promise<{
+  steps: LoggedStep[];
+  posterior: LoggedPosterior | null;
+  evaluations: z.output<typeof Evaluation>[];
+}> {
   const steps: LoggedStep[] = [];
+  let posterior: LoggedPosterior | null = null;
   const last = new Map<string, z.output<typeof Evaluation>>();
-  if (!existsSync(path)) return { steps, evaluations: [] };
+  if (!existsSync(path)) return { steps, posterior, evaluations: [] };
   let damaged = 0;
   for (const line of (await readFile(path, 'utf8')).split('\n').filter((text) => text !== '')) {
-    const parsed = z.union([Step, LoggedEvaluation]).safeParse(fromJson(line));
+    const parsed = z.union([Step, Posterior, LoggedEvaluation]).safeParse(fromJson(line));
     if (!parsed.success) damaged += 1;
     else if (parsed.data.type === 'step') steps.push(parsed.data);
+    else if (parsed.data.type === 'posterior') posterior = parsed.data;
     else {
       const { dataset, split, samples, metrics } = parsed.data;
       last.set(`${dataset} ${split} ${samples}`, { dataset, split, samples, n: 0, metrics });
     }
   }
   if (damaged > 0) notes.push(`${basename(path)}: ${damaged} damaged line(s) left out`);
-  return { steps, evaluations: [...last.values()] };
+  return { steps, posterior, evaluations: [...last.values()] };
 }
 
 function fromJson(text: string): unknown {

@@ -14,7 +14,7 @@ import { AURC_DEFINITION, aurc, type RiskPoint, riskCoverage } from '../metrics/
 import { confidence, type LabelledRow } from '../metrics/scored-row.ts';
 import { commandLine } from './command-line.ts';
 import { type PublishedNumber, publishedNumbers } from './published.ts';
-import type { LoggedStep, ReadEvaluation, ReportedRun } from './reported-run.ts';
+import type { LoggedPosterior, LoggedStep, ReadEvaluation, ReportedRun } from './reported-run.ts';
 
 export const REPORTED_METRICS = ['acc', 'ece', 'nll', 'brier'] as const;
 export type ReportedMetric = (typeof REPORTED_METRICS)[number];
@@ -56,6 +56,7 @@ export interface RunReport {
   readonly hardware: Readonly<Record<string, unknown>>;
   readonly training: ReportedRun['training'];
   readonly steps: readonly LoggedStep[];
+  readonly posterior: LoggedPosterior | null;
   readonly evaluations: readonly EvaluationReport[];
 }
 
@@ -86,10 +87,10 @@ export function reportOf(runs: readonly ReportedRun[]): Report {
 
 function runReport(run: ReportedRun): RunReport {
   const { name, notes, method, model, dataset, seed, protocol, config } = run;
-  const { versions, hardware, training, steps } = run;
+  const { versions, hardware, training, steps, posterior } = run;
   return {
     ...{ name, is_finished: run.isFinished, notes, command: commandLine(run), method, model, dataset, seed },
-    ...{ protocol, config, versions, hardware, training, steps },
+    ...{ protocol, config, versions, hardware, training, steps, posterior },
     evaluations: run.evaluations.map(evaluationReport),
   };
 }

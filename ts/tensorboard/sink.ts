@@ -2,7 +2,7 @@
 
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { EvaluationDone, RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
+import type { EvaluationDone, PosteriorSpread, RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
 import type { Outcome, Sink } from '../events/sinks.ts';
 import { reliabilityPicture } from '../report/picture/reliability-picture.ts';
 import { EventFile, type SummaryValue } from './event-file.ts';
@@ -30,6 +30,7 @@ class TensorboardSink implements Sink {
     }
     if (this.#opening === null) return undefined;
     if (event.type === 'step') this.#write(stepValues(event), event.step);
+    if (event.type === 'posterior') this.#write(posteriorValues(event), event.step);
     if (event.type === 'evaluation') this.#write(evaluationValues(event), event.step ?? 0);
     return undefined;
   }
@@ -83,11 +84,23 @@ function stepValues(event: StepDone): SummaryValue[] {
     'train/grad_norm': event.gradNorm,
     'train/tokens_per_s': event.ms > 0 ? (1000 * event.tokens) / event.ms : null,
     'train/step_ms': event.ms,
+    'system/rss_mb': process.memoryUsage.rss() / 2 ** 20,
     'posterior/kl': event.kl,
     'posterior/kl_weight': event.klWeight,
     'posterior/kl_lr': event.klLr,
     'posterior/sigma_mean': event.sigmaMean,
   });
+}
+
+function posteriorValues({ fractions, layers }: PosteriorSpread): SummaryValue[] {
+  return layers.flatMap(({ name, values }) =>
+    values.map((scalar, index) => ({ tag: `sigma_${percent(fractions[index] ?? 0)}/${name}`, scalar })),
+  );
+}
+
+/** `5`, `50`, `95` */
+function percent(fraction: number): number {
+  return Math.round(100 * fraction);
 }
 
 function evaluationValues({ result }: EvaluationDone): SummaryValue[] {

@@ -10,10 +10,11 @@
  * A training value is that of one update; the reference's is a running mean within the epoch. `lr` is the rate
  * that the update took; the reference logs the next one. Ours beside them: `step` (updates done), `kl` (before its
  * weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`, `step_ms`, and for further evaluations of one run
- * `<dataset>-<split>-n<samples>/val_acc` and so on: the first one has the bare names.
+ * `<dataset>-<split>-n<samples>/val_acc` and so on: the first one has the bare names. With each round of evaluations a
+ * row of `sigma/<layer>/q05`, `q50`, `q95`.
  */
 
-import type { EvaluationDone, StepDone } from '../events/run-event.ts';
+import type { EvaluationDone, PosteriorSpread, StepDone } from '../events/run-event.ts';
 import type { Row } from './row.ts';
 
 export function stepRow(event: StepDone): Row {
@@ -38,6 +39,22 @@ export function stepRow(event: StepDone): Row {
     tokens_per_s: event.ms > 0 ? (1000 * event.tokens) / event.ms : null,
     step_ms: event.ms,
   };
+}
+
+/** `sigma/<layer>/q05` and so on. */
+export function posteriorRow({ step, fractions, layers }: PosteriorSpread): Row {
+  const values = layers.flatMap(({ name, values: quantiles }) =>
+    fractions.map((fraction, index): [string, unknown] => [
+      `sigma/${name}/${quantileName(fraction)}`,
+      quantiles[index],
+    ]),
+  );
+  return { ...Object.fromEntries(values), step };
+}
+
+/** `q05` */
+export function quantileName(fraction: number): string {
+  return `q${String(Math.round(100 * fraction)).padStart(2, '0')}`;
 }
 
 export type EvaluationKey = `${string}-${string}-n${number}`;

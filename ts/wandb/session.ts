@@ -5,7 +5,7 @@ import type { EvaluationDone, RunEvent } from '../events/run-event.ts';
 import type { Outcome } from '../events/sinks.ts';
 import { eventLines } from '../logging/lines.ts';
 import { reliabilityPicture } from '../report/picture/reliability-picture.ts';
-import { type EvaluationKey, evaluationKey, evaluationRow, stepRow } from './keys.ts';
+import { type EvaluationKey, evaluationKey, evaluationRow, posteriorRow, stepRow } from './keys.ts';
 import type { LocalRun, RunWriter } from './local-run.ts';
 import { imageMedia, type Media, tableMedia, writeMedia } from './media.ts';
 import type { LoggedFile } from './records.ts';
@@ -44,8 +44,10 @@ export class WandbSession {
 
   event(event: RunEvent): void {
     if (event.type === 'step') {
-      this.#history(stepRow(event));
+      this.#history({ ...stepRow(event), memory_rss_mb: process.memoryUsage.rss() / 2 ** 20 });
       this.#stats();
+    } else if (event.type === 'posterior') {
+      this.#history(posteriorRow(event));
     } else {
       if (event.type === 'evaluation') this.#evaluation(event);
       const lines = eventLines(event);

@@ -42,7 +42,6 @@ class WandbSink implements Sink {
   #hasFailed = false;
   /** What happens until the run is open. */
   #waiting: RunEvent[] = [];
-  #isSynced: () => boolean = () => false;
   #folder = '';
 
   constructor(
@@ -71,8 +70,9 @@ class WandbSink implements Sink {
     await this.#opening?.catch(() => undefined); // told when it failed
     if (this.#session === null || this.#hasFailed) return;
     await this.#session.close(outcome);
-    if (this.#isSynced()) return;
-    if (!this.#settings.isQuiet) this.#tell(`W&B run written; to upload it: wandb sync ${this.#folder}`);
+    // Online, a run that could not be sent has said so.
+    if (this.#settings.mode !== 'offline' || this.#settings.isQuiet) return;
+    this.#tell(`W&B run written; to upload it: wandb sync ${this.#folder}`);
   }
 
   async #open(event: RunStarted): Promise<void> {
@@ -85,7 +85,6 @@ class WandbSink implements Sink {
       const local = await LocalRun.create({ dir: resolve(dir), isOnline, run, config, metadata });
       this.#folder = local.path;
       const remote = isOnline ? this.#remote(run, config, local) : null;
-      this.#isSynced = () => remote?.isComplete ?? false;
       if (stored !== null) await replaceJson(stored.path, stored.run);
       this.#session = new WandbSession({ local, remote, run });
       for (const waiting of this.#waiting) this.#write(this.#session, waiting);

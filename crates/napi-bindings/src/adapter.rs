@@ -14,7 +14,7 @@ use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort};
-use crate::options::{KlOptions, SaveAdapterOptions, parse};
+use crate::options::{KlOptions, SaveAdapterOptions, SigmaQuantilesOptions, parse};
 use crate::worker::Worker;
 
 /// The low-rank terms of one fine-tuning; owned by the model's thread.
@@ -122,6 +122,26 @@ impl NativeAdapter {
         self.submit(env, move |state, number| {
             let kl = GaussianKl::new(PriorStd::new(options.prior_std)?, options.form);
             Ok(kl.of(state.adapters.get_mut(number)?).unwrap_or(0.0))
+        })
+    }
+
+    /// Quantiles of σ in each layer, as JSON: a list of [name, values]; `options` as JSON.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn sigma_quantiles<'env>(
+        &self,
+        env: &'env Env,
+        options: String,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        let options: SigmaQuantilesOptions =
+            parse(&options).map_err(|error| thrown(env, &error))?;
+        self.submit(env, move |state, number| {
+            let adapter = state.adapters.get_mut(number)?;
+            let layers: Vec<_> = adapter
+                .sigma_quantiles(&options.fractions)?
+                .into_iter()
+                .map(|(site, values)| (site.path(), values))
+                .collect();
+            Ok(json!(layers).to_string())
         })
     }
 

@@ -123,6 +123,12 @@ pub(crate) struct KlOptions {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SigmaQuantilesOptions {
+    pub(crate) fractions: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ForecastOptions {
     pub(crate) steps: u64,
     pub(crate) schedule: Schedule,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { evaluationKey, evaluationRow, stepRow } from '../../../ts/wandb/keys.ts';
+import { evaluationKey, evaluationRow, posteriorRow, stepRow } from '../../../ts/wandb/keys.ts';
 import { evaluationDone, stepDone } from '../../support/run-events.ts';
 
 it('names an update as the reference does, and ours beside it', () => {
@@ -14,6 +14,14 @@ it('names nothing of a posterior where there is none', () => {
   expect(Object.keys(row)).toEqual([
     ...['train_acc', 'train_nll_loss', 'lr', 'step', 'grad_norm', 'tokens_per_s', 'step_ms'],
   ]);
+});
+
+it('names the quantiles of each layer', () => {
+  const layers = [{ name: 'lm_head', values: [0.1, 0.2, 0.3] }];
+  const event = { type: 'posterior', step: 4, fractions: [0.05, 0.5, 0.95], layers } as const;
+  expect(posteriorRow(event)).toEqual({
+    ...{ 'sigma/lm_head/q05': 0.1, 'sigma/lm_head/q50': 0.2, 'sigma/lm_head/q95': 0.3, step: 4 },
+  });
 });
 
 it('gives the first evaluation the bare names and others their own', () => {

@@ -116,7 +116,7 @@ it.each<[string, Fault | null, Partial<RemoteRunOptions>, string]>([
   const { messages, remote, folder } = await logOnline(stand, {}, options);
   expect(messages).toHaveLength(1);
   expect(messages[0]).toContain(reason);
-  expect(messages[0]).toContain(`wandb sync ${folder}`);
+  expect(messages[0]).toContain(`wandb sync --include-online ${folder}`);
   expect(messages[0]).not.toContain('wrong-secret');
   expect(remote.isComplete).toBe(false);
   const log = readFileSync(join(folder, 'run-run-a.wandb'), 'latin1');

@@ -100,6 +100,15 @@ export function learningChart(title: string, unit: string, curves: readonly Curv
   });
 }
 
+/** Values of each layer, the first one leftmost. */
+export function layerChart(title: string, unit: string, curves: readonly Curve[]): string {
+  return lineChart(title, {
+    curves,
+    x: axis('layer', { min: 1, minInterval: 1 }),
+    y: axis(unit, { min: 0 }),
+  });
+}
+
 function lineChart(
   title: string,
   { curves, x, y }: { curves: readonly Curve[]; x: object; y: object },

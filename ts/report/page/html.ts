@@ -4,6 +4,7 @@
  */
 
 import type { RiskPoint } from '../../metrics/risk-coverage.ts';
+import type { LoggedPosterior } from '../reported-run.ts';
 import { type ComparedCell, REPORTED_METRICS, type Report, type RunReport } from '../run-report.ts';
 import {
   estimateText,
@@ -16,6 +17,7 @@ import {
 } from '../words.ts';
 import {
   confidenceHistogram,
+  layerChart,
   learningChart,
   reliabilityChart,
   riskCoverageChart,
@@ -161,7 +163,7 @@ ${run.evaluations.map(evaluationCharts).join('\n')}
 </section>`;
 }
 
-function learning({ steps }: RunReport): string {
+function learning({ steps, posterior }: RunReport): string {
   if (steps.length < 2) return '';
   const curve = (name: string, value: (step: (typeof steps)[number]) => number | null) => {
     const points = steps.flatMap((step) => {
@@ -177,7 +179,18 @@ function learning({ steps }: RunReport): string {
   ] as const;
   const shown = charts.filter(([, , curves]) => curves.length > 0);
   const figures = shown.map(([title, unit, curves]) => figure(title, learningChart(title, unit, curves)));
+  if (posterior !== null) figures.push(layers(posterior));
   return `<h3>Learning curves</h3><div class="charts">${figures.join('')}</div>`;
+}
+
+function layers({ step, fractions, sigma }: LoggedPosterior): string {
+  const all = Object.values(sigma);
+  const title = `σ of the layers after step ${step}`;
+  const curves = fractions.map((fraction, index) => ({
+    name: `${Math.round(100 * fraction)} %`,
+    points: all.map((values, layer) => [layer + 1, values[index] ?? Number.NaN] as const),
+  }));
+  return figure(title, layerChart(title, 'quantiles of σ', curves));
 }
 
 function evaluationCharts(evaluation: RunReport['evaluations'][number]): string {

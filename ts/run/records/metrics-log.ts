@@ -1,4 +1,4 @@
-/** `metrics.jsonl`: one line per step and per evaluation, cut back on resume to where the checkpoint left it. */
+/** `metrics.jsonl`: one line per step, evaluation and look at the posterior, cut back on resume to where the checkpoint left it. */
 
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { BpeftError } from '../../errors.ts';
@@ -65,7 +65,7 @@ export class MetricsLog {
 
 export interface LoggedSteps {
   readonly steps: readonly StepLine[];
-  /** Lines of steps and evaluations together. */
+  /** Lines of every kind. */
   readonly lines: number;
 }
 
@@ -121,6 +121,15 @@ function metricsLine(event: RunEvent): object | null {
       split,
       samples,
       metrics: Object.fromEntries(values),
+    };
+  }
+  if (event.type === 'posterior') {
+    const { type, step, fractions, layers } = event;
+    return {
+      type,
+      step,
+      fractions,
+      sigma: Object.fromEntries(layers.map(({ name, values }) => [name, values])),
     };
   }
   if (event.type !== 'step') return null;

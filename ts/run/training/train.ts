@@ -93,6 +93,9 @@ async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunR
   return result;
 }
 
+/** Of σ in each layer. */
+const SIGMA_QUANTILES = [0.05, 0.5, 0.95];
+
 /** What a run has around it. */
 interface Surroundings {
   readonly signal: AbortSignal | undefined;
@@ -256,6 +259,9 @@ class Run {
     const settings = { ...config, stochasticLayers: null, rule };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
+    const spread = await this.#posterior();
+    if (spread !== null && isFinal) this.#emit(spread);
+    else if (spread !== null) held.push(spread);
     for (const split of evaluations) {
       for (const samples of effectiveSamples(adapter, config.evalSamples, rule)) {
         const { signal } = this.#surroundings;
@@ -275,6 +281,12 @@ class Run {
     // All or none between updates: an interrupted round is repeated as a whole, so it must have left no line.
     for (const event of held) this.#emit(event);
     return results;
+  }
+
+  async #posterior(): Promise<RunEvent | null> {
+    const layers = await this.#session.adapter.sigmaQuantiles(SIGMA_QUANTILES);
+    if (layers.length === 0) return null;
+    return { type: 'posterior', step: this.#progress.step, fractions: SIGMA_QUANTILES, layers };
   }
 
   async #checkpoint(): Promise<void> {

@@ -235,7 +235,7 @@ export class RemoteRun implements RunWriter {
     this.#queue = { history: [], events: [], output: [] };
     const reason = error instanceof Error ? error.message : String(error);
     this.#options.tell(
-      `warning: W&B goes on offline, nothing is lost: ${reason}; later: wandb sync ${this.#options.local.path}`,
+      `warning: W&B goes on offline, nothing is lost: ${reason}; later: wandb sync --include-online ${this.#options.local.path}`,
     );
   }
 }

@@ -16,6 +16,7 @@ mod layout;
 mod low_rank;
 mod parameters;
 pub mod peft;
+mod sigma_quantiles;
 mod site;
 
 use std::collections::BTreeMap;
