@@ -39,7 +39,7 @@ export function raggedBatches(library, { answers, batches }) {
         ids: Uint32Array.from(ids),
         answers: Uint32Array.from(answers),
         label: labels[index],
-        row: row++,
+        noise: row++,
       })),
     ),
   );

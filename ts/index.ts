@@ -45,8 +45,9 @@ export { type Metrics, type MetricsReport, metricsReport } from './metrics/repor
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
-export { predict } from './run/prediction/predict.ts';
-export { openPredictor, type PredictInput, type Prediction, Predictor } from './run/prediction/predictor.ts';
+export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
+export { predict, predictStream } from './run/prediction/predict.ts';
+export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
 export type { EvaluationResult, RunResult, TrainingResult } from './run/records/result.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';
 export { train } from './run/training/train.ts';

@@ -93,6 +93,7 @@ it('trains, saves and draws a Gaussian over both factors by IVON', async () => {
   });
   const rows = [0, 1, 2].map((row) => ({
     row,
+    noise: row,
     id: null,
     ids: Uint32Array.of(1 + row, 2, 3),
     answers: Uint32Array.of(65, 66),

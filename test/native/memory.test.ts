@@ -37,7 +37,15 @@ it('does not grow over 10,000 steps', { timeout: 300_000 }, async () => {
   const batches = [3, 17, 40, 8].map((length, index) => {
     const ids = Uint32Array.from({ length }, (_, at) => (at * 31 + index) % 256);
     return raggedBatch([
-      { row: index, id: null, ids, answers: Uint32Array.of(65, 66), label: 1, truncated: false },
+      {
+        row: index,
+        noise: index,
+        id: null,
+        ids,
+        answers: Uint32Array.of(65, 66),
+        label: 1,
+        truncated: false,
+      },
     ]);
   });
   const steps = async (count: number) => {

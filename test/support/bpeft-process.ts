@@ -67,6 +67,12 @@ export class BpeftProcess {
     this.#child.kill(signal);
   }
 
+  /** Sends a part of standard input, which stays open. */
+  send(text: string): this {
+    this.#child.stdin?.write(text);
+    return this;
+  }
+
   /** Sends standard input. */
   write(text: string): this {
     this.#child.stdin?.end(text);

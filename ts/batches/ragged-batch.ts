@@ -14,7 +14,7 @@ export interface RaggedBatch {
   answerOffsets: Uint32Array;
   /** (B) class within the prompt's own answers; −1 = none. */
   labels: Int32Array;
-  /** (B) 0-based line in the split: the row's identity for the noise. */
+  /** (B) whose noise each row sees. */
   rows: Uint32Array;
 }
 
@@ -33,7 +33,7 @@ export function raggedBatch(examples: readonly EncodedExample[]): RaggedBatch {
     answers,
     answerOffsets,
     labels: Int32Array.from(examples, ({ label }) => label),
-    rows: Uint32Array.from(examples, ({ row }) => row),
+    rows: Uint32Array.from(examples, ({ noise }) => noise),
   };
 }
 

@@ -127,15 +127,19 @@ export async function observed<T>(
   try {
     return await work(sinks);
   } catch (error) {
-    const known = asBpeftError(error);
-    const { code, message } = known;
-    const isAborted = code === 'BPEFT_ABORTED';
-    outcome = { status: isAborted ? 'aborted' : 'failed', error };
-    sinks.event(isAborted ? { type: 'interrupted', message } : { type: 'failed', code, message });
+    outcome = toldOutcome(sinks, error);
     throw error;
   } finally {
     await sinks.close(outcome);
   }
+}
+
+/** How work ended that threw; the sinks hear of it. */
+export function toldOutcome(sinks: Sinks, error: unknown): Outcome {
+  const { code, message } = asBpeftError(error);
+  const isAborted = code === 'BPEFT_ABORTED';
+  sinks.event(isAborted ? { type: 'interrupted', message } : { type: 'failed', code, message });
+  return { status: isAborted ? 'aborted' : 'failed', error };
 }
 
 function asSink(sink: Sink | Listener): Sink {

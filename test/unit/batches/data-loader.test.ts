@@ -7,6 +7,7 @@ import type { EncodedExample } from '../../../ts/datasets/tokens/encode.ts';
 function examples(count: number): EncodedExample[] {
   return Array.from({ length: count }, (_, row) => ({
     row,
+    noise: row,
     id: null,
     ids: Uint32Array.from({ length: 1 + (row % 3) }, (_, index) => 100 * row + index),
     answers: Uint32Array.from({ length: 2 + (row % 2) }, (_, index) => index),

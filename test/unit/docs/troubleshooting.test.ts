@@ -11,6 +11,7 @@ const WARNINGS: Readonly<Record<WarningCode, true>> = {
   BPEFT_KL_NEVER_ACTS: true,
   BPEFT_BASE_MODEL_DIFFERS: true,
   BPEFT_PROMPTS_TRUNCATED: true,
+  BPEFT_BAD_ROWS: true,
   BPEFT_SINK_FAILED: true,
   BPEFT_NOTICE: true,
 };

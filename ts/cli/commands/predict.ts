@@ -8,7 +8,7 @@ import type { PredictOptions } from '../../config/schema.ts';
 import { BpeftError } from '../../errors.ts';
 import type { PredictInput } from '../../run/prediction/predictor.ts';
 import { interruptible } from '../interrupt.ts';
-import type { Output } from '../output.ts';
+import { type Output, writeInTime } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
 
 export function definePredict(command: Command, output: Output): void {
@@ -18,12 +18,18 @@ export function definePredict(command: Command, output: Output): void {
   ).action(async (input: string, flags: Record<string, unknown>) => {
     const { values, isJson, onEvent } = await invocation('predict', flags, output);
     const options = values as PredictOptions;
-    const { jsonLines, predict } = await import('../../run/prediction/predict.ts');
-    const rows = await interruptible(output, async (signal) =>
-      predict(options, await openInput(input), { signal, onEvent }),
-    );
-    if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions: rows })}\n`);
-    else if (options.out === undefined) output.stdout.write(jsonLines(rows));
+    const { predictStream } = await import('../../run/prediction/predict.ts');
+    const predictions: unknown[] = [];
+    await interruptible(output, async (signal) => {
+      const answers = predictStream(options, await openInput(input), { signal, onEvent });
+      for await (const answer of answers) {
+        if (isJson) predictions.push(answer);
+        else if (options.out === undefined) {
+          await writeInTime(output, `${JSON.stringify(answer)}\n`, signal);
+        }
+      }
+    });
+    if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions })}\n`);
   });
 }
 

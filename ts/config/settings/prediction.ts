@@ -61,9 +61,14 @@ export const PREDICTION = {
   ),
   limit: setting('only the first N rows of each split', { eval: count.optional() }, FACTS),
   onLong: setting(
-    'a prompt longer than --max-seq-len: cut it and say so, or refuse the input',
+    'a prompt longer than --max-seq-len: cut it and say so, or refuse the row',
     { predict: z.enum(['cut', 'error']).default('cut') },
     FACTS,
+  ),
+  badRows: setting(
+    'a row that cannot be answered: a line with the error in its place, or none',
+    { predict: z.enum(['error', 'skip']).default('error') },
+    { ...FACTS, decides: 'nothing' },
   ),
   saveSamples: setting(
     "also save each sample's probabilities",

@@ -7,20 +7,21 @@
 
 import { pipeline, Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
+import type { BpeftError } from '../../errors.ts';
 import { className, isWholeNumber } from '../rows/class-names.ts';
 import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { fieldNamed } from '../rows/fields.ts';
 import { dialectOf } from './delimiter.ts';
-import { MAX_LINE_BYTES, type RawRow } from './jsonl.ts';
+import { type BadRow, MAX_LINE_BYTES, type RawRow, rowOrError } from './jsonl.ts';
 import { decoded } from './utf8.ts';
 
 const LIST_FIELDS = ['choices', 'labels'] as const;
 
-/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, bad CSV or a bad list, with its line. */
+/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8 or a quote that ends nowhere, with its line. */
 export async function* readCsv(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
-): AsyncGenerator<RawRow, void, undefined> {
+): AsyncGenerator<RawRow | BadRow, void, undefined> {
   const { delimiter, skippedLines, rest } = await dialectOf(decoded(chunks, file), file);
   let columns = 0;
   const parser = parse({
@@ -31,6 +32,7 @@ export async function* readCsv(
     },
     info: true,
     max_record_size: MAX_LINE_BYTES,
+    relax_column_count: true, // a row of other length is the row's fault, told by `info.error`
     skip_empty_lines: true,
     skip_records_with_empty_values: true,
   });
@@ -38,16 +40,28 @@ export async function* readCsv(
   let row = 0;
   try {
     for await (const record of records) {
-      const { record: cells, info } = record as { record: Record<string, string>; info: { lines: number } };
+      const { record: cells, info } = record as CsvRecord;
       const line = info.lines + skippedLines;
-      yield { value: fields(cells, { file, line }), row, line };
+      yield rowOrError({ row, line }, () => {
+        if (info.error !== undefined) throw notCsv({ file, line }, info.error, columns);
+        return fields(cells, { file, line });
+      });
       row += 1;
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;
     const line = (typeof cause.lines === 'number' ? cause.lines : row + 2) + skippedLines;
-    throw datasetError({ file, line }, `is not valid CSV: ${complaint(cause, columns)}`, { cause });
+    throw notCsv({ file, line }, cause, columns);
   }
+}
+
+interface CsvRecord {
+  readonly record: Record<string, string>;
+  readonly info: { readonly lines: number; readonly error?: CsvError };
+}
+
+function notCsv(place: RowPlace, cause: CsvError, columns: number): BpeftError {
+  return datasetError(place, `is not valid CSV: ${complaint(cause, columns)}`, { cause });
 }
 
 function complaint(error: CsvError, columns: number): string {

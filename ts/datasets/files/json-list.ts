@@ -6,19 +6,19 @@
 
 import { datasetError } from '../rows/dataset-error.ts';
 import { parseWithDigits } from './json-numbers.ts';
-import { MAX_LINE_BYTES, type RawRow } from './jsonl.ts';
+import { type BadRow, MAX_LINE_BYTES, type RawRow, rowOrError } from './jsonl.ts';
 import { decoded } from './utf8.ts';
 
-/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, bad JSON or an overlong row, with its line. */
+/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, a list that does not end, or an overlong row, with its line. */
 export async function* readJsonList(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
-): AsyncGenerator<RawRow, void, undefined> {
+): AsyncGenerator<RawRow | BadRow, void, undefined> {
   const splitter = new ListSplitter(file);
   let row = 0;
   for await (const text of decoded(chunks, file)) {
     for (const { text: element, line } of splitter.push(text)) {
-      yield { value: parsed(element, file, line), row, line };
+      yield rowOrError({ row, line }, () => parsed(element, file, line));
       row += 1;
     }
   }

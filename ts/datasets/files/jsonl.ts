@@ -4,6 +4,7 @@
  * Blank lines are skipped but counted, so that a row's number stays its line.
  */
 
+import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import { parseWithDigits } from './json-numbers.ts';
 
@@ -16,16 +17,23 @@ export interface RawRow {
   readonly line: number;
 }
 
+/** What stands where a row should be; the rows after it can be read all the same. */
+export interface BadRow {
+  readonly error: BpeftError;
+  readonly row: number;
+  readonly line: number;
+}
+
 /** Longest line that is read; nothing beyond it is held in memory. */
 export const MAX_LINE_BYTES = 16 * 1024 * 1024;
 
 const NEWLINE = 0x0a;
 
-/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, bad JSON or an overlong line, with its line. */
+/** @throws {BpeftError} `BPEFT_DATASET` for an overlong line. */
 export async function* readJsonl(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
-): AsyncGenerator<RawRow, void, undefined> {
+): AsyncGenerator<RawRow | BadRow, void, undefined> {
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let line = 0;
@@ -34,11 +42,11 @@ export async function* readJsonl(
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
       line += 1;
       checkLength(pendingBytes + end - start, file, line);
-      const parsed = parseLine(joined(pending, chunk.subarray(start, end)), file, line);
+      const found = rowOf(joined(pending, chunk.subarray(start, end)), file, line);
       pending = [];
       pendingBytes = 0;
       start = end + 1;
-      if (parsed !== undefined) yield { value: parsed, row: line - 1, line };
+      if (found !== null) yield found;
     }
     if (start < chunk.length) {
       pending.push(chunk.slice(start));
@@ -48,8 +56,25 @@ export async function* readJsonl(
   }
   if (pendingBytes === 0) return;
   line += 1;
-  const parsed = parseLine(joined(pending, new Uint8Array()), file, line);
-  if (parsed !== undefined) yield { value: parsed, row: line - 1, line };
+  const found = rowOf(joined(pending, new Uint8Array()), file, line);
+  if (found !== null) yield found;
+}
+
+/** Null: a blank line. */
+function rowOf(bytes: Uint8Array, file: string, line: number): RawRow | BadRow | null {
+  const place = { row: line - 1, line };
+  const found = rowOrError(place, () => parseLine(bytes, file, line));
+  return 'value' in found && found.value === undefined ? null : found;
+}
+
+/** A row, or the complaint about it; what is no complaint about rows is thrown. */
+export function rowOrError(place: { row: number; line: number }, parse: () => unknown): RawRow | BadRow {
+  try {
+    return { ...place, value: parse() };
+  } catch (error) {
+    if (error instanceof BpeftError) return { ...place, error };
+    throw error;
+  }
 }
 
 function checkLength(bytes: number, file: string, line: number): void {

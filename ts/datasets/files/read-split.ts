@@ -5,12 +5,12 @@ import { createReadStream } from 'node:fs';
 import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import { namedFields } from '../rows/fields.ts';
-import type { DatasetFile, RowSet } from '../rows/item.ts';
+import type { DatasetFile, Item, RowSet } from '../rows/item.ts';
 import type { Task } from '../tasks/task.ts';
 import { readCsv } from './csv.ts';
 import { beginsList, type FileFormat, refuseForeign, withHead } from './file-formats.ts';
 import { readJsonList } from './json-list.ts';
-import { type RawRow, readJsonl } from './jsonl.ts';
+import { type BadRow, type RawRow, readJsonl } from './jsonl.ts';
 
 /** A file to read: where it is, and how results call it. */
 export interface SplitFile {
@@ -76,10 +76,49 @@ function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
 }
 
+/** A row that is only predicted, or what is wrong with it. */
+export type RowToPredict =
+  | { readonly row: number; readonly item: Item }
+  | { readonly row: number; readonly id: string | null; readonly error: BpeftError };
+
+/**
+ * Rows as they come, of which one is held at a time; a bad one does not end the others.
+ * @throws {BpeftError} `BPEFT_DATASET`: what follows cannot be told apart into rows, or the file is none.
+ */
+export async function* rowsToPredict(
+  source: ByteSource,
+  task: Task,
+  labelNames: readonly string[] | null,
+): AsyncGenerator<RowToPredict, void, undefined> {
+  for await (const record of records(source, source.bytes)) {
+    const { row, line } = record;
+    if ('error' in record) {
+      yield { row, id: null, error: record.error };
+      continue;
+    }
+    try {
+      const place = { file: source.file, line };
+      const reader = task.reader(labelNames);
+      reader.accept(withoutAnswer(namedFields(record.value, place), task), row, place);
+      for (const item of reader.finish(source.file).items) yield { row, item };
+    } catch (error) {
+      if (!(error instanceof BpeftError)) throw error;
+      yield { row, id: idOf(record.value), error };
+    }
+  }
+}
+
+/** So that the answer to a bad row can be told by its id. */
+function idOf(value: unknown): string | null {
+  const id = (value as { id?: unknown } | null)?.id;
+  return typeof id === 'string' || typeof id === 'number' ? String(id) : null;
+}
+
 /** The first record of a file, to tell its task by its fields. */
 export async function firstRecord(source: ByteSource): Promise<unknown> {
-  for await (const { value, line } of records(source, source.bytes)) {
-    return namedFields(value, { file: source.file, line });
+  for await (const record of records(source, source.bytes)) {
+    if ('error' in record) throw record.error;
+    return namedFields(record.value, { file: source.file, line: record.line });
   }
   throw datasetError(source.file, 'holds no rows');
 }
@@ -96,6 +135,7 @@ async function readRecords(source: ByteSource, accept: (record: RawRow) => void)
     }
   };
   for await (const record of records(source, hashed())) {
+    if ('error' in record) throw record.error;
     accept(record);
     rows += 1;
   }
@@ -107,7 +147,7 @@ async function readRecords(source: ByteSource, accept: (record: RawRow) => void)
 async function* records(
   { file, format }: ByteSource,
   bytes: AsyncIterable<Uint8Array>,
-): AsyncGenerator<RawRow> {
+): AsyncGenerator<RawRow | BadRow> {
   const { head, whole } = await withHead(bytes);
   refuseForeign(head, file);
   if (format === 'csv') yield* readCsv(whole, file);

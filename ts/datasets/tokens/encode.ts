@@ -7,11 +7,14 @@ import type { Dataset } from '../rows/item.ts';
 import { planPrompt } from '../tasks/tasks.ts';
 import { cutToFit } from './cut-context.ts';
 import { type LabelTokens, labelTokens } from './label-tokens.ts';
+import { noiseIdentity } from './noise-identity.ts';
 import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';
 
 export interface EncodedExample {
   readonly row: number;
   readonly id: string | null;
+  /** Whose noise it sees, 32 bits. */
+  readonly noise: number;
   /** (T_b) token ids of the prompt; the answer is read after the last one. */
   readonly ids: Uint32Array;
   /** (K_b) token ids of the competing classes. */
@@ -41,6 +44,11 @@ export interface EncodeOptions {
   readonly maxSeqLen: number;
   /** What becomes of a longer one: cut as the protocol says (unless given), or refused. */
   readonly onLong?: 'cut' | 'error' | undefined;
+  /**
+   * Whose noise a row sees: its question's ({@link noiseIdentity}, unless given), or its line's, as protocol
+   * `reference` has it.
+   */
+  readonly noiseOf?: 'question' | 'line' | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -81,6 +89,7 @@ export async function encodeDataset(
       examples.push({
         row: plan.row,
         id,
+        noise: options.noiseOf === 'line' ? plan.row : noiseIdentity(id, ids),
         ids,
         answers: answersOf(plan.labels),
         label: plan.label,

@@ -11,7 +11,7 @@ import type { DataProtocol } from '../../protocol/data-protocol.ts';
 
 /** The settings that decide which rows are read and how they become tokens. */
 export type DataSettings = DataProtocol &
-  Pick<TrainConfig, 'dataDir' | 'task' | 'labels' | 'split' | 'maxSeqLen'>;
+  Pick<TrainConfig, 'dataDir' | 'task' | 'labels' | 'split' | 'maxSeqLen' | 'protocol'>;
 
 /** A dataset's rows as tokens, without their texts. */
 export interface Split {
@@ -63,6 +63,7 @@ export async function encodeSplit(dataset: Dataset, settings: DataSettings, run:
   const encoded = await encodeDataset(dataset, run.model, {
     protocol: settings,
     maxSeqLen: settings.maxSeqLen,
+    noiseOf: settings.protocol === 'reference' ? 'line' : 'question',
     signal: run.signal,
   });
   tellCuts(encoded, settings.maxSeqLen, run.emit);

@@ -1,47 +1,26 @@
 /** A trained adapter that stays in memory and answers as rows come in: what a service holds. */
 
-import { type EvaluationBatch, evaluationBatches } from '../../batches/data-loader.ts';
-import { type Layer, parseSettings } from '../../config/parse.ts';
-import { type PredictConfig, resolvePredict } from '../../config/resolve.ts';
+import { evaluationBatches } from '../../batches/data-loader.ts';
+import type { PredictConfig } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { formatOf } from '../../datasets/files/file-formats.ts';
-import { datasetFromStream, listDatasets, resolveDataset } from '../../datasets/registry.ts';
-import { type Dataset, letter, type TaskFamily, type TaskKind } from '../../datasets/rows/item.ts';
-import { isTaskFamily, taskOf } from '../../datasets/tasks/tasks.ts';
-import { encodeDataset } from '../../datasets/tokens/encode.ts';
-import type { CallOptions } from '../../engine/call.ts';
+import { type RowToPredict, rowsToPredict } from '../../datasets/files/read-split.ts';
+import type { Item } from '../../datasets/rows/item.ts';
+import { taskOf } from '../../datasets/tasks/tasks.ts';
+import { type EncodedDataset, encodeDataset } from '../../datasets/tokens/encode.ts';
+import { type CallOptions, teller } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
-import { BpeftError } from '../../errors.ts';
+import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
 import { Sinks } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule } from '../../methods/registry.ts';
 import { effectiveSamples, predictBatch } from '../evaluation/evaluate-split.ts';
-import { openModel, type RunContext, withModelOf } from '../inputs/context.ts';
-import { tellCuts } from '../inputs/splits.ts';
-import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
-import type { PredictionRow } from '../records/prediction-files.ts';
-import { type AdaptiveRow, predictAdaptively } from './adaptive.ts';
-
-/** One answer. Probabilities and labels (class names in classification) are in the order of the row's choices. */
-export interface Prediction {
-  /** Position in the input, from 0. */
-  readonly row: number;
-  readonly id?: string;
-  readonly labels: readonly string[];
-  /** The most probable label. */
-  readonly prediction: string;
-  readonly probs: readonly number[];
-  /** Whether the prompt was too long, and what is answered is a shorter one. */
-  readonly truncated: boolean;
-  /** Of the mean probabilities, nats. */
-  readonly entropy: number;
-  /** With `samples: 'auto'`: how many it took. */
-  readonly samples?: number;
-  /** With `samples: 'auto'`: whether the bound holds; false after 256 samples that left it open. */
-  readonly settled?: boolean;
-  /** What more data could settle, nats; null below 2 samples. */
-  readonly mutual_information: number | null;
-}
+import { openModel, type RunContext } from '../inputs/context.ts';
+import { openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
+import { predictAdaptively } from './adaptive.ts';
+import { answer, type Prediction, type RefusedRow, refusal } from './answer.ts';
+import { available } from './available.ts';
+import { type PredictorPlan, planPredictor } from './plan.ts';
 
 export interface PredictInput {
   /** For messages: the file's name, or `<stdin>`. One that ends in `.csv` makes the stream CSV. */
@@ -52,49 +31,40 @@ export interface PredictInput {
   readonly stream: AsyncIterable<Uint8Array>;
 }
 
-/** What a predictor will be made of: known before anything is loaded. */
-export interface PredictorPlan {
-  readonly place: AdapterPlace;
-  readonly config: PredictConfig;
-  readonly family: TaskFamily;
-}
-
-export async function planPredictor(options: PredictOptions, context: RunContext): Promise<PredictorPlan> {
-  const own: Layer = {
-    origin: 'option',
-    values: withModelOf(options, context, new Sinks([context.onEvent]).event),
-  };
-  const { run, adapter } = parseSettings('predict', [own]);
-  const place = await findAdapter({ run, adapter, datasetIsList: false });
-  const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
-  const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
-  return { place, config, family };
-}
+/** Complaints about one row, which leave the others as they are. */
+const OF_ONE_ROW: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
+  'BPEFT_DATASET',
+  'BPEFT_PROMPT_TOO_LONG',
+  'BPEFT_LABEL_TOKENS',
+  'BPEFT_INVALID_INPUT',
+]);
 
 /** Loads the model (unless the context brings one) and the adapter. */
 export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
-  for (const name of ['out', 'overwrite'] as const) {
+  for (const name of ['out', 'overwrite', 'badRows'] as const) {
     if (options[name] === undefined) continue;
     const message = `openPredictor takes no ${name}`;
-    throw new BpeftError('BPEFT_USAGE', message, { hint: 'call predict() instead' });
+    throw new BpeftError('BPEFT_USAGE', message, { hint: 'call predictStream() instead' });
   }
-  return loadPredictor(await planPredictor(options, context), context);
+  const sinks = new Sinks([context.onEvent]);
+  return loadPredictor(await planPredictor(options, context, sinks.event), context, sinks);
 }
 
-export async function loadPredictor(plan: PredictorPlan, context: RunContext): Promise<Predictor> {
-  const { place, config, family } = plan;
-  const sinks = new Sinks([context.onEvent]);
+export async function loadPredictor(
+  plan: PredictorPlan,
+  context: RunContext,
+  sinks: Sinks,
+): Promise<Predictor> {
+  const { place, config } = plan;
   const model = await openModel(config, context);
   try {
-    const call = { sigma: config.sigma, emit: sinks.event };
-    const loaded = await openAdapter(place, model, call);
+    const adapter = await openAdapter(place, model, { sigma: config.sigma, emit: sinks.event });
     return new Predictor({
-      config,
-      family,
+      plan,
       model,
-      adapter: loaded,
-      sampling: stochasticLayers(config.stochasticLayers, model, loaded),
-      rule: predictiveRule(place.record?.method, loaded.info, config.protocol),
+      adapter,
+      sampling: stochasticLayers(config.stochasticLayers, model, adapter),
+      rule: predictiveRule(place.record?.method, adapter.info, config.protocol),
       sinks,
       ownsModel: context.model === undefined,
     });
@@ -106,8 +76,7 @@ export async function loadPredictor(plan: PredictorPlan, context: RunContext): P
 }
 
 interface PredictorParts {
-  readonly config: PredictConfig;
-  readonly family: TaskFamily;
+  readonly plan: PredictorPlan;
   readonly model: BayesianModel;
   readonly adapter: Adapter;
   /** Places that sample, from the end; null = all. */
@@ -125,56 +94,136 @@ export class Predictor implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** One answer per row, in order; the rows have the fields of a dataset's, without the answer. */
+  /**
+   * One answer per row, in order; the rows have the fields of a dataset's, without the answer.
+   * @throws {BpeftError} what is wrong with the first row that cannot be answered
+   */
   async predict(rows: readonly object[], call: CallOptions = {}): Promise<Prediction[]> {
-    const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-    return this.predictStream({ name: 'input', stream: oneChunk(lines) }, call);
-  }
-
-  /** The same for JSON Lines. */
-  async predictStream(input: PredictInput, call: CallOptions = {}): Promise<Prediction[]> {
-    const { config, family } = this.#parts;
-    const labels = config.labels ?? null;
-    const dataset = await datasetFromStream({
-      ...input,
-      format: formatOf(input.name) ?? 'jsonl',
-      family,
-      labels,
-      // Without known classes, those of the rows are all there is.
-      isPredicted: family !== 'classification' || labels !== null,
-    });
-    return this.#answers(dataset, call);
-  }
-
-  async #answers(dataset: Dataset, call: CallOptions): Promise<Prediction[]> {
-    const { adapter, config, model, rule, sampling, sinks } = this.#parts;
-    const { maxSeqLen, onLong } = config;
-    const options = { protocol: config, maxSeqLen, onLong, signal: call.signal };
-    const encoded = await encodeDataset(dataset, model, options);
-    tellCuts(encoded, maxSeqLen, sinks.event);
-    const cut = new Set(encoded.examples.filter(({ truncated }) => truncated).map(({ row }) => row));
-    const task = taskOf(dataset.family);
-    const items = new Map(dataset.items.map((item) => [item.row, item]));
-    const [samples = 0] = effectiveSamples(adapter, [config.samples], rule);
-    const settings = { ...config, stochasticLayers: sampling, rule };
-    const answersTo = (batch: EvaluationBatch): Promise<(PredictionRow | AdaptiveRow)[]> =>
-      samples === 'auto'
-        ? predictAdaptively(adapter, batch.examples, settings, call.signal)
-        : predictBatch(adapter, batch, samples, settings, call.signal);
     const answers: Prediction[] = [];
-    for (const batch of evaluationBatches(encoded.examples, {
-      batchSize: config.evalBatchSize,
-      tail: 'keep',
-    })) {
-      const rows = await answersTo(batch);
-      answers.push(
-        ...rows.map((row) => {
-          const item = items.get(row.row);
-          return answer(row, item === undefined ? [] : task.names(item), cut.has(row.row));
-        }),
-      );
+    for await (const batch of this.batches({ name: 'input', stream: asLines(rows) }, call)) {
+      for (const { line, error } of batch) {
+        if (error !== null) throw error;
+        answers.push(line);
+      }
     }
     return answers;
+  }
+
+  /**
+   * Answers as they are ready, in the order of the rows: in constant memory, and without keeping a row waiting
+   * for others. A row that cannot be answered has a {@link RefusedRow} in its place.
+   */
+  async *stream(
+    input: PredictInput,
+    call: CallOptions = {},
+  ): AsyncGenerator<Prediction | RefusedRow, void, undefined> {
+    for await (const batch of this.batches(input, call)) for (const { line } of batch) yield line;
+  }
+
+  /** @internal The same by batches, with the errors themselves. */
+  async *batches(input: PredictInput, call: CallOptions = {}): AsyncGenerator<Outcome[], void, undefined> {
+    const { family, labels, config } = this.#parts.plan;
+    const { name, stream } = input;
+    const source = { file: name, name, format: formatOf(name) ?? 'jsonl', bytes: stream } as const;
+    const rows = rowsToPredict(source, taskOf(family), labels);
+    const told = new Told(this.#parts.sinks, name, config.maxSeqLen);
+    const tell = teller(call.onProgress);
+    let done = 0;
+    // A stream that keeps its reader waiting hears of the end by `destroy` only.
+    const abandon = () => (stream as { destroy?: () => void }).destroy?.();
+    try {
+      for await (const batch of available(rows, config.evalBatchSize, call.signal, abandon)) {
+        const outcomes = await this.#outcomes(batch, name, told, call);
+        done += batch.length;
+        yield outcomes;
+        tell({ activity: 'predicting', unit: 'rows', done, total: null });
+      }
+    } finally {
+      told.end();
+    }
+  }
+
+  /** In the order of the rows. */
+  async #outcomes(
+    rows: readonly RowToPredict[],
+    name: string,
+    told: Told,
+    call: CallOptions,
+  ): Promise<Outcome[]> {
+    const outcomes: Outcome[] = [];
+    const items: Item[] = [];
+    for (const row of rows) {
+      if ('error' in row) outcomes.push({ line: refusal(row.row, row.id, row.error), error: row.error });
+      else items.push(row.item);
+    }
+    for (const group of this.#groups(items)) outcomes.push(...(await this.#answers(group, name, told, call)));
+    return outcomes.sort((a, b) => a.line.row - b.line.row);
+  }
+
+  /** Items for which equally many classes compete, so that an answer depends on its row alone. */
+  #groups(items: readonly Item[]): Item[][] {
+    const { classCount, config, family } = this.#parts.plan;
+    const groups = new Map<number, Item[]>();
+    for (const item of items) {
+      const own = Math.max(classCount, taskOf(family).classCount([item]));
+      const key = config.classes === 'item' ? 0 : own;
+      groups.set(key, [...(groups.get(key) ?? []), item]);
+    }
+    return [...groups.values()];
+  }
+
+  /** Halves a batch with a row that cannot be answered until that row is alone. */
+  async #answers(items: readonly Item[], name: string, told: Told, call: CallOptions): Promise<Outcome[]> {
+    try {
+      return await this.#batch(items, name, told, call);
+    } catch (error) {
+      if (!(error instanceof BpeftError) || !OF_ONE_ROW.has(error.code)) throw error;
+      const [item] = items;
+      if (item === undefined) throw error;
+      if (items.length === 1) return [{ line: refusal(item.row, item.id, error), error }];
+      const half = Math.ceil(items.length / 2);
+      return [
+        ...(await this.#answers(items.slice(0, half), name, told, call)),
+        ...(await this.#answers(items.slice(half), name, told, call)),
+      ];
+    }
+  }
+
+  async #batch(items: readonly Item[], name: string, told: Told, call: CallOptions): Promise<Outcome[]> {
+    const { adapter, model, plan, rule, sampling } = this.#parts;
+    const { classCount, config, family, labels } = plan;
+    const task = taskOf(family);
+    const encoded = await encodeDataset(
+      {
+        name,
+        split: 'input',
+        family,
+        items,
+        classCount: Math.max(classCount, task.classCount(items)),
+        labelNames: labels,
+        notices: [],
+        files: [],
+      },
+      model,
+      { protocol: config, maxSeqLen: config.maxSeqLen, onLong: config.onLong, signal: call.signal },
+    );
+    const [samples = 0] = effectiveSamples(adapter, [config.samples], rule);
+    const settings = { ...config, stochasticLayers: sampling, rule };
+    const { examples } = encoded;
+    const outcomes: Outcome[] = [];
+    for (const batch of evaluationBatches(examples, { batchSize: examples.length, tail: 'keep' })) {
+      const rows =
+        samples === 'auto'
+          ? await predictAdaptively(adapter, batch.examples, settings, call.signal)
+          : await predictBatch(adapter, batch, samples, settings, call.signal);
+      for (const [index, row] of rows.entries()) {
+        const [item, example] = [items[index], examples[index]];
+        if (item === undefined || example === undefined) continue;
+        outcomes.push({ line: answer(row, item, task, example), error: null });
+      }
+    }
+    told.of(encoded);
+    return outcomes;
   }
 
   /** Frees the model, if it was loaded for this predictor, and closes the sink. */
@@ -188,45 +237,44 @@ export class Predictor implements AsyncDisposable {
   }
 }
 
-async function* oneChunk(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
-}
+/** What became of a row. */
+type Outcome =
+  | { readonly line: Prediction; readonly error: null }
+  | { readonly line: RefusedRow; readonly error: BpeftError };
 
-function answer(
-  { row, id, probs, entropy, mutual_information, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
-  names: readonly string[],
-  truncated: boolean,
-): Prediction {
-  // In protocol reference more classes may compete than the row has choices: those have letters only.
-  const labels = probs.map((_, index) => names[index] ?? letter(index));
-  const best = probs.indexOf(Math.max(...probs));
-  return {
-    row,
-    ...(id === undefined ? {} : { id }),
-    labels,
-    prediction: labels[best] ?? '',
-    probs,
-    truncated,
-    entropy,
-    mutual_information,
-    ...(samples === undefined ? {} : { samples, settled: settled ?? false }),
-  };
-}
+/** What one input deserves to hear of its prompts: notices once, cuts counted. */
+class Told {
+  readonly #sinks: Sinks;
+  readonly #name: string;
+  readonly #maxSeqLen: PredictConfig['maxSeqLen'];
+  readonly #notices = new Set<string>();
+  #rows = 0;
+  #truncated = 0;
 
-/** The prompt's family: of the named dataset, else the one the adapter was trained on. */
-async function familyOf(
-  dataset: string | undefined,
-  recorded: string | null,
-  task: TaskKind | undefined,
-): Promise<TaskFamily> {
-  const named = listDatasets().find(({ name }) => name === dataset);
-  if (named !== undefined) return named.family;
-  if (dataset !== undefined) return (await resolveDataset(dataset, { task })).family;
-  const family = recorded ?? task;
-  if (family === undefined || !isTaskFamily(family)) {
-    throw new BpeftError('BPEFT_USAGE', 'the form of the prompts is not known for this adapter', {
-      hint: 'give --dataset NAME (bpeft datasets list) or --task multiple-choice|classification',
-    });
+  constructor(sinks: Sinks, name: string, maxSeqLen: number) {
+    this.#sinks = sinks;
+    this.#name = name;
+    this.#maxSeqLen = maxSeqLen;
   }
-  return family;
+
+  of({ examples, notices, truncated }: EncodedDataset): void {
+    this.#rows += examples.length;
+    this.#truncated += truncated;
+    for (const message of notices) {
+      if (this.#notices.has(message)) continue;
+      this.#notices.add(message);
+      this.#sinks.event({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    }
+  }
+
+  end(): void {
+    if (this.#truncated === 0) return;
+    const counts = `${this.#truncated} of ${this.#rows} prompts`;
+    const message = `${this.#name} input: ${counts} were cut to ${this.#maxSeqLen} tokens`;
+    this.#sinks.event({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
+  }
+}
+
+async function* asLines(rows: readonly object[]): AsyncGenerator<Uint8Array> {
+  for (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }

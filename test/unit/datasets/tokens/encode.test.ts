@@ -46,6 +46,24 @@ it('corrected: encodes the prompt after BOS and as many answers as the item has 
   expect(Object.keys(labelTokens)).toEqual(['A', 'B', 'C', 'D', 'E']);
 });
 
+it('gives noise to questions, not to lines: two splits share none, one question has the same anywhere', async () => {
+  const tokenizer = wordTokenizer();
+  const options = { protocol: corrected, maxSeqLen: FULL };
+  const noiseOf = async (dataset: Dataset, more: object = {}) =>
+    (await encodeDataset(dataset, tokenizer, { ...options, ...more })).examples.map(({ noise }) => noise);
+  const train = await noiseOf(await load('ARC-Easy', 'train'));
+  const validation = await noiseOf(await load('ARC-Easy', 'validation'));
+  expect(new Set([...train, ...validation]).size).toBe(train.length + validation.length);
+  expect(Math.max(...train)).toBeGreaterThan(2 ** 31); // all 32 bits
+
+  const [a, b] = ['one', 'two'].map((question) => ({ question, choices: ['x', 'y'] }));
+  const [ofA, ofB, again, named] = await noiseOf(await own('multiple-choice', a, b, a, { ...a, id: 7 }));
+  expect(again).toBe(ofA);
+  expect(new Set([ofA, ofB, named]).size).toBe(3);
+  expect(await noiseOf(await own('multiple-choice', { ...a, id: '7' }, a))).toEqual([named, ofA]);
+  expect(await noiseOf(await own('multiple-choice', b, a), { noiseOf: 'line' })).toEqual([0, 1]);
+});
+
 it('reference: lets five letters compete for every ARC item', async () => {
   const tokenizer = wordTokenizer();
   const { examples } = await encodeDataset(await load('ARC-Challenge', 'train'), tokenizer, {
