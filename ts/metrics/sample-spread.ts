@@ -2,7 +2,8 @@
  * How far the posterior samples' probabilities lie apart: the reference's `std`.
  *
  * ```text
- * std = (1 / Σ_i K_i) Σ_i Σ_k sqrt( (1 / (S − 1)) Σ_s (p_isk − p̄_ik)² )        rows i, classes k, samples s
+ * std = (1 / Σ_i K_i) Σ_i Σ_k sqrt( (1 / (S − 1)) Σ_s (p_isk − p̄_ik)² )
+ * rows i, classes k, samples s
  * ```
  *
  * Over all rows; the reference takes the last batch only.

@@ -1,4 +1,7 @@
-/** Messages of protocol buffers by field number: what W&B and TensorBoard read, without generated code. */
+/**
+ * Messages of protocol buffers by field number: what W&B and TensorBoard read, without generated
+ * code.
+ */
 
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 

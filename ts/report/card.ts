@@ -1,6 +1,6 @@
 /**
- * The calibration card: `README.md` of an adapter's folder, as model hubs show it. What the adapter is, on which
- * rows it was measured, how well its probabilities hold, and what it is for.
+ * The calibration card: `README.md` of an adapter's folder, as model hubs show it. What the adapter
+ * is, on which rows it was measured, how well its probabilities hold, and what it is for.
  */
 
 import { stringify } from 'yaml';
@@ -9,10 +9,14 @@ import { markdownTable } from './markdown.ts';
 import { type EvaluationReport, REPORTED_METRICS, type RunReport } from './run-report.ts';
 import { estimateText, evaluationName, INTERVAL_NOTE, METRIC_HEADINGS, valueText } from './words.ts';
 
-/** First line below the front matter: by it a later card knows that it may take this one's place. */
+/**
+ * First line below the front matter: by it a later card knows that it may take this one's place.
+ */
 export const CARD_MARK = '<!-- calibration card, written by bpeft report -->';
 
-/** @param others evaluations of the same adapter in folders of their own, such as on shifted data */
+/**
+ * @param others evaluations of the same adapter in folders of their own, such as on shifted data
+ */
 export function calibrationCard(run: RunReport, others: readonly EvaluationReport[] = []): string {
   const evaluations = [...run.evaluations, ...others];
   const front = { library_name: 'peft', base_model: run.model, tags: ['bpeft', run.method, 'calibration'] };

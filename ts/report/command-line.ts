@@ -1,4 +1,7 @@
-/** The command that makes a run again, from what the run recorded: settings that differ from their defaults. */
+/**
+ * The command that makes a run again, from what the run recorded: settings that differ from their
+ * defaults.
+ */
 
 import { settingsOf } from '../config/schema.ts';
 import { defaultOf } from '../config/text.ts';

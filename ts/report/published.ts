@@ -1,8 +1,8 @@
 /**
  * Numbers that others published, to stand beside ours; fractions.
  *
- * `assets/published.json` holds only what was checked against its source. The table of the BLoB paper itself
- * (arXiv 2406.11675) is not there: it has yet to be checked cell by cell.
+ * `assets/published.json` holds only what was checked against its source. The table of the BLoB
+ * paper itself (arXiv 2406.11675) is not there: it has yet to be checked cell by cell.
  */
 
 import { readFileSync } from 'node:fs';

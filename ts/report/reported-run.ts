@@ -1,6 +1,7 @@
 /**
- * A run folder as a report sees it. A folder may hold a finished run, one that is under way or was killed, an
- * evaluation, or damaged files: whatever can be read is shown, and a note says what is missing.
+ * A run folder as a report sees it. A folder may hold a finished run, one that is under way or was
+ * killed, an evaluation, or damaged files: whatever can be read is shown, and a note says what is
+ * missing.
  */
 
 import { existsSync } from 'node:fs';

@@ -1,8 +1,9 @@
 /**
- * Runs as numbers for a report: metrics with intervals, curves, and methods by datasets. What `--format json` writes.
+ * Runs as numbers for a report: metrics with intervals, curves, and methods by datasets. What
+ * `--format json` writes.
  *
- * Intervals are 95 % percentile bootstrap over rows (`metrics/bootstrap.ts`); over seeds, mean and sample standard
- * deviation.
+ * Intervals are 95 % percentile bootstrap over rows (`metrics/bootstrap.ts`); over seeds, mean and
+ * sample standard deviation.
  */
 
 import { isCorrect } from '../metrics/accuracy.ts';
@@ -19,7 +20,9 @@ import type { LoggedPosterior, LoggedStep, ReadEvaluation, ReportedRun } from '.
 export const REPORTED_METRICS = ['acc', 'ece', 'nll', 'brier'] as const;
 export type ReportedMetric = (typeof REPORTED_METRICS)[number];
 
-/** A value, and where it would lie on other rows of the same kind; no bounds without predictions. */
+/**
+ * A value, and where it would lie on other rows of the same kind; no bounds without predictions.
+ */
 export interface Estimate {
   readonly value: number | null;
   readonly lower: number | null;

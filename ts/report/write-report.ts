@@ -67,9 +67,11 @@ export async function writeReport(
 }
 
 /**
- * Writes `adapter/README.md` of a training run; evaluations of other folders are told beside its own.
+ * Writes `adapter/README.md` of a training run; evaluations of other folders are told beside its
+ * own.
  * @returns the file
- * @throws {BpeftError} `BPEFT_USAGE`: not one training run with an adapter; `BPEFT_RUN_EXISTS`: a card of somebody else
+ * @throws {BpeftError} `BPEFT_USAGE`: not one training run with an adapter; `BPEFT_RUN_EXISTS`: a
+ * card of somebody else
  */
 export async function writeCard(
   folders: readonly string[],

@@ -1,4 +1,6 @@
-/** Where a run is also written to, beside its own folder: services that people look at runs with. */
+/**
+ * Where a run is also written to, beside its own folder: services that people look at runs with.
+ */
 
 import type { ServiceSettings } from '../config/services.ts';
 import type { Sink } from '../events/sinks.ts';

@@ -2,7 +2,8 @@
  * TensorBoard's event files: TFRecords of `tensorflow.Event` messages.
  *
  * ```text
- * record = length (u64, little-endian) · masked CRC-32C of the length (u32) · event · masked CRC-32C of the event (u32)
+ * record = length (u64, little-endian) · masked CRC-32C of the length (u32)
+ *          · event · masked CRC-32C of the event (u32)
  * mask(c) = rotate right(c, 15) + 0xa282ead8      modulo 2^32
  * ```
  *

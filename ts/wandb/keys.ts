@@ -2,16 +2,18 @@
  * A run's events as rows of a W&B history, under the keys of the reference implementation.
  *
  * ```text
- * each update       train_acc (percent), train_nll_loss, lr;  with a posterior kl_loss = π·KL, elbo_loss = NLL + KL, pi = π
+ * each update       train_acc (percent), train_nll_loss, lr;
+ *                   with a posterior kl_loss = π·KL, elbo_loss = NLL + KL, pi = π
  * each evaluation   val_acc (fraction), val_ece, val_nll, val_brier, std
  * the last one      also final_val_acc, final_val_ece, final_val_nll, final_val_brier
  * ```
  *
- * A training value is that of one update; the reference's is a running mean within the epoch. `lr` is the rate
- * that the update took; the reference logs the next one. Ours beside them: `step` (updates done), `kl` (before its
- * weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`, `step_ms`, and for further evaluations of one run
- * `<dataset>-<split>-n<samples>/val_acc` and so on: the first one has the bare names. With each round of evaluations a
- * row of `sigma/<layer>/q05`, `q50`, `q95`.
+ * A training value is that of one update; the reference's is a running mean within the epoch. `lr`
+ * is the rate that the update took; the reference logs the next one. Ours beside them: `step`
+ * (updates done), `kl` (before its weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`,
+ * `step_ms`, and for further evaluations of one run `<dataset>-<split>-n<samples>/val_acc` and so
+ * on: the first one has the bare names. With each round of evaluations a row of
+ * `sigma/<layer>/q05`, `q50`, `q95`.
  */
 
 import type { EvaluationDone, PosteriorSpread, StepDone } from '../events/run-event.ts';

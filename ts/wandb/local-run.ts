@@ -2,8 +2,9 @@
  * A W&B run on disk, as the client lays it out and `wandb sync` takes it up:
  *
  * ```text
- * <dir>/wandb/[offline-]run-<YYYYMMDD_HHMMSS>-<id>/run-<id>.wandb    every record, in order
- *                                                  files/            config.yaml, wandb-metadata.json, …, media/
+ * <dir>/wandb/[offline-]run-<YYYYMMDD_HHMMSS>-<id>/
+ *   run-<id>.wandb     every record, in order
+ *   files/             config.yaml, wandb-metadata.json, …, media/
  * ```
  */
 

@@ -1,5 +1,6 @@
 /**
- * The records of a W&B transaction log: `wandb_internal.Record` of the client 0.31, by field number.
+ * The records of a W&B transaction log: `wandb_internal.Record` of the client 0.31, by field
+ * number.
  *
  * Values of configuration, history and summary are JSON texts. A history row is not summed up by
  * whoever reads the log, so that each new value is also written as a summary record.

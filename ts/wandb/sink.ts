@@ -1,6 +1,6 @@
 /**
- * Weights & Biases as a sink: the run on disk in W&B's own format always, and on the server where WANDB_MODE is
- * online and while it answers. All settings are W&B's environment variables.
+ * Weights & Biases as a sink: the run on disk in W&B's own format always, and on the server where
+ * WANDB_MODE is online and while it answers. All settings are W&B's environment variables.
  */
 
 import { randomInt } from 'node:crypto';
@@ -147,7 +147,9 @@ class WandbSink implements Sink {
   }
 }
 
-/** Settings at the top, as the reference logs its arguments; what else a run records below `bpeft`. */
+/**
+ * Settings at the top, as the reference logs its arguments; what else a run records below `bpeft`.
+ */
 function runConfig({ record, method }: RunStarted): Readonly<Record<string, unknown>> {
   const { config, format: _, ...rest } = record;
   return { method, ...(config as object), bpeft: rest };

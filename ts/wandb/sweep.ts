@@ -1,4 +1,7 @@
-/** Parameters that a sweep's agent chose: the file that WANDB_SWEEP_PARAM_PATH names, as a layer of settings. */
+/**
+ * Parameters that a sweep's agent chose: the file that WANDB_SWEEP_PARAM_PATH names, as a layer of
+ * settings.
+ */
 
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';

@@ -2,13 +2,15 @@
  * A `.wandb` file: LevelDB's log format with W&B's header and a plain CRC-32.
  *
  * ```text
- * file   = ":W&B" 0xBEE1 (u16, little-endian) version 0 (u8), then blocks of 32,768 bytes; the header counts in the first
- * chunk  = crc (u32) length (u16) type (u8) payload       type: 1 whole record, 2 first, 3 middle, 4 last part
+ * file   = ":W&B" 0xBEE1 (u16, little-endian) version 0 (u8), then blocks of 32,768 bytes;
+ *          the header counts in the first
+ * chunk  = crc (u32) length (u16) type (u8) payload
+ * type   = 1 whole record, 2 first, 3 middle, 4 last part
  * crc    = CRC-32 (IEEE) over type and payload, unmasked (LevelDB: CRC-32C, masked)
  * ```
  *
- * Fewer than 7 bytes at the end of a block are zeros. A reader stops at a chunk that is not whole, so
- * that a log is valid up to its last whole record wherever its writer was killed.
+ * Fewer than 7 bytes at the end of a block are zeros. A reader stops at a chunk that is not whole,
+ * so that a log is valid up to its last whole record wherever its writer was killed.
  */
 
 import { crc32 } from 'node:zlib';
@@ -36,7 +38,10 @@ export class TransactionLog {
     return new TransactionLog(await AppendedFile.create(path));
   }
 
-  /** Puts records last, in order; they are handed to the system soon. @throws what an earlier write failed with */
+  /**
+   * Puts records last, in order; they are handed to the system soon.
+   * @throws what an earlier write failed with
+   */
   write(records: readonly WandbRecord[]): void {
     const parts: Uint8Array[] = [];
     for (const record of records) {

@@ -8,7 +8,10 @@ import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const BLOCK = 32_768;
 
-/** Payloads of the records, as a reader of LevelDB's log format sees them; it stops at what is not whole. */
+/**
+ * Payloads of the records, as a reader of LevelDB's log format sees them; it stops at what is not
+ * whole.
+ */
 function payloads(bytes: Buffer): Buffer[] {
   expect(bytes.subarray(0, 7)).toEqual(Buffer.from([0x3a, 0x57, 0x26, 0x42, 0xe1, 0xbe, 0]));
   const found: Buffer[] = [];
@@ -49,7 +52,8 @@ async function written(lengths: readonly number[]): Promise<Buffer> {
   return readFileSync(path);
 }
 
-// What is left of the first block decides: whole, padded by each length, cut with an empty first part, over blocks.
+// What is left of the first block decides: whole, padded by each length, cut with an empty first
+// part, over blocks.
 it.each([
   ['small records', [1, 2, 3]],
   ['a record over three blocks', [10, 80_000, 10]],

@@ -1,6 +1,6 @@
 /**
- * Charts as SVG, drawn here and not in the reader's browser. Colours are the page's CSS variables, so that one
- * picture serves light, dark and paper.
+ * Charts as SVG, drawn here and not in the reader's browser. Colours are the page's CSS variables,
+ * so that one picture serves light, dark and paper.
  */
 
 import { BarChart, LineChart } from 'echarts/charts';

@@ -1,6 +1,6 @@
 /**
- * A report as one HTML file that needs nothing else: styles and pictures are inside, there is no script, and its
- * content policy forbids every request.
+ * A report as one HTML file that needs nothing else: styles and pictures are inside, there is no
+ * script, and its content policy forbids every request.
  */
 
 import type { RiskPoint } from '../../metrics/risk-coverage.ts';
@@ -220,7 +220,10 @@ function figure(caption: string, picture: string): string {
   return `<figure>${picture}<figcaption>${escaped(caption)}</figcaption></figure>`;
 }
 
-/** `texts`: how many of the first columns hold no numbers; the bounds of an interval get a line of their own. */
+/**
+ * `texts`: how many of the first columns hold no numbers; the bounds of an interval get a line of
+ * their own.
+ */
 function table(headings: readonly string[], rows: readonly (readonly string[])[], texts: number): string {
   const cell = (tag: 'th' | 'td') => (text: string, index: number) => {
     if (index < texts) return `<${tag}>${escaped(text)}</${tag}>`;

@@ -1,6 +1,7 @@
 /**
- * A reliability diagram as a picture (Guo et al., arXiv 1706.04599, figure 1): confidence to the right, accuracy
- * upwards, both from 0 to 1; a bar per bin, its gap to the mean confidence in red, and the diagonal.
+ * A reliability diagram as a picture (Guo et al., arXiv 1706.04599, figure 1): confidence to the
+ * right, accuracy upwards, both from 0 to 1; a bar per bin, its gap to the mean confidence in red,
+ * and the diagonal.
  */
 
 import type { ReliabilityBin } from '../../metrics/ece.ts';

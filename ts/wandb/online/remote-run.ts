@@ -1,8 +1,9 @@
 /**
- * The server's side of a run: lines are sent in order, some seconds' worth at a time, while the run goes on.
+ * The server's side of a run: lines are sent in order, some seconds' worth at a time, while the run
+ * goes on.
  *
- * The run on disk is whole without it. Where the server stays away, refuses, or falls behind by more than the
- * queue holds, the rest is left to `wandb sync`, and people are told once.
+ * The run on disk is whole without it. Where the server stays away, refuses, or falls behind by
+ * more than the queue holds, the rest is left to `wandb sync`, and people are told once.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -17,7 +18,10 @@ import { type Progress, type RunAddress, WandbServer } from './server.ts';
 export interface RemoteTimes {
   /** Between two sendings. */
   readonly flushMs: number;
-  /** Without news for so long a sign of life is sent: the server takes a silent run for a crashed one. */
+  /**
+   * Without news for so long a sign of life is sent: the server takes a silent run for a crashed
+   * one.
+   */
   readonly heartbeatMs: number;
   /** For one answer. */
   readonly answerMs: number;
@@ -177,7 +181,8 @@ export class RemoteRun implements RunWriter {
 
   #goOn({ history, events, output, lastStep }: Progress): void {
     this.#offsets = { history, events, output };
-    // A training that goes on repeats the rows since its checkpoint; another command adds rows of its own.
+    // A training that goes on repeats the rows since its checkpoint; another command adds rows of
+    // its own.
     if (this.#options.run.startingStep > 0) this.#skipTo = lastStep;
     else this.#stepShift = lastStep + 1;
   }

@@ -1,9 +1,10 @@
 /**
  * Requests to W&B's server, repeated while there is hope.
  *
- * Repeated are: no answer within the time limit, a connection that fails, and status 408, 429 and 5xx; the pause grows
- * twofold from a half second to at most 20 seconds, by up to a quarter more so that many runs do not come at once.
- * Every request may be repeated: positions in files are absolute, and a run is made under its own id.
+ * Repeated are: no answer within the time limit, a connection that fails, and status 408, 429 and
+ * 5xx; the pause grows twofold from a half second to at most 20 seconds, by up to a quarter more so
+ * that many runs do not come at once. Every request may be repeated: positions in files are
+ * absolute, and a run is made under its own id.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';

@@ -1,4 +1,6 @@
-/** W&B's server: the GraphQL calls that make a run and its files, and the stream of a run's lines. */
+/**
+ * W&B's server: the GraphQL calls that make a run and its files, and the stream of a run's lines.
+ */
 
 import { z } from 'zod';
 import type { Credentials } from '../environment.ts';
