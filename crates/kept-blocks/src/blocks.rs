@@ -12,6 +12,8 @@ pub const LARGE: usize = 256 << 10;
 pub const KEEP: Duration = Duration::from_secs(10);
 /// Alignment of a mapping, in bytes.
 pub(crate) const PAGE: usize = 4096;
+/// Bytes of a huge page, which a block that is as large begins with.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 /// Milliseconds between two searches for blocks that were kept long enough.
 const SWEEP: u64 = 1000;
 /// Attempts to get hold of the lists before they are passed by.
@@ -196,7 +198,32 @@ fn unmap_lists(heads: &[Link; CLASSES]) {
     }
 }
 
+/// A block that is as large as a huge page begins with one, where the system grants them on
+/// request: a step walks through more memory than the processor remembers small pages of.
 fn map(bytes: usize) -> Option<*mut u8> {
+    if bytes < HUGE_PAGE {
+        return map_pages(bytes);
+    }
+    let reserved = bytes.checked_add(HUGE_PAGE - PAGE)?;
+    let first = map_pages(reserved)?;
+    let before = first.addr().next_multiple_of(HUGE_PAGE) - first.addr();
+    let start = first.wrapping_add(before);
+    let end = start.wrapping_add(bytes);
+    // SAFETY: both lie at the ends of the new mapping, outside the block, and are nobody's. The
+    // advice changes no byte; where it is refused, the block has small pages.
+    unsafe {
+        if before > 0 {
+            libc::munmap(first.cast(), before);
+        }
+        if reserved > before + bytes {
+            libc::munmap(end.cast(), reserved - before - bytes);
+        }
+        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    Some(start)
+}
+
+fn map_pages(bytes: usize) -> Option<*mut u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping touches nothing that exists.

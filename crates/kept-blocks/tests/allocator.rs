@@ -91,6 +91,23 @@ fn a_block_keeps_its_bytes_when_it_grows_and_shrinks_across_the_boundary() {
     free(start, size);
 }
 
+/// Huge pages are granted to whole, aligned ranges only.
+#[test]
+fn a_block_as_large_as_a_huge_page_begins_with_one() {
+    const HUGE_PAGE: usize = 2 << 20;
+    for size in [HUGE_PAGE, HUGE_PAGE + 1, 3 * HUGE_PAGE + LARGE] {
+        let blocks = [(); 3].map(|()| alloc(size));
+        for start in blocks {
+            assert_eq!(start.addr() % HUGE_PAGE, 0, "{size}");
+            // SAFETY: the block has that many bytes.
+            unsafe { start.write_bytes(1, size) };
+        }
+        for start in blocks {
+            free(start, size);
+        }
+    }
+}
+
 #[test]
 fn respects_alignments_beyond_a_page() {
     let layout = Layout::from_size_align(2 * LARGE, 1 << 16).unwrap();
