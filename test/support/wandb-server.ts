@@ -20,6 +20,10 @@ export interface KeptRun {
   exitCode: number | null;
 }
 
+/** What it gives an access token for, and that token. */
+export const IDENTITY_TOKEN = 'header.claims.signature';
+const ACCESS_TOKEN = 'access-for-an-hour';
+
 export const API_KEY = 'abcdef0123456789abcdef0123456789abcdef01';
 
 export class StandInWandb {
@@ -71,7 +75,9 @@ export class StandInWandb {
     if (fault === 'slow') await pause(150);
     if (fault === 'status-500' || fault === 'status-429')
       return void send(response, Number(fault.slice(7)), {});
-    const isKnown = request.headers.authorization === `Basic ${btoa(`api:${API_KEY}`)}`;
+    if (request.url === '/oidc/token') return void send(response, ...exchanged(body.toString()));
+    const known = [`Basic ${btoa(`api:${API_KEY}`)}`, `Bearer ${ACCESS_TOKEN}`];
+    const isKnown = known.includes(request.headers.authorization ?? '');
     if (!isKnown && !request.url?.startsWith('/upload/')) return void send(response, 401, {});
     const [, where = ''] = (request.url ?? '').split('/');
     if (where === 'graphql') return void send(response, 200, this.#graphql(body.toString()));
@@ -135,6 +141,13 @@ interface StreamBody {
   readonly files?: Readonly<Record<string, { offset: number; content: string[] }>>;
   readonly complete?: boolean;
   readonly exitcode?: number;
+}
+
+/** RFC 7523 §2.1 */
+function exchanged(form: string): [status: number, body: object] {
+  const { grant_type: grant, assertion } = Object.fromEntries(new URLSearchParams(form));
+  const isGood = grant === 'urn:ietf:params:oauth:grant-type:jwt-bearer' && assertion === IDENTITY_TOKEN;
+  return isGood ? [200, { access_token: ACCESS_TOKEN, expires_in: 3600 }] : [401, {}];
 }
 
 function emptyRun(): KeptRun {

@@ -9,7 +9,7 @@ import type { RunIdentity } from '../../../ts/wandb/row.ts';
 import { WandbSession } from '../../../ts/wandb/session.ts';
 import { evaluationDone, runStarted, stepDone } from '../../support/run-events.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { API_KEY, type Fault, StandInWandb } from '../../support/wandb-server.ts';
+import { API_KEY, type Fault, IDENTITY_TOKEN, StandInWandb } from '../../support/wandb-server.ts';
 
 async function server(): Promise<StandInWandb> {
   const stand = await StandInWandb.start();
@@ -182,6 +182,17 @@ it('gives signs of life while nothing happens, since a silent run counts as cras
   expect(stand.run('quiet').isComplete).toBe(false);
   await local.finish(0, 1);
   await remote.finish(0);
+});
+
+it('changes an identity token for an access token, and is refused with a wrong one', async () => {
+  const stand = await server();
+  const withToken = (token: string, id: string) =>
+    logOnline(stand, { id }, { credentials: { kind: 'token', token } });
+  expect((await withToken(IDENTITY_TOKEN, 'good')).remote.isComplete).toBe(true);
+  expect(stand.run('good').history).toHaveLength(4);
+  const { messages } = await withToken('not.the.token', 'bad');
+  expect(messages).toEqual([expect.stringContaining('refuses the API key (status 401)')]);
+  expect(messages.join()).not.toContain('not.the.token');
 });
 
 it('writes the key nowhere', async () => {
