@@ -13,18 +13,13 @@ import type { DemoOptions } from '../config/schema.ts';
 import { loadModel } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
 import { observed } from '../events/sinks.ts';
-import {
-  type ComparedDetection,
-  type ComparedSplit,
-  type Contender,
-  compareDetection,
-  compareSplit,
-} from '../report/comparison.ts';
+import type { ComparedDetection, ComparedSplit, Contender } from '../report/comparison.ts';
 import type { RunContext } from '../run/inputs/context.ts';
 import { readPredictions } from '../run/records/prediction-files.ts';
 import type { RunResult } from '../run/records/result.ts';
 import { RunFolder } from '../run/records/run-folder.ts';
 import { train } from '../run/training/train.ts';
+import { compared } from './compared.ts';
 import {
   DEMO_DATASET,
   DEMO_MODEL,
@@ -78,6 +73,8 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
       await contender('BLoB mean', runs.blob, 0),
       await contender(`BLoB N = ${DEMO_SAMPLES}`, runs.blob, DEMO_SAMPLES),
     ];
+    const what = { labelled: LABELLED_SPLITS, foreign: FOREIGN_SPLIT, contenders };
+    const { splits, detection } = await compared(what, context.signal);
     return {
       format: 1,
       model: model.resolved.name,
@@ -85,8 +82,8 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
       seed,
       samples: DEMO_SAMPLES,
       runs,
-      splits: LABELLED_SPLITS.map((split) => compareSplit(split, contenders)),
-      detection: compareDetection({ inside: LABELLED_SPLITS[0], outside: FOREIGN_SPLIT }, contenders),
+      splits,
+      detection,
       training_seconds: {
         mle: results.mle?.training?.seconds ?? null,
         blob: results.blob?.training?.seconds ?? null,

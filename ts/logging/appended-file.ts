@@ -17,9 +17,11 @@ export class AppendedFile {
     return new AppendedFile(await open(path, 'ax'));
   }
 
-  /** An existing file is continued. */
-  static async open(path: string): Promise<AppendedFile> {
-    return new AppendedFile(await open(path, 'a'));
+  /** An existing file is continued; after its first `bytes` bytes, where they are given. */
+  static async open(path: string, bytes?: number): Promise<AppendedFile> {
+    const handle = await open(path, 'a');
+    if (bytes !== undefined) await handle.truncate(bytes);
+    return new AppendedFile(handle);
   }
 
   /** @throws what an earlier write failed with */
@@ -29,12 +31,17 @@ export class AppendedFile {
     this.#writing ??= this.#write();
   }
 
+  /** Resolves when all that was appended is on disk. @throws what a write failed with */
+  async flush(): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== null) throw this.#failure;
+    await this.#handle.sync();
+  }
+
   /** Resolves when all is on disk. @throws what a write failed with */
   async close(): Promise<void> {
     try {
-      await this.#writing;
-      if (this.#failure !== null) throw this.#failure;
-      await this.#handle.sync();
+      await this.flush();
     } finally {
       await this.#handle.close();
     }

@@ -6,10 +6,11 @@ import { join, resolve, sep } from 'node:path';
 import { BpeftError } from '../errors.ts';
 import { replaceFile } from '../run/records/atomic.ts';
 import { requireWritable } from '../run/records/writable.ts';
+import { offThread } from '../threads/off-thread.ts';
 import { CARD_MARK, calibrationCard } from './card.ts';
 import { csvReport, markdownReport } from './markdown.ts';
 import { type ReportedRun, readRun } from './reported-run.ts';
-import { type Report, reportOf } from './run-report.ts';
+import type { Report } from './run-report.ts';
 
 export const REPORT_FORMATS = ['html', 'md', 'json', 'csv'] as const;
 export type ReportFormat = (typeof REPORT_FORMATS)[number];
@@ -19,7 +20,12 @@ export type ReportFormat = (typeof REPORT_FORMATS)[number];
  * @throws {BpeftError} `BPEFT_USAGE`: a path is no folder of a run
  */
 export async function readReport(folders: readonly string[]): Promise<Report> {
-  return reportOf(await readRuns(folders));
+  return reported(await readRuns(folders));
+}
+
+/** By a thread of its own. */
+function reported(runs: readonly ReportedRun[]): Promise<Report> {
+  return offThread('report/report-worker', runs);
 }
 
 /** Folders of one name get that of the folder above them too. */
@@ -95,7 +101,7 @@ export async function writeCard(
       hint: 'move it away, or give --overwrite',
     });
   }
-  const { runs: reports } = reportOf([trained, ...runs.filter((run) => run !== trained)]);
+  const { runs: reports } = await reported([trained, ...runs.filter((run) => run !== trained)]);
   const [own, ...others] = reports;
   if (own === undefined) return path;
   await replaceFile(

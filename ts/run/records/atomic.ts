@@ -8,7 +8,10 @@ import { basename, dirname, join } from 'node:path';
 import { BpeftError } from '../../errors.ts';
 
 /** Replaces `path` by `content`. @throws {BpeftError} `BPEFT_IO`; the old file is then untouched. */
-export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+export async function replaceFile(
+  path: string,
+  content: string | Uint8Array | AsyncIterable<string>,
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   await io(path, async () => {
     try {

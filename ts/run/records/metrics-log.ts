@@ -1,9 +1,12 @@
 /** `metrics.jsonl`: one line per step, evaluation and look at the posterior, cut back on resume to where the checkpoint left it. */
 
-import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 import { BpeftError } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
-import { ioError } from './atomic.ts';
+import { AppendedFile } from '../../logging/appended-file.ts';
+import { io, ioError } from './atomic.ts';
 
 export interface StepLine {
   readonly type: 'step';
@@ -14,35 +17,32 @@ export interface StepLine {
 
 export class MetricsLog {
   readonly #path: string;
-  readonly #file: number;
+  readonly #file: AppendedFile;
   #bytes: number;
 
-  /** Keeps the first `bytes` bytes of the file. */
-  constructor(path: string, bytes: number) {
+  private constructor(path: string, file: AppendedFile, bytes: number) {
     this.#path = path;
-    try {
-      this.#file = openSync(path, 'a');
-      ftruncateSync(this.#file, bytes);
-    } catch (error) {
-      throw ioError(path, error);
-    }
+    this.#file = file;
     this.#bytes = bytes;
   }
 
-  /** Length of the file. */
+  /** Keeps the first `bytes` bytes of the file. */
+  static async open(path: string, bytes: number): Promise<MetricsLog> {
+    return new MetricsLog(path, await io(path, () => AppendedFile.open(path, bytes)), bytes);
+  }
+
+  /** Length of the file once all is written. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Appends the event's line, if it has one. */
+  /** Appends the event's line, if it has one, without waiting for the disk. @throws what an earlier line failed with */
   write(event: RunEvent): void {
     const line = metricsLine(event);
     if (line === null) return;
     const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
     try {
-      for (let written = 0; written < bytes.length; ) {
-        written += writeSync(this.#file, bytes, written);
-      }
+      this.#file.append(bytes);
     } catch (error) {
       throw ioError(this.#path, error);
     }
@@ -50,16 +50,12 @@ export class MetricsLog {
   }
 
   /** Makes every line so far last. */
-  flush(): void {
-    try {
-      fsyncSync(this.#file);
-    } catch (error) {
-      throw ioError(this.#path, error);
-    }
+  flush(): Promise<void> {
+    return io(this.#path, () => this.#file.flush());
   }
 
-  close(): void {
-    closeSync(this.#file);
+  close(): Promise<void> {
+    return io(this.#path, () => this.#file.close());
   }
 }
 
@@ -73,21 +69,20 @@ export interface LoggedSteps {
  * What the first `bytes` bytes hold.
  * @throws {BpeftError} `BPEFT_CHECKPOINT`: the file is shorter, or holds something else.
  */
-export function readLoggedSteps(path: string, bytes: number): LoggedSteps {
-  let content: Buffer;
-  try {
-    content = readFileSync(path);
-  } catch (error) {
-    if (bytes === 0) return { steps: [], lines: 0 };
-    throw ioError(path, error);
+export async function readLoggedSteps(path: string, bytes: number): Promise<LoggedSteps> {
+  if (bytes === 0) return { steps: [], lines: 0 };
+  const { size } = await io(path, () => stat(path));
+  if (size < bytes) throw damaged(path, `must have ${bytes} bytes, got ${size}`);
+  const input = createReadStream(path, { end: bytes - 1 });
+  const steps: StepLine[] = [];
+  let lines = 0;
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    if (text === '') continue;
+    lines += 1;
+    const line = parsedLine(path, text, lines);
+    if (line.type === 'step') steps.push(line);
   }
-  if (content.length < bytes) throw damaged(path, `must have ${bytes} bytes, got ${content.length}`);
-  const lines = content
-    .toString('utf8', 0, bytes)
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line, index) => parsedLine(path, line, index + 1));
-  return { steps: lines.filter(({ type }) => type === 'step'), lines: lines.length };
+  return { steps, lines };
 }
 
 function parsedLine(path: string, text: string, line: number): StepLine {

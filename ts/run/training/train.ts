@@ -17,7 +17,7 @@ import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
 import type { FolderLock } from '../records/lock.ts';
-import { MetricsLog, readLoggedSteps } from '../records/metrics-log.ts';
+import { type LoggedSteps, MetricsLog, readLoggedSteps } from '../records/metrics-log.ts';
 import { writePredictions } from '../records/prediction-files.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { type EvaluationResult, type RunResult, trainingResult, writeResult } from '../records/result.ts';
@@ -64,7 +64,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
       try {
         return await run.complete();
       } finally {
-        run.close();
+        await run.close();
       }
     });
   });
@@ -123,16 +123,16 @@ class Run {
     session: Session,
     surroundings: Surroundings,
     record: RunRecord,
-    start: { metricsBytes: number; seconds: number; progress: Progress | null },
+    metrics: MetricsLog,
+    start: LoggedSteps & { seconds: number; progress: Progress | null },
   ) {
     this.#folder = folder;
     this.#session = session;
     this.#surroundings = surroundings;
     this.#record = record;
-    const { steps, lines } = readLoggedSteps(folder.metrics, start.metricsBytes);
-    this.#ms = steps.map(({ ms }) => ms);
-    this.#logged = lines;
-    this.#metrics = new MetricsLog(folder.metrics, start.metricsBytes);
+    this.#ms = start.steps.map(({ ms }) => ms);
+    this.#logged = start.lines;
+    this.#metrics = metrics;
     surroundings.sinks.add(new LogFile(folder.log));
     this.#saved = start.progress;
     this.#progress = start.progress ?? { step: 0, epoch: 0, batch: 0, tokens: 0, evaluated: 0 };
@@ -155,7 +155,9 @@ class Run {
     const record = runRecord(session);
     await replaceJson(folder.config, record);
     const start = checkpoint ?? { metricsBytes: 0, seconds: 0, progress: null };
-    return new Run(folder, session, surroundings, record, start);
+    const logged = await readLoggedSteps(folder.metrics, start.metricsBytes);
+    const metrics = await MetricsLog.open(folder.metrics, start.metricsBytes);
+    return new Run(folder, session, surroundings, record, metrics, { ...start, ...logged });
   }
 
   async complete(): Promise<RunResult> {
@@ -177,7 +179,7 @@ class Run {
       await this.#updates();
       await this.#saveAdapter();
       const result = this.#result(await this.#evaluate({ isFinal: true }));
-      this.#metrics.flush();
+      await this.#metrics.flush();
       await this.#surroundings.lock.requireHeld();
       await writeResult(this.#folder.result, result);
       this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds: this.#seconds });
@@ -190,8 +192,8 @@ class Run {
     }
   }
 
-  close(): void {
-    this.#metrics.close();
+  close(): Promise<void> {
+    return this.#metrics.close();
   }
 
   /** The run's own record first: unlike a sink, it must not fail. */
@@ -292,7 +294,7 @@ class Run {
   async #checkpoint(): Promise<void> {
     const progress = this.#progress;
     if (this.#saved?.step === progress.step && this.#saved.evaluated === progress.evaluated) return;
-    this.#metrics.flush();
+    await this.#metrics.flush();
     await this.#surroundings.lock.requireHeld();
     const clock = { metricsBytes: this.#metrics.bytes, seconds: this.#seconds };
     const { folder } = await writeCheckpoint(this.#folder.state, this.#session.trainer, progress, clock);

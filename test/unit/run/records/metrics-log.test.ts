@@ -12,9 +12,9 @@ function file(content: string): string {
   return path;
 }
 
-it('reads the steps of the checkpoint and nothing after it', () => {
+it('reads the steps of the checkpoint and nothing after it', async () => {
   const path = file(`${lines}{"type":"step","step":2}\n`);
-  const { steps, lines: all } = readLoggedSteps(path, lines.length);
+  const { steps, lines: all } = await readLoggedSteps(path, lines.length);
   expect(steps.map(({ step }) => step)).toEqual([1]);
   expect(all).toBe(2);
 });
@@ -22,9 +22,10 @@ it('reads the steps of the checkpoint and nothing after it', () => {
 it.each([
   ['is shorter than the checkpoint says', lines.slice(0, 20), 'must have'],
   ['holds something else', lines.replace('{', '['), 'line 1 is no JSON'],
-])('refuses a file that %s', (_, content, message) => {
+])('refuses a file that %s', async (_, content, message) => {
   const path = file(content);
-  expect(() => readLoggedSteps(path, lines.length)).toThrow(
-    expect.objectContaining({ code: 'BPEFT_CHECKPOINT', message: expect.stringContaining(message) }),
-  );
+  await expect(readLoggedSteps(path, lines.length)).rejects.toMatchObject({
+    code: 'BPEFT_CHECKPOINT',
+    message: expect.stringContaining(message),
+  });
 });

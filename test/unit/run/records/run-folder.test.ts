@@ -106,12 +106,12 @@ const step = (number: number): StepDone => ({
   ms: 12.3456,
 });
 
-it('writes a line per step and knows its length', () => {
+it('writes a line per step and knows its length', async () => {
   const path = join(temporaryFolder(), 'metrics.jsonl');
-  const log = new MetricsLog(path, 0);
+  const log = await MetricsLog.open(path, 0);
   log.write(step(1));
   log.write({ type: 'checkpoint', step: 1, folder: 'x' } satisfies RunEvent);
-  log.close();
+  await log.close();
   const text = readFileSync(path, 'utf8');
   expect(text).toBe(
     '{"type":"step","step":1,"nll":1.5,"kl":null,"kl_weight":null,"accuracy":0.5,"lr":0.0001,"kl_lr":null,' +
@@ -120,27 +120,28 @@ it('writes a line per step and knows its length', () => {
   expect(log.bytes).toBe(text.length);
 });
 
-it('cuts the metrics back to where the checkpoint left them', () => {
+it('cuts the metrics back to where the checkpoint left them', async () => {
   const path = join(temporaryFolder(), 'metrics.jsonl');
-  const first = new MetricsLog(path, 0);
+  const first = await MetricsLog.open(path, 0);
   first.write(step(1));
   const { bytes } = first;
   first.write(step(2));
-  first.close();
-  const resumed = new MetricsLog(path, bytes);
+  await first.close();
+  const resumed = await MetricsLog.open(path, bytes);
   resumed.write(step(2));
   resumed.write(step(3));
-  resumed.close();
-  expect(readLoggedSteps(path, resumed.bytes).steps.map((line) => line.step)).toEqual([1, 2, 3]);
+  await resumed.close();
+  const { steps } = await readLoggedSteps(path, resumed.bytes);
+  expect(steps.map((line) => line.step)).toEqual([1, 2, 3]);
 });
 
-it('reads no steps where there is no file yet', () => {
+it('reads no steps where there is no file yet', async () => {
   const path = join(temporaryFolder(), 'none.jsonl');
-  expect(readLoggedSteps(path, 0)).toEqual({ steps: [], lines: 0 });
+  expect(await readLoggedSteps(path, 0)).toEqual({ steps: [], lines: 0 });
   expect(existsSync(path)).toBe(false);
 });
 
-it('writes an infinite NLL as text, since null would mean "no labels"', () => {
+it('writes an infinite NLL as text, since null would mean "no labels"', async () => {
   expect(JSON.parse(resultJson({ nll: Number.POSITIVE_INFINITY, acc: null }))).toEqual({
     nll: 'Infinity',
     acc: null,
