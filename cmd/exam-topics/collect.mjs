@@ -10,6 +10,7 @@ for (const group of [
   'exam-topics-seeds',
   'exam-topics-seeds-eval',
   'arc-easy-reference',
+  'exam-topics-as-arc-easy',
 ]) {
   const folder = join(runs, group);
   if (!existsSync(folder)) continue;

@@ -6,4 +6,5 @@ here=$(dirname "$0")
 "$here/train-grid.sh"
 "$here/evaluate.sh"
 "$here/arc-easy-reference.sh"
+"$here/as-arc-easy.sh"
 node "$here/collect.mjs" "${OUT_DIR:-runs}" cmd/results

@@ -28,7 +28,7 @@ printTable(
     return [name, first.samples, first.n, ...metrics(first.metrics)];
   }),
 );
-for (const group of ['exam-topics-eval', 'arc-easy-reference']) {
+for (const group of ['exam-topics-eval', 'arc-easy-reference', 'exam-topics-as-arc-easy']) {
   process.stdout.write(`${group}:\n\n`);
   printTable(
     ['run', 'dataset', 'split', 'N', 'rows', ...head],

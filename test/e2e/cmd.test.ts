@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunResult } from '../../ts/run/records/result.ts';
@@ -82,4 +82,29 @@ it('trains the grid of exam-topics scaled down', async () => {
     'mle-20',
   ]);
   expect(existsSync(join(out, 'exam-topics/mle-20/result.json'))).toBe(true);
+});
+
+it('plans the runs of exam-topics/as-arc-easy.sh through the prompts of ARC-Easy, without writing', async () => {
+  const out = temporaryFolder();
+  const data = temporaryFolder();
+  mkdirSync(join(data, 'exam_topics'));
+  for (const split of ['train', 'test']) {
+    copyFileSync(
+      join(fixtureData, 'exam_topics/train.jsonl'),
+      join(data, 'exam_topics', `${split}.jsonl`),
+    );
+  }
+  const environment = { DRY_RUN: '1', OUT_DIR: out, DATA_DIR: data };
+  const { code, stderr } = await script('exam-topics/as-arc-easy.sh', environment);
+  expect([code, names(stderr)]).toEqual([
+    0,
+    ['mle-150-1e-4-seed1', 'mle-150-1e-4-seed2', 'mle-450-3e-4-seed1'],
+  ]);
+  expect(stderr.match(/dry run: nothing was written/g)).toHaveLength(3);
+  expect(stderr.match(/steps +(\d+) updates/g)).toEqual([
+    'steps      150 updates',
+    'steps      150 updates',
+    'steps      450 updates',
+  ]);
+  expect(readdirSync(out)).toEqual([]);
 });
