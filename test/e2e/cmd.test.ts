@@ -89,10 +89,7 @@ it('plans the runs of exam-topics/as-arc-easy.sh through the prompts of ARC-Easy
   const data = temporaryFolder();
   mkdirSync(join(data, 'exam_topics'));
   for (const split of ['train', 'test']) {
-    copyFileSync(
-      join(fixtureData, 'exam_topics/train.jsonl'),
-      join(data, 'exam_topics', `${split}.jsonl`),
-    );
+    copyFileSync(join(fixtureData, 'exam_topics/train.jsonl'), join(data, 'exam_topics', `${split}.jsonl`));
   }
   const environment = { DRY_RUN: '1', OUT_DIR: out, DATA_DIR: data };
   const { code, stderr } = await script('exam-topics/as-arc-easy.sh', environment);

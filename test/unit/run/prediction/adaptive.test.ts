@@ -2,42 +2,7 @@ import { expect, it } from 'vitest';
 import type { RaggedBatch } from '../../../../ts/batches/ragged-batch.ts';
 import type { EncodedExample } from '../../../../ts/datasets/tokens/encode.ts';
 import type { Adapter, PredictiveOptions } from '../../../../ts/engine/model.ts';
-import { studentQuantile } from '../../../../ts/metrics/student.ts';
-import { predictAdaptively, settled } from '../../../../ts/run/prediction/adaptive.ts';
-
-/** Two classes whose first one has these probabilities. */
-const rows = (first: readonly number[]) => first.map((p) => Float64Array.of(p, 1 - p));
-/** n values around `middle` with the sample standard deviation `std`. */
-const spread = (middle: number, std: number, n: number) =>
-  Array.from({ length: n }, (_, i) => middle + (i % 2 === 0 ? 1 : -1) * std * Math.sqrt((n - 1) / n));
-
-const LOOKS = 6;
-/** The quantile for n rows of K classes. */
-const quantile = (n: number, classes: number) => studentQuantile(1 - 0.05 / (LOOKS * (classes + 1)), n - 1);
-
-it('settles where the half-width t·s/√n is at most 0.02, and not before', () => {
-  const n = 16;
-  const limit = (0.02 * Math.sqrt(n)) / quantile(n, 2);
-  expect(settled(rows(spread(0.8, 0.99 * limit, n)), LOOKS)).toBe(true);
-  expect(settled(rows(spread(0.8, 1.01 * limit, n)), LOOKS)).toBe(false);
-});
-
-it('goes on while the two best classes may change places, unless they are within 0.02 of each other', () => {
-  const n = 16;
-  const std = (0.015 * Math.sqrt(n)) / quantile(n, 2); // the lead's half-width is twice that of p: 0.03
-  expect(settled(rows(spread(0.51, std, n)), LOOKS)).toBe(false); // lead 0.02
-  expect(settled(rows(spread(0.54, std, n)), LOOKS)).toBe(true); // lead 0.08
-  expect(settled(rows(spread(0.501, std / 2, n)), LOOKS)).toBe(true); // half-width of the lead 0.015
-});
-
-it('looks at every rival, not only at the second class', () => {
-  const n = 16;
-  // Classes 1 and 2 share what class 0 leaves; class 2 has the lower mean, but varies much.
-  const wide = spread(0.25, 0.2, n);
-  const three = (varying: readonly number[]) => varying.map((p) => Float64Array.of(0.4, 0.6 - p, p));
-  expect(settled(three(spread(0.25, 0.001, n)), LOOKS)).toBe(true);
-  expect(settled(three(wide), LOOKS)).toBe(false);
-});
+import { predictAdaptively } from '../../../../ts/run/prediction/adaptive.ts';
 
 /** A stream of standard normals (Box–Muller over a small generator), the same for every run. */
 function normals(seed: number): () => number {
