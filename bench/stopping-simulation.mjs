@@ -15,7 +15,9 @@ export function isBroken(mean, truth) {
 /** (n, K) → (K) */
 export function meanRow(rows) {
   const mean = new Float64Array(rows[0].length);
-  for (const row of rows) for (const [k, p] of row.entries()) mean[k] += p / rows.length;
+  for (const row of rows) {
+    for (let k = 0; k < mean.length; k += 1) mean[k] += row[k] / rows.length;
+  }
   return mean;
 }
 
@@ -36,7 +38,7 @@ export function simulate(law, rule, { rows, perUnit, draw, truth }) {
     for (const look of looks) {
       while (samples.length < look) {
         const mirrored = perUnit === 2 && samples.length % 2 === 1;
-        for (const at of z.keys()) z[at] = mirrored ? -z[at] : next();
+        for (let at = 0; at < z.length; at += 1) z[at] = mirrored ? -z[at] : next();
         law.logits(z, logits);
         samples.push(softmax(logits));
       }

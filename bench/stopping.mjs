@@ -99,7 +99,7 @@ async function fromRun() {
     };
     const truths = (await draw(1000, 999_983, 'antithetic')).map(meanRow);
     for (const [sampling, perUnit] of Object.entries(SAMPLING)) {
-      const streams = await draw(256, 1, sampling);
+      const streams = await draw(256, perUnit === 2 ? 1 : 2, sampling);
       for (const [name, rule] of rules) {
         const looks = rule.looksFor(perUnit).map((units) => units * perUnit);
         const ends = streams.map((stream, row) => {

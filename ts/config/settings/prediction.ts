@@ -50,7 +50,7 @@ export const PREDICTION = {
       predict: z
         .union([z.literal('auto'), sampleCount])
         .default(10)
-        .describe('posterior samples; 0 = posterior mean, auto = as many as the answer needs'),
+        .describe('posterior samples; 0 = posterior mean, auto = until a row seems steady, at most 256'),
     },
     { ...FACTS, rule: 'auto or a whole number from 0 to 65536' },
   ),

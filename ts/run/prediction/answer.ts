@@ -22,7 +22,7 @@ export interface Prediction {
   readonly entropy: number;
   /** With `samples: 'auto'`: how many it took. */
   readonly samples?: number;
-  /** With `samples: 'auto'`: whether the bound holds; false after 256 samples that left it open. */
+  /** With `samples: 'auto'`: whether the stopping rule ended it; false: 256 samples left it open. */
   readonly settled?: boolean;
   /** What more data could settle, nats; null below 2 samples. */
   readonly mutual_information: number | null;

@@ -50,9 +50,10 @@ export function isSteady(
   const means = Array.from({ length: classes }, (_, k) => moments(samples.map((p) => p[k] ?? 0)).mean);
   const best = means.indexOf(Math.max(...means));
   const ofBest = moments(unitMeans(samples, perUnit, (p) => p[best] ?? 0));
+  if (halfWidth(ofBest.deviation) > TOLERANCE) return false;
   const gaussian = gaussianMoments(moments(samples.map((p) => logOdds(p, best))), perUnit);
   if (Math.abs(gaussian.mean - ofBest.mean) > TOLERANCE) return false;
-  if (halfWidth(Math.max(ofBest.deviation, gaussian.deviation)) > TOLERANCE) return false;
+  if (halfWidth(gaussian.deviation) > TOLERANCE) return false;
   return means.every((_, rival) => {
     if (rival === best) return true;
     const lead = moments(unitMeans(samples, perUnit, (p) => (p[best] ?? 0) - (p[rival] ?? 0)));
@@ -83,13 +84,15 @@ function unitMeans(
 ): number[] {
   const values = samples.map(value);
   if (perUnit === 1) return values;
-  return values.flatMap((first, at) => (at % 2 === 0 ? [(first + (values[at + 1] ?? 0)) / 2] : []));
+  const pairs: number[] = [];
+  for (let at = 0; at < values.length; at += 2) pairs.push(((values[at] ?? 0) + (values[at + 1] ?? 0)) / 2);
+  return pairs;
 }
 
 /** ln p(c) − ln(1 − p(c)); the rest is summed, as 1 − p(c) loses it near 1. */
 function logOdds(probs: Float64Array, chosen: number): number {
   let rest = 0;
-  for (const [k, p] of probs.entries()) if (k !== chosen) rest += p;
+  for (let k = 0; k < probs.length; k += 1) if (k !== chosen) rest += probs[k] ?? 0;
   return (
     Math.log(Math.max(probs[chosen] ?? 0, Number.MIN_VALUE)) - Math.log(Math.max(rest, Number.MIN_VALUE))
   );
