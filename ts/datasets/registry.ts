@@ -7,10 +7,18 @@ import { BpeftError } from '../errors.ts';
 import { unknownName } from '../nearest.ts';
 import { FILE_KINDS, type FileFormat } from './files/file-formats.ts';
 import { ownData } from './files/own-data.ts';
-import { type ByteSource, openFile, readSplit, type SplitFile, type SplitRows } from './files/read-split.ts';
+import {
+  type ByteSource,
+  openFile,
+  readSplit,
+  type SplitFile,
+  type Survey,
+  splitItems,
+  surveySplit,
+} from './files/read-split.ts';
 import { checkedLabelNames } from './rows/classification.ts';
 import { datasetError } from './rows/dataset-error.ts';
-import type { Dataset, TaskFamily, TaskKind } from './rows/item.ts';
+import type { Dataset, RowStream, SplitHead, TaskFamily, TaskKind } from './rows/item.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
 import { COPA } from './tasks/copa.ts';
@@ -53,11 +61,19 @@ export interface DatasetSource {
   readonly trainSplit: string;
   readonly defaultSplit: string;
   /**
-   * Reads a whole split (null: the default one) and keeps its first `limit` rows.
+   * The rows of a split (null: the default one), all in memory; with a limit its first ones, and nothing
+   * beyond them is read.
    *
    * @throws {BpeftError} `BPEFT_DATASET` for an unknown split (naming those that exist) or a malformed row.
    */
-  load(split: string | null, options?: { readonly limit?: number | undefined }): Promise<Dataset>;
+  load(split: string | null, options?: LoadOptions): Promise<Dataset>;
+  /** The same, checked as a whole now, and read again whenever its rows are needed. */
+  stream(split: string | null, options?: LoadOptions): Promise<RowStream>;
+}
+
+export interface LoadOptions {
+  readonly limit?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export function listDatasets(): readonly DatasetEntry[] {
@@ -105,32 +121,53 @@ export interface StreamOptions {
 export async function datasetFromStream(options: StreamOptions): Promise<Dataset> {
   const { name, stream, format, family } = options;
   const bytes: ByteSource = { file: name, name: basename(name), format, bytes: stream };
-  const { labels = null, isPredicted = false } = options;
-  const rows = await readSplit([bytes], taskOf(family), labels, { isPredicted });
-  return dataset({ name, split: 'input', family }, rows);
+  const { labels: labelNames = null, isPredicted } = options;
+  const { items, ...survey } = await readSplit([bytes], taskOf(family), { labelNames, isPredicted });
+  return { ...head({ name, split: 'input', family }, survey), items };
 }
 
 function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
   const { name, family, entry, splits, trainSplit, defaultSplit } = files;
+  const task = taskOf(family);
   let labelNames = options.labels ?? null;
   if (labelNames !== null && family === 'classification') checkedLabelNames(labelNames, '--labels');
   return {
     name,
     family,
-    kind: taskOf(family).kind,
+    kind: task.kind,
     entry,
     splits: [...splits.keys()],
     trainSplit,
     defaultSplit,
-    load: async (split, { limit } = {}) => {
-      const wanted = split ?? defaultSplit;
-      if (family === 'classification' && wanted !== trainSplit) labelNames ??= await trainLabelNames(files);
-      const sources = splitFiles(files, wanted).map(openFile);
-      const rows = await readSplit(sources, taskOf(family), labelNames);
-      labelNames ??= rows.labelNames;
-      return dataset({ name, split: wanted, family }, rows, limit);
+    load: async (split, options = {}) => {
+      const wanted = await open(split, options);
+      const { items, ...survey } = await readSplit(wanted.sources(), task, { labelNames, ...options });
+      return { ...wanted.head(survey), items };
+    },
+    stream: async (split, options = {}) => {
+      const wanted = await open(split, options);
+      const survey = await surveySplit(wanted.sources(), task, { labelNames, ...options });
+      const { rows, bytes, widest } = survey;
+      const again = { ...options, labelNames: survey.labelNames };
+      const items = () => splitItems(wanted.sources(), task, again);
+      return { ...wanted.head(survey), rows, bytes, widest, items };
     },
   };
+
+  /** What is known of a split before its rows are read; the class names are those of training. */
+  async function open(split: string | null, { limit }: LoadOptions) {
+    const wanted = split ?? defaultSplit;
+    const paths = splitFiles(files, wanted);
+    const isPart = wanted !== trainSplit || limit !== undefined;
+    if (family === 'classification' && isPart) labelNames ??= await trainLabelNames(files);
+    return {
+      sources: () => paths.map(openFile),
+      head: (survey: Survey): SplitHead => {
+        labelNames ??= survey.labelNames;
+        return head({ name, split: wanted, family }, survey);
+      },
+    };
+  }
 }
 
 async function trainLabelNames(files: SourceFiles): Promise<readonly string[] | null> {
@@ -140,22 +177,16 @@ async function trainLabelNames(files: SourceFiles): Promise<readonly string[] | 
       hint: 'name the classes in order: --labels NAME,NAME,…',
     });
   }
-  return (await readSplit(train.map(openFile), taskOf(files.family), null)).labelNames;
+  const survey = await surveySplit(train.map(openFile), taskOf(files.family), { labelNames: null });
+  return survey.labelNames;
 }
 
-function dataset(
-  head: Pick<Dataset, 'name' | 'split' | 'family'>,
-  { items, labelNames, notices, files }: SplitRows,
-  limit?: number | undefined,
-): Dataset {
-  return {
-    ...head,
-    items: limit === undefined ? items : items.slice(0, limit),
-    classCount: taskOf(head.family).classCount(items),
-    labelNames,
-    notices,
-    files,
-  };
+function head(
+  names: Pick<Dataset, 'name' | 'split' | 'family'>,
+  { labelNames, notices, files, widest }: Survey,
+): SplitHead {
+  const classCount = taskOf(names.family).classCount ?? widest.choices.length;
+  return { ...names, classCount, labelNames, notices, files };
 }
 
 function folderOf(entry: DatasetEntry, { dataDir }: ResolveOptions): string | null {

@@ -1,8 +1,21 @@
 import { expect, it } from 'vitest';
-import { DataLoader, evaluationBatches } from '../../../ts/batches/data-loader.ts';
+import { BatchOrder } from '../../../ts/batches/batch-order.ts';
+import {
+  DataLoader,
+  type EvaluationBatch,
+  type EvaluationOptions,
+  evaluationBatches,
+  readBatches,
+} from '../../../ts/batches/data-loader.ts';
 import { raggedBatch } from '../../../ts/batches/ragged-batch.ts';
 import { permutation } from '../../../ts/batches/shuffle.ts';
 import type { EncodedExample } from '../../../ts/datasets/tokens/encode.ts';
+import {
+  ExamplePacker,
+  type Examples,
+  type PackedExamples,
+} from '../../../ts/datasets/tokens/packed-examples.ts';
+import { MemoryWords } from '../../../ts/datasets/tokens/words.ts';
 
 function examples(count: number): EncodedExample[] {
   return Array.from({ length: count }, (_, row) => ({
@@ -123,17 +136,37 @@ it('refuses rows that cannot be trained on, and too few of them', () => {
   );
 });
 
-it('evaluates all rows in file order, or whole rounds of batches', () => {
+it('evaluates all rows in file order, or whole rounds of batches', async () => {
   const data = examples(23);
-  const sizes = (tail: 'drop' | 'keep', processes?: number): number[] =>
-    [
-      ...evaluationBatches(data, { batchSize: 4, tail, ...(processes === undefined ? {} : { processes }) }),
-    ].map((one) => one.examples.length);
-  expect(sizes('keep')).toEqual([4, 4, 4, 4, 4, 3]);
-  expect(sizes('drop')).toEqual([4, 4, 4, 4, 4]);
-  expect(sizes('drop', 2)).toEqual([4, 4, 4, 4]);
-  const rows = [...evaluationBatches(data, { batchSize: 5, tail: 'keep' })].flatMap(({ batch }) => [
-    ...batch.rows,
-  ]);
-  expect(rows).toEqual(data.map(({ row }) => row));
+  const batches = async (options: EvaluationOptions, from: typeof data | Examples = data) => {
+    const found: EvaluationBatch[] = [];
+    for await (const batch of evaluationBatches(from, options)) found.push(batch);
+    return found;
+  };
+  const sizes = async (options: Omit<EvaluationOptions, 'batchSize'>): Promise<number[]> =>
+    (await batches({ batchSize: 4, ...options })).map((one) => one.examples.length);
+  expect(await sizes({ tail: 'keep' })).toEqual([4, 4, 4, 4, 4, 3]);
+  expect(await sizes({ tail: 'drop' })).toEqual([4, 4, 4, 4, 4]);
+  expect(await sizes({ tail: 'drop', processes: 2 })).toEqual([4, 4, 4, 4]);
+  const all = await batches({ batchSize: 5, tail: 'keep' });
+  expect(all.flatMap(({ batch }) => [...batch.rows])).toEqual(data.map(({ row }) => row));
+  expect(await batches({ batchSize: 5, tail: 'keep' }, await packed(data))).toEqual(all);
 });
+
+it('gives the same batches from examples that are read when they are needed', async () => {
+  const data = examples(23);
+  const options = { ...corrected, batchesPerUpdate: 2, members: 2 };
+  const loader = new DataLoader(data, options);
+  const kept = await packed(data);
+  const order = new BatchOrder(kept, options);
+  for (let update = 0; update < 8; update += 1) {
+    expect(await readBatches(kept, order.next())).toEqual(loader.next());
+    expect(order.cursor).toEqual(loader.cursor);
+  }
+});
+
+async function packed(data: readonly EncodedExample[]): Promise<PackedExamples> {
+  const packer = new ExamplePacker(data.length, new MemoryWords());
+  await packer.append(data);
+  return packer.finish();
+}

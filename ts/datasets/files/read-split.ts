@@ -1,11 +1,12 @@
-/** From the files of a split to items: streamed, hashed, each row checked with its file and line. */
+/** The rows of a split's files: streamed, hashed, each checked with its file and line. */
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { BpeftError } from '../../errors.ts';
-import { datasetError } from '../rows/dataset-error.ts';
+import { BpeftError, throwIfAborted } from '../../errors.ts';
+import { checkedLabelNames, foundLabelNames } from '../rows/classification.ts';
+import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { namedFields } from '../rows/fields.ts';
-import type { DatasetFile, Item, RowSet } from '../rows/item.ts';
+import type { DatasetFile, Item } from '../rows/item.ts';
 import type { Task } from '../tasks/task.ts';
 import { readCsv } from './csv.ts';
 import { beginsList, type FileFormat, refuseForeign, withHead } from './file-formats.ts';
@@ -30,50 +31,111 @@ export interface ByteSource {
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
-export interface SplitRows extends RowSet {
+export interface ReadOptions {
+  /** The classes of a classification split; null takes those found in it. */
+  readonly labelNames: readonly string[] | null;
+  /** Rows to read; nothing beyond them is looked at. */
+  readonly limit?: number | undefined;
+  /** Rows that are predicted need no answer: what they hold in its place is not read. */
+  readonly isPredicted?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a split turned out to hold, without its rows. */
+export interface Survey {
+  /** Class names of a classification split, in class order; null otherwise. */
+  readonly labelNames: readonly string[] | null;
+  readonly notices: readonly string[];
   readonly files: readonly DatasetFile[];
+  readonly rows: number;
+  /** Read from the files. */
+  readonly bytes: number;
+  /** An item with as many choices as any. */
+  readonly widest: Item;
 }
 
 export function openFile({ path, name, format }: SplitFile): ByteSource {
   return { file: path, name, format, bytes: fileBytes(path) };
 }
 
-/**
- * The items of several files, one after another; rows count on from file to file.
- *
- * `labelNames` are the classes of a classification split; null takes those found in it. Rows that are
- * predicted need no answer: what they hold in its place is not read.
- *
- * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row.
- */
+interface PlacedRow {
+  readonly fields: unknown;
+  /** 0-based in the split. */
+  readonly row: number;
+  readonly place: RowPlace;
+}
+
+/** The items of a split, all in memory. @throws {BpeftError} as {@link surveySplit} does. */
 export async function readSplit(
   sources: Iterable<ByteSource>,
   task: Task,
-  labelNames: readonly string[] | null,
-  { isPredicted = false }: { isPredicted?: boolean } = {},
-): Promise<SplitRows> {
-  const reader = task.reader(labelNames);
-  const files: DatasetFile[] = [];
-  const places: string[] = [];
-  let firstRow = 0;
-  for (const source of sources) {
-    let rowsEnd = firstRow;
-    const file = await readRecords(source, ({ value, row, line }) => {
-      const place = { file: source.file, line };
-      const fields = namedFields(value, place);
-      reader.accept(isPredicted ? withoutAnswer(fields, task) : fields, firstRow + row, place);
-      rowsEnd = firstRow + row + 1;
-    });
-    files.push(file);
-    places.push(source.file);
-    firstRow = rowsEnd;
-  }
-  return { ...reader.finish(places.join(', ')), files };
+  options: ReadOptions,
+): Promise<Survey & { readonly items: readonly Item[] }> {
+  const held: (Item | PlacedRow)[] = [];
+  const survey = await surveySplit(sources, task, options, (row) => void held.push(row));
+  const items = held.map((one) => ('fields' in one ? itemOf(one, task, survey.labelNames) : one));
+  return { ...survey, items };
 }
 
-function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
-  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return fields;
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
+/**
+ * Reads every row and checks it; rows count on from file to file.
+ *
+ * @param keep gets each item, or the row where the classes are not known yet
+ * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row; `BPEFT_ABORTED`.
+ */
+export async function surveySplit(
+  sources: Iterable<ByteSource>,
+  task: Task,
+  { labelNames, limit = Number.POSITIVE_INFINITY, isPredicted, signal }: ReadOptions,
+  keep: (row: Item | PlacedRow) => void = () => undefined,
+): Promise<Survey> {
+  const given = labelNames === null ? null : checkedLabelNames(labelNames, '--labels');
+  const labelOf = given === null ? task.labelOf : undefined;
+  const labels = new Set<string>();
+  const meter = new Meter();
+  let rows = 0;
+  let first: PlacedRow | null = null;
+  let widest: Item | null = null;
+  for await (const placed of placedRows(sources, task, isPredicted, meter)) {
+    throwIfAborted(signal);
+    first ??= placed;
+    if (labelOf === undefined) {
+      const item = itemOf(placed, task, given);
+      if (widest === null || item.choices.length > widest.choices.length) widest = item;
+      keep(item);
+    } else {
+      const label = labelOf(placed.fields, placed.place);
+      if (label !== null) labels.add(label);
+      keep(placed);
+    }
+    rows += 1;
+    if (rows >= limit) break;
+  }
+  if (first === null) throw new TypeError('a file without rows is refused');
+  const where = meter.files.map(({ file }) => file).join(', ');
+  const found = labelOf === undefined ? { names: given, notices: [] } : foundLabelNames([...labels], where);
+  return {
+    labelNames: found.names,
+    notices: found.notices,
+    files: meter.files.map(({ name, sha256, rows }) => ({ path: name, sha256, rows })),
+    rows,
+    bytes: meter.bytes,
+    widest: widest ?? itemOf(first, task, found.names),
+  };
+}
+
+/** The items of a split one by one, read again from its files. */
+export async function* splitItems(
+  sources: Iterable<ByteSource>,
+  task: Task,
+  { labelNames, limit = Number.POSITIVE_INFINITY, isPredicted }: ReadOptions,
+): AsyncGenerator<Item, void, undefined> {
+  let rows = 0;
+  for await (const placed of placedRows(sources, task, isPredicted, new Meter())) {
+    yield itemOf(placed, task, labelNames);
+    rows += 1;
+    if (rows >= limit) return;
+  }
 }
 
 /** A row that is only predicted, or what is wrong with it. */
@@ -98,9 +160,8 @@ export async function* rowsToPredict(
     }
     try {
       const place = { file: source.file, line };
-      const reader = task.reader(labelNames);
-      reader.accept(withoutAnswer(namedFields(record.value, place), task), row, place);
-      for (const item of reader.finish(source.file).items) yield { row, item };
+      const fields = withoutAnswer(namedFields(record.value, place), task);
+      yield { row, item: task.item(fields, row, place, task.labelNames ?? labelNames) };
     } catch (error) {
       if (!(error instanceof BpeftError)) throw error;
       yield { row, id: idOf(record.value), error };
@@ -123,25 +184,68 @@ export async function firstRecord(source: ByteSource): Promise<unknown> {
   throw datasetError(source.file, 'holds no rows');
 }
 
-async function readRecords(source: ByteSource, accept: (record: RawRow) => void): Promise<DatasetFile> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  let rows = 0;
-  const hashed = async function* (): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source.bytes) {
-      bytes += chunk.length;
-      hash.update(chunk);
-      yield chunk;
+function itemOf({ fields, row, place }: PlacedRow, task: Task, labelNames: readonly string[] | null): Item {
+  return task.item(fields, row, place, labelNames);
+}
+
+interface MeteredFile {
+  readonly file: string;
+  readonly name: string;
+  /** Null until the last byte is read. */
+  sha256: string | null;
+  rows: number;
+}
+
+/** What was read of the files so far. */
+class Meter {
+  readonly files: MeteredFile[] = [];
+  bytes = 0;
+}
+
+async function* placedRows(
+  sources: Iterable<ByteSource>,
+  task: Task,
+  isPredicted: boolean | undefined,
+  meter: Meter,
+): AsyncGenerator<PlacedRow, void, undefined> {
+  let firstRow = 0;
+  for (const source of sources) {
+    const { file, name } = source;
+    const metered: MeteredFile = { file, name, sha256: null, rows: 0 };
+    meter.files.push(metered);
+    const hash = createHash('sha256');
+    const begin = meter.bytes;
+    const hashed = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of source.bytes) {
+        meter.bytes += chunk.length;
+        hash.update(chunk);
+        yield chunk;
+      }
+    };
+    let rowsEnd = firstRow;
+    for await (const record of records(source, hashed())) {
+      if ('error' in record) throw record.error;
+      const { value, row, line } = record;
+      const place = { file, line };
+      const fields = namedFields(value, place);
+      metered.rows += 1;
+      rowsEnd = firstRow + row + 1;
+      yield {
+        fields: isPredicted === true ? withoutAnswer(fields, task) : fields,
+        row: firstRow + row,
+        place,
+      };
     }
-  };
-  for await (const record of records(source, hashed())) {
-    if ('error' in record) throw record.error;
-    accept(record);
-    rows += 1;
+    if (meter.bytes === begin) throw datasetError(file, 'the file is empty');
+    if (metered.rows === 0) throw datasetError(file, 'holds no rows');
+    metered.sha256 = hash.digest('hex');
+    firstRow = rowsEnd;
   }
-  if (bytes === 0) throw datasetError(source.file, 'the file is empty');
-  if (rows === 0) throw datasetError(source.file, 'holds no rows');
-  return { path: source.name, sha256: hash.digest('hex'), rows };
+}
+
+function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return fields;
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
 }
 
 async function* records(

@@ -1,5 +1,7 @@
 /** The text that a model reads, in parts, and the labels that compete to follow it. */
 
+import type { RowPlace } from '../rows/dataset-error.ts';
+
 export interface PromptPart {
   readonly text: string;
   /** Whether a prompt that is too long may lose the end of this part. */
@@ -18,6 +20,11 @@ export interface PromptPlan {
   readonly label: number;
   /** Whether the reference appends EOS to this prompt where the tokenizer is of the Llama class. */
   readonly eos: boolean;
+}
+
+/** A plan with the file and line of its row. */
+export interface PlacedPlan extends PromptPlan {
+  readonly place: RowPlace;
 }
 
 export function promptText(plan: PromptPlan): string {

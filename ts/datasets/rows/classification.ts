@@ -59,7 +59,7 @@ const ClassificationRow = z
     }
   });
 
-export type ClassificationRow = z.infer<typeof ClassificationRow>;
+type ClassificationRow = z.infer<typeof ClassificationRow>;
 
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
 export function classificationRow(raw: unknown, place: RowPlace): ClassificationRow {
@@ -92,15 +92,12 @@ export function classificationItem(
   };
 }
 
-/** The class names found in rows: distinct, sorted; and what looks alike among them. */
-export function labelNamesOf(
-  rows: readonly ClassificationRow[],
+/** The class names found in rows, sorted; and what looks alike among them. */
+export function foundLabelNames(
+  found: readonly string[],
   source: string,
 ): { names: readonly string[]; notices: readonly string[] } {
-  const found = new Set<string>();
-  for (const { label } of rows) if (label !== undefined) found.add(className(label));
-  found.delete('');
-  const names = sortedNames([...found]);
+  const names = sortedNames(found);
   if (names.length === 0) {
     throw datasetError(source, 'no row has a label, so the class names are unknown', {
       hint: 'give rows a field "label"; where they have none to evaluate, name the classes: --labels NAME,NAME,…',

@@ -51,29 +51,43 @@ export interface Item {
   readonly meta: Readonly<Record<string, unknown>>;
 }
 
-/** What the rows of a split are, once the last is read. */
-export interface RowSet {
-  readonly items: readonly Item[];
-  /** Class names of a classification dataset, in class order; null otherwise. */
-  readonly labelNames: readonly string[] | null;
-  /** What a reader of the rows should know, as of labels that look alike. */
-  readonly notices: readonly string[];
-}
-
 export interface DatasetFile {
   /** Relative to the data folder, or the file's name: never absolute. */
   readonly path: string;
-  readonly sha256: string;
+  /** Null where a limit left its end unread. */
+  readonly sha256: string | null;
+  /** As many as were read. */
   readonly rows: number;
 }
 
-export interface Dataset extends RowSet {
+/** A split of a dataset, whatever holds its rows. */
+export interface SplitHead {
   readonly name: string;
   readonly split: string;
   readonly family: TaskFamily;
   /** K of the reference: its constant per dataset; for one's own data the most choices in the split. */
   readonly classCount: number;
+  /** Class names of a classification dataset, in class order; null otherwise. */
+  readonly labelNames: readonly string[] | null;
+  /** What a reader of the rows should know, as of labels that look alike. */
+  readonly notices: readonly string[];
   readonly files: readonly DatasetFile[];
+}
+
+/** A split with its rows in memory. */
+export interface Dataset extends SplitHead {
+  readonly items: readonly Item[];
+}
+
+/** A split whose rows are read from its files whenever they are needed. */
+export interface RowStream extends SplitHead {
+  /** How many there are. */
+  readonly rows: number;
+  /** Read from the files for them. */
+  readonly bytes: number;
+  /** An item with as many choices as any. */
+  readonly widest: Item;
+  items(): AsyncIterable<Item>;
 }
 
 /** The label of a class: `A` … `Z`, `a` … `z`, then `AA`, `AB` … `ZZ`. */

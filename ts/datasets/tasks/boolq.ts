@@ -15,7 +15,7 @@ import { type RowPlace, rowError } from '../rows/dataset-error.ts';
 import { cellText } from '../rows/fields.ts';
 import type { Item } from '../rows/item.ts';
 import type { DatasetEntry } from './entry.ts';
-import { rowByRow, type Task } from './task.ts';
+import type { Task } from './task.ts';
 
 const BOOLQ_WORDS = ['true', 'false'] as const;
 
@@ -52,8 +52,8 @@ export const BOOLQ_TASK: Task = {
   family: 'boolq',
   kind: 'multiple-choice',
   answerFields: ['answer'],
-  reader: rowByRow(boolqItem),
-  classCount: () => BOOLQ_WORDS.length,
+  item: boolqItem,
+  classCount: BOOLQ_WORDS.length,
   plan: (item, _, template) => (template === 'reference' ? referenceBoolq(item) : correctedBoolq(item)),
   names: ({ labels }) => labels,
 };

@@ -5,7 +5,7 @@ import { type ReferenceWording, referenceChoice } from '../prompts/reference.ts'
 import type { RowPlace } from '../rows/dataset-error.ts';
 import type { Item, TaskFamily } from '../rows/item.ts';
 import { multipleChoiceItem } from '../rows/multiple-choice.ts';
-import { mostChoices, rowByRow, type Task } from './task.ts';
+import type { Task } from './task.ts';
 
 interface Variant {
   /** Where the reference takes one number for all rows. */
@@ -17,13 +17,13 @@ interface Variant {
 const WORDING: ReferenceWording = { lines: 'letter-first', heading: 'Choices:', eos: false };
 
 export function multipleChoiceTask(family: TaskFamily, variant: Variant = {}): Task {
-  const { classCount, wording, parse = multipleChoiceItem } = variant;
+  const { classCount = null, wording, parse = multipleChoiceItem } = variant;
   return {
     family,
     kind: 'multiple-choice',
     answerFields: ['answer', 'answerKey'],
-    reader: rowByRow(parse),
-    classCount: (items) => classCount ?? mostChoices(items),
+    item: parse,
+    classCount,
     plan: (item, competing, template) =>
       template === 'reference'
         ? referenceChoice(item, competing, { ...WORDING, ...wording })

@@ -1,8 +1,8 @@
 /** Every task by its family, and the prompt of an item. */
 
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
-import type { PromptPlan } from '../prompts/prompt-plan.ts';
-import type { Dataset, Item, TaskFamily } from '../rows/item.ts';
+import type { PlacedPlan } from '../prompts/prompt-plan.ts';
+import type { Item, SplitHead, TaskFamily } from '../rows/item.ts';
 import { ARC_TASK } from './arc.ts';
 import { BOOLQ_TASK } from './boolq.ts';
 import { CLASSIFICATION } from './classification.ts';
@@ -36,10 +36,15 @@ export function isTaskFamily(name: string): name is TaskFamily {
 
 /** The prompt of an item, with as many competing classes as the protocol says. */
 export function planPrompt(
-  { family, classCount }: Pick<Dataset, 'family' | 'classCount'>,
+  { family, classCount }: Pick<SplitHead, 'family' | 'classCount'>,
   item: Item,
   { classes, template }: Pick<DataProtocol, 'template' | 'classes'>,
-): PromptPlan {
+): PlacedPlan {
   const competing = classes === 'item' ? item.choices.length : classCount;
-  return taskOf(family).plan(item, competing, template);
+  return { ...taskOf(family).plan(item, competing, template), place: item.place };
+}
+
+/** K of the reference among these items: the task's constant, else the most choices of one. */
+export function classCountOf(family: TaskFamily, items: readonly Item[]): number {
+  return taskOf(family).classCount ?? items.reduce((most, { choices }) => Math.max(most, choices.length), 0);
 }

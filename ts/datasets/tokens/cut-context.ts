@@ -5,8 +5,8 @@
  * of a pair of texts the longer one is cut first. It is found by bisection on the true token count.
  */
 
-import { BpeftError } from '../../errors.ts';
-import type { PromptPlan } from '../prompts/prompt-plan.ts';
+import type { BpeftError } from '../../errors.ts';
+import type { PlacedPlan } from '../prompts/prompt-plan.ts';
 import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';
 
 export interface CutOptions {
@@ -14,8 +14,8 @@ export interface CutOptions {
   readonly maxSeqLen: number;
   /** Appended to every prompt. */
   readonly promptEnd: string;
-  /** Dataset and split, for error messages. */
-  readonly where: string;
+  /** The error for a prompt that does not fit even without its passage, of so many tokens. */
+  readonly refuse: (plan: PlacedPlan, tokens: number) => BpeftError;
 }
 
 interface Search {
@@ -32,12 +32,15 @@ interface Search {
  *
  * @throws {BpeftError} `BPEFT_PROMPT_TOO_LONG` when a prompt does not fit even without its passage.
  */
-export async function cutToFit(plans: readonly PromptPlan[], options: CutOptions): Promise<Uint32Array[]> {
+export async function cutToFit(plans: readonly PlacedPlan[], options: CutOptions): Promise<Uint32Array[]> {
   const searches = plans.map(searchOf);
   const bare = await encodeAt(searches, (_) => 0, options);
   for (const [index, search] of searches.entries()) {
     search.ids = bare[index] ?? new Uint32Array();
-    if (search.ids.length > options.maxSeqLen) throw tooLong(plans[index]?.row ?? 0, search, options);
+    const plan = plans[index];
+    if (plan !== undefined && search.ids.length > options.maxSeqLen) {
+      throw options.refuse(plan, search.ids.length);
+    }
   }
   for (let open = searches; ; ) {
     open = open.filter(({ low, high }) => high - low > 1);
@@ -55,7 +58,7 @@ export async function cutToFit(plans: readonly PromptPlan[], options: CutOptions
   return searches.map(({ ids }) => ids);
 }
 
-function searchOf(plan: PromptPlan): Search {
+function searchOf(plan: PlacedPlan): Search {
   const parts = plan.parts.map(({ text, cuttable }) => ({ characters: Array.from(text), cuttable }));
   const longest = parts.reduce(
     (most, { characters, cuttable }) => (cuttable ? Math.max(most, characters.length) : most),
@@ -77,13 +80,4 @@ function encodeAt(
     return texts.join('') + promptEnd;
   });
   return encodeTexts(encoder, texts, true);
-}
-
-function tooLong(row: number, search: Search, { maxSeqLen, where }: CutOptions): BpeftError {
-  const without = search.parts.some(({ cuttable }) => cuttable) ? ' without its passage' : '';
-  return new BpeftError(
-    'BPEFT_PROMPT_TOO_LONG',
-    `${where}, row ${row}: the prompt must fit ${maxSeqLen} tokens, got ${search.ids.length}${without}`,
-    { hint: `question, choices and cue are never cut: pass --max-seq-len ${search.ids.length} or more` },
-  );
 }

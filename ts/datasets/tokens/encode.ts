@@ -1,14 +1,15 @@
-/** A whole split as token ids: prompts, the tokens of the competing classes, gold classes. */
+/** A split as token ids: prompts, the tokens of the competing classes, gold classes. */
 
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
-import { type PromptPlan, promptText } from '../prompts/prompt-plan.ts';
-import type { Dataset } from '../rows/item.ts';
+import type { PlacedPlan } from '../prompts/prompt-plan.ts';
+import { datasetError } from '../rows/dataset-error.ts';
+import type { Dataset, Item, RowStream } from '../rows/item.ts';
 import { planPrompt } from '../tasks/tasks.ts';
-import { cutToFit } from './cut-context.ts';
+import { encodePrompts, promptLimits } from './encode-prompts.ts';
 import { type LabelTokens, labelTokens } from './label-tokens.ts';
 import { noiseIdentity } from './noise-identity.ts';
-import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';
+import type { PromptEncoder } from './prompt-encoder.ts';
 
 export interface EncodedExample {
   readonly row: number;
@@ -24,23 +25,29 @@ export interface EncodedExample {
   readonly truncated: boolean;
 }
 
-export interface EncodedDataset {
+/** What is known of a split's prompts once all are encoded. */
+export interface EncodedHead {
   readonly name: string;
   readonly split: string;
-  readonly examples: readonly EncodedExample[];
   /** Rows whose prompt was cut. */
   readonly truncated: number;
   /** Sum of the prompts' lengths. */
   readonly tokens: number;
-  readonly maxLength: number;
+  /** Longest prompt that was let through, special tokens included: asked for, or the model's context. */
+  readonly maxSeqLen: number;
   /** Token of each label that competes somewhere. */
   readonly labelTokens: Readonly<Record<string, number>>;
   readonly notices: readonly string[];
 }
 
+export interface EncodedDataset extends EncodedHead {
+  readonly examples: readonly EncodedExample[];
+  readonly maxLength: number;
+}
+
 export interface EncodeOptions {
   readonly protocol: DataProtocol;
-  /** Longest prompt, special tokens included. */
+  /** Longest prompt, special tokens included; the model's context limits it too. */
   readonly maxSeqLen: number;
   /** What becomes of a longer one: cut as the protocol says (unless given), or refused. */
   readonly onLong?: 'cut' | 'error' | undefined;
@@ -55,48 +62,26 @@ export interface EncodeOptions {
 const ROWS_PER_STEP = 512;
 
 /**
+ * The rows in memory as tokens in memory.
  * @throws {BpeftError} `BPEFT_LABEL_TOKENS`, `BPEFT_PROMPT_TOO_LONG`, `BPEFT_ABORTED`, and `BPEFT_DATASET` for a
- *   row with a right answer that does not compete.
+ *   row with a right answer that does not compete, or a token that the model lacks.
  */
 export async function encodeDataset(
   dataset: Dataset,
   encoder: PromptEncoder,
   options: EncodeOptions,
 ): Promise<EncodedDataset> {
-  const { protocol } = options;
-  const where = `${dataset.name} ${dataset.split}`;
-  const plans = dataset.items.map((item) => planPrompt(dataset, item, protocol));
-  const [first] = plans;
-  if (first === undefined) throw new BpeftError('BPEFT_DATASET', `${where}: holds no rows`);
-
-  const competing = [...new Set(plans.flatMap(({ labels }) => labels))];
-  const labels = await labelTokens(encoder, first.cue, competing, protocol);
-  const answersOf = answerLists(labels);
-  const examples: EncodedExample[] = [];
-  for (let start = 0; start < plans.length; start += ROWS_PER_STEP) {
-    throwIfAborted(options.signal);
-    const chunk = plans.slice(start, start + ROWS_PER_STEP);
-    const prompts = await encodePrompts(chunk, encoder, options, labels.promptEnd, where);
-    for (const [index, plan] of chunk.entries()) {
-      const { ids, truncated } = prompts[index] ?? { ids: new Uint32Array(), truncated: false };
-      if (plan.label >= plan.labels.length) {
-        throw new BpeftError(
-          'BPEFT_DATASET',
-          `${where}, row ${plan.row}: the right answer must be one of the ${plan.labels.length} classes that compete, got number ${plan.label + 1}`,
-        );
-      }
-      const id = dataset.items[start + index]?.id ?? null;
-      examples.push({
-        row: plan.row,
-        id,
-        noise: options.noiseOf === 'line' ? plan.row : noiseIdentity(id, ids),
-        ids,
-        answers: answersOf(plan.labels),
-        label: plan.label,
-        truncated,
-      });
-    }
+  const [first] = dataset.items;
+  if (first === undefined) {
+    throw new BpeftError('BPEFT_DATASET', `${dataset.name} ${dataset.split}: holds no rows`);
   }
+  const widest = dataset.items.reduce((most, item) =>
+    item.choices.length > most.choices.length ? item : most,
+  );
+  const rows = { ...dataset, widest, items: () => dataset.items };
+  const labels = await competingTokens(rows, encoder, options.protocol);
+  const examples: EncodedExample[] = [];
+  for await (const some of encodeRows(rows, labels, encoder, options)) examples.push(...some);
   return {
     name: dataset.name,
     split: dataset.split,
@@ -104,69 +89,63 @@ export async function encodeDataset(
     truncated: examples.filter(({ truncated }) => truncated).length,
     tokens: examples.reduce((sum, { ids }) => sum + ids.length, 0),
     maxLength: examples.reduce((longest, { ids }) => Math.max(longest, ids.length), 0),
+    maxSeqLen: promptLimits(encoder, options).length,
     labelTokens: Object.fromEntries(labels.tokens),
     notices: [...dataset.notices, ...labels.notices],
   };
 }
 
-interface EncodedPrompt {
-  readonly ids: Uint32Array;
-  readonly truncated: boolean;
+type Rows = Pick<RowStream, 'family' | 'classCount' | 'widest'> & {
+  items(): Iterable<Item> | AsyncIterable<Item>;
+};
+
+/** One token for each label that competes somewhere: those of the widest row hold all others. */
+export function competingTokens(
+  rows: Pick<Rows, 'family' | 'classCount' | 'widest'>,
+  encoder: PromptEncoder,
+  protocol: DataProtocol,
+): Promise<LabelTokens> {
+  const { cue, labels } = planPrompt(rows, rows.widest, protocol);
+  return labelTokens(encoder, cue, labels, protocol);
 }
 
-async function encodePrompts(
-  plans: readonly PromptPlan[],
+/** The rows as tokens, some at a time, in order. @throws {BpeftError} as {@link encodeDataset} does. */
+export async function* encodeRows(
+  rows: Rows,
+  labels: LabelTokens,
   encoder: PromptEncoder,
-  { protocol, maxSeqLen, onLong = 'cut' }: EncodeOptions,
-  promptEnd: string,
-  where: string,
-): Promise<EncodedPrompt[]> {
-  const whole = await encodeTexts(
-    encoder,
-    plans.map((plan) => promptText(plan) + promptEnd),
-    true,
-  );
-  const { llamaClassTokenizer, eosTokenId } = encoder.info;
-  const eosAllowed = protocol.eos === 'llama-class' && llamaClassTokenizer && eosTokenId !== null;
-  const eosOf = (plan: PromptPlan | undefined): readonly number[] =>
-    eosAllowed && plan?.eos === true ? [eosTokenId] : [];
-  if (onLong === 'error') {
-    const lengths = whole.map((ids, index) => ids.length + eosOf(plans[index]).length);
-    refuseLong(plans, lengths, maxSeqLen, where);
+  options: EncodeOptions,
+): AsyncGenerator<EncodedExample[], void, undefined> {
+  const limits = promptLimits(encoder, options);
+  const answersOf = answerLists(labels);
+  let items: Item[] = [];
+  for await (const item of rows.items()) {
+    items.push(item);
+    if (items.length < ROWS_PER_STEP) continue;
+    yield await encoded(items);
+    items = [];
   }
+  if (items.length > 0) yield await encoded(items);
 
-  if (protocol.truncation === 'right') {
-    return whole.map((ids, index) => {
-      const end = eosOf(plans[index]);
-      const room = maxSeqLen - end.length;
-      return { ids: Uint32Array.from([...ids.subarray(0, room), ...end]), truncated: ids.length > room };
+  async function encoded(some: readonly Item[]): Promise<EncodedExample[]> {
+    throwIfAborted(options.signal);
+    const plans = some.map((item) => planPrompt(rows, item, options.protocol));
+    for (const plan of plans) refuseOutside(plan);
+    const prompts = await encodePrompts(plans, encoder, limits, labels.promptEnd);
+    return plans.map(({ row, label, labels: competing }, index) => {
+      const { ids, truncated } = prompts[index] ?? { ids: new Uint32Array(), truncated: false };
+      const id = some[index]?.id ?? null;
+      const noise = options.noiseOf === 'line' ? row : noiseIdentity(id, ids);
+      return { row, id, noise, ids, answers: answersOf(competing), label, truncated };
     });
   }
-
-  const room = maxSeqLen - (eosAllowed ? 1 : 0);
-  const long = plans.filter((_, index) => (whole[index]?.length ?? 0) > room);
-  const cut = await cutToFit(long, { encoder, maxSeqLen: room, promptEnd, where });
-  const cutOf = new Map(long.map((plan, index) => [plan, cut[index]]));
-  return plans.map((plan, index) => {
-    const shortened = cutOf.get(plan);
-    const ids = shortened ?? whole[index] ?? new Uint32Array();
-    return { ids: Uint32Array.from([...ids, ...eosOf(plan)]), truncated: shortened !== undefined };
-  });
 }
 
-function refuseLong(
-  plans: readonly PromptPlan[],
-  lengths: readonly number[],
-  maxSeqLen: number,
-  where: string,
-): void {
-  const index = lengths.findIndex((length) => length > maxSeqLen);
-  if (index < 0) return;
-  const length = lengths[index];
-  throw new BpeftError(
-    'BPEFT_PROMPT_TOO_LONG',
-    `${where}, row ${plans[index]?.row}: the prompt must fit ${maxSeqLen} tokens, got ${length}`,
-    { hint: `pass --max-seq-len ${length} or more, or --on-long cut` },
+function refuseOutside({ label, labels, place }: PlacedPlan): void {
+  if (label < labels.length) return;
+  throw datasetError(
+    place,
+    `the right answer must be one of the ${labels.length} classes that compete, got number ${label + 1}`,
   );
 }
 

@@ -13,6 +13,8 @@ export interface TokenizerInfo {
   /** Llama-1/2 and Mistral: their tokenizer class obeys `add_eos_token`. */
   readonly llamaClassTokenizer: boolean;
   readonly addsBos: boolean;
+  /** Tokens that the model can read; unknown where left out. */
+  readonly maxPositionEmbeddings?: number;
 }
 
 export interface PromptEncoder {

@@ -58,13 +58,14 @@ export async function evaluateSplit(
   const { encoded } = split;
   const rows: PredictionRow[] = [];
   const spread = new SampleSpread();
-  const truncatedRows = new Set(encoded.examples.filter((e) => e.truncated).map((e) => e.row));
+  let truncated = 0;
   const batches = evaluationBatches(encoded.examples, {
     batchSize: settings.evalBatchSize,
     tail: settings.evaluationTail,
     processes: settings.processes ?? 1,
   });
-  for (const { batch, examples } of batches) {
+  for await (const { batch, examples } of batches) {
+    truncated += examples.filter((example) => example.truncated).length;
     throwIfAborted(call.signal);
     const asked = { ...settings, spread };
     rows.push(...(await predictBatch(adapter, { batch, examples }, samples, asked, call.signal)));
@@ -95,7 +96,7 @@ export async function evaluateSplit(
       sampling: settings.sampling,
       seed: settings.seed,
       n: report.n,
-      n_truncated: rows.filter(({ row }) => truncatedRows.has(row)).length,
+      n_truncated: truncated,
       metrics: report.metrics,
       definitions: report.definitions,
       reliability: report.reliability,

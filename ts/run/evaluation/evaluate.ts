@@ -3,7 +3,7 @@
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
-import type { Dataset } from '../../datasets/rows/item.ts';
+import type { RowStream } from '../../datasets/rows/item.ts';
 import type { Adapter } from '../../engine/model.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
@@ -37,7 +37,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = await freeFolder(config, place);
-    const datasets = await loadDatasets(config);
+    const datasets = await loadDatasets(config, context.signal);
     return withModel(config, context, async (model) => {
       const start = performance.now();
       const { signal } = context;
@@ -106,12 +106,12 @@ function recordedDataset({ record }: AdapterPlace): Layer[] {
   return record === null ? [] : [{ origin: 'file', values: { dataset: [record.dataset] } }];
 }
 
-async function loadDatasets(config: EvalConfig): Promise<Dataset[]> {
-  const datasets: Dataset[] = [];
+async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined): Promise<RowStream[]> {
+  const datasets: RowStream[] = [];
   for (const name of config.dataset) {
     const source = await openDataset(name, config);
     for (const split of config.split ?? [null])
-      datasets.push(await source.load(split, { limit: config.limit }));
+      datasets.push(await source.stream(split, { limit: config.limit, signal }));
   }
   refuseSameName(datasets);
   return datasets;

@@ -2,12 +2,15 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import { type DatasetSource, resolveDataset } from '../../datasets/registry.ts';
-import type { Dataset } from '../../datasets/rows/item.ts';
-import { type EncodedDataset, encodeDataset } from '../../datasets/tokens/encode.ts';
+import type { DatasetFile, RowStream, SplitHead } from '../../datasets/rows/item.ts';
+import { competingTokens, type EncodedHead, encodeRows } from '../../datasets/tokens/encode.ts';
+import { promptLimits } from '../../datasets/tokens/encode-prompts.ts';
+import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
+import { keptExamples } from './token-cache.ts';
 
 /** The settings that decide which rows are read and how they become tokens. */
 export type DataSettings = DataProtocol &
@@ -15,7 +18,7 @@ export type DataSettings = DataProtocol &
 
 /** A dataset's rows as tokens, without their texts. */
 export interface Split {
-  readonly encoded: EncodedDataset;
+  readonly encoded: EncodedSplit;
   readonly family: string;
   readonly labelNames: readonly string[] | null;
   readonly record: DatasetRecord;
@@ -26,7 +29,7 @@ export interface DatasetRecord {
   readonly name: string;
   readonly split: string;
   readonly rows: number;
-  readonly files: Dataset['files'];
+  readonly files: readonly DatasetFile[];
 }
 
 /** Who tokenises, and who is told. */
@@ -45,7 +48,7 @@ export function openDataset(name: string, settings: DataSettings): Promise<Datas
  * Results and prediction files are told apart by dataset and split.
  * @throws {BpeftError} `BPEFT_USAGE`: two of the evaluated ones have the same.
  */
-export function refuseSameName(datasets: readonly Dataset[]): void {
+export function refuseSameName(datasets: readonly SplitHead[]): void {
   const seen = new Set<string>();
   for (const { name, split } of datasets) {
     const key = `${name} ${split}`;
@@ -58,28 +61,68 @@ export function refuseSameName(datasets: readonly Dataset[]): void {
   }
 }
 
-/** Tokenises a dataset's rows and tells what was cut. */
-export async function encodeSplit(dataset: Dataset, settings: DataSettings, run: Encoding): Promise<Split> {
-  const encoded = await encodeDataset(dataset, run.model, {
-    protocol: settings,
-    maxSeqLen: settings.maxSeqLen,
-    noiseOf: settings.protocol === 'reference' ? 'line' : 'question',
-    signal: run.signal,
+/** Tokenises a split's rows, or finds their tokens where an earlier run has left them; tells what was cut. */
+export async function encodeSplit(rows: RowStream, settings: DataSettings, run: Encoding): Promise<Split> {
+  const { model, signal, emit } = run;
+  const { name, split, family, labelNames, files } = rows;
+  const noiseOf = noiseKind(settings);
+  const options = { protocol: settings, maxSeqLen: settings.maxSeqLen, noiseOf, signal };
+  const labels = await competingTokens(rows, model, settings);
+  const { examples, written } = await keptExamples(tokenKey(rows, settings, model), rows, async (packer) => {
+    for await (const some of encodeRows(rows, labels, model, options)) {
+      if (packer.count + some.length > rows.rows) throw changed(rows);
+      await packer.append(some);
+    }
+    if (packer.count !== rows.rows) throw changed(rows);
   });
-  tellCuts(encoded, settings.maxSeqLen, run.emit);
+  if (written !== null) {
+    const message = `${name} ${split}: the tokens of its ${rows.rows} rows are kept in ${written}`;
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
+  const encoded: EncodedSplit = {
+    name,
+    split,
+    examples,
+    truncated: examples.truncated,
+    tokens: examples.lengths.reduce((sum, length) => sum + length, 0),
+    maxSeqLen: promptLimits(model, options).length,
+    labelTokens: Object.fromEntries(labels.tokens),
+    notices: [...rows.notices, ...labels.notices],
+  };
+  tellCuts(encoded, examples.length, emit);
+  return { encoded, family, labelNames, record: { name, split, rows: rows.rows, files } };
+}
+
+/** Protocol `reference` gives a row the noise of its line. */
+function noiseKind({ protocol }: DataSettings): 'line' | 'question' {
+  return protocol === 'reference' ? 'line' : 'question';
+}
+
+/** Everything that decides which tokens come out: rows × tokenizer × template. Null: a file has no hash. */
+function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel): object | null {
+  const { family, classCount, labelNames, files } = rows;
+  if (files.some(({ sha256 }) => sha256 === null)) return null;
+  const { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen } = settings;
   return {
-    encoded,
-    family: dataset.family,
-    labelNames: dataset.labelNames,
-    record: { name: dataset.name, split: dataset.split, rows: dataset.items.length, files: dataset.files },
+    files: files.map(({ sha256, rows: count }) => [sha256, count]),
+    rows: { family, classCount, labelNames },
+    template: { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen },
+    model: model.resolved.sha256,
+    noise: noiseKind(settings),
   };
 }
 
-/** Warns of what tokenising has noticed and cut. */
-export function tellCuts(encoded: EncodedDataset, maxSeqLen: number, emit: Listener): void {
+function changed({ name, split }: RowStream): BpeftError {
+  return new BpeftError('BPEFT_DATASET', `${name} ${split}: its files have changed while they were read`, {
+    hint: 'run again',
+  });
+}
+
+/** Warns of what tokenising `rows` prompts has noticed and cut. */
+export function tellCuts(encoded: EncodedHead, rows: number, emit: Listener): void {
   for (const message of encoded.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
-  const { name, split, truncated, examples } = encoded;
+  const { name, split, truncated, maxSeqLen } = encoded;
   if (truncated === 0) return;
-  const message = `${name} ${split}: ${truncated} of ${examples.length} prompts were cut to ${maxSeqLen} tokens`;
+  const message = `${name} ${split}: ${truncated} of ${rows} prompts were cut to ${maxSeqLen} tokens`;
   emit({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
 }

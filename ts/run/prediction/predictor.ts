@@ -1,12 +1,11 @@
 /** A trained adapter that stays in memory and answers as rows come in: what a service holds. */
 
 import { evaluationBatches } from '../../batches/data-loader.ts';
-import type { PredictConfig } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { formatOf } from '../../datasets/files/file-formats.ts';
 import { type RowToPredict, rowsToPredict } from '../../datasets/files/read-split.ts';
 import type { Item } from '../../datasets/rows/item.ts';
-import { taskOf } from '../../datasets/tasks/tasks.ts';
+import { classCountOf, taskOf } from '../../datasets/tasks/tasks.ts';
 import { type EncodedDataset, encodeDataset } from '../../datasets/tokens/encode.ts';
 import { type CallOptions, teller } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
@@ -126,7 +125,7 @@ export class Predictor implements AsyncDisposable {
     const { name, stream } = input;
     const source = { file: name, name, format: formatOf(name) ?? 'jsonl', bytes: stream } as const;
     const rows = rowsToPredict(source, taskOf(family), labels);
-    const told = new Told(this.#parts.sinks, name, config.maxSeqLen);
+    const told = new Told(this.#parts.sinks, name);
     const tell = teller(call.onProgress);
     let done = 0;
     // A stream that keeps its reader waiting hears of the end by `destroy` only.
@@ -165,7 +164,7 @@ export class Predictor implements AsyncDisposable {
     const { classCount, config, family } = this.#parts.plan;
     const groups = new Map<number, Item[]>();
     for (const item of items) {
-      const own = Math.max(classCount, taskOf(family).classCount([item]));
+      const own = Math.max(classCount, classCountOf(family, [item]));
       const key = config.classes === 'item' ? 0 : own;
       groups.set(key, [...(groups.get(key) ?? []), item]);
     }
@@ -199,7 +198,7 @@ export class Predictor implements AsyncDisposable {
         split: 'input',
         family,
         items,
-        classCount: Math.max(classCount, task.classCount(items)),
+        classCount: Math.max(classCount, classCountOf(family, items)),
         labelNames: labels,
         notices: [],
         files: [],
@@ -211,7 +210,7 @@ export class Predictor implements AsyncDisposable {
     const settings = { ...config, stochasticLayers: sampling, rule };
     const { examples } = encoded;
     const outcomes: Outcome[] = [];
-    for (const batch of evaluationBatches(examples, { batchSize: examples.length, tail: 'keep' })) {
+    for await (const batch of evaluationBatches(examples, { batchSize: examples.length, tail: 'keep' })) {
       const rows =
         samples === 'auto'
           ? await predictAdaptively(adapter, batch.examples, settings, call.signal)
@@ -246,18 +245,18 @@ type Outcome =
 class Told {
   readonly #sinks: Sinks;
   readonly #name: string;
-  readonly #maxSeqLen: PredictConfig['maxSeqLen'];
   readonly #notices = new Set<string>();
   #rows = 0;
   #truncated = 0;
+  #maxSeqLen = 0;
 
-  constructor(sinks: Sinks, name: string, maxSeqLen: number) {
+  constructor(sinks: Sinks, name: string) {
     this.#sinks = sinks;
     this.#name = name;
-    this.#maxSeqLen = maxSeqLen;
   }
 
-  of({ examples, notices, truncated }: EncodedDataset): void {
+  of({ examples, maxSeqLen, notices, truncated }: EncodedDataset): void {
+    this.#maxSeqLen = maxSeqLen;
     this.#rows += examples.length;
     this.#truncated += truncated;
     for (const message of notices) {

@@ -1,6 +1,6 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
-import { raggedBatch } from '../../batches/ragged-batch.ts';
+import { readBatches } from '../../batches/data-loader.ts';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
@@ -26,7 +26,7 @@ export async function dryRun(options: TrainOptions, context: RunContext = {}): P
   return observed(context.onEvent, {}, async ({ event: emit }) => {
     const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
     const config = resolveTrain(parseSettings('train', [own]));
-    const data = await trainingData(config, emit);
+    const data = await trainingData(config, { signal: context.signal, emit });
     return withModel(config, context, (model) => measured(config, data, model, context, emit));
   });
 }
@@ -56,14 +56,19 @@ async function measured(
 
 /** One update over the longest prompts: its memory is the run's largest, its time scales by tokens. */
 async function longestStep(session: Session, context: RunContext): Promise<DryRun['step']> {
-  const longest = session.train.encoded.examples.toSorted((a, b) => b.ids.length - a.ids.length);
+  const { examples } = session.train.encoded;
+  const { lengths } = examples;
+  const longest = Uint32Array.from(lengths.keys()).sort((a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0));
   const size = session.config.batchSize;
-  const batches = Array.from({ length: session.accounting.batchesPerUpdate }, (_, index) =>
-    longest.slice(index * size, (index + 1) * size),
-  ).filter((examples) => examples.length > 0);
+  const batches = await readBatches(
+    examples,
+    Array.from({ length: session.accounting.batchesPerUpdate }, (_, index) =>
+      longest.subarray(index * size, (index + 1) * size),
+    ).filter(({ length }) => length > 0),
+  );
   const start = performance.now();
   const { members } = session.adapter.info;
-  const ofMembers = batches.flatMap((rows) => Array.from({ length: members }, () => raggedBatch(rows)));
+  const ofMembers = batches.flatMap((batch) => Array.from({ length: members }, () => batch));
   const report = await session.trainer.step(ofMembers, context);
   return { tokens: report.tokens, ms: Math.round((performance.now() - start) * 10) / 10, nll: report.nll };
 }

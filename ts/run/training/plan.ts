@@ -1,7 +1,7 @@
 /** What a training run is going to do, in numbers, before it does it. */
 
 import type { TrainConfig } from '../../config/resolve.ts';
-import type { EncodedDataset } from '../../datasets/tokens/encode.ts';
+import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
 import type { AdapterInfo, ModelInfo } from '../../engine/model.ts';
 import type { TrainerOptions } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
@@ -85,12 +85,12 @@ function keptBytes(checkpointing: TrainConfig['checkpointing']): number | undefi
 
 export async function trainPlan(
   config: TrainConfig,
-  encoded: EncodedDataset,
+  encoded: EncodedSplit,
   accounting: Accounting,
   { adapter, model }: { adapter: AdapterInfo; model: ModelInfo },
 ): Promise<TrainPlan> {
   const { total, warmup, warmupStart, stride } = accounting.schedule;
-  const lengths = encoded.examples.map(({ ids }) => ids.length).sort((a, b) => a - b);
+  const lengths = encoded.examples.lengths.toSorted();
   return {
     dataset: encoded.name,
     split: encoded.split,

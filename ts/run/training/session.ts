@@ -1,8 +1,8 @@
 /** Everything a training run needs before its first update; nothing is written yet. */
 
-import { DataLoader } from '../../batches/data-loader.ts';
+import { BatchOrder } from '../../batches/batch-order.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
-import type { Dataset } from '../../datasets/rows/item.ts';
+import type { RowStream } from '../../datasets/rows/item.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
@@ -20,7 +20,7 @@ export interface Session {
   readonly model: BayesianModel;
   readonly adapter: Adapter;
   readonly trainer: Trainer;
-  readonly loader: DataLoader;
+  readonly order: BatchOrder;
   readonly train: Split;
   readonly evaluations: readonly Split[];
   readonly accounting: Accounting;
@@ -29,17 +29,20 @@ export interface Session {
 
 /** The rows that a run trains on and is evaluated on. */
 export interface TrainingData {
-  readonly train: Dataset;
-  readonly evaluations: readonly Dataset[];
+  readonly train: RowStream;
+  readonly evaluations: readonly RowStream[];
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
-export async function trainingData(config: TrainConfig, emit: Listener): Promise<TrainingData> {
+export async function trainingData(
+  config: TrainConfig,
+  { signal, emit }: { signal?: AbortSignal | undefined; emit: Listener },
+): Promise<TrainingData> {
   if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
   const source = await openDataset(config.dataset, config);
-  const train = await source.load(config.trainSplit ?? source.trainSplit);
+  const train = await source.stream(config.trainSplit ?? source.trainSplit, { signal });
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
-  const evaluations: Dataset[] = [];
+  const evaluations: RowStream[] = [];
   for (const name of config.evalDataset ?? [config.dataset]) {
     const evaluated = await openDataset(name, { ...config, labels });
     if (config.split === undefined && !evaluated.splits.includes(evaluated.defaultSplit)) {
@@ -48,7 +51,7 @@ export async function trainingData(config: TrainConfig, emit: Listener): Promise
       continue;
     }
     for (const split of config.split ?? [null]) {
-      evaluations.push(await evaluated.load(split, { limit: config.evalLimit }));
+      evaluations.push(await evaluated.stream(split, { limit: config.evalLimit, signal }));
     }
   }
   refuseSameName(evaluations);
@@ -66,7 +69,7 @@ export async function prepareSession(
   const adapter = await firstAdapter(config, model, emit); // a wrong one is told before the rows are tokenised
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
-  const loader = new DataLoader(train.encoded.examples, {
+  const order = new BatchOrder(train.encoded.examples, {
     batchSize: config.batchSize,
     seed: config.seed,
     order: config.order,
@@ -84,7 +87,7 @@ export async function prepareSession(
   });
   const message = klNeverActs(plan.kl, plan.steps);
   if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
-  return { config, model, adapter, trainer, loader, train, evaluations, accounting, plan };
+  return { config, model, adapter, trainer, order, train, evaluations, accounting, plan };
 }
 
 async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {

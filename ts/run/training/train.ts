@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { readBatches } from '../../batches/data-loader.ts';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
@@ -55,7 +56,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     ]);
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
-    const data = await trainingData(config, emit);
+    const data = await trainingData(config, { signal, emit });
     return withModel(config, context, async (model) => {
       const session = await prepareSession(config, data, model, { signal, emit });
       throwIfAborted(signal);
@@ -141,7 +142,7 @@ class Run {
 
   /** Writes the run's records, or goes back to its last checkpoint. */
   static async open(folder: RunFolder, session: Session, surroundings: Surroundings): Promise<Run> {
-    const { config, loader, trainer } = session;
+    const { config, order, trainer } = session;
     const checkpoint = config.resume ? await latestCheckpoint(folder.state) : null;
     if (checkpoint !== null) {
       await checkSameInputs(folder.config, {
@@ -149,7 +150,7 @@ class Run {
         train: session.train.record,
       });
       await trainer.loadState(checkpoint.folder);
-      loader.seek({ epoch: checkpoint.progress.epoch, batch: checkpoint.progress.batch });
+      order.seek({ epoch: checkpoint.progress.epoch, batch: checkpoint.progress.batch });
     }
     await folder.writePaths(config);
     const record = runRecord(session);
@@ -213,16 +214,17 @@ class Run {
   }
 
   async #update(): Promise<void> {
-    const { loader, plan, trainer } = this.#session;
+    const { order, plan, train, trainer } = this.#session;
     throwIfAborted(this.#surroundings.signal);
+    const batches = await readBatches(train.encoded.examples, order.next());
     const start = performance.now();
-    const report = await trainer.step(loader.next(), this.#surroundings);
+    const report = await trainer.step(batches, this.#surroundings);
     const ms = performance.now() - start;
     this.#ms.push(ms);
     this.#seconds += ms / 1000;
     this.#progress = {
       ...this.#progress,
-      ...loader.cursor,
+      ...order.cursor,
       step: this.#progress.step + 1,
       tokens: this.#progress.tokens + report.tokens,
     };

@@ -4,7 +4,14 @@ import { promptText } from '../../../../ts/datasets/prompts/prompt-plan.ts';
 import { datasetFromStream, resolveDataset } from '../../../../ts/datasets/registry.ts';
 import type { Dataset, TaskFamily } from '../../../../ts/datasets/rows/item.ts';
 import { planPrompt } from '../../../../ts/datasets/tasks/tasks.ts';
-import { encodeDataset } from '../../../../ts/datasets/tokens/encode.ts';
+import {
+  competingTokens,
+  type EncodedExample,
+  encodeDataset,
+  encodeRows,
+} from '../../../../ts/datasets/tokens/encode.ts';
+import type { PromptEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
+import { BpeftError } from '../../../../ts/errors.ts';
 import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
 import { BOS, characterTokenizer, EOS, llamaTokenizer, wordTokenizer } from './toy-tokenizers.ts';
 
@@ -157,9 +164,7 @@ it('corrected: refuses a prompt that does not fit even without its passage', asy
   const encoding = encodeDataset(dataset, wordTokenizer(), { protocol: corrected, maxSeqLen: 20 });
   await expect(encoding).rejects.toMatchObject({
     code: 'BPEFT_PROMPT_TOO_LONG',
-    message: expect.stringMatching(
-      /^own input, row 0: the prompt must fit 20 tokens, got \d+ without its passage$/,
-    ),
+    message: expect.stringMatching(/^own:1: the prompt must fit 20 tokens, got \d+ without its passage$/),
     hint: expect.stringMatching(/pass --max-seq-len \d+ or more$/),
   });
   const without = await own('multiple-choice', { ...row, context: undefined });
@@ -194,4 +199,78 @@ it('stops when aborted', async () => {
     signal: AbortSignal.abort(),
   });
   await expect(encoding).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+});
+
+it("cuts to the model's context where that is shorter, and names file, row and remedy where it cannot", async () => {
+  const tokenizer = wordTokenizer();
+  const row = { context: PASSAGE, question: 'Which?', choices: ['a', 'b'], answer: 0 };
+  const dataset = await own('multiple-choice', row, { ...row, context: null, question: PASSAGE.repeat(3) });
+  const whole = await encodeDataset(dataset, tokenizer, { protocol: corrected, maxSeqLen: FULL });
+  const [first, second] = whole.examples.map(({ ids }) => ids.length);
+  const reading = (tokens: number) => ({
+    ...tokenizer,
+    info: { ...tokenizer.info, maxPositionEmbeddings: tokens },
+  });
+  const first_ = { ...dataset, items: dataset.items.slice(0, 1) };
+  for (const protocol of [corrected, reference]) {
+    const length = (first ?? 0) - 3;
+    const { examples, maxSeqLen } = await encodeDataset(first_, reading(length), {
+      protocol,
+      maxSeqLen: FULL,
+    });
+    expect([maxSeqLen, examples[0]?.ids.length, examples[0]?.truncated]).toEqual([length, length, true]);
+  }
+  for (const onLong of ['cut', 'error'] as const) {
+    const encoding = encodeDataset(dataset, reading((second ?? 0) - 1), {
+      ...{ protocol: corrected, maxSeqLen: FULL, onLong },
+    });
+    await expect(encoding).rejects.toMatchObject({
+      code: 'BPEFT_PROMPT_TOO_LONG',
+      message: `own:2: the model reads at most ${(second ?? 0) - 1} tokens, got ${second}`,
+      hint: expect.stringContaining('choose a model with a longer context'),
+    });
+  }
+});
+
+it('names the row that holds a token which the model lacks', async () => {
+  const tokenizer = wordTokenizer();
+  const refusing: PromptEncoder = {
+    info: tokenizer.info,
+    encode: async (texts, special) => {
+      const bad = texts.find((text) => text.includes('[PAD]'));
+      if (bad === undefined) return tokenizer.encode(texts, special);
+      const message =
+        `a text must hold tokens of the model, which has 512, got "[PAD]" (id 512) in the one that ` +
+        `begins ${JSON.stringify(bad.slice(0, 80))}; take it out of the text`;
+      throw new BpeftError('BPEFT_INVALID_INPUT', message);
+    },
+  };
+  const row = { question: 'Which?', choices: ['a', 'b'], answer: 0 };
+  const dataset = await own('multiple-choice', row, row, { ...row, question: 'What is [PAD]?' }, row);
+  await expect(
+    encodeDataset(dataset, refusing, { protocol: corrected, maxSeqLen: FULL }),
+  ).rejects.toMatchObject({
+    code: 'BPEFT_DATASET',
+    message: 'own:3: holds the token "[PAD]" (id 512), which the model does not have',
+    hint: 'take it out of the row, or choose a model that has it',
+  });
+});
+
+it.each([
+  ['ARC-Challenge', 'train'],
+  ['boolq', 'train'],
+  ['exam-topics', 'ood'],
+])('encodes %s %s alike from memory and from its files', async (name, split) => {
+  const source = await resolveDataset(name, { dataDir });
+  const options = { protocol: corrected, maxSeqLen: FULL };
+  // Where words are tokens, those of boolq's answers are too.
+  const tokenizer = wordTokenizer();
+  const held = await encodeDataset(await source.load(split), tokenizer, options);
+  const rows = await source.stream(split);
+  const labels = await competingTokens(rows, tokenizer, corrected);
+  const streamed: EncodedExample[] = [];
+  for await (const some of encodeRows(rows, labels, tokenizer, options)) streamed.push(...some);
+  expect(streamed).toEqual(held.examples);
+  expect(rows.rows).toBe(held.examples.length);
+  expect(Object.fromEntries(labels.tokens)).toEqual(held.labelTokens);
 });
