@@ -89,7 +89,8 @@ export async function surveySplit(
   { labelNames, limit = Number.POSITIVE_INFINITY, isPredicted, signal }: ReadOptions,
   keep: (row: Item | PlacedRow) => void = () => undefined,
 ): Promise<Survey> {
-  const given = labelNames === null ? null : checkedLabelNames(labelNames, '--labels');
+  const asked = labelNames === null ? null : checkedLabelNames(labelNames, '--labels');
+  const given = task.labelNames ?? asked;
   const labelOf = given === null ? task.labelOf : undefined;
   const labels = new Set<string>();
   const meter = new Meter();

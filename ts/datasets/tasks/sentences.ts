@@ -56,14 +56,9 @@ export function sentenceTask(set: SentenceSet): Task {
     family,
     kind: 'classification',
     answerFields: [set.answer ?? 'label'],
-    reader: () => {
-      const items: Item[] = [];
-      return {
-        accept: (raw, row, place) => void items.push(parse(raw, row, place)),
-        finish: () => ({ items, labelNames: classes, notices: [] }),
-      };
-    },
-    classCount: () => classes.length,
+    classCount: classes.length,
+    labelNames: classes,
+    item: parse,
     plan: (item, _, template) =>
       template === 'reference' && set.instruction !== null
         ? referencePlan(set, set.instruction, item)

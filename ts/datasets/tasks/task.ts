@@ -11,6 +11,8 @@ export interface Task {
   readonly answerFields: readonly string[];
   /** K of the reference, where it takes one number for all rows; null: the most choices in the split. */
   readonly classCount: number | null;
+  /** Classes that the task fixes, whatever the rows name. */
+  readonly labelNames?: readonly string[];
   /**
    * The item of a row; `labelNames` are a classification's classes.
    * @throws {BpeftError} `BPEFT_DATASET` with file, line and field.
