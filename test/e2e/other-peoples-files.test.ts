@@ -97,7 +97,7 @@ it('says which prompts were cut, or refuses them', async () => {
   const again = { name: 'rows.jsonl', stream: bytes(rows) };
   await expect(predict({ run, samples: 0, onLong: 'error' }, again)).rejects.toMatchObject({
     code: 'BPEFT_PROMPT_TOO_LONG',
-    message: expect.stringMatching(/rows\.jsonl input, row 1: the prompt must fit 700 tokens, got \d{4}/),
+    message: expect.stringMatching(/rows\.jsonl:2: the prompt must fit 700 tokens, got \d{4}/),
   });
 });
 
