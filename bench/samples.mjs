@@ -92,7 +92,8 @@ for (const sampling of ['plain', 'antithetic']) {
   for (const seed of seeds) {
     const rows = [];
     for (const chunk of chunks) {
-      const settings = { noise: 'token', seed, sampling, stochasticLayers: null };
+      const rule = { dropout: 0, average: 'probabilities' };
+      const settings = { noise: 'token', seed, sampling, stochasticLayers: null, rule };
       rows.push(...(await predictAdaptively(adapter, chunk, settings, undefined)));
     }
     estimates.push(rows.map(({ probs }) => probs));

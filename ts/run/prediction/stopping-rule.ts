@@ -32,12 +32,12 @@ const INFLATION = 1.25;
 /** Samples in a unit. */
 export type PerUnit = 1 | 2;
 
-/** Units at each look; n − 1 is odd, as {@link studentQuantile} wants it. */
+/** Units at each look. */
 export function looksFor(perUnit: PerUnit): number[] {
   return [16, 32, 64, 128, 256].filter((units) => units * perUnit <= MAX_SAMPLES);
 }
 
-/** Whether to stop, at one of `looks` looks; `samples` (n·perUnit, K) probabilities, K ≥ 2, n even. */
+/** Whether to stop, at one of `looks` looks; `samples` (n·perUnit, K) probabilities, K ≥ 2. */
 export function isSteady(
   samples: readonly Float64Array[],
   perUnit: PerUnit,
