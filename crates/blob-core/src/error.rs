@@ -39,14 +39,18 @@ pub enum Error {
         path: PathBuf,
         /// What is missing.
         reason: String,
+        /// What to do.
+        hint: &'static str,
     },
-    /// A model file is truncated, corrupted or contradicts itself; `BPEFT_MODEL_CORRUPT`.
+    /// A model file is truncated, another file, or contradicts itself; `BPEFT_MODEL_CORRUPT`.
     #[error("{}: {reason}", path.display())]
     ModelCorrupt {
         /// The file.
         path: PathBuf,
         /// The rule that it breaks, with the values.
         reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// A well-formed model uses something the engine does not know; `BPEFT_UNSUPPORTED`.
     #[error("{what} {value:?} is not supported; supported: {supported}")]
@@ -57,6 +61,16 @@ pub enum Error {
         value: String,
         /// What the engine knows.
         supported: String,
+    },
+    /// An adapter's folder holds another file in the place of its tensors; `BPEFT_ADAPTER`.
+    #[error("{}: {reason}", path.display())]
+    NotAnAdapter {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// An adapter file does not fit the model or the format; `BPEFT_ADAPTER`.
     #[error("{}: {reason}", path.display())]
@@ -75,14 +89,25 @@ pub enum Error {
         reason: String,
     },
     /// The loss, or a value on the way to it, is NaN or infinite; `BPEFT_NOT_FINITE`.
-    #[error("step {step}: {what} is not finite (first seen in {layer})")]
+    #[error("{}{what} is not finite (first seen in {layer})", of_step(*step))]
     NotFinite {
-        /// The update, counted from 1.
+        /// The update, counted from 1; 0 = outside of training.
         step: u64,
-        /// "loss" or "gradient".
+        /// "loss", "gradient", "a parameter" or "a value".
         what: &'static str,
-        /// The first layer whose output or gradient was not finite.
+        /// The first layer or tensor whose values were not finite.
         layer: String,
+    },
+    /// A model file holds a weight, or a scale of weights, that is NaN or infinite;
+    /// `BPEFT_NOT_FINITE`.
+    #[error("{}: {tensor} must be finite, got NaN or infinity in row {row}", path.display())]
+    WeightNotFinite {
+        /// The file or folder.
+        path: PathBuf,
+        /// The first tensor that is not finite, by its Hugging Face name.
+        tensor: String,
+        /// Its first such row, from 0.
+        row: usize,
     },
     /// The caller aborted the work; `BPEFT_ABORTED`.
     #[error("aborted")]
@@ -122,9 +147,9 @@ impl Error {
             Self::ModelNotFound { .. } => "BPEFT_MODEL_NOT_FOUND",
             Self::ModelCorrupt { .. } => "BPEFT_MODEL_CORRUPT",
             Self::Unsupported { .. } => "BPEFT_UNSUPPORTED",
-            Self::Adapter { .. } => "BPEFT_ADAPTER",
+            Self::Adapter { .. } | Self::NotAnAdapter { .. } => "BPEFT_ADAPTER",
             Self::Checkpoint { .. } => "BPEFT_CHECKPOINT",
-            Self::NotFinite { .. } => "BPEFT_NOT_FINITE",
+            Self::NotFinite { .. } | Self::WeightNotFinite { .. } => "BPEFT_NOT_FINITE",
             Self::Aborted => "BPEFT_ABORTED",
             Self::WorkerStopped(_) => "BPEFT_WORKER_STOPPED",
             Self::Tensor(_) => "BPEFT_INTERNAL",
@@ -140,16 +165,22 @@ impl Error {
                 "the disk is full: free some space and run again with --resume"
             }
             Self::Io { .. } => "check that the path exists and that you may read and write it",
-            Self::ModelNotFound { .. } => {
-                "--model takes a .gguf file, a folder with config.json and *.safetensors, builtin:tiny or builtin:random"
-            }
-            Self::ModelCorrupt { .. } => {
-                "download or copy the file again; compare its size with the original"
-            }
+            Self::ModelNotFound { hint, .. }
+            | Self::ModelCorrupt { hint, .. }
+            | Self::NotAnAdapter { hint, .. } => hint,
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
             Self::Adapter { .. } => "use the adapter with the model it was trained on",
             Self::Checkpoint { .. } => {
                 "resume with the flags of the first run, or start over with --overwrite"
+            }
+            Self::WeightNotFinite { .. } => {
+                "the file was damaged or written so: take the original's, and compare their hashes"
+            }
+            Self::NotFinite { step: 0, .. } => {
+                "the model or the adapter makes such values of this input: leave the adapter out to see which"
+            }
+            Self::NotFinite { step: 1, what, .. } if *what != "a parameter" => {
+                "nothing is trained yet, so no rate is the cause: the model or --init-adapter makes such values"
             }
             Self::NotFinite { .. } => {
                 "lower --lr or --kl-lr; checkpoints written before are intact"
@@ -161,9 +192,22 @@ impl Error {
         }
     }
 
+    /// Whether a NaN or an infinity was met in a computation.
+    pub(crate) fn is_not_finite(&self) -> bool {
+        matches!(self, Self::NotFinite { .. })
+    }
+
     /// Wraps an I/O error with the path it is about.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+fn of_step(step: u64) -> String {
+    if step == 0 {
+        String::new()
+    } else {
+        format!("step {step}: ")
     }
 }

@@ -27,6 +27,7 @@ pub mod noise;
 pub mod objective;
 pub mod ops;
 pub mod optim;
+mod other_file;
 pub mod pass;
 pub mod predict;
 pub mod tokenizer;

@@ -67,7 +67,8 @@ impl PredictConfig {
 ///
 /// # Errors
 /// `BPEFT_INVALID_CONFIG` for too many samples or a dropout that is no probability,
-/// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_ABORTED`.
+/// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_NOT_FINITE` naming the first
+/// layer whose values are NaN or infinite, `BPEFT_ABORTED`.
 pub fn predict(
     decoder: &Decoder,
     adapter: Option<&Adapter>,
@@ -115,6 +116,25 @@ pub fn predict(
             })
         })
         .collect();
+    let logits = |mode| logits(decoder, (adapter, batch), (&copies, mode), abort);
+    match logits(mode) {
+        // A second pass, with checks, to name the layer.
+        Err(found) if found.is_not_finite() => logits(Mode {
+            check_finite: true,
+            ..mode
+        })
+        .and(Err(found)),
+        other => other,
+    }
+}
+
+/// The logits of every copy, as many copies at once as a pass may hold.
+fn logits(
+    decoder: &Decoder,
+    (adapter, batch): (Option<&Adapter>, &Batch),
+    (copies, mode): (&[BatchCopy], Mode),
+    abort: &Abort,
+) -> Result<Vec<f32>> {
     // A Gaussian over A and B is drawn as a whole; one over A within the pass, by Flipout.
     let over_both = adapter.filter(|adapter| adapter.config().gaussian() == Some(Gaussian::AAndB));
     let whole = over_both.filter(|_| mode.sampling.is_some());

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::backbone::DecoderConfig;
 use crate::files::{atomic_write, f32_values, safetensors_bytes};
+use crate::other_file;
 use crate::{Error, Result};
 
 const CONFIG: &str = "adapter_config.json";
@@ -221,7 +222,7 @@ struct Member {
 fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Member> {
     let config = read_config(&folder.join(CONFIG))?;
     let path = folder.join(MODEL);
-    let bytes = fs::read(&path).map_err(Error::io(&path))?;
+    let bytes = other_file::read(&path)?;
     let broken = |reason: String| Error::Adapter {
         path: path.clone(),
         reason,
@@ -365,7 +366,7 @@ fn complete(
 }
 
 fn read_config(path: &Path) -> Result<PeftConfigRead> {
-    let text = fs::read(path).map_err(Error::io(path))?;
+    let text = other_file::read(path)?;
     let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
         path: path.to_path_buf(),
         reason: error.to_string(),

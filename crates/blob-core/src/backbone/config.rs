@@ -98,6 +98,10 @@ pub struct DecoderConfig {
     pub rope_scaling: RopeScaling,
     /// Longest context, in tokens.
     pub max_position_embeddings: usize,
+    /// What ends the context before the model's own end: a kind of rotary scaling or of window that
+    /// changes nothing up to there, and beyond it is not computed.
+    #[serde(default)]
+    pub context_end: Option<String>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Linear layers that add a bias in every block, in the order of [`Module`].
@@ -199,6 +203,14 @@ impl DecoderConfig {
             }
         }
         Ok(())
+    }
+
+    /// Ends the context at `length` tokens, unless it ends before.
+    pub(crate) fn end_context(&mut self, length: usize, kind: impl Into<String>) {
+        if length <= self.max_position_embeddings {
+            self.max_position_embeddings = length;
+            self.context_end = Some(kind.into());
+        }
     }
 
     /// Who sees whom in the attention of a block.

@@ -226,10 +226,17 @@ impl Decoder {
     /// The embedding alone.
     fn embed(&self, batch: &Batch) -> Result<Trunk> {
         self.check_lengths(batch)?;
-        Ok(Trunk {
-            x: embedding::gather(&self.embedding, batch.ids())?,
-            blocks: 0,
-        })
+        let x = embedding::gather(&self.embedding, batch.ids())?;
+        let bad = read(&x)?.iter().position(|value| !value.is_finite());
+        if let Some(at) = bad {
+            let token = batch.ids()[at / self.config.hidden_size];
+            return Err(Error::NotFinite {
+                step: 0,
+                what: "a value",
+                layer: format!("model.embed_tokens.weight, row of token {token}"),
+            });
+        }
+        Ok(Trunk { x, blocks: 0 })
     }
 
     /// [`Self::forward`] from a trunk of the same batch, which several passes may share.
@@ -272,7 +279,7 @@ impl Decoder {
         let (logits, head) =
             self.head
                 .forward(&normed, &self.head_weight, batch, (pass, adapter))?;
-        if pass.mode.check_finite && logits.iter().any(|logit| !logit.is_finite()) {
+        if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Error::NotFinite {
                 step: 0,
                 what: "a value",
@@ -341,8 +348,12 @@ impl Decoder {
             .unwrap_or(0);
         let limit = self.config.max_position_embeddings;
         if longest > limit {
+            let ends = self.config.context_end.as_ref();
+            let why = ends.map_or_else(String::new, |kind| {
+                format!(", where {kind} begins, which is not computed")
+            });
             return Err(Error::InvalidInput(format!(
-                "prompts must fit the model's context of {limit} tokens, got {longest}"
+                "prompts must fit the model's context of {limit} tokens{why}, got {longest}"
             )));
         }
         let vocabulary = self.config.vocab_size;

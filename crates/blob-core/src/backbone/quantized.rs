@@ -2,6 +2,7 @@
 //! they are.
 
 use super::WeightSource;
+use super::weight_source::BLOCKS;
 use crate::Result;
 use crate::kernels::cpu::quantize::Quantization;
 use crate::weights::{HostTensor, StoredMatrix, Summary};
@@ -27,7 +28,7 @@ impl<S: WeightSource> WeightSource for Quantized<S> {
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
         let stored = self.source.matrix(name, shape)?;
-        if name.starts_with("model.layers.") {
+        if name.starts_with(BLOCKS) {
             stored.quantized(self.to)
         } else {
             Ok(stored)

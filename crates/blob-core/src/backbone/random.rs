@@ -29,6 +29,7 @@ impl RandomWeights {
             max_position_embeddings: 2048,
             tie_word_embeddings: true,
             biases: Vec::new(),
+            context_end: None,
             qk_norm: false,
             window: None,
         }

@@ -6,18 +6,19 @@ use serde_json::Value;
 use tokenizers::ModelWrapper;
 
 use super::{Engine, Tokenizer};
-use crate::weights::corrupt;
+use crate::other_file::OtherFile;
+use crate::weights::{corrupt, other_file};
 use crate::{Error, Result};
 
 /// Larger than the tokenizers of the largest vocabularies in use (about 30 MB).
 const LONGEST_FILE: u64 = 256 << 20;
 
+const WRITE_JSON: &str = "write tokenizer.json beside it, with transformers: \
+     AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)";
+
 pub(super) fn open(path: &Path) -> Result<Tokenizer> {
     let Some(json) = read(path)? else {
-        return Err(Error::ModelNotFound {
-            path: path.to_owned(),
-            reason: "the tokenizer is missing".to_owned(),
-        });
+        return Err(missing(path));
     };
     let broken = |error: String| corrupt(path, format!("tokenizer: {error}"));
     let file = serde_json::from_slice(&json).map_err(|error| broken(error.to_string()))?;
@@ -64,6 +65,33 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer> {
     })
 }
 
+/// What is said where there is no `tokenizer.json`.
+fn missing(path: &Path) -> Error {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let holds = |name: &str| folder.join(name).exists();
+    let (reason, hint) = if holds("tokenizer.model") {
+        (
+            "the folder holds the tokenizer as tokenizer.model only",
+            WRITE_JSON,
+        )
+    } else if holds("vocab.json") {
+        (
+            "the folder holds the tokenizer as vocab.json and merges.txt only",
+            WRITE_JSON,
+        )
+    } else {
+        (
+            "the tokenizer is missing",
+            "take tokenizer.json from the place that the model came from",
+        )
+    };
+    Error::ModelNotFound {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+        hint,
+    }
+}
+
 /// The tokens that a post-processor puts before a text. What it puts behind one is left out, because
 /// prompts go on.
 fn opening(processor: &Value) -> Vec<u32> {
@@ -94,7 +122,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
             let reason = format!("must have at most {LONGEST_FILE} bytes, got {}", file.len());
             Err(corrupt(path, reason))
         }
-        Ok(_) => std::fs::read(path).map(Some).map_err(Error::io(path)),
+        Ok(_) => {
+            let bytes = std::fs::read(path).map_err(Error::io(path))?;
+            match OtherFile::of(&bytes) {
+                Some(other) => Err(other_file(path, other)),
+                None => Ok(Some(bytes)),
+            }
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path)(error)),
     }

@@ -45,6 +45,9 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         bytes: &map,
         path,
     };
+    if let Some(parts) = metadata.count("split.count")?.filter(|parts| *parts > 1) {
+        return Err(split(path, parts));
+    }
     let Some(name) = metadata.text("general.architecture")? else {
         return Err(corrupt(path, "general.architecture is missing"));
     };
@@ -79,6 +82,27 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         tensors: entries.into_iter().collect(),
         tokenizer: TokenizerSource::Gguf(header),
     })
+}
+
+/// Whether a file bears the name of a part of a model, such as `model-00001-of-00003.gguf`.
+pub(super) fn is_part(path: &Path) -> bool {
+    let is_number =
+        |digits: &str| digits.len() == 5 && digits.bytes().all(|it| it.is_ascii_digit());
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let halves = stem.and_then(|stem| stem.rsplit_once("-of-"));
+    halves.is_some_and(|(before, parts)| {
+        let part = before.rsplit_once('-').map_or(before, |(_, part)| part);
+        is_number(part) && is_number(parts)
+    })
+}
+
+/// What is said of a model in several files.
+pub(super) fn split(path: &Path, parts: usize) -> Error {
+    Error::ModelCorrupt {
+        path: path.to_owned(),
+        reason: format!("this is one part of a GGUF model that was split into {parts}"),
+        hint: "join the parts first: llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf",
+    }
 }
 
 /// The table of tensors under Hugging Face's names, every range checked.
@@ -244,6 +268,7 @@ impl Keys<'_> {
             max_position_embeddings,
             tie_word_embeddings: find("lm_head.weight").is_none(),
             biases: self.architecture.biases.modules(stated_bias),
+            context_end: None,
             qk_norm: self.architecture.qk_norm,
             window: self
                 .window(num_layers)?

@@ -109,9 +109,13 @@ impl Header {
                 *size as usize
             }
             Some(other) => {
+                let got = match other {
+                    Value::Unsigned(size) => size.to_string(),
+                    _ => "another type".to_owned(),
+                };
                 return Err(corrupt(
                     path,
-                    format!("general.alignment must be a power of two up to 2^20, got {other:?}"),
+                    format!("general.alignment must be a power of two up to 2^20, got {got}"),
                 ));
             }
         };

@@ -19,6 +19,7 @@ use crate::backbone::{DecoderConfig, Window};
 
 const SLIDING: &str = "sliding_attention";
 const FULL: &str = "full_attention";
+const CHUNKED: &str = "chunked_attention";
 
 #[derive(Deserialize)]
 #[expect(clippy::option_option, reason = "absent, null or a value")]
@@ -44,6 +45,7 @@ struct HfConfig {
     use_sliding_window: Option<bool>,
     max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
+    attention_chunk_size: Option<usize>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
@@ -99,9 +101,8 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<DecoderConfig> {
     };
     let num_kv_heads = hf.num_key_value_heads.unwrap_or(architecture.num_kv_heads);
     // A window that holds the whole context hides nothing.
-    let window = window(&hf, architecture, num_layers, path)?
-        .filter(|window| window.size < max_position_embeddings);
-    let config = DecoderConfig {
+    let (window, foreign_window) = window(&hf, architecture, num_layers, path)?;
+    let mut config = DecoderConfig {
         vocab_size: required("vocab_size", hf.vocab_size)?,
         hidden_size,
         intermediate_size: required("intermediate_size", hf.intermediate_size)?,
@@ -116,32 +117,49 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<DecoderConfig> {
         },
         rope_scaling: rope.scaling()?,
         max_position_embeddings,
+        context_end: None,
         tie_word_embeddings: hf.tie_word_embeddings.unwrap_or(false),
         biases: (architecture.biases).modules(hf.attention_bias == Some(true)),
         qk_norm: architecture.qk_norm,
-        window,
+        window: window.filter(|window| window.size < max_position_embeddings),
     };
+    if let Some(length) = rope.plain_up_to(max_position_embeddings)? {
+        config.end_context(length, "dynamic rope scaling");
+    }
+    if let Some((length, kind)) = foreign_window {
+        config.end_context(length, kind);
+    }
     config
         .check()
         .map_err(|broken| corrupt(path, broken.to_string()))?;
     Ok(config)
 }
 
-/// The window and the blocks that have it.
+/// Up to which length a kind of window hides nothing, and which kind.
+type Foreign = Option<(usize, String)>;
+
+/// The window and the blocks that have it; and where one begins that is not computed.
 fn window(
     hf: &HfConfig,
     architecture: &Architecture,
     num_layers: usize,
     path: &Path,
-) -> Result<Option<Window>> {
+) -> Result<(Option<Window>, Foreign)> {
     let size = hf.sliding_window.unwrap_or(Some(SLIDING_WINDOW));
     let types = hf.layer_types.as_deref();
+    let mut foreign = None;
     let (size, blocks) = match architecture.windows {
-        Windows::None => return Ok(None),
+        Windows::None => return Ok((None, None)),
         Windows::Everywhere => {
-            let full = types.and_then(|types| types.iter().find(|kind| *kind != SLIDING));
-            if let Some(full) = full.filter(|_| size.is_some()) {
-                return Err(unsupported("layer type", full, SLIDING));
+            let others = types.filter(|types| types.iter().any(|kind| kind != SLIDING));
+            if let (Some(size), Some(types)) = (size, others) {
+                // Which blocks have the window is left open; up to its size it does not matter.
+                let (_, chunks) = sliding(types, num_layers, hf.attention_chunk_size, path)?;
+                let mixed = (size, "a sliding window in some layers".to_owned());
+                return Ok((
+                    None,
+                    chunks.filter(|chunks| chunks.0 < size).or(Some(mixed)),
+                ));
             }
             (size, (0..num_layers).collect())
         }
@@ -149,7 +167,12 @@ fn window(
             let size = size.filter(|_| hf.use_sliding_window == Some(true));
             let first = hf.max_window_layers.unwrap_or(MAX_WINDOW_LAYERS);
             let blocks = match types {
-                Some(types) => sliding(types, num_layers, path)?,
+                Some(types) => {
+                    let (blocks, chunks) =
+                        sliding(types, num_layers, hf.attention_chunk_size, path)?;
+                    foreign = chunks;
+                    blocks
+                }
                 None if size.is_some() => (first..num_layers).collect(),
                 None => Vec::new(),
             };
@@ -157,9 +180,9 @@ fn window(
         }
     };
     match size {
-        _ if blocks.is_empty() => Ok(None),
-        Some(size) => Ok(Some(Window { size, blocks })),
-        None if architecture.windows == Windows::Everywhere => Ok(None),
+        _ if blocks.is_empty() => Ok((None, foreign)),
+        Some(size) => Ok((Some(Window { size, blocks }), foreign)),
+        None if architecture.windows == Windows::Everywhere => Ok((None, None)),
         None => {
             let reason = "layer_types name sliding_attention, but there is no sliding window";
             Err(corrupt(path, reason))
@@ -167,17 +190,23 @@ fn window(
     }
 }
 
-/// The blocks whose type is [`SLIDING`].
-fn sliding(types: &[String], num_layers: usize, path: &Path) -> Result<Vec<usize>> {
+/// The blocks whose type is [`SLIDING`]; and the size of chunks, if some attend within chunks.
+fn sliding(
+    types: &[String],
+    num_layers: usize,
+    chunk: Option<usize>,
+    path: &Path,
+) -> Result<(Vec<usize>, Foreign)> {
     if types.len() != num_layers {
         let rule = format!("layer_types must have num_hidden_layers = {num_layers} entries");
         return Err(corrupt(path, format!("{rule}, got {}", types.len())));
     }
-    let mut blocks = Vec::new();
+    let (mut blocks, mut chunks) = (Vec::new(), None);
     for (block, kind) in types.iter().enumerate() {
         match kind.as_str() {
             SLIDING => blocks.push(block),
             FULL => {}
+            CHUNKED if chunk.is_some() => chunks = chunk.map(|size| (size, CHUNKED.to_owned())),
             other => {
                 return Err(unsupported(
                     "layer type",
@@ -187,7 +216,7 @@ fn sliding(types: &[String], num_layers: usize, path: &Path) -> Result<Vec<usize
             }
         }
     }
-    Ok(blocks)
+    Ok((blocks, chunks))
 }
 
 /// Refuses what the decoder doesn't compute.

@@ -9,6 +9,7 @@
 //! knows).
 
 mod architecture;
+mod finite;
 mod gguf;
 mod gguf_header;
 mod hf_config;
@@ -29,6 +30,7 @@ pub(crate) use self::gguf_header::Metadata;
 pub use self::stored::StoredMatrix;
 pub(crate) use self::tensor_type::TensorType;
 use crate::backbone::DecoderConfig;
+use crate::other_file::OtherFile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -134,6 +136,7 @@ impl Checkpoint {
             }
             safetensors::open(folder)?
         } else {
+            map(path)?; // says so if it is a pickle, or a web page
             let value = path.to_string_lossy();
             return Err(unsupported("model file", value, ".gguf, .safetensors"));
         };
@@ -158,10 +161,18 @@ impl Checkpoint {
         found.sort();
         match found.as_slice() {
             [file] => gguf::open(file, map(file)?),
+            [] if folder.join("adapter_config.json").exists() => Err(Error::ModelNotFound {
+                path: folder.to_owned(),
+                reason: "it holds an adapter and no model".into(),
+                hint: "name the model that it was trained on, and the folder as the adapter",
+            }),
             [] => Err(not_found(
                 folder,
                 "it holds neither config.json nor a .gguf file",
             )),
+            [first, ..] if found.iter().all(|file| gguf::is_part(file)) => {
+                Err(gguf::split(first, found.len()))
+            }
             [first, ..] => Err(not_found(
                 folder,
                 format!(
@@ -171,6 +182,11 @@ impl Checkpoint {
                 ),
             )),
         }
+    }
+
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Shape of the model.
@@ -236,14 +252,14 @@ impl Checkpoint {
 
     fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry> {
         let Some(entry) = self.tensors.get(name) else {
-            return Err(corrupt(&self.path, format!("the tensor {name} is missing")));
+            return Err(unfit(&self.path, format!("the tensor {name} is missing")));
         };
         if entry.shape == shape {
             return Ok(entry);
         }
         let got = &entry.shape;
         let reason = format!("{name} must have the shape {shape:?}, got {got:?}");
-        Err(corrupt(&self.path, reason))
+        Err(unfit(&self.path, reason))
     }
 
     /// Checks that every tensor of the architecture is there, in its shape, and no other.
@@ -276,20 +292,50 @@ fn map(path: &Path) -> Result<Arc<Mmap>> {
     // SAFETY: the map is only read, as bytes for which every pattern is valid. The usual caveat of maps
     // stays: the file must not be cut short by another program while the model is open.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
-    Ok(Arc::new(map))
+    match OtherFile::of(&map) {
+        Some(other) => Err(other_file(path, other)),
+        None => Ok(Arc::new(map)),
+    }
+}
+
+/// An error that says what the file at `path` is instead of a model's.
+pub(crate) fn other_file(path: &Path, other: OtherFile) -> Error {
+    Error::ModelCorrupt {
+        path: path.to_owned(),
+        reason: other.reason().into(),
+        hint: other.hint(),
+    }
 }
 
 fn not_found(path: &Path, reason: impl Into<String>) -> Error {
     Error::ModelNotFound {
         path: path.to_owned(),
         reason: reason.into(),
+        hint: "--model takes a .gguf file, a folder with config.json and *.safetensors, \
+               builtin:tiny or builtin:random",
     }
 }
 
+/// A file that was not written or copied whole.
 pub(crate) fn corrupt(path: &Path, reason: impl Into<String>) -> Error {
+    let is_json = path.extension().is_some_and(|it| it == "json");
     Error::ModelCorrupt {
         path: path.to_owned(),
         reason: reason.into(),
+        hint: if is_json {
+            "mend the file, or take the one that was published with the model"
+        } else {
+            "compare its size and hash with the original's, then copy or convert it again"
+        },
+    }
+}
+
+/// A configuration and tensors that are not of one model.
+fn unfit(path: &Path, reason: impl Into<String>) -> Error {
+    Error::ModelCorrupt {
+        path: path.to_owned(),
+        reason: reason.into(),
+        hint: "configuration and weights are not of one model: take both from the same place",
     }
 }
 

@@ -1,15 +1,17 @@
 //! Hugging Face folders: `config.json` with `model.safetensors`, whole or in shards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::{
-    Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, unsupported,
+    Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, other_file,
+    unsupported,
 };
+use crate::other_file::OtherFile;
 use crate::{Error, Result};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -38,6 +40,13 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
     let indexed: BTreeSet<String> = shards.values().flatten().flatten().cloned().collect();
     for (shard, wanted) in shards {
         let path = folder.join(&shard);
+        if wanted.is_some() && !path.exists() {
+            return Err(Error::ModelNotFound {
+                path,
+                reason: format!("{INDEX} names this file, which is not there"),
+                hint: "fetch every file that the index names",
+            });
+        }
         let bytes = map(&path)?;
         let mut found = entries(&bytes, maps.len(), &path)?;
         match wanted {
@@ -102,6 +111,9 @@ fn shards(folder: &Path) -> Result<BTreeMap<String, Option<Vec<String>>>> {
     }
     let path = folder.join(INDEX);
     if !path.exists() {
+        if let Some(pickle) = pickle_in(folder)? {
+            return Err(other_file(&pickle, OtherFile::Pickle));
+        }
         return Err(not_found(
             folder,
             format!("it holds neither {WEIGHTS} nor {INDEX}"),
@@ -128,6 +140,25 @@ fn shards(folder: &Path) -> Result<BTreeMap<String, Option<Vec<String>>>> {
     Ok(shards)
 }
 
+/// The first file of `folder`, by name, that is a model in PyTorch's own format.
+fn pickle_in(folder: &Path) -> Result<Option<PathBuf>> {
+    let mut pickles = Vec::new();
+    for item in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let item = item.map_err(Error::io(folder))?.path();
+        // Beside the model there may be others, such as training_args.bin.
+        let is_model = (item.file_name().and_then(|name| name.to_str())).is_some_and(|name| {
+            ["pytorch_model", "consolidated"]
+                .iter()
+                .any(|it| name.starts_with(it))
+        });
+        if is_model && OtherFile::is_named_pickle(&item) {
+            pickles.push(item);
+        }
+    }
+    pickles.sort();
+    Ok(pickles.into_iter().next())
+}
+
 /// The tensors of one weight file: a JSON header that says where they are, then their bytes.
 fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Entry>> {
     let length = bytes
@@ -140,10 +171,18 @@ fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Ent
     let Some((data_start, header)) =
         data_start.and_then(|end| Some((end, bytes.get(LENGTH_BYTES..end)?)))
     else {
-        let reason = format!(
-            "the header claims {length:?} bytes of a file of {}",
-            bytes.len()
-        );
+        let reason = match length {
+            Some(length) => {
+                format!(
+                    "the header claims {length} bytes of a file of {}",
+                    bytes.len()
+                )
+            }
+            None => format!(
+                "the file must begin with a length of 8 bytes, has {}",
+                bytes.len()
+            ),
+        };
         return Err(corrupt(path, reason));
     };
     // checks that sizes match types and shapes and that tensors lie gapless behind each other
@@ -197,5 +236,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         }
         Err(error) => return Err(Error::io(path)(error)),
     }
-    std::fs::read(path).map_err(Error::io(path))
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    match OtherFile::of(&bytes) {
+        Some(other) => Err(other_file(path, other)),
+        None => Ok(bytes),
+    }
 }

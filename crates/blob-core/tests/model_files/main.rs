@@ -2,6 +2,8 @@
 
 mod architectures;
 mod hostile;
+mod not_finite;
+mod other_files;
 mod pairs;
 #[path = "../support/mod.rs"]
 mod support;

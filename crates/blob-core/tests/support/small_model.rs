@@ -68,6 +68,7 @@ pub fn config() -> DecoderConfig {
         max_position_embeddings: 256,
         tie_word_embeddings: false,
         biases: Vec::new(),
+        context_end: None,
         qk_norm: false,
         window: None,
     }

@@ -40,6 +40,7 @@ pub fn gqa_config() -> DecoderConfig {
         max_position_embeddings: 128,
         tie_word_embeddings: false,
         biases: Vec::new(),
+        context_end: None,
         qk_norm: false,
         window: None,
     }

@@ -8,6 +8,9 @@ use super::super::{corrupt, unsupported};
 use crate::Result;
 use crate::backbone::RopeScaling;
 
+pub(super) const DYNAMIC: &str = "dynamic";
+const ORIGINAL: &str = "original_max_position_embeddings";
+
 /// `rope_scaling`, or the newer `rope_parameters`, which also holds the base.
 pub(super) struct Rope<'a> {
     pub(super) fields: Option<&'a Map<String, Value>>,
@@ -30,18 +33,36 @@ impl Rope<'_> {
             .ok_or_else(|| corrupt(self.path, format!("{field} of the rope scaling is missing")))
     }
 
+    /// The name of the scaling.
+    fn kind(&self) -> Option<&str> {
+        let fields = self.fields?;
+        let kind = fields.get("rope_type").or(fields.get("type"));
+        kind.map(|kind| kind.as_str().unwrap_or("not a text"))
+    }
+
+    /// Up to which length the frequencies are those of training, where they depend on the length:
+    /// dynamic NTK scaling stretches a text that is longer than the training's were.
+    pub(super) fn plain_up_to(&self, max_position_embeddings: usize) -> Result<Option<usize>> {
+        match self.kind() {
+            Some(DYNAMIC) => Ok(Some(match self.fields {
+                Some(fields) if fields.contains_key(ORIGINAL) => self.original_context(fields)?,
+                _ => max_position_embeddings,
+            })),
+            _ => Ok(None),
+        }
+    }
+
     /// The stretch of the rotary frequencies.
     pub(super) fn scaling(&self) -> Result<RopeScaling> {
-        const SUPPORTED: &str = "default, linear, llama3";
+        const SUPPORTED: &str = "default, linear, llama3, dynamic up to the context of training";
         let Some(fields) = self.fields.filter(|fields| !fields.is_empty()) else {
             return Ok(RopeScaling::None);
         };
         if fields.values().any(Value::is_object) {
             return Err(unsupported("rope scaling", "one per layer type", SUPPORTED));
         }
-        let kind = fields.get("rope_type").or(fields.get("type"));
-        match kind.map(|kind| kind.as_str().unwrap_or("not a text")) {
-            Some("default") | None => Ok(RopeScaling::None),
+        match self.kind() {
+            Some("default" | DYNAMIC) | None => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear {
                 factor: self.required("factor")?,
             }),
@@ -56,9 +77,8 @@ impl Rope<'_> {
     }
 
     fn original_context(&self, fields: &Map<String, Value>) -> Result<usize> {
-        let field = "original_max_position_embeddings";
-        (fields.get(field).and_then(Value::as_u64))
+        (fields.get(ORIGINAL).and_then(Value::as_u64))
             .and_then(|context| usize::try_from(context).ok())
-            .ok_or_else(|| corrupt(self.path, format!("{field} must be a positive integer")))
+            .ok_or_else(|| corrupt(self.path, format!("{ORIGINAL} must be a positive integer")))
     }
 }

@@ -81,11 +81,11 @@ fn mistral_has_its_window_in_every_block_where_it_hides_something() {
         "sliding_window": 4096, "max_position_embeddings": 4096,
     }));
     assert_eq!(window(&wide), None);
-    let mixed = mistral(serde_json::json!({
-        "layer_types": ["full_attention", "sliding_attention"],
+    let unknown = mistral(serde_json::json!({
+        "layer_types": ["linear_attention", "sliding_attention"],
     }));
-    let error = read(&mixed).unwrap_err();
-    assert!(error.to_string().contains("full_attention"), "{error}");
+    let error = read(&unknown).unwrap_err();
+    assert!(error.to_string().contains("linear_attention"), "{error}");
 }
 
 #[test]
@@ -186,6 +186,55 @@ fn what_the_decoder_does_not_compute_is_refused_by_name() {
         let error = read(&changes).unwrap_err();
         assert_eq!(error.code(), "BPEFT_UNSUPPORTED", "{error}");
         assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+/// A prompt that ends before them never meets them.
+#[test]
+fn what_begins_beyond_a_length_ends_the_context_there() {
+    let [full, chunked] = ["full_attention", "chunked_attention"];
+    let dynamic = serde_json::json!({ "type": "dynamic", "factor": 2.0 });
+    let mut trained = dynamic.clone();
+    trained["original_max_position_embeddings"] = 512.into();
+    let qwen3 = |chunks: &[&str]| {
+        serde_json::json!({
+            "model_type": "qwen3", "layer_types": chunks, "attention_chunk_size": 64,
+        })
+    };
+    for (changes, context, kind) in [
+        (
+            serde_json::json!({ "rope_scaling": dynamic }),
+            2048,
+            Some("dynamic"),
+        ),
+        (
+            serde_json::json!({ "rope_scaling": trained }),
+            512,
+            Some("dynamic"),
+        ),
+        (qwen3(&[chunked, full]), 64, Some(chunked)),
+        (qwen3(&[full, full]), 32_768, None),
+        (
+            serde_json::json!({
+                "model_type": "mistral", "sliding_window": 16,
+                "layer_types": [full, "sliding_attention"],
+            }),
+            16,
+            Some("sliding window"),
+        ),
+    ] {
+        let config = read(&changes).unwrap();
+        assert_eq!(config.max_position_embeddings, context, "{changes}");
+        assert_eq!(
+            (config.window, config.rope_scaling),
+            (None, RopeScaling::None)
+        );
+        let end = config.context_end.as_deref();
+        assert_eq!(end.is_some(), kind.is_some(), "{changes}");
+        assert!(
+            end.unwrap_or_default().contains(kind.unwrap_or_default()),
+            "{end:?}"
+        );
     }
 }
 
