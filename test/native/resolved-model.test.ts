@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { assetPath } from '../../ts/assets.ts';
 import type { Progress } from '../../ts/engine/call.ts';
 import { type BayesianModel, loadModel } from '../../ts/engine/model.ts';
+import { findModel } from '../../ts/engine/model-source.ts';
 import { resolveModel } from '../../ts/engine/resolved-model.ts';
 import type { RunEvent } from '../../ts/events/run-event.ts';
 import { evaluate } from '../../ts/run/evaluation/evaluate.ts';
@@ -31,6 +32,7 @@ it('says which model was loaded: its name, its source, the hash of its file', ()
   expect(tiny.resolved).toEqual({
     requested: 'builtin:tiny',
     name: 'builtin:tiny',
+    revision: null,
     source: { kind: 'file', path: assetPath('tiny.gguf') },
     sha256: tinyHash,
     files: [{ name: 'tiny.gguf', bytes: readFileSync(assetPath('tiny.gguf')).length, sha256: tinyHash }],
@@ -45,7 +47,7 @@ it('knows a folder by the hashes of all files that make the model, and by no oth
   }
   const names = ['a.safetensors', 'b.safetensors', 'config.json', 'tokenizer.json'];
   const lines = names.map((name) => `${sha256(`content of ${name}`)}  ${name}\n`).join('');
-  const resolved = await resolveModel(`${model}/`);
+  const resolved = await resolveModel(await findModel(`${model}/`));
   expect(resolved).toMatchObject({ name: 'some-model', requested: `${model}/`, sha256: sha256(lines) });
   expect(resolved.files.map(({ name }) => name)).toEqual(names);
 });
@@ -120,7 +122,9 @@ it('stops as soon as its signal fires, with the reason that it gives', async () 
   const loading = loadModel({ model: 'builtin:tiny' }, { signal: controller.signal });
   controller.abort(reason);
   await expect(loading).rejects.toMatchObject({ code: 'BPEFT_ABORTED', name: 'AbortError', cause: reason });
-  await expect(resolveModel('builtin:tiny', { signal: controller.signal })).rejects.toMatchObject({
+  await expect(
+    resolveModel(await findModel('builtin:tiny'), { signal: controller.signal }),
+  ).rejects.toMatchObject({
     name: 'AbortError',
     cause: reason,
   });

@@ -18,7 +18,7 @@ export function runStarted(more: Partial<RunStarted> = {}): RunStarted {
       format: 1,
       command: 'train',
       config: { lr: 1e-4, seed: 7, target_modules: ['q_proj', 'v_proj'] },
-      model: { name: 'builtin:random', sha256: '00' },
+      model: { name: 'builtin:random', revision: null, sha256: '00' },
       datasets: { train: null, evaluation: [] },
       versions: { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' },
       hardware: { cpu: 'none', cores: 1, threads: 1, memory_gb: 1, gpu: null },

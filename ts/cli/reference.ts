@@ -27,6 +27,7 @@ const ENVIRONMENT = `## Environment
 | \`BPEFT_NUM_THREADS\` | worker threads where \`--threads\` is not given |
 | \`BPEFT_DISPATCH\` | instructions that the kernels use (\`avx512bf16\`, \`avx512\`, \`avx2\`, \`portable\`; default: the fastest of this machine) |
 | \`BPEFT_NATIVE_PATH\` | the engine's file, instead of the one that belongs to the package |
+| \`HF_TOKEN\`, \`HF_HOME\`, … | models by name: [models.md](models.md) |
 | \`WANDB_MODE\`, … | Weights & Biases: [logging.md](logging.md) |
 | \`BPEFT_LOG\` | \`debug\` prints the stack and the cause of an error |
 `;

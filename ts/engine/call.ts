@@ -1,7 +1,7 @@
 /** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
 
 export interface Progress {
-  readonly activity: 'hashing' | 'encoding' | 'predicting';
+  readonly activity: 'downloading' | 'hashing' | 'encoding' | 'predicting';
   /** What `done` and `total` count. */
   readonly unit: 'bytes' | 'texts' | 'rows';
   readonly done: number;

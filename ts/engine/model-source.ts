@@ -1,10 +1,13 @@
-/** What `--model` means: an existing path, or one that begins with `.` or `/`; `builtin:`; else a hub id. */
+/** What `--model` means: an existing path, or one that begins with `.` or `/`; `builtin:`; else a name on the Hub. */
 
 import { existsSync } from 'node:fs';
-import { basename, isAbsolute } from 'node:path';
+import { basename, isAbsolute, resolve } from 'node:path';
 import { assetPath } from '../assets.ts';
 import { BpeftError } from '../errors.ts';
+import { idText, parseModelId } from '../hub/model-id.ts';
+import { pullModel } from '../hub/pull.ts';
 import { nearestName, unknownName } from '../nearest.ts';
+import type { CallOptions } from './call.ts';
 
 export type ModelSource =
   | { readonly kind: 'file'; readonly path: string }
@@ -29,34 +32,58 @@ export const BUILTIN_MODELS: readonly BuiltinModel[] = [
 ];
 
 export const MODEL_HINT =
-  '--model takes a .gguf file, a folder with config.json and *.safetensors, builtin:tiny or builtin:random';
+  '--model takes a .gguf file, a folder with config.json and *.safetensors, org/name[@revision][:file] of the Hub, builtin:tiny or builtin:random';
 
 /** The weights of `builtin:random` never change, whatever the run's seed. */
 const RANDOM_MODEL_SEED = 1;
 
+/** A model that can be loaded. */
+export interface FoundModel {
+  /** What was asked for: a path as it was given, a name on the Hub, or `builtin:…`. */
+  readonly requested: string;
+  /** File or folder name, `org/name[:file]`, or `builtin:…`; never a path. */
+  readonly name: string;
+  /** The commit of a model of the Hub; null for others. */
+  readonly revision: string | null;
+  readonly source: ModelSource;
+}
+
 /**
- * A path stays as it was given, so that messages name what the user wrote.
+ * Finds a model, and downloads one of the Hub that the cache does not hold. A path stays as it was given, so
+ * that messages name what the user wrote.
  * @throws {BpeftError} `BPEFT_USAGE` for an unknown builtin, `BPEFT_MODEL_NOT_FOUND` for a path where nothing
- * lies, `BPEFT_UNSUPPORTED` for a hub id.
+ * lies, and what {@link pullModel} throws.
  */
-export function modelSource(model: string): ModelSource {
-  if (model.startsWith(PREFIX)) return builtinSource(model);
-  if (existsSync(model)) return { kind: 'file', path: model };
-  if (isPath(model) || model.toLowerCase().endsWith('.gguf')) {
-    throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${model}: no such file or folder`, {
+export async function findModel(requested: string, call: CallOptions = {}): Promise<FoundModel> {
+  if (requested.startsWith(PREFIX)) {
+    return { requested, name: requested, revision: null, source: builtinSource(requested) };
+  }
+  if (existsSync(requested)) {
+    const name = basename(resolve(requested));
+    return { requested, name, revision: null, source: { kind: 'file', path: requested } };
+  }
+  const isFile = requested.toLowerCase().endsWith('.gguf') && !requested.includes(':');
+  if (isPath(requested) || isFile) {
+    throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${requested}: no such file or folder`, {
       hint: `check the path; ${MODEL_HINT}`,
     });
   }
+  const id = parseModelId(requested);
+  if (id === null) throw neither(requested);
+  const { file, commit, path } = await pullModel(id, call);
+  const name = idText({ ...id, file });
+  return { requested, name, revision: commit, source: { kind: 'file', path } };
+}
+
+function neither(model: string): BpeftError {
   const builtin = nearestName(
     model,
     BUILTIN_MODELS.map(({ name }) => name.slice(PREFIX.length)),
   );
-  const remedy = 'download the model and give its folder or .gguf file';
-  throw new BpeftError(
-    'BPEFT_UNSUPPORTED',
-    `model ${JSON.stringify(model)} is no file or folder here; hub ids are not supported yet`,
-    { hint: builtin === null ? remedy : `did you mean ${PREFIX}${builtin}? Otherwise ${remedy}` },
-  );
+  const message = `model ${JSON.stringify(model)} is no file or folder here, and no name on the Hub`;
+  return new BpeftError('BPEFT_MODEL_NOT_FOUND', message, {
+    hint: builtin === null ? MODEL_HINT : `did you mean ${PREFIX}${builtin}? ${MODEL_HINT}`,
+  });
 }
 
 function builtinSource(model: string): ModelSource {

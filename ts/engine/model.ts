@@ -8,13 +8,13 @@ import { abortable, native, unlessAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import type { CallOptions } from './call.ts';
-import { modelSource } from './model-source.ts';
+import { findModel } from './model-source.ts';
 import { loadNative } from './native.ts';
 import { type ResolvedModel, resolveModel } from './resolved-model.ts';
 import { threadCount } from './threads.ts';
 
 export interface LoadModelOptions {
-  /** A folder, a `.gguf` file, `builtin:tiny` or `builtin:random`. */
+  /** A folder, a `.gguf` file, `org/name[@revision][:file]` of the Hub, `builtin:tiny` or `builtin:random`. */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
   readonly precision?: Precision;
@@ -104,14 +104,16 @@ export interface PredictiveOptions {
 }
 
 /**
- * Reads the model's files, hashes them meanwhile, and keeps the weights until {@link BayesianModel.dispose}.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`, `BPEFT_ABORTED`.
+ * Downloads a model of the Hub that the cache lacks, reads the files, hashes them meanwhile, and keeps the weights until {@link BayesianModel.dispose}.
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`,
+ * `BPEFT_IO`, `BPEFT_ABORTED`.
  */
 export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
   throwIfAborted(call.signal);
   oneOf('precision', options.precision, PRECISIONS);
   oneOf('quantize', options.quantize, QUANTIZATIONS);
-  const source = modelSource(options.model);
+  const found = await findModel(options.model, call);
+  const { source } = found;
   const addon = loadNative();
   const threads = threadCount(options.threads);
   const { precision = 'f32', quantize = 'none' } = options;
@@ -127,7 +129,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
     ),
   );
   const release = (handle: NativeModel) => handle.dispose();
-  const resolving = resolveModel(options.model, call);
+  const resolving = resolveModel(found, call);
   resolving.catch(() => {}); // told once loading is over
   const handle = await unlessAborted(call.signal, loading, release);
   try {

@@ -10,18 +10,16 @@
 
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import { BpeftError } from '../errors.ts';
 import { sha256OfFiles } from '../threads/sha256.ts';
 import { type CallOptions, teller } from './call.ts';
-import { MODEL_HINT, type ModelSource, modelSource } from './model-source.ts';
+import { type FoundModel, MODEL_HINT } from './model-source.ts';
 
 /** What tells one base model from another. */
-export interface ModelIdentity {
+export interface ModelIdentity extends Pick<FoundModel, 'name' | 'revision'> {
   /** In hex. */
   readonly sha256: string;
-  /** File or folder name, or `builtin:…`; never a path. */
-  readonly name: string;
 }
 
 export interface ModelFile {
@@ -30,25 +28,21 @@ export interface ModelFile {
   readonly sha256: string;
 }
 
-export interface ResolvedModel extends ModelIdentity {
-  /** What was asked for: a path as it was given, or `builtin:…`. */
-  readonly requested: string;
-  readonly source: ModelSource;
+export interface ResolvedModel extends FoundModel, ModelIdentity {
   /** Empty for a model that is made, not read. */
   readonly files: readonly ModelFile[];
 }
 
 /**
- * Finds the model and hashes its files, off the main thread.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`, `BPEFT_ABORTED`.
+ * Hashes the model's files, off the main thread.
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_ABORTED`.
  */
-export async function resolveModel(requested: string, call: CallOptions = {}): Promise<ResolvedModel> {
-  const source = modelSource(requested);
+export async function resolveModel(found: FoundModel, call: CallOptions = {}): Promise<ResolvedModel> {
+  const { requested, source } = found;
   if (source.kind === 'random') {
     const sha256 = createHash('sha256').update(`${requested}:${source.seed}`).digest('hex');
-    return { requested, source, name: requested, sha256, files: [] };
+    return { ...found, sha256, files: [] };
   }
-  const name = requested.startsWith('builtin:') ? requested : basename(resolve(source.path));
   try {
     const isFolder = (await stat(source.path)).isDirectory();
     const names = isFolder
@@ -60,7 +54,7 @@ export async function resolveModel(requested: string, call: CallOptions = {}): P
     const list = files.map((file) => `${file.sha256}  ${file.name}\n`).join('');
     const sha256 =
       isFolder || first === undefined ? createHash('sha256').update(list).digest('hex') : first.sha256;
-    return { requested, source, name, sha256, files };
+    return { ...found, sha256, files };
   } catch (cause) {
     if (cause instanceof BpeftError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);

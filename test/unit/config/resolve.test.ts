@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { fileName, resolveTrain } from '../../../ts/config/resolve.ts';
-import { modelSource, shareableName } from '../../../ts/engine/model-source.ts';
+import { findModel, shareableName } from '../../../ts/engine/model-source.ts';
 
 function resolved(values: Record<string, unknown>) {
   const all = { model: 'builtin:random', dataset: 'ARC-Easy', ...values };
@@ -63,11 +63,12 @@ it.each([
   );
 });
 
-it('takes a model for a path when it exists, and keeps the path as it was given', () => {
-  expect(modelSource('package.json')).toEqual({ kind: 'file', path: 'package.json' });
-  expect(modelSource('./docs/../ts')).toEqual({ kind: 'file', path: './docs/../ts' });
-  expect(modelSource('builtin:random')).toEqual({ kind: 'random', seed: 1 });
-  expect(modelSource('builtin:tiny')).toMatchObject({
+it('takes a model for a path when it exists, and keeps the path as it was given', async () => {
+  const source = async (model: string) => (await findModel(model)).source;
+  expect(await source('package.json')).toEqual({ kind: 'file', path: 'package.json' });
+  expect(await source('./docs/../ts')).toEqual({ kind: 'file', path: './docs/../ts' });
+  expect(await source('builtin:random')).toEqual({ kind: 'random', seed: 1 });
+  expect(await source('builtin:tiny')).toMatchObject({
     kind: 'file',
     path: expect.stringMatching(/assets\/tiny\.gguf$/),
   });
@@ -76,12 +77,13 @@ it('takes a model for a path when it exists, and keeps the path as it was given'
 it.each([
   ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:tiny, builtin:random'],
   ['missing.gguf', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
+  ['models/missing.gguf', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path/)],
   ['./nowhere', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
-  ['org/model', 'BPEFT_UNSUPPORTED', expect.stringMatching(/^download the model/)],
-  ['Tiny', 'BPEFT_UNSUPPORTED', expect.stringMatching(/^did you mean builtin:tiny\? Otherwise download/)],
-])('refuses the model %s', (model, code, hint) => {
-  const message = expect.stringContaining(model);
-  expect(() => modelSource(model)).toThrow(expect.objectContaining({ code, message, hint }));
+  ['Tiny', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^did you mean builtin:tiny\?.*org\/name/)],
+  ['org/model@../..', 'BPEFT_USAGE', expect.stringContaining('org/name@revision')],
+])('refuses the model %s', async (model, code, hint) => {
+  const message = expect.stringContaining(model.replace(/.*@/, ''));
+  await expect(findModel(model)).rejects.toMatchObject({ code, message, hint });
 });
 
 it('never shares an absolute path', () => {

@@ -22,7 +22,7 @@ export function defineModels(command: Command, output: Output): void {
   });
 
   sub('show', 'architecture, size, tensor types and tokenizer')
-    .argument('<model>', 'folder, .gguf file or builtin name')
+    .argument('<model>', 'folder, .gguf file, org/name[@revision][:file] or builtin name')
     .action(async (name: string, { json }: { json?: boolean }) => {
       const { loadModel } = await import('../../engine/model.ts');
       const model = await loadModel({ model: name });

@@ -17,7 +17,7 @@ const MACHINE = { ...FACTS, decides: 'nothing', isInherited: false } as const sa
 
 export const MODEL_AND_DATA = {
   model: setting(
-    'model folder, .gguf file, builtin:tiny or builtin:random',
+    'model folder, .gguf file, org/name[@revision][:file], builtin:tiny or builtin:random',
     inAll(WITH_MODEL, name.optional()),
     { ...FACTS, recorded: 'name', placeholder: 'model' },
   ),

@@ -51,10 +51,10 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const method = methodOf(place, loaded);
       const dataset = splits[0]?.encoded.name ?? '';
       const head = { method, model: baseModel.name, dataset, out } as const;
-      const { name, sha256, files } = baseModel;
+      const { name, revision, sha256, files } = baseModel;
       const record: RunRecord = {
         ...{ format: 1, command: 'eval', config: recordedSettings('eval', config) },
-        model: { name, sha256, files },
+        model: { name, revision, sha256, files },
         datasets: { train: null, evaluation: splits.map((split) => split.record) },
         versions: versions(),
         hardware: hardware(),

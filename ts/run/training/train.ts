@@ -347,15 +347,16 @@ class Run {
 /** `config.json`. */
 function runRecord(session: Session): RunRecord {
   const { config, evaluations, model, train } = session;
-  const { name, sha256, files } = model.resolved;
+  const { name, revision, sha256, files } = model.resolved;
   const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
   return {
     format: 1,
     command: 'train',
     config: recordedSettings('train', config),
     model: {
-      sha256,
       name,
+      revision,
+      sha256,
       files,
       architecture,
       format,

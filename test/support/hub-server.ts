@@ -1,0 +1,233 @@
+/**
+ * A stand-in for the Hub on loopback: repositories of models over the real routes, and a store of its own address
+ * to which files in LFS are redirected. It fails as it is told.
+ */
+
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What happens to a request for a file's bytes. */
+export type Fault =
+  | { readonly kind: 'status'; readonly status: number; readonly retryAfter?: string }
+  /** After so many bytes of the body the connection breaks, the body ends, or nothing more comes. */
+  | { readonly kind: 'cut' | 'short' | 'stall'; readonly after: number }
+  /** One bit of the body is another. */
+  | { readonly kind: 'corrupt' }
+  /** The range is not heard. */
+  | { readonly kind: 'whole' };
+
+export interface Repository {
+  readonly files: ReadonlyMap<string, Buffer>;
+  readonly commit: string;
+  readonly access: 'open' | 'gated' | 'private';
+}
+
+export interface Request {
+  readonly path: string;
+  readonly range: string | undefined;
+  readonly authorization: string | undefined;
+}
+
+/** The token that opens every repository. */
+export const TOKEN = 'hf_standin';
+/** Files of at least this size are in LFS. */
+const LFS_BYTES = 20_000;
+
+export class StandInHub {
+  readonly #repositories = new Map<string, Repository>();
+  /** Old name → new name. */
+  readonly renamed = new Map<string, string>();
+  readonly requests: Request[] = [];
+  /** Requests that the store got. */
+  readonly stored: Request[] = [];
+  /** Of the next requests for a file's bytes, first to last; then all are good. */
+  faults: Fault[] = [];
+  /** Of the next requests of any other kind. */
+  apiFaults: Fault[] = [];
+  readonly #hub: Server;
+  readonly #store: Server;
+
+  private constructor() {
+    this.#hub = createServer((request, response) => this.#answer(request, response));
+    this.#store = createServer((request, response) => {
+      this.stored.push(seen(request));
+      const [, commit = '', ...path] = decodeURIComponent(request.url ?? '').split('/');
+      const repository = [...this.#repositories.values()].find((one) => one.commit === commit);
+      this.#send(request, response, repository?.files.get(path.join('/')) ?? Buffer.alloc(0), {});
+    });
+  }
+
+  static async start(): Promise<StandInHub> {
+    const hub = new StandInHub();
+    for (const server of [hub.#hub, hub.#store]) {
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    }
+    return hub;
+  }
+
+  get url(): string {
+    return address(this.#hub);
+  }
+
+  async stop(): Promise<void> {
+    for (const server of [this.#hub, this.#store]) {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+
+  /** Puts a repository's new state in the place of the old one; the commit follows from its content. */
+  publish(
+    name: string,
+    files: Readonly<Record<string, Buffer | string>>,
+    access: Repository['access'] = 'open',
+  ): Repository {
+    const content = new Map(Object.entries(files).map(([path, bytes]) => [path, Buffer.from(bytes)]));
+    const list = [...content].map(([path, bytes]) => `${gitHash(bytes)} ${path}`).join('\n');
+    const commit = createHash('sha1').update(`${name}\n${list}`).digest('hex');
+    const repository = { files: content, commit, access };
+    this.#repositories.set(name, repository);
+    return repository;
+  }
+
+  /** Names of the files whose bytes were asked for. */
+  get downloads(): string[] {
+    const paths = this.requests.map(({ path }) => /\/resolve\/[^/]+\/(.*)$/.exec(path)?.[1]);
+    return paths.filter((path) => path !== undefined);
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    this.requests.push(seen(request));
+    const url = new URL(request.url ?? '', this.url);
+    const api = /^\/api\/models\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(url.pathname);
+    const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
+    const asked = api?.[1] ?? file?.[1] ?? '';
+    const name = this.renamed.get(asked) ?? asked;
+    if (name !== asked) {
+      response.writeHead(307, { location: `${url.pathname.replace(asked, name)}${url.search}` }).end();
+      return;
+    }
+    const isKnown = request.headers.authorization === `Bearer ${TOKEN}`;
+    const repository = this.#repositories.get(name);
+    if (repository === undefined || (repository.access === 'private' && !isKnown)) {
+      refuse(response, isKnown ? 404 : 401, 'RepoNotFound', 'Repository not found');
+      return;
+    }
+    const revision = decodeURIComponent(api?.[3] ?? file?.[2] ?? 'main');
+    if (!['main', 'refs/pr/1', repository.commit].includes(revision)) {
+      refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
+    } else if (api !== null) {
+      const fault = this.apiFaults.shift();
+      if (fault?.kind === 'status') fail(response, fault);
+      else if (api[2] === 'tree') this.#tree(response, url, repository);
+      else json(response, { _id: '1', id: name, sha: repository.commit, siblings: siblings(repository) });
+    } else if (repository.access === 'gated' && !isKnown) {
+      refuse(response, 401, 'GatedRepo', `Access to model ${name} is restricted`);
+    } else {
+      this.#resolve(request, response, repository, decodeURIComponent(file?.[3] ?? ''));
+    }
+  }
+
+  /** Two entries to a page. */
+  #tree(response: ServerResponse, url: URL, { files }: Repository): void {
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    const entries = [...files].map(([path, bytes]) => ({
+      type: 'file',
+      path,
+      ...entry(bytes),
+    }));
+    if (from + 2 < entries.length) {
+      url.searchParams.set('cursor', String(from + 2));
+      response.setHeader('link', `<${url.href}>; rel="next"`);
+    }
+    json(response, entries.slice(from, from + 2));
+  }
+
+  #resolve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { files, commit }: Repository,
+    path: string,
+  ): void {
+    const bytes = files.get(path);
+    if (bytes === undefined) {
+      refuse(response, 404, 'EntryNotFound', 'Entry not found');
+      return;
+    }
+    const { oid, lfs } = entry(bytes);
+    const headers = { 'x-repo-commit': commit, 'accept-ranges': 'bytes' };
+    if (lfs === undefined) {
+      this.#send(request, response, bytes, { ...headers, etag: `"${oid}"` });
+      return;
+    }
+    const linked = { 'x-linked-etag': `"${lfs.oid}"`, 'x-linked-size': String(lfs.size) };
+    const location = `${address(this.#store)}/${commit}/${path}`;
+    response.writeHead(302, { ...headers, ...linked, etag: `"${oid}"`, location }).end();
+  }
+
+  #send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    bytes: Buffer,
+    headers: Readonly<Record<string, string>>,
+  ): void {
+    const fault = request.method === 'HEAD' ? undefined : this.faults.shift();
+    if (fault?.kind === 'status') {
+      fail(response, fault);
+      return;
+    }
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+    const isPart = range !== null && fault?.kind !== 'whole';
+    const start = isPart ? Number(range[1]) : 0;
+    const body = Buffer.from(bytes.subarray(start, isPart && range[2] ? Number(range[2]) + 1 : undefined));
+    if (fault?.kind === 'corrupt') body[0] = (body[0] ?? 0) ^ 1;
+    const place = { 'content-range': `bytes ${start}-${start + body.length - 1}/${bytes.length}` };
+    const sent = fault !== undefined && 'after' in fault ? body.subarray(0, fault.after) : body;
+    response.writeHead(isPart ? 206 : 200, {
+      ...headers,
+      ...(fault?.kind === 'short' ? {} : { 'content-length': body.length }),
+      ...(isPart ? place : {}),
+    });
+    if (request.method === 'HEAD') response.end();
+    else if (fault?.kind === 'cut') response.write(sent, () => request.socket.destroy());
+    else if (fault?.kind === 'stall') response.write(sent);
+    else response.end(sent);
+  }
+}
+
+function entry(bytes: Buffer): { size: number; oid: string; lfs?: { oid: string; size: number } } {
+  if (bytes.length < LFS_BYTES) return { size: bytes.length, oid: gitHash(bytes) };
+  const oid = createHash('sha256').update(bytes).digest('hex');
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${bytes.length}\n`;
+  return { size: bytes.length, oid: gitHash(Buffer.from(pointer)), lfs: { oid, size: bytes.length } };
+}
+
+function siblings({ files }: Repository): object[] {
+  return [...files.keys()].map((rfilename) => ({ rfilename }));
+}
+
+function gitHash(bytes: Buffer): string {
+  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+}
+
+function seen({ url = '', headers }: IncomingMessage): Request {
+  return { path: url, range: headers.range, authorization: headers.authorization };
+}
+
+function address(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function json(response: ServerResponse, body: unknown): void {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+function fail(response: ServerResponse, { status, retryAfter }: Extract<Fault, { kind: 'status' }>): void {
+  response.writeHead(status, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).end();
+}
+
+function refuse(response: ServerResponse, status: number, code: string, message: string): void {
+  response.writeHead(status, { 'x-error-code': code, 'x-error-message': message }).end();
+}
