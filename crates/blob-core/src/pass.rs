@@ -80,9 +80,15 @@ pub struct Rows {
     pub ids: Vec<TokenId>,
     /// Contiguous, in order, covering all rows.
     pub groups: Vec<Group>,
+    positions: Vec<u32>,
 }
 
 impl Rows {
+    /// The place of each row in its prompt.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     /// The group that a row belongs to.
     pub fn group_of(&self, row: usize) -> &Group {
         let after = |group: &Group| group.rows.end <= row;
@@ -180,7 +186,8 @@ impl Pass {
             offsets.push(all.len() as u32);
         }
         let tokens = |copy: &BatchCopy| copy.tokens(batch).len();
-        let rows = |ids, rows_of: &dyn Fn(&BatchCopy) -> usize| Rows {
+        let rows = |ids: Vec<TokenId>, rows_of: &dyn Fn(&BatchCopy) -> usize| Rows {
+            positions: ids.iter().map(|id| id.position).collect(),
             ids,
             groups: groups(&copies, rows_of),
         };

@@ -232,7 +232,7 @@ impl Trainer {
                 dlogits.extend(loss.dlogits);
             }
             if let Some(kept) = kept {
-                decoder.backward(kept, &dlogits, &batch, (&pass, of), &mut sums.parameters)?;
+                decoder.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
             }
         }
         Ok(Gradients { drawn, ..sums })

@@ -60,7 +60,6 @@ fn check(name: &str, case: &Case) {
         .backward(
             kept.unwrap(),
             &loss.dlogits,
-            &batch,
             (&pass, adapter),
             &mut gradients,
         )

@@ -1,9 +1,11 @@
 //! Backbones: frozen transformers made of layers.
 
+mod build;
 mod config;
 mod decoder;
 mod quantized;
 mod random;
+mod stack;
 mod tensors;
 mod weight_source;
 

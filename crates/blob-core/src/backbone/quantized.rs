@@ -4,7 +4,7 @@
 use super::WeightSource;
 use super::weight_source::BLOCKS;
 use crate::Result;
-use crate::kernels::cpu::quantize::Quantization;
+use crate::ops::Quantization;
 use crate::weights::{HostTensor, StoredMatrix, Summary};
 
 /// A source whose block matrices are quantised as they are read.

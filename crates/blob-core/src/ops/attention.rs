@@ -14,12 +14,13 @@
 //! the probabilities again from ℓ (Dao et al. 2022, arXiv:2205.14135), so that none are kept.
 //! Shapes: `n` tokens in `B` segments, `H` query heads, `G` kv heads, `c` width of one head.
 
+mod plain;
+
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
+use super::{Device, Implementation, Operation, Precision, read, shapes, wrap};
 use crate::kernels::cpu::attention as cpu;
 pub use crate::kernels::cpu::attention::{Mask, Queries};
-use crate::kernels::cpu::gemm::Precision;
 use crate::{Error, Result};
 
 /// The heads of an attention layer.
@@ -31,9 +32,11 @@ pub struct AttentionShape {
     pub num_kv_heads: usize,
     /// Width of one head, `c`.
     pub head_dim: usize,
-    /// What products round their operands to: `f32` not at all, the others to bf16. Sums, the softmax and its
-    /// gradient are `f32`.
+    /// What products round their operands to: `f32` not at all, the others to bf16. Sums, the
+    /// softmax and its gradient are `f32`.
     pub precision: Precision,
+    /// Where it runs.
+    pub device: Device,
 }
 
 /// One attention: its heads, who sees whom, and where its segments begin and end.
@@ -70,6 +73,9 @@ impl Attention<'_> {
     pub fn forward(&self, operands: Operands<'_>) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
+        if self.implementation() == Implementation::Reference {
+            return plain::forward(self, operands);
+        }
         let Operands { q, k, v } = operands;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
         let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
@@ -88,9 +94,13 @@ impl Attention<'_> {
         do_: &Tensor,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let (rows, width) = self.check(operands)?;
-        contract::shape("o of the attention", o, &[rows, width])?;
-        contract::shape("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
-        contract::shape("do of the attention", do_, &[rows, width])?;
+        shapes::check("o of the attention", o, &[rows, width])?;
+        shapes::check("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
+        shapes::check("do of the attention", do_, &[rows, width])?;
+        if self.implementation() == Implementation::Reference {
+            let [dq, dk, dv] = plain::backward(self, operands, do_)?;
+            return Ok((dq, dk, dv));
+        }
         let Operands { q, k, v } = operands;
         let (n, kv_width) = k.dims2()?;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
@@ -107,6 +117,10 @@ impl Attention<'_> {
             wrap(dk, kv_shape)?,
             wrap(dv, kv_shape)?,
         ))
+    }
+
+    fn implementation(&self) -> Implementation {
+        self.shape.device.implementation(Operation::Attention)
     }
 
     /// Rows and columns of q.
@@ -129,15 +143,15 @@ impl Attention<'_> {
             let rule = "the window of the attention must hold at least one position, got 0";
             return Err(Error::InvalidInput(rule.into()));
         }
-        let (n, _) = contract::matrix("k of the attention", k)?;
-        contract::segments("offsets", self.offsets, n)?;
-        contract::shape("k of the attention", k, &[n, num_kv_heads * head_dim])?;
-        contract::shape("v of the attention", v, &[n, num_kv_heads * head_dim])?;
+        let (n, _) = shapes::matrix("k of the attention", k)?;
+        shapes::segments("offsets", self.offsets, n)?;
+        shapes::check("k of the attention", k, &[n, num_kv_heads * head_dim])?;
+        shapes::check("v of the attention", v, &[n, num_kv_heads * head_dim])?;
         let rows = match self.queries {
             Queries::Every => n,
             Queries::Last => self.offsets.len() - 1,
         };
-        contract::shape("q of the attention", q, &[rows, num_heads * head_dim])?;
+        shapes::check("q of the attention", q, &[rows, num_heads * head_dim])?;
         Ok((rows, num_heads * head_dim))
     }
 

@@ -9,7 +9,7 @@
 //! summed in f64; nll in nats, per row. A label of −1 means none: its nll and gradient are 0.
 //! `S` logits in all, `B` rows. The operation is tiny, so it works on slices, on the host.
 
-use super::contract;
+use super::shapes;
 use crate::{Error, Result};
 
 /// What [`forward`] returns.
@@ -28,7 +28,7 @@ pub struct CrossEntropy {
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when the offsets do not cut the logits into rows, or a label names no class.
 pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result<CrossEntropy> {
-    contract::segments("answer_offsets", answer_offsets, logits.len())?;
+    shapes::segments("answer_offsets", answer_offsets, logits.len())?;
     if labels.len() + 1 != answer_offsets.len() {
         return Err(Error::InvalidInput(format!(
             "labels must have one entry per row, {}, got {}",
@@ -115,7 +115,7 @@ mod tests {
     }
 
     /// The nll of each row (B); 0 without a label.
-    fn reference(logits: &Tensor) -> candle_core::Result<Tensor> {
+    fn reference(logits: &Tensor) -> Result<Tensor> {
         let logits = logits.to_dtype(DType::F64)?;
         let mut rows = Vec::new();
         for (ends, &label) in OFFSETS.windows(2).zip(&LABELS) {
@@ -125,7 +125,7 @@ mod tests {
                 Err(_) => (row.sum_all()? * 0.0)?,
             });
         }
-        Tensor::stack(&rows, 0)
+        Ok(Tensor::stack(&rows, 0)?)
     }
 
     #[test]

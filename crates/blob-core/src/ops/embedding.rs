@@ -1,28 +1,55 @@
 //! The frozen embedding: row `ids_t` of the table for token t. Nothing flows back through it.
 
-use candle_core::Tensor;
+use candle_core::{self as candle, Tensor};
 use rayon::prelude::*;
 
-use super::wrap;
+use super::linear::values;
+use super::{Device, Implementation, Operation, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
-/// table (V, d), ids (T) → (T, d).
-///
-/// # Errors
-/// `BPEFT_INVALID_INPUT` when an id is not in the vocabulary.
-pub fn gather(table: &StoredMatrix, ids: &[u32]) -> Result<Tensor> {
-    let (vocab_size, d) = (table.rows(), table.columns());
-    if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(Error::InvalidInput(format!(
-            "token ids must be below the vocabulary size {vocab_size}, got {id}"
-        )));
+/// The table (V, d), as it is stored.
+pub struct Embedding {
+    table: StoredMatrix,
+    device: Device,
+}
+
+impl Embedding {
+    /// Takes the table of a model on a device.
+    pub fn new(table: StoredMatrix, device: Device) -> Self {
+        Self { table, device }
     }
-    let mut rows = vec![0.0; ids.len() * d];
-    rows.par_chunks_exact_mut(d)
-        .zip(ids)
-        .for_each(|(row, &id)| table.row(id as usize, row));
-    wrap(rows, (ids.len(), d))
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// ids (T) → (T, d).
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when an id is not in the vocabulary.
+    pub fn forward(&self, ids: &[u32]) -> Result<Tensor> {
+        let (vocab_size, d) = (self.table.rows(), self.table.columns());
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(Error::InvalidInput(format!(
+                "token ids must be below the vocabulary size {vocab_size}, got {id}"
+            )));
+        }
+        match self.device.implementation(Operation::Embedding) {
+            Implementation::CpuKernel => {
+                let mut rows = vec![0.0; ids.len() * d];
+                rows.par_chunks_exact_mut(d)
+                    .zip(ids)
+                    .for_each(|(row, &id)| self.table.row(id as usize, row));
+                wrap(rows, (ids.len(), d))
+            }
+            Implementation::Reference => {
+                let ids = Tensor::new(ids, &candle::Device::Cpu)?;
+                Ok(values(&self.table)?.index_select(&ids, 0)?)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -30,7 +57,6 @@ mod tests {
     use super::super::oracle::{bits, tensor};
     use super::*;
     use crate::weights::HostTensor;
-    use candle_core::Device;
 
     fn stored(table: &Tensor) -> StoredMatrix {
         let (shape, data) = (
@@ -43,15 +69,20 @@ mod tests {
     #[test]
     fn each_token_gets_its_row() {
         let (table, ids) = (tensor(1, 5, 3), [4, 0, 4, 1]);
-        let index = Tensor::new(&ids, &Device::Cpu).unwrap();
+        let index = Tensor::new(&ids, &candle::Device::Cpu).unwrap();
         let expected = table.index_select(&index, 0).unwrap();
-        let rows = gather(&stored(&table), &ids).unwrap();
-        assert_eq!(bits(&rows), bits(&expected));
+        for device in Device::ALL {
+            let rows = Embedding::new(stored(&table), device)
+                .forward(&ids)
+                .unwrap();
+            assert_eq!(bits(&rows), bits(&expected), "{device:?}");
+        }
     }
 
     #[test]
     fn an_id_outside_of_the_vocabulary_is_refused() {
-        let error = gather(&stored(&tensor(1, 5, 3)), &[4, 5, 9]).unwrap_err();
+        let embedding = Embedding::new(stored(&tensor(1, 5, 3)), Device::Cpu);
+        let error = embedding.forward(&[4, 5, 9]).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
         let text = "token ids must be below the vocabulary size 5, got 5";
         assert_eq!(error.to_string(), text);

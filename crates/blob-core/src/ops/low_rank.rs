@@ -15,6 +15,7 @@
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
 mod noise;
+pub(super) mod reference;
 
 use std::ops::Range;
 
@@ -86,6 +87,11 @@ impl<'a> Term<'a> {
     /// The factors that a row of the input sees.
     pub fn factors_of(&self, row: usize) -> &LowRankRef<'a> {
         &self.members[self.rows.group_of(row).member]
+    }
+
+    /// Which member's factors these are.
+    pub(super) fn member_of(&self, row: usize) -> usize {
+        self.rows.group_of(row).member
     }
 
     /// h: (n, k) → (n, r).

@@ -1,21 +1,42 @@
-//! Differentiable operations: each file holds one operation and its adjoint.
+//! Operations: the only door to kernels.
 //!
-//! Operations take and return tensors, so that a second device is a second set of kernels, not a
-//! second engine; they read through `host` and dispatch on the tensor's device. A batch is ragged:
-//! its T tokens lie one segment after the other, segment b in rows `offsets[b]..offsets[b+1]`, and
-//! positions restart at 0 in each.
+//! Each file holds one operation and its adjoint: equation, shapes, the kernel of each device that
+//! has one, and a reference in plain candle operations that runs wherever candle does. Layers say
+//! what is computed; which kernels run, and which of them are fused, is decided here. The unit of
+//! [`linear`] is *all layers that share one input*, because that is where fusions are.
+//!
+//! A batch is ragged: its T tokens lie one segment after the other, segment b in rows
+//! `offsets[b]..offsets[b+1]`, and positions restart at 0 in each.
+//!
+//! | operation | what is in it |
+//! |---|---|
+//! | [`embedding`], [`rows`] | rows of the table, rows of a matrix |
+//! | [`norm`] | norms of rows |
+//! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
+//! | [`gated`] | two layers whose outputs are multiplied |
+//! | [`rope`], [`attention`] | positions, and who sees whom |
+//! | [`head`], [`cross_entropy`] | class logits, and their loss |
+//! | [`finite`] | whether a result is a number |
 
 pub mod attention;
-pub(crate) mod contract;
 pub mod cross_entropy;
+mod device;
 pub mod embedding;
-mod host;
+pub mod finite;
+pub mod gated;
+pub mod head;
+pub mod linear;
 pub mod low_rank;
+pub mod norm;
 #[cfg(test)]
-mod oracle;
-pub mod rms_norm;
+pub(crate) mod oracle;
+mod reference;
 pub mod rope;
 pub mod rows;
-pub mod swiglu;
+pub(crate) mod shapes;
+mod tensors;
 
-pub(crate) use host::{read, wrap};
+pub use crate::kernels::cpu::gemm::Precision;
+pub use crate::kernels::cpu::quantize::Quantization;
+pub use device::{Device, Implementation, Operation};
+pub(crate) use tensors::{read, wrap};

@@ -1,6 +1,20 @@
 //! What the tests hold the operations against: seeded data, finite differences, thread pools.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
+
+use super::Precision;
+use super::linear::Weight;
+use super::low_rank::Term;
+use crate::abort::Abort;
+use crate::adapter::{
+    Adapter, Gaussian, LoraConfig, LowRank, Module, Parameters, Posterior, Sigma, Site,
+};
+use crate::batch::{Batch, BatchParts};
+use crate::noise::{Phase, Stream};
+use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
+use crate::weights::{HostTensor, StoredMatrix};
 
 /// Numbers in (−2, 2), the same for the same seed.
 pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> Tensor {
@@ -58,7 +72,7 @@ pub(crate) fn assert_gradient(
     gradient: &Tensor,
     x: &Tensor,
     dy: &Tensor,
-    reference: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+    reference: impl Fn(&Tensor) -> crate::Result<Tensor>,
 ) {
     const STEP: f64 = 1e-5;
     assert_eq!(gradient.dims(), x.dims());
@@ -94,4 +108,124 @@ pub(crate) fn assert_same_bits_on_any_thread_count(work: impl Fn() -> Vec<Tensor
         pool.install(|| work().iter().map(bits).collect())
     });
     assert!(results[0] == results[1] && results[0] == results[2]);
+}
+
+/// A frozen weight of numbers in (−2, 2).
+pub(crate) fn weight(
+    seed: u64,
+    (rows, columns): (usize, usize),
+    precision: Precision,
+    device: super::Device,
+) -> Weight {
+    let tensor = HostTensor {
+        shape: vec![rows, columns],
+        data: tensor(seed, rows, columns)
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap(),
+    };
+    let stored = StoredMatrix::from_tensor(&tensor).unwrap();
+    Weight::new(stored, precision, device).unwrap()
+}
+
+/// A pass over prompts of these lengths, each of `samples` draws of which has signs of its own.
+pub(crate) fn pass_of(lengths: &[u32], samples: u32) -> Pass {
+    let ends = lengths.iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end)
+    });
+    let offsets: Vec<u32> = std::iter::once(0).chain(ends).collect();
+    let prompts = lengths.len() as u32;
+    let batch = Batch::new(BatchParts {
+        ids: vec![0; offsets[lengths.len()] as usize],
+        offsets,
+        answers: [0, 1].repeat(lengths.len()),
+        answer_offsets: (0..=prompts).map(|prompt| 2 * prompt).collect(),
+        labels: vec![0; lengths.len()],
+        rows: (0..prompts).collect(),
+    });
+    let stream = Stream::new(3, 1, Phase::Training { micro_batch: 0 });
+    let (batch, mode) = (batch.unwrap(), Mode::MEAN);
+    let copy = |sample| BatchCopy::whole(&batch, stream, sample);
+    let mode = Mode {
+        sampling: Some(NoiseSharing::Token),
+        dropout: 0.25,
+        ..mode
+    };
+    Pass::new(
+        &batch,
+        (0..samples).map(copy).collect(),
+        mode,
+        Abort::default(),
+    )
+}
+
+/// Gaussian terms of rank 3 in the middle of their training.
+pub(crate) struct Terms {
+    adapter: Adapter,
+}
+
+impl Terms {
+    /// At layers of these sites and shapes (m, k).
+    pub(crate) fn new(sites: &[(Site, (usize, usize))]) -> Self {
+        let config = LoraConfig {
+            rank: 3,
+            alpha: 6.0,
+            dropout: 0.0,
+            target_modules: Module::ALL.to_vec(),
+            posterior: Some(Posterior {
+                sigma: Sigma::Square,
+                init_eps: 0.05,
+                over: Gaussian::A,
+            }),
+            seed: 1,
+            members: 1,
+        };
+        let numbers = |seed, rows, columns| -> Vec<f32> {
+            tensor(seed, rows, columns)
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap()
+        };
+        let term = |(site, (outputs, inputs)): &(Site, (usize, usize))| {
+            let (seed, outputs, inputs) = (u64::from(site.slot()), *outputs, *inputs);
+            let term = LowRank {
+                rank: 3,
+                inputs,
+                outputs,
+                a: numbers(seed, 3, inputs),
+                b: numbers(seed + 100, outputs, 3),
+                rho: Some(numbers(seed + 200, 3, inputs)),
+                rho_b: None,
+            };
+            (*site, term)
+        };
+        let terms: BTreeMap<_, _> = sites.iter().map(term).collect();
+        let adapter = Adapter::from_terms(config, &[terms]).unwrap();
+        Self { adapter }
+    }
+
+    /// The term of a site on all rows of a pass.
+    pub(crate) fn term<'a>(&'a self, site: Site, pass: &'a Pass) -> Option<Term<'a>> {
+        Term::at(&self.adapter, site, &pass.all_rows, pass)
+    }
+
+    /// Gradients of nothing yet.
+    pub(crate) fn zeros(&self) -> Parameters {
+        self.adapter.parameters().zeros_like()
+    }
+}
+
+/// Every factor's gradient within `tolerance` of its largest expected entry.
+#[track_caller]
+pub(crate) fn assert_parameters_close(got: &Parameters, expected: &Parameters, tolerance: f64) {
+    for parameter in got.layout().parameters() {
+        let of = |parameters: &Parameters| -> Vec<f64> {
+            let values = &parameters.member(0)[parameter.range.clone()];
+            values.iter().map(|value| f64::from(*value)).collect()
+        };
+        assert_values_close(&of(got), &of(expected), tolerance);
+    }
 }

@@ -11,9 +11,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use candle_core::Tensor;
+use candle_core::{self as candle, D, Tensor};
 
-use super::{contract, read, wrap};
+use super::{Device, Implementation, Operation, read, reference, shapes, wrap};
 use crate::kernels::cpu::rope as cpu;
 use crate::{Error, Result};
 
@@ -25,6 +25,7 @@ const FEWEST: usize = 512;
 pub struct RopeTables {
     frequencies: Vec<f64>,
     max_len: usize,
+    device: Device,
     angles: RwLock<Arc<Angles>>,
 }
 
@@ -35,11 +36,12 @@ struct Angles {
     sin: Vec<f32>, // (positions, c/2)
 }
 
-/// Tables for the positions below `max_len`; `frequencies` holds ω (c/2), in radians per position.
+/// Tables for the positions below `max_len` on a device; `frequencies` holds ω (c/2), in radians per
+/// position.
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when there is no frequency, or one is not finite.
-pub fn tables(frequencies: &[f64], max_len: usize) -> Result<RopeTables> {
+pub fn tables(frequencies: &[f64], max_len: usize, device: Device) -> Result<RopeTables> {
     if frequencies.is_empty() || frequencies.iter().any(|frequency| !frequency.is_finite()) {
         return Err(Error::InvalidInput(format!(
             "rotary frequencies must be finite and at least one, got {frequencies:?}"
@@ -48,6 +50,7 @@ pub fn tables(frequencies: &[f64], max_len: usize) -> Result<RopeTables> {
     Ok(RopeTables {
         frequencies: frequencies.to_vec(),
         max_len,
+        device,
         angles: RwLock::default(),
     })
 }
@@ -65,12 +68,7 @@ impl RopeTables {
 
     /// Angles of the positions below `len`, and of those up to a power of two, so that growing is rare.
     fn below(&self, len: usize) -> Result<Arc<Angles>> {
-        if len > self.max_len {
-            return Err(Error::InvalidInput(format!(
-                "a segment must have at most {} tokens (rotary tables), got {len}",
-                self.max_len
-            )));
-        }
+        self.check(len)?;
         let pairs = self.frequencies.len();
         let covers = |angles: &Angles| angles.cos.len() >= len * pairs;
         let angles = Arc::clone(&self.angles.read().unwrap_or_else(PoisonError::into_inner));
@@ -83,6 +81,37 @@ impl RopeTables {
             *angles = Arc::new(Angles::new(&self.frequencies, len));
         }
         Ok(Arc::clone(&angles))
+    }
+
+    fn check(&self, len: usize) -> Result<()> {
+        if len > self.max_len {
+            return Err(Error::InvalidInput(format!(
+                "a segment must have at most {} tokens (rotary tables), got {len}",
+                self.max_len
+            )));
+        }
+        Ok(())
+    }
+
+    /// [`rotate`] by plain operations, in the type of x, as Hugging Face writes it.
+    fn reference(&self, x: &Tensor, heads: usize, positions: &[u32]) -> Result<Tensor> {
+        let ((n, width), pairs) = (x.dims2()?, self.frequencies.len());
+        let host = &candle::Device::Cpu;
+        let positions = Tensor::new(positions, host)?.to_dtype(candle::DType::F64)?;
+        let frequencies = Tensor::new(self.frequencies.as_slice(), host)?;
+        let angles = positions.reshape((n, 1, 1))?;
+        let angles = angles.broadcast_mul(&frequencies.reshape((1, 1, pairs))?)?;
+        let (cos, sin) = (
+            angles.cos()?.to_dtype(x.dtype())?,
+            angles.sin()?.to_dtype(x.dtype())?,
+        );
+        let by_head = x.reshape((n, heads, 2 * pairs))?;
+        let first = by_head.narrow(D::Minus1, 0, pairs)?;
+        let second = by_head.narrow(D::Minus1, pairs, pairs)?;
+        let of_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
+        let of_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
+        let turned = Tensor::cat(&[of_first, of_second], D::Minus1)?;
+        Ok(turned.reshape((n, width))?)
     }
 }
 
@@ -129,8 +158,8 @@ fn turn(
     sign: f32,
 ) -> Result<Tensor> {
     let pairs = tables.frequencies.len();
-    let (n, width) = contract::matrix("x of the rotation", x)?;
-    contract::shape("x of the rotation", x, &[n, heads * 2 * pairs])?;
+    let (n, width) = shapes::matrix("x of the rotation", x)?;
+    shapes::check("x of the rotation", x, &[n, heads * 2 * pairs])?;
     if positions.len() != n {
         return Err(Error::InvalidInput(format!(
             "rows must have one position each, got {} for {n}",
@@ -138,14 +167,27 @@ fn turn(
         )));
     }
     let longest = positions.iter().max().map_or(0, |last| *last as usize + 1);
-    let tables = tables.below(longest)?;
-    let angles = cpu::Angles {
-        cos: &tables.cos,
-        sin: &tables.sin,
-        pairs,
-    };
-    let y = cpu::rotate(&read(x)?, positions, angles, sign);
-    wrap(y, (n, width))
+    match tables.device.implementation(Operation::Rope) {
+        Implementation::CpuKernel => {
+            let angles = tables.below(longest)?;
+            let angles = cpu::Angles {
+                cos: &angles.cos,
+                sin: &angles.sin,
+                pairs,
+            };
+            wrap(cpu::rotate(&read(x)?, positions, angles, sign), (n, width))
+        }
+        Implementation::Reference => {
+            tables.check(longest)?;
+            if sign > 0.0 {
+                return tables.reference(x, heads, positions);
+            }
+            // A rotation is linear: its adjoint is the same at any point.
+            let forward = |x: &[Tensor]| tables.reference(&x[0], heads, positions);
+            let [dx] = reference::adjoint([&x.zeros_like()?], x, forward)?;
+            Ok(dx)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +196,6 @@ mod tests {
         assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor,
     };
     use super::*;
-    use candle_core::{DType, Device};
 
     const FREQUENCIES: [f64; 3] = [1.0, 0.3, 0.01];
     const OFFSETS: [u32; 4] = [0, 4, 5, 12];
@@ -166,52 +207,36 @@ mod tests {
             .collect()
     }
 
-    /// `x·cos + rotate_half(x)·sin`, as Hugging Face writes it, token by token.
-    fn reference(x: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-        let x = x.to_dtype(DType::F64)?;
-        let (n, width) = x.dims2()?;
-        let positions = OFFSETS.windows(2).flat_map(|ends| 0..ends[1] - ends[0]);
-        let mut rows = Vec::new();
-        for (token, position) in (0..n).zip(positions) {
-            let angles = Tensor::new(&FREQUENCIES, &Device::Cpu)?;
-            let angles = (Tensor::cat(&[&angles, &angles], 0)? * f64::from(position))?;
-            let row = x.get(token)?.reshape((heads, width / heads))?;
-            let (first, second) = (row.narrow(1, 0, 3)?, row.narrow(1, 3, 3)?);
-            let half_turned = Tensor::cat(&[&second.neg()?, &first], 1)?;
-            let turned = row.broadcast_mul(&angles.cos()?)?;
-            let turned = (turned + half_turned.broadcast_mul(&angles.sin()?)?)?;
-            rows.push(turned.flatten_all()?);
-        }
-        Tensor::stack(&rows, 0)
-    }
-
     #[test]
     fn rotate_is_the_plain_composition_and_restarts_in_each_segment() {
-        let tables = tables(&FREQUENCIES, 7).unwrap();
-        for heads in [1, 2] {
+        for (heads, device) in [1, 2].into_iter().flat_map(|n| Device::ALL.map(|d| (n, d))) {
+            let tables = tables(&FREQUENCIES, 7, device).unwrap();
             let x = tensor(1, 12, heads * 6);
-            let y = rotate(&x, heads, &tables, &positions(&OFFSETS)).unwrap();
-            assert_close(&y, &reference(&x, heads).unwrap(), 1e-6);
+            let positions = positions(&OFFSETS);
+            let y = rotate(&x, heads, &tables, &positions).unwrap();
+            let x = x.to_dtype(candle::DType::F64).unwrap();
+            let expected = tables.reference(&x, heads, &positions).unwrap();
+            assert_close(&y, &expected, 1e-6);
         }
     }
 
     #[test]
     fn rotate_back_is_the_gradient_and_the_inverse() {
-        let tables = tables(&FREQUENCIES, 7).unwrap();
-        let (x, dy) = (tensor(1, 12, 12), tensor(2, 12, 12));
-        let dx = rotate_back(&dy, 2, &tables, &positions(&OFFSETS)).unwrap();
-        assert_gradient(&dx, &x, &dy, |x| reference(x, 2));
-        let there = rotate(&x, 2, &tables, &positions(&OFFSETS)).unwrap();
-        assert_close(
-            &rotate_back(&there, 2, &tables, &positions(&OFFSETS)).unwrap(),
-            &x,
-            1e-6,
-        );
+        for device in Device::ALL {
+            let tables = tables(&FREQUENCIES, 7, device).unwrap();
+            let (x, dy) = (tensor(1, 12, 12), tensor(2, 12, 12));
+            let positions = positions(&OFFSETS);
+            let dx = rotate_back(&dy, 2, &tables, &positions).unwrap();
+            assert_gradient(&dx, &x, &dy, |x| tables.reference(x, 2, &positions));
+            let there = rotate(&x, 2, &tables, &positions).unwrap();
+            let back = rotate_back(&there, 2, &tables, &positions).unwrap();
+            assert_close(&back, &x, 1e-6);
+        }
     }
 
     #[test]
     fn angles_grow_with_the_positions_and_do_not_change() {
-        let tables = tables(&FREQUENCIES, 2000).unwrap();
+        let tables = tables(&FREQUENCIES, 2000, Device::Cpu).unwrap();
         let positions = |tables: &RopeTables| tables.angles.read().unwrap().cos.len() / 3;
         assert_eq!(positions(&tables), 0);
         let mut last = tables.below(7).unwrap();
@@ -229,7 +254,7 @@ mod tests {
 
     #[test]
     fn neither_threads_nor_the_batch_change_a_bit() {
-        let tables = tables(&FREQUENCIES, 300).unwrap();
+        let tables = tables(&FREQUENCIES, 300, Device::Cpu).unwrap();
         let x = tensor(1, 300, 12);
         let turned =
             |x: &Tensor, offsets: &[u32]| rotate(x, 2, &tables, &positions(offsets)).unwrap();
@@ -241,11 +266,13 @@ mod tests {
 
     #[test]
     fn a_segment_longer_than_the_tables_is_refused() {
-        let tables = tables(&FREQUENCIES, 6).unwrap();
+        let tables = tables(&FREQUENCIES, 6, Device::Cpu).unwrap();
         let error = rotate(&tensor(1, 12, 6), 1, &tables, &positions(&OFFSETS)).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
         let text = "a segment must have at most 6 tokens (rotary tables), got 7";
         assert_eq!(error.to_string(), text);
-        assert!(super::tables(&[], 4).is_err() && super::tables(&[f64::NAN], 4).is_err());
+        for frequencies in [&[][..], &[f64::NAN]] {
+            assert!(super::tables(frequencies, 4, Device::Cpu).is_err());
+        }
     }
 }

@@ -6,19 +6,21 @@
 //!
 //! Shapes: `n` tokens, `d` width, `B` rows picked.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
-use super::{contract, read, wrap};
-use crate::Result;
+use super::{read, shapes, wrap};
 use crate::kernels::cpu::rows as cpu;
+use crate::{Error, Result};
 
 /// x (n, d), rows (B) → (B, d).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a row lies outside of `x`.
 pub fn gather(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
-    let (n, d) = contract::matrix("x of the gather", x)?;
-    contract::indices("rows to gather", rows, n)?;
+    let (n, d) = shapes::matrix("x of the gather", x)?;
+    shapes::indices("rows to gather", rows, n)?;
     wrap(cpu::gather(&read(x)?, d, rows), (rows.len(), d))
 }
 
@@ -27,12 +29,42 @@ pub fn gather(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a row is not below `n`, or `dy` does not have one row each.
 pub fn scatter(dy: &Tensor, rows: &[u32], n: usize) -> Result<Tensor> {
-    let (_, d) = contract::matrix("dy of the gather", dy)?;
-    contract::shape("dy of the gather", dy, &[rows.len(), d])?;
-    contract::indices("rows to scatter to", rows, n)?;
+    let (_, d) = shapes::matrix("dy of the gather", dy)?;
+    shapes::check("dy of the gather", dy, &[rows.len(), d])?;
+    shapes::indices("rows to scatter to", rows, n)?;
     let mut dx = vec![0.0; n * d];
     cpu::scatter(&read(dy)?, d, rows, &mut dx);
     wrap(dx, (n, d))
+}
+
+/// The rows of some ranges of x (n, d), one after another.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when a range lies outside of `x`.
+pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
+    let (n, d) = shapes::matrix("x of the repetition", x)?;
+    if let Some(range) = ranges.iter().find(|r| r.start > r.end || r.end > n) {
+        return Err(Error::InvalidInput(format!(
+            "rows to repeat must be below {n}, got {range:?}"
+        )));
+    }
+    let values = read(x)?;
+    let mut repeated = Vec::new();
+    for range in ranges {
+        repeated.extend_from_slice(&values[range.start * d..range.end * d]);
+    }
+    let rows = repeated.len() / d;
+    wrap(repeated, (rows, d))
+}
+
+/// x + y, (n, d) each.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the shapes differ.
+pub fn sum(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let (n, d) = shapes::matrix("x of the sum", x)?;
+    shapes::check("y of the sum", y, &[n, d])?;
+    Ok((x + y)?)
 }
 
 #[cfg(test)]
@@ -41,8 +73,8 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn reference(x: &Tensor, rows: &[u32]) -> candle_core::Result<Tensor> {
-        x.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)
+    fn reference(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        Ok(x.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?)
     }
 
     #[test]

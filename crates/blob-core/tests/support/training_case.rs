@@ -85,7 +85,7 @@ pub fn check_training_of(name: &str, case: &Case) {
     let mut gradients = adapter.parameters().zeros_like();
     let pass = (&pass, adapter);
     case.decoder
-        .backward(kept.unwrap(), &loss.dlogits, batch, pass, &mut gradients)
+        .backward(kept.unwrap(), &loss.dlogits, pass, &mut gradients)
         .unwrap();
     let gradients = named(&gradients);
     assert!(

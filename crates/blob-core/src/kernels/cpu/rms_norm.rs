@@ -1,4 +1,4 @@
-//! RMS norm, row by row; equations in `ops::rms_norm`.
+//! RMS norm, row by row; equations in `ops::norm`.
 
 #![expect(unsafe_code, reason = "a result's memory holds nothing before")]
 

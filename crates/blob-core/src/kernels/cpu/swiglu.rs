@@ -1,4 +1,4 @@
-//! SwiGLU, element by element; equations in `ops::swiglu`. As rows of a product's operand it is
+//! SwiGLU, element by element; equations in `ops::gated`. As rows of a product's operand it is
 //! computed while they are staged.
 
 #![expect(unsafe_code, reason = "a result's memory holds nothing before")]
@@ -255,3 +255,6 @@ fn row_gradients<L: Level, S: Slot>(inputs: [&[f32]; 3], outputs: [&mut [S]; 2])
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

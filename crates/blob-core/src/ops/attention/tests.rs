@@ -3,7 +3,7 @@ use super::super::oracle::{
 };
 use super::super::rows;
 use super::*;
-use candle_core::{D, DType, Device};
+use candle_core::DType;
 
 /// Grouped, one kv head for all, a kv head for each; widths that fill vectors and that do not.
 const SHAPES: [[usize; 3]; 4] = [[4, 2, 6], [3, 1, 4], [2, 2, 16], [6, 2, 20]];
@@ -25,6 +25,7 @@ fn shape([num_heads, num_kv_heads, head_dim]: [usize; 3]) -> AttentionShape {
         num_kv_heads,
         head_dim,
         precision: Precision::F32,
+        device: Device::Cpu,
     }
 }
 
@@ -51,50 +52,10 @@ fn last_rows(offsets: &[u32]) -> Vec<u32> {
     offsets[1..].iter().map(|end| end - 1).collect()
 }
 
-/// Whether position `i` sees position `j`, as transformers' masks say.
-fn sees(mask: Mask, i: usize, j: usize) -> bool {
-    match mask {
-        Mask::Causal => j <= i,
-        Mask::Window(width) => j <= i && i < j + width,
-        Mask::Full => true,
-    }
-}
-
-/// o by a full matrix of scores, segment by segment and head by head.
-fn reference([q, k, v]: [&Tensor; 3], attention: &Attention) -> candle_core::Result<Tensor> {
-    let shape = attention.shape;
-    let c = shape.head_dim;
-    let mut segments = Vec::new();
-    for ends in attention.offsets.windows(2) {
-        let (start, len) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
-        let head = |x: &Tensor, head: usize| {
-            x.to_dtype(DType::F64)?
-                .narrow(0, start, len)?
-                .narrow(1, head * c, c)
-        };
-        let hidden = (0..len * len).map(|at| {
-            let (i, j) = (at / len, at % len);
-            if sees(attention.mask, i, j) {
-                0.0
-            } else {
-                -1e30
-            }
-        });
-        let mask = Tensor::from_iter(hidden, &Device::Cpu)?.reshape((len, len))?;
-        let mut heads = Vec::new();
-        for h in 0..shape.num_heads {
-            let kv_head = h / (shape.num_heads / shape.num_kv_heads);
-            let scores = head(q, h)?.matmul(&head(k, kv_head)?.t()?.contiguous()?)?;
-            let scores = ((scores / (c as f64).sqrt())? + &mask)?;
-            let weights = scores
-                .broadcast_sub(&scores.max_keepdim(D::Minus1)?)?
-                .exp()?;
-            let probs = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
-            heads.push(probs.matmul(&head(v, kv_head)?.contiguous()?)?);
-        }
-        segments.push(Tensor::cat(&heads, 1)?);
-    }
-    Tensor::cat(&segments, 0)
+/// o by the plain operations, in f64.
+fn reference(operands: [&Tensor; 3], attention: &Attention) -> Result<Tensor> {
+    let operands = operands.map(|x| x.to_dtype(DType::F64).unwrap());
+    Ok(plain::forward(attention, of(operands.each_ref()))?.0)
 }
 
 #[test]

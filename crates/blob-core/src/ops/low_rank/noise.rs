@@ -82,16 +82,7 @@ impl Term<'_> {
         groups
             .map(|group| {
                 let rho = self.members[group.member].rho.unwrap_or_default();
-                let (pair, sign) = self.pass.mode.draw_of(group.sample);
-                let mut gaussian = vec![0.0; rho.len()];
-                group
-                    .stream
-                    .fill_normal(&mut gaussian, self.asker(Purpose::Gaussian, pair));
-                if sign < 0.0 {
-                    for e in &mut gaussian {
-                        *e = -*e;
-                    }
-                }
+                let gaussian = self.gaussian(group);
                 let perturbation = gaussian
                     .iter()
                     .zip(rho)
@@ -103,6 +94,64 @@ impl Term<'_> {
                 }
             })
             .collect()
+    }
+
+    /// `E` of a group, (r, k).
+    pub(super) fn gaussian(&self, group: &Group) -> Vec<f32> {
+        let (pair, sign) = self.pass.mode.draw_of(group.sample);
+        let mut gaussian = vec![0.0; self.shape.rank * self.shape.inputs];
+        let asker = self.asker(Purpose::Gaussian, pair);
+        group.stream.fill_normal(&mut gaussian, asker);
+        if sign < 0.0 {
+            for e in &mut gaussian {
+                *e = -*e;
+            }
+        }
+        gaussian
+    }
+
+    /// The signs of a group's rows as factors, one by one: what [`Self::signs`] is held against.
+    pub(super) fn sign_factors(
+        &self,
+        group: &Group,
+        width: usize,
+        purpose: Purpose,
+        sharing: NoiseSharing,
+    ) -> Vec<f32> {
+        let mut factors = Vec::new();
+        for id in &self.rows.ids[group.rows.clone()] {
+            let position = match sharing {
+                NoiseSharing::Token => id.position,
+                NoiseSharing::Example => 0,
+                NoiseSharing::Shared => {
+                    factors.extend(std::iter::repeat_n(1.0, width));
+                    continue;
+                }
+            };
+            let asker = self.asker(purpose, self.pass.mode.draw_of(group.sample).0);
+            let mut bits = vec![0; width];
+            let (stream, row) = (group.stream, id.row);
+            stream.fill_sign_bits(&mut bits, position, row, asker);
+            factors.extend(bits.iter().map(|bits| if *bits == 0 { 1.0 } else { -1.0 }));
+        }
+        factors
+    }
+
+    /// The dropout of a group's inputs as factors, if there is any.
+    pub(super) fn dropout_mask(&self, group: &Group, purpose: Purpose) -> Option<Vec<f32>> {
+        let (p, width) = (self.dropout(), self.shape.inputs);
+        if p == 0.0 {
+            return None;
+        }
+        let mut mask = vec![0.0; group.rows.len() * width];
+        let rows = mask.chunks_exact_mut(width);
+        for (id, factors) in self.rows.ids[group.rows.clone()].iter().zip(rows) {
+            let asker = self.asker(purpose, group.sample);
+            group
+                .stream
+                .fill_dropout(factors, p, (id.position, id.row), asker);
+        }
+        Some(mask)
     }
 
     /// The signs of all rows in a space of `width`.

@@ -17,6 +17,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All precisions.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Int8, Self::Int8Mixed];
+
     /// "f32", "bf16", "int8" or "int8-mixed".
     pub fn name(self) -> &'static str {
         match self {

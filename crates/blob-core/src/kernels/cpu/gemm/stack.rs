@@ -63,24 +63,11 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// `out` (m, k) = Σ_i dy_i·W_i, and what `epilogue` adds; as [`FrozenMatrix::multiply`].
+    /// Σ_i dy_i·W_i (m, k), and what `epilogue` adds; as [`FrozenMatrix::product`].
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the operand was staged for other weights, or a length does not
-    /// fit.
-    pub(crate) fn multiply(
-        &self,
-        operand: &Operand,
-        out: &mut [f32],
-        epilogue: &Epilogue<'_>,
-    ) -> Result<()> {
-        self.of(operand, epilogue)?.run_into(out)
-    }
-
-    /// [`Self::multiply`] into a new matrix (m, k).
-    ///
-    /// # Errors
-    /// As [`Self::multiply`]; also for an epilogue that adds what the result holds.
+    /// fit; also for an epilogue that adds what the result holds.
     pub(crate) fn product(&self, operand: &Operand, epilogue: &Epilogue<'_>) -> Result<Vec<f32>> {
         self.of(operand, epilogue)?.run()
     }

@@ -24,9 +24,7 @@ fn stacked(
         .collect();
     let m = parts[0].values.len() / parts[0].width;
     let staged = stack.stage_on(path.available().unwrap(), &SideBySide(&parts), m);
-    let mut out = vec![f32::NAN; m * stack.columns()];
-    stack.multiply(&staged, &mut out, epilogue).unwrap();
-    out
+    stack.product(&staged, epilogue).unwrap()
 }
 
 #[test]
@@ -111,13 +109,11 @@ fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
         width: values.len(),
     });
     let staged = Stack::new(&both).unwrap().stage(&SideBySide(&parts), 1);
-    let multiply =
-        |stack: Stack<'_>, out: &mut [f32]| stack.multiply(&staged, out, &Epilogue::NONE);
-    assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 6]).is_ok());
-    assert!(multiply(Stack::new(&both).unwrap(), &mut [0.0; 5]).is_err());
+    let product = |stack: Stack<'_>| stack.product(&staged, &Epilogue::NONE);
+    assert_eq!(product(Stack::new(&both).unwrap()).unwrap().len(), 6);
     let turned = [&b, &a];
     for other in [&alone[..], &turned] {
-        let error = multiply(Stack::new(other).unwrap(), &mut [0.0; 6]).unwrap_err();
+        let error = product(Stack::new(other).unwrap()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("of depth [4, 5]"), "{text}");
     }

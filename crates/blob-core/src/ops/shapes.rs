@@ -15,7 +15,7 @@ pub(super) fn matrix(name: &str, tensor: &Tensor) -> Result<(usize, usize)> {
 }
 
 /// Checks the whole shape.
-pub(crate) fn shape(name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+pub(crate) fn check(name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() == expected {
         return Ok(());
     }

@@ -1,0 +1,97 @@
+//! The blocks of a backbone: forward, and the walk back.
+//!
+//! The last blocks are the first to be walked back through. What those keep is bounded
+//! (`Mode::kept_bytes`); the others keep their input and are computed again, with the same bits:
+//! the noise is a function of who asks.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::adapter::Parameters;
+use crate::layers::{Adapted, Block, BlockKept, Linear};
+use crate::ops::rope::RopeTables;
+
+/// Blocks in order, under a stem and a read-out.
+pub struct Stack {
+    pub(super) blocks: Vec<Block>,
+    /// Of all positions.
+    pub(super) tables: RopeTables,
+}
+
+/// What a block left for its backward pass: everything, or what it takes to compute it again.
+enum Record {
+    Whole(Box<BlockKept>),
+    Input(Tensor),
+}
+
+/// What the backward pass needs, block by block.
+#[derive(Default)]
+pub struct StackKept(Vec<Record>);
+
+impl Stack {
+    /// All linear layers.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.blocks.iter().flat_map(Block::linears)
+    }
+
+    /// x after some blocks, and what the backward pass needs when `keep`.
+    pub fn forward(
+        &self,
+        mut x: Tensor,
+        blocks: Range<usize>,
+        of: Adapted<'_>,
+        keep: bool,
+    ) -> Result<(Tensor, StackKept)> {
+        let mut budget = of.pass.mode.kept_bytes.unwrap_or(usize::MAX);
+        let fits = |block: &&Block| {
+            let left = budget.checked_sub(block.kept_bytes(of));
+            budget = left.unwrap_or(0);
+            left.is_some()
+        };
+        let whole = if keep {
+            self.blocks.iter().rev().take_while(fits).count()
+        } else {
+            0
+        };
+        let mut kept = StackKept::default();
+        for block in &self.blocks[blocks] {
+            let is_whole = self.blocks.len() - block.index <= whole;
+            let (y, of_block) = block.forward(&x, &self.tables, of, is_whole)?;
+            if keep {
+                kept.0.push(match of_block {
+                    Some(of_block) => Record::Whole(Box::new(of_block)),
+                    None => Record::Input(x),
+                });
+            }
+            x = y;
+        }
+        Ok((x, kept))
+    }
+
+    /// Adds the adapter's gradients of dL/dx after the last block, down to block `first`.
+    pub fn backward(
+        &self,
+        mut kept: StackKept,
+        mut dx: Tensor,
+        (of, first): (Adapted<'_>, usize),
+        gradients: &mut Parameters,
+    ) -> Result<()> {
+        for block in self.blocks.iter().skip(first).rev() {
+            let of_block = match kept.0.pop() {
+                Some(Record::Whole(of_block)) => Some(*of_block),
+                Some(Record::Input(x)) => block.forward(&x, &self.tables, of, true)?.1,
+                None => None,
+            };
+            let Some(of_block) = of_block else { break };
+            let want_dx = block.index > first;
+            let back = (&of_block, &dx);
+            match block.backward(back, &self.tables, of, want_dx, gradients)? {
+                Some(below) => dx = below,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+use crate::kernels::cpu::gemm::{
+    Direction, Epilogue, FrozenMatrix, Operand, Part, Precision, SideBySide, Stack, collect,
+};
+use crate::ops::oracle::tensor;
+use crate::weights::{HostTensor, StoredMatrix};
+use candle_core::{DType, Tensor};
+
+fn floats(x: &Tensor) -> Vec<f32> {
+    x.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
+    let (n, f, columns) = (27, 64, 35);
+    let (gate, up, dy) = (tensor(1, n, f), tensor(2, n, f), tensor(3, n, f));
+    let weight = HostTensor {
+        shape: vec![columns, f],
+        data: floats(&tensor(4, columns, f)),
+    };
+    let stored = StoredMatrix::from_tensor(&weight).unwrap();
+    let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+    let y = forward(&gate, &up);
+    let [d_gate, d_up] = backward([&gate, &up, &dy]);
+    let (gate, up, dy) = (&gate[..], &up[..], &dy[..]);
+    for precision in Precision::ALL {
+        let matrix = FrozenMatrix::new(stored.clone(), precision).unwrap();
+        let product = |rows: Operand| {
+            let out = matrix.product(Direction::Forward, &rows, &Epilogue::NONE);
+            bits(&out.unwrap())
+        };
+        let written = |x: &[f32]| {
+            let x = matrix.stage(Direction::Forward, x, n);
+            product(x.unwrap())
+        };
+        let y_rows = matrix.stage_rows(&GatedRows { gate, up }, n);
+        assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
+
+        let [above, below] = [0, 1].map(|seed| {
+            let weight = HostTensor {
+                shape: vec![f, columns],
+                data: floats(&tensor(5 + seed, f, columns)),
+            };
+            let stored = StoredMatrix::from_tensor(&weight).unwrap();
+            FrozenMatrix::new(stored, precision).unwrap()
+        });
+        let weights = [&above, &below];
+        let stack = Stack::new(&weights).unwrap();
+        let product = |rows: Operand| {
+            let out = stack.product(&rows, &Epilogue::NONE);
+            bits(&out.unwrap())
+        };
+        let inputs = GateUp::Apart([gate, up]);
+        let gradients = GateUpGradientRows { inputs, dy };
+        let parts = [&d_gate, &d_up].map(|values| Part { values, width: f });
+        assert_eq!(
+            product(stack.stage(&gradients, n)),
+            product(stack.stage(&SideBySide(&parts), n)),
+            "{precision:?}"
+        );
+    }
+}
+
+#[test]
+fn factors_in_bf16_have_the_gradients_of_the_rounded_numbers() {
+    // Widths that end in a vector, and that do not.
+    for f in [16, 37, 64] {
+        let n = 5;
+        let rounded = |x: &Tensor| {
+            let x = x.to_dtype(DType::BF16).unwrap();
+            x.to_dtype(DType::F32).unwrap()
+        };
+        let [gate, up] = [1, 2].map(|seed| rounded(&tensor(seed, n, f)));
+        let dy = tensor(3, n, f);
+        let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+        let pairs = gate.iter().zip(&up);
+        let words: Vec<u32> = pairs
+            .map(|(gate, up)| gate.to_bits() >> 16 | up.to_bits())
+            .collect();
+        let rows = |inputs| {
+            let gradients = GateUpGradientRows { inputs, dy: &dy };
+            collect(&gradients, n, 2 * f)
+        };
+        let apart = rows(GateUp::Apart([&gate, &up]));
+        assert_eq!(rows(GateUp::Rounded(&words)), apart);
+    }
+}

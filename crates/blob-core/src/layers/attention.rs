@@ -1,0 +1,254 @@
+//! The attention of a block: y = O·attention(turn(Q·x), turn(K·x), V·x), with grouped keys.
+//!
+//! `turn` is an RMS norm of each head where the model has one (Qwen3, arXiv:2505.09388), then the
+//! rotation to the row's position. Equations in [`crate::ops::attention`] and [`crate::ops::rope`].
+//!
+//! Keys and values come from all rows; queries may come from the last position of each segment
+//! alone. Shapes: x (n, d); y (n, d), or (segments, d).
+
+use candle_core::Tensor;
+
+use super::{Adapted, Linear};
+use crate::Result;
+use crate::adapter::Parameters;
+use crate::ops::attention::{self as ops, AttentionShape, Mask, Operands, Queries};
+use crate::ops::linear::{self, Source, Wants};
+use crate::ops::low_rank::Kept;
+use crate::ops::norm::Norm;
+use crate::ops::rope::{self, RopeTables};
+use crate::ops::rows;
+use crate::pass::{Pass, Rows};
+
+/// Its layers and switches.
+pub struct Attention {
+    /// Queries, (H·c, d).
+    pub q: Linear,
+    /// Keys, (G·c, d).
+    pub k: Linear,
+    /// Values, (G·c, d).
+    pub v: Linear,
+    /// Output, (d, H·c).
+    pub o: Linear,
+    /// Of each head of the queries and keys, (c).
+    pub head_norms: Option<[Norm; 2]>,
+    /// Heads and their width.
+    pub shape: AttentionShape,
+    /// Which keys a query sees.
+    pub mask: Mask,
+    /// Which positions ask.
+    pub queries: Queries,
+}
+
+/// What the backward pass needs.
+pub(super) struct AttentionKept {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    o: Tensor,
+    log_sum_exp: Tensor,
+    /// q and k before their norms.
+    unnormed: [Option<Tensor>; 2],
+    /// Of q, k, v, o.
+    terms: [Option<Kept>; 4],
+}
+
+/// What the layers read: all rows, and those that ask.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) all: Source<'a>,
+    pub(super) asking: Source<'a>,
+}
+
+/// A pass, and the angles of its positions.
+#[derive(Clone, Copy)]
+pub(super) struct Positioned<'a> {
+    pub(super) of: Adapted<'a>,
+    pub(super) tables: &'a RopeTables,
+}
+
+impl Attention {
+    /// All layers, in the order of their sites.
+    pub(super) fn linears(&self) -> [&Linear; 4] {
+        [&self.q, &self.k, &self.v, &self.o]
+    }
+
+    /// The rows that ask.
+    pub(super) fn asking<'a>(&self, pass: &'a Pass) -> &'a Rows {
+        match self.queries {
+            Queries::Every => &pass.all_rows,
+            Queries::Last => &pass.last_rows,
+        }
+    }
+
+    /// Values that a forward pass keeps of each row.
+    pub(super) fn kept_values(&self) -> usize {
+        let (q, k) = (self.q.width(), self.k.width());
+        let unnormed = if self.head_norms.is_some() { q + k } else { 0 };
+        // q, o; k, v; the logarithms of the heads' sums; q, k before their norms.
+        2 * q + 2 * k + self.shape.num_heads + unnormed
+    }
+
+    /// y + `addend`, and what the backward pass needs when `keep`.
+    pub(super) fn forward<'a>(
+        &'a self,
+        sources: Sources<'_>,
+        addend: Option<&'a Tensor>,
+        at: Positioned<'a>,
+        keep: bool,
+    ) -> Result<(Tensor, Option<AttentionKept>)> {
+        let Positioned { of, .. } = at;
+        let (all, asking) = (&of.pass.all_rows, self.asking(of.pass));
+        let [q, k, v] = [(&self.q, asking), (&self.k, all), (&self.v, all)]
+            .map(|(layer, rows)| layer.on(rows, of));
+        let [(q, of_q), (k, of_k), (v, of_v)] = if self.queries == Queries::Every {
+            let layers = [&q, &k, &v];
+            linear::forward(layers, &linear::input(sources.all, &layers)?, of.pass)?
+        } else {
+            let input = linear::input(sources.asking, &[&q])?;
+            let [q] = linear::forward([&q], &input, of.pass)?;
+            let layers = [&k, &v];
+            let input = linear::input(sources.all, &layers)?;
+            let [k, v] = linear::forward(layers, &input, of.pass)?;
+            [q, k, v]
+        };
+        let (q, unnormed_q) = self.turn(Side::Queries, q, at)?;
+        let (k, unnormed_k) = self.turn(Side::Keys, k, at)?;
+        let operands = Operands {
+            q: &q,
+            k: &k,
+            v: &v,
+        };
+        let (o, log_sum_exp) = self.operation(of.pass).forward(operands)?;
+        let mut output = self.o.on(asking, of);
+        output.addend = addend;
+        let input = linear::input(Source::Rows(&o), &[&output])?;
+        let [(y, of_o)] = linear::forward([&output], &input, of.pass)?;
+        let kept = keep.then_some(AttentionKept {
+            q,
+            k,
+            v,
+            o,
+            log_sum_exp,
+            unnormed: [unnormed_q, unnormed_k],
+            terms: [of_q, of_k, of_v, of_o],
+        });
+        Ok((y, kept))
+    }
+
+    /// dL/d(all rows of the source) of dL/dy, when it is wanted; adds the terms' gradients.
+    pub(super) fn backward(
+        &self,
+        kept: &AttentionKept,
+        (sources, dy): (Sources<'_>, &Tensor),
+        at: Positioned<'_>,
+        want_dx: bool,
+        gradients: &mut Parameters,
+    ) -> Result<Option<Tensor>> {
+        let Positioned { of, .. } = at;
+        let pass = of.pass;
+        let (all, asking) = (&pass.all_rows, self.asking(pass));
+        let [of_q, of_k, of_v, of_o] = kept.terms.each_ref().map(Option::as_ref);
+        let wants = |dx, addend| Wants { dx, addend, pass };
+        let is_read = [&self.q, &self.k, &self.v]
+            .into_iter()
+            .any(|layer| of.adapts(layer));
+        let below_o = want_dx || is_read;
+        let o = self.o.returning(asking, of, (of_o, dy));
+        let source = Source::Rows(&kept.o);
+        let d_o = linear::backward(&[o], source, wants(below_o, None), gradients)?;
+        let Some(d_o) = d_o else {
+            return Ok(None);
+        };
+        let operands = Operands {
+            q: &kept.q,
+            k: &kept.k,
+            v: &kept.v,
+        };
+        let saved = (&kept.o, &kept.log_sum_exp);
+        let (dq, dk, dv) = self.operation(pass).backward(operands, saved, &d_o)?;
+        let dq = self.turn_back(Side::Queries, &dq, kept.unnormed[0].as_ref(), at)?;
+        let dk = self.turn_back(Side::Keys, &dk, kept.unnormed[1].as_ref(), at)?;
+        let q = self.q.returning(asking, of, (of_q, &dq));
+        let k = self.k.returning(all, of, (of_k, &dk));
+        let v = self.v.returning(all, of, (of_v, &dv));
+        if self.queries == Queries::Every {
+            let wants = wants(want_dx, None);
+            return linear::backward(&[q, k, v], sources.all, wants, gradients);
+        }
+        let dasking = linear::backward(&[q], sources.asking, wants(want_dx, None), gradients)?;
+        let scattered = dasking
+            .map(|dx| rows::scatter(&dx, &pass.last, all.ids.len()))
+            .transpose()?;
+        linear::backward(&[k, v], sources.all, wants(want_dx, scattered), gradients)
+    }
+
+    fn operation<'a>(&'a self, pass: &'a Pass) -> ops::Attention<'a> {
+        ops::Attention {
+            shape: &self.shape,
+            mask: self.mask,
+            queries: self.queries,
+            offsets: &pass.offsets,
+        }
+    }
+
+    /// Heads, norm and rows of a side.
+    fn side<'a>(&'a self, side: Side, pass: &'a Pass) -> (usize, Option<&'a Norm>, &'a Rows) {
+        let norms = self.head_norms.as_ref();
+        match side {
+            Side::Queries => {
+                let norm = norms.map(|norms| &norms[0]);
+                (self.shape.num_heads, norm, self.asking(pass))
+            }
+            Side::Keys => {
+                let norm = norms.map(|norms| &norms[1]);
+                (self.shape.num_kv_heads, norm, &pass.all_rows)
+            }
+        }
+    }
+
+    /// The heads of x normed and turned to their positions; and x itself, where a norm read it.
+    fn turn(&self, side: Side, x: Tensor, at: Positioned<'_>) -> Result<(Tensor, Option<Tensor>)> {
+        let (heads, norm, rows) = self.side(side, at.of.pass);
+        let turn = |x: &Tensor| rope::rotate(x, heads, at.tables, rows.positions());
+        match norm {
+            Some(norm) => {
+                let normed = by_head(&x, heads, |x| norm.forward(x))?;
+                Ok((turn(&normed)?, Some(x)))
+            }
+            None => Ok((turn(&x)?, None)),
+        }
+    }
+
+    /// The adjoint of [`Self::turn`]; `x` is what the norm read.
+    fn turn_back(
+        &self,
+        side: Side,
+        dy: &Tensor,
+        x: Option<&Tensor>,
+        at: Positioned<'_>,
+    ) -> Result<Tensor> {
+        let (heads, norm, rows) = self.side(side, at.of.pass);
+        let dy = rope::rotate_back(dy, heads, at.tables, rows.positions())?;
+        match (norm, x) {
+            (Some(norm), Some(x)) => {
+                let x = x.reshape((x.dim(0)? * heads, self.shape.head_dim))?;
+                by_head(&dy, heads, |dy| norm.backward(&x, dy, None))
+            }
+            _ => Ok(dy),
+        }
+    }
+}
+
+/// What is turned.
+#[derive(Clone, Copy)]
+enum Side {
+    Queries,
+    Keys,
+}
+
+/// `work` on the heads of x (n, heads·c) as rows of their own, (n·heads, c).
+fn by_head(x: &Tensor, heads: usize, work: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let (n, width) = x.dims2()?;
+    let y = work(&x.reshape((n * heads, width / heads))?)?;
+    Ok(y.reshape((n, width))?)
+}

@@ -1,0 +1,75 @@
+//! Where a model's weights lie, and what runs its operations there.
+
+/// A closed set: every operation of this room knows each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor, by the kernels of [`crate::kernels::cpu`].
+    #[default]
+    Cpu,
+    /// The processor, by plain candle operations: what a new device starts with, right and slow, and
+    /// what every kernel is held against.
+    Reference,
+}
+
+/// An operation that a device may have a kernel for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Rows of the embedding.
+    Embedding,
+    /// RMS norm.
+    Norm,
+    /// Frozen linear layers of one input, with their low-rank terms, biases and addends.
+    Linear,
+    /// Gated linear units.
+    Gated,
+    /// Rotary positions.
+    Rope,
+    /// Masked attention.
+    Attention,
+    /// Class logits.
+    Head,
+}
+
+/// What runs an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Implementation {
+    /// A kernel of [`crate::kernels::cpu`].
+    CpuKernel,
+    /// Plain candle operations.
+    Reference,
+}
+
+impl Operation {
+    /// All operations.
+    pub const ALL: [Self; 7] = [
+        Self::Embedding,
+        Self::Norm,
+        Self::Linear,
+        Self::Gated,
+        Self::Rope,
+        Self::Attention,
+        Self::Head,
+    ];
+}
+
+impl Device {
+    /// All devices.
+    pub const ALL: [Self; 2] = [Self::Cpu, Self::Reference];
+
+    /// The device's name in options and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Reference => "reference",
+        }
+    }
+
+    /// What runs an operation here. Operations ask this and nothing else, so a new device begins
+    /// with references and gets its kernels one by one.
+    pub fn implementation(self, operation: Operation) -> Implementation {
+        match (self, operation) {
+            (Self::Cpu, _) => Implementation::CpuKernel,
+            (Self::Reference, _) => Implementation::Reference,
+        }
+    }
+}

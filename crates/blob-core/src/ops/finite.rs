@@ -1,0 +1,48 @@
+//! Whether values are finite: what enters and leaves a model in every pass, and every layer in passes
+//! that look for the one where they cease to be.
+
+use candle_core::Tensor;
+
+use super::read;
+use crate::pass::Pass;
+use crate::{Error, Result};
+
+/// Names the layer that made y, in passes with `Mode::check_finite`; in others it reads nothing.
+///
+/// # Errors
+/// `BPEFT_NOT_FINITE`.
+pub fn check(pass: &Pass, y: &Tensor, layer: impl FnOnce() -> String) -> Result<()> {
+    if pass.mode.check_finite {
+        return require(&read(y)?, layer);
+    }
+    Ok(())
+}
+
+/// Looks through what enters a model, (n, d), in every pass; `place` names a row.
+///
+/// # Errors
+/// `BPEFT_NOT_FINITE`.
+pub fn require_rows(x: &Tensor, place: impl FnOnce(usize) -> String) -> Result<()> {
+    let (_, d) = x.dims2()?;
+    let bad = read(x)?.iter().position(|value| !value.is_finite());
+    bad.map_or(Ok(()), |at| Err(not_finite(place(at / d.max(1)))))
+}
+
+/// Looks through what leaves a model, in every pass.
+///
+/// # Errors
+/// `BPEFT_NOT_FINITE`.
+pub fn require(y: &[f32], layer: impl FnOnce() -> String) -> Result<()> {
+    if y.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(not_finite(layer()))
+}
+
+fn not_finite(layer: String) -> Error {
+    Error::NotFinite {
+        step: 0,
+        what: "a value",
+        layer,
+    }
+}

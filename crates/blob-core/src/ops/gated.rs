@@ -1,0 +1,200 @@
+//! Gated linear units with SiLU (Shazeer 2020, arXiv:2002.05202): two layers of one input.
+//!
+//! ```text
+//! g = gate(x)    u = up(x)    y = silu(g) ∘ u        silu(g) = g·σ(g),  σ(g) = 1/(1 + e^−g)
+//! dg = dy ∘ u ∘ σ(g)·(1 + g·(1 − σ(g)))              du = dy ∘ silu(g)
+//! ```
+//!
+//! y alone is read further on, so gate and up are one product where no low-rank term reads them or
+//! y. What the backward pass needs of them is then kept in bf16 for the precisions that round what
+//! they read; in `f32` a pass that goes back keeps both as they are. `int8-mixed` and passes that
+//! look for values that are not finite go layer by layer.
+//! Shapes: `n` tokens, `k` inputs, `f` inner width.
+
+mod cpu;
+
+use candle_core::Tensor;
+
+use super::linear::{self, Input, Projection, Returning, Source, Wants, Weight};
+use super::low_rank::Kept;
+use super::{Implementation, Operation, Precision, reference, shapes};
+use crate::adapter::Parameters;
+use crate::kernels::cpu::gemm::Operand;
+use crate::pass::Pass;
+use crate::{Error, Result};
+
+/// The layers on both sides of the gates.
+pub struct Layers<'a> {
+    /// x → g, and x → u.
+    pub factors: [Projection<'a>; 2],
+    /// The layer that reads y.
+    pub reader: Projection<'a>,
+}
+
+/// g and u, (n, f): what the backward pass needs.
+pub struct Gates {
+    held: Held,
+    /// (n, f)
+    shape: (usize, usize),
+    implementation: Implementation,
+}
+
+enum Held {
+    Apart([Tensor; 2]),
+    /// Rounded to bf16, g in the low half of a word.
+    Rounded(Vec<u32>),
+}
+
+/// What [`forward`] leaves.
+pub struct GatedKept {
+    /// g and u.
+    pub gates: Gates,
+    /// Of the terms of both layers.
+    pub terms: [Option<Kept>; 2],
+}
+
+impl Layers<'_> {
+    /// Whether both layers are one product.
+    fn are_fused(&self, pass: &Pass, keep: bool) -> bool {
+        let weight = self.factors[0].weight;
+        let may_round = match weight.precision() {
+            Precision::F32 => !keep,
+            Precision::Bf16 | Precision::Int8 => true,
+            Precision::Int8Mixed => false, // large inputs are products of their own
+        };
+        let mut layers = self.factors.iter().chain([&self.reader]);
+        let has_kernel = weight.implementation(Operation::Gated) == Implementation::CpuKernel;
+        let is_read = layers.any(|layer| layer.term.is_some());
+        has_kernel && may_round && !is_read && !pass.mode.check_finite
+    }
+
+    /// Values that a forward pass keeps of each row.
+    pub fn kept_values(&self, pass: &Pass) -> usize {
+        let f = self.factors[0].weight.rows();
+        if self.are_fused(pass, true) { f } else { 2 * f }
+    }
+}
+
+/// y of x (n, k), made ready for the layer that reads it; and what the backward pass needs when
+/// `keep`.
+///
+/// # Errors
+/// As [`linear::forward`].
+pub fn forward(
+    layers: &Layers<'_>,
+    x: &Input,
+    pass: &Pass,
+    keep: bool,
+) -> Result<(Input, Option<GatedKept>)> {
+    let shape = (x.rows(), layers.factors[0].weight.rows());
+    let implementation = layers.factors[0].weight.implementation(Operation::Gated);
+    let of = |held| Gates {
+        held,
+        shape,
+        implementation,
+    };
+    if layers.are_fused(pass, keep) {
+        let (y, words) = cpu::forward(layers, x, keep)?;
+        let kept = words.map(|words| GatedKept {
+            gates: of(Held::Rounded(words)),
+            terms: [None, None],
+        });
+        return Ok((y, kept));
+    }
+    let [(gate, of_gate), (up, of_up)] = linear::forward(layers.factors.each_ref(), x, pass)?;
+    let gates = of(Held::Apart([gate, up]));
+    let y = linear::input(Source::Gated(&gates), &[&layers.reader])?;
+    let terms = [of_gate, of_up];
+    Ok((y, keep.then_some(GatedKept { gates, terms })))
+}
+
+/// dL/dx of dL/dy (n, f), when it is wanted; adds the gradients of the terms. `source` is what the
+/// layers read.
+///
+/// # Errors
+/// As [`linear::backward`].
+pub fn backward(
+    factors: [Projection<'_>; 2],
+    kept: &GatedKept,
+    (source, dy): (Source<'_>, &Tensor),
+    wants: Wants<'_>,
+    gradients: &mut Parameters,
+) -> Result<Option<Tensor>> {
+    let gates = &kept.gates;
+    shapes::check("dy of the gates", dy, &[gates.shape.0, gates.shape.1])?;
+    let is_read = factors.iter().any(|layer| layer.term.is_some());
+    let has_kernel = gates.implementation == Implementation::CpuKernel;
+    if has_kernel && !is_read && !wants.pass.mode.check_finite {
+        wants.pass.abort.check()?;
+        return if wants.dx {
+            let weights = factors.map(|layer| layer.weight);
+            cpu::backward(gates, weights, dy, wants.addend.as_ref()).map(Some)
+        } else {
+            Ok(None)
+        };
+    }
+    let [d_gate, d_up] = gates.backward(dy)?;
+    let [gate, up] = factors;
+    let [of_gate, of_up] = kept.terms.each_ref().map(Option::as_ref);
+    let returning = [(gate, of_gate, &d_gate), (up, of_up, &d_up)];
+    let returning = returning.map(|(projection, kept, dy)| Returning {
+        projection,
+        kept,
+        dy,
+    });
+    linear::backward(&returning, source, wants, gradients)
+}
+
+impl Gates {
+    /// n
+    pub(super) fn rows(&self) -> usize {
+        self.shape.0
+    }
+
+    /// g and u, where a term may read them.
+    fn apart(&self) -> Result<&[Tensor; 2]> {
+        match &self.held {
+            Held::Apart(tensors) => Ok(tensors),
+            Held::Rounded(_) => Err(Error::InvalidInput(
+                "the adapter must be the same in both passes through a block".into(),
+            )),
+        }
+    }
+
+    /// y, (n, f).
+    pub(super) fn hidden(&self) -> Result<Tensor> {
+        let [gate, up] = self.apart()?;
+        match self.implementation {
+            Implementation::CpuKernel => cpu::hidden(gate, up),
+            Implementation::Reference => reference_of(gate, up),
+        }
+    }
+
+    /// y computed while it is staged, where a kernel does that.
+    pub(super) fn staged_for(&self, weight: &Weight) -> Result<Option<Operand>> {
+        match self.implementation {
+            Implementation::CpuKernel => cpu::staged(self.apart()?, weight).map(Some),
+            Implementation::Reference => Ok(None),
+        }
+    }
+
+    /// dg and du of dy, (n, f) each.
+    fn backward(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
+        let [gate, up] = self.apart()?;
+        match self.implementation {
+            Implementation::CpuKernel => cpu::gradients(gate, up, dy),
+            Implementation::Reference => {
+                reference::adjoint([gate, up], dy, |x| reference_of(&x[0], &x[1]))
+            }
+        }
+    }
+}
+
+/// y by plain operations.
+fn reference_of(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let silu = gate.silu()?;
+    Ok((silu * up)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Gated linear units on the kernels of the CPU.
+
+use candle_core::Tensor;
+
+use super::{Gates, Held, Layers};
+use crate::kernels::cpu::gemm::{Combined, Direction, Operand};
+use crate::kernels::cpu::swiglu::{self as cpu, GateUp, GateUpGradientRows, GatedRows, Gating};
+use crate::ops::linear::{Input, Staged, Weight, product};
+use crate::ops::{read, shapes, wrap};
+use crate::{Error, Result};
+
+/// Both layers as one product, and their outputs rounded to bf16 when `keep`.
+pub(super) fn forward(
+    layers: &Layers<'_>,
+    x: &Input,
+    keep: bool,
+) -> Result<(Input, Option<Vec<u32>>)> {
+    let Staged::Cpu(staged) = &x.staged else {
+        return Err(Error::InvalidInput(
+            "the input of the gates must be staged for their device, got a reference's".into(),
+        ));
+    };
+    let [gate, up] = &layers.factors;
+    let (gate, up) = (gate.weight.cpu()?, up.weight.cpu()?);
+    let (y, words) = gate.multiply_combined::<Gating>(up, staged, keep)?;
+    let n = x.rows();
+    let y = match y {
+        Combined::Staged(y) => y,
+        Combined::Matrix(y) => {
+            let reader = layers.reader.weight.cpu()?;
+            reader.stage(Direction::Forward, &y, n)?
+        }
+    };
+    Ok((Input::new(n, None, Staged::Cpu(y)), words))
+}
+
+/// dL/dx, of rows of `[dg | du]` that are computed while they are staged.
+pub(super) fn backward(
+    gates: &Gates,
+    weights: [&Weight; 2],
+    dy: &Tensor,
+    addend: Option<&Tensor>,
+) -> Result<Tensor> {
+    let dy = &*read(dy)?;
+    let apart;
+    let inputs = match &gates.held {
+        Held::Apart([gate, up]) => {
+            apart = (read(gate)?, read(up)?);
+            GateUp::Apart([&apart.0, &apart.1])
+        }
+        Held::Rounded(words) => GateUp::Rounded(words),
+    };
+    let (n, k) = (gates.rows(), weights[0].columns());
+    let rows = GateUpGradientRows { inputs, dy };
+    wrap(product(weights, (&rows, n), &[], addend)?, (n, k))
+}
+
+/// y (n, f) of gate and up (n, f).
+pub(super) fn hidden(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let (n, f) = shapes::matrix("gate", gate)?;
+    shapes::check("up", up, &[n, f])?;
+    wrap(cpu::forward(&read(gate)?, &read(up)?), (n, f))
+}
+
+/// y, computed while it is staged.
+pub(super) fn staged([gate, up]: &[Tensor; 2], reader: &Weight) -> Result<Operand> {
+    let (n, gate, up) = (gate.dim(0)?, &*read(gate)?, &*read(up)?);
+    reader.cpu()?.stage_rows(&GatedRows { gate, up }, n)
+}
+
+/// dgate and dup of gate, up and dy, (n, f) each.
+pub(super) fn gradients(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+    let (n, f) = shapes::matrix("gate", gate)?;
+    shapes::check("up", up, &[n, f])?;
+    shapes::check("dy of the gates", dy, &[n, f])?;
+    let inputs: [&[f32]; 3] = [&read(gate)?, &read(up)?, &read(dy)?];
+    let [d_gate, d_up] = cpu::backward(inputs);
+    Ok([wrap(d_gate, (n, f))?, wrap(d_up, (n, f))?])
+}

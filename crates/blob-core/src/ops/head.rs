@@ -1,0 +1,116 @@
+//! Class logits: the answer rows of the vocabulary head, each of one row of x.
+//!
+//! ```text
+//! z_j = x_{r_j}·W_{a_j} + s·h_{r_j}·B_{a_j}       a_j the token of class j, h as in `ops::low_rank`
+//! dx_t = Σ_{j: r_j = t} dz_j·W_{a_j} + the term's adjoint
+//! ```
+//!
+//! Exact: the other rows of the head never reach the loss, and their rows of `B` keep a zero
+//! gradient. Logits are numbers of the host, where the loss is computed.
+//! Shapes: x (n, d), W (V, d), B (V, r); `L` logits.
+
+mod cpu;
+mod plain;
+
+use candle_core::Tensor;
+
+use super::low_rank::{Kept, Term};
+use super::{Device, Implementation, Operation, shapes};
+use crate::adapter::Parameters;
+use crate::weights::StoredMatrix;
+use crate::{Error, Result};
+
+/// W (V, d), as it is stored.
+pub struct Vocabulary {
+    weight: StoredMatrix,
+    device: Device,
+}
+
+/// The row of x and the class token of each logit, (L) each; rows never fall.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Classes {
+    /// Below n.
+    pub rows: Vec<usize>,
+    /// Below V.
+    pub tokens: Vec<u32>,
+}
+
+impl Classes {
+    fn iter(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.rows.iter().copied().zip(self.tokens.iter().copied())
+    }
+}
+
+impl Vocabulary {
+    /// Takes the head of a model on a device.
+    pub fn new(weight: StoredMatrix, device: Device) -> Self {
+        Self { weight, device }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.weight.bytes()
+    }
+
+    /// x (n, d) → logits (L), and what the term needs for its adjoint.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit, or a class names no row or token.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        classes: &Classes,
+        term: Option<&Term<'_>>,
+    ) -> Result<(Vec<f32>, Option<Kept>)> {
+        self.check(x, classes)?;
+        match self.device.implementation(Operation::Head) {
+            Implementation::CpuKernel => cpu::forward(self, x, classes, term),
+            Implementation::Reference => Ok((plain::forward(self, x, classes, term)?, None)),
+        }
+    }
+
+    /// dL/dx (n, d) of dL/dlogits (L); adds the gradients of the term, which kept `kept`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn backward(
+        &self,
+        (x, classes): (&Tensor, &Classes),
+        term: Option<(&Term<'_>, Option<&Kept>)>,
+        dlogits: &[f32],
+        gradients: &mut Parameters,
+    ) -> Result<Tensor> {
+        self.check(x, classes)?;
+        if dlogits.len() != classes.tokens.len() {
+            return Err(Error::InvalidInput(format!(
+                "logits must have one gradient each, {}, got {}",
+                classes.tokens.len(),
+                dlogits.len()
+            )));
+        }
+        match self.device.implementation(Operation::Head) {
+            Implementation::CpuKernel => {
+                let term = term.and_then(|(term, kept)| Some((term, kept?)));
+                cpu::backward(self, (x, classes), term, dlogits, gradients)
+            }
+            Implementation::Reference => {
+                let term = term.map(|(term, _)| term);
+                plain::backward(self, (x, classes), term, dlogits, gradients)
+            }
+        }
+    }
+
+    fn check(&self, x: &Tensor, classes: &Classes) -> Result<()> {
+        let (n, d) = shapes::matrix("x of the head", x)?;
+        shapes::check("x of the head", x, &[n, self.weight.columns()])?;
+        shapes::indices("class tokens", &classes.tokens, self.weight.rows())?;
+        let rises = classes.rows.is_sorted() && classes.rows.iter().all(|row| *row < n);
+        if rises && classes.rows.len() == classes.tokens.len() {
+            return Ok(());
+        }
+        Err(Error::InvalidInput(format!(
+            "classes must name rows of x ({n}, {d}) in order, one per token, got {:?}",
+            classes.rows
+        )))
+    }
+}

@@ -1,0 +1,100 @@
+//! What layers read, made ready for their products.
+
+use candle_core::Tensor;
+
+use super::Projection;
+use crate::Result;
+use crate::kernels::cpu::gemm::{Direction, Operand};
+use crate::kernels::cpu::rms_norm::NormedRows;
+use crate::ops::gated::Gates;
+use crate::ops::norm::Norm;
+use crate::ops::{Implementation, Operation, read, shapes};
+
+/// Where the rows of an input come from: kernels compute them while they are staged, unless a
+/// low-rank term reads them too.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// A matrix, (n, k).
+    Rows(&'a Tensor),
+    /// What a norm makes of a matrix, (n, k).
+    Normed(&'a Norm, &'a Tensor),
+    /// What is behind the gates, (n, k).
+    Gated(&'a Gates),
+}
+
+impl Source<'_> {
+    /// The rows themselves.
+    pub(super) fn rows(&self) -> Result<Tensor> {
+        match self {
+            Self::Rows(x) => Ok((*x).clone()),
+            Self::Normed(norm, x) => norm.forward(x),
+            Self::Gated(gates) => gates.hidden(),
+        }
+    }
+}
+
+/// Rows made ready for products with all weights of one width and precision.
+pub struct Input {
+    n: usize,
+    /// Where a term reads them.
+    pub(in crate::ops) values: Option<Tensor>,
+    pub(in crate::ops) staged: Staged,
+}
+
+/// As products take it.
+pub(in crate::ops) enum Staged {
+    Cpu(Operand),
+    /// (n, k)
+    Reference(Tensor),
+}
+
+impl Input {
+    pub(in crate::ops) fn new(n: usize, values: Option<Tensor>, staged: Staged) -> Self {
+        Self { n, values, staged }
+    }
+
+    /// n
+    pub fn rows(&self) -> usize {
+        self.n
+    }
+}
+
+/// Makes ready what these layers read.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the width is not that of the layers.
+pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
+    let Some(first) = layers.first() else {
+        let values = source.rows()?;
+        return Ok(Input::new(values.dim(0)?, None, Staged::Reference(values)));
+    };
+    let is_read = layers.iter().any(|layer| layer.term.is_some());
+    let weight = first.weight;
+    let k = weight.columns();
+    if weight.implementation(Operation::Linear) == Implementation::Reference {
+        let values = source.rows()?;
+        let n = values.dim(0)?;
+        shapes::check("x of the layer", &values, &[n, k])?;
+        return Ok(Input::new(n, None, Staged::Reference(values)));
+    }
+    if let (Source::Normed(norm, x), false) = (source, is_read) {
+        let (n, _) = norm.shape_of(x)?;
+        shapes::check("x of the layer", x, &[n, k])?;
+        let (weight_of_norm, x) = (read(&norm.weight)?, read(x)?);
+        let norm = norm.on(&weight_of_norm);
+        let staged = weight.cpu()?.stage_rows(&NormedRows { norm, x: &x }, n)?;
+        return Ok(Input::new(n, None, Staged::Cpu(staged)));
+    }
+    if let (Source::Gated(gates), false) = (source, is_read)
+        && let Some(staged) = gates.staged_for(weight)?
+    {
+        return Ok(Input::new(gates.rows(), None, Staged::Cpu(staged)));
+    }
+    let values = source.rows()?;
+    let n = values.dim(0)?;
+    shapes::check("x of the layer", &values, &[n, k])?;
+    let staged = weight
+        .cpu()?
+        .stage(Direction::Forward, &read(&values)?, n)?;
+    Ok(Input::new(n, Some(values), Staged::Cpu(staged)))
+}

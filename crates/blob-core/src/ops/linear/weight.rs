@@ -1,0 +1,124 @@
+//! One frozen matrix: its stored bytes and how to multiply by them, on its device.
+
+use candle_core::Tensor;
+
+use crate::kernels::cpu::gemm::FrozenMatrix;
+use crate::ops::{Device, Implementation, Operation, Precision, wrap};
+use crate::weights::StoredMatrix;
+use crate::{Error, Result};
+
+/// W (m, k).
+pub struct Weight {
+    device: Device,
+    precision: Precision,
+    held: Held,
+}
+
+enum Held {
+    Cpu(FrozenMatrix),
+    /// The stored matrix and its values, (m, k).
+    Reference(StoredMatrix, Tensor),
+}
+
+impl Weight {
+    /// Takes W as it is stored.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when it has no row or column, or more than the precision can sum.
+    pub fn new(stored: StoredMatrix, precision: Precision, device: Device) -> Result<Self> {
+        let held = match device.implementation(Operation::Linear) {
+            Implementation::CpuKernel => Held::Cpu(FrozenMatrix::new(stored, precision)?),
+            Implementation::Reference => {
+                let values = values(&stored)?;
+                Held::Reference(stored, values)
+            }
+        };
+        Ok(Self {
+            device,
+            precision,
+            held,
+        })
+    }
+
+    /// m
+    pub fn rows(&self) -> usize {
+        match &self.held {
+            Held::Cpu(matrix) => matrix.rows(),
+            Held::Reference(stored, _) => stored.rows(),
+        }
+    }
+
+    /// k
+    pub fn columns(&self) -> usize {
+        match &self.held {
+            Held::Cpu(matrix) => matrix.columns(),
+            Held::Reference(stored, _) => stored.columns(),
+        }
+    }
+
+    /// What products round their operands to.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The name of the type that it is stored in.
+    pub fn type_name(&self) -> &'static str {
+        match &self.held {
+            Held::Cpu(matrix) => matrix.type_name(),
+            Held::Reference(stored, _) => stored.type_name(),
+        }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        match &self.held {
+            Held::Cpu(matrix) => matrix.bytes(),
+            Held::Reference(stored, values) => stored.bytes() + 4 * values.elem_count(),
+        }
+    }
+
+    /// What runs an operation on it.
+    pub(in crate::ops) fn implementation(&self, operation: Operation) -> Implementation {
+        self.device.implementation(operation)
+    }
+
+    /// As kernels of the CPU take it.
+    pub(in crate::ops) fn cpu(&self) -> Result<&FrozenMatrix> {
+        match &self.held {
+            Held::Cpu(matrix) => Ok(matrix),
+            Held::Reference(..) => Err(self.elsewhere("cpu")),
+        }
+    }
+
+    /// As references take it, (m, k).
+    pub(in crate::ops) fn reference(&self) -> Result<&Tensor> {
+        match &self.held {
+            Held::Reference(_, values) => Ok(values),
+            Held::Cpu(_) => Err(self.elsewhere("reference")),
+        }
+    }
+
+    fn elsewhere(&self, expected: &str) -> Error {
+        Error::InvalidInput(format!(
+            "weights of one operation must lie on one device, {expected}, got {}",
+            self.device.name()
+        ))
+    }
+}
+
+/// Of several weights, as kernels of the CPU take them.
+pub(in crate::ops) fn frozen<'a>(
+    weights: impl IntoIterator<Item = &'a Weight>,
+) -> Result<Vec<&'a FrozenMatrix>> {
+    weights.into_iter().map(Weight::cpu).collect()
+}
+
+/// All values of a stored matrix, (m, k).
+pub(in crate::ops) fn values(stored: &StoredMatrix) -> Result<Tensor> {
+    let (m, k) = (stored.rows(), stored.columns());
+    let mut values = vec![0.0; m * k];
+    for (row, values) in values.chunks_exact_mut(k.max(1)).enumerate() {
+        stored.row(row, values);
+    }
+    wrap(values, (m, k))
+}

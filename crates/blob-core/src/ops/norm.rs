@@ -1,0 +1,199 @@
+//! RMS norm (Zhang & Sennrich 2019, arXiv:1910.07467) with a frozen weight.
+//!
+//! ```text
+//! s_t = 1/√(mean_j x_tj² + ε)        y_tj = x_tj·s_t·w_j
+//! dx_tj = s_t·(w_j·dy_tj − x_tj·s_t²·mean_i(w_i·dy_ti·x_ti))
+//! ```
+//!
+//! s is not kept for the backward pass: the sums over a row that it needs anyway read x too.
+//! Shapes: `n` tokens, `d` width.
+
+use candle_core::{D, Tensor};
+
+use super::{Device, Implementation, Operation, read, reference, shapes, wrap};
+use crate::Result;
+use crate::kernels::cpu::rms_norm as cpu;
+
+/// A frozen weight w (d) and ε, on a device.
+pub struct Norm {
+    /// w, (d)
+    pub weight: Tensor,
+    /// ε
+    pub eps: f32,
+    /// Where it runs.
+    pub device: Device,
+}
+
+impl Norm {
+    /// y (n, d) of x (n, d).
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (n, d) = self.shape_of(x)?;
+        match self.device.implementation(Operation::Norm) {
+            Implementation::CpuKernel => {
+                let y = cpu::forward(self.on(&read(&self.weight)?), &read(x)?);
+                wrap(y, (n, d))
+            }
+            Implementation::Reference => self.reference(x),
+        }
+    }
+
+    /// `dx`, plus `addend` (n, d): x (n, d), dy (n, d) → (n, d).
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+    pub fn backward(&self, x: &Tensor, dy: &Tensor, addend: Option<&Tensor>) -> Result<Tensor> {
+        let (n, d) = self.shape_of(x)?;
+        shapes::check("dy of the norm", dy, &[n, d])?;
+        if let Some(addend) = addend {
+            shapes::check("the addend of the norm", addend, &[n, d])?;
+        }
+        match self.device.implementation(Operation::Norm) {
+            Implementation::CpuKernel => {
+                let zeros;
+                let addend = if let Some(addend) = addend {
+                    addend
+                } else {
+                    zeros = dy.zeros_like()?;
+                    &zeros
+                };
+                let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
+                wrap(cpu::backward(self.on(&read(&self.weight)?), inputs), (n, d))
+            }
+            Implementation::Reference => {
+                let [dx] = reference::adjoint([x], dy, |x| self.reference(&x[0]))?;
+                Ok(match addend {
+                    Some(addend) => (dx + addend)?,
+                    None => dx,
+                })
+            }
+        }
+    }
+
+    /// y by plain operations, in the type of x.
+    fn reference(&self, x: &Tensor) -> Result<Tensor> {
+        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
+        let normed = x.broadcast_div(&(mean_square + f64::from(self.eps))?.sqrt()?)?;
+        Ok(normed.broadcast_mul(&self.weight.to_dtype(x.dtype())?)?)
+    }
+
+    /// (n, d) of x.
+    pub(crate) fn shape_of(&self, x: &Tensor) -> Result<(usize, usize)> {
+        let (n, d) = shapes::matrix("x of the norm", x)?;
+        shapes::check("weight of the norm", &self.weight, &[d])?;
+        Ok((n, d))
+    }
+
+    /// With its weight's values.
+    pub(super) fn on<'a>(&self, weight: &'a [f32]) -> cpu::RmsNorm<'a> {
+        cpu::RmsNorm {
+            weight,
+            eps: self.eps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::{
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, pass_of, tensor,
+    };
+    use super::*;
+    use crate::adapter::{Module, Site};
+    use crate::ops::Precision;
+    use crate::ops::linear::{Projection, Source, Weight, forward, input};
+    use crate::weights::{HostTensor, StoredMatrix};
+    use candle_core::DType;
+
+    const SITE: Site = Site {
+        block: 0,
+        module: Module::Q,
+    };
+    const EPS: f32 = 0.1; // large, so that it counts in the test
+
+    fn norm(d: usize, device: Device) -> Norm {
+        Norm {
+            weight: tensor(2, 1, d).reshape(d).unwrap(),
+            eps: EPS,
+            device,
+        }
+    }
+
+    #[test]
+    fn forward_is_the_plain_composition() {
+        for (n, d) in [(1, 1), (3, 7), (20, 100)] {
+            let x = tensor(1, n, d);
+            for device in Device::ALL {
+                let norm = norm(d, device);
+                let expected = norm.reference(&x.to_dtype(DType::F64).unwrap()).unwrap();
+                assert_close(&norm.forward(&x).unwrap(), &expected, 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_of_rows_normed_on_the_way_is_that_of_the_written_rows() {
+        let (n, d, columns) = (27, 50, 35);
+        let (x, norm) = (tensor(1, n, d), norm(d, Device::Cpu));
+        let w = HostTensor {
+            shape: vec![columns, d],
+            data: read(&tensor(4, columns, d)).unwrap().to_vec(),
+        };
+        let stored = StoredMatrix::from_tensor(&w).unwrap();
+        let pass = pass_of(&[27], 1);
+        for precision in Precision::ALL {
+            let weight = Weight::new(stored.clone(), precision, Device::Cpu).unwrap();
+            let layer = Projection::new(SITE, &weight);
+            let product = |source| {
+                let input = input(source, &[&layer]).unwrap();
+                let [(y, _)] = forward([&layer], &input, &pass).unwrap();
+                bits(&y)
+            };
+            let normed = norm.forward(&x).unwrap();
+            let written = product(Source::Rows(&normed));
+            let on_the_way = product(Source::Normed(&norm, &x));
+            assert_eq!(on_the_way, written, "{precision:?}");
+        }
+        let weight = Weight::new(stored, Precision::F32, Device::Cpu).unwrap();
+        let (norm, x) = (self::norm(d + 1, Device::Cpu), tensor(1, n, d + 1));
+        let refused = input(
+            Source::Normed(&norm, &x),
+            &[&Projection::new(SITE, &weight)],
+        );
+        let text = "x of the layer must have shape [27, 50], got [27, 51]";
+        assert_eq!(refused.err().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn backward_is_the_gradient_of_the_reference() {
+        for (n, d) in [(1, 1), (3, 7), (2, 40)] {
+            let (x, dy) = (tensor(1, n, d), tensor(3, n, d));
+            for device in Device::ALL {
+                let norm = norm(d, device);
+                let dx = norm.backward(&x, &dy, None).unwrap();
+                assert_gradient(&dx, &x, &dy, |x| norm.reference(x));
+                let added = norm.backward(&x, &dy, Some(&x)).unwrap();
+                assert_close(&added, &(&dx + &x).unwrap(), 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn thread_count_does_not_change_a_bit() {
+        let (x, norm) = (tensor(1, 100, 50), norm(50, Device::Cpu));
+        assert_same_bits_on_any_thread_count(|| {
+            let y = norm.forward(&x).unwrap();
+            vec![norm.backward(&x, &y, Some(&x)).unwrap(), y]
+        });
+    }
+
+    #[test]
+    fn a_weight_of_another_width_is_refused() {
+        let error = norm(5, Device::Cpu).forward(&tensor(1, 3, 4)).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
+        let text = "weight of the norm must have shape [4], got [5]";
+        assert_eq!(error.to_string(), text);
+    }
+}

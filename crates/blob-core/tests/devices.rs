@@ -1,0 +1,153 @@
+//! Whole models by the kernels of each device and by plain operations; which device has which kernel.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use blob_core::abort::Abort;
+use blob_core::adapter::{Adapter, Module, Parameters};
+use blob_core::backbone::{Decoder, DecoderConfig, Window};
+use blob_core::noise::{Phase, Stream};
+use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::ops::{Device, Implementation, Operation, Precision};
+use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
+use support::golden::{assert_close, named};
+use support::small_model::{SmallWeights, batch_of, config, lora, prompts, trained};
+
+/// What is adapted, and by how much products may differ.
+struct Case {
+    model: DecoderConfig,
+    targets: &'static [Module],
+    precision: Precision,
+    dropout: f32,
+    /// Of each tensor's largest entry.
+    tolerance: f32,
+}
+
+/// Logits of two samples, and the gradients of their mean loss.
+fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters) {
+    let batch = batch_of(&prompts()[..3]);
+    let (model, precision) = (case.model.clone(), case.precision);
+    let decoder = Decoder::load_on(device, model, &SmallWeights(1), precision).unwrap();
+    let stream = Stream::new(11, 4, Phase::Training { micro_batch: 1 });
+    let copies = (0..2).map(|sample| BatchCopy::whole(&batch, stream, sample));
+    let mode = Mode {
+        sampling: Some(NoiseSharing::Token),
+        dropout: case.dropout,
+        ..Mode::MEAN
+    };
+    let pass = Pass::new(&batch, copies.collect(), mode, Abort::default());
+    let (logits, kept) = decoder.forward(&batch, &pass, Some(adapter), true).unwrap();
+    let objective = CrossEntropy {
+        average: Average::LogLikelihood,
+    };
+    let loss = objective.evaluate(&logits, &batch, 0.5).unwrap();
+    let mut gradients = adapter.parameters().zeros_like();
+    let of = (&pass, adapter);
+    decoder
+        .backward(kept.unwrap(), &loss.dlogits, of, &mut gradients)
+        .unwrap();
+    (logits, gradients)
+}
+
+fn check(case: &Case) {
+    let adapter = trained(lora(case.targets), &case.model);
+    let (logits, gradients) = run(case, Device::Cpu, &adapter);
+    let (expected, of_reference) = run(case, Device::Reference, &adapter);
+    let name = format!("{} {:?}", case.precision.name(), case.targets);
+    let tolerance = case.tolerance;
+    assert_close(&format!("{name}: logits"), &logits, &expected, tolerance);
+    let of_reference = named(&of_reference);
+    for (parameter, gradient) in named(&gradients) {
+        let (name, expected) = (format!("{name}: {parameter}"), &of_reference[&parameter]);
+        assert_close(&name, gradient, expected, tolerance);
+    }
+}
+
+/// A model with every switch.
+fn switched() -> DecoderConfig {
+    DecoderConfig {
+        biases: vec![Module::Q, Module::K, Module::V, Module::O],
+        qk_norm: true,
+        window: Some(Window {
+            size: 3,
+            blocks: vec![0],
+        }),
+        ..config()
+    }
+}
+
+const ALL: &[Module] = &Module::ALL;
+const FEW: &[Module] = &[Module::Q, Module::V, Module::LmHead];
+
+#[test]
+fn f32_models_agree_on_both_devices() {
+    for (model, dropout) in [(config(), 0.0), (switched(), 0.25)] {
+        for targets in [ALL, FEW] {
+            check(&Case {
+                model: model.clone(),
+                targets,
+                precision: Precision::F32,
+                dropout,
+                tolerance: 1e-4,
+            });
+        }
+    }
+}
+
+/// Sums in another order move a number to the next one of bf16 (2⁻⁸) or of eight bits (1/127) here and
+/// there, in each of the layers; the kernels keep gates in bf16, and round the gradients of scores.
+#[test]
+fn rounded_models_agree_on_both_devices_within_their_rounding() {
+    let wide = DecoderConfig {
+        intermediate_size: 64,
+        ..switched()
+    };
+    for (precision, tolerance) in [
+        (Precision::Bf16, 3e-2),
+        (Precision::Int8, 5e-2),
+        (Precision::Int8Mixed, 5e-2),
+    ] {
+        for targets in [ALL, FEW] {
+            check(&Case {
+                model: wide.clone(),
+                targets,
+                precision,
+                dropout: 0.0,
+                tolerance,
+            });
+        }
+    }
+}
+
+#[test]
+fn layers_and_backbones_know_no_kernel() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = 0;
+    for room in ["layers", "backbone"] {
+        for file in std::fs::read_dir(source.join(room)).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in ["kernels::", "rayon", "ops::read"] {
+                assert!(!text.contains(word), "{}: {word}", path.display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 10, "{files}");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the table is for people")]
+fn every_operation_runs_on_every_device() {
+    for operation in Operation::ALL {
+        let of = |device: Device| {
+            let by = device.implementation(operation);
+            format!("{}: {by:?}", device.name())
+        };
+        println!("{operation:?}  {}", Device::ALL.map(of).join(", "));
+        let by = Device::Reference.implementation(operation);
+        assert_eq!(by, Implementation::Reference);
+        let by = Device::Cpu.implementation(operation);
+        assert_eq!(by, Implementation::CpuKernel);
+    }
+}
