@@ -5,6 +5,7 @@ mod peft;
 mod posterior;
 mod quadratic;
 mod resume;
+mod start;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
