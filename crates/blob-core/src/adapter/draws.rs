@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::{Adapter, Factor, Layout, LoraConfig, Parameters, Site};
-use crate::noise::{Asker, Purpose, Stream};
+use crate::noise::{NoiseKey, Purpose, Stream};
 
 /// One draw: a posterior sample of one member.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,12 +34,12 @@ impl Draw {
             Factor::A | Factor::Rho => Purpose::Gaussian,
         };
         let mut values = vec![0.0; len];
-        let asker = Asker {
+        let key = NoiseKey {
             slot: site.slot(),
             purpose,
             sample: self.sample,
         };
-        self.stream.fill_normal(&mut values, asker);
+        self.stream.fill_normal(&mut values, key);
         values
     }
 }

@@ -1,7 +1,7 @@
 //! One adapted layer's factors.
 
 use super::{LoraConfig, Site, TermShape};
-use crate::noise::{Asker, Phase, Purpose, Stream};
+use crate::noise::{NoiseKey, Phase, Purpose, Stream};
 
 /// The factors of one site, as files hold them; each ρ is there for what is Gaussian only.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,19 +81,19 @@ impl LowRankMut<'_> {
     pub(super) fn initialise(&mut self, site: Site, config: &LoraConfig, member: usize) {
         let seed = config.seed.wrapping_add(member as u64);
         let stream = Stream::new(seed, 0, Phase::Initialisation);
-        let asker = |purpose| Asker {
+        let key = |purpose| NoiseKey {
             slot: site.slot(),
             purpose,
             sample: 0,
         };
         let inputs = self.a.len() / config.rank;
         let bound = 1.0 / (inputs as f32).sqrt();
-        stream.fill_uniform(self.a, (-bound, bound), asker(Purpose::InitialA));
+        stream.fill_uniform(self.a, (-bound, bound), key(Purpose::InitialA));
         if let (Some(rho), Some(posterior)) = (self.rho.as_deref_mut(), config.posterior) {
             let interval = posterior.sigma.initial(posterior.init_eps);
-            stream.fill_uniform(rho, interval, asker(Purpose::InitialRho));
+            stream.fill_uniform(rho, interval, key(Purpose::InitialRho));
             if let Some(rho) = self.rho_b.as_deref_mut() {
-                stream.fill_uniform(rho, interval, asker(Purpose::InitialRhoB));
+                stream.fill_uniform(rho, interval, key(Purpose::InitialRhoB));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{DecoderConfig, RopeScaling, WeightSource};
 use crate::Result;
-use crate::noise::{Asker, Phase, Purpose, Stream};
+use crate::noise::{NoiseKey, Phase, Purpose, Stream};
 use crate::weights::{HostTensor, Summary};
 
 /// Weights as a pure function of the seed and the tensor's name: norms are 1, biases 0, the rest is
@@ -46,12 +46,12 @@ impl WeightSource for RandomWeights {
         let mut data = vec![constant; shape.iter().product()];
         if let [_, inputs] = *shape {
             let salt = fnv1a(name);
-            let asker = Asker {
+            let key = NoiseKey {
                 slot: 0,
                 purpose: Purpose::Gaussian,
                 sample: 0,
             };
-            Stream::new(self.seed, salt, Phase::Initialisation).fill_normal(&mut data, asker);
+            Stream::new(self.seed, salt, Phase::Initialisation).fill_normal(&mut data, key);
             if !name.contains("embed") {
                 let scale = 1.0 / (inputs as f32).sqrt();
                 for weight in &mut data {

@@ -55,7 +55,7 @@ impl Linear {
         }
     }
 
-    /// The layer on its way back, with what its term kept and dL/dy.
+    /// The layer in the backward pass, with what its term kept and dL/dy.
     pub(super) fn returning<'a>(
         &'a self,
         rows: &'a Rows,

@@ -8,6 +8,27 @@
 //! | `block` | attention, then MLP |
 //! | `head` | class logits |
 //!
+//! A layer is its operation with weights at a site:
+//!
+//! ```
+//! use blob_core::adapter::{Module, Site};
+//! use blob_core::layers::Linear;
+//! use blob_core::ops::linear::Weight;
+//! use blob_core::ops::{Device, Precision};
+//! use blob_core::weights::{HostTensor, StoredMatrix};
+//!
+//! # fn main() -> blob_core::Result<()> {
+//! let eye = HostTensor { shape: vec![2, 2], data: vec![1.0, 0.0, 0.0, 1.0] };
+//! let linear = Linear {
+//!     site: Site { block: 0, module: Module::Q },
+//!     weight: Weight::new(StoredMatrix::from_tensor(&eye)?, Precision::F32, Device::Cpu)?,
+//!     bias: None,
+//! };
+//! assert_eq!((linear.weight.rows(), linear.weight.columns()), (2, 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A layer knows no kernel and no device: operations of [`crate::ops`] do.
 
 mod attention;

@@ -60,7 +60,7 @@ pub struct Stream([u32; 2]);
 
 /// Who asks: an adapted layer, a purpose and a posterior sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
+pub struct NoiseKey {
     /// 8·block + module; below 4096.
     pub slot: u32,
     /// What is drawn.
@@ -69,7 +69,7 @@ pub struct Asker {
     pub sample: u32,
 }
 
-impl Asker {
+impl NoiseKey {
     fn word(self) -> u32 {
         (self.slot * 16 + self.purpose as u32) | (self.sample << 16)
     }
@@ -89,19 +89,19 @@ impl Stream {
 
     /// Four words for a token (or a matrix, with `position = row = 0`).
     #[inline]
-    pub fn words(self, block: u32, position: u32, row: u32, asker: Asker) -> [u32; 4] {
-        philox4x32_10([block, position, row, asker.word()], self.0)
+    pub fn words(self, block: u32, position: u32, row: u32, key: NoiseKey) -> [u32; 4] {
+        philox4x32_10([block, position, row, key.word()], self.0)
     }
 
     /// Fills `out` with standard normals, in row-major order of the matrix.
-    pub fn fill_normal(self, out: &mut [f32], asker: Asker) {
-        normal::fill(out, |block| self.words(block, 0, 0, asker));
+    pub fn fill_normal(self, out: &mut [f32], key: NoiseKey) {
+        normal::fill(out, |block| self.words(block, 0, 0, key));
     }
 
     /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.
-    pub fn fill_uniform(self, out: &mut [f32], (low, high): (f32, f32), asker: Asker) {
+    pub fn fill_uniform(self, out: &mut [f32], (low, high): (f32, f32), key: NoiseKey) {
         for (block, four) in out.chunks_mut(4).enumerate() {
-            let words = self.words(block as u32, 0, 0, asker);
+            let words = self.words(block as u32, 0, 0, key);
             for (value, word) in four.iter_mut().zip(words) {
                 *value = low + (high - low) * unit(word);
             }
@@ -109,9 +109,9 @@ impl Stream {
     }
 
     /// Writes a token's signs as sign bits (0 for +1, 2³¹ for −1), to be XORed into its values.
-    pub fn fill_sign_bits(self, out: &mut [u32], position: u32, row: u32, asker: Asker) {
+    pub fn fill_sign_bits(self, out: &mut [u32], position: u32, row: u32, key: NoiseKey) {
         let mut words = vec![0; out.len().div_ceil(32)];
-        self.fill_sign_words(&mut words, position, row, asker);
+        self.fill_sign_words(&mut words, position, row, key);
         for (group, word) in out.chunks_mut(32).zip(words) {
             for (bit, sign) in group.iter_mut().enumerate() {
                 *sign = ((word >> bit) & 1) << 31;
@@ -120,18 +120,18 @@ impl Stream {
     }
 
     /// Writes a token's signs, 32 to a word: bit j of word w is sign 32·w + j, 1 for −1.
-    pub fn fill_sign_words(self, out: &mut [u32], position: u32, row: u32, asker: Asker) {
+    pub fn fill_sign_words(self, out: &mut [u32], position: u32, row: u32, key: NoiseKey) {
         for (block, out) in out.chunks_mut(4).enumerate() {
-            let words = self.words(block as u32, position, row, asker);
+            let words = self.words(block as u32, position, row, key);
             out.copy_from_slice(&words[..out.len()]);
         }
     }
 
     /// Fills `out` with a token's inverted-dropout factors: 0 with probability `p`, else 1/(1−p).
-    pub fn fill_dropout(self, out: &mut [f32], p: f32, (position, row): (u32, u32), asker: Asker) {
+    pub fn fill_dropout(self, out: &mut [f32], p: f32, (position, row): (u32, u32), key: NoiseKey) {
         let keep = 1.0 / (1.0 - p);
         for (block, four) in out.chunks_mut(4).enumerate() {
-            let words = self.words(block as u32, position, row, asker);
+            let words = self.words(block as u32, position, row, key);
             for (factor, word) in four.iter_mut().zip(words) {
                 *factor = if unit(word) < p { 0.0 } else { keep };
             }
@@ -153,7 +153,7 @@ fn split(seed: u64) -> [u32; 2] {
 mod tests {
     use super::*;
 
-    const ASKER: Asker = Asker {
+    const KEY: NoiseKey = NoiseKey {
         slot: 3,
         purpose: Purpose::Gaussian,
         sample: 0,
@@ -177,18 +177,18 @@ mod tests {
     #[test]
     fn samples_purposes_and_slots_are_independent_draws() {
         let stream = Stream::new(1, 0, Phase::Evaluation);
-        let draw = |asker| {
+        let draw = |key| {
             let mut out = vec![0.0; 4096];
-            stream.fill_normal(&mut out, asker);
+            stream.fill_normal(&mut out, key);
             out
         };
-        let base = draw(ASKER);
+        let base = draw(KEY);
         for other in [
-            Asker { sample: 1, ..ASKER },
-            Asker { slot: 4, ..ASKER },
-            Asker {
+            NoiseKey { sample: 1, ..KEY },
+            NoiseKey { slot: 4, ..KEY },
+            NoiseKey {
                 purpose: Purpose::InitialA,
-                ..ASKER
+                ..KEY
             },
         ] {
             let dot: f32 = base.iter().zip(draw(other)).map(|(a, b)| a * b).sum();
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn normals_have_the_moments_of_a_standard_normal() {
         let mut out = vec![0.0f32; 1 << 20];
-        Stream::new(7, 0, Phase::Evaluation).fill_normal(&mut out, ASKER);
+        Stream::new(7, 0, Phase::Evaluation).fill_normal(&mut out, KEY);
         let n = out.len() as f64;
         let moment = |p: i32| out.iter().map(|&x| f64::from(x).powi(p)).sum::<f64>() / n;
         // Five standard errors of each moment's estimate: Var[x^p] = E[x^2p] − E[x^p]².
@@ -224,13 +224,13 @@ mod tests {
     #[test]
     fn signs_are_balanced_and_differ_between_tokens() {
         let stream = Stream::new(1, 1, Phase::Training { micro_batch: 0 });
-        let asker = Asker {
+        let key = NoiseKey {
             purpose: Purpose::InputSigns,
-            ..ASKER
+            ..KEY
         };
         let signs = |position, row| {
             let mut out = vec![0u32; 100_000];
-            stream.fill_sign_bits(&mut out, position, row, asker);
+            stream.fill_sign_bits(&mut out, position, row, key);
             out
         };
         let (first, next, other) = (signs(0, 0), signs(1, 0), signs(0, 1));
@@ -248,15 +248,15 @@ mod tests {
     #[test]
     fn dropout_keeps_the_expectation() {
         let mut out = vec![0.0; 100_000];
-        let asker = Asker {
+        let key = NoiseKey {
             purpose: Purpose::MeanDropout,
-            ..ASKER
+            ..KEY
         };
         Stream::new(1, 1, Phase::Training { micro_batch: 0 }).fill_dropout(
             &mut out,
             0.1,
             (0, 0),
-            asker,
+            key,
         );
         let mean = out.iter().sum::<f32>() / 100_000.0;
         assert!((mean - 1.0).abs() < 0.006, "{mean}");

@@ -1,12 +1,12 @@
 use blob_core::adapter::Sigma;
-use blob_core::noise::{Asker, Phase, Purpose, Stream, philox4x32_10};
+use blob_core::noise::{NoiseKey, Phase, Purpose, Stream, philox4x32_10};
 use serde_json::Value;
 
 use crate::support::golden::{assert_near, document, field};
 
-fn asker(case: &Value, purpose: Purpose) -> Asker {
+fn key(case: &Value, purpose: Purpose) -> NoiseKey {
     let sample = case["sample"].as_u64().unwrap_or(0) as u32;
-    Asker {
+    NoiseKey {
         slot: field(case, "slot"),
         purpose,
         sample,
@@ -35,10 +35,10 @@ fn philox_streams_and_draws_are_numpys_words() {
     // A stream's key shows in its draws: those of the golden's key are pinned below.
     let draw = &golden["draws"][0];
     let blocks: Vec<[u32; 4]> = field(draw, "words");
-    let asker = asker(draw, Purpose::NoiseDropout);
+    let key = key(draw, Purpose::NoiseDropout);
     for (block, expected) in (0..).zip(blocks) {
         let (position, row) = (field(draw, "position"), field(draw, "row"));
-        assert_eq!(golden_stream().words(block, position, row, asker), expected);
+        assert_eq!(golden_stream().words(block, position, row, key), expected);
     }
     for case in golden["stream_keys"].as_array().unwrap() {
         let micro_batch = field(case, "micro_batch");
@@ -49,12 +49,12 @@ fn philox_streams_and_draws_are_numpys_words() {
         };
         let stream = Stream::new(field(case, "seed"), field(case, "step"), phase);
         let by_key = philox4x32_10([1, 2, 3, 4 * 16], field(case, "key"));
-        let asker = Asker {
+        let key = NoiseKey {
             slot: 4,
             purpose: Purpose::Gaussian,
             sample: 0,
         };
-        assert_eq!(stream.words(1, 2, 3, asker), by_key, "{case}");
+        assert_eq!(stream.words(1, 2, 3, key), by_key, "{case}");
     }
 }
 
@@ -65,7 +65,7 @@ fn normals_uniforms_and_signs_are_numpys() {
     for case in golden["gaussian"].as_array().unwrap() {
         let expected: Vec<f32> = field(case, "values");
         let mut normals = vec![0.0; expected.len()];
-        stream.fill_normal(&mut normals, asker(case, Purpose::Gaussian));
+        stream.fill_normal(&mut normals, key(case, Purpose::Gaussian));
         assert_near("gaussian", &normals, &expected, 1e-5);
     }
     for case in golden["signs"].as_array().unwrap() {
@@ -75,7 +75,7 @@ fn normals_uniforms_and_signs_are_numpys() {
         };
         let mut bits = vec![0; field(case, "count")];
         let (position, row) = (field(case, "position"), field(case, "row"));
-        stream.fill_sign_bits(&mut bits, position, row, asker(case, purpose));
+        stream.fill_sign_bits(&mut bits, position, row, key(case, purpose));
         let negative: Vec<usize> = (0..bits.len()).filter(|&i| bits[i] != 0).collect();
         assert_eq!(negative, field::<Vec<usize>>(case, "negative"));
         assert!(bits.iter().all(|bit| matches!(bit, 0 | 0x8000_0000)));
@@ -83,11 +83,7 @@ fn normals_uniforms_and_signs_are_numpys() {
     let case = &golden["initial_a"];
     let bound = 1.0 / field::<f32>(case, "k").sqrt();
     let mut uniforms = vec![0.0; field::<Vec<f32>>(case, "values").len()];
-    stream.fill_uniform(
-        &mut uniforms,
-        (-bound, bound),
-        asker(case, Purpose::InitialA),
-    );
+    stream.fill_uniform(&mut uniforms, (-bound, bound), key(case, Purpose::InitialA));
     assert_near(
         "initial A",
         &uniforms,
@@ -101,7 +97,7 @@ fn normals_uniforms_and_signs_are_numpys() {
         .zip([Sigma::Square, Sigma::Softplus])
     {
         let interval = sigma.initial(field(case, "eps"));
-        stream.fill_uniform(&mut uniforms, interval, asker(case, Purpose::InitialRho));
+        stream.fill_uniform(&mut uniforms, interval, key(case, Purpose::InitialRho));
         assert_near(
             "initial rho",
             &uniforms,

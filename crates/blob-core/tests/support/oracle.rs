@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use blob_core::adapter::{Adapter, Module, Sigma, Site};
 use blob_core::backbone::{DecoderConfig, WeightSource};
-use blob_core::noise::{Asker, Purpose, Stream};
+use blob_core::noise::{NoiseKey, Purpose, Stream};
 use blob_core::pass::NoiseSharing;
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
@@ -103,7 +103,7 @@ impl<'a> Oracle<'a> {
     ) -> Result<Tensor> {
         let factors = &self.factors[&site];
         let (n, k) = x.dims2()?;
-        let asker = |purpose| Asker {
+        let key = |purpose| NoiseKey {
             slot: site.slot(),
             purpose,
             sample: draw.sample,
@@ -113,7 +113,7 @@ impl<'a> Oracle<'a> {
                 if draw.dropout > 0.0 {
                     let token = (position, prompt.row);
                     draw.stream
-                        .fill_dropout(out, draw.dropout, token, asker(purpose));
+                        .fill_dropout(out, draw.dropout, token, key(purpose));
                 }
             };
             x.mul(&Self::by_token((n, k), fill, first)?)
@@ -130,7 +130,7 @@ impl<'a> Oracle<'a> {
         let (r, _) = rho.dims2()?;
         let mut gaussian = vec![0.0; r * k];
         draw.stream
-            .fill_normal(&mut gaussian, asker(Purpose::Gaussian));
+            .fill_normal(&mut gaussian, key(Purpose::Gaussian));
         let signs = |width, purpose| {
             let fill = |out: &mut [f32], position| {
                 let position = match sharing {
@@ -140,7 +140,7 @@ impl<'a> Oracle<'a> {
                 };
                 let mut bits = vec![0; out.len()];
                 draw.stream
-                    .fill_sign_bits(&mut bits, position, prompt.row, asker(purpose));
+                    .fill_sign_bits(&mut bits, position, prompt.row, key(purpose));
                 for (sign, bit) in out.iter_mut().zip(bits) {
                     *sign = if bit == 0 { 1.0 } else { -1.0 };
                 }

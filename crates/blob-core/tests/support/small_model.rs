@@ -7,7 +7,7 @@ use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
 use blob_core::method::{BlobConfig, MethodConfig, MleConfig, PointConfig};
-use blob_core::noise::{Asker, Phase, Purpose, Stream};
+use blob_core::noise::{NoiseKey, Phase, Purpose, Stream};
 use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
@@ -43,12 +43,12 @@ impl WeightSource for SmallWeights {
 /// Standard normals of a seed.
 pub fn normals(seed: u64, count: usize) -> Vec<f32> {
     let (purpose, mut out) = (Purpose::Gaussian, vec![0.0; count]);
-    let asker = Asker {
+    let key = NoiseKey {
         slot: 4095,
         purpose,
         sample: 0,
     };
-    Stream::new(seed, 0, Phase::Initialisation).fill_normal(&mut out, asker);
+    Stream::new(seed, 0, Phase::Initialisation).fill_normal(&mut out, key);
     out
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Term;
 use crate::kernels::cpu::low_rank::scale_rows;
 use crate::kernels::cpu::signs::SignRows;
-use crate::noise::{Asker, Purpose};
+use crate::noise::{NoiseKey, Purpose};
 use crate::pass::{Group, NoiseSharing};
 
 /// Rows whose signs one task draws.
@@ -65,8 +65,8 @@ impl Term<'_> {
         self.pass.dropout_at(self.site.block)
     }
 
-    fn asker(&self, purpose: Purpose, sample: u32) -> Asker {
-        Asker {
+    fn key(&self, purpose: Purpose, sample: u32) -> NoiseKey {
+        NoiseKey {
             slot: self.site.slot(),
             purpose,
             sample,
@@ -100,8 +100,8 @@ impl Term<'_> {
     pub(super) fn gaussian(&self, group: &Group) -> Vec<f32> {
         let (pair, sign) = self.pass.mode.draw_of(group.sample);
         let mut gaussian = vec![0.0; self.shape.rank * self.shape.inputs];
-        let asker = self.asker(Purpose::Gaussian, pair);
-        group.stream.fill_normal(&mut gaussian, asker);
+        let key = self.key(Purpose::Gaussian, pair);
+        group.stream.fill_normal(&mut gaussian, key);
         if sign < 0.0 {
             for e in &mut gaussian {
                 *e = -*e;
@@ -128,10 +128,10 @@ impl Term<'_> {
                     continue;
                 }
             };
-            let asker = self.asker(purpose, self.pass.mode.draw_of(group.sample).0);
+            let key = self.key(purpose, self.pass.mode.draw_of(group.sample).0);
             let mut bits = vec![0; width];
             let (stream, row) = (group.stream, id.row);
-            stream.fill_sign_bits(&mut bits, position, row, asker);
+            stream.fill_sign_bits(&mut bits, position, row, key);
             factors.extend(bits.iter().map(|bits| if *bits == 0 { 1.0 } else { -1.0 }));
         }
         factors
@@ -146,10 +146,10 @@ impl Term<'_> {
         let mut mask = vec![0.0; group.rows.len() * width];
         let rows = mask.chunks_exact_mut(width);
         for (id, factors) in self.rows.ids[group.rows.clone()].iter().zip(rows) {
-            let asker = self.asker(purpose, group.sample);
+            let key = self.key(purpose, group.sample);
             group
                 .stream
-                .fill_dropout(factors, p, (id.position, id.row), asker);
+                .fill_dropout(factors, p, (id.position, id.row), key);
         }
         Some(mask)
     }
@@ -176,8 +176,8 @@ impl Term<'_> {
                     0
                 };
                 let group = self.rows.group_of(row);
-                let asker = self.asker(purpose, self.pass.mode.draw_of(group.sample).0);
-                group.stream.fill_sign_words(words, position, id.row, asker);
+                let key = self.key(purpose, self.pass.mode.draw_of(group.sample).0);
+                group.stream.fill_sign_words(words, position, id.row, key);
             });
         Signs {
             words: Some(words),
@@ -194,10 +194,10 @@ impl Term<'_> {
             let id = self.rows.ids[row];
             let group = self.rows.group_of(row);
             // The members of a mirrored pair of `E` have masks of their own.
-            let asker = self.asker(purpose, group.sample);
+            let key = self.key(purpose, group.sample);
             group
                 .stream
-                .fill_dropout(factors, p, (id.position, id.row), asker);
+                .fill_dropout(factors, p, (id.position, id.row), key);
         });
         scaled.into()
     }
