@@ -2,16 +2,15 @@
 //!
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
-//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores. The reference repeats the prefix `base_model.model.` and
-//! embeds the frozen head (`lm_head.base_layer.weight`), which is left out with a notice.
+//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores. The reference repeats the
+//! prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`), which is left
+//! out with a notice.
+
+mod config;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
-use serde::{Deserialize, Serialize};
 
 use super::{
     Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
@@ -20,6 +19,8 @@ use crate::backbone::DecoderConfig;
 use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::other_file;
 use crate::{Error, Result};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
@@ -27,64 +28,6 @@ const MEMBER: &str = "adapter_";
 const PREFIX: &str = "base_model.model.";
 /// ε that an adapter of a file would have started with; unused after the start.
 const REFERENCE_EPS: f32 = 0.05;
-
-/// The fields of PEFT's configuration that we write.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the switches of a foreign format"
-)]
-#[derive(Serialize)]
-struct PeftConfig<'a> {
-    base_model_name_or_path: &'a str,
-    bias: &'static str,
-    fan_in_fan_out: bool,
-    inference_mode: bool,
-    init_lora_weights: bool,
-    lora_alpha: f32,
-    lora_dropout: f32,
-    modules_to_save: Option<Vec<String>>,
-    peft_type: &'static str,
-    r: usize,
-    revision: Option<String>,
-    target_modules: Vec<&'static str>,
-    task_type: &'static str,
-    use_dora: bool,
-    use_rslora: bool,
-}
-
-/// The fields that we read; the rest of PEFT's configuration does not change the numbers.
-#[derive(Deserialize)]
-struct PeftConfigRead {
-    peft_type: String,
-    r: usize,
-    lora_alpha: f32,
-    #[serde(default)]
-    lora_dropout: f32,
-    #[serde(default)]
-    bias: Option<String>,
-    #[serde(default)]
-    init_lora_weights: serde_json::Value,
-    #[serde(flatten)]
-    rest: BTreeMap<String, serde_json::Value>,
-}
-
-/// PEFT's settings that change the numbers; each must be absent, null, false or empty.
-const MUST_BE_OFF: [&str; 12] = [
-    "alora_invocation_tokens",
-    "alpha_pattern",
-    "arrow_config",
-    "fan_in_fan_out",
-    "layer_replication",
-    "lora_bias",
-    "modules_to_save",
-    "rank_pattern",
-    "trainable_token_indices",
-    "use_dora",
-    "use_qalora",
-    "use_rslora",
-];
-/// Initialisations that change the base weights too.
-const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
 
 /// An adapter of a folder, and what a reader should know about it.
 #[derive(Debug)]
@@ -131,34 +74,7 @@ fn save_member(adapter: &Adapter, member: usize, folder: &Path, base_model: &str
     }
     let path = folder.join(MODEL);
     atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
-    let config = adapter.config();
-    let json = PeftConfig {
-        base_model_name_or_path: base_model,
-        bias: "none",
-        fan_in_fan_out: false,
-        inference_mode: true,
-        init_lora_weights: true,
-        lora_alpha: config.alpha,
-        lora_dropout: config.dropout,
-        modules_to_save: None,
-        peft_type: "LORA",
-        r: config.rank,
-        revision: None,
-        target_modules: config
-            .target_modules
-            .iter()
-            .map(|module| module.name())
-            .collect(),
-        task_type: "CAUSAL_LM",
-        use_dora: false,
-        use_rslora: false,
-    };
-    let path = folder.join(CONFIG);
-    let text = serde_json::to_vec_pretty(&json).map_err(|error| Error::Adapter {
-        path: path.clone(),
-        reason: error.to_string(),
-    })?;
-    atomic_write(&path, &text)
+    config::write(adapter.config(), base_model, &folder.join(CONFIG))
 }
 
 /// A, B and ρ of a site, as far as they were found.
@@ -220,7 +136,7 @@ struct Member {
 }
 
 fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Member> {
-    let config = read_config(&folder.join(CONFIG))?;
+    let config = config::read(&folder.join(CONFIG))?;
     let path = folder.join(MODEL);
     let bytes = other_file::read(&path)?;
     let broken = |reason: String| Error::Adapter {
@@ -363,48 +279,6 @@ fn complete(
         Ok((site, term))
     };
     found.into_iter().map(term).collect()
-}
-
-fn read_config(path: &Path) -> Result<PeftConfigRead> {
-    let text = other_file::read(path)?;
-    let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })?;
-    let unsupported = |value: String| {
-        Err(Error::Unsupported {
-            what: "PEFT setting",
-            value,
-            supported: "plain LoRA without bias, DoRA, rank-stabilised scaling and per-layer ranks"
-                .into(),
-        })
-    };
-    if config.peft_type != "LORA" {
-        return unsupported(config.peft_type);
-    }
-    if let Some(bias) = config.bias.as_ref().filter(|bias| *bias != "none") {
-        return unsupported(format!("bias={bias}"));
-    }
-    let start = config.init_lora_weights.as_str().unwrap_or_default();
-    let start = start.to_ascii_lowercase();
-    if CHANGES_THE_BASE.iter().any(|kind| start.starts_with(kind)) {
-        return unsupported(format!("init_lora_weights={start}"));
-    }
-    let on = |name: &&&str| config.rest.get(**name).is_some_and(|value| !is_off(value));
-    match MUST_BE_OFF.iter().find(on) {
-        Some(name) => unsupported((*name).into()),
-        None => Ok(config),
-    }
-}
-
-fn is_off(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
 }
 
 /// What follows the layer in PEFT's name of a factor; ρ, which PEFT does not know, has no `.weight`.

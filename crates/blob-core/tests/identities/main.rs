@@ -1,5 +1,6 @@
 //! What must hold exactly, or by a closed form, whatever the weights are.
 
+mod draws;
 mod flipout;
 mod gradients;
 mod prediction;

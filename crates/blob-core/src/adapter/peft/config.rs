@@ -1,0 +1,148 @@
+//! `adapter_config.json`: PEFT's own keys, and those of them that we understand.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::LoraConfig;
+use crate::files::atomic_write;
+use crate::other_file;
+use crate::{Error, Result};
+
+/// The fields of PEFT's configuration that we write.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the switches of a foreign format"
+)]
+#[derive(Serialize)]
+struct PeftConfig<'a> {
+    base_model_name_or_path: &'a str,
+    bias: &'static str,
+    fan_in_fan_out: bool,
+    inference_mode: bool,
+    init_lora_weights: bool,
+    lora_alpha: f32,
+    lora_dropout: f32,
+    modules_to_save: Option<Vec<String>>,
+    peft_type: &'static str,
+    r: usize,
+    revision: Option<String>,
+    target_modules: Vec<&'static str>,
+    task_type: &'static str,
+    use_dora: bool,
+    use_rslora: bool,
+}
+
+/// The fields that we read; the rest of PEFT's configuration does not change the numbers.
+#[derive(Deserialize)]
+pub(super) struct PeftConfigRead {
+    peft_type: String,
+    pub(super) r: usize,
+    pub(super) lora_alpha: f32,
+    #[serde(default)]
+    pub(super) lora_dropout: f32,
+    #[serde(default)]
+    bias: Option<String>,
+    #[serde(default)]
+    init_lora_weights: serde_json::Value,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
+}
+
+/// PEFT's settings that change the numbers; each must be absent, null, false or empty.
+const MUST_BE_OFF: [&str; 12] = [
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "fan_in_fan_out",
+    "layer_replication",
+    "lora_bias",
+    "modules_to_save",
+    "rank_pattern",
+    "trainable_token_indices",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+];
+/// Initialisations that change the base weights too.
+const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
+
+/// Writes the configuration, whole or not at all.
+///
+/// # Errors
+/// `BPEFT_IO`.
+pub(super) fn write(config: &LoraConfig, base_model: &str, path: &Path) -> Result<()> {
+    let json = PeftConfig {
+        base_model_name_or_path: base_model,
+        bias: "none",
+        fan_in_fan_out: false,
+        inference_mode: true,
+        init_lora_weights: true,
+        lora_alpha: config.alpha,
+        lora_dropout: config.dropout,
+        modules_to_save: None,
+        peft_type: "LORA",
+        r: config.rank,
+        revision: None,
+        target_modules: config
+            .target_modules
+            .iter()
+            .map(|module| module.name())
+            .collect(),
+        task_type: "CAUSAL_LM",
+        use_dora: false,
+        use_rslora: false,
+    };
+    let text = serde_json::to_vec_pretty(&json).map_err(|error| Error::Adapter {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    atomic_write(path, &text)
+}
+
+/// Reads a configuration and refuses what changes the numbers.
+///
+/// # Errors
+/// `BPEFT_IO`, `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`.
+pub(super) fn read(path: &Path) -> Result<PeftConfigRead> {
+    let text = other_file::read(path)?;
+    let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    let unsupported = |value: String| {
+        Err(Error::Unsupported {
+            what: "PEFT setting",
+            value,
+            supported: "plain LoRA without bias, DoRA, rank-stabilised scaling and per-layer ranks"
+                .into(),
+        })
+    };
+    if config.peft_type != "LORA" {
+        return unsupported(config.peft_type);
+    }
+    if let Some(bias) = config.bias.as_ref().filter(|bias| *bias != "none") {
+        return unsupported(format!("bias={bias}"));
+    }
+    let start = config.init_lora_weights.as_str().unwrap_or_default();
+    let start = start.to_ascii_lowercase();
+    if CHANGES_THE_BASE.iter().any(|kind| start.starts_with(kind)) {
+        return unsupported(format!("init_lora_weights={start}"));
+    }
+    let on = |name: &&&str| config.rest.get(**name).is_some_and(|value| !is_off(value));
+    match MUST_BE_OFF.iter().find(on) {
+        Some(name) => unsupported((*name).into()),
+        None => Ok(config),
+    }
+}
+
+fn is_off(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
