@@ -183,6 +183,7 @@ it('leaves out no blocks but these', () => {
       "docs/adapter-format.md: needs Python and PEFT; npm run test:parity loads such adapters in PEFT",
       "docs/deployment.md: needs Docker",
       "docs/deployment.md: needs Electron",
+      "docs/models.md: needs the Hub; a test does the same against a stand-in",
     ]
   `);
 });
