@@ -1,9 +1,11 @@
 //! One training step: forward, loss, backward, update. No I/O.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
-use crate::adapter::{Adapter, Parameters};
+use crate::adapter::{Adapter, Layout, Parameters};
 use crate::backbone::Decoder;
 use crate::batch::Batch;
 use crate::method::{Method, MethodConfig, Step, Update};
@@ -44,8 +46,9 @@ pub struct StepReport {
 /// The state of a training run beside the adapter.
 pub struct Trainer {
     config: TrainConfig,
-    /// Of the shape of the adapter that the state belongs to.
-    zeros: Parameters,
+    /// Of the adapter that the state belongs to.
+    layout: Arc<Layout>,
+    members: usize,
     method: Box<dyn Method>,
     objective: Box<dyn Objective>,
     step: u64,
@@ -72,7 +75,8 @@ impl Trainer {
     pub fn new(config: TrainConfig, adapter: &Adapter) -> Result<Self> {
         let method = config.method.build(adapter)?;
         Ok(Self {
-            zeros: adapter.parameters().zeros_like(),
+            layout: Arc::clone(adapter.parameters().layout()),
+            members: adapter.parameters().members(),
             objective: method.objective(),
             config,
             method,
@@ -189,12 +193,9 @@ impl Trainer {
         };
         let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
         let drawn = self.method.drawn(adapter, &streams);
-        let (of, parameters) = match &drawn {
-            Some(drawn) => (drawn, drawn.parameters().zeros_like()),
-            None => (adapter, self.zeros.clone()),
-        };
+        let of = drawn.as_ref().unwrap_or(adapter);
         let mut sums = Gradients {
-            parameters,
+            parameters: of.parameters().zeros_like(),
             drawn: None,
             nll_sum: 0.0,
             correct: 0,
@@ -247,7 +248,7 @@ impl Trainer {
     /// Whether the adapter is the one that this state belongs to, and the batches fit its members.
     fn check(&self, adapter: &Adapter, batches: &[Batch]) -> Result<()> {
         let members = adapter.parameters().members();
-        if !adapter.parameters().has_shape_of(&self.zeros) {
+        if members != self.members || *adapter.parameters().layout() != self.layout {
             return Err(Error::InvalidInput(
                 "a trainer must be given the adapter that it was made for, got one of other \
                  layers, rank or members"

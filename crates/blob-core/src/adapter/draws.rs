@@ -27,7 +27,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// `E` of a Gaussian factor, to be multiplied by the sign.
+    /// `E` of a Gaussian factor, under the sign.
     pub fn gaussian(&self, site: Site, factor: Factor, len: usize) -> Vec<f32> {
         let purpose = match factor {
             Factor::B | Factor::RhoB => Purpose::GaussianB,
@@ -40,6 +40,11 @@ impl Draw {
             sample: self.sample,
         };
         self.stream.fill_normal(&mut values, key);
+        if self.sign < 0.0 {
+            for e in &mut values {
+                *e = -*e;
+            }
+        }
         values
     }
 }
@@ -75,7 +80,7 @@ impl Adapter {
                     let Some(rho) = rho else { return };
                     let gaussian = draw.gaussian(site, factor, rho.len());
                     for ((value, e), &rho) in values.iter_mut().zip(gaussian).zip(rho) {
-                        *value += draw.sign * e * sigma.of(rho);
+                        *value += e * sigma.of(rho);
                     }
                 };
                 perturb(drawn.a, term.rho, Factor::A);

@@ -27,7 +27,7 @@ impl Parameters {
     }
 
     /// Where everything lies.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
@@ -40,12 +40,6 @@ impl Parameters {
     #[must_use]
     pub fn zeros_like(&self) -> Self {
         Self::zeros(Arc::clone(&self.layout), self.members)
-    }
-
-    /// Whether both have the same parameters and members.
-    pub fn has_shape_of(&self, other: &Self) -> bool {
-        let is_same = Arc::ptr_eq(&self.layout, &other.layout) || self.layout == other.layout;
-        is_same && self.members == other.members
     }
 
     /// All values.

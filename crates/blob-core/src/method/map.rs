@@ -10,11 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
 use crate::Result;
 use crate::adapter::{Adapter, Parameters};
 use crate::kl::PriorStd;
-use crate::objective::{Average, CrossEntropy, Objective};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -65,15 +64,6 @@ impl Map {
 }
 
 impl Method for Map {
-    fn sampling(&self) -> Sampling {
-        Sampling::MEAN
-    }
-
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = Average::Logits;
-        Box::new(CrossEntropy { average })
-    }
-
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         let gradients = self.gradients(adapter, step.gradients);
         self.point.update(adapter, &gradients, step.t)

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
 use crate::Result;
 use crate::adapter::Adapter;
-use crate::objective::{Average, CrossEntropy, Objective};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,15 +31,6 @@ impl Mle {
 }
 
 impl Method for Mle {
-    fn sampling(&self) -> Sampling {
-        Sampling::MEAN
-    }
-
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = Average::Logits;
-        Box::new(CrossEntropy { average })
-    }
-
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         self.point.update(adapter, step.gradients, step.t)
     }

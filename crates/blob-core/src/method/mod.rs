@@ -22,7 +22,7 @@ pub use point::{PointConfig, PointUpdate};
 use crate::adapter::{Adapter, Parameters, Site};
 use crate::buffer::Buffer;
 use crate::noise::Stream;
-use crate::objective::Objective;
+use crate::objective::{Average, CrossEntropy, Objective};
 use crate::pass::NoiseSharing;
 use crate::{Error, Result};
 
@@ -110,11 +110,16 @@ pub struct Statistic<'a> {
 
 /// The training side of a method.
 pub trait Method: Send {
-    /// The draws of a step, of each member.
-    fn sampling(&self) -> Sampling;
+    /// The draws of a step, of each member; one at the mean unless a method says more.
+    fn sampling(&self) -> Sampling {
+        Sampling::MEAN
+    }
 
-    /// What a step minimises beside the prior.
-    fn objective(&self) -> Box<dyn Objective>;
+    /// What a step minimises beside the prior; the cross-entropy unless a method says more.
+    fn objective(&self) -> Box<dyn Objective> {
+        let average = Average::Logits;
+        Box::new(CrossEntropy { average })
+    }
 
     /// The factors that the passes of a step run with, where a method draws them itself: of each
     /// member [`Sampling::samples`] draws, one after another. `None`: the adapter's own.

@@ -1,43 +1,16 @@
 //! Draws that are no Flipout samples: dropout masks, and whole draws of a posterior.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module};
-use blob_core::backbone::Decoder;
-use blob_core::batch::Batch;
 use blob_core::ops::Precision;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 
+use crate::support::answers::{bits, logits, sampling};
 use crate::support::golden::assert_close;
 use crate::support::small_model::{batch_of, config, decoder, lora, prompts, trained};
 
 const EVERYWHERE: &[Module] = &Module::ALL;
-
-fn sampling(samples: u32) -> PredictConfig {
-    PredictConfig {
-        samples,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 9,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-    }
-}
-
-fn logits(
-    decoder: &Decoder,
-    adapter: Option<&Adapter>,
-    batch: &Batch,
-    config: &PredictConfig,
-) -> Vec<f32> {
-    predict(decoder, adapter, batch, config, &Abort::default()).unwrap()
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
 
 #[test]
 fn dropout_makes_a_point_estimate_random_and_a_mean_pass_never() {

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::{Decoder, DecoderConfig, Window};
@@ -9,6 +7,7 @@ use blob_core::kl::{GaussianKl, KlForm, PriorStd};
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 
+use crate::support::answers::{bits, logits, sampling};
 use crate::support::in_pool;
 use crate::support::small_model::{
     Prompt, batch_of, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
@@ -21,31 +20,6 @@ const SHARINGS: [NoiseSharing; 3] = [
     NoiseSharing::Example,
     NoiseSharing::Shared,
 ];
-
-fn sampling(samples: u32) -> PredictConfig {
-    PredictConfig {
-        samples,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 9,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-    }
-}
-
-fn logits(
-    decoder: &Decoder,
-    adapter: Option<&Adapter>,
-    batch: &Batch,
-    config: &PredictConfig,
-) -> Vec<f32> {
-    predict(decoder, adapter, batch, config, &Abort::default()).unwrap()
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
 
 #[test]
 fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {

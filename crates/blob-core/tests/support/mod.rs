@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+pub mod answers;
 pub mod gguf_writer;
 pub mod golden;
 pub mod oracle;

@@ -9,10 +9,11 @@ use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::{BlobConfig, PointConfig};
 use blob_core::pass::NoiseSharing;
-use blob_core::predict::{PredictConfig, predict};
+use blob_core::predict::predict;
 use blob_core::train::{TrainConfig, Trainer};
 
 use crate::support::Scratch;
+use crate::support::answers::{bits, sampling};
 use crate::support::small_model::{
     batch_of, blob, config, decoder, lora, point, prompts, training_at,
 };
@@ -58,22 +59,6 @@ fn settings(is_gaussian: bool) -> TrainConfig {
     training_at(point, is_gaussian.then_some(blob))
 }
 
-fn asked(samples: u32) -> PredictConfig {
-    PredictConfig {
-        samples,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 9,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-    }
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn each_member_is_the_single_run_of_its_seed() {
     for (is_gaussian, precision) in [
@@ -100,8 +85,14 @@ fn each_member_is_the_single_run_of_its_seed() {
         }
         let held_out = batch_of(&prompts());
         let samples = if is_gaussian { 3 } else { 1 };
-        let of_ensemble =
-            predict(&model, Some(&ensemble), &held_out, &asked(samples), &abort).unwrap();
+        let of_ensemble = predict(
+            &model,
+            Some(&ensemble),
+            &held_out,
+            &sampling(samples),
+            &abort,
+        )
+        .unwrap();
 
         let (mut of_singles, mut mean_norms) = (Vec::new(), vec![0.0; 4]);
         for member in 0..MEMBERS {
@@ -132,7 +123,7 @@ fn each_member_is_the_single_run_of_its_seed() {
                 "{case}"
             );
             of_singles.extend(
-                predict(&model, Some(&single), &held_out, &asked(samples), &abort).unwrap(),
+                predict(&model, Some(&single), &held_out, &sampling(samples), &abort).unwrap(),
             );
         }
         assert_eq!(bits(&of_ensemble), bits(&of_singles));

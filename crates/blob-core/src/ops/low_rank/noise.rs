@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::Term;
+use crate::adapter::{self, Factor};
 use crate::kernels::cpu::low_rank::scale_rows;
 use crate::kernels::cpu::signs::SignRows;
 use crate::noise::{NoiseKey, Purpose};
@@ -98,16 +99,14 @@ impl Term<'_> {
 
     /// `E` of a group, (r, k).
     pub(super) fn gaussian(&self, group: &Group) -> Vec<f32> {
-        let (pair, sign) = self.pass.mode.draw_of(group.sample);
-        let mut gaussian = vec![0.0; self.shape.rank * self.shape.inputs];
-        let key = self.key(Purpose::Gaussian, pair);
-        group.stream.fill_normal(&mut gaussian, key);
-        if sign < 0.0 {
-            for e in &mut gaussian {
-                *e = -*e;
-            }
-        }
-        gaussian
+        let (sample, sign) = self.pass.mode.draw_of(group.sample);
+        let draw = adapter::Draw {
+            member: group.member,
+            stream: group.stream,
+            sample,
+            sign,
+        };
+        draw.gaussian(self.site, Factor::A, self.shape.rank * self.shape.inputs)
     }
 
     /// The signs of a group's rows as factors, one by one: what [`Self::signs`] is held against.
