@@ -18,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -91,7 +91,7 @@ function hashOfHeaders() {
 async function make(target, sources, args, work) {
   const hash = createHash('sha256').update(hashOfHeaders()).update(args.join('\0'));
   for (const source of sources) hash.update(readFileSync(source));
-  const kept = join(dirname(target), '.kept');
+  const kept = join(root, '.cache/cuda/kept');
   mkdirSync(kept, { recursive: true });
   const key = join(kept, `${basename(target)}.${hash.digest('hex').slice(0, 16)}`);
   if (!existsSync(key)) {
@@ -100,7 +100,7 @@ async function make(target, sources, args, work) {
   }
   // Replaced at once, so that a running program keeps what it has mapped.
   rmSync(`${target}.new`, { force: true });
-  symlinkSync(join('.kept', basename(key)), `${target}.new`);
+  symlinkSync(key, `${target}.new`);
   renameSync(`${target}.new`, target);
   return target;
 }

@@ -48,6 +48,7 @@ function start(folder, program, args, variables) {
     LD_LIBRARY_PATH: folder.host,
     CUDA_EMU_KERNELS: folder.kernels,
     CUDA_EMU_DEVICES: '2',
+    CUDA_GOLDENS: join(root, 'test/fixtures/cuda'),
     ...variables,
   };
   const { status, signal, stdout, stderr } = spawnSync(join(folder.host, program), args, {

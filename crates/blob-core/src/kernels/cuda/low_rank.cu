@@ -1,0 +1,190 @@
+// The low-rank term of an adapted layer, at its mean or sampled by Flipout, and its adjoint
+// (BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386). Signs are drawn where they are used.
+//
+//   low_rank_down      h = x·Aᵀ + T ∘ ((x ∘ S)·Pᵀ)             a block per row
+//   low_rank_up        y += s·h·Bᵀ                             a thread per value of y
+//   low_rank_back      p = s·dy·B                              a block per row
+//   low_rank_input     dx += p·A + ((p ∘ T)·P) ∘ S             a thread per value of dx
+//   low_rank_b         dB += s·dyᵀ·h                           a thread per value of dB
+//   low_rank_a         dA += pᵀ·x    dρ += (p ∘ T)ᵀ(x ∘ S) ∘ E ∘ dσ/dρ
+//                      128 threads per 128 columns and rank
+//
+// x, dx (n, k), y, dy (n, m): f32 or bf16; A, P, E, dA, ρ (r, k), B, dB (m, r), h, p (n, r): f32.
+// P = σ ∘ E, or null at the mean; S (n, k) and T (n, r) are Philox signs of each row's position and
+// identity, or absent (has_signs 0: rows share the draw). Gradients sum over rows in their order.
+#include "philox.cuh"
+
+struct Signs {
+  uint2 key;
+  uint32_t input_asker, rank_asker, has_signs;
+};
+
+__device__ __forceinline__ size_t thread_index() {
+  return size_t(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ uint32_t input_word(const Signs &s, uint32_t position, uint32_t row,
+                                               unsigned word) {
+  return s.has_signs ? sign_word(s.key, position, row, s.input_asker, word) : 0u;
+}
+__device__ __forceinline__ float flip_rank(float value, const Signs &s, uint32_t position,
+                                           uint32_t row, unsigned rank) {
+  if (!s.has_signs) return value;
+  return flip(value, sign_word(s.key, position, row, s.rank_asker, rank / 32), rank);
+}
+
+template <class T>
+__device__ __forceinline__ void down(const T *x, const float *a, const float *perturbation,
+                                     const uint32_t *positions, const uint32_t *rows, float *h,
+                                     unsigned k, unsigned r, Signs signs) {
+  unsigned row = blockIdx.x, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  uint32_t position = positions[row], identity = rows[row];
+  x += size_t(row) * k;
+  for (unsigned rank = threadIdx.x / 32; rank < r; rank += warps) {
+    float mean = 0, noise = 0;
+    for (unsigned base = 0; base < k; base += 32) {
+      unsigned i = base + lane;
+      float value = i < k ? to_float(x[i]) : 0.0f;
+      if (i < k) mean += value * a[size_t(rank) * k + i];
+      if (!perturbation) continue;
+      uint32_t drawn = lane == 0 ? input_word(signs, position, identity, base / 32) : 0u;
+      uint32_t word = __shfl_sync(FULL_WARP, drawn, 0);
+      if (i < k) noise += flip(value, word, i) * perturbation[size_t(rank) * k + i];
+    }
+    mean = warp_sum(mean);
+    noise = warp_sum(noise);
+    if (lane == 0)
+      h[size_t(row) * r + rank] = mean + flip_rank(noise, signs, position, identity, rank);
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void up(const float *h, const float *b, T *y, unsigned n, unsigned m,
+                                   unsigned r, float scaling) {
+  size_t i = thread_index(), row = i / m;
+  if (row >= n) return;
+  const float *factors = b + i % m * r;
+  float sum = 0;
+  for (unsigned rank = 0; rank < r; rank++) sum += h[row * r + rank] * factors[rank];
+  y[i] = from_float<T>(to_float(y[i]) + scaling * sum);
+}
+
+template <class T>
+__device__ __forceinline__ void back(const T *dy, const float *b, float *p, unsigned m, unsigned r,
+                                     float scaling) {
+  unsigned row = blockIdx.x, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  dy += size_t(row) * m;
+  for (unsigned rank = threadIdx.x / 32; rank < r; rank += warps) {
+    float sum = 0;
+    for (unsigned o = lane; o < m; o += 32) sum += to_float(dy[o]) * b[size_t(o) * r + rank];
+    sum = warp_sum(sum);
+    if (lane == 0) p[size_t(row) * r + rank] = scaling * sum;
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void input(const float *p, const float *a, const float *perturbation,
+                                      const uint32_t *positions, const uint32_t *rows, T *dx,
+                                      unsigned n, unsigned k, unsigned r, Signs signs) {
+  size_t i = thread_index(), row = i / k;
+  if (row >= n) return;
+  unsigned column = unsigned(i % k);
+  uint32_t position = positions[row], identity = rows[row];
+  float mean = 0, noise = 0;
+  for (unsigned rank = 0; rank < r; rank++) {
+    float value = p[row * r + rank];
+    mean += value * a[size_t(rank) * k + column];
+    if (perturbation)
+      noise += flip_rank(value, signs, position, identity, rank) *
+               perturbation[size_t(rank) * k + column];
+  }
+  if (perturbation) noise = flip(noise, input_word(signs, position, identity, column / 32), column);
+  dx[i] = from_float<T>(to_float(dx[i]) + mean + noise);
+}
+
+template <class T>
+__device__ __forceinline__ void factor_b(const T *dy, const float *h, float *db, unsigned n,
+                                         unsigned m, unsigned r, float scaling) {
+  size_t i = thread_index(), o = i / r;
+  if (o >= m) return;
+  float sum = 0;
+  for (size_t row = 0; row < n; row++) sum += to_float(dy[row * m + o]) * h[row * r + i % r];
+  db[i] += scaling * sum;
+}
+
+// Blocks of 32 rows: 32 threads draw the four sign words of a row's 128 columns, all use them.
+template <class T>
+__device__ __forceinline__ void factor_a(const T *x, const float *p, const float *rho,
+                                         const uint32_t *positions, const uint32_t *rows,
+                                         float *da, float *d_rho, unsigned n, unsigned k,
+                                         unsigned r, unsigned is_softplus, uint32_t noise_asker,
+                                         float noise_sign, Signs signs, uint4 *drawn,
+                                         float *flipped) {
+  unsigned rank = blockIdx.y, column = blockIdx.x * 128 + threadIdx.x;
+  float mean = 0, noise = 0;
+  for (unsigned first = 0; first < n; first += 32) {
+    unsigned row = first + threadIdx.x;
+    if (rho && threadIdx.x < 32 && row < n) {
+      uint4 counter = make_uint4(blockIdx.x, positions[row], rows[row], signs.input_asker);
+      uint4 none = make_uint4(0, 0, 0, 0);
+      drawn[threadIdx.x] = signs.has_signs ? philox4x32_10(counter, signs.key) : none;
+      flipped[threadIdx.x] =
+          flip_rank(p[size_t(row) * r + rank], signs, positions[row], rows[row], rank);
+    }
+    __syncthreads();
+    for (unsigned j = 0; j < 32 && first + j < n && column < k; j++) {
+      float value = to_float(x[size_t(first + j) * k + column]);
+      mean += p[size_t(first + j) * r + rank] * value;
+      if (rho) noise += flipped[j] * flip(value, word_of(drawn[j], threadIdx.x / 32), column);
+    }
+    __syncthreads();
+  }
+  if (column >= k) return;
+  size_t at = size_t(rank) * k + column;
+  da[at] += mean;
+  if (!rho) return;
+  float slope = is_softplus ? 1.0f / (1.0f + expf(-rho[at])) : 2.0f * rho[at];
+  d_rho[at] += noise * (noise_sign * normal_at(signs.key, noise_asker, at)) * slope;
+}
+
+#define ENTRIES(T, suffix)                                                                        \
+  extern "C" __global__ void low_rank_down_##suffix(                                              \
+      const T *__restrict__ x, const float *__restrict__ a, const float *__restrict__ p,          \
+      const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
+      float *__restrict__ h, unsigned k, unsigned r, Signs signs) {                               \
+    down(x, a, p, positions, rows, h, k, r, signs);                                               \
+  }                                                                                               \
+  extern "C" __global__ void low_rank_up_##suffix(const float *__restrict__ h,                    \
+                                                  const float *__restrict__ b,                    \
+                                                  T *__restrict__ y, unsigned n, unsigned m,      \
+                                                  unsigned r, float scaling) {                    \
+    up(h, b, y, n, m, r, scaling);                                                                \
+  }                                                                                               \
+  extern "C" __global__ void low_rank_back_##suffix(                                              \
+      const T *__restrict__ dy, const float *__restrict__ b, float *__restrict__ p, unsigned m,   \
+      unsigned r, float scaling) {                                                                \
+    back(dy, b, p, m, r, scaling);                                                                \
+  }                                                                                               \
+  extern "C" __global__ void low_rank_input_##suffix(                                             \
+      const float *__restrict__ p, const float *__restrict__ a, const float *__restrict__ q,      \
+      const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
+      T *__restrict__ dx, unsigned n, unsigned k, unsigned r, Signs signs) {                      \
+    input(p, a, q, positions, rows, dx, n, k, r, signs);                                          \
+  }                                                                                               \
+  extern "C" __global__ void low_rank_b_##suffix(const T *__restrict__ dy,                        \
+                                                 const float *__restrict__ h,                     \
+                                                 float *__restrict__ db, unsigned n, unsigned m,  \
+                                                 unsigned r, float scaling) {                     \
+    factor_b(dy, h, db, n, m, r, scaling);                                                        \
+  }                                                                                               \
+  extern "C" __global__ void low_rank_a_##suffix(                                                 \
+      const T *__restrict__ x, const float *__restrict__ p, const float *__restrict__ rho,        \
+      const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
+      float *__restrict__ da, float *__restrict__ d_rho, unsigned n, unsigned k, unsigned r,      \
+      unsigned is_softplus, uint32_t noise_asker, float noise_sign, Signs signs) {                \
+    __shared__ uint4 drawn[32];                                                                   \
+    __shared__ float flipped[32];                                                                 \
+    factor_a(x, p, rho, positions, rows, da, d_rho, n, k, r, is_softplus, noise_asker,            \
+             noise_sign, signs, drawn, flipped);                                                  \
+  }
+ENTRIES(float, f32)
+ENTRIES(bf16, bf16)

@@ -1,0 +1,99 @@
+#include "reference.h"
+
+namespace {
+constexpr size_t COUNT = 300;
+struct AdamW {
+  float step, root, keep, beta1, beta2, rest1, rest2, epsilon;
+};
+struct Kl {
+  double prior_std, c, denominator;
+  uint32_t is_softplus;
+};
+Kl kl_to(double prior_std, uint32_t is_softplus) {
+  return {prior_std, 1e-6, 2 * prior_std * prior_std + 1e-6, is_softplus};
+}
+double sigma_of(double rho, bool is_softplus) {
+  return is_softplus ? std::log1p(std::exp(rho)) : rho * rho;
+}
+double kl_of(const Kl &kl, double mean, double rho) {
+  double std = sigma_of(rho, kl.is_softplus);
+  return std::log(kl.prior_std + kl.c) - std::log(std + kl.c) +
+         (std * std + mean * mean) / kl.denominator - 0.5;
+}
+std::vector<float> floats(size_t count, unsigned seed, double scale) {
+  Values v = values(count, seed, scale);
+  return {v.begin(), v.end()};
+}
+}  // namespace
+
+TEST("two updates of AdamW have the bits of the engine's order of operations") {
+  auto w = floats(COUNT, 1, 1), g = floats(COUNT, 2, 0.1);
+  std::vector<float> m(COUNT), v(COUNT);
+  Buffer<float> dw(w), dg(g), dm(m), dv(v);
+  for (int t = 1; t <= 2; t++) {
+    double lr = 0.01, decay = 0.1;
+    AdamW c = {float(lr / (1 - std::pow(0.9, t))), float(std::sqrt(1 - std::pow(0.999, t))),
+               float(1 - lr * decay), 0.9f, 0.999f, float(1 - 0.9), float(1 - 0.999), 1e-6f};
+    Kernel("optimizer", "adamw").launch({3}, {128}, 0, dw, dg, 0.5f, dm, dv, COUNT, c);
+    for (size_t i = 0; i < COUNT; i++) {
+      volatile float gi = 0.5f * g[i];  // volatile: every step is rounded, nothing fused
+      volatile float m1 = c.beta1 * m[i], m2 = c.rest1 * gi, v1 = c.beta2 * v[i], v2 = c.rest2 * gi;
+      volatile float v3 = v2 * gi, first = m1 + m2, second = v1 + v3;
+      m[i] = first;
+      v[i] = second;
+      volatile float root = std::sqrt(second), quotient = root / c.root;
+      volatile float divisor = quotient + c.epsilon, kept = w[i] * c.keep, moved = c.step * first;
+      volatile float change = moved / divisor;
+      w[i] = kept - change;
+    }
+    CHECK(dw.read() == w && dm.read() == m && dv.read() == v);
+  }
+}
+
+TEST("the second optimizer goes down the KL's slope, by finite differences of the KL") {
+  for (uint32_t is_softplus : {0u, 1u}) {
+    auto mean = floats(COUNT, 3, 0.3), rho = floats(COUNT, 4, 0.2), nll = floats(COUNT, 5, 1);
+    for (float &r : rho) r = is_softplus ? r - 2 : 0.3f + r;
+    Kl kl = kl_to(0.2, is_softplus);
+    double rate = 0.01, weight = 0.3, h = 1e-6;
+    Buffer<float> dm(mean), dr(rho), dn(nll);
+    Kernel("optimizer", "kl_sgd").launch({3}, {128}, 0, dm, dr, dn, COUNT, kl, rate, weight);
+    Values m, r;
+    for (size_t i = 0; i < COUNT; i++) {
+      double a = mean[i], b = rho[i];
+      double by_mean = (kl_of(kl, a + h, b) - kl_of(kl, a - h, b)) / (2 * h);
+      double by_rho = (kl_of(kl, a, b + h) - kl_of(kl, a, b - h)) / (2 * h);
+      m.push_back(a - rate * weight * by_mean);
+      r.push_back(b - rate * (weight * by_rho + nll[i]));
+    }
+    auto got_m = dm.read(), got_r = dr.read();
+    hold("mean", {got_m.begin(), got_m.end()}, m, 1e-6);
+    hold("rho", {got_r.begin(), got_r.end()}, r, 1e-5);
+  }
+}
+
+TEST("KL and squared norm are the sums, and the same bits again") {
+  auto mean = floats(1000, 6, 0.3), rho = floats(1000, 7, 0.4);
+  Kl kl = kl_to(0.2, 0);
+  double expected_kl = 0, squares = 0;
+  for (size_t i = 0; i < 1000; i++) {
+    expected_kl += kl_of(kl, mean[i], rho[i]);
+    squares += double(mean[i]) * mean[i];
+  }
+  Buffer<float> m(mean), r(rho);
+  Buffer<double> partials(2), sum(1);
+  double first = 0;
+  for (int repeat = 0; repeat < 2; repeat++) {
+    Kernel("optimizer", "kl_sum").launch({2}, {256}, 0, m, r, size_t(1000), kl, partials);
+    Kernel("optimizer", "add_partials").launch({1}, {1}, 0, partials, 2u, sum);
+    double got = sum.read()[0];
+    CHECK(std::abs(got - expected_kl) < 1e-5 * std::abs(expected_kl));
+    CHECK(repeat == 0 || got == first);
+    first = got;
+  }
+  Kernel("optimizer", "square_sum").launch({2}, {256}, 0, m, size_t(1000), partials);
+  Kernel("optimizer", "add_partials").launch({1}, {1}, 0, partials, 2u, sum);
+  CHECK(std::abs(sum.read()[0] - squares) < 1e-12 * squares);
+}
+
+int main() { return run_tests(); }
