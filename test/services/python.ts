@@ -2,13 +2,18 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { virtualEnvironment } from '../../tools/python/environment.mjs';
 
-/** Python with the real wandb and tensorboard packages. @throws when they cannot be installed */
-export function servicesPython(): string {
-  const python = virtualEnvironment('services');
-  if (python === null)
-    throw new Error('the Python packages of tools/python/services.txt cannot be installed');
-  return python;
+/** Python with the packages of `tools/python/<list>.txt`. @throws when they cannot be installed */
+function python(list: string): string {
+  const path = virtualEnvironment(list);
+  if (path === null) throw new Error(`the Python packages of tools/python/${list}.txt cannot be installed`);
+  return path;
 }
+
+/** With the real wandb and tensorboard. */
+export const servicesPython = (): string => python('services');
+
+/** With the real huggingface_hub. */
+export const hubPython = (): string => python('hub');
 
 /** Runs Python and returns its standard output. */
 export async function runPython(

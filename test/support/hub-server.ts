@@ -196,11 +196,20 @@ export class StandInHub {
   }
 }
 
-function entry(bytes: Buffer): { size: number; oid: string; lfs?: { oid: string; size: number } } {
+interface Entry {
+  readonly size: number;
+  readonly oid: string;
+  readonly lfs?: { readonly oid: string; readonly size: number; readonly pointerSize: number };
+}
+
+function entry(bytes: Buffer): Entry {
   if (bytes.length < LFS_BYTES) return { size: bytes.length, oid: gitHash(bytes) };
   const oid = createHash('sha256').update(bytes).digest('hex');
-  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${bytes.length}\n`;
-  return { size: bytes.length, oid: gitHash(Buffer.from(pointer)), lfs: { oid, size: bytes.length } };
+  const pointer = Buffer.from(
+    `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${bytes.length}\n`,
+  );
+  const lfs = { oid, size: bytes.length, pointerSize: pointer.length };
+  return { size: bytes.length, oid: gitHash(pointer), lfs };
 }
 
 function siblings({ files }: Repository): object[] {
