@@ -7,6 +7,15 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
       {
+        resolve: {
+          alias: {
+            'bpeft/engine': new URL('./ts/engine/index.ts', import.meta.url).pathname,
+            bpeft: new URL('./ts/index.ts', import.meta.url).pathname,
+          },
+        },
+        test: { name: 'types', include: ['test/types/**/*.test.ts'] },
+      },
+      {
         test: {
           name: 'native',
           include: ['test/native/**/*.test.ts'],
@@ -49,7 +58,12 @@ export default defineConfig({
       },
       {
         // Examples import the package by its name, as a user would: the built one.
-        resolve: { alias: { bpeft: new URL('./dist/index.js', import.meta.url).pathname } },
+        resolve: {
+          alias: {
+            'bpeft/engine': new URL('./dist/engine/index.js', import.meta.url).pathname,
+            bpeft: new URL('./dist/index.js', import.meta.url).pathname,
+          },
+        },
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],

@@ -1,7 +1,8 @@
-/** Bayesian low-rank fine-tuning: what the command line does, as a library. */
+/**
+ * Bayesian low-rank fine-tuning: what the command line does, as a library.
+ * Models, adapters and batches for loops of one's own are in `bpeft/engine`.
+ */
 
-export { DataLoader } from './batches/data-loader.ts';
-export { type RaggedBatch, raggedBatch } from './batches/ragged-batch.ts';
 export { configJsonSchema } from './config/json-schema.ts';
 export type {
   DemoOptions,
@@ -9,37 +10,28 @@ export type {
   PredictOptions,
   TrainOptions,
 } from './config/schema.ts';
-export { listDatasets, resolveDataset } from './datasets/registry.ts';
+export {
+  type DatasetSource,
+  listDatasets,
+  type ResolveOptions,
+  resolveDataset,
+} from './datasets/registry.ts';
 export type { Dataset, Item } from './datasets/rows/item.ts';
-export { encodeDataset } from './datasets/tokens/encode.ts';
+export type { DatasetEntry } from './datasets/tasks/entry.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
 export type { CallOptions, Progress } from './engine/call.ts';
 export {
-  Adapter,
-  type AdapterInfo,
-  type AdapterOptions,
-  BayesianModel,
+  type BayesianModel,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
-  type PredictiveOptions,
 } from './engine/model.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';
-export { type StepReport, Trainer, type TrainerOptions } from './engine/trainer.ts';
-export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode } from './errors.ts';
-export type { RunEvent } from './events/run-event.ts';
+export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from './errors.ts';
+export type * from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';
 export { consoleSink } from './logging/console.ts';
-export type {
-  BlobOptions,
-  IvonOptions,
-  KlCycle,
-  MapOptions,
-  MethodOptions,
-  MleOptions,
-  PointOptions,
-} from './methods/engine-options.ts';
 export { METHODS, type MethodId as Method } from './methods/ids.ts';
 export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';

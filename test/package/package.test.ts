@@ -148,6 +148,8 @@ describe.each(['20', '22', '24'])('on Node %s', (major) => {
       const required = createRequire(import.meta.url)('bpeft');
       for (const name of Object.keys(bpeft)) if (bpeft[name] !== required[name]) throw new Error(name);
       if (Object.keys(bpeft).length < 20) throw new Error('too few exports');
+      const engine = createRequire(import.meta.url)('bpeft/engine');
+      if (engine.BpeftError !== bpeft.BpeftError || engine.Trainer === undefined) throw new Error('engine');
       ${USE}`;
     writeFileSync(join(user, 'use.mjs'), script);
     writeFileSync(
@@ -177,6 +179,12 @@ it.each(['node16', 'nodenext', 'bundler'])('has types for modules and CommonJS u
   mkdirSync(folder);
   const source = `
     import { BpeftError, type TrainOptions, train, loadModel, type RunEvent } from 'bpeft';
+    import * as engine from 'bpeft/engine';
+    export const same: typeof engine.BpeftError = BpeftError;
+    export const step = (trainer: engine.Trainer, batch: engine.RaggedBatch) => trainer.step([batch]);
+    export const hash = (model: engine.BayesianModel): string => model.resolved.sha256;
+    // @ts-expect-error what is internal is not in the types
+    export const inside = (model: engine.BayesianModel) => model.handle;
     export const options: TrainOptions = { model: 'builtin:tiny', dataset: './mine', method: 'blob' };
     export const run = () => train(options, { onEvent: (event: RunEvent) => event.type });
     export const load = async (): Promise<string> => (await loadModel({ model: 'x' })).info.architecture;

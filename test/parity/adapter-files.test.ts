@@ -7,7 +7,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Adapter, type BayesianModel, loadModel } from 'bpeft';
+import { type Adapter, type BayesianModel, loadModel } from 'bpeft/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   answerProbs,

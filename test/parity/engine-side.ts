@@ -9,7 +9,7 @@ import {
   encodeDataset,
   raggedBatch,
   resolveDataset,
-} from 'bpeft';
+} from 'bpeft/engine';
 import { expect } from 'vitest';
 import { bpeft } from '../support/bpeft-process.ts';
 import type { Logits } from './peft-process.ts';

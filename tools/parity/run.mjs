@@ -19,7 +19,7 @@ if (environments === null) {
     root,
     watch: false,
     include: ['test/parity/**/*.test.ts'],
-    alias: { bpeft: join(root, 'dist/index.js') },
+    alias: { 'bpeft/engine': join(root, 'dist/engine/index.js'), bpeft: join(root, 'dist/index.js') },
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

@@ -4,7 +4,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DATA_PROTOCOLS, encodeDataset, loadModel, resolveDataset } from '../../dist/index.js';
+import { DATA_PROTOCOLS, encodeDataset, loadModel, resolveDataset } from '../../dist/engine/index.js';
 
 const [path, dataDir, folder] = process.argv.slice(2);
 if (folder === undefined) throw new Error('usage: trajectory.mjs MODEL DATA_DIR FOLDER');

@@ -1,9 +1,9 @@
 /** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
 
 export interface Progress {
-  readonly activity: 'downloading' | 'hashing' | 'encoding' | 'predicting';
+  readonly activity: 'downloading' | 'hashing' | 'predicting';
   /** What `done` and `total` count. */
-  readonly unit: 'bytes' | 'texts' | 'rows';
+  readonly unit: 'bytes' | 'rows';
   readonly done: number;
   /** Null where it is not known before the end. */
   readonly total: number | null;

@@ -1,0 +1,69 @@
+// The types of both doors; the compiler checks them (`tsc --noEmit`), the names that are there at run time are checked here.
+
+import type {
+  BpeftErrorCode,
+  CallOptions,
+  PredictInput,
+  Prediction,
+  PredictOptions,
+  Predictor,
+  RefusedRow,
+  ResolvedModel,
+  RunContext,
+  RunEvent,
+  RunResult,
+  Sink,
+  StepDone,
+  TrainOptions,
+} from 'bpeft';
+import * as bpeft from 'bpeft';
+import * as engine from 'bpeft/engine';
+import { expect, expectTypeOf, it } from 'vitest';
+
+it("has the runs behind the main door, and the parts of one behind the engine's", () => {
+  for (const name of [
+    'train',
+    'evaluate',
+    'predict',
+    'predictStream',
+    'openPredictor',
+    'loadModel',
+    'demo',
+  ]) {
+    expect(bpeft).toHaveProperty(name);
+  }
+  for (const name of ['Trainer', 'Adapter', 'DataLoader', 'raggedBatch', 'encodeDataset']) {
+    expect(engine).toHaveProperty(name);
+    expect(bpeft).not.toHaveProperty(name);
+  }
+  expect(engine.BpeftError).toBe(bpeft.BpeftError);
+});
+
+it('types a run: options in, typed events meanwhile, a result out', () => {
+  expectTypeOf(bpeft.train).toEqualTypeOf<
+    (options: TrainOptions, context?: RunContext) => Promise<RunResult>
+  >();
+  expectTypeOf<TrainOptions['lr']>().toEqualTypeOf<number | undefined>();
+  expectTypeOf<Extract<RunEvent, { type: 'step' }>>().toEqualTypeOf<StepDone>();
+  expectTypeOf<NonNullable<RunContext['onEvent']>>().toExtend<Sink | ((event: RunEvent) => unknown)>();
+  // @ts-expect-error a method that is not there
+  const wrong: TrainOptions = { method: 'blbo' };
+  expect(wrong).toBeDefined();
+});
+
+it('types predictions: a stream of answers and refusals, or all answers at once', () => {
+  expectTypeOf<Parameters<typeof bpeft.predictStream>[0]>().toEqualTypeOf<PredictOptions>();
+  expectTypeOf<Parameters<typeof bpeft.predictStream>[1]>().toEqualTypeOf<PredictInput>();
+  expectTypeOf(bpeft.predictStream).returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
+  expectTypeOf<Predictor['stream']>().returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
+  expectTypeOf<Predictor['predict']>().returns.toEqualTypeOf<Promise<Prediction[]>>();
+  expectTypeOf<RefusedRow['error']['code']>().toEqualTypeOf<BpeftErrorCode>();
+});
+
+it('types what every long call takes, and what a model says of itself', () => {
+  expectTypeOf<Parameters<typeof engine.loadModel>[1]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Trainer['step']>[1]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Adapter['predict']>[2]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<engine.BayesianModel['resolved']>().toEqualTypeOf<ResolvedModel>();
+  expectTypeOf<bpeft.BpeftError['name']>().toEqualTypeOf<'BpeftError' | 'AbortError'>();
+});

@@ -1,0 +1,47 @@
+/**
+ * The engine by itself, `bpeft/engine`: models, adapters, updates and batches, for loops of one's own.
+ * What runs are made of; the main door, `bpeft`, has the runs.
+ */
+
+export type { BatchOrderOptions, Cursor } from '../batches/batch-order.ts';
+export {
+  DataLoader,
+  type EvaluationBatch,
+  type EvaluationOptions,
+  evaluationBatches,
+} from '../batches/data-loader.ts';
+export { type RaggedBatch, raggedBatch } from '../batches/ragged-batch.ts';
+export {
+  type DatasetSource,
+  type LoadOptions,
+  type ResolveOptions,
+  resolveDataset,
+} from '../datasets/registry.ts';
+export type { Dataset, DatasetFile, Item, TaskFamily, TaskKind } from '../datasets/rows/item.ts';
+export {
+  type EncodedDataset,
+  type EncodedExample,
+  type EncodedHead,
+  type EncodeOptions,
+  encodeDataset,
+} from '../datasets/tokens/encode.ts';
+export type { Examples } from '../datasets/tokens/packed-examples.ts';
+export type { PromptEncoder, TokenizerInfo, TokenLists } from '../datasets/tokens/prompt-encoder.ts';
+export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from '../errors.ts';
+export type * from '../methods/engine-options.ts';
+export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
+export type { Precision, Quantization } from './arithmetic.ts';
+export type { CallOptions, Progress } from './call.ts';
+export {
+  Adapter,
+  type AdapterInfo,
+  type AdapterOptions,
+  BayesianModel,
+  type LoadModelOptions,
+  loadModel,
+  type ModelInfo,
+  type PredictiveOptions,
+} from './model.ts';
+export type { ModelSource } from './model-source.ts';
+export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';
+export { type StepReport, Trainer, type TrainerOptions } from './trainer.ts';
