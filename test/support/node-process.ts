@@ -15,13 +15,13 @@ export interface Ended {
 }
 
 /**
- * What scripts of guests begin with: the built library as `bpeft` and its folder as `dist`, a batch
+ * What scripts of guests begin with: the built engine as `bpeft`, the folder of the library as `dist`, a batch
  * of prompts, and a training that is over only when somebody ends it.
  */
 const PRELUDE = `
 import { setTimeout as sleep } from 'node:timers/promises';
 const dist = ${JSON.stringify(pathToFileURL(join(root, 'dist/')).href)};
-const bpeft = await import(dist + 'index.js');
+const bpeft = await import(dist + 'engine/index.js');
 const batchOf = (prompts, tokens) => bpeft.raggedBatch(Array.from({ length: prompts }, (_, row) => ({
   row, id: null, ids: Uint32Array.from({ length: tokens }, (_, at) => (at * 31 + row) % 256),
   answers: Uint32Array.of(65, 66), label: 0, truncated: false,
