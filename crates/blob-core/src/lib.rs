@@ -57,7 +57,7 @@
 //! # }
 //! ```
 //!
-//! Layers are differentiated by hand; candle is the tensor container (docs/adr/0001). Nothing here
+//! Layers are differentiated by hand; candle computes on the host (docs/adr/0001). Nothing here
 //! prints, reads the environment or chooses a folder.
 
 pub mod abort;

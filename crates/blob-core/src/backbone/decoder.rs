@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
-
 use super::stack::{Stack, StackKept};
 use super::{DecoderConfig, WeightSource, build};
 use crate::adapter::{Adapter, Parameters};
@@ -16,7 +14,7 @@ use crate::layers::{Adapted, Head, HeadKept};
 use crate::ops::embedding::Embedding;
 use crate::ops::head::Vocabulary;
 use crate::ops::norm::Norm;
-use crate::ops::{Device, Precision, finite, rows};
+use crate::ops::{Device, Precision, Tensor, finite, rows};
 use crate::pass::{BatchCopy, Pass};
 use crate::{Error, Result};
 

@@ -6,11 +6,10 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
-
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::layers::{Adapted, Block, BlockKept, Linear};
+use crate::ops::Tensor;
 use crate::ops::rope::RopeTables;
 
 /// Blocks in order, under a stem and a read-out.

@@ -6,11 +6,10 @@
 //! Keys and values come from all rows; queries may come from the last position of each segment
 //! alone. Shapes: x (n, d); y (n, d), or (segments, d).
 
-use candle_core::Tensor;
-
 use super::{Adapted, Linear};
 use crate::Result;
 use crate::adapter::Parameters;
+use crate::ops::Tensor;
 use crate::ops::attention::{self as ops, AttentionShape, Mask, Operands, Queries};
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
@@ -250,5 +249,5 @@ enum Side {
 fn by_head(x: &Tensor, heads: usize, work: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let (n, width) = x.dims2()?;
     let y = work(&x.reshape((n * heads, width / heads))?)?;
-    Ok(y.reshape((n, width))?)
+    y.reshape((n, width))
 }

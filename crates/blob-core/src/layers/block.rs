@@ -8,14 +8,13 @@
 //! residual stream are computed for those rows alone; keys and values need all.
 //! Shapes: x (n, d); in the last block y is (segments, d).
 
-use candle_core::Tensor;
-
 use super::attention::{AttentionKept, Positioned, Sources};
 use super::mlp::{At, MlpKept};
 use super::residual::ResidualKept;
 use super::{Adapted, Attention, Linear, Mlp, Residual};
 use crate::Result;
 use crate::adapter::Parameters;
+use crate::ops::Tensor;
 use crate::ops::attention::Queries;
 use crate::ops::rope::RopeTables;
 use crate::ops::rows;

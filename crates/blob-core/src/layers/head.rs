@@ -1,11 +1,10 @@
 //! Class logits at the last position of each prompt; equations in [`crate::ops::head`].
 
-use candle_core::Tensor;
-
 use super::Adapted;
 use crate::Result;
 use crate::adapter::{Module, Parameters, Site};
 use crate::batch::Batch;
+use crate::ops::Tensor;
 use crate::ops::head::{Classes, Vocabulary};
 use crate::ops::low_rank::{Kept, Term};
 use crate::pass::Pass;

@@ -1,8 +1,7 @@
 //! A frozen linear layer at its site: y = x·W₀ᵀ + b + term(x).
 
-use candle_core::Tensor;
-
 use crate::adapter::{Adapter, Site};
+use crate::ops::Tensor;
 use crate::ops::linear::{Projection, Returning, Weight};
 use crate::ops::low_rank::{Kept, Term};
 use crate::pass::{Pass, Rows};

@@ -2,11 +2,10 @@
 //!
 //! Shapes: x (n, d), the gates (n, f), y (n, d).
 
-use candle_core::Tensor;
-
 use super::{Adapted, Linear};
 use crate::Result;
 use crate::adapter::Parameters;
+use crate::ops::Tensor;
 use crate::ops::gated::{self, GatedKept, Layers};
 use crate::ops::linear::{self, Returning, Source, Wants};
 use crate::ops::low_rank::Kept;

@@ -8,9 +8,8 @@
 //! arXiv:1810.04805) `after` alone, sandwiches (Gemma 2, arXiv:2408.00118) `before` and `within`.
 //! Without `within`, x is added inside the part's last product. Shapes: x (n, d).
 
-use candle_core::Tensor;
-
 use crate::Result;
+use crate::ops::Tensor;
 use crate::ops::linear::Source;
 use crate::ops::norm::Norm;
 use crate::ops::rows;

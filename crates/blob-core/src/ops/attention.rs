@@ -16,9 +16,9 @@
 
 mod plain;
 
-use candle_core::Tensor;
+use candle_core as candle;
 
-use super::{Device, Implementation, Operation, Precision, read, shapes, wrap};
+use super::{Device, Implementation, Operation, Precision, Tensor, read, shapes, wrap};
 use crate::kernels::cpu::attention as cpu;
 pub use crate::kernels::cpu::attention::{Mask, Queries};
 use crate::{Error, Result};
@@ -64,6 +64,13 @@ pub struct Operands<'a> {
     pub v: &'a Tensor,
 }
 
+impl<'a> Operands<'a> {
+    /// q, k and v in the host's memory.
+    fn host(&self) -> Result<[&'a candle::Tensor; 3]> {
+        Ok([self.q.host()?, self.k.host()?, self.v.host()?])
+    }
+}
+
 impl Attention<'_> {
     /// `(o, log_sum_exp)`: (m, H·c) and (m, H). Rows of the last positions have the bits that they
     /// have among all.
@@ -74,7 +81,8 @@ impl Attention<'_> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
         if self.implementation() == Implementation::Reference {
-            return plain::forward(self, operands);
+            let (o, log_sum_exp) = plain::forward(self, operands.host()?)?;
+            return Ok((o.into(), log_sum_exp.into()));
         }
         let Operands { q, k, v } = operands;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
@@ -98,8 +106,8 @@ impl Attention<'_> {
         shapes::check("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
         shapes::check("do of the attention", do_, &[rows, width])?;
         if self.implementation() == Implementation::Reference {
-            let [dq, dk, dv] = plain::backward(self, operands, do_)?;
-            return Ok((dq, dk, dv));
+            let [dq, dk, dv] = plain::backward(self, operands.host()?, do_.host()?)?;
+            return Ok((dq.into(), dk.into(), dv.into()));
         }
         let Operands { q, k, v } = operands;
         let (n, kv_width) = k.dims2()?;

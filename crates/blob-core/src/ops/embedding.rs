@@ -1,10 +1,10 @@
 //! The frozen embedding: row `ids_t` of the table for token t. Nothing flows back through it.
 
-use candle_core::{self as candle, Tensor};
+use candle_core as candle;
 use rayon::prelude::*;
 
 use super::linear::values;
-use super::{Device, Implementation, Operation, wrap};
+use super::{Device, Implementation, Operation, Tensor, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -45,8 +45,8 @@ impl Embedding {
                 wrap(rows, (ids.len(), d))
             }
             Implementation::Reference => {
-                let ids = Tensor::new(ids, &candle::Device::Cpu)?;
-                Ok(values(&self.table)?.index_select(&ids, 0)?)
+                let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
+                Ok(values(&self.table)?.index_select(&ids, 0)?.into())
             }
         }
     }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn each_token_gets_its_row() {
         let (table, ids) = (tensor(1, 5, 3), [4, 0, 4, 1]);
-        let index = Tensor::new(&ids, &candle::Device::Cpu).unwrap();
+        let index = candle::Tensor::new(&ids, &candle::Device::Cpu).unwrap();
         let expected = table.index_select(&index, 0).unwrap();
         for device in Device::ALL {
             let rows = Embedding::new(stored(&table), device)

@@ -1,9 +1,7 @@
 //! Whether values are finite: what enters and leaves a model in every pass, and every layer in passes
 //! that look for the one where they cease to be.
 
-use candle_core::Tensor;
-
-use super::read;
+use super::{Tensor, read};
 use crate::pass::Pass;
 use crate::{Error, Result};
 

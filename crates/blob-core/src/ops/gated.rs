@@ -13,11 +13,11 @@
 
 mod cpu;
 
-use candle_core::Tensor;
+use candle_core as candle;
 
 use super::linear::{self, Input, Projection, Returning, Source, Wants, Weight};
 use super::low_rank::Kept;
-use super::{Implementation, Operation, Precision, reference, shapes};
+use super::{Implementation, Operation, Precision, Tensor, reference, shapes};
 use crate::adapter::Parameters;
 use crate::kernels::cpu::gemm::Operand;
 use crate::pass::Pass;
@@ -166,7 +166,7 @@ impl Gates {
         let [gate, up] = self.apart()?;
         match self.implementation {
             Implementation::CpuKernel => cpu::hidden(gate, up),
-            Implementation::Reference => reference_of(gate, up),
+            Implementation::Reference => Ok(reference_of(gate.host()?, up.host()?)?.into()),
         }
     }
 
@@ -184,14 +184,16 @@ impl Gates {
         match self.implementation {
             Implementation::CpuKernel => cpu::gradients(gate, up, dy),
             Implementation::Reference => {
-                reference::adjoint([gate, up], dy, |x| reference_of(&x[0], &x[1]))
+                let (inputs, dy) = ([gate.host()?, up.host()?], dy.host()?);
+                let of = reference::adjoint(inputs, dy, |x| reference_of(&x[0], &x[1]))?;
+                Ok(of.map(Tensor::from))
             }
         }
     }
 }
 
 /// y by plain operations.
-fn reference_of(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+fn reference_of(gate: &candle::Tensor, up: &candle::Tensor) -> Result<candle::Tensor> {
     let silu = gate.silu()?;
     Ok((silu * up)?)
 }

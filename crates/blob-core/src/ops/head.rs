@@ -12,10 +12,8 @@
 mod cpu;
 mod plain;
 
-use candle_core::Tensor;
-
 use super::low_rank::{Kept, Term};
-use super::{Device, Implementation, Operation, shapes};
+use super::{Device, Implementation, Operation, Tensor, shapes};
 use crate::adapter::Parameters;
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -65,7 +63,9 @@ impl Vocabulary {
         self.check(x, classes)?;
         match self.device.implementation(Operation::Head) {
             Implementation::CpuKernel => cpu::forward(self, x, classes, term),
-            Implementation::Reference => Ok((plain::forward(self, x, classes, term)?, None)),
+            Implementation::Reference => {
+                Ok((plain::forward(self, x.host()?, classes, term)?, None))
+            }
         }
     }
 
@@ -95,7 +95,8 @@ impl Vocabulary {
             }
             Implementation::Reference => {
                 let term = term.map(|(term, _)| term);
-                plain::backward(self, (x, classes), term, dlogits, gradients)
+                let x = (x.host()?, classes);
+                Ok(plain::backward(self, x, term, dlogits, gradients)?.into())
             }
         }
     }

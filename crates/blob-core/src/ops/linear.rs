@@ -17,10 +17,8 @@ mod reference;
 mod tests;
 mod weight;
 
-use candle_core::Tensor;
-
 use super::low_rank::{Kept, Term};
-use super::{Implementation, Operation, shapes};
+use super::{Implementation, Operation, Tensor, shapes};
 use crate::adapter::{Parameters, Site};
 use crate::pass::Pass;
 use crate::{Error, Result};

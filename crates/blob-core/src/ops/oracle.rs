@@ -17,7 +17,7 @@ use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::weights::{HostTensor, StoredMatrix};
 
 /// Numbers in (−2, 2), the same for the same seed.
-pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> Tensor {
+pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> super::Tensor {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
     let values: Vec<f32> = (0..rows * columns)
         .map(|_| {
@@ -27,7 +27,7 @@ pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> Tensor {
             (state >> 40) as f32 / f32::from(1_u16 << 15) / 128.0 - 2.0
         })
         .collect();
-    Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+    super::wrap(values, (rows, columns)).unwrap()
 }
 
 /// All values in f64, in row order.
@@ -99,13 +99,13 @@ pub(crate) fn assert_gradient(
 
 /// Runs `work` in pools of one, two and three threads and demands the same bits of each tensor.
 #[track_caller]
-pub(crate) fn assert_same_bits_on_any_thread_count(work: impl Fn() -> Vec<Tensor> + Sync) {
+pub(crate) fn assert_same_bits_on_any_thread_count(work: impl Fn() -> Vec<super::Tensor> + Sync) {
     let results = [1, 2, 3].map(|threads| -> Vec<Vec<u32>> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| work().iter().map(bits).collect())
+        pool.install(|| work().iter().map(|tensor| bits(tensor)).collect())
     });
     assert!(results[0] == results[1] && results[0] == results[2]);
 }

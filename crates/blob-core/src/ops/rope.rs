@@ -11,9 +11,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use candle_core::{self as candle, D, Tensor};
+use candle_core::{self as candle, D};
 
-use super::{Device, Implementation, Operation, read, reference, shapes, wrap};
+use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
 use crate::kernels::cpu::rope as cpu;
 use crate::{Error, Result};
 
@@ -94,11 +94,16 @@ impl RopeTables {
     }
 
     /// [`rotate`] by plain operations, in the type of x, as Hugging Face writes it.
-    fn reference(&self, x: &Tensor, heads: usize, positions: &[u32]) -> Result<Tensor> {
+    fn reference(
+        &self,
+        x: &candle::Tensor,
+        heads: usize,
+        positions: &[u32],
+    ) -> Result<candle::Tensor> {
         let ((n, width), pairs) = (x.dims2()?, self.frequencies.len());
         let host = &candle::Device::Cpu;
-        let positions = Tensor::new(positions, host)?.to_dtype(candle::DType::F64)?;
-        let frequencies = Tensor::new(self.frequencies.as_slice(), host)?;
+        let positions = candle::Tensor::new(positions, host)?.to_dtype(candle::DType::F64)?;
+        let frequencies = candle::Tensor::new(self.frequencies.as_slice(), host)?;
         let angles = positions.reshape((n, 1, 1))?;
         let angles = angles.broadcast_mul(&frequencies.reshape((1, 1, pairs))?)?;
         let (cos, sin) = (
@@ -110,7 +115,7 @@ impl RopeTables {
         let second = by_head.narrow(D::Minus1, pairs, pairs)?;
         let of_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
         let of_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
-        let turned = Tensor::cat(&[of_first, of_second], D::Minus1)?;
+        let turned = candle::Tensor::cat(&[of_first, of_second], D::Minus1)?;
         Ok(turned.reshape((n, width))?)
     }
 }
@@ -179,13 +184,14 @@ fn turn(
         }
         Implementation::Reference => {
             tables.check(longest)?;
+            let x = x.host()?;
             if sign > 0.0 {
-                return tables.reference(x, heads, positions);
+                return Ok(tables.reference(x, heads, positions)?.into());
             }
             // A rotation is linear: its adjoint is the same at any point.
-            let forward = |x: &[Tensor]| tables.reference(&x[0], heads, positions);
+            let forward = |x: &[candle::Tensor]| tables.reference(&x[0], heads, positions);
             let [dx] = reference::adjoint([&x.zeros_like()?], x, forward)?;
-            Ok(dx)
+            Ok(dx.into())
         }
     }
 }
@@ -259,7 +265,7 @@ mod tests {
         let turned =
             |x: &Tensor, offsets: &[u32]| rotate(x, 2, &tables, &positions(offsets)).unwrap();
         assert_same_bits_on_any_thread_count(|| vec![turned(&x, &[0, 100, 300])]);
-        let alone = turned(&x.narrow(0, 100, 200).unwrap(), &[0, 200]);
+        let alone = turned(&x.narrow(0, 100, 200).unwrap().into(), &[0, 200]);
         let together = turned(&x, &[0, 100, 300]).narrow(0, 100, 200).unwrap();
         assert_eq!(bits(&alone), bits(&together));
     }

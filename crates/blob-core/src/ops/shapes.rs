@@ -1,7 +1,6 @@
 //! What operations demand of their operands, before a kernel indexes them.
 
-use candle_core::Tensor;
-
+use super::Tensor;
 use crate::{Error, Result};
 
 /// `(rows, columns)` of a matrix with at least one column.

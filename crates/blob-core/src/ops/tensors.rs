@@ -1,10 +1,91 @@
-//! The border between tensors and the CPU kernels' slices.
+//! What operations hand on, and the border between it and the CPU kernels' slices.
 
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, Device, Shape, Storage, Tensor};
+use candle_core::{self as candle, CpuStorage, Shape, Storage};
 
 use crate::{Error, Result};
+
+/// An array of `f32` values in row order, where its device keeps it. It never changes.
+///
+/// What runs on the host sees it as a tensor of candle's.
+#[derive(Debug, Clone)]
+pub struct Tensor(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    Host(candle::Tensor),
+}
+
+impl Tensor {
+    /// Sizes, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        match &self.0 {
+            Place::Host(values) => values.dims(),
+        }
+    }
+
+    /// The size of an axis.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when there is no such axis.
+    pub fn dim(&self, axis: usize) -> Result<usize> {
+        self.dims().get(axis).copied().ok_or_else(|| {
+            let dims = self.dims();
+            Error::InvalidInput(format!("axis {axis} must be one of {dims:?}"))
+        })
+    }
+
+    /// (rows, columns) of a matrix.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when it is none.
+    pub fn dims2(&self) -> Result<(usize, usize)> {
+        match *self.dims() {
+            [rows, columns] => Ok((rows, columns)),
+            ref dims => Err(Error::InvalidInput(format!(
+                "a tensor must be a matrix, got shape {dims:?}"
+            ))),
+        }
+    }
+
+    /// The same values in another shape.
+    ///
+    /// # Errors
+    /// `BPEFT_INTERNAL` when it holds another number of them.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        match &self.0 {
+            Place::Host(values) => Ok(values.reshape(shape.into())?.into()),
+        }
+    }
+
+    /// The values in the host's memory.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "of a device it is a copy, which can fail"
+    )]
+    pub(crate) fn host(&self) -> Result<&candle::Tensor> {
+        match &self.0 {
+            Place::Host(values) => Ok(values),
+        }
+    }
+}
+
+impl From<candle::Tensor> for Tensor {
+    fn from(values: candle::Tensor) -> Self {
+        Self(Place::Host(values))
+    }
+}
+
+/// Tests compute with tensors as candle does.
+#[cfg(test)]
+impl Deref for Tensor {
+    type Target = candle::Tensor;
+
+    fn deref(&self) -> &candle::Tensor {
+        self.host().unwrap()
+    }
+}
 
 /// A contiguous `f32` tensor on the CPU, readable as a slice while it lives; `Guard` is candle's read lock.
 struct HostSlice<Guard> {
@@ -27,8 +108,9 @@ impl<Guard: Deref<Target = Storage>> Deref for HostSlice<Guard> {
 /// Opens `tensor` for a CPU kernel.
 ///
 /// # Errors
-/// `BPEFT_INVALID_INPUT` when it is not contiguous `f32` on the CPU.
+/// `BPEFT_INVALID_INPUT` when it is not contiguous `f32`.
 pub(crate) fn read(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
+    let tensor = tensor.host()?;
     let (storage, layout) = tensor.storage_and_layout();
     let Some((from, to)) = layout.contiguous_offsets() else {
         return Err(Error::InvalidInput(format!(
@@ -48,7 +130,7 @@ pub(crate) fn read(tensor: &Tensor) -> Result<impl Deref<Target = [f32]>> {
     Ok(HostSlice { storage, from, to })
 }
 
-/// Makes a CPU tensor of a kernel's result, without a tape.
+/// Makes a tensor of a CPU kernel's result.
 pub(crate) fn wrap(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
-    Ok(Tensor::from_vec(values, shape.into(), &Device::Cpu)?)
+    Ok(candle::Tensor::from_vec(values, shape.into(), &candle::Device::Cpu)?.into())
 }

@@ -2,12 +2,15 @@
 
 use candle_core::{D, Device, Tensor};
 
-use super::{Attention, Mask, Operands, Queries};
+use super::{Attention, Mask, Queries};
 use crate::Result;
 use crate::ops::reference::{self, rounded};
 
 /// As [`Attention::forward`], in the type of the operands.
-pub(super) fn forward(attention: &Attention<'_>, of: Operands<'_>) -> Result<(Tensor, Tensor)> {
+pub(super) fn forward(
+    attention: &Attention<'_>,
+    [q, k, v]: [&Tensor; 3],
+) -> Result<(Tensor, Tensor)> {
     let (mut o, mut log_sum_exp) = (Vec::new(), Vec::new());
     for (index, ends) in attention.offsets.windows(2).enumerate() {
         let keys = ends[0] as usize..ends[1] as usize;
@@ -16,8 +19,8 @@ pub(super) fn forward(attention: &Attention<'_>, of: Operands<'_>) -> Result<(Te
             Queries::Last => index..index + 1,
         };
         let hidden = hidden(attention.mask, queries.len(), keys.len())?;
-        let q = of.q.narrow(0, queries.start, queries.len())?;
-        let [k, v] = [of.k, of.v].map(|x| x.narrow(0, keys.start, keys.len()));
+        let q = q.narrow(0, queries.start, queries.len())?;
+        let [k, v] = [k, v].map(|x| x.narrow(0, keys.start, keys.len()));
         let (k, v) = (k?, v?);
         let (mut heads, mut sums) = (Vec::new(), Vec::new());
         for head in 0..attention.shape.num_heads {
@@ -34,13 +37,12 @@ pub(super) fn forward(attention: &Attention<'_>, of: Operands<'_>) -> Result<(Te
 /// As [`Attention::backward`], of the operands alone.
 pub(super) fn backward(
     attention: &Attention<'_>,
-    of: Operands<'_>,
+    operands: [&Tensor; 3],
     d_o: &Tensor,
 ) -> Result<[Tensor; 3]> {
     let d_o = rounded(d_o, attention.shape.precision)?;
-    reference::adjoint([of.q, of.k, of.v], &d_o, |x| {
-        let [q, k, v] = [&x[0], &x[1], &x[2]];
-        Ok(forward(attention, Operands { q, k, v })?.0)
+    reference::adjoint(operands, &d_o, |x| {
+        Ok(forward(attention, [&x[0], &x[1], &x[2]])?.0)
     })
 }
 

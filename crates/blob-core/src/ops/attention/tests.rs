@@ -53,9 +53,9 @@ fn last_rows(offsets: &[u32]) -> Vec<u32> {
 }
 
 /// o by the plain operations, in f64.
-fn reference(operands: [&Tensor; 3], attention: &Attention) -> Result<Tensor> {
+fn reference(operands: [&candle::Tensor; 3], attention: &Attention) -> Result<candle::Tensor> {
     let operands = operands.map(|x| x.to_dtype(DType::F64).unwrap());
-    Ok(plain::forward(attention, of(operands.each_ref()))?.0)
+    Ok(plain::forward(attention, operands.each_ref())?.0)
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn neither_threads_nor_the_batch_change_a_bit() {
         };
         assert_same_bits_on_any_thread_count(|| all([&q, &k, &v], &offsets));
         let together = all([&q, &k, &v], &offsets);
-        let segment = |x: &Tensor| x.narrow(0, 34, 100).unwrap();
+        let segment = |x: &Tensor| Tensor::from(x.narrow(0, 34, 100).unwrap());
         let alone = all([&segment(&q), &segment(&k), &segment(&v)], &[0, 100]);
         for (alone, together) in alone.iter().zip(&together) {
             assert_eq!(bits(alone), bits(&segment(together)));
@@ -211,7 +211,7 @@ fn neither_threads_nor_the_batch_change_a_bit() {
 fn a_token_does_not_see_those_after_it() {
     let shape = shape([4, 2, 6]);
     let [q, k, v] = operands(&shape, 50);
-    let first = |x: &Tensor| x.narrow(0, 0, 20).unwrap();
+    let first = |x: &Tensor| Tensor::from(x.narrow(0, 0, 20).unwrap());
     let causal = |operands, offsets: &[u32]| {
         let attention = every(&shape, Mask::Causal, offsets);
         attention.forward(of(operands)).unwrap().0

@@ -1,12 +1,10 @@
 //! Gated linear units on the kernels of the CPU.
 
-use candle_core::Tensor;
-
 use super::{Gates, Held, Layers};
 use crate::kernels::cpu::gemm::{Combined, Direction, Operand};
 use crate::kernels::cpu::swiglu::{self as cpu, GateUp, GateUpGradientRows, GatedRows, Gating};
 use crate::ops::linear::{Input, Staged, Weight, product};
-use crate::ops::{read, shapes, wrap};
+use crate::ops::{Tensor, read, shapes, wrap};
 use crate::{Error, Result};
 
 /// Both layers as one product, and their outputs rounded to bf16 when `keep`.

@@ -4,7 +4,7 @@ use super::super::oracle::{
 };
 use super::*;
 use crate::adapter::{Module, Site};
-use crate::ops::Device;
+use crate::ops::{Device, wrap};
 use candle_core::DType;
 
 fn gates(gate: &Tensor, up: &Tensor, device: Device) -> Gates {
@@ -17,8 +17,9 @@ fn gates(gate: &Tensor, up: &Tensor, device: Device) -> Gates {
 
 #[test]
 fn hidden_rows_are_the_plain_composition() {
-    let (gate, up) = ((tensor(1, 5, 37) * 4.0).unwrap(), tensor(2, 5, 37));
-    let in_f64 = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
+    let gate = Tensor::from((&*tensor(1, 5, 37) * 4.0).unwrap());
+    let up = tensor(2, 5, 37);
+    let in_f64 = |x: &candle::Tensor| x.to_dtype(DType::F64).unwrap();
     let expected = reference_of(&in_f64(&gate), &in_f64(&up)).unwrap();
     for device in Device::ALL {
         let y = gates(&gate, &up, device).hidden().unwrap();
@@ -29,7 +30,7 @@ fn hidden_rows_are_the_plain_composition() {
 #[test]
 fn gradients_are_those_of_the_reference() {
     let (gate, up, dy) = (tensor(1, 3, 17), tensor(2, 3, 17), tensor(3, 3, 17));
-    let in_f64 = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
+    let in_f64 = |x: &candle::Tensor| x.to_dtype(DType::F64).unwrap();
     for device in Device::ALL {
         let [d_gate, d_up] = gates(&gate, &up, device).backward(&dy).unwrap();
         assert_gradient(&d_gate, &gate, &dy, |gate| reference_of(gate, &in_f64(&up)));
@@ -39,8 +40,8 @@ fn gradients_are_those_of_the_reference() {
 
 #[test]
 fn a_closed_gate_stays_finite() {
-    let gate = Tensor::new(&[[-1e4_f32, -90.0, 90.0, 1e4]], &candle_core::Device::Cpu).unwrap();
-    let ones = gate.ones_like().unwrap();
+    let gate = wrap(vec![-1e4, -90.0, 90.0, 1e4], (1, 4)).unwrap();
+    let ones = wrap(vec![1.0; 4], (1, 4)).unwrap();
     let [d_gate, d_up] = cpu::gradients(&gate, &ones, &ones).unwrap();
     assert_eq!(values(&d_gate)[2..], [1.0, 1.0]);
     assert_eq!(values(&d_up)[2..], [90.0, 1e4]);
@@ -56,7 +57,7 @@ fn neither_threads_nor_neighbours_change_a_bit() {
         let [d_gate, d_up] = cpu::gradients(&gate, &up, &up).unwrap();
         vec![cpu::hidden(&gate, &up).unwrap(), d_gate, d_up]
     });
-    let row = |tensor: &Tensor| tensor.narrow(0, 57, 1).unwrap();
+    let row = |tensor: &Tensor| Tensor::from(tensor.narrow(0, 57, 1).unwrap());
     let alone = cpu::hidden(&row(&gate), &row(&up)).unwrap();
     assert_eq!(bits(&alone), bits(&row(&cpu::hidden(&gate, &up).unwrap())));
 }

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::Tensor;
-
 use super::{Classes, Vocabulary};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::kernels::cpu::low_rank::dot;
 use crate::ops::low_rank::{Kept, Term};
-use crate::ops::{read, wrap};
+use crate::ops::{Tensor, read, wrap};
 
 pub(super) fn forward(
     vocabulary: &Vocabulary,

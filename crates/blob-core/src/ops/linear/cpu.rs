@@ -1,6 +1,5 @@
 //! Linear layers on the kernels of the CPU.
 
-use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::{Projection, Returning, Wants, frozen};
@@ -10,7 +9,7 @@ use crate::kernels::cpu::gemm::{
     Addend, Direction, Epilogue, LowRankUpdate, Operand, Part, RowSource, SideBySide, Stack,
 };
 use crate::ops::low_rank::{Adjoint, Kept, Term};
-use crate::ops::{finite, read, wrap};
+use crate::ops::{Tensor, finite, read, wrap};
 use crate::pass::Pass;
 
 /// All layers together, so that no thread waits for the end of each.

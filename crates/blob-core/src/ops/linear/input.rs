@@ -1,14 +1,12 @@
 //! What layers read, made ready for their products.
 
-use candle_core::Tensor;
-
 use super::Projection;
 use crate::Result;
 use crate::kernels::cpu::gemm::{Direction, Operand};
 use crate::kernels::cpu::rms_norm::NormedRows;
 use crate::ops::gated::Gates;
 use crate::ops::norm::Norm;
-use crate::ops::{Implementation, Operation, read, shapes};
+use crate::ops::{Implementation, Operation, Tensor, read, shapes};
 
 /// Where the rows of an input come from: kernels compute them while they are staged, unless a
 /// low-rank term reads them too.

@@ -1,13 +1,13 @@
 //! Linear layers by plain operations.
 
-use candle_core::Tensor;
+use candle_core as candle;
 
 use super::{Projection, Returning, Wants};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::low_rank::Kept;
 use crate::ops::reference::{backward_weight, forward_operand, forward_weight, rounded};
-use crate::ops::{finite, low_rank};
+use crate::ops::{Tensor, finite, low_rank};
 use crate::pass::Pass;
 
 pub(super) fn forward(
@@ -17,7 +17,7 @@ pub(super) fn forward(
 ) -> Result<Vec<(Tensor, Option<Kept>)>> {
     let mut outputs = Vec::new();
     for layer in layers {
-        let y = project(layer, x)?;
+        let y = project(layer, x.host()?)?.into();
         finite::check(pass, &y, || layer.site.path())?;
         pass.abort.check()?;
         outputs.push((y, None));
@@ -26,7 +26,7 @@ pub(super) fn forward(
 }
 
 /// y, (n, m).
-fn project(projection: &Projection<'_>, x: &Tensor) -> Result<Tensor> {
+fn project(projection: &Projection<'_>, x: &candle::Tensor) -> Result<candle::Tensor> {
     let Projection { weight, .. } = projection;
     let precision = weight.precision();
     let w = forward_weight(weight.reference()?, precision)?;
@@ -35,10 +35,10 @@ fn project(projection: &Projection<'_>, x: &Tensor) -> Result<Tensor> {
         y = (y + low_rank::reference::forward(term, x)?)?;
     }
     if let Some(bias) = projection.bias {
-        y = y.broadcast_add(bias)?;
+        y = y.broadcast_add(bias.host()?)?;
     }
     if let Some(addend) = projection.addend {
-        y = (y + addend)?;
+        y = (y + addend.host()?)?;
     }
     Ok(y)
 }
@@ -54,7 +54,9 @@ pub(super) fn backward(
     for Returning { projection, dy, .. } in layers {
         pass.abort.check()?;
         let mut parts = Vec::new();
+        let dy = dy.host()?;
         if let (Some(term), Some(x)) = (&projection.term, x) {
+            let x = x.host()?;
             parts.push(low_rank::reference::backward(term, x, dy, gradients)?);
         }
         if dx {
@@ -63,8 +65,8 @@ pub(super) fn backward(
             parts.push(rounded(dy, precision)?.matmul(&w)?);
             for part in parts {
                 sum = Some(match sum {
-                    Some(sum) => (sum + part)?,
-                    None => part,
+                    Some(sum) => (sum.host()? + part)?.into(),
+                    None => part.into(),
                 });
             }
             if let Some(sum) = &sum {

@@ -23,9 +23,9 @@ fn run(device: Device, precision: Precision, dropout: f32) -> Computed {
     pass.mode.dropout = dropout;
     let sites = sites();
     let terms = Terms::new(&sites);
-    let x = (tensor(1, 24, 24) * 4.0).unwrap(); // some are large for int8-mixed
+    let x = Tensor::from((&*tensor(1, 24, 24) * 4.0).unwrap()); // some are large for int8-mixed
     let weights = SHAPES.map(|shape| weight(shape.0 as u64, shape, precision, device));
-    let bias = tensor(5, 1, 37).flatten_all().unwrap();
+    let bias = tensor(5, 1, 37).reshape(37).unwrap();
     let addend = tensor(6, 24, 50);
     let layers = || {
         let [q, v] = [0, 1].map(|index: usize| Projection {

@@ -1,9 +1,9 @@
 //! One frozen matrix: its stored bytes and how to multiply by them, on its device.
 
-use candle_core::Tensor;
+use candle_core as candle;
 
 use crate::kernels::cpu::gemm::FrozenMatrix;
-use crate::ops::{Device, Implementation, Operation, Precision, wrap};
+use crate::ops::{Device, Implementation, Operation, Precision};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ pub struct Weight {
 enum Held {
     Cpu(FrozenMatrix),
     /// The stored matrix and its values, (m, k).
-    Reference(StoredMatrix, Tensor),
+    Reference(StoredMatrix, candle::Tensor),
 }
 
 impl Weight {
@@ -91,7 +91,7 @@ impl Weight {
     }
 
     /// As references take it, (m, k).
-    pub(in crate::ops) fn reference(&self) -> Result<&Tensor> {
+    pub(in crate::ops) fn reference(&self) -> Result<&candle::Tensor> {
         match &self.held {
             Held::Reference(_, values) => Ok(values),
             Held::Cpu(_) => Err(self.elsewhere("reference")),
@@ -114,11 +114,15 @@ pub(in crate::ops) fn frozen<'a>(
 }
 
 /// All values of a stored matrix, (m, k).
-pub(in crate::ops) fn values(stored: &StoredMatrix) -> Result<Tensor> {
+pub(in crate::ops) fn values(stored: &StoredMatrix) -> Result<candle::Tensor> {
     let (m, k) = (stored.rows(), stored.columns());
     let mut values = vec![0.0; m * k];
     for (row, values) in values.chunks_exact_mut(k.max(1)).enumerate() {
         stored.row(row, values);
     }
-    wrap(values, (m, k))
+    Ok(candle::Tensor::from_vec(
+        values,
+        (m, k),
+        &candle::Device::Cpu,
+    )?)
 }

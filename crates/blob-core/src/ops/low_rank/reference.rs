@@ -6,7 +6,7 @@ use super::Term;
 use crate::Result;
 use crate::adapter::{LowRankRef, Parameters, Sigma};
 use crate::noise::Purpose;
-use crate::ops::{read, reference};
+use crate::ops::reference;
 use crate::pass::Group;
 
 /// A member's `A` (r, k), `B` (m, r), and ρ (r, k) where `A` is Gaussian.
@@ -58,7 +58,10 @@ pub(in crate::ops) fn adjoint(
         };
         let sums = [Some(sums.a), Some(sums.b), sums.rho];
         for (sum, gradient) in sums.into_iter().flatten().zip(of_factors) {
-            for (sum, gradient) in sum.iter_mut().zip(&*read(gradient)?) {
+            for (sum, gradient) in sum
+                .iter_mut()
+                .zip(gradient.flatten_all()?.to_vec1::<f32>()?)
+            {
                 *sum += gradient;
             }
         }

@@ -23,7 +23,7 @@ fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
         data: floats(&tensor(4, columns, f)),
     };
     let stored = StoredMatrix::from_tensor(&weight).unwrap();
-    let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+    let [gate, up, dy] = [&*gate, &up, &dy].map(floats);
     let y = forward(&gate, &up);
     let [d_gate, d_up] = backward([&gate, &up, &dy]);
     let (gate, up, dy) = (&gate[..], &up[..], &dy[..]);
@@ -76,7 +76,7 @@ fn factors_in_bf16_have_the_gradients_of_the_rounded_numbers() {
         };
         let [gate, up] = [1, 2].map(|seed| rounded(&tensor(seed, n, f)));
         let dy = tensor(3, n, f);
-        let [gate, up, dy] = [&gate, &up, &dy].map(floats);
+        let [gate, up, dy] = [&gate, &up, &*dy].map(floats);
         let pairs = gate.iter().zip(&up);
         let words: Vec<u32> = pairs
             .map(|(gate, up)| gate.to_bits() >> 16 | up.to_bits())
