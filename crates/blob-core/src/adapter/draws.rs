@@ -50,6 +50,23 @@ impl Draw {
 }
 
 impl Adapter {
+    /// Of each member `samples` draws from its stream, one member after another.
+    #[must_use]
+    pub fn drawn_for_step(&self, streams: &[Stream], samples: u32) -> Self {
+        let members = streams.iter().enumerate();
+        let draws: Vec<_> = members
+            .flat_map(|(member, &stream)| {
+                (0..samples).map(move |sample| Draw {
+                    member,
+                    stream,
+                    sample,
+                    sign: 1.0,
+                })
+            })
+            .collect();
+        self.drawn(&draws, 0)
+    }
+
     /// A point adapter with one member per draw; layers of blocks below `from_block` stay at their mean.
     #[must_use]
     pub fn drawn(&self, draws: &[Draw], from_block: usize) -> Self {

@@ -14,7 +14,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update};
+use super::{
+    DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
+    check_samples,
+};
 use crate::adapter::{Adapter, Gaussian, LowRankMut, LowRankRef, Sigma};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::objective::{Average, CrossEntropy, Objective};
@@ -60,15 +63,7 @@ impl BlobConfig {
                 value,
             });
         }
-        if !(1..=1024).contains(&self.train_samples) {
-            let (rule, value) = ("must be between 1 and 1024", self.train_samples.to_string());
-            return Err(Error::InvalidConfig {
-                field: "train_samples",
-                rule,
-                value,
-            });
-        }
-        Ok(())
+        check_samples(self.train_samples, DRAWN_IN_PASS)
     }
 }
 

@@ -16,8 +16,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Method, Sampling, Statistic, Step, Update, norms};
-use crate::adapter::{Adapter, Draw, Factor, Gaussian, Sigma};
+use super::{DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_samples, norms};
+use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
@@ -77,10 +77,7 @@ impl IvonConfig {
                 return invalid(field, "must be at least 0 and below 1", value.to_string());
             }
         }
-        if !(1..=64).contains(&self.train_samples) {
-            let value = self.train_samples.to_string();
-            return invalid("train_samples", "must be between 1 and 64", value);
-        }
+        check_samples(self.train_samples, DRAWN_WHOLE)?;
         self.schedule.check()
     }
 }
@@ -161,18 +158,7 @@ impl Method for Ivon {
     fn drawn(&self, adapter: &Adapter, streams: &[Stream]) -> Option<Adapter> {
         let mut adapter = adapter.clone();
         self.write_rho(&mut adapter);
-        let members = streams.iter().enumerate();
-        let draws: Vec<_> = members
-            .flat_map(|(member, &stream)| {
-                (0..self.config.train_samples).map(move |sample| Draw {
-                    member,
-                    stream,
-                    sample,
-                    sign: 1.0,
-                })
-            })
-            .collect();
-        Some(adapter.drawn(&draws, 0))
+        Some(adapter.drawn_for_step(streams, self.config.train_samples))
     }
 
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {

@@ -5,6 +5,7 @@
 //! properties of the adapter and of the request: an ensemble of any method is its adapter's
 //! `members`, dropout at prediction a `dropout` of the request.
 
+mod bbb;
 mod blob;
 mod ivon;
 mod map;
@@ -13,6 +14,7 @@ mod point;
 
 use serde::{Deserialize, Serialize};
 
+pub use bbb::{Bbb, BbbConfig};
 pub use blob::{Blob, BlobConfig};
 pub use ivon::{Ivon, IvonConfig};
 pub use map::{Map, MapConfig};
@@ -34,6 +36,8 @@ pub enum MethodConfig {
     Mle(MleConfig),
     /// Maximum a posteriori.
     Map(MapConfig),
+    /// Bayes by backprop.
+    Bbb(BbbConfig),
     /// BLoB.
     Blob(BlobConfig),
     /// IVON.
@@ -49,6 +53,7 @@ impl MethodConfig {
         Ok(match *self {
             Self::Mle(config) => Box::new(Mle::new(config, adapter)?),
             Self::Map(config) => Box::new(Map::new(config, adapter)?),
+            Self::Bbb(config) => Box::new(Bbb::new(config, adapter)?),
             Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
             Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
         })
@@ -135,6 +140,20 @@ pub trait Method: Send {
 
     /// All that a checkpoint must hold to go on.
     fn statistics(&mut self) -> Vec<Statistic<'_>>;
+}
+
+/// Most draws of a step within a pass, and as factors of their own; and the rule in words.
+const DRAWN_IN_PASS: (u32, &str) = (1024, "must be between 1 and 1024");
+const DRAWN_WHOLE: (u32, &str) = (64, "must be between 1 and 64");
+
+/// # Errors
+/// `BPEFT_INVALID_CONFIG` for no sample, or more than `most`.
+fn check_samples(samples: u32, (most, rule): (u32, &'static str)) -> Result<()> {
+    if (1..=most).contains(&samples) {
+        return Ok(());
+    }
+    let (field, value) = ("train_samples", samples.to_string());
+    Err(Error::InvalidConfig { field, rule, value })
 }
 
 /// L2 norms of the gradients of A and B, in f64, of each member.

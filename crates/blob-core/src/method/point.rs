@@ -49,10 +49,12 @@ impl PointConfig {
     }
 }
 
-/// AdamW on A and B.
+/// AdamW on A and B, or on ρ too.
 pub struct PointUpdate {
     config: PointConfig,
     adamw: AdamW,
+    /// Values of a member that it moves, from the first.
+    covered: usize,
     first: Buffer,
     second: Buffer,
 }
@@ -66,9 +68,21 @@ impl PointUpdate {
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
     pub fn new(config: PointConfig, adapter: &Adapter) -> Result<Self> {
+        Self::covering(config, adapter, adapter.parameters().layout().point_len())
+    }
+
+    /// The same for all parameters: ρ moves by its gradient, is clipped by the same factor and does
+    /// not decay.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn of_all(config: PointConfig, adapter: &Adapter) -> Result<Self> {
+        Self::covering(config, adapter, adapter.parameters().layout().len())
+    }
+
+    fn covering(config: PointConfig, adapter: &Adapter, covered: usize) -> Result<Self> {
         config.check()?;
-        let parameters = adapter.parameters();
-        let moments = Buffer::zeros(parameters.layout().point_len() * parameters.members());
+        let moments = Buffer::zeros(covered * adapter.parameters().members());
         let adamw = AdamW {
             beta1: 0.9,
             beta2: 0.999,
@@ -78,6 +92,7 @@ impl PointUpdate {
         Ok(Self {
             config,
             adamw,
+            covered,
             second: moments.clone(),
             first: moments,
         })
@@ -98,7 +113,7 @@ impl PointUpdate {
         }
     }
 
-    /// Update `t` (from 1) of A and B.
+    /// Update `t` (from 1) of what it covers.
     ///
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient (ρ's too) is not finite.
@@ -112,21 +127,27 @@ impl PointUpdate {
         let norms = norms(gradients, t)?;
         let (adamw, lr) = (self.adamw, self.config.lr * self.factor(t));
         let points = gradients.layout().point_len();
+        let without_decay = AdamW {
+            weight_decay: 0.0,
+            ..adamw
+        };
         for (member, &norm) in norms.iter().enumerate() {
             let scale = self.kept(norm);
-            let of_member = member * points..(member + 1) * points;
-            let weights = &mut adapter.parameters_mut().member_mut(member)[..points];
-            let first = &mut self.first.host_mut()[of_member.clone()];
-            let second = &mut self.second.host_mut()[of_member];
-            weights
-                .par_chunks_mut(VALUES_PER_TASK)
-                .zip(gradients.member(member)[..points].par_chunks(VALUES_PER_TASK))
-                .zip(first.par_chunks_mut(VALUES_PER_TASK))
-                .zip(second.par_chunks_mut(VALUES_PER_TASK))
-                .for_each(|(((weights, gradient), first), second)| {
-                    let moments = Moments { first, second };
-                    adamw.update(weights, (gradient, scale), moments, lr, t);
-                });
+            let start = member * self.covered;
+            let weights = adapter.parameters_mut().member_mut(member);
+            let first = &mut self.first.host_mut()[start..start + self.covered];
+            let second = &mut self.second.host_mut()[start..start + self.covered];
+            for (part, adamw) in [(0..points, adamw), (points..self.covered, without_decay)] {
+                weights[part.clone()]
+                    .par_chunks_mut(VALUES_PER_TASK)
+                    .zip(gradients.member(member)[part.clone()].par_chunks(VALUES_PER_TASK))
+                    .zip(first[part.clone()].par_chunks_mut(VALUES_PER_TASK))
+                    .zip(second[part].par_chunks_mut(VALUES_PER_TASK))
+                    .for_each(|(((weights, gradient), first), second)| {
+                        let moments = Moments { first, second };
+                        adamw.update(weights, (gradient, scale), moments, lr, t);
+                    });
+            }
         }
         Ok(Update {
             lr,

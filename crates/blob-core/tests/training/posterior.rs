@@ -18,7 +18,7 @@ use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::{Decoder, DecoderConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
+use blob_core::method::{BbbConfig, BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::{Average, Evaluated, Objective};
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
@@ -193,8 +193,50 @@ fn regression() -> Regression {
     }
 }
 
+const UPDATES: u64 = 4000;
+const RATE: f64 = 0.004;
+
+/// Gradient descent.
+fn descent() -> PointConfig {
+    let epsilon = 1e6;
+    PointConfig {
+        lr: RATE * epsilon,
+        schedule: Schedule {
+            total: UPDATES,
+            warmup: 0.0,
+            warmup_start: 0,
+            stride: 1,
+        },
+        weight_decay: 0.0,
+        adam_epsilon: epsilon,
+        max_grad_norm: 0.0,
+    }
+}
+
 #[test]
-fn a_run_ends_at_the_best_mean_field_posterior() {
+fn blob_ends_at_the_best_mean_field_posterior() {
+    ends_at_the_best(MethodConfig::Blob(BlobConfig {
+        point: descent(),
+        prior_std: PRIOR_STD,
+        kl_lr: RATE,
+        kl_cycle: KlCycle::Uniform { length: 1 },
+        train_samples: 8,
+        average: Average::LogLikelihood,
+        ..blob(NoiseSharing::Token)
+    }));
+}
+
+#[test]
+fn bbb_ends_at_the_best_mean_field_posterior() {
+    ends_at_the_best(MethodConfig::Bbb(BbbConfig {
+        point: descent(),
+        prior_std: PRIOR_STD,
+        rows: 1,
+        train_samples: 16,
+    }));
+}
+
+fn ends_at_the_best(method: MethodConfig) {
     let Regression {
         decoder,
         mut adapter,
@@ -202,35 +244,12 @@ fn a_run_ends_at_the_best_mean_field_posterior() {
         targets,
         expected,
     } = regression();
-    let (updates, rate, epsilon) = (4000, 0.004, 1e6);
-    let config = TrainConfig {
-        seed: 1,
-        method: MethodConfig::Blob(BlobConfig {
-            point: PointConfig {
-                lr: rate * epsilon,
-                schedule: Schedule {
-                    total: updates,
-                    warmup: 0.0,
-                    warmup_start: 0,
-                    stride: 1,
-                },
-                weight_decay: 0.0,
-                adam_epsilon: epsilon,
-                max_grad_norm: 0.0,
-            },
-            prior_std: PRIOR_STD,
-            kl_lr: rate,
-            kl_cycle: KlCycle::Uniform { length: 1 },
-            train_samples: 8,
-            average: Average::LogLikelihood,
-            ..blob(NoiseSharing::Token)
-        }),
-    };
+    let config = TrainConfig { seed: 1, method };
     let mut trainer = Trainer::new(config, &adapter)
         .unwrap()
         .with_objective(Box::new(GaussianTargets(targets)));
     let batches = [batch];
-    for _ in 0..updates {
+    for _ in 0..UPDATES {
         trainer
             .step(&decoder, &mut adapter, &batches, &Abort::default())
             .unwrap();
