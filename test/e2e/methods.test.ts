@@ -91,6 +91,8 @@ it('answers by masks of its own for each sample under MC dropout, and by the mea
 
 it.each([
   ['map', { priorStd: 0.05 }],
+  ['bbb', { gaussian: 'a', priorStd: 0.05 }],
+  ['bbb', { gaussian: 'a-and-b', initEps: 0.2 }],
   ['ivon', { lr: undefined, ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
 ] as const)('trains, evaluates and answers by %s', async (method, own) => {
   const out = join(temporaryFolder(), 'run');

@@ -13,6 +13,7 @@ export type CommandName = (typeof COMMAND_NAMES)[number];
 export const GROUPS = [
   'Model and data',
   'Training',
+  'BBB',
   'BLoB',
   'Ensemble',
   'IVON',

@@ -16,7 +16,7 @@ import {
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
-import { POSTERIOR_METHODS } from './ids.ts';
+import { GAUSSIAN_METHODS, POSTERIOR_METHODS } from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
@@ -31,7 +31,7 @@ const SIGMA = z.enum(['square', 'softplus']);
 export const BLOB_SETTINGS = {
   priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), {
     ...ours,
-    methods: [...methods, 'map'],
+    methods: [...methods, 'bbb', 'map'],
   }),
   klLr: ofTraining('peak learning rate of SGD (KL, and everything of rho)', positive.default(0.01), ours),
   klWeighting: ofTraining(
@@ -59,16 +59,16 @@ export const BLOB_SETTINGS = {
         SIGMA.optional().describe('sigma of rho (default: as saved with the adapter)'),
       ),
     },
-    { group, methods, decides: 'training', recorded: 'value', isInherited: false },
+    { group, methods: [...methods, 'bbb'], decides: 'training', recorded: 'value', isInherited: false },
   ),
   initEps: ofTraining(
     'sigma starts in [eps^2/2, eps^2); with softplus in protocol reference rho does in [-eps-1, -eps)',
     positive.default(0.05),
-    ours,
+    { ...ours, methods: [...methods, 'bbb'] },
   ),
   trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), {
     ...ours,
-    methods: [...methods, 'ivon'],
+    methods: GAUSSIAN_METHODS,
   }),
   average: ofTraining(
     'what several training samples average',
@@ -108,7 +108,7 @@ export const BLOB: Method<BlobSettings> = {
     const cycle = klCycle(settings, accounting);
     return { id: 'blob', point, priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise };
   },
-  predictive: () => ({ dropout: 0, average: 'probabilities' }),
+  predictive: (_adapter, { noise }) => ({ dropout: 0, average: 'probabilities', noise }),
   klPlan: (settings, accounting, { sigmaMean }) =>
     forecastKl({ ...settings, sigmaStart: sigmaMean }, klCycle(settings, accounting), accounting),
   record: ({ priorStd }) => ({ prior_std: priorStd }),

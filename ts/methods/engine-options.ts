@@ -1,7 +1,7 @@
 /** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
 
 /** What is trained, and how. */
-export type MethodOptions = MleOptions | MapOptions | BlobOptions | IvonOptions;
+export type MethodOptions = MleOptions | MapOptions | BbbOptions | BlobOptions | IvonOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -38,6 +38,16 @@ export interface MapOptions {
   readonly priorStd: number;
   /** Of the training set: the prior weighs 1/rows beside the mean NLL. */
   readonly rows: number;
+}
+
+/** Bayes by backprop, for adapters that are Gaussian over A, or over A and B. */
+export interface BbbOptions {
+  readonly id: 'bbb';
+  readonly point: PointOptions;
+  readonly priorStd: number;
+  /** Of the training set: the KL weighs 1/rows beside the mean NLL. */
+  readonly rows: number;
+  readonly trainSamples: number;
 }
 
 /** BLoB. */

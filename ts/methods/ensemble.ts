@@ -21,8 +21,9 @@ export const ENSEMBLE: Method<SettingsOf<typeof ENSEMBLE_SETTINGS, 'train'>> = {
   id: 'ensemble',
   adapter: ({ members }) => ({ posterior: null, members }),
   // The reference averages the members' logits.
-  predictive: (_adapter, protocol) => ({
+  predictive: (_adapter, { protocol, noise }) => ({
     dropout: 0,
+    noise,
     average: protocol === 'reference' ? 'logits' : 'probabilities',
   }),
 };

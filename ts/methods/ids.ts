@@ -22,6 +22,7 @@ export const TRAINED_METHODS = [
   'map',
   'mc-dropout',
   'ensemble',
+  'bbb',
   'blob',
   'ivon',
 ] as const satisfies MethodId[];
@@ -35,4 +36,4 @@ export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) =>
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 
 /** Those whose samples can be mirrored at the mean. */
-export const GAUSSIAN_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'ivon'];
+export const GAUSSIAN_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'bbb', 'ivon'];

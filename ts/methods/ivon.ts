@@ -46,7 +46,7 @@ export const IVON: Method<IvonSettings> = {
     clip: settings.ivonClip,
     trainSamples: settings.trainSamples,
   }),
-  predictive: () => ({ dropout: 0, average: 'probabilities' }),
+  predictive: () => ({ dropout: 0, average: 'probabilities', noise: 'shared' }),
   klPlan: () => Promise.resolve(null),
   record: () => ({ prior_std: null }),
 };

@@ -15,5 +15,5 @@ export const MC_DROPOUT: Method<{ readonly loraDropout: number }> = {
     const message = 'method mc-dropout needs a probability above 0: --lora-dropout is 0';
     throw new BpeftError('BPEFT_USAGE', message, { hint: 'give --lora-dropout 0.1' });
   },
-  predictive: ({ dropout }) => ({ dropout, average: 'probabilities' }),
+  predictive: ({ dropout }, { noise }) => ({ dropout, average: 'probabilities', noise }),
 };

@@ -18,6 +18,16 @@ export interface PredictiveRule {
   readonly dropout: number;
   /** How the samples, or the members of an ensemble, become one answer. */
   readonly average: Average;
+  /** What shares one sign of a posterior's noise. */
+  readonly noise: NoiseSharing;
+}
+
+export type NoiseSharing = 'token' | 'example' | 'shared';
+
+/** What a run's settings say about its answers. */
+export interface Asked {
+  readonly protocol: Protocol;
+  readonly noise: NoiseSharing;
 }
 
 /** @typeParam Settings what the method reads of a run's settings, resolved */
@@ -31,7 +41,7 @@ export interface Method<Settings> {
   adapter(settings: Settings): Pick<AdapterOptions, 'posterior' | 'members'>;
   /** All that the engine is told about the method. */
   engineOptions(settings: Settings, accounting: Accounting, point: PointOptions): MethodOptions;
-  predictive(adapter: AdapterInfo, protocol: Protocol): PredictiveRule;
+  predictive(adapter: AdapterInfo, asked: Asked): PredictiveRule;
   /** What its KL would do alone over the run, from where the adapter stands; null where there is none. */
   klPlan(settings: Settings, accounting: Accounting, adapter: AdapterInfo): Promise<KlPlan | null>;
   /** What `bpeft.json` says about the posterior. */

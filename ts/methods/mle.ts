@@ -7,7 +7,7 @@ export const MLE: Method<unknown> = {
   hasPosterior: false,
   adapter: () => ({ posterior: null, members: 1 }),
   engineOptions: (_settings, _accounting, point) => ({ id: 'mle', point }),
-  predictive: () => ({ dropout: 0, average: 'probabilities' }),
+  predictive: (_adapter, { noise }) => ({ dropout: 0, average: 'probabilities', noise }),
   klPlan: () => Promise.resolve(null),
   record: () => ({ prior_std: null }),
 };

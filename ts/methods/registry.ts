@@ -4,21 +4,27 @@ import type { SettingsOf } from '../config/setting.ts';
 import type { AdapterInfo } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
+import { BBB, BBB_SETTINGS } from './bbb.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
 import type { MethodId } from './ids.ts';
 import { IVON, IVON_SETTINGS } from './ivon.ts';
 import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
-import type { Method, PredictiveRule } from './method.ts';
+import type { Asked, Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
 
 /** Settings that belong to methods, by the library's names. */
-export const METHOD_SETTINGS = { ...BLOB_SETTINGS, ...ENSEMBLE_SETTINGS, ...IVON_SETTINGS };
+export const METHOD_SETTINGS = {
+  ...BBB_SETTINGS,
+  ...BLOB_SETTINGS,
+  ...ENSEMBLE_SETTINGS,
+  ...IVON_SETTINGS,
+};
 
 /** What every method finds among a run's settings. */
 export type MethodSettings = BlobSettings &
-  SettingsOf<typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS, 'train'> & {
+  SettingsOf<typeof BBB_SETTINGS & typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS, 'train'> & {
     readonly loraDropout: number;
     readonly protocol: Protocol;
   };
@@ -28,7 +34,7 @@ export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0
   return resolveBlob(settings);
 }
 
-const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MAP, MC_DROPOUT, ENSEMBLE, BLOB, IVON];
+const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON];
 
 /** They make a trained adapter Bayesian, and train nothing themselves. */
 const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb', 'temperature'];
@@ -58,8 +64,8 @@ export function usualMethod({ bayesian, members }: Pick<AdapterInfo, 'bayesian' 
 export function predictiveRule(
   method: string | undefined,
   adapter: AdapterInfo,
-  protocol: Protocol,
+  asked: Asked,
 ): PredictiveRule {
   const id = method ?? usualMethod(adapter);
-  return (IMPLEMENTED.find((known) => known.id === id) ?? MLE).predictive(adapter, protocol);
+  return (IMPLEMENTED.find((known) => known.id === id) ?? MLE).predictive(adapter, asked);
 }

@@ -90,13 +90,13 @@ it("ignores a file's settings that belong to another command, but refuses such f
 
 it.each([
   ['mle', { klLr: 5 }, '--kl-lr is a setting of method blob, got method mle', 'blob'],
-  ['mle', { sigma: 'softplus' }, '--sigma is a setting of method blob, got method mle', 'blob'],
+  ['mle', { sigma: 'softplus' }, '--sigma is a setting of method blob or bbb, got method mle', 'blob|bbb'],
   ['mc-dropout', { noise: 'shared' }, '--noise is a setting of method blob, got method mc-dropout', 'blob'],
   [
     'ivon',
     { lr: 0.1 },
-    '--lr is a setting of method mle, map, mc-dropout, ensemble, or blob, got method ivon',
-    'mle|map|mc-dropout|ensemble|blob',
+    '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, or blob, got method ivon',
+    'mle|map|mc-dropout|ensemble|bbb|blob',
   ],
   ['blob', { members: 3 }, '--members is a setting of method ensemble, got method blob', 'ensemble'],
 ])('refuses a flag that method %s does not know: %j', (method, given, message, theirs) => {

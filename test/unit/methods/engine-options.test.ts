@@ -137,7 +137,8 @@ it('hands the engine MC dropout as dropout, in training and for answers', () => 
   const method = trainingMethod('mc-dropout');
   expect(method.adapter(config)).toEqual({ posterior: null, members: 1 });
   const info = { dropout: 0.1 } as AdapterInfo;
-  expect(method.predictive(info, 'reference')).toEqual({ dropout: 0.1, average: 'probabilities' });
+  const asked = { protocol: 'reference', noise: 'token' } as const;
+  expect(method.predictive(info, asked)).toEqual({ dropout: 0.1, average: 'probabilities', noise: 'token' });
 });
 
 it('hands the engine the prior of MAP with its rows, and in protocol reference decay', () => {
@@ -149,6 +150,20 @@ it('hands the engine the prior of MAP with its rows, and in protocol reference d
   const { config, options } = given({ ...map, protocol: 'reference', weightDecay: 0 });
   expect(options.method).toMatchObject({ id: 'mle', point: { weightDecay: 1e-5 } });
   expect(trainingMethod('map').record(config)).toEqual({ prior_std: null });
+});
+
+it.each(['a', 'a-and-b'] as const)('hands the engine every setting of BBB over %s', (gaussian) => {
+  const own = { gaussian, priorStd: 0.015, trainSamples: 18, sigma: 'softplus', initEps: 0.019 };
+  const { config, options } = given({ method: 'bbb', ...own });
+  expect(options).toEqual({
+    ...run,
+    method: { id: 'bbb', point, priorStd: 0.015, rows: 40, trainSamples: 18 },
+  });
+  const method = trainingMethod('bbb');
+  const posterior = { sigma: 'softplus', initEps: 0.019, over: gaussian };
+  expect(method.adapter(config)).toEqual({ posterior, members: 1 });
+  const asked = { protocol: 'corrected', noise: 'token' } as const;
+  expect(method.predictive({} as AdapterInfo, asked).noise).toBe('shared');
 });
 
 it('hands the engine every setting of IVON', () => {

@@ -19,7 +19,6 @@ export interface EvaluationSettings {
   readonly evalBatchSize: number;
   readonly evaluationTail: 'drop' | 'keep';
   readonly metricMean: 'batches' | 'rows';
-  readonly noise: 'token' | 'example' | 'shared';
   readonly sampling: DataProtocol['sampling'];
   readonly seed: number;
   readonly stochasticLayers: number | null;
@@ -92,7 +91,7 @@ export async function evaluateSplit(
       dataset: encoded.name,
       split: encoded.split,
       samples,
-      noise: settings.noise,
+      noise: settings.rule.noise,
       sampling: settings.sampling,
       seed: settings.seed,
       n: report.n,
@@ -111,14 +110,13 @@ export async function predictBatch(
   adapter: Adapter,
   { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
   samples: number,
-  settings: Pick<
-    EvaluationSettings,
-    'noise' | 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'
-  > & { readonly spread?: SampleSpread },
+  settings: Pick<EvaluationSettings, 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'> & {
+    readonly spread?: SampleSpread;
+  },
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
-  const { noise, rule, sampling, seed, stochasticLayers } = settings;
-  const options = { samples, noise, sampling, seed, stochasticLayers, dropout: rule.dropout };
+  const { rule, sampling, seed, stochasticLayers } = settings;
+  const options = { samples, sampling, seed, stochasticLayers, noise: rule.noise, dropout: rule.dropout };
   const logits = await adapter.predict(batch, options, { signal });
   const { answerOffsets } = batch;
   const answers = logits.length / batch.answers.length; // of each sample and member

@@ -62,7 +62,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
       emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
-      const rule = predictiveRule(method, loaded.info, config.protocol);
+      const rule = predictiveRule(method, loaded.info, config);
       const settings = { ...config, stochasticLayers: sampling, rule };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {

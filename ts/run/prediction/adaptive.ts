@@ -25,7 +25,7 @@ export interface AdaptiveRow extends PredictionRow {
 export async function predictAdaptively(
   adapter: Adapter,
   examples: readonly EncodedExample[],
-  settings: Pick<EvaluationSettings, 'noise' | 'seed' | 'stochasticLayers' | 'sampling' | 'rule'>,
+  settings: Pick<EvaluationSettings, 'seed' | 'stochasticLayers' | 'sampling' | 'rule'>,
   signal: AbortSignal | undefined,
 ): Promise<AdaptiveRow[]> {
   const results: AdaptiveRow[] = [];
@@ -37,8 +37,8 @@ export async function predictAdaptively(
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
     const { rule, ...draws } = settings;
-    const { dropout } = rule;
-    const options = { ...draws, dropout, samples: look * perUnit - done, firstSample: done };
+    const { dropout, noise } = rule;
+    const options = { ...draws, dropout, noise, samples: look * perUnit - done, firstSample: done };
     const logits = await adapter.predict(batch, options, { signal });
     done = look * perUnit;
     const width = batch.answers.length;

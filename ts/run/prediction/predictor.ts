@@ -63,7 +63,7 @@ export async function loadPredictor(
       model,
       adapter,
       sampling: stochasticLayers(config.stochasticLayers, model, adapter),
-      rule: predictiveRule(place.record?.method, adapter.info, config.protocol),
+      rule: predictiveRule(place.record?.method, adapter.info, config),
       sinks,
       ownsModel: context.model === undefined,
     });

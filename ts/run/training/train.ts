@@ -259,7 +259,7 @@ class Run {
 
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
     const { adapter, config, evaluations } = this.#session;
-    const rule = predictiveRule(config.method, adapter.info, config.protocol);
+    const rule = predictiveRule(config.method, adapter.info, config);
     const settings = { ...config, stochasticLayers: null, rule };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];

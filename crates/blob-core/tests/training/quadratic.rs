@@ -16,7 +16,8 @@ use blob_core::optim::Schedule;
 
 use crate::support::small_model::{config, lora, normals, point};
 
-const LAMBDA: f64 = 40.0;
+const ROWS: u64 = 40;
+const LAMBDA: f64 = ROWS as f64;
 const DELTA: f64 = 0.3;
 
 fn adapter(over: Gaussian) -> Adapter {
@@ -123,7 +124,7 @@ fn bbb_over_both_factors_ends_at_the_best_mean_field_posterior() {
     let settings = BbbConfig {
         point,
         prior_std: (LAMBDA * DELTA).sqrt().recip(),
-        rows: LAMBDA as u64,
+        rows: ROWS,
         train_samples: 4,
     };
     let mut bbb = Bbb::new(settings, &adapter).unwrap();

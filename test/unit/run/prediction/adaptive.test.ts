@@ -51,8 +51,8 @@ it.each([
       }
       return logits;
     };
-    const rule = { dropout: 0, average: 'probabilities' } as const;
-    const settings = { noise: 'token', sampling, seed: 1, stochasticLayers: null, rule } as const;
+    const rule = { dropout: 0, average: 'probabilities', noise: 'token' } as const;
+    const settings = { sampling, seed: 1, stochasticLayers: null, rule } as const;
     const examples = [0, 1, 2].map((row) => example(row) as unknown as EncodedExample);
     const found = await predictAdaptively({ predict } as unknown as Adapter, examples, settings, undefined);
     expect(calls).toEqual(expected);
