@@ -60,13 +60,13 @@ export async function triage(
   const predictor = await openPredictor({ run, samples: 10 });
   try {
     const predictions = await predictor.predict(texts.map((text) => ({ text })));
-    return predictions.map(({ row, prediction, probs, entropy, mutual_information }) => {
+    return predictions.map(({ row, prediction, probs, entropy, mutualInformation }) => {
       const confidence = Math.max(...probs);
       return {
         text: texts[row] ?? '',
         answer: confidence >= ANSWER_FROM ? prediction : null,
         confidence,
-        epistemic: entropy === 0 ? 0 : (mutual_information ?? 0) / entropy,
+        epistemic: entropy === 0 ? 0 : (mutualInformation ?? 0) / entropy,
       };
     });
   } finally {

@@ -67,11 +67,11 @@ async function handle(
   }
 }
 
-function answer({ prediction, probs, entropy, mutual_information }: Prediction): Answer {
+function answer({ prediction, probs, entropy, mutualInformation }: Prediction): Answer {
   return {
     prediction,
     probs,
-    epistemic: mutual_information === null ? null : mutual_information / Math.max(entropy, Number.EPSILON),
+    epistemic: mutualInformation === null ? null : mutualInformation / Math.max(entropy, Number.EPSILON),
     abstain: entropy > ABSTAIN_ABOVE * Math.log(probs.length),
   };
 }

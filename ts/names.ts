@@ -18,13 +18,28 @@ export function camelCase(name: string): string {
   return name.replace(/[-_]([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The object with its own keys (one level) in `snake_case`; absent values are left out. */
-export function toSnakeKeys(values: object): Record<string, unknown> {
-  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries.map(([key, value]) => [snakeCase(key), value]));
+/** Fields whose keys are data and stay as they are: class names, types of tensors, layers. */
+const KEYED_BY_DATA: ReadonlySet<string> = new Set(['labelTokens', 'tensorTypes', 'blockTypes', 'sigma']);
+
+/** What files hold of a value in memory: names of fields in `snake_case`, at every depth; absent values are left out. */
+export function toSnakeKeys<T extends object>(value: T): Record<string, unknown>;
+export function toSnakeKeys(value: unknown): unknown;
+export function toSnakeKeys(value: unknown): unknown {
+  return renamed(value, snakeCase);
 }
 
-/** The object with its own keys (one level) in `camelCase`. */
-export function toCamelKeys(values: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [camelCase(key), value]));
+/** What memory holds of a file: names of fields in `camelCase`, at every depth. */
+export function toCamelKeys<T extends object>(value: T): Record<string, unknown>;
+export function toCamelKeys(value: unknown): unknown;
+export function toCamelKeys(value: unknown): unknown {
+  return renamed(value, camelCase);
+}
+
+function renamed(value: unknown, name: (key: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((item) => renamed(item, name));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(
+    entries.map(([key, item]) => [name(key), KEYED_BY_DATA.has(camelCase(key)) ? item : renamed(item, name)]),
+  );
 }

@@ -82,12 +82,12 @@ it('quantises the blocks where they fit, and says so', async () => {
   await quantized.dispose();
   const run = { ...data, model: 'builtin:random', quantize: 'q4_k', maxSteps: 2 } as const;
   const { plan } = await dryRun(run);
-  expect(Object.keys(plan.block_types)).toEqual(['Q8_0']); // its rows are shorter than a block of q4_k
+  expect(Object.keys(plan.blockTypes)).toEqual(['Q8_0']); // its rows are shorter than a block of q4_k
   const nf4 = await loadModel({ model: 'builtin:tiny', quantize: 'nf4' });
   expect(nf4.info.blockTypes).toEqual({ NF4: 7 * plain.info.numLayers });
   await nf4.dispose();
   const rows = await dryRun({ ...run, quantize: 'int8' });
-  expect(Object.keys(rows.plan.block_types)).toEqual(['Q8_0']);
+  expect(Object.keys(rows.plan.blockTypes)).toEqual(['Q8_0']);
 });
 
 it('computes activations again where it is told to, with the same result', async () => {
@@ -161,7 +161,7 @@ it('takes as many samples as each answer needs: those of a fixed number', async 
     }
   }
   await using point = await openPredictor({ run: join(folder, 'mle'), samples: 'auto' });
-  expect((await point.predict(rows))[0]?.mutual_information).toBeNull();
+  expect((await point.predict(rows))[0]?.mutualInformation).toBeNull();
   await expect(openPredictor({ run, samples: 'some' as 'auto' })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',
     message: expect.stringContaining('must be auto or a whole number from 0 to 65536'),
@@ -195,8 +195,8 @@ it('answers from two models at once, while a third request is aborted', async ()
   controller.abort();
   await expect(aborted).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
   const [[fromPoint], [fromBayesian]] = await answers;
-  expect(fromPoint?.mutual_information).toBeNull();
-  expect(fromBayesian?.mutual_information).toBeGreaterThan(0);
+  expect(fromPoint?.mutualInformation).toBeNull();
+  expect(fromBayesian?.mutualInformation).toBeGreaterThan(0);
   expect(fromBayesian?.probs.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 12);
 });
 

@@ -32,7 +32,7 @@ it('trains an ensemble whose members are the runs of their seeds, and averages t
       12,
     );
   }
-  expect(answer?.mutual_information).toBeGreaterThan(0);
+  expect(answer?.mutualInformation).toBeGreaterThan(0);
 
   renameSync(join(ensemble, 'adapter/adapter_2'), join(folder, 'elsewhere'));
   const damaged = { run: ensemble, samples: [1], limit: 2 };
@@ -47,7 +47,7 @@ it('averages the logits of the members in protocol reference', async () => {
   await train({ ...run, method: 'ensemble', protocol: 'reference', members: 2, out });
   await using predictor = await openPredictor({ run: out });
   const [answer] = await predictor.predict([question]);
-  expect(answer?.mutual_information).toBeNull();
+  expect(answer?.mutualInformation).toBeNull();
 });
 
 it('resumes an ensemble after kill -9 as the same run', async () => {
@@ -81,7 +81,7 @@ it('answers by masks of its own for each sample under MC dropout, and by the mea
   expect(sampled).not.toBe(mean);
   await using predictor = await openPredictor({ run: out, samples: 6 });
   const [first] = await predictor.predict([question]);
-  expect(first?.mutual_information).toBeGreaterThan(0);
+  expect(first?.mutualInformation).toBeGreaterThan(0);
   expect(await predictor.predict([question])).toEqual([first]);
   // The same adapter as the run without a name for its masks.
   const mle = join(temporaryFolder(), 'mle');
@@ -102,7 +102,7 @@ it.each([
   expect(evaluated.metrics).toEqual(trained.metrics);
   await using predictor = await openPredictor({ run: out, samples: 4 });
   const [answer] = await predictor.predict([question]);
-  expect(answer?.mutual_information === null).toBe(method === 'map');
+  expect(answer?.mutualInformation === null).toBe(method === 'map');
   const again = join(temporaryFolder(), 'again');
   await train({ ...settings, evalSamples: [4], out: again });
   expect(weights(join(again, 'adapter')).equals(weights(join(out, 'adapter')))).toBe(true);

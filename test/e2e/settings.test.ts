@@ -128,8 +128,8 @@ it.each([
   'starts sigma = %s of rho in protocol %s between %d and %d',
   async (sigma, protocol, low, high) => {
     const { plan } = await dryRun({ ...data, targetModules: ['v_proj'], maxSteps: 40, sigma, protocol });
-    expect(plan.kl?.sigma_start).toBeGreaterThan(low);
-    expect(plan.kl?.sigma_start).toBeLessThan(high);
+    expect(plan.kl?.sigmaStart).toBeGreaterThan(low);
+    expect(plan.kl?.sigmaStart).toBeLessThan(high);
   },
 );
 
@@ -139,7 +139,7 @@ it('forecasts the KL from where the first adapter stands', async () => {
   expect(trained).toBeGreaterThan(0.02);
   const next = { ...data, rank: 4, maxSteps: 20, initAdapter: join(out, 'adapter') };
   const { plan }: DryRun = await dryRun({ ...next, targetModules: ['v_proj'] });
-  expect(plan.kl?.sigma_start).toBeCloseTo(trained, 6);
+  expect(plan.kl?.sigmaStart).toBeCloseTo(trained, 6);
 });
 
 it('hands the engine what --sampling says: a pair that mirrors each other, or two draws', async () => {

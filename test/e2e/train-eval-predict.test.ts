@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { fromFileJson } from '../../ts/run/records/json.ts';
 import type { RunResult } from '../../ts/run/records/result.ts';
 import { BpeftProcess, bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -149,8 +150,8 @@ it('has one prediction for a point adapter, whatever number of samples is asked 
     '--eval-limit',
     '4',
   );
-  const { evaluations } = JSON.parse((await bpeft(...args, '--json')).stdout) as RunResult;
-  expect(evaluations.map(({ samples, metrics }) => [samples, metrics.mutual_information])).toEqual([
+  const { evaluations } = fromFileJson((await bpeft(...args, '--json')).stdout) as RunResult;
+  expect(evaluations.map(({ samples, metrics }) => [samples, metrics.mutualInformation])).toEqual([
     [0, null],
   ]);
 });

@@ -21,7 +21,7 @@ export function runStarted(more: Partial<RunStarted> = {}): RunStarted {
       model: { name: 'builtin:random', revision: null, sha256: '00' },
       datasets: { train: null, evaluation: [] },
       versions: { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' },
-      hardware: { cpu: 'none', cores: 1, threads: 1, memory_gb: 1, gpu: null },
+      hardware: { cpu: 'none', cores: 1, threads: 1, memoryGb: 1, gpu: null },
     },
     ...more,
   };
@@ -64,7 +64,7 @@ export function evaluationDone(more: Partial<EvaluationDone> = {}): EvaluationDo
       sampling: 'antithetic',
       seed: 1,
       n,
-      n_truncated: 0,
+      nTruncated: 0,
       metrics,
       definitions,
       reliability,

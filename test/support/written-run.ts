@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { metricsReport } from '../../ts/metrics/report.ts';
+import { fileJson } from '../../ts/run/records/json.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 export interface WrittenRun {
@@ -21,7 +22,7 @@ const ROWS = Array.from({ length: 40 }, (_, row) => {
     label: isRight ? 0 : 1,
     probs: [certainty, 1 - certainty],
     entropy: 0.5,
-    mutual_information: 0.1,
+    mutualInformation: 0.1,
   };
 });
 
@@ -31,7 +32,7 @@ export function writtenRun(run: WrittenRun = {}): string {
   const folder = join(temporaryFolder(), name);
   mkdirSync(join(folder, 'predictions'), { recursive: true });
   mkdirSync(join(folder, 'adapter'));
-  const report = metricsReport(ROWS.map((row) => ({ ...row, mutualInformation: row.mutual_information })));
+  const report = metricsReport(ROWS);
   const versions = { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' };
   const config = { method, model, dataset, seed, protocol: 'corrected', max_steps: 3, ...run.settings };
   const evaluation = { dataset, split: 'validation', samples: 10, n: 40, n_truncated: 0, seconds: 1 };
@@ -39,8 +40,7 @@ export function writtenRun(run: WrittenRun = {}): string {
   const head = { format: 1, method, model, dataset, seed, protocol: 'corrected', run: config, versions };
   const training = { steps: 3, seconds: 2, tokens: 900, tokens_per_s: 450, peak_rss_mb: 300 };
   const evaluations = [{ ...evaluation, metrics, definitions, reliability }];
-  const write = (file: string, value: unknown) =>
-    writeFileSync(join(folder, file), `${JSON.stringify(value)}\n`);
+  const write = (file: string, value: unknown) => writeFileSync(join(folder, file), `${fileJson(value)}\n`);
   write('config.json', {
     format: 1,
     command: 'train',
@@ -61,7 +61,7 @@ export function writtenRun(run: WrittenRun = {}): string {
       sigma_mean: 0.01 * step,
     },
   }));
-  const lines = (values: readonly object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+  const lines = (values: readonly object[]) => values.map((value) => `${fileJson(value)}\n`).join('');
   writeFileSync(join(folder, 'metrics.jsonl'), lines(steps));
   writeFileSync(join(folder, 'predictions', `${dataset}-validation-n10.jsonl`), lines(ROWS));
   return folder;

@@ -67,3 +67,20 @@ it('types what every long call takes, and what a model says of itself', () => {
   expectTypeOf<engine.BayesianModel['resolved']>().toEqualTypeOf<ResolvedModel>();
   expectTypeOf<bpeft.BpeftError['name']>().toEqualTypeOf<'BpeftError' | 'AbortError'>();
 });
+
+/** Names of fields at every depth. */
+type FieldsOf<T> = T extends readonly (infer Item)[]
+  ? FieldsOf<Item>
+  : T extends object
+    ? { [K in keyof T & string]: (string extends K ? never : K) | FieldsOf<T[K]> }[keyof T & string]
+    : never;
+
+it('names what is in memory in camelCase, at every depth', () => {
+  type Snake<T> = Extract<FieldsOf<T>, `${string}_${string}`>;
+  expectTypeOf<Snake<RunResult>>().toBeNever();
+  expectTypeOf<Snake<Prediction>>().toBeNever();
+  expectTypeOf<Snake<bpeft.DryRun>>().toBeNever();
+  expectTypeOf<Snake<bpeft.DemoResult>>().toBeNever();
+  expectTypeOf<Snake<RunEvent>>().toBeNever();
+  expectTypeOf<Snake<{ readonly a: readonly { b_c: 1 }[] }>>().toEqualTypeOf<'b_c'>();
+});

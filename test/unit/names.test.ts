@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { SCHEMAS } from '../../ts/config/schema.ts';
-import { camelCase, kebabCase, snakeCase } from '../../ts/names.ts';
+import { camelCase, kebabCase, snakeCase, toCamelKeys, toSnakeKeys } from '../../ts/names.ts';
 
 it.each([
   ['klLr', 'kl-lr', 'kl_lr'],
@@ -17,4 +17,21 @@ it('leads back from a file or a flag to the same setting, for every setting', ()
       expect([camelCase(snakeCase(key)), camelCase(kebabCase(key))]).toEqual([key, key]);
     }
   }
+});
+
+it('renames fields at every depth and back, but not what is keyed by data', () => {
+  const memory = {
+    nTruncated: 1,
+    blockTypes: { Q4_K: 2 },
+    plan: [{ labelTokens: { A: 65, anotherB: 66 }, klLr: null }],
+    metrics: { mutualInformation: 0.5 },
+  };
+  const file = {
+    n_truncated: 1,
+    block_types: { Q4_K: 2 },
+    plan: [{ label_tokens: { A: 65, anotherB: 66 }, kl_lr: null }],
+    metrics: { mutual_information: 0.5 },
+  };
+  expect(toSnakeKeys({ ...memory, absent: undefined })).toEqual(file);
+  expect(toCamelKeys(file)).toEqual(memory);
 });

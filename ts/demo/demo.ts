@@ -38,7 +38,7 @@ export interface DemoResult {
   readonly runs: Readonly<Record<'mle' | 'blob', string>>;
   readonly splits: readonly ComparedSplit[];
   readonly detection: ComparedDetection;
-  readonly training_seconds: Readonly<Record<'mle' | 'blob', number | null>>;
+  readonly trainingSeconds: Readonly<Record<'mle' | 'blob', number | null>>;
 }
 
 /** @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration continues. */
@@ -84,7 +84,7 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
       runs,
       splits,
       detection,
-      training_seconds: {
+      trainingSeconds: {
         mle: results.mle?.training?.seconds ?? null,
         blob: results.blob?.training?.seconds ?? null,
       },

@@ -13,7 +13,7 @@ const COLUMNS: readonly (readonly [key: keyof Metrics, heading: string])[] = [
   ['nll', 'NLL ↓'],
   ['brier', 'Brier ↓'],
   ['entropy', 'entropy'],
-  ['mutual_information', 'MI'],
+  ['mutualInformation', 'MI'],
 ];
 const WIDTH = 10;
 

@@ -41,10 +41,10 @@ function startLines(event: RunStarted): readonly string[] {
 
 /** The plan in a few lines; the KL's forecast says whether BLoB will differ from MLE at all. */
 export function planLines(plan: TrainPlan): readonly string[] {
-  const { tokens, parameters, schedule, block_types: types, kl } = plan;
+  const { tokens, parameters, schedule, blockTypes: types, kl } = plan;
   const lines = [
     `data       ${plan.rows} rows, ${tokens.min}/${tokens.median}/${tokens.max} tokens (min/median/max), ${plan.truncated} cut`,
-    `steps      ${plan.steps} updates of ${plan.batches_per_update} batch(es), ${plan.epochs} epochs of ${plan.batches_per_epoch} batches`,
+    `steps      ${plan.steps} updates of ${plan.batchesPerUpdate} batch(es), ${plan.epochs} epochs of ${plan.batchesPerEpoch} batches`,
     `schedule   ${schedule.total} ticks, warm-up ${number(schedule.warmup)}, stride ${schedule.stride}`,
     `parameters ${parameters.trainable.toLocaleString('en-US')} trained, ${parameters.model.toLocaleString('en-US')} frozen`,
   ];
@@ -52,16 +52,16 @@ export function planLines(plan: TrainPlan): readonly string[] {
     const counts = Object.entries(types).map(([type, count]) => `${type} x ${count}`);
     lines.push(`blocks     ${counts.join(', ')} (--quantize ${plan.quantize}, where it fits and saves)`);
   }
-  if (plan.no_op_share > 0) {
-    lines.push(`note       ${percent(plan.no_op_share)} of the batches train with a rate of 0`);
+  if (plan.noOpShare > 0) {
+    lines.push(`note       ${percent(plan.noOpShare)} of the batches train with a rate of 0`);
   }
   if (kl !== null) {
     const weight = kl.uniform
       ? `1/${kl.cycle} at each update`
       : `cycle of ${kl.cycle} updates, ${kl.pulses} pulses`;
-    lines.push(`KL         ${weight}, sum of weights ${number(kl.weight_sum)}`);
+    lines.push(`KL         ${weight}, sum of weights ${number(kl.weightSum)}`);
     lines.push(
-      `KL alone   sigma ${number(kl.sigma_start)} -> ${number(kl.sigma_end)}, mean x ${number(kl.shrink_end)}`,
+      `KL alone   sigma ${number(kl.sigmaStart)} -> ${number(kl.sigmaEnd)}, mean x ${number(kl.shrinkEnd)}`,
     );
   }
   return lines;
@@ -82,7 +82,7 @@ export function metricsText(metrics: Metrics): string {
     ['nll', metrics.nll],
     ['brier', metrics.brier],
     ['entropy', metrics.entropy],
-    ['mi', metrics.mutual_information],
+    ['mi', metrics.mutualInformation],
   ];
   return shown.flatMap(([name, value]) => (value === null ? [] : [`${name} ${value.toFixed(4)}`])).join('  ');
 }

@@ -11,11 +11,11 @@ export interface KlPlan {
   readonly cycle: number;
   readonly uniform: boolean;
   readonly pulses: number;
-  readonly weight_sum: number;
-  readonly sigma_start: number;
-  readonly sigma_end: number;
+  readonly weightSum: number;
+  readonly sigmaStart: number;
+  readonly sigmaEnd: number;
   /** Factor that remains of the mean. */
-  readonly shrink_end: number;
+  readonly shrinkEnd: number;
 }
 
 export interface KlSettings {
@@ -58,10 +58,10 @@ export async function forecastKl(
     cycle: klCycle.length,
     uniform: klCycle.kind === 'uniform',
     pulses: pulses ?? 0,
-    weight_sum: weightSum ?? 0,
-    sigma_start: sigmaStart,
-    sigma_end: sigmaEnd,
-    shrink_end: shrinkEnd,
+    weightSum: weightSum ?? 0,
+    sigmaStart,
+    sigmaEnd,
+    shrinkEnd,
   };
 }
 

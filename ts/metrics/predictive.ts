@@ -14,8 +14,8 @@ import { entropy } from './entropy.ts';
 import { meanOf } from './mean.ts';
 import type { Metric } from './metric.ts';
 
-export const MUTUAL_INFORMATION: Metric<'mutual_information'> = {
-  id: 'mutual_information',
+export const MUTUAL_INFORMATION: Metric<'mutualInformation'> = {
+  id: 'mutualInformation',
   definition: () =>
     'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats',
   compute: (rows) => {

@@ -21,7 +21,7 @@ export type Metrics = Record<MetricId, number | null>;
 
 export interface MetricsReport {
   readonly n: number;
-  readonly n_labelled: number;
+  readonly nLabelled: number;
   readonly metrics: Metrics;
   readonly definitions: Readonly<Record<MetricId, string>>;
   /** Null where no row has a label. */
@@ -42,7 +42,7 @@ export function metricsReport(rows: readonly ScoredRow[], options: ReportOptions
   const labelled = labelledRows(rows);
   return {
     n: rows.length,
-    n_labelled: labelled.length,
+    nLabelled: labelled.length,
     metrics: byId((metric) => metric.compute(rows, rule)),
     definitions: byId((metric) => metric.definition(rule)),
     reliability: labelled.length === 0 ? null : reliability(labelled, rule.bins),

@@ -4,7 +4,9 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EvaluationDone, PosteriorSpread, RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
 import type { Outcome, Sink } from '../events/sinks.ts';
+import { snakeCase } from '../names.ts';
 import { reliabilityPicture } from '../report/picture/reliability-picture.ts';
+import { fileJson } from '../run/records/json.ts';
 import { EventFile, type SummaryValue } from './event-file.ts';
 
 /** TensorBoard takes files with `tfevents` in their name; the ending says that one is ours. */
@@ -47,7 +49,7 @@ class TensorboardSink implements Sink {
       for (const name of before) await rm(join(folder, name));
     }
     this.#file = await newFile(folder, this.#startMs);
-    const config = `    ${JSON.stringify(record.config, null, 2).replaceAll('\n', '\n    ')}`;
+    const config = `    ${fileJson(record.config, 2).replaceAll('\n', '\n    ')}`;
     this.#file.write([{ tag: 'config', text: config }], 0, this.#now());
     for (const { values, step, timeMs } of this.#waiting) this.#file.write(values, step, timeMs);
     this.#waiting = [];
@@ -106,7 +108,7 @@ function percent(fraction: number): number {
 function evaluationValues({ result }: EvaluationDone): SummaryValue[] {
   const prefix = `${result.dataset}-${result.split}-n${result.samples}`;
   const named = Object.entries({ ...result.metrics, std: result.std }).map(
-    ([name, value]) => [`${prefix}/${name}`, value] as const,
+    ([name, value]) => [`${prefix}/${snakeCase(name)}`, value] as const,
   );
   const values = scalars(Object.fromEntries(named));
   if (result.reliability === null) return values;

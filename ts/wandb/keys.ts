@@ -69,7 +69,7 @@ export function evaluationKey({ result }: EvaluationDone): EvaluationKey {
 export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row {
   const key = evaluationKey(event);
   const prefix = key === first ? '' : `${key}/`;
-  const { acc, ece, nll, brier, entropy, mutual_information } = event.result.metrics;
+  const { acc, ece, nll, brier, entropy, mutualInformation } = event.result.metrics;
   const scores = { acc, ece, nll, brier };
   const named = (group: string) =>
     Object.entries(scores).map(([name, value]): [string, unknown] => [`${prefix}${group}_${name}`, value]);
@@ -77,7 +77,7 @@ export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row 
     ...named('val'),
     ...(event.isFinal ? named('final_val') : []),
     [`${prefix}val_entropy`, entropy],
-    [`${prefix}val_mutual_information`, mutual_information],
+    [`${prefix}val_mutual_information`, mutualInformation],
     [`${prefix}std`, event.result.std],
   ];
   return {

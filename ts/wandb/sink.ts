@@ -8,6 +8,7 @@ import { cpus, release } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import type { RunEvent, RunStarted } from '../events/run-event.ts';
 import type { Outcome, Sink } from '../events/sinks.ts';
+import { toSnakeKeys } from '../names.ts';
 import { replaceJson } from '../run/records/atomic.ts';
 import { credentials, type WandbSettings, wandbSettings } from './environment.ts';
 import { LocalRun } from './local-run.ts';
@@ -152,7 +153,7 @@ class WandbSink implements Sink {
  */
 function runConfig({ record, method }: RunStarted): Readonly<Record<string, unknown>> {
   const { config, format: _, ...rest } = record;
-  return { method, ...(config as object), bpeft: rest };
+  return toSnakeKeys({ method, ...config, bpeft: rest });
 }
 
 /** `wandb-metadata.json`: with what the run was made. */
@@ -163,7 +164,7 @@ function runMetadata({ record }: RunStarted, startTimeMs: number): object {
     program: 'bpeft',
     cpu_count: cpus().length,
     versions: record.versions,
-    hardware: record.hardware,
+    hardware: toSnakeKeys(record.hardware),
   };
 }
 

@@ -157,8 +157,8 @@ it('reports null, not zero, where no row has a label', () => {
   const report = metricsReport([{ probs: [0.5, 0.5], label: null, mutualInformation: 0.1 }]);
   expect(report).toMatchObject({
     n: 1,
-    n_labelled: 0,
-    metrics: { acc: null, ece: null, nll: null, brier: null, mutual_information: 0.1 },
+    nLabelled: 0,
+    metrics: { acc: null, ece: null, nll: null, brier: null, mutualInformation: 0.1 },
     reliability: null,
   });
   expect(report.metrics.entropy).toBeCloseTo(Math.LN2, 15);
@@ -169,7 +169,7 @@ it('scores labelled rows beside unlabelled ones, and defines what it reports', (
     mean: 'batches',
     batchSize: 2,
   });
-  expect(report).toMatchObject({ n: 4, n_labelled: 3, metrics: { acc: 2 / 3, mutual_information: null } });
+  expect(report).toMatchObject({ n: 4, nLabelled: 3, metrics: { acc: 2 / 3, mutualInformation: null } });
   expect(report.definitions.ece).toContain('15 equal bins');
   expect(report.definitions.nll).toContain('unweighted mean of batch means');
   expect(metricsReport(ROWS).definitions.nll).toContain('mean over rows');

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { DemoOptions } from '../../config/schema.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
 import { duration } from '../../logging/lines.ts';
+import { fileJson } from '../../run/records/json.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -16,7 +17,7 @@ export function defineDemo(command: Command, output: Output): void {
     const result = await interruptible(output, (signal) =>
       demo(values as DemoOptions, { signal, onEvent: onEvent && briefly(onEvent, output) }),
     );
-    if (isJson) output.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
     else output.stdout.write(`\n${demoLines(result).join('\n')}\n`);
   });
 }

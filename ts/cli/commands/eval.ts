@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { EvaluateOptions } from '../../config/schema.ts';
 import type { Listener } from '../../events/sinks.ts';
 import { consoleSink } from '../../logging/console.ts';
+import { fileJson } from '../../run/records/json.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -12,12 +13,11 @@ export function defineEval(command: Command, output: Output): void {
   addSettings(command, 'eval').action(async (flags: Record<string, unknown>) => {
     const { values, isJson, onEvent } = await invocation('eval', flags, output);
     const { evaluate } = await import('../../run/evaluation/evaluate.ts');
-    const { resultJson } = await import('../../run/records/result.ts');
     const options = values as EvaluateOptions;
     const isSilent = isJson || options.out !== undefined;
     const sink = onEvent ?? (isSilent ? undefined : outcomeOnly(output));
     const result = await interruptible(output, (signal) => evaluate(options, { signal, onEvent: sink }));
-    if (isJson) output.stdout.write(resultJson(result));
+    if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
   });
 }
 

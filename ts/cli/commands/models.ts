@@ -2,13 +2,14 @@
 
 import type { Command } from 'commander';
 import { BUILTIN_MODELS } from '../../engine/model-source.ts';
+import { fileJson } from '../../run/records/json.ts';
 import { newCommand } from '../command.ts';
 import type { Output } from '../output.ts';
 import { addOutputFlags } from '../settings.ts';
 
 export function defineModels(command: Command, output: Output): void {
   const print = (isJson: boolean | undefined, value: unknown, lines: readonly string[]) => {
-    output.stdout.write(isJson === true ? `${JSON.stringify(value, null, 2)}\n` : `${lines.join('\n')}\n`);
+    output.stdout.write(isJson === true ? `${fileJson(value, 2)}\n` : `${lines.join('\n')}\n`);
   };
   const sub = (name: string, description: string) =>
     addOutputFlags(newCommand(command.command(name), output).description(description));

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
 import { BpeftError } from '../../errors.ts';
 import type { PredictInput } from '../../run/prediction/predictor.ts';
+import { fileJson } from '../../run/records/json.ts';
 import { interruptible } from '../interrupt.ts';
 import { type Output, writeInTime } from '../output.ts';
 import { addSettings, invocation } from '../settings.ts';
@@ -25,11 +26,11 @@ export function definePredict(command: Command, output: Output): void {
       for await (const answer of answers) {
         if (isJson) predictions.push(answer);
         else if (options.out === undefined) {
-          await writeInTime(output, `${JSON.stringify(answer)}\n`, signal);
+          await writeInTime(output, `${fileJson(answer)}\n`, signal);
         }
       }
     });
-    if (isJson) output.stdout.write(`${JSON.stringify({ format: 1, predictions })}\n`);
+    if (isJson) output.stdout.write(`${fileJson({ format: 1, predictions })}\n`);
   });
 }
 

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import type { TrainOptions } from '../../config/schema.ts';
 import { duration, planLines } from '../../logging/lines.ts';
+import { fileJson } from '../../run/records/json.ts';
 import type { DryRun } from '../../run/training/dry-run.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -16,14 +17,13 @@ export function defineTrain(command: Command, output: Output): void {
       if (options.dryRun === true) {
         const { dryRun } = await import('../../run/training/dry-run.ts');
         const report = await dryRun(options, { signal, onEvent });
-        if (isJson) output.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+        if (isJson) output.stdout.write(`${fileJson(report, 2)}\n`);
         else for (const line of reportLines(report)) output.stderr.write(`${line}\n`);
         return;
       }
       const { train } = await import('../../run/training/train.ts');
-      const { resultJson } = await import('../../run/records/result.ts');
       const result = await train(options, { signal, onEvent });
-      if (isJson) output.stdout.write(resultJson(result));
+      if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
     });
   });
 }
@@ -32,7 +32,7 @@ function reportLines({ plan, step, estimate }: DryRun): readonly string[] {
   return [
     ...planLines(plan),
     `one step   ${step.tokens} tokens, ${duration(step.ms / 1000)}, nll ${step.nll.toFixed(4)}`,
-    `estimate   ${duration(estimate.training_seconds)} of training, ${estimate.peak_rss_mb} MB at most`,
+    `estimate   ${duration(estimate.trainingSeconds)} of training, ${estimate.peakRssMb} MB at most`,
     'dry run: nothing was written',
   ];
 }

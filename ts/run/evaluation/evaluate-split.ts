@@ -77,14 +77,7 @@ export async function evaluateSplit(
       rows: encoded.examples.length,
     });
   }
-  const report = metricsReport(
-    rows.map(({ probs, label, mutual_information }) => ({
-      probs,
-      label,
-      mutualInformation: mutual_information,
-    })),
-    { mean: settings.metricMean, batchSize: settings.evalBatchSize },
-  );
+  const report = metricsReport(rows, { mean: settings.metricMean, batchSize: settings.evalBatchSize });
   return {
     rows,
     result: {
@@ -95,7 +88,7 @@ export async function evaluateSplit(
       sampling: settings.sampling,
       seed: settings.seed,
       n: report.n,
-      n_truncated: truncated,
+      nTruncated: truncated,
       metrics: report.metrics,
       definitions: report.definitions,
       reliability: report.reliability,
@@ -125,7 +118,7 @@ export async function predictBatch(
   const perSample = settings.saveSamples === true ? sampleProbs(logits, answerOffsets, answers) : null;
   return examples.map((example, index) => ({
     ...predictionRow(example, predictive, index),
-    ...(perSample === null ? {} : { sample_probs: perSample[index] ?? [] }),
+    ...(perSample === null ? {} : { sampleProbs: perSample[index] ?? [] }),
   }));
 }
 
@@ -137,7 +130,7 @@ export function predictionRow(example: EncodedExample, predictive: Predictive, i
     label: example.label < 0 ? null : example.label,
     probs: [...(predictive.probs[index] ?? [])],
     entropy: predictive.entropy[index] ?? 0,
-    mutual_information: predictive.mutualInformation?.[index] ?? null,
+    mutualInformation: predictive.mutualInformation?.[index] ?? null,
   };
 }
 

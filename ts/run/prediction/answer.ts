@@ -25,7 +25,7 @@ export interface Prediction {
   /** With `samples: 'auto'`: whether the stopping rule ended it; false: 256 samples left it open. */
   readonly settled?: boolean;
   /** What more data could settle, nats; null below 2 samples. */
-  readonly mutual_information: number | null;
+  readonly mutualInformation: number | null;
 }
 
 /** In the place of an answer: why there is none. */
@@ -44,7 +44,7 @@ export function refusal(row: number, id: string | null, { code, message, hint }:
 }
 
 export function answer(
-  { row, id, probs, entropy, mutual_information, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
+  { row, id, probs, entropy, mutualInformation, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
   item: Item,
   task: Task,
   { truncated }: EncodedExample,
@@ -61,7 +61,7 @@ export function answer(
     probs,
     truncated,
     entropy,
-    mutual_information,
+    mutualInformation,
     ...(samples === undefined ? {} : { samples, settled: settled ?? false }),
   };
 }

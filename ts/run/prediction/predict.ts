@@ -9,6 +9,7 @@ import { type Outcome, Sinks, toldOutcome } from '../../events/sinks.ts';
 import type { RunContext } from '../inputs/context.ts';
 import { io } from '../records/atomic.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
+import { fileJson } from '../records/json.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
 import type { Prediction, RefusedRow } from './answer.ts';
@@ -68,7 +69,7 @@ export async function* predictStream(
           count.first ??= error;
         }
       }
-      await file.write(kept.map(({ line }) => `${JSON.stringify(line)}\n`).join(''));
+      await file.write(kept.map(({ line }) => `${fileJson(line)}\n`).join(''));
       for (const { line } of kept) yield line;
     }
     await file.write(''); // one without rows is there all the same

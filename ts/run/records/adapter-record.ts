@@ -10,7 +10,7 @@ import { settingsOf } from '../../config/schema.ts';
 import type { Setting } from '../../config/setting.ts';
 import { innerSchema } from '../../config/text.ts';
 import { BpeftError } from '../../errors.ts';
-import { snakeCase, toCamelKeys } from '../../names.ts';
+import { snakeCase, toCamelKeys, toSnakeKeys } from '../../names.ts';
 import { replaceJson } from './atomic.ts';
 import { recordedSettings } from './run-folder.ts';
 
@@ -72,7 +72,7 @@ export async function readAdapterRecord(folder: string): Promise<AdapterRecord |
 
 /** What the record keeps of a run's settings. */
 export function keptByAdapter(config: object): Pick<AdapterRecord, 'arithmetic' | 'prompt'> {
-  const recorded = recordedSettings('train', config);
+  const recorded = toSnakeKeys(recordedSettings('train', config));
   const part = (name: Setting['ofAdapter']) =>
     Object.fromEntries(Object.keys(shapeOf(name)).map((key) => [key, recorded[key]]));
   return { arithmetic: part('arithmetic'), prompt: part('prompt') };

@@ -6,6 +6,7 @@
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { BpeftError } from '../../errors.ts';
+import { fileJson } from './json.ts';
 
 /** Replaces `path` by `content`. @throws {BpeftError} `BPEFT_IO`; the old file is then untouched. */
 export async function replaceFile(
@@ -25,8 +26,9 @@ export async function replaceFile(
   });
 }
 
+/** Under the names that files use. */
 export async function replaceJson(path: string, value: unknown): Promise<void> {
-  await replaceFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  await replaceFile(path, `${fileJson(value, 2)}\n`);
 }
 
 /**

@@ -7,6 +7,7 @@ import { BpeftError } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { AppendedFile } from '../../logging/appended-file.ts';
 import { io, ioError } from './atomic.ts';
+import { fileJson } from './json.ts';
 
 export interface StepLine {
   readonly type: 'step';
@@ -40,7 +41,7 @@ export class MetricsLog {
   write(event: RunEvent): void {
     const line = metricsLine(event);
     if (line === null) return;
-    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+    const bytes = Buffer.from(`${fileJson(line)}\n`);
     try {
       this.#file.append(bytes);
     } catch (error) {
@@ -100,23 +101,10 @@ function damaged(path: string, reason: string, cause?: unknown): BpeftError {
   });
 }
 
-/** Infinity and NaN become text, so that every line is JSON. */
-function finite(value: number | null): number | string | null {
-  return value === null || Number.isFinite(value) ? value : String(value);
-}
-
 function metricsLine(event: RunEvent): object | null {
   if (event.type === 'evaluation') {
     const { dataset, split, samples, metrics } = event.result;
-    const values = Object.entries<number | null>({ ...metrics }).map(([key, value]) => [key, finite(value)]);
-    return {
-      type: 'evaluation',
-      step: event.step,
-      dataset,
-      split,
-      samples,
-      metrics: Object.fromEntries(values),
-    };
+    return { type: 'evaluation', step: event.step, dataset, split, samples, metrics };
   }
   if (event.type === 'posterior') {
     const { type, step, fractions, layers } = event;
@@ -128,18 +116,6 @@ function metricsLine(event: RunEvent): object | null {
     };
   }
   if (event.type !== 'step') return null;
-  return {
-    type: 'step',
-    step: event.step,
-    nll: event.nll,
-    kl: event.kl,
-    kl_weight: event.klWeight,
-    accuracy: event.accuracy,
-    lr: event.lr,
-    kl_lr: event.klLr,
-    sigma_mean: event.sigmaMean,
-    grad_norm: event.gradNorm,
-    tokens: event.tokens,
-    ms: Math.round(event.ms * 100) / 100,
-  };
+  const { steps: _, ...line } = event;
+  return { ...line, ms: Math.round(event.ms * 100) / 100 };
 }

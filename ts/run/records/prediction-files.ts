@@ -3,9 +3,10 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { io, replaceFile } from './atomic.ts';
+import { fileJson, fromFileJson } from './json.ts';
 import type { EvaluationResult } from './result.ts';
 
-/** One line of `predictions/*.jsonl`. */
+/** One line of `predictions/*.jsonl`, there in `snake_case`. */
 export interface PredictionRow {
   readonly row: number;
   readonly id?: string;
@@ -15,9 +16,9 @@ export interface PredictionRow {
   /** Of the mean probabilities, nats. */
   readonly entropy: number;
   /** Entropy of the mean minus mean entropy, nats; null below 2 samples. */
-  readonly mutual_information: number | null;
-  /** Each sample's probabilities, with --save-samples. */
-  readonly sample_probs?: readonly (readonly number[])[];
+  readonly mutualInformation: number | null;
+  /** Each sample's probabilities, with `saveSamples`. */
+  readonly sampleProbs?: readonly (readonly number[])[];
 }
 
 export type PredictionKey = Pick<EvaluationResult, 'dataset' | 'split' | 'samples'>;
@@ -47,7 +48,7 @@ const SLICE = 256;
 async function* linesOf(rows: readonly PredictionRow[]): AsyncGenerator<string> {
   for (let start = 0; start < rows.length; start += SLICE) {
     const slice = rows.slice(start, start + SLICE);
-    yield slice.map((row) => `${JSON.stringify(row)}\n`).join('');
+    yield slice.map((row) => `${fileJson(row)}\n`).join('');
   }
 }
 
@@ -58,5 +59,5 @@ export async function readPredictions(folder: string, key: PredictionKey): Promi
   return text
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as PredictionRow);
+    .map((line) => fromFileJson(line) as PredictionRow);
 }

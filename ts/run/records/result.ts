@@ -1,7 +1,12 @@
-/** `result.json`: what a run measured. Fractions, nats and seconds; a metric that needs labels is null without. */
+/**
+ * What a run measured, in `result.json` under the same names in `snake_case`. Fractions, nats and seconds; a metric
+ * that needs labels is null without.
+ */
 
+import { readFile } from 'node:fs/promises';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
-import { replaceFile } from './atomic.ts';
+import { replaceJson } from './atomic.ts';
+import { fromFileJson } from './json.ts';
 import type { Versions } from './versions.ts';
 
 export interface EvaluationResult {
@@ -15,7 +20,7 @@ export interface EvaluationResult {
   readonly seed: number;
   /** Rows evaluated, and those of them whose prompt was cut. */
   readonly n: number;
-  readonly n_truncated: number;
+  readonly nTruncated: number;
   readonly metrics: Metrics;
   readonly definitions: MetricsReport['definitions'];
   readonly reliability: MetricsReport['reliability'];
@@ -28,10 +33,10 @@ export interface TrainingResult {
   readonly steps: number;
   readonly seconds: number;
   readonly tokens: number;
-  readonly tokens_per_s: number;
-  readonly step_ms: { readonly median: number; readonly p10: number; readonly p90: number };
-  readonly peak_rss_mb: number;
-  readonly peak_gpu_mb: number | null;
+  readonly tokensPerS: number;
+  readonly stepMs: { readonly median: number; readonly p10: number; readonly p90: number };
+  readonly peakRssMb: number;
+  readonly peakGpuMb: number | null;
 }
 
 export interface RunResult {
@@ -66,14 +71,14 @@ export function trainingResult(
     steps,
     seconds: round(seconds),
     tokens,
-    tokens_per_s: seconds > 0 ? round(tokens / seconds) : 0,
-    step_ms: {
+    tokensPerS: seconds > 0 ? round(tokens / seconds) : 0,
+    stepMs: {
       median: round(quantile(ms, 0.5)),
       p10: round(quantile(ms, 0.1)),
       p90: round(quantile(ms, 0.9)),
     },
-    peak_rss_mb: peakRssMb(),
-    peak_gpu_mb: null,
+    peakRssMb: peakRssMb(),
+    peakGpuMb: null,
   };
 }
 
@@ -82,13 +87,11 @@ export function peakRssMb(): number {
   return Math.round(process.resourceUsage().maxRSS / 1024);
 }
 
-/** As JSON, which knows no infinity: an infinite NLL (a gold probability of exactly 0) is the text "Infinity". */
-export function resultJson(value: unknown): string {
-  const finite = (_: string, item: unknown) =>
-    typeof item === 'number' && !Number.isFinite(item) ? String(item) : item;
-  return `${JSON.stringify(value, finite, 2)}\n`;
+export async function writeResult(path: string, result: RunResult): Promise<void> {
+  await replaceJson(path, result);
 }
 
-export async function writeResult(path: string, result: RunResult): Promise<void> {
-  await replaceFile(path, resultJson(result));
+/** What {@link writeResult} has written. */
+export async function readResult(path: string): Promise<RunResult> {
+  return fromFileJson(await readFile(path, 'utf8')) as RunResult;
 }

@@ -11,7 +11,7 @@ import { settingsOf } from '../../config/schema.ts';
 import { affects, type CommandName } from '../../config/setting.ts';
 import { isPath, shareableName } from '../../engine/model-source.ts';
 import { BpeftError } from '../../errors.ts';
-import { camelCase, toSnakeKeys } from '../../names.ts';
+import { toCamelKeys } from '../../names.ts';
 import { io, replaceJson } from './atomic.ts';
 import { folderContents, RUN_NAMES, requireClaim } from './folder-contents.ts';
 import { FolderLock, type LockOptions } from './lock.ts';
@@ -94,7 +94,7 @@ export class RunFolder {
       if (value === undefined || !['name', 'place'].includes(setting.recorded)) continue;
       places[key] = Array.isArray(value) ? value.map(place) : place(value);
     }
-    await replaceJson(this.#paths, toSnakeKeys(places));
+    await replaceJson(this.#paths, places);
   }
 
   /**
@@ -108,14 +108,12 @@ export class RunFolder {
       throw new BpeftError('BPEFT_USAGE', `${this.config} is no run configuration of format 1`);
     }
     const paths = existsSync(this.#paths) ? await readJson(this.#paths) : {};
-    const values: Record<string, unknown> = {};
-    for (const [key, value] of Object.entries({ ...recorded, ...paths })) values[camelCase(key)] = value;
-    return { origin: 'file', source: this.config, values };
+    return { origin: 'file', source: this.config, values: toCamelKeys({ ...recorded, ...paths }) };
   }
 }
 
 /**
- * Settings as a run records them: `snake_case`, names instead of paths, nothing about this one invocation, nothing
+ * Settings as a run records them: names instead of paths, nothing about this one invocation, nothing
  * that its method does not know.
  */
 export function recordedSettings(command: CommandName, config: object): Record<string, unknown> {
@@ -129,7 +127,7 @@ export function recordedSettings(command: CommandName, config: object): Record<s
     if (setting.recorded === 'value') recorded[key] = value;
     else recorded[key] = Array.isArray(value) ? value.map(named) : named(value);
   }
-  return toSnakeKeys(recorded);
+  return recorded;
 }
 
 async function readJson(path: string): Promise<Record<string, unknown>> {

@@ -1,4 +1,4 @@
-/** `config.json`: what a run was asked for and what it found, without paths or names of this machine. */
+/** `config.json`: what a run was asked for and what it found, without paths or names of this machine; the file's names are in `snake_case`. */
 
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import type { Hardware, Versions } from './versions.ts';
@@ -6,7 +6,7 @@ import type { Hardware, Versions } from './versions.ts';
 export interface RunRecord {
   readonly format: 1;
   readonly command: 'train' | 'eval';
-  /** Settings in `snake_case`, names instead of paths. */
+  /** Settings by the library's names; names instead of paths. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly model: ModelIdentity & Readonly<Record<string, unknown>>;
   readonly datasets: { readonly train: object | null; readonly evaluation: readonly object[] };

@@ -16,7 +16,7 @@ export interface Hardware {
   readonly cpu: string;
   readonly cores: number;
   readonly threads: number;
-  readonly memory_gb: number;
+  readonly memoryGb: number;
   readonly gpu: string | null;
 }
 
@@ -42,7 +42,7 @@ export function hardware(): Hardware {
     cpu: cores[0]?.model ?? 'unknown',
     cores: cores.length,
     threads: engineInfo().threads,
-    memory_gb: Math.round(totalmem() / 2 ** 30),
+    memoryGb: Math.round(totalmem() / 2 ** 30),
     gpu: null,
   };
 }

@@ -14,12 +14,12 @@ import { prepareSession, type Session, type TrainingData, trainingData } from '.
 
 export interface DryRun {
   readonly format: 1;
-  readonly dry_run: true;
+  readonly dryRun: true;
   readonly config: Readonly<Record<string, unknown>>;
   readonly plan: TrainPlan;
   /** Of one update over the longest prompts. */
   readonly step: { readonly tokens: number; readonly ms: number; readonly nll: number };
-  readonly estimate: { readonly training_seconds: number; readonly peak_rss_mb: number };
+  readonly estimate: { readonly trainingSeconds: number; readonly peakRssMb: number };
 }
 
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
@@ -42,15 +42,15 @@ async function measured(
   const step = await longestStep(session, context);
   const { plan } = session;
   const tokensPerRow = plan.tokens.total / plan.rows;
-  const rowsPerUpdate = config.batchSize * plan.batches_per_update;
+  const rowsPerUpdate = config.batchSize * plan.batchesPerUpdate;
   const ms = step.ms * ((tokensPerRow * rowsPerUpdate) / step.tokens);
   return {
     format: 1,
-    dry_run: true,
+    dryRun: true,
     config: recordedSettings('train', config),
     plan,
     step,
-    estimate: { training_seconds: Math.round((ms * plan.steps) / 100) / 10, peak_rss_mb: peakRssMb() },
+    estimate: { trainingSeconds: Math.round((ms * plan.steps) / 100) / 10, peakRssMb: peakRssMb() },
   };
 }
 

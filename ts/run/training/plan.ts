@@ -21,24 +21,24 @@ export interface TrainPlan {
   };
   /** Rows whose prompt was cut. */
   readonly truncated: number;
-  readonly label_tokens: Readonly<Record<string, number>>;
-  readonly batches_per_epoch: number;
-  readonly batches_per_update: number;
+  readonly labelTokens: Readonly<Record<string, number>>;
+  readonly batchesPerEpoch: number;
+  readonly batchesPerUpdate: number;
   /** Updates of the whole run. */
   readonly steps: number;
   readonly epochs: number;
   readonly schedule: {
     readonly total: number;
     readonly warmup: number;
-    readonly warmup_start: number;
+    readonly warmupStart: number;
     readonly stride: number;
   };
   /** Share of the batches that train with a rate of 0 (protocol reference runs whole epochs). */
-  readonly no_op_share: number;
+  readonly noOpShare: number;
   readonly parameters: { readonly model: number; readonly trainable: number };
   readonly quantize: string;
   /** Types of the blocks' matrices in memory, with their number; `--quantize` changes them where they fit. */
-  readonly block_types: Readonly<Record<string, number>>;
+  readonly blockTypes: Readonly<Record<string, number>>;
   readonly kl: KlPlan | null;
 }
 
@@ -102,16 +102,16 @@ export async function trainPlan(
       total: encoded.tokens,
     },
     truncated: encoded.truncated,
-    label_tokens: encoded.labelTokens,
-    batches_per_epoch: accounting.batchesPerEpoch,
-    batches_per_update: accounting.batchesPerUpdate,
+    labelTokens: encoded.labelTokens,
+    batchesPerEpoch: accounting.batchesPerEpoch,
+    batchesPerUpdate: accounting.batchesPerUpdate,
     steps: accounting.updates,
     epochs: accounting.epochs,
-    schedule: { total, warmup, warmup_start: warmupStart, stride },
-    no_op_share: accounting.noOpShare,
+    schedule: { total, warmup, warmupStart, stride },
+    noOpShare: accounting.noOpShare,
     parameters: { model: model.parameters, trainable: adapter.trainableParameters },
     quantize: model.quantize,
-    block_types: model.blockTypes,
+    blockTypes: model.blockTypes,
     kl: await trainingMethod(config.method).klPlan(config, accounting, adapter),
   };
 }

@@ -6,7 +6,7 @@ import { settingsOf } from '../../config/schema.ts';
 import { affects } from '../../config/setting.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
-import { kebabCase, snakeCase } from '../../names.ts';
+import { kebabCase } from '../../names.ts';
 import type { DatasetRecord } from '../inputs/splits.ts';
 
 /**
@@ -24,7 +24,7 @@ export function checkSameRun(
     if (setting.decides !== 'training' || setting.recorded !== 'value') continue;
     if (!affects(setting, now.method)) continue;
     const before = JSON.stringify(recorded[key]);
-    const after = JSON.stringify(now[snakeCase(key)]);
+    const after = JSON.stringify(now[key]);
     if (before === after) continue;
     throw new BpeftError(
       'BPEFT_USAGE',
@@ -46,10 +46,9 @@ export function checkSameEvaluation(
 ): void {
   for (const { key, setting } of settingsOf('train')) {
     if (setting.decides !== 'evaluation' || !affects(setting, now.method)) continue;
-    const name = snakeCase(key);
-    const [before, after] = [JSON.stringify(recorded[name]), JSON.stringify(now[name])];
+    const [before, after] = [JSON.stringify(recorded[key]), JSON.stringify(now[key])];
     if (before === after) continue;
-    const message = `${out} is finished with ${name} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
+    const message = `${out} is finished with --${kebabCase(key)} ${before ?? 'unset'}, not ${after ?? 'unset'}`;
     throw new BpeftError('BPEFT_USAGE', message, {
       hint: `evaluate it again with: bpeft eval --run ${out}`,
     });

@@ -1,7 +1,6 @@
 /** A training run: updates, evaluations, checkpoints, and a folder that holds the outcome. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { readBatches } from '../../batches/data-loader.ts';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
@@ -21,7 +20,13 @@ import type { FolderLock } from '../records/lock.ts';
 import { type LoggedSteps, MetricsLog, readLoggedSteps } from '../records/metrics-log.ts';
 import { writePredictions } from '../records/prediction-files.ts';
 import { refuseProtected } from '../records/protected.ts';
-import { type EvaluationResult, type RunResult, trainingResult, writeResult } from '../records/result.ts';
+import {
+  type EvaluationResult,
+  type RunResult,
+  readResult,
+  trainingResult,
+  writeResult,
+} from '../records/result.ts';
 import { RunFolder, recordedSettings } from '../records/run-folder.ts';
 import type { RunRecord } from '../records/run-record.ts';
 import { hardware, versions } from '../records/versions.ts';
@@ -89,7 +94,7 @@ async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
 
 /** @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now. */
 async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
-  const result = JSON.parse(await readFile(folder.result, 'utf8')) as RunResult;
+  const result = await readResult(folder.result);
   checkSameEvaluation(result.run, recordedSettings('train', config), folder.path);
   return result;
 }
@@ -362,8 +367,8 @@ function runRecord(session: Session): RunRecord {
       format,
       parameters,
       precision,
-      tensor_types: tensorTypes,
-      block_types: blockTypes,
+      tensorTypes,
+      blockTypes,
     },
     datasets: { train: train.record, evaluation: evaluations.map(({ record }) => record) },
     versions: versions(),

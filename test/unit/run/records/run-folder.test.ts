@@ -2,8 +2,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunEvent, StepDone } from '../../../../ts/events/run-event.ts';
+import { kebabCase } from '../../../../ts/names.ts';
+import { fileJson, fromFileJson } from '../../../../ts/run/records/json.ts';
 import { MetricsLog, readLoggedSteps } from '../../../../ts/run/records/metrics-log.ts';
-import { quantile, resultJson } from '../../../../ts/run/records/result.ts';
+import { quantile } from '../../../../ts/run/records/result.ts';
 import { RunFolder, recordedSettings } from '../../../../ts/run/records/run-folder.ts';
 import { checkSameEvaluation, checkSameRun } from '../../../../ts/run/training/resume.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
@@ -58,13 +60,13 @@ it('records nothing that the method does not know', () => {
 
 it('resumes only the same run', () => {
   const recorded = { method: 'blob', lr: 0.1, klLr: 1, model: 'a.gguf', evalSamples: [10], threads: 2 };
-  const same = { method: 'blob', lr: 0.1, kl_lr: 1, model: 'b.gguf', eval_samples: [0], metric_mean: 'rows' };
+  const same = { method: 'blob', lr: 0.1, klLr: 1, model: 'b.gguf', evalSamples: [0], metricMean: 'rows' };
   const resumedWith = (now: object) => () => checkSameRun(recorded, { ...same, ...now }, 'runs/x');
   expect(resumedWith({})).not.toThrow();
   expect(resumedWith({ lr: 0.2 })).toThrow(
     'runs/x was started with --lr 0.1, and cannot be resumed with 0.2',
   );
-  expect(resumedWith({ kl_lr: 2 })).toThrow('--kl-lr 1');
+  expect(resumedWith({ klLr: 2 })).toThrow('--kl-lr 1');
   expect(resumedWith({ order: 'file' })).toThrow('--order unset, and cannot be resumed with "file"');
 });
 
@@ -73,20 +75,20 @@ it('asks of a resumed run only what its method depends on', () => {
 });
 
 it.each([
-  'eval_samples',
-  'eval_dataset',
-  'eval_limit',
+  'evalSamples',
+  'evalDataset',
+  'evalLimit',
   'split',
   'sampling',
-  'eval_batch_size',
-  'metric_mean',
-  'evaluation_tail',
+  'evalBatchSize',
+  'metricMean',
+  'evaluationTail',
 ])('does not give the outcome of a finished run for another %s', (key) => {
   const recorded = { method: 'blob', lr: 0.1, [key]: 'a', threads: 2 };
   const now = { ...recorded, [key]: 'b', threads: 4 };
   expect(() => checkSameEvaluation(recorded, { ...now, [key]: 'a' }, 'runs/x')).not.toThrow();
   expect(() => checkSameEvaluation(recorded, now, 'runs/x')).toThrow(
-    expect.objectContaining({ message: `runs/x is finished with ${key} "a", not "b"` }),
+    expect.objectContaining({ message: `runs/x is finished with --${kebabCase(key)} "a", not "b"` }),
   );
 });
 
@@ -142,10 +144,12 @@ it('reads no steps where there is no file yet', async () => {
 });
 
 it('writes an infinite NLL as text, since null would mean "no labels"', async () => {
-  expect(JSON.parse(resultJson({ nll: Number.POSITIVE_INFINITY, acc: null }))).toEqual({
-    nll: 'Infinity',
-    acc: null,
+  const result = { dataset: 'Infinity', metrics: { nll: Number.POSITIVE_INFINITY, acc: null } };
+  expect(JSON.parse(fileJson(result))).toEqual({
+    dataset: 'Infinity',
+    metrics: { nll: 'Infinity', acc: null },
   });
+  expect(fromFileJson(fileJson(result))).toEqual(result);
 });
 
 it.each([
