@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Response } from 'undici';
 import { BpeftError, throwIfAborted } from '../errors.ts';
 import { flushFolder, io } from '../run/records/atomic.ts';
 import { sha256OfFiles } from '../threads/sha256.ts';

@@ -1,5 +1,6 @@
 /** What a repository holds at a revision, as the Hub says. */
 
+import type { Response } from 'undici';
 import { z } from 'zod';
 import { BpeftError } from '../errors.ts';
 import type { Hub } from './environment.ts';

@@ -4,10 +4,12 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Response } from 'undici';
 import { BpeftError, throwIfAborted } from '../errors.ts';
 import { packageVersion } from '../package-version.ts';
 import type { Hub } from './environment.ts';
 import type { ModelId } from './model-id.ts';
+import { send } from './transport.ts';
 
 export const ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 250;
@@ -45,20 +47,19 @@ export async function request(hub: Hub, url: string, options: RequestOptions): P
     ...options.headers,
   };
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await fetch(url, { headers, ...(signal === undefined ? {} : { signal }) }).catch(
-      (error: unknown) => {
-        throwIfAborted(signal);
-        return error;
-      },
-    );
+    const answer = await send(url, { headers, signal: signal ?? null }).catch((error: unknown) => {
+      throwIfAborted(signal);
+      if (error instanceof BpeftError) throw error;
+      return error instanceof Error ? error : new Error(String(error));
+    });
     let wait = backoff(attempt);
     let reason: string;
-    if (answer instanceof Response) {
+    if (!(answer instanceof Error)) {
       if (answer.ok) return answer;
       await answer.body?.cancel();
       if (answer.status !== 429 && answer.status < 500) throw refusal(hub, id, answer);
       reason = `it answers ${answer.status}`;
-      wait = retryAfter(answer.headers.get('retry-after')) ?? wait;
+      wait = retryAfter(answer.headers) ?? wait;
       if (wait > LONGEST_PAUSE_MS) throw new HubUnreachable(hub, `${reason}, to wait ${wait / 1000} s`);
     } else {
       reason = reasonOf(answer);
@@ -83,10 +84,12 @@ export function reasonOf(error: unknown): string {
   return cause?.message || cause?.code || message || String(error);
 }
 
-/** Seconds, or a date (RFC 9110 §10.2.3), as milliseconds from now. */
-function retryAfter(text: string | null): number | null {
+/** Seconds, or a date (RFC 9110 §10.2.3) by the server's own clock, as milliseconds from now. */
+function retryAfter(headers: Response['headers']): number | null {
+  const text = headers.get('retry-after');
   if (text === null) return null;
-  const ms = /^\d+$/.test(text) ? 1000 * Number(text) : Date.parse(text) - Date.now();
+  const now = Date.parse(headers.get('date') ?? '') || Date.now();
+  const ms = /^\d+$/.test(text) ? 1000 * Number(text) : Date.parse(text) - now;
   return Number.isNaN(ms) ? null : Math.max(0, ms);
 }
 

@@ -1,0 +1,33 @@
+/** `fetch` by the proxies and within the times that the environment names. */
+
+import type { EnvHttpProxyAgent, RequestInit, Response } from 'undici';
+import { BpeftError } from '../errors.ts';
+
+/** Silence after which a connection counts as broken; `HF_HUB_DOWNLOAD_TIMEOUT` sets it in seconds. */
+const SILENCE_S = 60;
+
+/** Node 20's own `fetch` knows no proxies; undici's, of which it is a copy, does. */
+type Client = typeof import('undici');
+
+let agent: EnvHttpProxyAgent | undefined;
+
+/** @throws {BpeftError} `BPEFT_USAGE`: a proxy is no address. Else what `fetch` throws. */
+export async function send(url: string, init: RequestInit): Promise<Response> {
+  const client = await import('undici'); // only here: it takes 50 ms to load
+  agent ??= newAgent(client);
+  return client.fetch(url, { ...init, dispatcher: agent });
+}
+
+function newAgent({ EnvHttpProxyAgent }: Client): EnvHttpProxyAgent {
+  const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
+  const silence = 1000 * (seconds > 0 ? seconds : SILENCE_S);
+  for (const name of ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY']) {
+    const address = process.env[name];
+    if (!address || /^https?:\/\/./.test(address)) continue;
+    const got = JSON.stringify(address.replace(/^.*@/, '…@'));
+    throw new BpeftError('BPEFT_USAGE', `${name} must be the address of an http proxy, got ${got}`, {
+      hint: 'write http://host:port; proxies of other kinds (SOCKS) are not known',
+    });
+  }
+  return new EnvHttpProxyAgent({ headersTimeout: silence, bodyTimeout: silence, proxyTunnel: false });
+}
