@@ -184,6 +184,7 @@ it('leaves out no blocks but these', () => {
       "docs/deployment.md: needs Docker",
       "docs/deployment.md: needs Electron",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
+      "docs/models.md: needs the Hub; a test does the same against a stand-in",
     ]
   `);
 });

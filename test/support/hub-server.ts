@@ -43,6 +43,8 @@ export class StandInHub {
   readonly stored: Request[] = [];
   /** Of the next requests for a file's bytes, first to last; then all are good. */
   faults: Fault[] = [];
+  /** Path → the size that is listed in place of the true one. */
+  readonly claims = new Map<string, number>();
   /** Of the next requests of any other kind. */
   apiFaults: Fault[] = [];
   readonly #hub: Server;
@@ -135,7 +137,7 @@ export class StandInHub {
     const entries = [...files].map(([path, bytes]) => ({
       type: 'file',
       path,
-      ...entry(bytes),
+      ...entry(bytes, this.claims.get(path)),
     }));
     if (from + 2 < entries.length) {
       url.searchParams.set('cursor', String(from + 2));
@@ -202,14 +204,14 @@ interface Entry {
   readonly lfs?: { readonly oid: string; readonly size: number; readonly pointerSize: number };
 }
 
-function entry(bytes: Buffer): Entry {
-  if (bytes.length < LFS_BYTES) return { size: bytes.length, oid: gitHash(bytes) };
+function entry(bytes: Buffer, size = bytes.length): Entry {
+  if (bytes.length < LFS_BYTES) return { size, oid: gitHash(bytes) };
   const oid = createHash('sha256').update(bytes).digest('hex');
   const pointer = Buffer.from(
     `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${bytes.length}\n`,
   );
-  const lfs = { oid, size: bytes.length, pointerSize: pointer.length };
-  return { size: bytes.length, oid: gitHash(pointer), lfs };
+  const lfs = { oid, size, pointerSize: pointer.length };
+  return { size, oid: gitHash(pointer), lfs };
 }
 
 function siblings({ files }: Repository): object[] {

@@ -54,7 +54,7 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'models',
-    description: 'list built-in models or show what a model file holds',
+    description: 'list, show, pull or remove models: built-in ones and those of the Hub',
     load: async () => (await import('./commands/models.ts')).defineModels,
   },
 ];

@@ -6,8 +6,10 @@ import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { type OwnSetting, settingsOf } from '../config/schema.ts';
 import type { CommandName } from '../config/setting.ts';
 import { defaultOf, isList, isSwitchSchema, longChoice, placeholder, valueFromText } from '../config/text.ts';
+import type { CallOptions } from '../engine/call.ts';
 import type { Sink } from '../events/sinks.ts';
 import { consoleSink } from '../logging/console.ts';
+import { downloadLine } from '../logging/download-line.ts';
 import { kebabCase } from '../names.ts';
 import type { Output } from './output.ts';
 
@@ -39,6 +41,7 @@ export interface Invocation {
   readonly values: Record<string, unknown>;
   readonly isJson: boolean;
   readonly onEvent: Sink | undefined;
+  readonly onProgress: CallOptions['onProgress'];
 }
 
 /**
@@ -60,7 +63,16 @@ export async function invocation(
     values: mergeLayers(name, layers),
     isJson: json === true,
     onEvent: quiet === true ? undefined : consoleSink(output.stderr, { isPlain: json === true }),
+    onProgress: progressLine(output, { json, quiet }),
   };
+}
+
+/** What shows downloads; undefined: nothing does. */
+export function progressLine(
+  { stderr }: Output,
+  { json, quiet }: { readonly json?: unknown; readonly quiet?: unknown },
+): CallOptions['onProgress'] {
+  return quiet === true ? undefined : downloadLine(stderr, { isPlain: json === true });
 }
 
 /** What `wandb agent` chose for this run. */

@@ -2,6 +2,8 @@
 
 export interface Progress {
   readonly activity: 'downloading' | 'hashing' | 'predicting';
+  /** The repository that is downloaded. */
+  readonly subject?: string;
   /** What `done` and `total` count. */
   readonly unit: 'bytes' | 'rows';
   readonly done: number;

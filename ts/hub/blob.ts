@@ -12,12 +12,12 @@ import { flushFolder, io } from '../run/records/atomic.ts';
 import { sha256OfFiles } from '../threads/sha256.ts';
 import type { Hub } from './environment.ts';
 import type { HubFile } from './listing.ts';
-import type { ModelId } from './model-id.ts';
+import type { RepositoryId } from './repository.ts';
 import { ATTEMPTS, backoff, HubUnreachable, patience, reasonOf, request } from './request.ts';
 
 export interface Download {
   readonly hub: Hub;
-  readonly id: ModelId;
+  readonly id: RepositoryId;
   readonly url: string;
   readonly file: HubFile;
   readonly signal?: AbortSignal | undefined;
@@ -25,13 +25,18 @@ export interface Download {
   readonly tell: (bytes: number) => void;
 }
 
+/** What of a blob has come so far. */
+export function partOf(blob: string): string {
+  return `${blob}.bpeft.incomplete`;
+}
+
 /**
- * Leaves a whole file at `path`, or what came so far at `path.bpeft.incomplete`.
+ * Leaves a whole file at `path`, or what came so far at {@link partOf} it.
  * @throws {BpeftError} what {@link request} throws; `BPEFT_IO`: the disk, or twice another hash
  */
 export async function downloadBlob(path: string, download: Download): Promise<void> {
   const { file, signal, tell } = download;
-  const part = `${path}.bpeft.incomplete`;
+  const part = partOf(path);
   await io(path, () => mkdir(dirname(path), { recursive: true }));
   for (let isSecond = false; ; isSecond = true) {
     await complete(part, download);
@@ -69,7 +74,7 @@ async function complete(part: string, download: Download): Promise<void> {
     } catch (error) {
       throwIfAborted(signal);
       // The disk's failure; the network's is a TypeError of `fetch`.
-      if (error instanceof Error && 'syscall' in error) await io(part, () => Promise.reject(error));
+      if (error instanceof Error && 'syscall' in error) throw diskError(part, error as NodeJS.ErrnoException);
       reason = reasonOf(error);
     }
     const now = await lengthOf(part);
@@ -99,6 +104,17 @@ async function append(
   } finally {
     await handle.sync().finally(() => handle.close());
   }
+}
+
+/** What came so far stays. */
+function diskError(part: string, cause: NodeJS.ErrnoException): BpeftError {
+  const isFull = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(cause.code ?? '');
+  return new BpeftError('BPEFT_IO', `${part}: ${cause.message}`, {
+    hint: isFull
+      ? 'the disk is full: free some space, or set HF_HOME to a larger one, and run again to go on'
+      : 'check that you may write there, or set HF_HOME to another folder',
+    cause,
+  });
 }
 
 async function lengthOf(part: string): Promise<number> {

@@ -5,7 +5,7 @@
  * models--org--name/blobs/<etag>                the files, each once
  * models--org--name/snapshots/<commit>/<path>   links to blobs
  * models--org--name/refs/<revision>             the commit that a branch or tag was last seen at
- * .locks/models--org--name/                     locks
+ * .locks/models--org--name/                     locks; of datasets likewise in datasets--org--name
  * ```
  */
 
@@ -16,8 +16,8 @@ import { BpeftError, throwIfAborted } from '../errors.ts';
 import { io, replaceFile } from '../run/records/atomic.ts';
 import { FolderLock } from '../run/records/lock.ts';
 import { isCommit } from './model-id.ts';
+import type { RepositoryId, RepositoryKind } from './repository.ts';
 
-const PREFIX = 'models--';
 /** Between two looks at another process's lock. */
 const LOOK_MS = 200;
 
@@ -25,8 +25,8 @@ export class RepositoryCache {
   readonly folder: string;
   readonly #locks: string;
 
-  constructor(cache: string, repository: string) {
-    const name = `${PREFIX}${repository.replaceAll('/', '--')}`;
+  constructor(cache: string, { kind, repository }: Pick<RepositoryId, 'kind' | 'repository'>) {
+    const name = `${prefixOf(kind)}${repository.replaceAll('/', '--')}`;
     this.folder = join(cache, name);
     this.#locks = join(cache, '.locks', name);
   }
@@ -42,13 +42,13 @@ export class RepositoryCache {
   /** The commit that the revision is, or was last seen at; null: it is not known here. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return revision;
-    const text = await readFile(this.#ref(revision), 'utf8').catch(() => '');
+    const text = await readFile(this.ref(revision), 'utf8').catch(() => '');
     return isCommit(text.trim()) ? text.trim() : null;
   }
 
   async remember(revision: string, commit: string): Promise<void> {
     if ((await this.commitOf(revision)) === commit) return;
-    const path = this.#ref(revision);
+    const path = this.ref(revision);
     await io(path, () => mkdir(dirname(path), { recursive: true }));
     await replaceFile(path, commit);
   }
@@ -96,16 +96,22 @@ export class RepositoryCache {
     }
   }
 
-  #ref(revision: string): string {
+  /** Where it is written which commit a branch or tag was last seen at. */
+  ref(revision: string): string {
     return join(this.folder, 'refs', revision);
   }
 }
 
 /** Repositories that have a folder in the cache, by their names. */
-export async function cachedRepositories(cache: string): Promise<string[]> {
+export async function cachedRepositories(cache: string, kind: RepositoryKind): Promise<string[]> {
   const names = await readdir(cache).catch(() => []);
+  const prefix = prefixOf(kind);
   return names
-    .filter((name) => name.startsWith(PREFIX))
-    .map((name) => name.slice(PREFIX.length).replace('--', '/'))
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length).replace('--', '/'))
     .sort();
+}
+
+function prefixOf(kind: RepositoryKind): string {
+  return `${kind}s--`;
 }

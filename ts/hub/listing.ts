@@ -4,7 +4,8 @@ import type { Response } from 'undici';
 import { z } from 'zod';
 import { BpeftError } from '../errors.ts';
 import type { Hub } from './environment.ts';
-import { isPlainPath, type ModelId } from './model-id.ts';
+import { isPlainPath } from './model-id.ts';
+import { apiAddress, type RepositoryId } from './repository.ts';
 import { request } from './request.ts';
 
 /** One file, with the hash that its bytes must have. */
@@ -34,14 +35,14 @@ const Entry = z.object({
 /** @throws {BpeftError} what {@link request} throws; `BPEFT_IO`: the answer is none of a hub's */
 export async function listRepository(
   hub: Hub,
-  id: ModelId,
+  id: RepositoryId,
   signal: AbortSignal | undefined,
 ): Promise<Listing> {
-  const api = `${hub.endpoint}/api/models/${id.repository}`;
+  const api = apiAddress(hub, id);
   const about = `${api}/revision/${encodeURIComponent(id.revision)}`;
   const { sha, id: current } = await parsed(Info, await request(hub, about, { id, signal }));
   if (current !== id.repository) {
-    process.emitWarning(`model ${id.repository} is now called ${current}`, { code: 'BPEFT_NOTICE' });
+    process.emitWarning(`${id.kind} ${id.repository} is now called ${current}`, { code: 'BPEFT_NOTICE' });
   }
   const files: HubFile[] = [];
   let page: string | null = `${api}/tree/${sha}?recursive=true`;
@@ -66,7 +67,7 @@ async function parsed<T>(schema: z.ZodType<T>, answer: Response): Promise<T> {
     return schema.parse(await answer.json());
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
-    throw new BpeftError('BPEFT_IO', `${answer.url} is no answer of a model hub: ${reason}`, {
+    throw new BpeftError('BPEFT_IO', `${answer.url} is no answer of a Hub: ${reason}`, {
       hint: 'check HF_ENDPOINT, and whether a proxy answers in its place',
       cause,
     });

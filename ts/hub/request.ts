@@ -8,7 +8,7 @@ import type { Response } from 'undici';
 import { BpeftError, throwIfAborted } from '../errors.ts';
 import { packageVersion } from '../package-version.ts';
 import type { Hub } from './environment.ts';
-import type { ModelId } from './model-id.ts';
+import { codeOf, pageAddress, type RepositoryId } from './repository.ts';
 import { send } from './transport.ts';
 
 export const ATTEMPTS = 5;
@@ -18,7 +18,7 @@ const LONGEST_PAUSE_MS = 60_000;
 
 export interface RequestOptions {
   /** What the request is about, for its errors. */
-  readonly id: ModelId;
+  readonly id: RepositoryId;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,7 +35,7 @@ export class HubUnreachable extends BpeftError {
 
 /**
  * A good answer, whose body is still to be read.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`: refused; {@link HubUnreachable} after five attempts; `BPEFT_ABORTED`
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`: refused; {@link HubUnreachable} after five attempts; `BPEFT_ABORTED`
  */
 export async function request(hub: Hub, url: string, options: RequestOptions): Promise<Response> {
   const { id, signal } = options;
@@ -93,18 +93,17 @@ function retryAfter(headers: Response['headers']): number | null {
   return Number.isNaN(ms) ? null : Math.max(0, ms);
 }
 
-function refusal(hub: Hub, id: ModelId, { status, headers, url }: Response): BpeftError {
-  const { repository, revision } = id;
-  const page = `${hub.endpoint}/${repository}`;
+function refusal(hub: Hub, id: RepositoryId, { status, headers, url }: Response): BpeftError {
+  const { kind, repository, revision } = id;
+  const page = pageAddress(hub, id);
   const code = headers.get('x-error-code');
   const said = headers.get('x-error-message');
   const isAnonymous = hub.token === null;
-  const refused = (message: string, hint: string) =>
-    new BpeftError('BPEFT_MODEL_NOT_FOUND', message, { hint });
+  const refused = (message: string, hint: string) => new BpeftError(codeOf(id), message, { hint });
   const isHub = url.startsWith(`${hub.endpoint}/`); // and not the store that it leads to
   if (code === 'GatedRepo' || (isHub && status === 403)) {
     return refused(
-      `model ${repository} is gated: its authors let in whom they know`,
+      `${kind} ${repository} is gated: its authors let in whom they know`,
       isAnonymous
         ? `accept its conditions at ${page}, then set HF_TOKEN or run hf auth login`
         : `accept its conditions at ${page} with the account of your token, or use a token that may read it`,
@@ -112,19 +111,19 @@ function refusal(hub: Hub, id: ModelId, { status, headers, url }: Response): Bpe
   }
   if (code === 'RevisionNotFound') {
     return refused(
-      `model ${repository} has no revision ${JSON.stringify(revision)}`,
+      `${kind} ${repository} has no revision ${JSON.stringify(revision)}`,
       `its branches, tags and commits are at ${page}/tree/main; without @revision it is main`,
     );
   }
   if (code === 'EntryNotFound')
-    return refused(`model ${repository}: ${said ?? 'no such file'}`, `see ${page}`);
+    return refused(`${kind} ${repository}: ${said ?? 'no such file'}`, `see ${page}`);
   if (isHub && (status === 401 || status === 404)) {
     return refused(
-      `${hub.endpoint} shows no model ${repository}: it does not exist, or is private`,
+      `${hub.endpoint} shows no ${kind} ${repository}: it does not exist, or is private`,
       isAnonymous
-        ? 'check the spelling; for a private model set HF_TOKEN or run hf auth login'
+        ? `check the spelling; for a private ${kind} set HF_TOKEN or run hf auth login`
         : 'check the spelling, and that your token is valid and may read it',
     );
   }
-  return refused(`${new URL(url).origin} refuses model ${repository}: ${said ?? status}`, `see ${page}`);
+  return refused(`${new URL(url).origin} refuses ${kind} ${repository}: ${said ?? status}`, `see ${page}`);
 }

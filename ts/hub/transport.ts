@@ -21,13 +21,30 @@ export async function send(url: string, init: RequestInit): Promise<Response> {
 function newAgent({ EnvHttpProxyAgent }: Client): EnvHttpProxyAgent {
   const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
   const silence = 1000 * (seconds > 0 ? seconds : SILENCE_S);
-  for (const name of ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY']) {
-    const address = process.env[name];
-    if (!address || /^https?:\/\/./.test(address)) continue;
-    const got = JSON.stringify(address.replace(/^.*@/, '…@'));
-    throw new BpeftError('BPEFT_USAGE', `${name} must be the address of an http proxy, got ${got}`, {
-      hint: 'write http://host:port; proxies of other kinds (SOCKS) are not known',
-    });
+  return new EnvHttpProxyAgent({
+    httpProxy: proxy('http_proxy'),
+    httpsProxy: proxy('https_proxy'),
+    noProxy: variable('no_proxy')?.[1] ?? '',
+    headersTimeout: silence,
+    bodyTimeout: silence,
+    proxyTunnel: false, // what is not encrypted is asked of the proxy itself, as curl does
+  });
+}
+
+/** As in curl, the lower-case name wins, and an empty one is not set. */
+function variable(name: string): readonly [name: string, value: string] | null {
+  for (const one of [name, name.toUpperCase()]) {
+    const value = process.env[one];
+    if (value) return [one, value];
   }
-  return new EnvHttpProxyAgent({ headersTimeout: silence, bodyTimeout: silence, proxyTunnel: false });
+  return null;
+}
+
+function proxy(name: string): string {
+  const [own, address] = variable(name) ?? [name, ''];
+  if (address === '' || (/^https?:\/\//.test(address) && URL.canParse(address))) return address;
+  const got = JSON.stringify(address.replace(/^.*@/, '…@'));
+  throw new BpeftError('BPEFT_USAGE', `${own} must be the address of an http proxy, got ${got}`, {
+    hint: 'write http://host:port; proxies of other kinds (SOCKS) are not known',
+  });
 }

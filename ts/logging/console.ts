@@ -30,12 +30,17 @@ export interface ConsoleOptions {
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
-export function consoleSink(
+export function consoleSink(stream: TextStream, options: ConsoleOptions = {}): Sink {
+  const { environment = process.env } = options;
+  return isLive(stream, options) ? new ProgressBar(stream, !isSet(environment.NO_COLOR)) : plainSink(stream);
+}
+
+/** Whether lines can be drawn over. */
+export function isLive(
   stream: TextStream,
   { isPlain = false, environment = process.env }: ConsoleOptions = {},
-): Sink {
-  const isLive = stream.isTTY === true && !isPlain && !isSet(environment.CI) && environment.TERM !== 'dumb';
-  return isLive ? new ProgressBar(stream, !isSet(environment.NO_COLOR)) : plainSink(stream);
+): boolean {
+  return stream.isTTY === true && !isPlain && !isSet(environment.CI) && environment.TERM !== 'dumb';
 }
 
 /** As for NO_COLOR: any text but the empty one; CI=false is none. */

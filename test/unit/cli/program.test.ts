@@ -34,7 +34,7 @@ it('explains itself when called without arguments', async () => {
       predict     probabilities and uncertainty for rows of a file or of standard input
       report      runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
       datasets    list, show or preview datasets
-      models      list built-in models or show what a model file holds
+      models      list, show, pull or remove models: built-in ones and those of the Hub
 
     Examples:
       bpeft demo

@@ -11,18 +11,18 @@ import { addSettings, invocation } from '../settings.ts';
 
 export function defineTrain(command: Command, output: Output): void {
   addSettings(command, 'train').action(async (flags: Record<string, unknown>) => {
-    const { values, isJson, onEvent } = await invocation('train', flags, output);
+    const { values, isJson, onEvent, onProgress } = await invocation('train', flags, output);
     const options = values as TrainOptions;
     await interruptible(output, async (signal) => {
       if (options.dryRun === true) {
         const { dryRun } = await import('../../run/training/dry-run.ts');
-        const report = await dryRun(options, { signal, onEvent });
+        const report = await dryRun(options, { signal, onEvent, onProgress });
         if (isJson) output.stdout.write(`${fileJson(report, 2)}\n`);
         else for (const line of reportLines(report)) output.stderr.write(`${line}\n`);
         return;
       }
       const { train } = await import('../../run/training/train.ts');
-      const result = await train(options, { signal, onEvent });
+      const result = await train(options, { signal, onEvent, onProgress });
       if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
     });
   });

@@ -1,6 +1,7 @@
 /** What the caller of a run brings along. */
 
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../../engine/arithmetic.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import { type BayesianModel, loadModel } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
@@ -8,6 +9,8 @@ import type { Listener, Sink } from '../../events/sinks.ts';
 export interface RunContext {
   /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
   readonly signal?: AbortSignal | undefined;
+  /** Hears how far downloads and hashing are, before the run's first event. */
+  readonly onProgress?: CallOptions['onProgress'];
   /** A function, or a sink that also hears of the end. It cannot change or end the run. */
   readonly onEvent?: Sink | Listener | undefined;
   /** A loaded model to use instead of the one that `model` names; it stays the caller's. */
