@@ -3,10 +3,10 @@
 use super::stack::Stack;
 use super::{DecoderConfig, WeightSource};
 use crate::adapter::{Module, Site};
-use crate::layers::{Attention, Block, Linear, Mlp, Residual};
+use crate::layers::{Attention, Block, GatedMlp, Linear, Mlp, Residual};
 use crate::ops::attention::{AttentionShape, Queries};
 use crate::ops::linear::Weight;
-use crate::ops::norm::Norm;
+use crate::ops::norm::{Norm, NormKind};
 use crate::ops::{Device, Precision, rope, wrap};
 use crate::{Error, Result};
 
@@ -69,11 +69,11 @@ impl Build<'_> {
                 },
             },
             around_mlp: before("post_attention_layernorm")?,
-            mlp: Mlp {
+            mlp: Mlp::Gated(GatedMlp {
                 gate: linear(Module::Gate)?,
                 up: linear(Module::Up)?,
                 down: linear(Module::Down)?,
-            },
+            }),
         })
     }
 
@@ -91,6 +91,7 @@ impl Build<'_> {
     pub(super) fn norm(&self, name: &str, width: usize) -> Result<Norm> {
         let weight = self.source.tensor(&format!("{name}.weight"), &[width])?;
         Ok(Norm {
+            kind: NormKind::Rms,
             weight: wrap(weight.data, width)?,
             eps: self.config.rms_norm_eps as f32,
             device: self.device,

@@ -1,30 +1,28 @@
-//! The gated MLP of a block: y = Down·(silu(Gate·x) ∘ Up·x), SwiGLU (arXiv:2002.05202).
+//! The MLP of a block, gated or plain: each reads a source and gives what is added to the stream.
 //!
-//! Shapes: x (n, d), the gates (n, f), y (n, d).
+//! Shapes: x (n, d), y (n, d).
 
-use super::{Adapted, Linear};
+use super::gated_mlp::GatedMlpKept;
+use super::plain_mlp::PlainMlpKept;
+use super::{Adapted, GatedMlp, Linear, PlainMlp};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
-use crate::ops::gated::{self, GatedKept, Layers};
-use crate::ops::linear::{self, Returning, Source, Wants};
-use crate::ops::low_rank::Kept;
+use crate::ops::linear::Source;
 use crate::pass::Rows;
 
-/// Its layers.
-pub struct Mlp {
-    /// Gate, (f, d).
-    pub gate: Linear,
-    /// Up, (f, d).
-    pub up: Linear,
-    /// Down, (d, f).
-    pub down: Linear,
+/// Which.
+pub enum Mlp {
+    /// Two layers whose outputs are multiplied, and one that reads the product.
+    Gated(GatedMlp),
+    /// A layer, GELU, and a layer.
+    Plain(PlainMlp),
 }
 
 /// What the backward pass needs.
-pub(super) struct MlpKept {
-    gated: GatedKept,
-    down: Option<Kept>,
+pub(super) enum MlpKept {
+    Gated(GatedMlpKept),
+    Plain(PlainMlpKept),
 }
 
 /// The rows of a pass that an MLP is computed for.
@@ -36,20 +34,19 @@ pub(super) struct At<'a> {
 
 impl Mlp {
     /// All layers, in the order of their sites.
-    pub(super) fn linears(&self) -> [&Linear; 3] {
-        [&self.gate, &self.up, &self.down]
-    }
-
-    fn layers<'a>(&'a self, At { rows, of }: At<'a>) -> Layers<'a> {
-        Layers {
-            factors: [self.gate.on(rows, of), self.up.on(rows, of)],
-            reader: self.down.on(rows, of),
+    pub(super) fn linears(&self) -> Vec<&Linear> {
+        match self {
+            Self::Gated(mlp) => mlp.linears().into(),
+            Self::Plain(mlp) => mlp.linears().into(),
         }
     }
 
     /// Values that a forward pass keeps of each row.
     pub(super) fn kept_values(&self, at: At<'_>) -> usize {
-        self.layers(at).kept_values(at.of.pass)
+        match self {
+            Self::Gated(mlp) => mlp.kept_values(at),
+            Self::Plain(mlp) => mlp.kept_values(),
+        }
     }
 
     /// y + `addend` (n, d), and what the backward pass needs when `keep`.
@@ -60,48 +57,35 @@ impl Mlp {
         at: At<'a>,
         keep: bool,
     ) -> Result<(Tensor, Option<MlpKept>)> {
-        let pass = at.of.pass;
-        let mut layers = self.layers(at);
-        layers.reader.addend = addend;
-        let x = linear::input(source, &layers.factors.each_ref())?;
-        let (hidden, gated) = gated::forward(&layers, &x, pass, keep)?;
-        drop(x);
-        let [(y, down)] = linear::forward([&layers.reader], &hidden, pass)?;
-        Ok((y, gated.map(|gated| MlpKept { gated, down })))
+        Ok(match self {
+            Self::Gated(mlp) => {
+                let (y, kept) = mlp.forward(source, addend, at, keep)?;
+                (y, kept.map(MlpKept::Gated))
+            }
+            Self::Plain(mlp) => {
+                let (y, kept) = mlp.forward(source, addend, at, keep)?;
+                (y, kept.map(MlpKept::Plain))
+            }
+        })
     }
 
     /// dL/d(source) of dL/dy, when it is wanted; adds the terms' gradients.
     pub(super) fn backward(
         &self,
         kept: &MlpKept,
-        (source, dy): (Source<'_>, &Tensor),
+        read: (Source<'_>, &Tensor),
         at: At<'_>,
         want_dx: bool,
         gradients: &mut Parameters,
     ) -> Result<Option<Tensor>> {
-        let wants = |dx| Wants {
-            dx,
-            addend: None,
-            pass: at.of.pass,
-        };
-        let Layers { factors, reader } = self.layers(at);
-        let is_read = factors.iter().any(|layer| layer.term.is_some());
-        let down = Returning {
-            projection: reader,
-            kept: kept.down.as_ref(),
-            dy,
-        };
-        let hidden = Source::Gated(&kept.gated.gates);
-        let dhidden = linear::backward(&[down], hidden, wants(want_dx || is_read), gradients)?;
-        let Some(dhidden) = dhidden else {
-            return Ok(None);
-        };
-        gated::backward(
-            factors,
-            &kept.gated,
-            (source, &dhidden),
-            wants(want_dx),
-            gradients,
-        )
+        match (self, kept) {
+            (Self::Gated(mlp), MlpKept::Gated(kept)) => {
+                mlp.backward(kept, read, at, want_dx, gradients)
+            }
+            (Self::Plain(mlp), MlpKept::Plain(kept)) => {
+                mlp.backward(kept, read, at, want_dx, gradients)
+            }
+            _ => Ok(None), // an MLP keeps its own kind alone
+        }
     }
 }

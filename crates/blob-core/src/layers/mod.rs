@@ -3,7 +3,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `linear` | a frozen layer at its site, with the adapter's term |
-//! | `attention`, `mlp` | what a block computes: each reads a source and gives what is added to the stream |
+//! | `attention` | who reads whom: reads a source, gives what is added to the stream |
+//! | `mlp`: `gated_mlp` or `plain_mlp` | the same row by row |
 //! | `residual` | how that is added, and which norms are around it |
 //! | `block` | attention, then MLP |
 //! | `head` | class logits |
@@ -33,14 +34,18 @@
 
 mod attention;
 mod block;
+mod gated_mlp;
 mod head;
 mod linear;
 mod mlp;
+mod plain_mlp;
 mod residual;
 
 pub use attention::Attention;
 pub use block::{Block, BlockKept};
+pub use gated_mlp::GatedMlp;
 pub use head::{Head, HeadKept};
 pub use linear::{Adapted, Linear};
 pub use mlp::Mlp;
+pub use plain_mlp::PlainMlp;
 pub use residual::Residual;

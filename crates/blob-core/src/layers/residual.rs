@@ -87,3 +87,90 @@ impl Residual {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Device;
+    use crate::ops::norm::NormKind;
+    use crate::ops::oracle::{assert_gradient, tensor};
+    use candle_core::{self as candle, D, DType};
+
+    const EPS: f32 = 0.1;
+    const WIDTH: usize = 7;
+
+    fn norm(seed: u64, is_layer: bool) -> Norm {
+        let numbers = |seed| tensor(seed, 1, WIDTH).reshape(WIDTH).unwrap();
+        let bias = numbers(seed + 10);
+        Norm {
+            kind: if is_layer {
+                NormKind::Layer { bias }
+            } else {
+                NormKind::Rms
+            },
+            weight: numbers(seed),
+            eps: EPS,
+            device: Device::Cpu,
+        }
+    }
+
+    /// A norm by plain operations, in the type of x.
+    fn plain(norm: Option<&Norm>, x: &candle::Tensor) -> Result<candle::Tensor> {
+        let Some(norm) = norm else {
+            return Ok(x.clone());
+        };
+        let weight = norm.weight.to_dtype(x.dtype())?;
+        let centred = match norm.kind {
+            NormKind::Rms => x.clone(),
+            NormKind::Layer { .. } => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+        };
+        let square = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPS))?;
+        let y = centred
+            .broadcast_div(&square.sqrt()?)?
+            .broadcast_mul(&weight)?;
+        Ok(match &norm.kind {
+            NormKind::Rms => y,
+            NormKind::Layer { bias } => y.broadcast_add(&bias.to_dtype(x.dtype())?)?,
+        })
+    }
+
+    /// after( x + within( before(x) ∘ scale ) ): the part multiplies what it reads.
+    fn whole(residual: &Residual, x: &candle::Tensor, scale: &Tensor) -> Result<candle::Tensor> {
+        let part = (plain(residual.before.as_ref(), x)? * scale.to_dtype(x.dtype())?)?;
+        let sum = (plain(residual.within.as_ref(), &part)? + x)?;
+        plain(residual.after.as_ref(), &sum)
+    }
+
+    #[test]
+    fn pre_post_and_sandwich_have_the_gradient_of_the_plain_composition() {
+        let (x, dy, scale) = (
+            tensor(1, 3, WIDTH),
+            tensor(2, 3, WIDTH),
+            tensor(3, 3, WIDTH),
+        );
+        let all = [false, true];
+        let places = all.map(|before| all.map(|within| all.map(|after| [before, within, after])));
+        for is_layer in all {
+            for [before, within, after] in places.as_flattened().as_flattened().iter().copied() {
+                let of = |seed, is_there: bool| is_there.then(|| norm(seed, is_layer));
+                let residual = Residual {
+                    before: of(4, before),
+                    within: of(5, within),
+                    after: of(6, after),
+                };
+                let read = plain(residual.before.as_ref(), &x).unwrap();
+                let mut part: Tensor = (&read * &*scale).unwrap().into();
+                if residual.addend(&x).is_some() {
+                    part = (&*part + &*x).unwrap().into();
+                }
+                let (y, kept) = residual.forward(part, &x).unwrap();
+                let expected = whole(&residual, &x.to_dtype(DType::F64).unwrap(), &scale).unwrap();
+                crate::ops::oracle::assert_close(&y, &expected, 1e-6);
+                let (dpart, beside) = residual.backward(&kept, &dy).unwrap();
+                let dsource = (&*dpart * &*scale).unwrap().into();
+                let dx = residual.join(&x, &dsource, &beside).unwrap();
+                assert_gradient(&dx, &x, &dy, |x| whole(&residual, x, &scale));
+            }
+        }
+    }
+}

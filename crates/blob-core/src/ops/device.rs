@@ -18,10 +18,14 @@ pub enum Operation {
     Embedding,
     /// RMS norm.
     Norm,
+    /// Layer norm.
+    LayerNorm,
     /// Frozen linear layers of one input, with their low-rank terms, biases and addends.
     Linear,
     /// Gated linear units.
     Gated,
+    /// GELU.
+    Activation,
     /// Rotary positions.
     Rope,
     /// Masked attention.
@@ -41,11 +45,13 @@ pub enum Implementation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Embedding,
         Self::Norm,
+        Self::LayerNorm,
         Self::Linear,
         Self::Gated,
+        Self::Activation,
         Self::Rope,
         Self::Attention,
         Self::Head,

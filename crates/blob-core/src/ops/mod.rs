@@ -13,11 +13,12 @@
 //! | [`embedding`], [`rows`] | rows of the table, rows of a matrix |
 //! | [`norm`] | norms of rows |
 //! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
-//! | [`gated`] | two layers whose outputs are multiplied |
+//! | [`gated`], [`activation`] | two layers whose outputs are multiplied; GELU of one layer's |
 //! | [`rope`], [`attention`] | positions, and who sees whom |
 //! | [`head`], [`cross_entropy`] | class logits, and their loss |
 //! | [`finite`] | whether a result is a number |
 
+pub mod activation;
 pub mod attention;
 pub mod cross_entropy;
 mod device;

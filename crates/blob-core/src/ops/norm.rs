@@ -1,27 +1,45 @@
-//! RMS norm (Zhang & Sennrich 2019, arXiv:1910.07467) with a frozen weight.
+//! Norms of rows with frozen parameters: RMS norm (Zhang & Sennrich 2019, arXiv:1910.07467) and
+//! layer norm (Ba et al. 2016, arXiv:1607.06450).
 //!
 //! ```text
-//! s_t = 1/√(mean_j x_tj² + ε)        y_tj = x_tj·s_t·w_j
-//! dx_tj = s_t·(w_j·dy_tj − x_tj·s_t²·mean_i(w_i·dy_ti·x_ti))
+//! RMS     s_t = 1/√(mean_j x_tj² + ε)              y_tj = x_tj·s_t·w_j
+//!         dx_tj = s_t·(w_j·dy_tj − x_tj·s_t²·mean_i(w_i·dy_ti·x_ti))
+//!
+//! layer   m_t = mean_j x_tj     s_t = 1/√(mean_j (x_tj − m_t)² + ε)     z_tj = (x_tj − m_t)·s_t
+//!         y_tj = z_tj·w_j + b_j
+//!         dx_tj = s_t·(w_j·dy_tj − mean_i(w_i·dy_ti) − z_tj·mean_i(w_i·dy_ti·z_ti))
 //! ```
 //!
-//! s is not kept for the backward pass: the sums over a row that it needs anyway read x too.
+//! m and s are not kept for the backward pass: the sums over a row that it needs anyway read x too.
 //! Shapes: `n` tokens, `d` width.
 
 use candle_core::{self as candle, D};
 
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
 use crate::Result;
-use crate::kernels::cpu::rms_norm as cpu;
+use crate::kernels::cpu::{layer_norm, rms_norm};
 
-/// A frozen weight w (d) and ε, on a device.
+/// A frozen norm with its ε, on a device.
 pub struct Norm {
+    /// Which.
+    pub kind: NormKind,
     /// w, (d)
     pub weight: Tensor,
     /// ε
     pub eps: f32,
     /// Where it runs.
     pub device: Device,
+}
+
+/// What is taken out of a row, and what is added.
+pub enum NormKind {
+    /// Its size.
+    Rms,
+    /// Its mean, then its size.
+    Layer {
+        /// b, (d)
+        bias: Tensor,
+    },
 }
 
 impl Norm {
@@ -31,13 +49,15 @@ impl Norm {
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, d) = self.shape_of(x)?;
-        match self.device.implementation(Operation::Norm) {
-            Implementation::CpuKernel => {
-                let y = cpu::forward(self.on(&read(&self.weight)?), &read(x)?);
-                wrap(y, (n, d))
-            }
-            Implementation::Reference => Ok(self.reference(x.host()?)?.into()),
+        if self.implementation() == Implementation::Reference {
+            return Ok(self.reference(x.host()?)?.into());
         }
+        let (weight, x) = (read(&self.weight)?, read(x)?);
+        let y = match &self.kind {
+            NormKind::Rms => rms_norm::forward(self.rms(&weight), &x),
+            NormKind::Layer { bias } => layer_norm::forward(self.layer(&weight, &read(bias)?), &x),
+        };
+        wrap(y, (n, d))
     }
 
     /// `dx`, plus `addend` (n, d): x (n, d), dy (n, d) → (n, d).
@@ -50,47 +70,76 @@ impl Norm {
         if let Some(addend) = addend {
             shapes::check("the addend of the norm", addend, &[n, d])?;
         }
-        match self.device.implementation(Operation::Norm) {
-            Implementation::CpuKernel => {
-                let zeros;
-                let addend = if let Some(addend) = addend {
-                    addend
-                } else {
-                    zeros = wrap(vec![0.0; n * d], (n, d))?;
-                    &zeros
-                };
-                let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
-                wrap(cpu::backward(self.on(&read(&self.weight)?), inputs), (n, d))
-            }
-            Implementation::Reference => {
-                let (x, dy) = (x.host()?, dy.host()?);
-                let [dx] = reference::adjoint([x], dy, |x| self.reference(&x[0]))?;
-                Ok(match addend {
-                    Some(addend) => (dx + addend.host()?)?.into(),
-                    None => dx.into(),
-                })
-            }
+        if self.implementation() == Implementation::Reference {
+            let (x, dy) = (x.host()?, dy.host()?);
+            let [dx] = reference::adjoint([x], dy, |x| self.reference(&x[0]))?;
+            return Ok(match addend {
+                Some(addend) => (dx + addend.host()?)?.into(),
+                None => dx.into(),
+            });
         }
+        let zeros;
+        let addend = if let Some(addend) = addend {
+            addend
+        } else {
+            zeros = wrap(vec![0.0; n * d], (n, d))?;
+            &zeros
+        };
+        let weight = read(&self.weight)?;
+        let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
+        let dx = match &self.kind {
+            NormKind::Rms => rms_norm::backward(self.rms(&weight), inputs),
+            NormKind::Layer { bias } => {
+                layer_norm::backward(self.layer(&weight, &read(bias)?), inputs)
+            }
+        };
+        wrap(dx, (n, d))
     }
 
     /// y by plain operations, in the type of x.
     fn reference(&self, x: &candle::Tensor) -> Result<candle::Tensor> {
+        let x = match &self.kind {
+            NormKind::Rms => x.clone(),
+            NormKind::Layer { .. } => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+        };
         let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = x.broadcast_div(&(mean_square + f64::from(self.eps))?.sqrt()?)?;
-        Ok(normed.broadcast_mul(&self.weight.host()?.to_dtype(x.dtype())?)?)
+        let y = normed.broadcast_mul(&self.weight.host()?.to_dtype(x.dtype())?)?;
+        Ok(match &self.kind {
+            NormKind::Rms => y,
+            NormKind::Layer { bias } => y.broadcast_add(&bias.host()?.to_dtype(x.dtype())?)?,
+        })
     }
 
     /// (n, d) of x.
     pub(crate) fn shape_of(&self, x: &Tensor) -> Result<(usize, usize)> {
         let (n, d) = shapes::matrix("x of the norm", x)?;
         shapes::check("weight of the norm", &self.weight, &[d])?;
+        if let NormKind::Layer { bias } = &self.kind {
+            shapes::check("bias of the norm", bias, &[d])?;
+        }
         Ok((n, d))
     }
 
-    /// With its weight's values.
-    pub(super) fn on<'a>(&self, weight: &'a [f32]) -> cpu::RmsNorm<'a> {
-        cpu::RmsNorm {
+    fn implementation(&self) -> Implementation {
+        self.device.implementation(match self.kind {
+            NormKind::Rms => Operation::Norm,
+            NormKind::Layer { .. } => Operation::LayerNorm,
+        })
+    }
+
+    /// The RMS norm with its weight's values.
+    pub(super) fn rms<'a>(&self, weight: &'a [f32]) -> rms_norm::RmsNorm<'a> {
+        rms_norm::RmsNorm {
             weight,
+            eps: self.eps,
+        }
+    }
+
+    fn layer<'a>(&self, weight: &'a [f32], bias: &'a [f32]) -> layer_norm::LayerNorm<'a> {
+        layer_norm::LayerNorm {
+            weight,
+            bias,
             eps: self.eps,
         }
     }
@@ -114,20 +163,39 @@ mod tests {
     };
     const EPS: f32 = 0.1; // large, so that it counts in the test
 
+    const KINDS: [fn(usize) -> NormKind; 2] = [
+        |_| NormKind::Rms,
+        |d| NormKind::Layer {
+            bias: tensor(5, 1, d).reshape(d).unwrap(),
+        },
+    ];
+
     fn norm(d: usize, device: Device) -> Norm {
+        norm_of(NormKind::Rms, d, device)
+    }
+
+    fn norm_of(kind: NormKind, d: usize, device: Device) -> Norm {
         Norm {
+            kind,
             weight: tensor(2, 1, d).reshape(d).unwrap(),
             eps: EPS,
             device,
         }
     }
 
+    /// Every kind on every device.
+    fn each() -> impl Iterator<Item = (Device, fn(usize) -> NormKind)> {
+        let devices = Device::ALL.into_iter();
+        devices.flat_map(|device| KINDS.map(|kind| (device, kind)))
+    }
+
     #[test]
     fn forward_is_the_plain_composition() {
-        for (n, d) in [(1, 1), (3, 7), (20, 100)] {
+        // A layer norm of one value is its bias, and has no gradient.
+        for (n, d) in [(1, 2), (3, 7), (20, 100)] {
             let x = tensor(1, n, d);
-            for device in Device::ALL {
-                let norm = norm(d, device);
+            for (device, kind) in each() {
+                let norm = norm_of(kind(d), d, device);
                 let expected = norm.reference(&x.to_dtype(DType::F64).unwrap()).unwrap();
                 assert_close(&norm.forward(&x).unwrap(), &expected, 1e-6);
             }
@@ -169,10 +237,10 @@ mod tests {
 
     #[test]
     fn backward_is_the_gradient_of_the_reference() {
-        for (n, d) in [(1, 1), (3, 7), (2, 40)] {
+        for (n, d) in [(1, 2), (3, 7), (2, 40)] {
             let (x, dy) = (tensor(1, n, d), tensor(3, n, d));
-            for device in Device::ALL {
-                let norm = norm(d, device);
+            for (device, kind) in each() {
+                let norm = norm_of(kind(d), d, device);
                 let dx = norm.backward(&x, &dy, None).unwrap();
                 assert_gradient(&dx, &x, &dy, |x| norm.reference(x));
                 let added = norm.backward(&x, &dy, Some(&x)).unwrap();
@@ -183,11 +251,13 @@ mod tests {
 
     #[test]
     fn thread_count_does_not_change_a_bit() {
-        let (x, norm) = (tensor(1, 100, 50), norm(50, Device::Cpu));
-        assert_same_bits_on_any_thread_count(|| {
-            let y = norm.forward(&x).unwrap();
-            vec![norm.backward(&x, &y, Some(&x)).unwrap(), y]
-        });
+        for kind in KINDS {
+            let (x, norm) = (tensor(1, 100, 50), norm_of(kind(50), 50, Device::Cpu));
+            assert_same_bits_on_any_thread_count(|| {
+                let y = norm.forward(&x).unwrap();
+                vec![norm.backward(&x, &y, Some(&x)).unwrap(), y]
+            });
+        }
     }
 
     #[test]

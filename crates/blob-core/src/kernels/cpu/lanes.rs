@@ -56,6 +56,53 @@ fn dot3_added<L: Level>(mut sums: [L::Vector; 2], [a, b, c]: [&[f32; LANES]; 3])
     sums
 }
 
+/// `Σ_j a_j`.
+#[inline(always)]
+pub(crate) fn sum<L: Level>(a: &[f32]) -> f32 {
+    let mut sums = [L::splat(0.0); 2];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for chunk in chunks {
+        sums = added::<L>(sums, chunk);
+    }
+    if !rest.is_empty() {
+        sums = added::<L>(sums, &padded(rest, 0.0));
+    }
+    L::sum(L::add(sums[0], sums[1]))
+}
+
+#[inline(always)]
+fn added<L: Level>(sums: [L::Vector; 2], a: &[f32; LANES]) -> [L::Vector; 2] {
+    let a = halves::<L>(a);
+    [L::add(sums[0], a[0]), L::add(sums[1], a[1])]
+}
+
+/// `Σ_j (a_j − center)²`.
+#[inline(always)]
+pub(crate) fn squares_around<L: Level>(a: &[f32], center: f32) -> f32 {
+    let mut sums = [L::splat(0.0); 2];
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    for chunk in chunks {
+        sums = squares_added::<L>(sums, chunk, center);
+    }
+    if !rest.is_empty() {
+        sums = squares_added::<L>(sums, &padded(rest, center), center);
+    }
+    L::sum(L::add(sums[0], sums[1]))
+}
+
+#[inline(always)]
+fn squares_added<L: Level>(
+    mut sums: [L::Vector; 2],
+    a: &[f32; LANES],
+    center: f32,
+) -> [L::Vector; 2] {
+    for (sum, a) in sums.iter_mut().zip(halves::<L>(a)) {
+        let difference = L::add(a, L::splat(-center));
+        *sum = L::fma(difference, difference, *sum);
+    }
+    sums
+}
+
 /// The largest value; −∞ of nothing; NaNs are passed over.
 #[inline(always)]
 pub(crate) fn max<L: Level>(values: &[f32]) -> f32 {

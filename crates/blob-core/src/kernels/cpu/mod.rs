@@ -13,7 +13,8 @@
 //! | [`gemm`] | products with frozen weights |
 //! | `decode`, [`quantize`] | stored numbers to `f32`, and back to fewer bits |
 //! | `attention`, `tile` | attention, and the small products inside it |
-//! | `rms_norm`, `rope`, `swiglu`, `low_rank` | the other operations of a layer |
+//! | `rms_norm`, `layer_norm`, `rope` | norms and positions |
+//! | `swiglu`, `activation`, `low_rank` | the other operations of a layer |
 //! | `exp`, `lanes`, `rows`, `signs` | what they share: eˣ, sums over a row, whole rows, sign bits |
 //! | `output`, `shared_matrix`, `prefetch` | memory: of results, between threads, ahead of its use |
 //!
@@ -37,12 +38,14 @@
     reason = "a body takes on an instruction set only where it is inlined into its entry point"
 )]
 
+pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod decode;
 pub(crate) mod exp;
 pub mod gemm;
 pub mod isa;
 pub(crate) mod lanes;
+pub(crate) mod layer_norm;
 pub(crate) mod low_rank;
 pub(crate) mod output;
 pub(crate) mod prefetch;

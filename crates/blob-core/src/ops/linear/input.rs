@@ -2,10 +2,12 @@
 
 use super::Projection;
 use crate::Result;
+use crate::kernels::cpu::activation::ActivatedRows;
 use crate::kernels::cpu::gemm::{Direction, Operand};
 use crate::kernels::cpu::rms_norm::NormedRows;
+use crate::ops::activation::Activated;
 use crate::ops::gated::Gates;
-use crate::ops::norm::Norm;
+use crate::ops::norm::{Norm, NormKind};
 use crate::ops::{Implementation, Operation, Tensor, read, shapes};
 
 /// Where the rows of an input come from: kernels compute them while they are staged, unless a
@@ -18,6 +20,8 @@ pub enum Source<'a> {
     Normed(&'a Norm, &'a Tensor),
     /// What is behind the gates, (n, k).
     Gated(&'a Gates),
+    /// What an activation makes of a matrix, (n, k).
+    Activated(Activated<'a>),
 }
 
 impl Source<'_> {
@@ -27,6 +31,7 @@ impl Source<'_> {
             Self::Rows(x) => Ok((*x).clone()),
             Self::Normed(norm, x) => norm.forward(x),
             Self::Gated(gates) => gates.hidden(),
+            Self::Activated(of) => of.rows(),
         }
     }
 }
@@ -75,11 +80,13 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
         shapes::check("x of the layer", &values, &[n, k])?;
         return Ok(Input::new(n, None, Staged::Reference(values)));
     }
-    if let (Source::Normed(norm, x), false) = (source, is_read) {
+    if let (Source::Normed(norm, x), false) = (source, is_read)
+        && matches!(norm.kind, NormKind::Rms)
+    {
         let (n, _) = norm.shape_of(x)?;
         shapes::check("x of the layer", x, &[n, k])?;
         let (weight_of_norm, x) = (read(&norm.weight)?, read(x)?);
-        let norm = norm.on(&weight_of_norm);
+        let norm = norm.rms(&weight_of_norm);
         let staged = weight.cpu()?.stage_rows(&NormedRows { norm, x: &x }, n)?;
         return Ok(Input::new(n, None, Staged::Cpu(staged)));
     }
@@ -87,6 +94,16 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
         && let Some(staged) = gates.staged_for(weight)?
     {
         return Ok(Input::new(gates.rows(), None, Staged::Cpu(staged)));
+    }
+    if let (Source::Activated(of), false) = (source, is_read)
+        && of.implementation() == Implementation::CpuKernel
+    {
+        let n = of.x.dim(0)?;
+        shapes::check("x of the layer", of.x, &[n, k])?;
+        let (activation, x) = (of.activation, read(of.x)?);
+        let rows = ActivatedRows { activation, x: &x };
+        let staged = weight.cpu()?.stage_rows(&rows, n)?;
+        return Ok(Input::new(n, None, Staged::Cpu(staged)));
     }
     let values = source.rows()?;
     let n = values.dim(0)?;
