@@ -3,6 +3,7 @@
  * Models, adapters and batches for loops of one's own are in `bpeft/engine`.
  */
 
+export type { RaggedBatch } from './batches/ragged-batch.ts';
 export { configJsonSchema } from './config/json-schema.ts';
 export type {
   DemoOptions,
@@ -10,38 +11,75 @@ export type {
   PredictOptions,
   TrainOptions,
 } from './config/schema.ts';
+export type { CommandName } from './config/setting.ts';
 export {
   type DatasetSource,
+  type LoadOptions,
   listDatasets,
   type ResolveOptions,
   resolveDataset,
 } from './datasets/registry.ts';
-export type { Dataset, Item } from './datasets/rows/item.ts';
+export type { RowPlace } from './datasets/rows/dataset-error.ts';
+export type {
+  Dataset,
+  DatasetFile,
+  Item,
+  RowStream,
+  SplitHead,
+  TaskFamily,
+  TaskKind,
+} from './datasets/rows/item.ts';
 export type { DatasetEntry } from './datasets/tasks/entry.ts';
+export type { TokenLists } from './datasets/tokens/prompt-encoder.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
 export type { CallOptions, Progress } from './engine/call.ts';
 export {
+  type Adapter,
+  type AdapterInfo,
+  type AdapterOptions,
   type BayesianModel,
+  type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
+  type PredictiveOptions,
 } from './engine/model.ts';
+export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from './errors.ts';
 export type * from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';
-export { consoleSink } from './logging/console.ts';
+export { type ConsoleOptions, consoleSink, type TextStream } from './logging/console.ts';
 export { METHODS, type MethodId as Method } from './methods/ids.ts';
-export { type Metrics, type MetricsReport, metricsReport } from './metrics/report.ts';
+export type { KlPlan } from './methods/kl-plan.ts';
+export type { Interval } from './metrics/bootstrap.ts';
+export type { ReliabilityBin } from './metrics/ece.ts';
+export {
+  type MetricId,
+  type Metrics,
+  type MetricsReport,
+  metricsReport,
+  type ReportOptions,
+} from './metrics/report.ts';
+export type { ScoredRow } from './metrics/scored-row.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
+export type {
+  ComparedDetection,
+  ComparedMethod,
+  ComparedMetric,
+  ComparedSplit,
+} from './report/comparison.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
 export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
 export type { EvaluationResult, RunResult, TrainingResult } from './run/records/result.ts';
+export type { RunRecord } from './run/records/run-record.ts';
+export type { Hardware, Versions } from './run/records/versions.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';
+export type { TrainPlan } from './run/training/plan.ts';
 export { train } from './run/training/train.ts';
 export { tensorboardSink } from './tensorboard/sink.ts';
 export { type WandbSinkOptions, wandbSink } from './wandb/sink.ts';

@@ -52,6 +52,15 @@ export async function unlessAborted<T>(
   }
 }
 
+/** Frees what the model's thread holds, unless it is gone with the model already. */
+export async function freed(release: () => Promise<void>): Promise<void> {
+  try {
+    await native(release);
+  } catch (error) {
+    if (!(error instanceof BpeftError) || error.code !== 'BPEFT_WORKER_STOPPED') throw error;
+  }
+}
+
 /** Native work that nothing stops; its rejection becomes a `BpeftError`. */
 export async function native<T>(work: () => Promise<T>): Promise<T> {
   try {

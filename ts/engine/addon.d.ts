@@ -24,6 +24,11 @@ export declare class NativeAdapter {
   sigmaQuantiles(options: string): Promise<string>
   /** Class logits, (max(samples, 1)·S), sample-major; `options` as JSON. */
   predict(batch: NativeBatch, options: string, abort?: NativeAbort | undefined | null): Promise<Float32Array>
+  /**
+   * Lets queued work finish and frees the weights; later calls reject with
+   * `BPEFT_WORKER_STOPPED`.
+   */
+  dispose(): Promise<void>
 }
 
 /** A frozen model in memory. */
@@ -57,6 +62,11 @@ export declare class NativeTrainer {
   saveState(dir: string): Promise<void>
   /** Restores a state that was saved with the same settings. */
   loadState(dir: string): Promise<void>
+  /**
+   * Lets queued work finish and frees the optimizers, not the adapter; later calls reject with
+   * `BPEFT_WORKER_STOPPED`.
+   */
+  dispose(): Promise<void>
 }
 
 /** Names of the paths that this machine has, the widest first. */

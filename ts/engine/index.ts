@@ -17,7 +17,17 @@ export {
   type ResolveOptions,
   resolveDataset,
 } from '../datasets/registry.ts';
-export type { Dataset, DatasetFile, Item, TaskFamily, TaskKind } from '../datasets/rows/item.ts';
+export type { RowPlace } from '../datasets/rows/dataset-error.ts';
+export type {
+  Dataset,
+  DatasetFile,
+  Item,
+  RowStream,
+  SplitHead,
+  TaskFamily,
+  TaskKind,
+} from '../datasets/rows/item.ts';
+export type { DatasetEntry } from '../datasets/tasks/entry.ts';
 export {
   type EncodedDataset,
   type EncodedExample,
@@ -37,11 +47,12 @@ export {
   type AdapterInfo,
   type AdapterOptions,
   BayesianModel,
+  type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
 } from './model.ts';
-export type { ModelSource } from './model-source.ts';
+export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';
 export { type StepReport, Trainer, type TrainerOptions } from './trainer.ts';

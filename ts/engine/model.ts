@@ -2,10 +2,11 @@
 
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
+import type { TokenLists } from '../datasets/tokens/prompt-encoder.ts';
 import { BpeftError, throwIfAborted } from '../errors.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
-import { abortable, native, unlessAborted } from './abort.ts';
-import type { NativeAdapter, NativeModel, NativeTokens } from './addon.d.ts';
+import { abortable, freed, native, unlessAborted } from './abort.ts';
+import type { NativeAdapter, NativeModel } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import type { CallOptions } from './call.ts';
 import { findModel } from './model-source.ts';
@@ -133,7 +134,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   resolving.catch(() => {}); // told once loading is over
   const handle = await unlessAborted(call.signal, loading, release);
   try {
-    return new BayesianModel(handle, quantize, await resolving);
+    return BayesianModel.of(handle, quantize, await resolving);
   } catch (error) {
     await release(handle);
     throw error;
@@ -150,21 +151,26 @@ function oneOf(name: string, value: string | undefined, allowed: readonly string
   }
 }
 
-/** @hideconstructor Use {@link loadModel}. */
+/** Made by {@link loadModel}. */
 export class BayesianModel implements AsyncDisposable {
   readonly info: ModelInfo;
   /** Which model it is: source, name, hashes of its files. */
   readonly resolved: ResolvedModel;
   readonly #native: NativeModel;
 
-  constructor(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel) {
+  private constructor(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel) {
     this.#native = handle;
     this.resolved = resolved;
     this.info = { ...(JSON.parse(handle.info()) as Omit<ModelInfo, 'quantize'>), quantize };
   }
 
+  /** @internal */
+  static of(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel): BayesianModel {
+    return new BayesianModel(handle, quantize, resolved);
+  }
+
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */
-  encode(texts: string[], addSpecialTokens: boolean): Promise<NativeTokens> {
+  encode(texts: string[], addSpecialTokens: boolean): Promise<TokenLists> {
     return native(() => this.#native.encode(texts, addSpecialTokens));
   }
 
@@ -174,7 +180,7 @@ export class BayesianModel implements AsyncDisposable {
 
   async createAdapter(options: AdapterOptions): Promise<Adapter> {
     const text = JSON.stringify(options);
-    return new Adapter(await native(() => this.#native.createAdapter(text)));
+    return Adapter.of(await native(() => this.#native.createAdapter(text)));
   }
 
   /** Reads a PEFT folder; `sigma` null: σ = ρ². */
@@ -183,7 +189,7 @@ export class BayesianModel implements AsyncDisposable {
     options: { sigma?: 'square' | 'softplus' | null } = {},
   ): Promise<Adapter> {
     const text = JSON.stringify({ sigma: options.sigma ?? null });
-    return new Adapter(await native(() => this.#native.loadAdapter(folder, text)));
+    return Adapter.of(await native(() => this.#native.loadAdapter(folder, text)));
   }
 
   /** @internal The engine's handle, for {@link Trainer}. */
@@ -201,12 +207,17 @@ export class BayesianModel implements AsyncDisposable {
   }
 }
 
-/** @hideconstructor Made by {@link BayesianModel}. */
-export class Adapter {
+/** Made by {@link BayesianModel.createAdapter} and {@link BayesianModel.loadAdapter}. */
+export class Adapter implements AsyncDisposable {
   readonly #native: NativeAdapter;
 
-  constructor(handle: NativeAdapter) {
+  private constructor(handle: NativeAdapter) {
     this.#native = handle;
+  }
+
+  /** @internal */
+  static of(handle: NativeAdapter): Adapter {
+    return new Adapter(handle);
   }
 
   get info(): AdapterInfo {
@@ -247,5 +258,14 @@ export class Adapter {
   /** @internal The engine's handle, for {@link Trainer}. */
   get handle(): NativeAdapter {
     return this.#native;
+  }
+
+  /** Waits for running work and frees the weights; later calls, also of a trainer, reject with `BPEFT_WORKER_STOPPED`. */
+  dispose(): Promise<void> {
+    return freed(() => this.#native.dispose());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
   }
 }

@@ -2,7 +2,7 @@
 
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import type { MethodOptions } from '../methods/engine-options.ts';
-import { abortable, native } from './abort.ts';
+import { abortable, freed, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import type { CallOptions } from './call.ts';
 import type { Adapter, BayesianModel } from './model.ts';
@@ -37,8 +37,8 @@ export interface StepReport {
   readonly gradNorm: number;
 }
 
-/** @hideconstructor Use {@link Trainer.create}. */
-export class Trainer {
+/** Made by {@link Trainer.create}. */
+export class Trainer implements AsyncDisposable {
   readonly #native: NativeTrainer;
 
   private constructor(handle: NativeTrainer) {
@@ -72,5 +72,14 @@ export class Trainer {
 
   loadState(folder: string): Promise<void> {
     return native(() => this.#native.loadState(folder));
+  }
+
+  /** Waits for running work and frees the optimizers; the adapter stays, later calls reject with `BPEFT_WORKER_STOPPED`. */
+  dispose(): Promise<void> {
+    return freed(() => this.#native.dispose());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
   }
 }

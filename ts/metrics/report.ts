@@ -11,7 +11,7 @@ import type { ScoredRow } from './scored-row.ts';
 
 /** In the order of `result.json`. */
 const METRICS = [ACCURACY, ECE, NLL, BRIER, ENTROPY, MUTUAL_INFORMATION] as const;
-type MetricId = (typeof METRICS)[number]['id'];
+export type MetricId = (typeof METRICS)[number]['id'];
 
 /**
  * As in `result.json`. Null: no row has a label, or (mutual information) fewer than two samples. The NLL is

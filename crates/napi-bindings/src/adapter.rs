@@ -164,4 +164,11 @@ impl NativeAdapter {
             Ok(Float32Array::from(logits))
         })
     }
+
+    /// Lets queued work finish and frees the weights; later calls reject with
+    /// `BPEFT_WORKER_STOPPED`.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.handle.dispose(env)
+    }
 }

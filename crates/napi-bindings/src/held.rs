@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Env, PromiseRaw};
 
 use crate::error::Result;
 use crate::model::ModelState;
@@ -60,6 +63,17 @@ impl<T: Held> Handle<T> {
 
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Drops the value after all that is queued, and gives its memory back; what asks for it later
+    /// is rejected.
+    pub(crate) fn dispose<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        let (shelf, number) = (self.shelf, self.number);
+        self.worker.submit(env, move |state| {
+            shelf(state).0.remove(&number);
+            kept_blocks::release(Duration::ZERO);
+            Ok(())
+        })
     }
 }
 

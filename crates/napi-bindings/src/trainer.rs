@@ -146,6 +146,13 @@ impl NativeTrainer {
             trainer.load(adapter, dir.as_ref())
         })
     }
+
+    /// Lets queued work finish and frees the optimizers, not the adapter; later calls reject with
+    /// `BPEFT_WORKER_STOPPED`.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn dispose<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        self.handles.trainer.dispose(env)
+    }
 }
 
 impl NativeTrainer {

@@ -77,6 +77,50 @@ it('gives its memory back when a model is disposed, whatever the host still hold
   expect(after - before).toBeLessThan((peak - before) / 10);
 });
 
+it('gives the memory of adapters and trainers back one by one, while their model answers on', async () => {
+  const { stdout, stderr } = await runNode(`
+    const resident = () => process.memoryUsage().rss / 2 ** 20;
+    const model = await bpeft.loadModel({ model: 'builtin:tiny' });
+    const handles = [];
+    const use = async () => {
+      const adapter = await model.createAdapter({ ...shape, rank: 256, posterior: null });
+      const trainer = await bpeft.Trainer.create(model, adapter, run);
+      await trainer.step([batchOf(1, 8)]);
+      handles.push(adapter, trainer);
+    };
+    await use();
+    const before = resident();
+    for (let count = 0; count < 20; count += 1) await use();
+    const peak = resident();
+    const code = (error) => error.code;
+    const [, trainer] = handles;
+    await trainer.dispose();
+    const step = await trainer.step([batchOf(1, 8)]).catch(code);
+    const logits = await handles[0].predict(batchOf(1, 8), plain);
+    for (const handle of handles) await handle.dispose();
+    await handles[0].dispose(); // once more
+    const late = await handles[0].predict(batchOf(1, 8), plain).catch(code);
+    const after = resident();
+    const fresh = await model.createAdapter({ ...shape, posterior: null });
+    const isAlive = (await fresh.predict(batchOf(1, 8), plain)).length === 2;
+    await model.dispose();
+    await fresh.dispose(); // gone with its model
+    console.log(JSON.stringify({ before, peak, after, step, logits: logits.length, late, isAlive }));
+  `);
+  expect(stderr).toBe('');
+  const { before, peak, after, ...seen } = JSON.parse(stdout) as Record<string, unknown> & {
+    [size in 'before' | 'peak' | 'after']: number;
+  };
+  expect(seen).toEqual({
+    step: 'BPEFT_WORKER_STOPPED',
+    logits: 2,
+    late: 'BPEFT_WORKER_STOPPED',
+    isAlive: true,
+  });
+  expect(peak - before).toBeGreaterThan(50);
+  expect(after - before).toBeLessThan((peak - before) / 4);
+});
+
 /** A panic that leaves an `extern "C"` function ends the process. */
 it('catches a panic in every function that Node calls', () => {
   const entries = readdirSync(sources).flatMap((name) => {

@@ -42,7 +42,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const start = performance.now();
       const { signal } = context;
       const baseModel = model.resolved;
-      const loaded = await openAdapter(place, model, { sigma: config.sigma, emit });
+      await using loaded = await openAdapter(place, model, { sigma: config.sigma, emit });
       const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
       const splits: Split[] = [];
       for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));

@@ -58,7 +58,7 @@ export async function loadPredictor(
   const model = await openModel(config, context);
   try {
     const adapter = await openAdapter(place, model, { sigma: config.sigma, emit: sinks.event });
-    return new Predictor({
+    return Predictor.of({
       plan,
       model,
       adapter,
@@ -85,12 +85,17 @@ interface PredictorParts {
   readonly ownsModel: boolean;
 }
 
-/** @hideconstructor Use {@link openPredictor}. */
+/** Made by {@link openPredictor}. */
 export class Predictor implements AsyncDisposable {
   readonly #parts: PredictorParts;
 
-  constructor(parts: PredictorParts) {
+  private constructor(parts: PredictorParts) {
     this.#parts = parts;
+  }
+
+  /** @internal */
+  static of(parts: PredictorParts): Predictor {
+    return new Predictor(parts);
   }
 
   /**
@@ -225,10 +230,11 @@ export class Predictor implements AsyncDisposable {
     return outcomes;
   }
 
-  /** Frees the model, if it was loaded for this predictor, and closes the sink. */
+  /** Frees the adapter, and the model if it was loaded for this predictor, and closes the sink. */
   async dispose(): Promise<void> {
-    await this.#parts.sinks.close({ status: 'finished' });
-    if (this.#parts.ownsModel) await this.#parts.model.dispose();
+    const { adapter, model, ownsModel, sinks } = this.#parts;
+    await sinks.close({ status: 'finished' });
+    await (ownsModel ? model : adapter).dispose();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

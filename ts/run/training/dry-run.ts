@@ -38,7 +38,7 @@ async function measured(
   context: RunContext,
   emit: Listener,
 ): Promise<DryRun> {
-  const session = await prepareSession(config, data, model, { signal: context.signal, emit });
+  await using session = await prepareSession(config, data, model, { signal: context.signal, emit });
   const step = await longestStep(session, context);
   const { plan } = session;
   const tokensPerRow = plan.tokens.total / plan.rows;

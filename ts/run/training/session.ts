@@ -15,7 +15,8 @@ import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 
-export interface Session {
+/** Disposing of it frees the adapter and its optimizers; the model stays. */
+export interface Session extends AsyncDisposable {
   readonly config: TrainConfig;
   readonly model: BayesianModel;
   readonly adapter: Adapter;
@@ -87,7 +88,14 @@ export async function prepareSession(
   });
   const message = klNeverActs(plan.kl, plan.steps);
   if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
-  return { config, model, adapter, trainer, order, train, evaluations, accounting, plan };
+  const free = async () => {
+    await trainer.dispose();
+    await adapter.dispose();
+  };
+  return {
+    ...{ config, model, adapter, trainer, order, train, evaluations, accounting, plan },
+    [Symbol.asyncDispose]: free,
+  };
 }
 
 async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {

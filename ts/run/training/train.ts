@@ -63,7 +63,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     await requireWritable(folder.path, 'folder');
     const data = await trainingData(config, { signal, emit });
     return withModel(config, context, async (model) => {
-      const session = await prepareSession(config, data, model, { signal, emit });
+      await using session = await prepareSession(config, data, model, { signal, emit });
       throwIfAborted(signal);
       await using lock = await folder.open(config, { signal, notice });
       const run = await Run.open(folder, session, { signal, sinks, lock });
