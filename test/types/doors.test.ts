@@ -64,6 +64,8 @@ it('types what every long call takes, and what a model says of itself', () => {
   expectTypeOf<Parameters<typeof engine.loadModel>[1]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Trainer['step']>[1]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Adapter['predict']>[2]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<engine.EncodeOptions>().toExtend<CallOptions>();
+  expectTypeOf<engine.Adapter | engine.Trainer | engine.BayesianModel>().toExtend<AsyncDisposable>();
   expectTypeOf<engine.BayesianModel['resolved']>().toEqualTypeOf<ResolvedModel>();
   expectTypeOf<bpeft.BpeftError['name']>().toEqualTypeOf<'BpeftError' | 'AbortError'>();
 });

@@ -1,7 +1,7 @@
 /** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
 
 export interface Progress {
-  readonly activity: 'downloading' | 'hashing' | 'predicting';
+  readonly activity: 'downloading' | 'hashing' | 'encoding' | 'predicting';
   /** The repository that is downloaded. */
   readonly subject?: string;
   /** What `done` and `total` count. */

@@ -249,8 +249,16 @@ export class Adapter implements AsyncDisposable {
     return layers.map(([name, values]) => ({ name, values }));
   }
 
-  /** Writes PEFT's two files into `folder`, which is made when missing. */
-  async save(folder: string, options: { baseModel: string }): Promise<void> {
+  /**
+   * Writes PEFT's two files into `folder`, which is made when missing. A signal is heard before: a write that has
+   * begun ends, so that no half of an adapter is left.
+   */
+  async save(
+    folder: string,
+    options: { baseModel: string },
+    { signal }: Pick<CallOptions, 'signal'> = {},
+  ): Promise<void> {
+    throwIfAborted(signal);
     await mkdir(folder, { recursive: true });
     await native(() => this.#native.save(folder, JSON.stringify({ baseModelNameOrPath: options.baseModel })));
   }

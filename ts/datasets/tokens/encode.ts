@@ -1,5 +1,6 @@
 /** A split as token ids: prompts, the tokens of the competing classes, gold classes. */
 
+import { type CallOptions, teller } from '../../engine/call.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { PlacedPlan } from '../prompts/prompt-plan.ts';
@@ -45,7 +46,7 @@ export interface EncodedDataset extends EncodedHead {
   readonly maxLength: number;
 }
 
-export interface EncodeOptions {
+export interface EncodeOptions extends CallOptions {
   readonly protocol: DataProtocol;
   /** Longest prompt, special tokens included; the model's context limits it too. */
   readonly maxSeqLen: number;
@@ -56,7 +57,6 @@ export interface EncodeOptions {
    * `reference` has it.
    */
   readonly noiseOf?: 'question' | 'line' | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 const ROWS_PER_STEP = 512;
@@ -81,7 +81,11 @@ export async function encodeDataset(
   const rows = { ...dataset, widest, items: () => dataset.items };
   const labels = await competingTokens(rows, encoder, options.protocol);
   const examples: EncodedExample[] = [];
-  for await (const some of encodeRows(rows, labels, encoder, options)) examples.push(...some);
+  const tell = teller(options.onProgress);
+  for await (const some of encodeRows(rows, labels, encoder, options)) {
+    examples.push(...some);
+    tell({ activity: 'encoding', unit: 'rows', done: examples.length, total: dataset.items.length });
+  }
   return {
     name: dataset.name,
     split: dataset.split,

@@ -11,6 +11,7 @@ import {
   encodeRows,
 } from '../../../../ts/datasets/tokens/encode.ts';
 import type { PromptEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
+import type { Progress } from '../../../../ts/engine/call.ts';
 import { BpeftError } from '../../../../ts/errors.ts';
 import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
 import { BOS, characterTokenizer, EOS, llamaTokenizer, wordTokenizer } from './toy-tokenizers.ts';
@@ -190,6 +191,27 @@ it('keeps rows without an answer as label −1', async () => {
   });
   expect(examples.map(({ label }) => label)).toEqual([-1, -1]);
   expect(examples[0]?.id).toMatch(/^philosophy\//);
+});
+
+it('tells how many rows are encoded, and stops when a listener of them aborts', async () => {
+  const row = { question: 'one?', choices: ['a', 'b'] };
+  const dataset = await own('multiple-choice', ...Array.from({ length: 600 }, () => row));
+  const options = { protocol: corrected, maxSeqLen: FULL };
+  const told: Progress[] = [];
+  const onProgress = (progress: Progress) => told.push(progress);
+  await encodeDataset(dataset, wordTokenizer(), { ...options, onProgress });
+  const of600 = { activity: 'encoding', unit: 'rows', total: 600 };
+  expect(told).toEqual([
+    { ...of600, done: 512 },
+    { ...of600, done: 600 },
+  ]);
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  const stopping = { signal: controller.signal, onProgress: () => controller.abort(reason) };
+  await expect(encodeDataset(dataset, wordTokenizer(), { ...options, ...stopping })).rejects.toMatchObject({
+    name: 'AbortError',
+    cause: reason,
+  });
 });
 
 it('stops when aborted', async () => {
