@@ -16,9 +16,9 @@ export interface Metric<Id extends string = string> {
   compute(rows: readonly ScoredRow[], rule: MetricRule): number | null;
 }
 
-/** A metric over the rows whose right class is known; null without any. */
+/** A metric over the rows whose right class is known; null without any, or where they lack something. */
 export function ofLabelled<Id extends string>(
-  metric: Omit<Metric<Id>, 'compute'> & { of(rows: readonly LabelledRow[], rule: MetricRule): number },
+  metric: Omit<Metric<Id>, 'compute'> & { of(rows: readonly LabelledRow[], rule: MetricRule): number | null },
 ): Metric<Id> {
   const { id, definition, of } = metric;
   return {

@@ -4,18 +4,21 @@ import { ACCURACY } from './accuracy.ts';
 import { BRIER } from './brier.ts';
 import { DEFAULT_BINS, ECE, type ReliabilityBin, reliability } from './ece.ts';
 import { ENTROPY } from './entropy.ts';
+import { F1, MACRO_F1 } from './f1.ts';
+import { MATTHEWS } from './matthews.ts';
 import { labelledRows, type MetricRule } from './metric.ts';
 import { NLL } from './nll.ts';
 import { MUTUAL_INFORMATION } from './predictive.ts';
 import type { ScoredRow } from './scored-row.ts';
 
 /** In the order of `result.json`. */
-const METRICS = [ACCURACY, ECE, NLL, BRIER, ENTROPY, MUTUAL_INFORMATION] as const;
+const METRICS = [ACCURACY, ECE, NLL, BRIER, MATTHEWS, F1, MACRO_F1, ENTROPY, MUTUAL_INFORMATION] as const;
 export type MetricId = (typeof METRICS)[number]['id'];
 
 /**
- * As in `result.json`. Null: no row has a label, or (mutual information) fewer than two samples. The NLL is
- * infinite where a right class has probability 0.
+ * As in `result.json`. Null: no row has a label, fewer than two samples (mutual information), or rows whose
+ * classes differ in number (MCC, F1; the F1 of two classes also: another number of them). The NLL is infinite
+ * where a right class has probability 0.
  */
 export type Metrics = Record<MetricId, number | null>;
 
