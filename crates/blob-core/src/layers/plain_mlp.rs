@@ -100,3 +100,106 @@ impl PlainMlp {
         linear::backward(&[up], source, wants(want_dx), gradients)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Adapted;
+    use super::*;
+    use crate::adapter::{Module, Site};
+    use crate::ops::Precision;
+    use crate::ops::oracle::{
+        Terms, assert_close, assert_gradient, assert_parameters_close, pass_of, tensor, weight,
+    };
+    use crate::pass::Pass;
+    use candle_core::{self as candle, DType};
+
+    /// Of the stream and of the inner layer.
+    const WIDTHS: [usize; 2] = [7, 20];
+    const SITES: [Site; 2] = [site(Module::Up), site(Module::Down)];
+
+    const fn site(module: Module) -> Site {
+        Site { block: 0, module }
+    }
+
+    fn mlp(activation: Activation, device: Device) -> PlainMlp {
+        let [d, f] = WIDTHS;
+        let linear = |site, seed, (m, k)| Linear {
+            site,
+            weight: weight(seed, (m, k), Precision::F32, device),
+            bias: Some(tensor(seed + 1, 1, m).reshape(m).unwrap()),
+        };
+        PlainMlp {
+            up: linear(SITES[0], 10, (f, d)),
+            activation,
+            down: linear(SITES[1], 20, (d, f)),
+            device,
+        }
+    }
+
+    /// y, dx and the gradients of the terms, where there are any.
+    fn run(mlp: &PlainMlp, [x, dy]: [&Tensor; 2], (pass, terms): (&Pass, &Terms)) -> Ran {
+        let adapter = Some(terms.adapter()).filter(|adapter| adapter.has(SITES[0]));
+        let of = Adapted { pass, adapter };
+        let at = At {
+            rows: &pass.all_rows,
+            of,
+        };
+        let (y, kept) = mlp.forward(Source::Rows(x), Some(dy), at, true).unwrap();
+        let (kept, mut gradients) = (kept.unwrap(), terms.zeros());
+        let read = (Source::Rows(x), dy);
+        let dx = mlp.backward(&kept, read, at, true, &mut gradients).unwrap();
+        (y, dx.unwrap(), gradients)
+    }
+
+    type Ran = (Tensor, Tensor, Parameters);
+
+    /// y without terms, by plain operations, in the type of x.
+    fn plain(mlp: &PlainMlp, x: &candle::Tensor) -> Result<candle::Tensor> {
+        let layer = |linear: &Linear, seed, x: &candle::Tensor| -> Result<candle::Tensor> {
+            let (m, k) = (linear.weight.rows(), linear.weight.columns());
+            let w = tensor(seed, m, k).to_dtype(x.dtype())?;
+            let b = tensor(seed + 1, 1, m).to_dtype(x.dtype())?;
+            Ok(x.matmul(&w.t()?)?.broadcast_add(&b)?)
+        };
+        let inner = layer(&mlp.up, 10, x)?;
+        let activated = match mlp.activation {
+            Activation::Gelu => inner.gelu_erf()?,
+            Activation::GeluTanh => inner.gelu()?,
+        };
+        layer(&mlp.down, 20, &activated)
+    }
+
+    #[test]
+    fn it_is_the_plain_composition_and_has_its_gradient() {
+        let (pass, terms) = (
+            pass_of(&[3, 2], 1),
+            Terms::new(&[(site(Module::Q), (2, 2))]),
+        );
+        let [x, dy] = [tensor(1, 5, WIDTHS[0]), tensor(2, 5, WIDTHS[0])];
+        for activation in [Activation::Gelu, Activation::GeluTanh] {
+            for device in Device::ALL {
+                let mlp = mlp(activation, device);
+                let (y, dx, _) = run(&mlp, [&x, &dy], (&pass, &terms));
+                let expected = plain(&mlp, &x.to_dtype(DType::F64).unwrap()).unwrap();
+                let expected = (expected + dy.to_dtype(DType::F64).unwrap()).unwrap();
+                assert_close(&y, &expected, 1e-5);
+                assert_gradient(&dx, &x, &dy, |x| plain(&mlp, x));
+            }
+        }
+    }
+
+    #[test]
+    fn sampled_terms_of_both_layers_have_the_gradients_of_the_tape() {
+        let [d, f] = WIDTHS;
+        let terms = Terms::new(&[(SITES[0], (f, d)), (SITES[1], (d, f))]);
+        let pass = pass_of(&[3, 2], 2);
+        let [x, dy] = [tensor(1, 10, d), tensor(2, 10, d)];
+        for activation in [Activation::Gelu, Activation::GeluTanh] {
+            let [own, expected] =
+                Device::ALL.map(|device| run(&mlp(activation, device), [&x, &dy], (&pass, &terms)));
+            assert_close(&own.0, &expected.0, 1e-5);
+            assert_close(&own.1, &expected.1, 1e-4);
+            assert_parameters_close(&own.2, &expected.2, 1e-4);
+        }
+    }
+}

@@ -212,6 +212,11 @@ impl Terms {
         Term::at(&self.adapter, site, &pass.all_rows, pass)
     }
 
+    /// All of them.
+    pub(crate) fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
     /// Gradients of nothing yet.
     pub(crate) fn zeros(&self) -> Parameters {
         self.adapter.parameters().zeros_like()
