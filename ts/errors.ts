@@ -5,6 +5,20 @@
  * (`Error::code` in `blob-core`); a test holds both lists against each other.
  */
 
+import { withoutFlags } from './names.ts';
+
+let isCommandLine = false;
+
+/** From now on messages of this process name settings by their flags, not as the library's options. */
+export function speakFlags(): void {
+  isCommandLine = true;
+}
+
+/** A message as the caller knows its settings; texts are written with flags, in the engine too. */
+export function spoken(text: string): string {
+  return isCommandLine ? text : withoutFlags(text);
+}
+
 export const BPEFT_ERROR_CODES = [
   'BPEFT_INVALID_CONFIG',
   'BPEFT_INVALID_INPUT',
@@ -46,10 +60,10 @@ export class BpeftError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: BpeftErrorCode, message: string, options: BpeftErrorOptions = {}) {
-    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    super(spoken(message), options.cause === undefined ? {} : { cause: options.cause });
     this.name = code === 'BPEFT_ABORTED' ? 'AbortError' : 'BpeftError';
     this.code = code;
-    this.hint = options.hint === '' ? undefined : options.hint;
+    this.hint = options.hint === undefined || options.hint === '' ? undefined : spoken(options.hint);
   }
 }
 

@@ -18,6 +18,21 @@ export function camelCase(name: string): string {
   return name.replace(/[-_]([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** A flag, or the rest of a text from a command line on, whose flags are its own. */
+const FLAG = /\b(?:bpeft|npm|llama-gguf-split|ulimit) [a-z-].*$|(?<![\w-])--([a-z][a-z0-9-]*)(?![\w=-])/gs;
+
+/** Settings that are on or off. */
+const SWITCHES: ReadonlySet<string> = new Set(['addSpace', 'dryRun', 'overwrite', 'resume', 'saveSamples']);
+
+/** A message that names settings as flags, for a caller of the library: `--kl-lr` → `klLr`, `--resume` → `resume: true`. */
+export function withoutFlags(text: string): string {
+  return text.replace(FLAG, (whole, flag: string | undefined) => {
+    if (flag === undefined) return whole;
+    const name = camelCase(flag);
+    return SWITCHES.has(name) ? `${name}: true` : name;
+  });
+}
+
 /** Fields whose keys are data and stay as they are: class names, types of tensors, layers. */
 const KEYED_BY_DATA: ReadonlySet<string> = new Set(['labelTokens', 'tensorTypes', 'blockTypes', 'sigma']);
 

@@ -39,6 +39,6 @@ it('refuses a folder that holds other runs, with the way out', async () => {
   await expect(demo({ out, seed: 2 })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',
     message: expect.stringContaining('seed'),
-    hint: 'give another --out, or --overwrite',
+    hint: 'give another out, or overwrite: true',
   });
 });

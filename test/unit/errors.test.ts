@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { BPEFT_ERROR_CODES, BpeftError, fromNative } from '../../ts/errors.ts';
+import { BPEFT_ERROR_CODES, BpeftError, fromNative, speakFlags } from '../../ts/errors.ts';
 import { nearestName, unknownName } from '../../ts/nearest.ts';
 
 it('keeps code, message and hint of a native rejection, and the rejection itself', () => {
@@ -53,4 +53,22 @@ it('lists the known names', () => {
     hint: 'did you mean "blob"? known: mle, blob',
   });
   expect(unknownName('method', 'quantum', ['mle']).hint).toBe('known: mle');
+});
+
+it('names settings as the caller knows them: as options, or on the command line as flags', () => {
+  const failure = () =>
+    fromNative({
+      code: 'BPEFT_IO',
+      message: '--out x: the disk is full',
+      hint: 'free some space and run again with --resume',
+    });
+  expect(failure()).toMatchObject({
+    message: 'out x: the disk is full',
+    hint: 'free some space and run again with resume: true',
+  });
+  speakFlags();
+  expect(failure()).toMatchObject({
+    message: '--out x: the disk is full',
+    hint: 'free some space and run again with --resume',
+  });
 });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { SCHEMAS } from '../../ts/config/schema.ts';
-import { camelCase, kebabCase, snakeCase, toCamelKeys, toSnakeKeys } from '../../ts/names.ts';
+import { SCHEMAS, SETTINGS } from '../../ts/config/schema.ts';
+import { camelCase, kebabCase, snakeCase, toCamelKeys, toSnakeKeys, withoutFlags } from '../../ts/names.ts';
 
 it.each([
   ['klLr', 'kl-lr', 'kl_lr'],
@@ -34,4 +34,27 @@ it('renames fields at every depth and back, but not what is keyed by data', () =
   };
   expect(toSnakeKeys({ ...memory, absent: undefined })).toEqual(file);
   expect(toCamelKeys(file)).toEqual(memory);
+});
+
+it.each([
+  ['--kl-lr must be at most 1', 'klLr must be at most 1'],
+  [
+    'add --resume or --overwrite, or give another --out',
+    'add resume: true or overwrite: true, or give another out',
+  ],
+  ['name the classes: --labels NAME,NAME', 'name the classes: labels NAME,NAME'],
+  ['evaluate it again with: bpeft eval --run runs/x', 'evaluate it again with: bpeft eval --run runs/x'],
+  ['install bpeft again without --omit=optional', 'install bpeft again without --omit=optional'],
+  ['raise the limit (ulimit -u, --pids-limit)', 'raise the limit (ulimit -u, --pids-limit)'],
+])('says %j without flags', (text, expected) => {
+  expect(withoutFlags(text)).toBe(expected);
+});
+
+it('knows which settings are switches', () => {
+  for (const [key, { in: schemas }] of Object.entries(SETTINGS)) {
+    const isSwitch = Object.values(schemas).some(
+      (schema) => schema.safeParse(true).success && schema.safeParse(false).success,
+    );
+    expect([key, withoutFlags(`--${kebabCase(key)}`)]).toEqual([key, isSwitch ? `${key}: true` : key]);
+  }
 });

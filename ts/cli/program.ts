@@ -4,7 +4,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { foreignNameHint } from '../config/foreign-names.ts';
-import { asBpeftError, BpeftError } from '../errors.ts';
+import { asBpeftError, BpeftError, speakFlags } from '../errors.ts';
 import { kebabCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { packageVersion } from '../package-version.ts';
@@ -96,6 +96,7 @@ export async function wholeProgram(output: Output): Promise<Command> {
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function runCli(words: readonly string[], output: Output): Promise<number> {
+  speakFlags();
   const program = bareProgram(output);
   const argv = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   try {

@@ -5,7 +5,7 @@
  * other sinks and as a warning of the process, and the run goes on.
  */
 
-import { asBpeftError } from '../errors.ts';
+import { asBpeftError, spoken } from '../errors.ts';
 import type { RunEvent } from './run-event.ts';
 
 /** How the work ended that a sink listened to. */
@@ -72,7 +72,8 @@ export class Sinks implements Sink {
     await Promise.all(this.#sinks.map((sink) => this.#closeOne(sink, outcome)));
   }
 
-  #send(event: RunEvent, except: Sink | null): void {
+  #send(told: RunEvent, except: Sink | null): void {
+    const event = told.type === 'warning' ? { ...told, message: spoken(told.message) } : told;
     for (const sink of this.#sinks) {
       if (sink === except) continue;
       try {

@@ -25,7 +25,7 @@ it.each([
   // The model's own thread comes first.
   { granted: 0, message: /^1 threads were asked for, the system granted 0: /, hint: /^raise the limit/ },
   { granted: 1, message: /^4 threads were asked for, the system granted 0: /, hint: /^raise the limit/ },
-  { granted: 3, message: /^4 threads were asked for, the system granted 2: /, hint: /^give --threads 2 or/ },
+  { granted: 3, message: /^4 threads were asked for, the system granted 2: /, hint: /^give threads 2 or/ },
 ])('says how many threads it got where the system refuses more: $granted', async (expected) => {
   const library = sharedLibrary(STINGY);
   const ended = await runNode(

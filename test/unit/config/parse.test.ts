@@ -1,5 +1,8 @@
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { type Layer, mergeLayers, parseSettings } from '../../../ts/config/parse.ts';
+import { speakFlags } from '../../../ts/errors.ts';
+
+beforeAll(speakFlags);
 
 const flags = (values: Record<string, unknown>): Layer => ({ origin: 'flag', values });
 const file = (values: Record<string, unknown>): Layer => ({ origin: 'file', source: 'x.yaml', values });

@@ -1,7 +1,10 @@
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { fileName, resolveTrain } from '../../../ts/config/resolve.ts';
 import { findModel, shareableName } from '../../../ts/engine/model-source.ts';
+import { speakFlags } from '../../../ts/errors.ts';
+
+beforeAll(speakFlags);
 
 function resolved(values: Record<string, unknown>) {
   const all = { model: 'builtin:random', dataset: 'ARC-Easy', ...values };

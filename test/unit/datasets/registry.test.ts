@@ -1,8 +1,11 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { listDatasets, resolveDataset } from '../../../ts/datasets/registry.ts';
+import { speakFlags } from '../../../ts/errors.ts';
+
+beforeAll(speakFlags);
 
 const dataDir = join(import.meta.dirname, '../../fixtures/data');
 

@@ -130,7 +130,7 @@ it('suggests the class that is meant', async () => {
     labels: ['complaint', 'praise'],
   });
   await expect(error).rejects.toMatchObject({
-    hint: expect.stringMatching(/^did you mean "complaint"\? Else name all classes: --labels/),
+    hint: expect.stringMatching(/^did you mean "complaint"\? Else name all classes: labels/),
   });
 });
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { promptText } from '../../../../ts/datasets/prompts/prompt-plan.ts';
 import { datasetFromStream, resolveDataset } from '../../../../ts/datasets/registry.ts';
 import type { Dataset, TaskFamily } from '../../../../ts/datasets/rows/item.ts';
@@ -12,9 +12,11 @@ import {
 } from '../../../../ts/datasets/tokens/encode.ts';
 import type { PromptEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
 import type { Progress } from '../../../../ts/engine/call.ts';
-import { BpeftError } from '../../../../ts/errors.ts';
+import { BpeftError, speakFlags } from '../../../../ts/errors.ts';
 import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
 import { BOS, characterTokenizer, EOS, llamaTokenizer, wordTokenizer } from './toy-tokenizers.ts';
+
+beforeAll(speakFlags);
 
 const dataDir = join(import.meta.dirname, '../../../fixtures/data');
 const { corrected, reference } = DATA_PROTOCOLS;

@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
+import { speakFlags } from '../../../../ts/errors.ts';
 import { refuseDataFolder } from '../../../../ts/run/records/data-folder.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+beforeAll(speakFlags);
 
 it.each(['train.jsonl', 'validation.CSV', 'test.json', 'train_s.tsv'])(
   'writes neither a run nor another file of rows beside %s',

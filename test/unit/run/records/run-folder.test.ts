@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
+import { speakFlags } from '../../../../ts/errors.ts';
 import type { RunEvent, StepDone } from '../../../../ts/events/run-event.ts';
 import { kebabCase } from '../../../../ts/names.ts';
 import { fileJson, fromFileJson } from '../../../../ts/run/records/json.ts';
@@ -9,6 +10,8 @@ import { quantile } from '../../../../ts/run/records/result.ts';
 import { RunFolder, recordedSettings } from '../../../../ts/run/records/run-folder.ts';
 import { checkSameEvaluation, checkSameRun } from '../../../../ts/run/training/resume.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+beforeAll(speakFlags);
 
 it('refuses a folder that holds another run', async () => {
   const folder = new RunFolder(temporaryFolder());
