@@ -22,6 +22,13 @@ export declare class NativeAdapter {
   kl(options: string): Promise<number>
   /** Quantiles of σ in each layer, as JSON: a list of [name, values]; `options` as JSON. */
   sigmaQuantiles(options: string): Promise<string>
+  /**
+   * The same weights as a Gaussian over A, isotropic in each layer's column space, of scale 1;
+   * `options` as JSON.
+   */
+  isotropic(options: string): Promise<NativeAdapter>
+  /** The same mean with every σ times `factor`. */
+  withSigmaTimes(factor: number): Promise<NativeAdapter>
   /** Class logits, (max(samples, 1)·S), sample-major; `options` as JSON. */
   predict(batch: NativeBatch, options: string, abort?: NativeAbort | undefined | null): Promise<Float32Array>
   /**

@@ -14,7 +14,9 @@ use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort};
-use crate::options::{KlOptions, SaveAdapterOptions, SigmaQuantilesOptions, parse};
+use crate::options::{
+    IsotropicOptions, KlOptions, SaveAdapterOptions, SigmaQuantilesOptions, parse,
+};
 use crate::worker::Worker;
 
 /// The low-rank terms of one fine-tuning; owned by the model's thread.
@@ -142,6 +144,39 @@ impl NativeAdapter {
                 .map(|(site, values)| (site.path(), values))
                 .collect();
             Ok(json!(layers).to_string())
+        })
+    }
+
+    /// The same weights as a Gaussian over A, isotropic in each layer's column space, of scale 1;
+    /// `options` as JSON.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAdapter>")]
+    pub fn isotropic<'env>(
+        &self,
+        env: &'env Env,
+        options: String,
+    ) -> napi::Result<PromiseRaw<'env, Self>> {
+        let options: IsotropicOptions = parse(&options).map_err(|error| thrown(env, &error))?;
+        let worker = Arc::clone(self.handle.worker());
+        self.submit(env, move |state, number| {
+            let places = state.decoder.config().num_layers + 1;
+            let random = options.stochastic_layers.unwrap_or(places).min(places);
+            let adapter = state.adapters.get_mut(number)?;
+            let adapter = adapter.isotropic(options.rule, places - random)?;
+            Ok(Self::new(worker, state, adapter, &[]))
+        })
+    }
+
+    /// The same mean with every σ times `factor`.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAdapter>")]
+    pub fn with_sigma_times<'env>(
+        &self,
+        env: &'env Env,
+        factor: f64,
+    ) -> napi::Result<PromiseRaw<'env, Self>> {
+        let worker = Arc::clone(self.handle.worker());
+        self.submit(env, move |state, number| {
+            let adapter = state.adapters.get_mut(number)?.with_sigma_times(factor)?;
+            Ok(Self::new(worker, state, adapter, &[]))
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use blob_core::Error;
-use blob_core::adapter::Sigma;
+use blob_core::adapter::{Sigma, SpectrumRule};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::kl::KlForm;
@@ -125,6 +125,14 @@ pub(crate) struct KlOptions {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SigmaQuantilesOptions {
     pub(crate) fractions: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct IsotropicOptions {
+    pub(crate) rule: SpectrumRule,
+    /// Places that sample, from the end; null: all.
+    pub(crate) stochastic_layers: Option<usize>,
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@
 
 mod config;
 mod draws;
+mod isotropic;
 mod layout;
 mod low_rank;
 mod parameters;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
 pub use draws::Draw;
+pub use isotropic::SpectrumRule;
 pub use layout::{Factor, Layout, Parameter, TermShape};
 pub use low_rank::{LowRank, LowRankMut, LowRankRef};
 pub use parameters::Parameters;
