@@ -6,6 +6,7 @@
 export type { RaggedBatch } from './batches/ragged-batch.ts';
 export { configJsonSchema } from './config/json-schema.ts';
 export type {
+  BayesianizeOptions,
   DemoOptions,
   EvaluateOptions,
   PredictOptions,
@@ -53,6 +54,7 @@ export { broadcast, type Listener, type Outcome, type Sink } from './events/sink
 export { type ConsoleOptions, consoleSink, type TextStream } from './logging/console.ts';
 export { METHODS, type MethodId as Method } from './methods/ids.ts';
 export type { KlPlan } from './methods/kl-plan.ts';
+export type { Look } from './methods/tfb.ts';
 export type { Interval } from './metrics/bootstrap.ts';
 export type { ReliabilityBin } from './metrics/ece.ts';
 export {
@@ -70,6 +72,7 @@ export type {
   ComparedMetric,
   ComparedSplit,
 } from './report/comparison.ts';
+export { type BayesianizeResult, bayesianize } from './run/bayesianize/bayesianize.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';

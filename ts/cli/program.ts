@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/train.ts')).defineTrain,
   },
   {
+    name: 'bayesianize',
+    description: 'make a trained adapter Bayesian, without training',
+    load: async () => (await import('./commands/bayesianize.ts')).defineBayesianize,
+  },
+  {
     name: 'eval',
     description: 'accuracy, calibration and uncertainty of a trained adapter',
     load: async () => (await import('./commands/eval.ts')).defineEval,

@@ -83,7 +83,8 @@ async function sweepParameters(): Promise<Layer | null> {
 
 function description({ schema, setting }: OwnSetting): string {
   const value = defaultOf(schema);
-  const choice = setting.offered ?? longChoice(schema);
+  const known = longChoice(schema);
+  const choice = setting.offered?.some((one) => known.includes(one)) ? setting.offered : known;
   const values = choice.length === 0 ? '' : `; ${isList(schema) ? 'any' : 'one'} of ${choice.join(', ')}`;
   const byDefault = value === undefined || value === false ? '' : ` (default: ${String(value)})`;
   return `${schema.description}${values}${byDefault}`;

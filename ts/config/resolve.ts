@@ -5,9 +5,9 @@
 
 import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
-import { resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
+import { requireAfterTraining, resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
 import { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
-import type { EvalSettings, PredictSettings, TrainSettings } from './schema.ts';
+import type { BayesianizeSettings, EvalSettings, PredictSettings, TrainSettings } from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */
 type Resolved<Settings> = Omit<Settings, keyof DataProtocol> &
@@ -23,6 +23,10 @@ export type TrainConfig = Resolved<TrainSettings> & {
   readonly out: string;
 };
 export type EvalConfig = Resolved<EvalSettings> & { readonly dataset: readonly string[] };
+export type BayesianizeConfig = Resolved<BayesianizeSettings> & {
+  readonly dataset: string;
+  readonly out: string;
+};
 export type PredictConfig = Resolved<PredictSettings>;
 
 const EVAL_BATCH_SIZE = 16;
@@ -59,6 +63,19 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
     model: required(settings.model, 'model', MODEL_HINT),
     dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
     evalBatchSize: settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
+  };
+}
+
+export function resolveBayesianize(settings: BayesianizeSettings): BayesianizeConfig {
+  requireAfterTraining(settings.method); // told before anything else
+  refuseEngine(settings);
+  return {
+    ...settings,
+    ...dataProtocol(settings),
+    model: required(settings.model, 'model', MODEL_HINT),
+    dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
+    out: required(settings.out, 'out', 'name a folder for the Bayesian adapter'),
+    evalBatchSize: settings.evalBatchSize ?? EVAL_BATCH_SIZE,
   };
 }
 

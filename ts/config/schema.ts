@@ -55,12 +55,15 @@ export const SCHEMAS = Object.fromEntries(COMMAND_NAMES.map((command) => [comman
 
 export type TrainSettings = z.output<(typeof SCHEMAS)['train']>;
 export type EvalSettings = z.output<(typeof SCHEMAS)['eval']>;
+export type BayesianizeSettings = z.output<(typeof SCHEMAS)['bayesianize']>;
 export type PredictSettings = z.output<(typeof SCHEMAS)['predict']>;
 
 /** What {@link train} takes; everything but `model` and `dataset` has a default. */
 export type TrainOptions = z.input<(typeof SCHEMAS)['train']>;
 /** What {@link evaluate} takes. */
 export type EvaluateOptions = z.input<(typeof SCHEMAS)['eval']>;
+/** What {@link bayesianize} takes. */
+export type BayesianizeOptions = z.input<(typeof SCHEMAS)['bayesianize']>;
 /** What {@link predict} takes. */
 export type PredictOptions = z.input<(typeof SCHEMAS)['predict']>;
 /** What {@link demo} takes. */

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import type { MethodId } from '../methods/ids.ts';
 
-export const COMMAND_NAMES = ['train', 'eval', 'predict', 'demo'] as const;
+export const COMMAND_NAMES = ['train', 'bayesianize', 'eval', 'predict', 'demo'] as const;
 export type CommandName = (typeof COMMAND_NAMES)[number];
 
 /** Headings of the help text, in order. */
@@ -17,6 +17,7 @@ export const GROUPS = [
   'BLoB',
   'Ensemble',
   'IVON',
+  'TFB',
   'Evaluation and prediction',
   'Protocol',
   'Run folder',
@@ -96,7 +97,7 @@ export function ofTraining<S extends z.ZodType>(
   return setting(what, { train: schema }, { ...usual, ...facts });
 }
 
-export const WITH_MODEL = ['train', 'eval', 'predict'] as const;
+export const WITH_MODEL = ['train', 'bayesianize', 'eval', 'predict'] as const;
 
 export const name = z.string().min(1);
 export const count = z.int().positive();

@@ -237,6 +237,22 @@ export class Adapter implements AsyncDisposable {
     return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));
   }
 
+  /**
+   * The same weights as a Gaussian over A whose noise is isotropic in the column space of each B, of scale 1; places
+   * before the last `stochasticLayers` get none.
+   */
+  async isotropic(options: {
+    readonly rule: 'exact' | 'reference';
+    readonly stochasticLayers: number | null;
+  }): Promise<Adapter> {
+    return new Adapter(await native(() => this.#native.isotropic(JSON.stringify(options))));
+  }
+
+  /** The same mean with every sigma times `factor`; sigma must be rho squared. */
+  async withSigmaTimes(factor: number): Promise<Adapter> {
+    return new Adapter(await native(() => this.#native.withSigmaTimes(factor)));
+  }
+
   /** KL(q‖p) in nats, summed over all weights. */
   kl(options: { priorStd: number; form: 'exact' | 'reference' }): Promise<number> {
     return native(() => this.#native.kl(JSON.stringify(options)));

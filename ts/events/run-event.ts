@@ -46,6 +46,17 @@ export interface StepDone {
   readonly ms: number;
 }
 
+/** One look of a search for sigma at its anchor rows. */
+export interface SearchLook {
+  readonly type: 'look';
+  readonly sigma: number;
+  readonly criterion: 'nll' | 'accuracy';
+  /** Fraction by which the anchors change. */
+  readonly change: number;
+  readonly tolerance: number;
+  readonly isWithin: boolean;
+}
+
 export interface EvaluationProgress {
   readonly type: 'evaluation-progress';
   readonly dataset: string;
@@ -106,7 +117,7 @@ export interface RunFailed {
 
 export interface RunFinished {
   readonly type: 'finished';
-  readonly command: 'train' | 'eval';
+  readonly command: 'train' | 'bayesianize' | 'eval';
   readonly out: string | null;
   readonly seconds: number;
 }
@@ -114,6 +125,7 @@ export interface RunFinished {
 export type RunEvent =
   | RunStarted
   | StepDone
+  | SearchLook
   | EvaluationProgress
   | EvaluationDone
   | PosteriorSpread

@@ -11,6 +11,11 @@ export function eventLines(event: RunEvent): readonly string[] {
       return startLines(event);
     case 'step':
       return [stepLine(event)];
+    case 'look': {
+      const { sigma, criterion, change, tolerance, isWithin } = event;
+      const verdict = isWithin ? 'within' : 'beyond';
+      return [`sigma ${number(sigma)}  ${criterion} changes by ${number(change)}, ${verdict} ${tolerance}`];
+    }
     case 'evaluation-progress':
       return [];
     case 'evaluation': {

@@ -13,6 +13,7 @@ import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Asked, Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
+import { TFB_SETTINGS } from './tfb.ts';
 
 /** Settings that belong to methods, by the library's names. */
 export const METHOD_SETTINGS = {
@@ -20,6 +21,7 @@ export const METHOD_SETTINGS = {
   ...BLOB_SETTINGS,
   ...ENSEMBLE_SETTINGS,
   ...IVON_SETTINGS,
+  ...TFB_SETTINGS,
 };
 
 /** What every method finds among a run's settings. */
@@ -46,11 +48,21 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
   if (AFTER_TRAINING.includes(id)) {
     const message = `method ${id} makes a trained adapter Bayesian; train does not offer it`;
     throw new BpeftError('BPEFT_USAGE', message, {
-      hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id} (not available yet)`,
+      hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id}${id === 'tfb' ? '' : ' (not available yet)'}`,
     });
   }
   throw new BpeftError('BPEFT_UNSUPPORTED', `method ${id} is not available yet`, {
     hint: `available: ${IMPLEMENTED.map((method) => method.id).join(', ')}`,
+  });
+}
+
+/** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: `bayesianize` does not offer it. */
+export function requireAfterTraining(id: string): void {
+  if (id === 'tfb') return;
+  const isKnown = AFTER_TRAINING.some((known) => known === id);
+  const what = isKnown ? 'is not available yet' : 'does not make a trained adapter Bayesian';
+  throw new BpeftError(isKnown ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE', `method ${id} ${what}`, {
+    hint: 'available: tfb',
   });
 }
 

@@ -24,17 +24,18 @@ it('explains itself when called without arguments', async () => {
     Bayesian low-rank fine-tuning of language models.
 
     Options:
-      --version   print the version
-      -h, --help  print this help
+      --version    print the version
+      -h, --help   print this help
 
     Commands:
-      demo        see in two minutes what a Bayesian adapter buys; needs no model and no data
-      train       fine-tune an adapter on a dataset
-      eval        accuracy, calibration and uncertainty of a trained adapter
-      predict     probabilities and uncertainty for rows of a file or of standard input
-      report      runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
-      datasets    list, show or preview datasets
-      models      list, show, pull or remove models: built-in ones and those of the Hub
+      demo         see in two minutes what a Bayesian adapter buys; needs no model and no data
+      train        fine-tune an adapter on a dataset
+      bayesianize  make a trained adapter Bayesian, without training
+      eval         accuracy, calibration and uncertainty of a trained adapter
+      predict      probabilities and uncertainty for rows of a file or of standard input
+      report       runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
+      datasets     list, show or preview datasets
+      models       list, show, pull or remove models: built-in ones and those of the Hub
 
     Examples:
       bpeft demo

@@ -25,6 +25,7 @@ export const MODEL_AND_DATA = {
     'dataset: name, folder or file',
     {
       train: name.optional().describe('dataset to train on: name, folder or file'),
+      bayesianize: name.optional().describe("dataset of the anchors (default: the run's or the adapter's)"),
       eval: z
         .array(name)
         .min(1)
@@ -34,12 +35,16 @@ export const MODEL_AND_DATA = {
     },
     { ...FACTS, recorded: 'name', placeholder: 'dataset' },
   ),
-  dataDir: setting('folder that holds the datasets by name', inAll(['train', 'eval'], name.optional()), {
-    ...FACTS,
-    decides: 'nothing',
-    recorded: 'place',
-    placeholder: 'dir',
-  }),
+  dataDir: setting(
+    'folder that holds the datasets by name',
+    inAll(['train', 'bayesianize', 'eval'], name.optional()),
+    {
+      ...FACTS,
+      decides: 'nothing',
+      recorded: 'place',
+      placeholder: 'dir',
+    },
+  ),
   task: setting(
     "what one's own rows are (default: by their fields)",
     inAll(WITH_MODEL, z.enum(['multiple-choice', 'classification']).optional()),
@@ -51,8 +56,8 @@ export const MODEL_AND_DATA = {
     FACTS,
   ),
   trainSplit: setting(
-    "split to train on (default: the dataset's, mostly train)",
-    { train: name.optional() },
+    "split to train on, or of the anchors (default: the dataset's, mostly train)",
+    inAll(['train', 'bayesianize'], name.optional()),
     { ...FACTS, isInherited: false },
   ),
   split: setting(

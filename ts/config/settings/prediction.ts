@@ -19,7 +19,7 @@ const FACTS = {
   isInherited: false,
 } as const satisfies Facts;
 
-const ANSWERING = ['eval', 'predict'] as const;
+const ANSWERING = ['bayesianize', 'eval', 'predict'] as const;
 
 export const PREDICTION = {
   run: setting(
@@ -46,6 +46,7 @@ export const PREDICTION = {
   samples: setting(
     'posterior samples; 0 = posterior mean',
     {
+      bayesianize: count.max(1024).default(10).describe('posterior samples of each look at the anchors'),
       eval: sampleCounts.default([10]),
       predict: z
         .union([z.literal('auto'), sampleCount])

@@ -17,6 +17,7 @@ export const RUN_FOLDER = {
     'where the outcome goes',
     {
       train: name.optional().describe('run folder (default: runs/<method>-<dataset>-seed<seed>)'),
+      bayesianize: name.optional().describe('folder for the adapter'),
       eval: name.optional().describe('folder for result.json and predictions/ (default: write no files)'),
       predict: name.optional().describe('output file (default: standard output)'),
       demo: name.default('runs/demo').describe('folder for the run folders mle and blob'),
@@ -28,6 +29,7 @@ export const RUN_FOLDER = {
     'replace what the folder holds',
     {
       train: isAsked.describe('replace the run that the folder holds'),
+      bayesianize: isAsked.describe('replace the adapter that the folder holds'),
       eval: isAsked.describe('replace the evaluation that the folder holds'),
       predict: isAsked.describe('replace the output file'),
       demo: isAsked.describe('train again even if the folder holds finished runs'),

@@ -2,7 +2,16 @@
 
 import { z } from 'zod';
 import { ADAMW_METHODS, DEFAULT_METHOD, METHODS, TRAINED_METHODS } from '../../methods/ids.ts';
-import { count, type Facts, name, nonnegative, ofTraining, positive, sampleCounts } from '../setting.ts';
+import {
+  count,
+  type Facts,
+  name,
+  nonnegative,
+  ofTraining,
+  positive,
+  sampleCounts,
+  setting,
+} from '../setting.ts';
 
 /** Layers that can get an adapter, by their Hugging Face names. */
 const MODULES = [
@@ -23,11 +32,18 @@ const ofAdamW = { group, methods: ADAMW_METHODS };
 const SHOWN = { group: 'Evaluation and prediction', decides: 'evaluation' } as const;
 
 export const TRAINING = {
-  method: ofTraining('how the adapter is trained', z.enum(METHODS).default(DEFAULT_METHOD), {
-    group,
-    offered: TRAINED_METHODS,
-    placeholder: 'id',
-  }),
+  method: setting(
+    'how the adapter is trained',
+    {
+      train: z.enum(METHODS).default(DEFAULT_METHOD),
+      bayesianize: name.default('tfb').describe('how the adapter becomes Bayesian: tfb'),
+    },
+    {
+      ...{ group, decides: 'training', recorded: 'value', isInherited: false },
+      offered: TRAINED_METHODS,
+      placeholder: 'id',
+    },
+  ),
   epochs: ofTraining('passes over the data (default: 3, unless --max-steps is given)', count.optional(), {
     group,
   }),

@@ -1,0 +1,18 @@
+/** `bpeft bayesianize` */
+
+import type { Command } from 'commander';
+import type { BayesianizeOptions } from '../../config/schema.ts';
+import { interruptible } from '../interrupt.ts';
+import type { Output } from '../output.ts';
+import { addSettings, invocation } from '../settings.ts';
+
+export function defineBayesianize(command: Command, output: Output): void {
+  addSettings(command, 'bayesianize').action(async (flags: Record<string, unknown>) => {
+    const { values, isJson, onEvent } = await invocation('bayesianize', flags, output);
+    const { bayesianize } = await import('../../run/bayesianize/bayesianize.ts');
+    const options = values as BayesianizeOptions;
+    const result = await interruptible(output, (signal) => bayesianize(options, { signal, onEvent }));
+    const text = isJson ? JSON.stringify(result, null, 2) : `${result.method} sigma ${result.sigma}`;
+    output.stdout.write(`${text}\n`);
+  });
+}
