@@ -55,14 +55,16 @@ export async function bayesianize(
     return withModel(config, context, async (model) => {
       refuseOtherModel(place, model);
       const { signal } = context;
-      const point = await openAdapter(place, model, { emit });
+      await using point = await openAdapter(place, model, { emit });
       const layers = stochasticLayers(config.stochasticLayers, model, point);
       const split = await encodeSplit(rows, { ...config, split: undefined }, { model, signal, emit });
       const anchors = await anchorRows(split, config);
       const rule = config.protocol === 'reference' ? 'reference' : 'exact';
-      const unit = await point.isotropic({ rule, stochasticLayers: layers });
-      const ask = async (sigma: number): Promise<Float64Array[]> =>
-        answers(await unit.withSigmaTimes(sigma), anchors, sigma === 0 ? 0 : config.samples, config, signal);
+      await using unit = await point.isotropic({ rule, stochasticLayers: layers });
+      const ask = async (sigma: number): Promise<Float64Array[]> => {
+        await using adapter = await unit.withSigmaTimes(sigma);
+        return await answers(adapter, anchors, sigma === 0 ? 0 : config.samples, config, signal);
+      };
       const looks: Look[] = [];
       // The reference then takes the upper end as it is.
       const skips = search.iterations === 0 && config.protocol === 'reference';
@@ -74,7 +76,8 @@ export async function bayesianize(
             looks.push(look);
             emit({ type: 'look', ...look, tolerance: search.tolerance, criterion: search.criterion });
           });
-      await save(await unit.withSigmaTimes(sigma), config, { model, place, split });
+      await using found = await unit.withSigmaTimes(sigma);
+      await save(found, config, { model, place, split });
       emit({
         type: 'finished',
         command: 'bayesianize',
