@@ -49,9 +49,9 @@ function cargoTest() {
   return counts;
 }
 
-/** The CUDA kernels on the emulated driver; that one is Linux on x86-64. */
-function cudaEmulated() {
-  const { ok, stdout } = run(process.execPath, ['tools/cuda-emulator/test.mjs'], { capture: true });
+/** What needs a GPU, on the emulated driver; that one is Linux on x86-64. */
+function cudaEmulated(program) {
+  const { ok, stdout } = run(process.execPath, [`tools/cuda-emulator/${program}`], { capture: true });
   const counts = /(\d+) passed, (\d+) failed\n$/.exec(stdout);
   if (counts === null) return false;
   return { passed: Number(counts[1]), failed: ok ? Number(counts[2]) : Math.max(1, Number(counts[2])) };
@@ -100,7 +100,10 @@ if (stage('npm packages', installPackages)) {
       }).ok,
   );
   stage('cargo test', cargoTest);
-  if (process.platform === 'linux' && process.arch === 'x64') stage('CUDA, emulated', cudaEmulated);
+  if (process.platform === 'linux' && process.arch === 'x64') {
+    stage('CUDA kernels, emulated', () => cudaEmulated('test.mjs'));
+    stage('engine on a GPU, emulated', () => cudaEmulated('engine.mjs'));
+  }
   stage('tsc', () => bin('tsc', ['--noEmit']).ok);
   stage('biome', () => bin('biome', ['check', '--error-on-warnings']).ok);
   stage('knip', () => bin('knip', []).ok);

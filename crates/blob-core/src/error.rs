@@ -109,6 +109,24 @@ pub enum Error {
         /// Its first such row, from 0.
         row: usize,
     },
+    /// A device, or what it needs, is missing, too old or has failed; `BPEFT_DEVICE`.
+    #[cfg(feature = "cuda")]
+    #[error("{device}: {what}")]
+    Device {
+        /// As options name it.
+        device: String,
+        /// What is missing, or what its driver reported.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A device's memory does not hold what was asked for; `BPEFT_OUT_OF_MEMORY`.
+    #[cfg(feature = "cuda")]
+    #[error("{device}: the memory is full")]
+    OutOfMemory {
+        /// As options name it.
+        device: String,
+    },
     /// The caller aborted the work; `BPEFT_ABORTED`.
     #[error("aborted")]
     Aborted,
@@ -122,7 +140,7 @@ pub enum Error {
 
 impl Error {
     /// Every stable code.
-    pub const CODES: [&'static str; 12] = [
+    pub const CODES: &'static [&'static str] = &[
         "BPEFT_INVALID_CONFIG",
         "BPEFT_INVALID_INPUT",
         "BPEFT_IO",
@@ -132,6 +150,10 @@ impl Error {
         "BPEFT_ADAPTER",
         "BPEFT_CHECKPOINT",
         "BPEFT_NOT_FINITE",
+        #[cfg(feature = "cuda")]
+        "BPEFT_DEVICE",
+        #[cfg(feature = "cuda")]
+        "BPEFT_OUT_OF_MEMORY",
         "BPEFT_ABORTED",
         "BPEFT_WORKER_STOPPED",
         "BPEFT_INTERNAL",
@@ -150,6 +172,10 @@ impl Error {
             Self::Adapter { .. } | Self::NotAnAdapter { .. } => "BPEFT_ADAPTER",
             Self::Checkpoint { .. } => "BPEFT_CHECKPOINT",
             Self::NotFinite { .. } | Self::WeightNotFinite { .. } => "BPEFT_NOT_FINITE",
+            #[cfg(feature = "cuda")]
+            Self::Device { .. } => "BPEFT_DEVICE",
+            #[cfg(feature = "cuda")]
+            Self::OutOfMemory { .. } => "BPEFT_OUT_OF_MEMORY",
             Self::Aborted => "BPEFT_ABORTED",
             Self::WorkerStopped(_) => "BPEFT_WORKER_STOPPED",
             Self::Tensor(_) => "BPEFT_INTERNAL",
@@ -168,6 +194,12 @@ impl Error {
             Self::ModelNotFound { hint, .. }
             | Self::ModelCorrupt { hint, .. }
             | Self::NotAnAdapter { hint, .. } => hint,
+            #[cfg(feature = "cuda")]
+            Self::Device { hint, .. } => hint,
+            #[cfg(feature = "cuda")]
+            Self::OutOfMemory { .. } => {
+                "take a smaller batch or fewer samples at once, or see who else uses the device"
+            }
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
             Self::Adapter { .. } => "use the adapter with the model it was trained on",
             Self::Checkpoint { .. } => {

@@ -123,6 +123,6 @@ pub fn engine_info() -> String {
 /// Every stable error code of the engine and the addon.
 #[napi(catch_unwind)]
 pub fn error_codes() -> Vec<&'static str> {
-    let codes = blob_core::Error::CODES.into_iter();
+    let codes = blob_core::Error::CODES.iter().copied();
     codes.chain(Failure::CODES).collect()
 }

@@ -92,7 +92,7 @@ impl Build<'_> {
         let weight = self.source.tensor(&format!("{name}.weight"), &[width])?;
         Ok(Norm {
             kind: NormKind::Rms,
-            weight: wrap(weight.data, width)?,
+            weight: self.device.place(wrap(weight.data, width)?)?,
             eps: self.config.rms_norm_eps as f32,
             device: self.device,
         })
@@ -110,7 +110,7 @@ impl Build<'_> {
         let bias = if self.config.biases.contains(&site.module) {
             let name = format!("{}.bias", site.path());
             let bias = self.source.tensor(&name, &[outputs])?.data;
-            Some(wrap(bias, outputs)?)
+            Some(self.device.place(wrap(bias, outputs)?)?)
         } else {
             None
         };

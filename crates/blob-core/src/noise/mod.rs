@@ -70,7 +70,8 @@ pub struct NoiseKey {
 }
 
 impl NoiseKey {
-    fn word(self) -> u32 {
+    /// As the counter takes it.
+    pub(crate) fn word(self) -> u32 {
         (self.slot * 16 + self.purpose as u32) | (self.sample << 16)
     }
 }
@@ -85,6 +86,12 @@ impl Stream {
         };
         let words = philox4x32_10([step as u32, (step >> 32) as u32, phase, 0], split(seed));
         Self([words[0], words[1]])
+    }
+
+    /// The key of its draws.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn key(self) -> [u32; 2] {
+        self.0
     }
 
     /// Four words for a token (or a matrix, with `position = row = 0`).

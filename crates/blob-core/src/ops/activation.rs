@@ -34,10 +34,10 @@ impl Activated<'_> {
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn rows(&self) -> Result<Tensor> {
         let shape = shapes::matrix("x of the activation", self.x)?;
-        match self.implementation() {
-            Implementation::CpuKernel => wrap(cpu::forward(self.activation, &read(self.x)?), shape),
-            Implementation::Reference => Ok(plain(self.activation, self.x.host()?)?.into()),
+        if self.implementation() == Implementation::Reference {
+            return Ok(plain(self.activation, self.x.host()?)?.into());
         }
+        wrap(cpu::forward(self.activation, &read(self.x)?), shape)
     }
 
     /// dx of dy, (n, f) each.
@@ -47,17 +47,13 @@ impl Activated<'_> {
     pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
         let (n, f) = shapes::matrix("x of the activation", self.x)?;
         shapes::check("dy of the activation", dy, &[n, f])?;
-        match self.implementation() {
-            Implementation::CpuKernel => {
-                let inputs: [&[f32]; 2] = [&read(self.x)?, &read(dy)?];
-                wrap(cpu::backward(self.activation, inputs), (n, f))
-            }
-            Implementation::Reference => {
-                let (x, dy) = (self.x.host()?, dy.host()?);
-                let [dx] = reference::adjoint([x], dy, |x| plain(self.activation, &x[0]))?;
-                Ok(dx.into())
-            }
+        if self.implementation() == Implementation::Reference {
+            let (x, dy) = (self.x.host()?, dy.host()?);
+            let [dx] = reference::adjoint([x], dy, |x| plain(self.activation, &x[0]))?;
+            return Ok(dx.into());
         }
+        let inputs: [&[f32]; 2] = [&read(self.x)?, &read(dy)?];
+        wrap(cpu::backward(self.activation, inputs), (n, f))
     }
 
     pub(super) fn implementation(&self) -> Implementation {

@@ -14,6 +14,8 @@
 //! the probabilities again from ℓ (Dao et al. 2022, arXiv:2205.14135), so that none are kept.
 //! Shapes: `n` tokens in `B` segments, `H` query heads, `G` kv heads, `c` width of one head.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod plain;
 
 use candle_core as candle;
@@ -84,6 +86,10 @@ impl Attention<'_> {
             let (o, log_sum_exp) = plain::forward(self, operands.host()?)?;
             return Ok((o.into(), log_sum_exp.into()));
         }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            return cuda::forward(self, gpu, operands);
+        }
         let Operands { q, k, v } = operands;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
         let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
@@ -109,6 +115,10 @@ impl Attention<'_> {
             let [dq, dk, dv] = plain::backward(self, operands.host()?, do_.host()?)?;
             return Ok((dq.into(), dk.into(), dv.into()));
         }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            return cuda::backward(self, gpu, operands, [o, log_sum_exp, do_]);
+        }
         let Operands { q, k, v } = operands;
         let (n, kv_width) = k.dims2()?;
         let (q, k, v) = (read(q)?, read(k)?, read(v)?);
@@ -128,7 +138,13 @@ impl Attention<'_> {
     }
 
     fn implementation(&self) -> Implementation {
-        self.shape.device.implementation(Operation::Attention)
+        match self.shape.device.implementation(Operation::Attention) {
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape) => {
+                Implementation::Reference
+            }
+            by => by,
+        }
     }
 
     /// Rows and columns of q.

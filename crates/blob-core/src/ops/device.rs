@@ -1,5 +1,11 @@
 //! Where a model's weights lie, and what runs its operations there.
 
+use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Gpu;
+
+use super::Tensor;
+
 /// A closed set: every operation of this room knows each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
@@ -9,6 +15,9 @@ pub enum Device {
     /// The processor, by plain candle operations: what a new device starts with, right and slow, and
     /// what every kernel is held against.
     Reference,
+    /// A GPU, by the kernels of [`crate::kernels::cuda`].
+    #[cfg(feature = "cuda")]
+    Cuda(Gpu),
 }
 
 /// An operation that a device may have a kernel for.
@@ -39,6 +48,9 @@ pub enum Operation {
 pub enum Implementation {
     /// A kernel of [`crate::kernels::cpu`].
     CpuKernel,
+    /// A kernel of [`crate::kernels::cuda`] on this GPU.
+    #[cfg(feature = "cuda")]
+    CudaKernel(Gpu),
     /// Plain candle operations.
     Reference,
 }
@@ -59,7 +71,7 @@ impl Operation {
 }
 
 impl Device {
-    /// All devices.
+    /// The devices that every machine has.
     pub const ALL: [Self; 2] = [Self::Cpu, Self::Reference];
 
     /// The device's name in options and reports.
@@ -67,15 +79,43 @@ impl Device {
         match self {
             Self::Cpu => "cpu",
             Self::Reference => "reference",
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => "cuda",
         }
     }
 
     /// What runs an operation here. Operations ask this and nothing else, so a new device begins
     /// with references and gets its kernels one by one.
+    ///
+    /// A GPU leaves the embedding and the head to the processor: both read few rows of large tables.
     pub fn implementation(self, operation: Operation) -> Implementation {
         match (self, operation) {
             (Self::Cpu, _) => Implementation::CpuKernel,
             (Self::Reference, _) => Implementation::Reference,
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Operation::Embedding | Operation::Head) => Implementation::CpuKernel,
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Operation::LayerNorm | Operation::Activation) => {
+                Implementation::Reference
+            }
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(gpu), _) => Implementation::CudaKernel(gpu),
+        }
+    }
+
+    /// The tensor where operations of this device read it without a copy.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "a copy to a GPU can fail")
+    )]
+    pub(crate) fn place(self, tensor: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Cpu | Self::Reference => Ok(tensor),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Ok(tensor.on(gpu)?.into()),
         }
     }
 }

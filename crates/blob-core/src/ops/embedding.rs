@@ -36,25 +36,22 @@ impl Embedding {
                 "token ids must be below the vocabulary size {vocab_size}, got {id}"
             )));
         }
-        match self.device.implementation(Operation::Embedding) {
-            Implementation::CpuKernel => {
-                let mut rows = vec![0.0; ids.len() * d];
-                rows.par_chunks_exact_mut(d)
-                    .zip(ids)
-                    .for_each(|(row, &id)| self.table.row(id as usize, row));
-                wrap(rows, (ids.len(), d))
-            }
-            Implementation::Reference => {
-                let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
-                Ok(values(&self.table)?.index_select(&ids, 0)?.into())
-            }
+        let by = self.device.implementation(Operation::Embedding);
+        if by == Implementation::Reference {
+            let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
+            return Ok(values(&self.table)?.index_select(&ids, 0)?.into());
         }
+        let mut rows = vec![0.0; ids.len() * d];
+        rows.par_chunks_exact_mut(d)
+            .zip(ids)
+            .for_each(|(row, &id)| self.table.row(id as usize, row));
+        self.device.place(wrap(rows, (ids.len(), d))?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::{bits, tensor};
+    use super::super::oracle::{bits, devices, tensor};
     use super::*;
     use crate::weights::HostTensor;
 
@@ -71,7 +68,7 @@ mod tests {
         let (table, ids) = (tensor(1, 5, 3), [4, 0, 4, 1]);
         let index = candle::Tensor::new(&ids, &candle::Device::Cpu).unwrap();
         let expected = table.index_select(&index, 0).unwrap();
-        for device in Device::ALL {
+        for device in devices() {
             let rows = Embedding::new(stored(&table), device)
                 .forward(&ids)
                 .unwrap();

@@ -20,6 +20,8 @@ use super::low_rank::Kept;
 use super::{Implementation, Operation, Precision, Tensor, reference, shapes};
 use crate::adapter::Parameters;
 use crate::kernels::cpu::gemm::Operand;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::pointwise;
 use crate::pass::Pass;
 use crate::{Error, Result};
 
@@ -166,16 +168,20 @@ impl Gates {
         let [gate, up] = self.apart()?;
         match self.implementation {
             Implementation::CpuKernel => cpu::hidden(gate, up),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                Ok(pointwise::swiglu(gpu, &gate.on(gpu)?, &up.on(gpu)?)?.into())
+            }
             Implementation::Reference => Ok(reference_of(gate.host()?, up.host()?)?.into()),
         }
     }
 
     /// y computed while it is staged, where a kernel does that.
     pub(super) fn staged_for(&self, weight: &Weight) -> Result<Option<Operand>> {
-        match self.implementation {
-            Implementation::CpuKernel => cpu::staged(self.apart()?, weight).map(Some),
-            Implementation::Reference => Ok(None),
+        if self.implementation == Implementation::CpuKernel {
+            return cpu::staged(self.apart()?, weight).map(Some);
         }
+        Ok(None)
     }
 
     /// dg and du of dy, (n, f) each.
@@ -183,6 +189,11 @@ impl Gates {
         let [gate, up] = self.apart()?;
         match self.implementation {
             Implementation::CpuKernel => cpu::gradients(gate, up, dy),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                let inputs = [&gate.on(gpu)?, &up.on(gpu)?, &dy.on(gpu)?];
+                Ok(pointwise::swiglu_backward(gpu, inputs)?.map(Tensor::from))
+            }
             Implementation::Reference => {
                 let (inputs, dy) = ([gate.host()?, up.host()?], dy.host()?);
                 let of = reference::adjoint(inputs, dy, |x| reference_of(&x[0], &x[1]))?;

@@ -61,12 +61,10 @@ impl Vocabulary {
         term: Option<&Term<'_>>,
     ) -> Result<(Vec<f32>, Option<Kept>)> {
         self.check(x, classes)?;
-        match self.device.implementation(Operation::Head) {
-            Implementation::CpuKernel => cpu::forward(self, x, classes, term),
-            Implementation::Reference => {
-                Ok((plain::forward(self, x.host()?, classes, term)?, None))
-            }
+        if self.device.implementation(Operation::Head) == Implementation::Reference {
+            return Ok((plain::forward(self, x.host()?, classes, term)?, None));
         }
+        cpu::forward(self, x, classes, term)
     }
 
     /// dL/dx (n, d) of dL/dlogits (L); adds the gradients of the term, which kept `kept`.
@@ -88,17 +86,13 @@ impl Vocabulary {
                 dlogits.len()
             )));
         }
-        match self.device.implementation(Operation::Head) {
-            Implementation::CpuKernel => {
-                let term = term.and_then(|(term, kept)| Some((term, kept?)));
-                cpu::backward(self, (x, classes), term, dlogits, gradients)
-            }
-            Implementation::Reference => {
-                let term = term.map(|(term, _)| term);
-                let x = (x.host()?, classes);
-                Ok(plain::backward(self, x, term, dlogits, gradients)?.into())
-            }
+        if self.device.implementation(Operation::Head) == Implementation::Reference {
+            let term = term.map(|(term, _)| term);
+            let x = (x.host()?, classes);
+            return Ok(plain::backward(self, x, term, dlogits, gradients)?.into());
         }
+        let term = term.and_then(|(term, kept)| Some((term, kept?)));
+        cpu::backward(self, (x, classes), term, dlogits, gradients)
     }
 
     fn check(&self, x: &Tensor, classes: &Classes) -> Result<()> {

@@ -11,6 +11,8 @@
 //! over all outputs. Shapes: `n` rows, `k` inputs, `m_i` outputs.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod input;
 mod reference;
 #[cfg(test)]
@@ -71,7 +73,11 @@ pub fn forward<const N: usize>(
     }
     let outputs = match &input.staged {
         Staged::Cpu(staged) => cpu::forward(&layers, (input.values.as_ref(), staged), pass)?,
-        Staged::Reference(x) => reference::forward(&layers, x, pass)?,
+        Staged::Rows(x) => match layers.first().map(|layer| layer.implementation()) {
+            #[cfg(feature = "cuda")]
+            Some(Implementation::CudaKernel(_)) => cuda::forward(&layers, x, pass)?,
+            _ => reference::forward(&layers, x, pass)?,
+        },
     };
     outputs.try_into().map_err(|outputs: Vec<_>| {
         Error::InvalidInput(format!(
@@ -105,8 +111,10 @@ pub fn backward(
     } else {
         None
     };
-    match first.projection.weight.implementation(Operation::Linear) {
+    match first.projection.implementation() {
         Implementation::CpuKernel => cpu::backward(layers, x.as_ref(), wants, gradients),
+        #[cfg(feature = "cuda")]
+        Implementation::CudaKernel(_) => cuda::backward(layers, x.as_ref(), wants, gradients),
         Implementation::Reference => reference::backward(layers, x.as_ref(), wants, gradients),
     }
 }
@@ -131,6 +139,11 @@ impl<'a> Projection<'a> {
             term: None,
             addend: None,
         }
+    }
+
+    /// What runs it.
+    fn implementation(&self) -> Implementation {
+        self.weight.implementation(Operation::Linear)
     }
 
     /// A term must be given what it reads.

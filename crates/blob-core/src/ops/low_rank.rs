@@ -14,6 +14,8 @@
 //! the backward pass. The mean pass is the first term alone. Rows of another member see its factors.
 //! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
 mod noise;
 pub(super) mod reference;
 

@@ -18,6 +18,8 @@ use candle_core::{self as candle, D};
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
 use crate::Result;
 use crate::kernels::cpu::{layer_norm, rms_norm};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::norm as cuda;
 
 /// A frozen norm with its ε, on a device.
 pub struct Norm {
@@ -49,6 +51,11 @@ impl Norm {
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, d) = self.shape_of(x)?;
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            let (x, weight) = (x.on(gpu)?, self.weight.on(gpu)?);
+            return Ok(cuda::rms(gpu, &x, &weight, self.eps)?.into());
+        }
         if self.implementation() == Implementation::Reference {
             return Ok(self.reference(x.host()?)?.into());
         }
@@ -69,6 +76,12 @@ impl Norm {
         shapes::check("dy of the norm", dy, &[n, d])?;
         if let Some(addend) = addend {
             shapes::check("the addend of the norm", addend, &[n, d])?;
+        }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            let inputs = [&x.on(gpu)?, &self.weight.on(gpu)?, &dy.on(gpu)?];
+            let addend = addend.map(|addend| addend.on(gpu)).transpose()?;
+            return Ok(cuda::rms_backward(gpu, inputs, addend.as_ref(), self.eps)?.into());
         }
         if self.implementation() == Implementation::Reference {
             let (x, dy) = (x.host()?, dy.host()?);
@@ -148,7 +161,8 @@ impl Norm {
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{
-        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, pass_of, tensor,
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices,
+        pass_of, tensor,
     };
     use super::*;
     use crate::adapter::{Module, Site};
@@ -185,7 +199,7 @@ mod tests {
 
     /// Every kind on every device.
     fn each() -> impl Iterator<Item = (Device, fn(usize) -> NormKind)> {
-        let devices = Device::ALL.into_iter();
+        let devices = devices().into_iter();
         devices.flat_map(|device| KINDS.map(|kind| (device, kind)))
     }
 

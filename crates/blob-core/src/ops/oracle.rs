@@ -16,6 +16,21 @@ use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::weights::{HostTensor, StoredMatrix};
 
+/// Every device: in a build with `cuda` a GPU too, emulated unless `CUDA_KERNELS` names the kernels
+/// of a real one.
+pub(crate) fn devices() -> Vec<super::Device> {
+    #[cfg_attr(not(feature = "cuda"), expect(unused_mut, reason = "a GPU is added"))]
+    let mut devices = super::Device::ALL.to_vec();
+    #[cfg(feature = "cuda")]
+    {
+        use crate::kernels::cuda::{Gpu, Images};
+        let folder = std::env::var_os("CUDA_KERNELS");
+        let images = folder.map_or(Images::Emulated, |folder| Images::Folder(folder.into()));
+        devices.push(super::Device::Cuda(Gpu::open(0, &images).unwrap()));
+    }
+    devices
+}
+
 /// Numbers in (−2, 2), the same for the same seed.
 pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> super::Tensor {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;

@@ -15,6 +15,8 @@ use candle_core::{self as candle, D};
 
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
 use crate::kernels::cpu::rope as cpu;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::pointwise as cuda;
 use crate::{Error, Result};
 
 /// Fewest positions that angles are computed for.
@@ -182,6 +184,16 @@ fn turn(
             };
             wrap(cpu::rotate(&read(x)?, positions, angles, sign), (n, width))
         }
+        #[cfg(feature = "cuda")]
+        Implementation::CudaKernel(gpu) => {
+            let angles = tables.below(longest)?;
+            let angles = cuda::Angles {
+                cos: &angles.cos,
+                sin: &angles.sin,
+                pairs,
+            };
+            Ok(cuda::rotate(gpu, &x.on(gpu)?, positions, angles, sign)?.into())
+        }
         Implementation::Reference => {
             tables.check(longest)?;
             let x = x.host()?;
@@ -199,7 +211,7 @@ fn turn(
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{
-        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, tensor,
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices, tensor,
     };
     use super::*;
 
@@ -215,7 +227,10 @@ mod tests {
 
     #[test]
     fn rotate_is_the_plain_composition_and_restarts_in_each_segment() {
-        for (heads, device) in [1, 2].into_iter().flat_map(|n| Device::ALL.map(|d| (n, d))) {
+        for (heads, device) in [1, 2]
+            .into_iter()
+            .flat_map(|n| devices().into_iter().map(move |d| (n, d)))
+        {
             let tables = tables(&FREQUENCIES, 7, device).unwrap();
             let x = tensor(1, 12, heads * 6);
             let positions = positions(&OFFSETS);
@@ -228,7 +243,7 @@ mod tests {
 
     #[test]
     fn rotate_back_is_the_gradient_and_the_inverse() {
-        for device in Device::ALL {
+        for device in devices() {
             let tables = tables(&FREQUENCIES, 7, device).unwrap();
             let (x, dy) = (tensor(1, 12, 12), tensor(2, 12, 12));
             let positions = positions(&OFFSETS);

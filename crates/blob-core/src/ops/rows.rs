@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use super::{Tensor, read, shapes, wrap};
 use crate::kernels::cpu::rows as cpu;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::pointwise as cuda;
 use crate::{Error, Result};
 
 /// x (n, d), rows (B) → (B, d).
@@ -19,6 +21,10 @@ use crate::{Error, Result};
 pub fn gather(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
     let (n, d) = shapes::matrix("x of the gather", x)?;
     shapes::indices("rows to gather", rows, n)?;
+    #[cfg(feature = "cuda")]
+    if let Some(x) = x.array() {
+        return Ok(cuda::gather(x.gpu(), x, rows)?.into());
+    }
     wrap(cpu::gather(&read(x)?, d, rows), (rows.len(), d))
 }
 
@@ -30,9 +36,21 @@ pub fn scatter(dy: &Tensor, rows: &[u32], n: usize) -> Result<Tensor> {
     let (_, d) = shapes::matrix("dy of the gather", dy)?;
     shapes::check("dy of the gather", dy, &[rows.len(), d])?;
     shapes::indices("rows to scatter to", rows, n)?;
+    #[cfg(feature = "cuda")]
+    if let Some(dy) = dy.array().filter(|_| is_each_named_once(rows)) {
+        return Ok(cuda::scatter(dy.gpu(), dy, rows, n)?.into());
+    }
     let mut dx = vec![0.0; n * d];
     cpu::scatter(&read(dy)?, d, rows, &mut dx);
     wrap(dx, (n, d))
+}
+
+/// Rows of a GPU's scatter are written at once, not one after another.
+#[cfg(feature = "cuda")]
+fn is_each_named_once(rows: &[u32]) -> bool {
+    let mut named = rows.to_vec();
+    named.sort_unstable();
+    named.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// The rows of some ranges of x (n, d), one after another.
@@ -45,6 +63,16 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
         return Err(Error::InvalidInput(format!(
             "rows to repeat must be below {n}, got {range:?}"
         )));
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(x) = x.array() {
+        let rows: Vec<u32> = ranges
+            .iter()
+            .cloned()
+            .flatten()
+            .map(|row| row as u32)
+            .collect();
+        return Ok(cuda::gather(x.gpu(), x, &rows)?.into());
     }
     let values = read(x)?;
     let mut repeated = Vec::new();
@@ -62,6 +90,10 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
 pub fn sum(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let (n, d) = shapes::matrix("x of the sum", x)?;
     shapes::check("y of the sum", y, &[n, d])?;
+    #[cfg(feature = "cuda")]
+    if let Some(x) = x.array() {
+        return Ok(cuda::sum(x.gpu(), x, &y.on(x.gpu())?)?.into());
+    }
     Ok((x.host()? + y.host()?)?.into())
 }
 

@@ -4,6 +4,8 @@ use std::ops::Deref;
 
 use candle_core::{self as candle, CpuStorage, Shape, Storage};
 
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Array, Gpu};
 use crate::{Error, Result};
 
 /// An array of `f32` values in row order, where its device keeps it. It never changes.
@@ -15,6 +17,8 @@ pub struct Tensor(Place);
 #[derive(Debug, Clone)]
 enum Place {
     Host(candle::Tensor),
+    #[cfg(feature = "cuda")]
+    Cuda(Array),
 }
 
 impl Tensor {
@@ -22,6 +26,8 @@ impl Tensor {
     pub fn dims(&self) -> &[usize] {
         match &self.0 {
             Place::Host(values) => values.dims(),
+            #[cfg(feature = "cuda")]
+            Place::Cuda(array) => array.dims(),
         }
     }
 
@@ -56,17 +62,42 @@ impl Tensor {
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         match &self.0 {
             Place::Host(values) => Ok(values.reshape(shape.into())?.into()),
+            #[cfg(feature = "cuda")]
+            Place::Cuda(array) => Ok(array.reshape(shape.into().dims())?.into()),
         }
     }
 
     /// The values in the host's memory.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "of a device it is a copy, which can fail"
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(
+            clippy::unnecessary_wraps,
+            reason = "of a GPU it is a copy, which can fail"
+        )
     )]
     pub(crate) fn host(&self) -> Result<&candle::Tensor> {
         match &self.0 {
             Place::Host(values) => Ok(values),
+            #[cfg(feature = "cuda")]
+            Place::Cuda(array) => array.host(),
+        }
+    }
+
+    /// The values in a GPU's memory.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on(&self, gpu: Gpu) -> Result<Array> {
+        match &self.0 {
+            Place::Cuda(array) if array.gpu() == gpu => Ok(array.clone()),
+            _ => Array::of_host(gpu, self.host()?),
+        }
+    }
+
+    /// The values, where they are in a GPU's memory.
+    #[cfg(feature = "cuda")]
+    pub(super) fn array(&self) -> Option<&Array> {
+        match &self.0 {
+            Place::Host(_) => None,
+            Place::Cuda(array) => Some(array),
         }
     }
 }
@@ -74,6 +105,13 @@ impl Tensor {
 impl From<candle::Tensor> for Tensor {
     fn from(values: candle::Tensor) -> Self {
         Self(Place::Host(values))
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<Array> for Tensor {
+    fn from(array: Array) -> Self {
+        Self(Place::Cuda(array))
     }
 }
 

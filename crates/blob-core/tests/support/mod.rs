@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 pub mod answers;
+pub mod device;
 pub mod gguf_writer;
 pub mod golden;
 pub mod oracle;

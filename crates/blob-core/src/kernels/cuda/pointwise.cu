@@ -1,4 +1,4 @@
-// Operations on each value alone: SwiGLU, rotary positions, rows of an embedding.
+// Operations on each value alone: SwiGLU, rotary positions, rows of a matrix, sums, roundings.
 //
 //   swiglu    y = silu(g) ∘ u       silu(g) = g·σ(g)                 (arXiv:2002.05202)
 //             dg = dy ∘ u ∘ σ(g)·(1 + g·(1 − σ(g)))    du = dy ∘ silu(g)      count values
@@ -6,6 +6,9 @@
 //             y_{i+c/2} = x_{i+c/2}·cos φ + x_i·sin φ   the adjoint: direction −1
 //             x, y (n, H·c); positions (n); cos, sin (positions, c/2); a thread per pair
 //   embedding y (n, d) = table[ids]                     a thread per value
+//   scatter   y_{rows_b} = x_b, x (n, d); each row is named once, y is zero before
+//   sum       z = x + y, count values                   add_to_rows   y (n, d) += b (d)
+//   to_bf16   y = x rounded to bf16
 //
 // Values f32 or bf16, computed in f32; y may be x in rope.
 #include "values.cuh"
@@ -63,3 +66,25 @@ __device__ __forceinline__ void rotate(const T *x, T *y, const uint32_t *positio
   }
 ENTRIES(float, f32)
 ENTRIES(bf16, bf16)
+
+extern "C" __global__ void scatter_f32(const float *__restrict__ x,
+                                       const uint32_t *__restrict__ rows, float *__restrict__ y,
+                                       unsigned n, unsigned d) {
+  size_t i = thread_index(), from = i / d;
+  if (from < n) y[size_t(rows[from]) * d + i % d] = x[i];
+}
+extern "C" __global__ void sum_f32(const float *__restrict__ x, const float *__restrict__ y,
+                                   float *__restrict__ z, size_t count) {
+  size_t i = thread_index();
+  if (i < count) z[i] = x[i] + y[i];
+}
+extern "C" __global__ void add_to_rows_f32(float *__restrict__ y, const float *__restrict__ b,
+                                           size_t count, unsigned d) {
+  size_t i = thread_index();
+  if (i < count) y[i] += b[i % d];
+}
+extern "C" __global__ void to_bf16(const float *__restrict__ x, bf16 *__restrict__ y,
+                                   size_t count) {
+  size_t i = thread_index();
+  if (i < count) y[i] = __float2bfloat16(x[i]);
+}

@@ -47,8 +47,8 @@ pub struct Input {
 /// As products take it.
 pub(in crate::ops) enum Staged {
     Cpu(Operand),
-    /// (n, k)
-    Reference(Tensor),
+    /// As they are, (n, k).
+    Rows(Tensor),
 }
 
 impl Input {
@@ -69,16 +69,16 @@ impl Input {
 pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
     let Some(first) = layers.first() else {
         let values = source.rows()?;
-        return Ok(Input::new(values.dim(0)?, None, Staged::Reference(values)));
+        return Ok(Input::new(values.dim(0)?, None, Staged::Rows(values)));
     };
     let is_read = layers.iter().any(|layer| layer.term.is_some());
     let weight = first.weight;
     let k = weight.columns();
-    if weight.implementation(Operation::Linear) == Implementation::Reference {
+    if weight.implementation(Operation::Linear) != Implementation::CpuKernel {
         let values = source.rows()?;
         let n = values.dim(0)?;
         shapes::check("x of the layer", &values, &[n, k])?;
-        return Ok(Input::new(n, None, Staged::Reference(values)));
+        return Ok(Input::new(n, None, Staged::Rows(values)));
     }
     if let (Source::Normed(norm, x), false) = (source, is_read)
         && matches!(norm.kind, NormKind::Rms)

@@ -1,4 +1,6 @@
-use super::super::oracle::{Terms, assert_close, assert_parameters_close, pass_of, tensor, weight};
+use super::super::oracle::{
+    Terms, assert_close, assert_parameters_close, devices, pass_of, tensor, weight,
+};
 use super::*;
 use crate::adapter::Module;
 use crate::ops::{Device, Precision, read};
@@ -74,14 +76,19 @@ fn kernels_agree_with_the_reference_in_every_precision() {
         .into_iter()
         .flat_map(|p| [(p, 0.0), (p, 0.25)])
     {
-        let (y, dx, gradients) = run(Device::Cpu, precision, dropout);
         let (expected_y, expected_dx, expected) = run(Device::Reference, precision, dropout);
-        // Both round the same operands in the same way; sums differ in their last bits.
-        for (y, expected) in y.iter().zip(&expected_y) {
-            assert_close(y, expected, 1e-5);
+        for device in devices()
+            .into_iter()
+            .filter(|device| *device != Device::Reference)
+        {
+            let (y, dx, gradients) = run(device, precision, dropout);
+            // Both round the same operands in the same way; sums differ in their last bits.
+            for (y, expected) in y.iter().zip(&expected_y) {
+                assert_close(y, expected, 1e-5);
+            }
+            assert_close(&dx, &expected_dx, 1e-5);
+            assert_parameters_close(&gradients, &expected, 1e-5);
         }
-        assert_close(&dx, &expected_dx, 1e-5);
-        assert_parameters_close(&gradients, &expected, 1e-5);
     }
 }
 

@@ -3,6 +3,8 @@
 use candle_core as candle;
 
 use crate::kernels::cpu::gemm::FrozenMatrix;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::product::Matrix;
 use crate::ops::{Device, Implementation, Operation, Precision};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -16,6 +18,9 @@ pub struct Weight {
 
 enum Held {
     Cpu(FrozenMatrix),
+    /// Its values on the GPU, (m, k), and the type that they are stored in.
+    #[cfg(feature = "cuda")]
+    Cuda(Matrix, &'static str),
     /// The stored matrix and its values, (m, k).
     Reference(StoredMatrix, candle::Tensor),
 }
@@ -28,7 +33,16 @@ impl Weight {
     pub fn new(stored: StoredMatrix, precision: Precision, device: Device) -> Result<Self> {
         let held = match device.implementation(Operation::Linear) {
             Implementation::CpuKernel => Held::Cpu(FrozenMatrix::new(stored, precision)?),
-            Implementation::Reference => {
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu)
+                if matches!(precision, Precision::F32 | Precision::Bf16) =>
+            {
+                let shape = (stored.rows(), stored.columns());
+                let values: Vec<f32> = values(&stored)?.flatten_all()?.to_vec1()?;
+                let matrix = Matrix::new(gpu, &values, shape, precision == Precision::F32)?;
+                Held::Cuda(matrix, stored.type_name())
+            }
+            _ => {
                 let values = values(&stored)?;
                 Held::Reference(stored, values)
             }
@@ -44,6 +58,8 @@ impl Weight {
     pub fn rows(&self) -> usize {
         match &self.held {
             Held::Cpu(matrix) => matrix.rows(),
+            #[cfg(feature = "cuda")]
+            Held::Cuda(matrix, _) => matrix.shape().0,
             Held::Reference(stored, _) => stored.rows(),
         }
     }
@@ -52,6 +68,8 @@ impl Weight {
     pub fn columns(&self) -> usize {
         match &self.held {
             Held::Cpu(matrix) => matrix.columns(),
+            #[cfg(feature = "cuda")]
+            Held::Cuda(matrix, _) => matrix.shape().1,
             Held::Reference(stored, _) => stored.columns(),
         }
     }
@@ -65,6 +83,8 @@ impl Weight {
     pub fn type_name(&self) -> &'static str {
         match &self.held {
             Held::Cpu(matrix) => matrix.type_name(),
+            #[cfg(feature = "cuda")]
+            Held::Cuda(_, name) => name,
             Held::Reference(stored, _) => stored.type_name(),
         }
     }
@@ -73,29 +93,43 @@ impl Weight {
     pub fn bytes(&self) -> usize {
         match &self.held {
             Held::Cpu(matrix) => matrix.bytes(),
+            #[cfg(feature = "cuda")]
+            Held::Cuda(matrix, _) => matrix.bytes(),
             Held::Reference(stored, values) => stored.bytes() + 4 * values.elem_count(),
         }
     }
 
     /// What runs an operation on it.
     pub(in crate::ops) fn implementation(&self, operation: Operation) -> Implementation {
+        if let Held::Reference(..) = self.held {
+            return Implementation::Reference;
+        }
         self.device.implementation(operation)
     }
 
     /// As kernels of the CPU take it.
     pub(in crate::ops) fn cpu(&self) -> Result<&FrozenMatrix> {
-        match &self.held {
-            Held::Cpu(matrix) => Ok(matrix),
-            Held::Reference(..) => Err(self.elsewhere("cpu")),
+        if let Held::Cpu(matrix) = &self.held {
+            return Ok(matrix);
         }
+        Err(self.elsewhere("cpu"))
     }
 
     /// As references take it, (m, k).
     pub(in crate::ops) fn reference(&self) -> Result<&candle::Tensor> {
-        match &self.held {
-            Held::Reference(_, values) => Ok(values),
-            Held::Cpu(_) => Err(self.elsewhere("reference")),
+        if let Held::Reference(_, values) = &self.held {
+            return Ok(values);
         }
+        Err(self.elsewhere("reference"))
+    }
+
+    /// As kernels of a GPU take it.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn cuda(&self) -> Result<&Matrix> {
+        if let Held::Cuda(matrix, _) = &self.held {
+            return Ok(matrix);
+        }
+        Err(self.elsewhere("cuda"))
     }
 
     fn elsewhere(&self, expected: &str) -> Error {

@@ -66,7 +66,7 @@ impl Term<'_> {
         self.pass.dropout_at(self.site.block)
     }
 
-    fn key(&self, purpose: Purpose, sample: u32) -> NoiseKey {
+    pub(super) fn key(&self, purpose: Purpose, sample: u32) -> NoiseKey {
         NoiseKey {
             slot: self.site.slot(),
             purpose,

@@ -1,0 +1,142 @@
+//! Values in a GPU's memory, and their way there and back.
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core as candle;
+use cudarc::driver::{CudaSlice, DeviceRepr};
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// An array of `f32` in row order, which never changes once it is made.
+#[derive(Clone)]
+pub struct Array {
+    gpu: Gpu,
+    values: Arc<CudaSlice<f32>>,
+    dims: Vec<usize>,
+    /// The host's copy, made when first asked for.
+    host: Arc<OnceLock<candle::Tensor>>,
+}
+
+impl Array {
+    /// Values that a kernel wrote.
+    pub(crate) fn of_kernel(gpu: Gpu, values: CudaSlice<f32>, dims: &[usize]) -> Self {
+        Self {
+            gpu,
+            values: Arc::new(values),
+            dims: dims.to_vec(),
+            host: Arc::default(),
+        }
+    }
+
+    /// A copy of the host's tensor.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn of_host(gpu: Gpu, tensor: &candle::Tensor) -> Result<Self> {
+        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        let array = Self::of_kernel(gpu, gpu.upload(&values)?, tensor.dims());
+        Ok(Self {
+            host: Arc::new(OnceLock::from(tensor.clone())),
+            ..array
+        })
+    }
+
+    /// The values in the host's memory; waits for them the first time.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when what makes them failed.
+    pub(crate) fn host(&self) -> Result<&candle::Tensor> {
+        if let Some(tensor) = self.host.get() {
+            return Ok(tensor);
+        }
+        let values = self.gpu.download(&self.values)?;
+        let tensor = candle::Tensor::from_vec(values, self.dims(), &candle::Device::Cpu)?;
+        Ok(self.host.get_or_init(|| tensor))
+    }
+
+    /// Sizes, outermost first.
+    pub(crate) fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// (rows, columns), where everything behind the first axis is a column.
+    pub(super) fn matrix(&self) -> (usize, usize) {
+        let rows = self.dims.first().copied().unwrap_or(1);
+        (rows, self.len() / rows.max(1))
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// The same values in another shape of as many.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when it is not.
+    pub(crate) fn reshape(&self, dims: &[usize]) -> Result<Self> {
+        if dims.iter().product::<usize>() != self.len() {
+            return Err(Error::InvalidInput(format!(
+                "a shape must hold {} values, got {dims:?}",
+                self.len()
+            )));
+        }
+        Ok(Self {
+            gpu: self.gpu,
+            values: Arc::clone(&self.values),
+            dims: dims.to_vec(),
+            host: Arc::default(),
+        })
+    }
+
+    /// Where they are.
+    pub(crate) fn gpu(&self) -> Gpu {
+        self.gpu
+    }
+
+    pub(super) fn values(&self) -> &CudaSlice<f32> {
+        &self.values
+    }
+}
+
+impl std::fmt::Debug for Array {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} on {:?}", self.dims, self.gpu)
+    }
+}
+
+impl Gpu {
+    /// Memory whose values are written next.
+    pub(super) fn empty<T: DeviceRepr>(self, len: usize) -> Result<CudaSlice<T>> {
+        // SAFETY: every caller has a kernel or a copy write all of it before anything reads it.
+        let memory = unsafe { self.stream().alloc(len.max(1)) };
+        memory.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn zeros(self, len: usize) -> Result<CudaSlice<f32>> {
+        let memory = self.stream().alloc_zeros(len.max(1));
+        memory.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<CudaSlice<T>> {
+        let mut memory = self.empty(values.len())?;
+        if !values.is_empty() {
+            let copied = self.stream().memcpy_htod(values, &mut memory);
+            copied.map_err(|error| self.failed(error))?;
+        }
+        Ok(memory)
+    }
+
+    pub(super) fn copied(self, values: &CudaSlice<f32>) -> Result<CudaSlice<f32>> {
+        let copy = self.stream().clone_dtod(values);
+        copy.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn download(self, values: &CudaSlice<f32>) -> Result<Vec<f32>> {
+        let copied = self.stream().clone_dtoh(values);
+        let copied = copied.map_err(|error| self.failed(error))?;
+        self.synchronize()?;
+        Ok(copied)
+    }
+}

@@ -1,0 +1,219 @@
+//! A GPU: opened once, for the life of the process, as the driver keeps its primary context.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::cublas::CudaBlas;
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, LaunchArgs, LaunchConfig,
+    result, sys,
+};
+use cudarc::nvrtc::Ptx;
+
+use super::failure::{failed, missing, product_failed};
+use crate::{Error, Result};
+
+/// The oldest driver whose kernels these can be: that of CUDA 12.0.
+const OLDEST_DRIVER: i32 = 12_000;
+
+/// Where the kernels' binaries are.
+#[derive(Debug, Clone)]
+pub enum Images {
+    /// `NAME.fatbin` for each `.cu` file, as `npm run build:cuda` leaves them.
+    Folder(PathBuf),
+    /// The emulated driver has its own.
+    Emulated,
+}
+
+/// A GPU that has been opened.
+#[derive(Clone, Copy)]
+pub struct Gpu(&'static Context);
+
+struct Context {
+    ordinal: usize,
+    stream: Arc<CudaStream>,
+    blas: CudaBlas,
+    modules: BTreeMap<&'static str, Arc<CudaModule>>,
+    functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
+}
+
+/// The `.cu` files.
+const FILES: [&str; 5] = ["attention", "low_rank", "noise", "norm", "pointwise"];
+
+impl Gpu {
+    /// Opens GPU `ordinal`; later calls give the same.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` saying what is missing: driver, GPU, cuBLAS or kernels for it;
+    /// `BPEFT_OUT_OF_MEMORY`.
+    pub fn open(ordinal: usize, images: &Images) -> Result<Self> {
+        static OPEN: Mutex<BTreeMap<usize, Gpu>> = Mutex::new(BTreeMap::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gpu) = open.get(&ordinal) {
+            return Ok(*gpu);
+        }
+        let gpu = Self(Box::leak(Box::new(Context::new(ordinal, images)?)));
+        open.insert(ordinal, gpu);
+        Ok(gpu)
+    }
+
+    /// Its place among the GPUs of the machine.
+    pub fn ordinal(self) -> usize {
+        self.0.ordinal
+    }
+
+    /// Bytes of memory that are free, and all.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE`.
+    pub fn memory(self) -> Result<(usize, usize)> {
+        self.synchronize()?;
+        let context = self.stream().context();
+        context.mem_get_info().map_err(|error| self.failed(error))
+    }
+
+    /// Waits for all that was asked of it.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when something of it failed.
+    pub fn synchronize(self) -> Result<()> {
+        self.stream()
+            .synchronize()
+            .map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn stream(self) -> &'static Arc<CudaStream> {
+        &self.0.stream
+    }
+
+    pub(super) fn blas(self) -> &'static CudaBlas {
+        &self.0.blas
+    }
+
+    pub(super) fn failed(self, error: cudarc::driver::DriverError) -> Error {
+        failed(self.ordinal(), error)
+    }
+
+    pub(super) fn product_failed(self, error: cudarc::cublas::result::CublasError) -> Error {
+        product_failed(self.ordinal(), error)
+    }
+
+    /// A kernel of a `.cu` file.
+    pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<CudaFunction> {
+        let functions = &self.0.functions;
+        let mut functions = functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(name) {
+            return Ok(function.clone());
+        }
+        let module = self.0.modules.get(file).ok_or_else(|| {
+            let hint = "add it to the files of kernels::cuda";
+            missing(self.ordinal(), &format!("there is no {file}.cu"), hint)
+        })?;
+        let function = module.load_function(name);
+        let function = function.map_err(|error| self.failed(error))?;
+        functions.insert(name, function.clone());
+        Ok(function)
+    }
+
+    /// A launch, to be given its arguments in the kernel's order.
+    pub(super) fn call(self, kernel: &CudaFunction) -> LaunchArgs<'_> {
+        self.stream().launch_builder(kernel)
+    }
+
+    /// Asks for a launch.
+    pub(super) fn run(self, mut call: LaunchArgs<'_>, shape: LaunchConfig) -> Result<()> {
+        if shape.grid_dim.0 == 0 {
+            return Ok(()); // of no rows
+        }
+        // SAFETY: each function of this folder passes what its kernel's header asks for, in arrays
+        // whose sizes it was given with them.
+        let launched = unsafe { call.launch(shape) };
+        launched.map(drop).map_err(|error| self.failed(error))
+    }
+}
+
+impl Context {
+    fn new(ordinal: usize, images: &Images) -> Result<Self> {
+        check_libraries(ordinal)?;
+        let of = |error| failed(ordinal, error);
+        result::init().map_err(of)?;
+        let version = driver_version().map_err(of)?;
+        if version < OLDEST_DRIVER {
+            let (major, minor) = (version / 1000, version % 1000 / 10);
+            let what = format!("the driver must support CUDA 12.0, it supports {major}.{minor}");
+            let hint = "install a newer NVIDIA driver, or use the CPU";
+            return Err(missing(ordinal, &what, hint));
+        }
+        let context = CudaContext::new(ordinal).map_err(of)?;
+        let stream = context.new_stream().map_err(of)?;
+        // SAFETY: one stream orders all of this GPU's work, so that no event has to.
+        unsafe { context.disable_event_tracking() };
+        let mut modules = BTreeMap::new();
+        for file in FILES {
+            let image = image(images, file)?;
+            modules.insert(file, context.load_module(image).map_err(of)?);
+        }
+        let blas = CudaBlas::new(Arc::clone(&stream));
+        Ok(Self {
+            ordinal,
+            blas: blas.map_err(|error| product_failed(ordinal, error))?,
+            stream,
+            modules,
+            functions: Mutex::default(),
+        })
+    }
+}
+
+/// 1000·major + 10·minor of the CUDA release that the driver supports.
+fn driver_version() -> std::result::Result<i32, DriverError> {
+    let mut version = 0;
+    // SAFETY: the driver writes an integer there.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
+    Ok(version)
+}
+
+fn check_libraries(ordinal: usize) -> Result<()> {
+    // SAFETY: opening NVIDIA's libraries runs their initialisers, which is what they are for.
+    let (driver, products) = unsafe {
+        (
+            cudarc::driver::sys::is_culib_present(),
+            cudarc::cublas::sys::is_culib_present(),
+        )
+    };
+    if !driver {
+        let hint = "install NVIDIA's driver, or use the CPU";
+        return Err(missing(ordinal, "there is no libcuda.so.1", hint));
+    }
+    if !products {
+        let hint = "install cuBLAS of CUDA 12 or 13 (the wheel nvidia-cublas, or the toolkit) and \
+                    put its folder into LD_LIBRARY_PATH";
+        return Err(missing(ordinal, "there is no libcublas", hint));
+    }
+    Ok(())
+}
+
+fn image(images: &Images, file: &str) -> Result<Ptx> {
+    match images {
+        Images::Emulated => Ok(Ptx::from_src("// emulated")),
+        Images::Folder(folder) => {
+            let path = folder.join(format!("{file}.fatbin"));
+            let bytes = std::fs::read(&path).map_err(|source| Error::Io { path, source })?;
+            Ok(Ptx::from_binary(bytes))
+        }
+    }
+}
+
+impl PartialEq for Gpu {
+    fn eq(&self, other: &Self) -> bool {
+        self.ordinal() == other.ordinal()
+    }
+}
+
+impl Eq for Gpu {}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cuda:{}", self.ordinal())
+    }
+}

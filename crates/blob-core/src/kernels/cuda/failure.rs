@@ -1,0 +1,57 @@
+//! What a driver reports, as errors with a remedy.
+
+use cudarc::cublas::result::CublasError;
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUresult;
+
+use crate::Error;
+
+/// What a call of the driver for a GPU returned.
+pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
+    let device = format!("cuda:{ordinal}");
+    if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        return Error::OutOfMemory { device };
+    }
+    let name = error.error_name().map_or_else(
+        |_| format!("{:?}", error.0),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let hint = match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE | CUresult::CUDA_ERROR_INVALID_DEVICE => {
+            "see which GPUs nvidia-smi lists and what CUDA_VISIBLE_DEVICES hides, or use the CPU"
+        }
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | CUresult::CUDA_ERROR_INVALID_PTX => {
+            "take a package for this GPU: its kernels are compiled for sm_80 and later"
+        }
+        CUresult::CUDA_ERROR_NOT_FOUND => {
+            "install the package again: its kernels are not of the engine's version"
+        }
+        _ => {
+            "the GPU cannot be used further in this process: start again from the last checkpoint, \
+             or use the CPU; nvidia-smi and the kernel's log say more"
+        }
+    };
+    Error::Device {
+        device,
+        what: format!("the driver reported {name}"),
+        hint,
+    }
+}
+
+/// What cuBLAS returned.
+pub(super) fn product_failed(ordinal: usize, error: CublasError) -> Error {
+    Error::Device {
+        device: format!("cuda:{ordinal}"),
+        what: format!("cuBLAS reported {:?}", error.0),
+        hint: "check that libcublas is of the same CUDA release as the package",
+    }
+}
+
+/// What is missing before a GPU can be asked.
+pub(super) fn missing(ordinal: usize, what: &str, hint: &'static str) -> Error {
+    Error::Device {
+        device: format!("cuda:{ordinal}"),
+        what: what.to_owned(),
+        hint,
+    }
+}

@@ -1,0 +1,26 @@
+//! Kernels of NVIDIA's GPUs: what calls the `.cu` files of this folder.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `context` | a GPU: its driver, stream, kernels and products |
+//! | `array` | values in its memory |
+//! | the others | a function for each kernel; equations and launches are in the `.cu` files |
+//!
+//! Nothing here is linked: the driver and cuBLAS are opened at run time, so that a program that
+//! holds this code starts where neither is. All work of a GPU goes to one stream, in order.
+#![expect(
+    unsafe_code,
+    reason = "a launch trusts its arguments: sizes are checked by operations, types by functions here"
+)]
+
+mod array;
+pub mod attention;
+mod context;
+mod failure;
+pub mod low_rank;
+pub mod norm;
+pub mod pointwise;
+pub mod product;
+
+pub use array::Array;
+pub use context::{Gpu, Images};

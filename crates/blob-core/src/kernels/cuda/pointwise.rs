@@ -1,0 +1,159 @@
+//! Operations on each value alone; equations in `pointwise.cu`.
+
+use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
+use half::bf16;
+
+use super::{Array, Gpu};
+use crate::Result;
+
+const FILE: &str = "pointwise";
+
+/// In the place of an operand that is not there.
+pub(super) const NOTHING: u64 = 0;
+
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// One thread for each of `count` values.
+pub(super) fn a_thread_per(count: usize) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (count.div_ceil(THREADS as usize) as u32, 1, 1),
+        block_dim: (THREADS, 1, 1),
+        shared_mem_bytes: 0,
+    }
+}
+
+/// silu(gate) ∘ up, of (n, f) each.
+///
+/// # Errors
+/// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
+pub fn swiglu(gpu: Gpu, gate: &Array, up: &Array) -> Result<Array> {
+    let count = gate.len();
+    let mut y = gpu.empty(count)?;
+    let kernel = gpu.kernel(FILE, "swiglu_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(gate.values()).arg(up.values()).arg(&mut y);
+    call.arg(&count);
+    gpu.run(call, a_thread_per(count))?;
+    Ok(Array::of_kernel(gpu, y, gate.dims()))
+}
+
+/// dgate and dup of gate, up and dy, (n, f) each.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn swiglu_backward(gpu: Gpu, [gate, up, dy]: [&Array; 3]) -> Result<[Array; 2]> {
+    let count = gate.len();
+    let (mut d_gate, mut d_up) = (gpu.empty(count)?, gpu.empty(count)?);
+    let kernel = gpu.kernel(FILE, "swiglu_backward_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(gate.values()).arg(up.values()).arg(dy.values());
+    call.arg(&mut d_gate).arg(&mut d_up).arg(&count);
+    gpu.run(call, a_thread_per(count))?;
+    Ok([d_gate, d_up].map(|values| Array::of_kernel(gpu, values, gate.dims())))
+}
+
+/// Cosines and sines, (positions, c/2) each.
+#[derive(Clone, Copy)]
+pub struct Angles<'a> {
+    /// cos φ
+    pub cos: &'a [f32],
+    /// sin φ
+    pub sin: &'a [f32],
+    /// c/2
+    pub pairs: usize,
+}
+
+/// x (n, heads·c) with each head turned to its row's position, or back where `direction` is −1.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn rotate(
+    gpu: Gpu,
+    x: &Array,
+    positions: &[u32],
+    angles: Angles<'_>,
+    direction: f32,
+) -> Result<Array> {
+    let (n, width) = x.matrix();
+    let (rows, half) = (n as u32, angles.pairs as u32);
+    let heads = (width / (2 * angles.pairs)) as u32;
+    let positions = gpu.upload(positions)?;
+    let (cos, sin) = (gpu.upload(angles.cos)?, gpu.upload(angles.sin)?);
+    let mut y = gpu.empty(x.len())?;
+    let kernel = gpu.kernel(FILE, "rope_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(&mut y).arg(&positions);
+    call.arg(&cos).arg(&sin).arg(&rows).arg(&heads).arg(&half);
+    call.arg(&direction);
+    gpu.run(call, a_thread_per(x.len() / 2))?;
+    Ok(Array::of_kernel(gpu, y, x.dims()))
+}
+
+/// The rows of x (n, d) that `rows` names, in its order.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn gather(gpu: Gpu, x: &Array, rows: &[u32]) -> Result<Array> {
+    let (_, d) = x.matrix();
+    let (count, width) = (rows.len() as u32, d as u32);
+    let named = gpu.upload(rows)?;
+    let mut y = gpu.empty(rows.len() * d)?;
+    let kernel = gpu.kernel(FILE, "embedding_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(&named).arg(&mut y);
+    call.arg(&count).arg(&width);
+    gpu.run(call, a_thread_per(rows.len() * d))?;
+    Ok(Array::of_kernel(gpu, y, &[rows.len(), d]))
+}
+
+/// x (n, d) in the rows of a matrix (of, d) that `rows` names, each once; zero elsewhere.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn scatter(gpu: Gpu, x: &Array, rows: &[u32], of: usize) -> Result<Array> {
+    let (n, d) = x.matrix();
+    let (count, width) = (n as u32, d as u32);
+    let named = gpu.upload(rows)?;
+    let mut y = gpu.zeros(of * d)?;
+    let kernel = gpu.kernel(FILE, "scatter_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(&named).arg(&mut y);
+    call.arg(&count).arg(&width);
+    gpu.run(call, a_thread_per(x.len()))?;
+    Ok(Array::of_kernel(gpu, y, &[of, d]))
+}
+
+/// x + y, of one shape.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn sum(gpu: Gpu, x: &Array, y: &Array) -> Result<Array> {
+    let count = x.len();
+    let mut z = gpu.empty(count)?;
+    let kernel = gpu.kernel(FILE, "sum_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(y.values()).arg(&mut z);
+    call.arg(&count);
+    gpu.run(call, a_thread_per(count))?;
+    Ok(Array::of_kernel(gpu, z, x.dims()))
+}
+
+/// Adds b (d) to every row of y (n, d).
+pub(super) fn add_to_rows(gpu: Gpu, y: &mut CudaSlice<f32>, b: &Array, n: usize) -> Result<()> {
+    let (count, width) = (n * b.len(), b.len() as u32);
+    let kernel = gpu.kernel(FILE, "add_to_rows_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(y).arg(b.values()).arg(&count).arg(&width);
+    gpu.run(call, a_thread_per(count))
+}
+
+/// Values rounded to bf16.
+pub(super) fn to_bf16(gpu: Gpu, x: &CudaSlice<f32>, count: usize) -> Result<CudaSlice<bf16>> {
+    let mut y = gpu.empty(count)?;
+    let kernel = gpu.kernel(FILE, "to_bf16")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x).arg(&mut y).arg(&count);
+    gpu.run(call, a_thread_per(count))?;
+    Ok(y)
+}

@@ -1,0 +1,184 @@
+//! Products with a frozen weight, by cuBLAS: operands in f32 or bf16, sums in f32.
+//!
+//! ```text
+//! forward   y (n, m) = x·Wᵀ + b + addend        backward   dx (n, k) = dy·W + addend
+//! ```
+//!
+//! cuBLAS thinks in columns: a matrix in row order is its transpose there, and so is each result.
+
+use std::ffi::{c_int, c_void};
+
+use cudarc::cublas::{result, sys};
+use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
+use half::bf16;
+
+use super::{Array, Gpu, pointwise};
+use crate::{Error, Result};
+
+/// W (m, k) in a GPU's memory.
+pub struct Matrix {
+    gpu: Gpu,
+    values: Values,
+    /// (m, k)
+    shape: (usize, usize),
+}
+
+enum Values {
+    F32(CudaSlice<f32>),
+    Bf16(CudaSlice<bf16>),
+}
+
+impl Matrix {
+    /// A copy of values in row order; rounded to bf16, as products will round x, unless `is_f32`.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub fn new(gpu: Gpu, values: &[f32], shape: (usize, usize), is_f32: bool) -> Result<Self> {
+        let values = if is_f32 {
+            Values::F32(gpu.upload(values)?)
+        } else {
+            let rounded: Vec<_> = values.iter().map(|value| bf16::from_f32(*value)).collect();
+            Values::Bf16(gpu.upload(&rounded)?)
+        };
+        gpu.synchronize()?; // what was copied is dropped here
+        Ok(Self { gpu, values, shape })
+    }
+
+    /// Bytes in the GPU's memory.
+    pub fn bytes(&self) -> usize {
+        let (m, k) = self.shape;
+        let of_value = match self.values {
+            Values::F32(_) => 4,
+            Values::Bf16(_) => 2,
+        };
+        m * k * of_value
+    }
+
+    /// (m, k)
+    pub fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    /// Where it is.
+    pub fn gpu(&self) -> Gpu {
+        self.gpu
+    }
+
+    /// x (n, k)·Wᵀ + bias (m) + addend (n, m).
+    pub(crate) fn forward(
+        &self,
+        x: &Array,
+        bias: Option<&Array>,
+        addend: Option<&Array>,
+    ) -> Result<CudaSlice<f32>> {
+        let ((n, _), (m, k)) = (x.matrix(), self.shape);
+        let transposed = sys::cublasOperation_t::CUBLAS_OP_T;
+        let mut y = self.product((x, transposed), (m, n, k), addend)?;
+        if let Some(bias) = bias {
+            pointwise::add_to_rows(self.gpu, &mut y, bias, n)?;
+        }
+        Ok(y)
+    }
+
+    /// dy (n, m)·W + addend (n, k).
+    pub(crate) fn backward(&self, dy: &Array, addend: Option<&Array>) -> Result<CudaSlice<f32>> {
+        let ((n, _), (m, k)) = (dy.matrix(), self.shape);
+        let plain = sys::cublasOperation_t::CUBLAS_OP_N;
+        self.product((dy, plain), (k, n, m), addend)
+    }
+
+    /// (columns, n) = op(W)·x (inner, n), in cuBLAS's order, plus the addend.
+    fn product(
+        &self,
+        (x, operation): (&Array, sys::cublasOperation_t),
+        (columns, n, inner): (usize, usize, usize),
+        addend: Option<&Array>,
+    ) -> Result<CudaSlice<f32>> {
+        let gpu = self.gpu;
+        let mut result = match addend {
+            Some(addend) => gpu.copied(addend.values())?,
+            None => gpu.empty(n * columns)?,
+        };
+        if n == 0 {
+            return Ok(result);
+        }
+        let beta = if addend.is_some() { 1.0_f32 } else { 0.0 };
+        let sizes = [int(columns)?, int(n)?, int(inner)?];
+        let stride = int(self.shape.1)?;
+        let call = Call {
+            gpu,
+            operation,
+            sizes,
+            stride,
+            beta,
+        };
+        match &self.values {
+            Values::F32(w) => call.run(w, x.values(), sys::cudaDataType::CUDA_R_32F, &mut result),
+            Values::Bf16(w) => {
+                let rounded = pointwise::to_bf16(gpu, x.values(), x.len())?;
+                call.run(w, &rounded, sys::cudaDataType::CUDA_R_16BF, &mut result)
+            }
+        }?;
+        Ok(result)
+    }
+}
+
+/// A size as cuBLAS counts.
+fn int(size: usize) -> Result<c_int> {
+    c_int::try_from(size).map_err(|_| {
+        Error::InvalidInput(format!("a product must have sizes below 2^31, got {size}"))
+    })
+}
+
+struct Call {
+    gpu: Gpu,
+    operation: sys::cublasOperation_t,
+    /// Of the result (columns, n), and of the sum.
+    sizes: [c_int; 3],
+    /// Between the rows of W.
+    stride: c_int,
+    beta: f32,
+}
+
+impl Call {
+    fn run<T>(
+        &self,
+        w: &CudaSlice<T>,
+        x: &CudaSlice<T>,
+        of: sys::cudaDataType,
+        result: &mut CudaSlice<f32>,
+    ) -> Result<()> {
+        let (stream, one) = (self.gpu.stream(), 1.0_f32);
+        let [columns, n, inner] = self.sizes;
+        let (w, _w) = w.device_ptr(stream);
+        let (x, _x) = x.device_ptr(stream);
+        let (result, _result) = result.device_ptr_mut(stream);
+        let address = |pointer: u64| pointer as *mut c_void;
+        // SAFETY: W is (m, k), x and the result have the sizes that `Matrix` took them by; the
+        // scalars lie on the host, where the handle looks for them.
+        let asked = unsafe {
+            result::gemm_ex(
+                *self.gpu.blas().handle(),
+                self.operation,
+                sys::cublasOperation_t::CUBLAS_OP_N,
+                columns,
+                n,
+                inner,
+                (&raw const one).cast(),
+                address(w),
+                of,
+                self.stride,
+                address(x),
+                of,
+                inner,
+                (&raw const self.beta).cast(),
+                address(result),
+                sys::cudaDataType::CUDA_R_32F,
+                columns,
+                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        asked.map_err(|error| self.gpu.product_failed(error))
+    }
+}

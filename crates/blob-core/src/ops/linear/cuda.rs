@@ -1,0 +1,77 @@
+//! Linear layers on a GPU: products by cuBLAS, terms by kernels of our own.
+
+use super::{Projection, Returning, Wants};
+use crate::Result;
+use crate::adapter::Parameters;
+use crate::kernels::cuda::Array;
+use crate::ops::low_rank::{self, Kept};
+use crate::ops::{Tensor, finite};
+use crate::pass::Pass;
+
+pub(super) fn forward(
+    layers: &[&Projection<'_>],
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<Vec<(Tensor, Option<Kept>)>> {
+    let mut outputs = Vec::new();
+    for layer in layers {
+        let y: Tensor = project(layer, x)?.into();
+        finite::check(pass, &y, || layer.site.path())?;
+        pass.abort.check()?;
+        // The backward pass computes h again, which costs one reading of x.
+        outputs.push((y, None));
+    }
+    Ok(outputs)
+}
+
+/// y, (n, m).
+fn project(projection: &Projection<'_>, x: &Tensor) -> Result<Array> {
+    let matrix = projection.weight.cuda()?;
+    let gpu = matrix.gpu();
+    let on = |tensor: Option<&Tensor>| tensor.map(|tensor| tensor.on(gpu)).transpose();
+    let (bias, addend) = (on(projection.bias)?, on(projection.addend)?);
+    let y = matrix.forward(&x.on(gpu)?, bias.as_ref(), addend.as_ref())?;
+    match &projection.term {
+        Some(term) => low_rank::cuda::add(term, gpu, x, y),
+        None => Ok(Array::of_kernel(
+            gpu,
+            y,
+            &[x.dim(0)?, projection.weight.rows()],
+        )),
+    }
+}
+
+pub(super) fn backward(
+    layers: &[Returning<'_>],
+    x: Option<&Tensor>,
+    wants: Wants<'_>,
+    gradients: &mut Parameters,
+) -> Result<Option<Tensor>> {
+    let Wants { dx, addend, pass } = wants;
+    let mut sum = addend;
+    for Returning { projection, dy, .. } in layers {
+        pass.abort.check()?;
+        let matrix = projection.weight.cuda()?;
+        let gpu = matrix.gpu();
+        let of_weight = if dx {
+            let addend = sum.as_ref().map(|sum| sum.on(gpu)).transpose()?;
+            Some(matrix.backward(&dy.on(gpu)?, addend.as_ref())?)
+        } else {
+            None
+        };
+        let total = if let (Some(term), Some(x)) = (&projection.term, x) {
+            low_rank::cuda::backward(term, gpu, (x, dy), of_weight, gradients)?
+        } else {
+            let shape = [dy.dim(0)?, projection.weight.columns()];
+            of_weight.map(|dx| Array::of_kernel(gpu, dx, &shape))
+        };
+        if let Some(total) = total {
+            let total = total.into();
+            finite::check(pass, &total, || {
+                format!("the gradient at {}", projection.site.path())
+            })?;
+            sum = Some(total);
+        }
+    }
+    Ok(if dx { sum } else { None })
+}

@@ -1,0 +1,40 @@
+// node tools/cuda-emulator/engine.mjs: the engine with `cuda`, its operations and whole models held
+// against their references on the emulated driver, as on any device. Ends in `N passed, N failed`.
+
+import { readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { root, run } from '../steps.mjs';
+import { build } from './build.mjs';
+
+const folder = join(root, 'crates/blob-core/src/kernels/cuda');
+const kernels = readdirSync(folder)
+  .filter((name) => name.endsWith('.cu'))
+  .map((name) => join(folder, name));
+const emulated = await build('plain', { kernels, programs: [] });
+const others = process.env.LD_LIBRARY_PATH ?? '';
+const extraEnv = {
+  LD_LIBRARY_PATH: [emulated.host, ...(others === '' ? [] : [others])].join(delimiter),
+  CUDA_EMU_KERNELS: emulated.kernels,
+};
+
+const engine = ['--package', 'blob-core', '--features', 'cuda', '--locked'];
+const tests = [
+  ['--lib', 'ops::'],
+  ['--test', 'devices', '--test', 'cuda', '--test', 'cuda_memory'],
+];
+let passed = 0;
+let failed = 0;
+const lint = ['clippy', ...engine, '--all-targets', '--', '-D', 'warnings'];
+if (run('cargo', lint).ok) passed += 1;
+else failed += 1;
+for (const which of tests) {
+  const { ok, stdout } = run('cargo', ['test', ...engine, ...which], { capture: true, extraEnv });
+  let failedHere = 0;
+  for (const [, good, bad] of stdout.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g)) {
+    passed += Number(good);
+    failedHere += Number(bad);
+  }
+  failed += ok ? failedHere : Math.max(1, failedHere);
+}
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 ? 0 : 1;
