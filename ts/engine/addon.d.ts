@@ -79,10 +79,7 @@ export declare class NativeTrainer {
 /** Names of the paths that this machine has, the widest first. */
 export declare function dispatches(): Array<string>
 
-/**
- * JSON: version, target, threads, dispatch. `threads` are those of the loaded models, else those
- * that a model would get which does not ask for a number.
- */
+/** JSON: version, target, dispatch. */
 export declare function engineInfo(): string
 
 /** Every stable error code of the engine and the addon. */

@@ -42,6 +42,8 @@ export interface ModelInfo {
   readonly weightBytes: number;
   /** Bytes of the weights as they are in memory; those of a mapped file are shared with other processes. */
   readonly memoryBytes: number;
+  /** Threads of the model's pool. */
+  readonly threads: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
   readonly tokenizer: string;

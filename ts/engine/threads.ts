@@ -1,4 +1,4 @@
-/** How many threads the process's pool gets: the caller's number, else `BPEFT_NUM_THREADS`, else one per core. */
+/** How many threads a model gets: the caller's number, else `BPEFT_NUM_THREADS`, else one per core. */
 
 import { BpeftError } from '../errors.ts';
 

@@ -1,6 +1,5 @@
-//! The process's one thread pool, and what the engine is.
+//! A model's pool of threads, and what the engine is.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use blob_core::kernels::cpu::isa::{self, Isa};
@@ -9,10 +8,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Failure, Result};
 
-/// Shared by all models, and gone with the last of them.
-static POOL: Mutex<Weak<Pool>> = Mutex::new(Weak::new());
-
-/// A thread pool that ends together with its threads: what they hold is free then.
+/// A model's own threads. It ends together with them: what they hold is free then.
+///
+/// A thread that waits for its part of a job takes up whatever else its pool has to do. So a pool
+/// that two models shared would run a whole job of one inside a step of the other.
 pub(crate) struct Pool {
     /// `None` only while it ends.
     threads: Option<ThreadPool>,
@@ -20,23 +19,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The pool of the living models, else a new one; `threads` `None`: as many as it has, or one
-    /// per processor.
-    pub(crate) fn get(threads: Option<usize>) -> Result<Arc<Self>> {
-        let mut shared = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = shared.upgrade() {
-            let has = pool.size();
-            return match threads {
-                Some(asked) if asked != has => Err(Failure::ThreadsDiffer { asked, has }),
-                _ => Ok(pool),
-            };
-        }
-        let pool = Arc::new(Self::start(threads.unwrap_or_else(default_threads))?);
-        *shared = Arc::downgrade(&pool);
-        Ok(pool)
-    }
-
-    fn start(asked: usize) -> Result<Self> {
+    /// `None`: one thread per processor that the process may use.
+    pub(crate) fn start(threads: Option<usize>) -> Result<Self> {
+        let asked =
+            threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
         let mut ends = Vec::new();
         let threads = ThreadPoolBuilder::new()
             .num_threads(asked)
@@ -59,11 +45,6 @@ impl Pool {
         }
     }
 
-    fn size(&self) -> usize {
-        let threads = self.threads.as_ref();
-        threads.map_or(0, ThreadPool::current_num_threads)
-    }
-
     /// Runs `work` in the pool.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.threads {
@@ -83,11 +64,6 @@ impl Drop for Pool {
     }
 }
 
-/// One per processor that the process may use.
-fn default_threads() -> usize {
-    thread::available_parallelism().map_or(1, Into::into)
-}
-
 /// Makes all kernels take the path of that name; false when this machine does not have it.
 #[napi(catch_unwind)]
 pub fn set_dispatch(name: String) -> bool {
@@ -102,19 +78,12 @@ pub fn dispatches() -> Vec<&'static str> {
     available.map(Isa::name).collect()
 }
 
-/// JSON: version, target, threads, dispatch. `threads` are those of the loaded models, else those
-/// that a model would get which does not ask for a number.
+/// JSON: version, target, dispatch.
 #[napi(catch_unwind)]
 pub fn engine_info() -> String {
-    let living = POOL
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .upgrade();
-    let threads = living.map_or_else(default_threads, |pool| pool.size());
     serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        "threads": threads,
         "dispatch": isa::current().name(),
     })
     .to_string()

@@ -19,8 +19,6 @@ pub enum Failure {
         granted: usize,
         reason: String,
     },
-    #[error("threads must be as for the other models in this process, {has}, got {asked}")]
-    ThreadsDiffer { asked: usize, has: usize },
 }
 
 impl Failure {
@@ -31,7 +29,7 @@ impl Failure {
         match self {
             Self::Engine(error) => error.code(),
             Self::Busy(_) => "BPEFT_BUSY",
-            Self::ThreadsRefused { .. } | Self::ThreadsDiffer { .. } => "BPEFT_THREADS",
+            Self::ThreadsRefused { .. } => "BPEFT_THREADS",
         }
     }
 
@@ -46,9 +44,6 @@ impl Failure {
                 "give --threads {granted} or less (BPEFT_NUM_THREADS), or raise the limit of \
                  processes (ulimit -u, --pids-limit, TasksMax)"
             ),
-            Self::ThreadsDiffer { .. } => {
-                "leave threads out, or dispose the other models first".into()
-            }
         }
     }
 }

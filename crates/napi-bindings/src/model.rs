@@ -229,6 +229,7 @@ fn info_of(state: &ModelState) -> String {
         "blockTypes": state.decoder.block_types(),
         "weightBytes": summary.weight_bytes,
         "memoryBytes": state.decoder.weight_bytes(),
+        "threads": rayon::current_num_threads(),
         "bosTokenId": tokenizer.bos_token_id(),
         "eosTokenId": tokenizer.eos_token_id(),
         "tokenizer": tokenizer.kind(),

@@ -146,7 +146,7 @@ fn run<State: Send, T: ToNapiValue + Send>(
     answer: Answer<T>,
     queue: &mpsc::Receiver<Job<State>>,
 ) {
-    let built = Pool::get(threads).and_then(|pool| {
+    let built = Pool::start(threads).and_then(|pool| {
         let built = catch_unwind(AssertUnwindSafe(|| pool.install(build)));
         let state =
             built.unwrap_or_else(|_| Err(stopped("it panicked; this is a bug in bpeft")))?;
@@ -155,7 +155,8 @@ fn run<State: Send, T: ToNapiValue + Send>(
     match built {
         Err(failure) => answer.settle(Err(failure)),
         Ok((pool, mut state)) => {
-            answer.settle(Ok(open(&state)));
+            let opened = &mut state;
+            answer.settle(Ok(pool.install(move || open(opened))));
             while let Some(job) = next(queue) {
                 if !pool.install(|| job(&mut state)) {
                     break;

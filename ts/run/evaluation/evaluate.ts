@@ -57,7 +57,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
         model: { name, revision, sha256, files },
         datasets: { train: null, evaluation: splits.map((split) => split.record) },
         versions: versions(),
-        hardware: hardware(),
+        hardware: hardware(model.info.threads),
       };
       const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
       emit({ type: 'run-started', command: 'eval', ...begin });

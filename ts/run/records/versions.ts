@@ -23,7 +23,6 @@ export interface Hardware {
 interface EngineInfo {
   readonly version: string;
   readonly dispatch: string;
-  readonly threads: number;
 }
 
 export function versions(): Versions {
@@ -36,12 +35,13 @@ export function versions(): Versions {
   };
 }
 
-export function hardware(): Hardware {
+/** @param threads of the model's pool */
+export function hardware(threads: number): Hardware {
   const cores = cpus();
   return {
     cpu: cores[0]?.model ?? 'unknown',
     cores: cores.length,
-    threads: engineInfo().threads,
+    threads,
     memoryGb: Math.round(totalmem() / 2 ** 30),
     gpu: null,
   };

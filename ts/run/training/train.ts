@@ -372,6 +372,6 @@ function runRecord(session: Session): RunRecord {
     },
     datasets: { train: train.record, evaluation: evaluations.map(({ record }) => record) },
     versions: versions(),
-    hardware: hardware(),
+    hardware: hardware(model.info.threads),
   };
 }
