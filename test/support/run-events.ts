@@ -68,6 +68,7 @@ export function evaluationDone(more: Partial<EvaluationDone> = {}): EvaluationDo
       metrics,
       definitions,
       reliability,
+      detection: null,
       std: 0.125,
       seconds: 0.5,
     },

@@ -39,7 +39,9 @@ export function writtenRun(run: WrittenRun = {}): string {
   const { metrics, definitions, reliability } = report;
   const head = { format: 1, method, model, dataset, seed, protocol: 'corrected', run: config, versions };
   const training = { steps: 3, seconds: 2, tokens: 900, tokens_per_s: 450, peak_rss_mb: 300 };
-  const evaluations = [{ ...evaluation, metrics, definitions, reliability }];
+  const found = { maxProbability: 0.625, entropy: 0.5, mutualInformation: null };
+  const detection = { against: { dataset, split: 'train' }, auroc: found, fpr95: found };
+  const evaluations = [{ ...evaluation, metrics, definitions, reliability, detection }];
   const write = (file: string, value: unknown) => writeFileSync(join(folder, file), `${fileJson(value)}\n`);
   write('config.json', {
     format: 1,

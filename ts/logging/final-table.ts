@@ -10,12 +10,13 @@ import type { EvaluationResult } from '../run/records/result.ts';
 const COLUMNS: readonly (readonly [key: keyof Metrics, heading: string])[] = [
   ['acc', 'ACC ↑'],
   ['ece', 'ECE ↓'],
+  ['eceNoiseFloor', 'floor'],
   ['nll', 'NLL ↓'],
   ['brier', 'Brier ↓'],
   ['entropy', 'entropy'],
   ['mutualInformation', 'MI'],
 ];
-const WIDTH = 10;
+const WIDTH = 9;
 
 export function finalLines(evaluations: readonly EvaluationResult[]): readonly string[] {
   const [first] = evaluations;

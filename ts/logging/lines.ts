@@ -81,15 +81,19 @@ export function stepLine(event: StepDone, { short = false }: { short?: boolean }
 }
 
 export function metricsText(metrics: Metrics): string {
-  const shown: readonly (readonly [string, number | null])[] = [
+  const floor = metrics.eceNoiseFloor;
+  const note = floor === null ? '' : ` (floor ${floor.toFixed(4)})`;
+  const shown: readonly (readonly [string, number | null, string?])[] = [
     ['acc', metrics.acc],
-    ['ece', metrics.ece],
+    ['ece', metrics.ece, note],
     ['nll', metrics.nll],
     ['brier', metrics.brier],
     ['entropy', metrics.entropy],
     ['mi', metrics.mutualInformation],
   ];
-  return shown.flatMap(([name, value]) => (value === null ? [] : [`${name} ${value.toFixed(4)}`])).join('  ');
+  return shown
+    .flatMap(([name, value, noted = '']) => (value === null ? [] : [`${name} ${value.toFixed(4)}${noted}`]))
+    .join('  ');
 }
 
 /** Four significant digits, without trailing zeros. */

@@ -67,7 +67,8 @@ export function reliability(rows: readonly LabelledRow[], bins: number = DEFAULT
   }));
 }
 
-function binOf(certainty: number, bins: number): number {
+/** Of 0 … J: the bin that a probability falls into. */
+export function binOf(certainty: number, bins: number): number {
   let bin = Math.min(bins, Math.max(0, Math.floor(certainty * bins)));
   // The product may round across an edge; the edges themselves decide.
   if (certainty < bin / bins) bin -= 1;

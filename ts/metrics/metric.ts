@@ -16,7 +16,10 @@ export interface Metric<Id extends string = string> {
   compute(rows: readonly ScoredRow[], rule: MetricRule): number | null;
 }
 
-/** A metric over the rows whose right class is known; null without any, or where they lack something. */
+/**
+ * A metric over the rows whose right class is known; null without any, where they lack something, and
+ * where it is NaN.
+ */
 export function ofLabelled<Id extends string>(
   metric: Omit<Metric<Id>, 'compute'> & { of(rows: readonly LabelledRow[], rule: MetricRule): number | null },
 ): Metric<Id> {
@@ -26,7 +29,8 @@ export function ofLabelled<Id extends string>(
     definition,
     compute: (rows, rule) => {
       const labelled = labelledRows(rows);
-      return labelled.length === 0 ? null : of(labelled, rule);
+      const value = labelled.length === 0 ? Number.NaN : of(labelled, rule);
+      return Number.isNaN(value) ? null : value;
     },
   };
 }

@@ -1,5 +1,6 @@
 /** A report as Markdown and as CSV. */
 
+import { furtherMeasures, measuresOf } from './further-measures.ts';
 import { REPORTED_METRICS, type Report } from './run-report.ts';
 import { estimateText, evaluationName, INTERVAL_NOTE, METRIC_HEADINGS, valueText } from './words.ts';
 
@@ -25,6 +26,10 @@ export function markdownReport({ runs }: Report): string {
     '',
     INTERVAL_NOTE,
     ...(notes.length === 0 ? [] : ['', ...notes]),
+    ...runs.flatMap(({ name, evaluations }) => {
+      const table = furtherMeasures(evaluations);
+      return table === null ? [] : ['', `**${name}**`, '', ...markdownTable(table.headings, table.rows)];
+    }),
     '',
     ...commands,
   ].join('\n')}\n`;
@@ -40,14 +45,17 @@ export function markdownTable(headings: readonly string[], rows: readonly (reado
 export function csvReport({ runs }: Report): string {
   const head = 'run,method,model,protocol,seed,dataset,split,samples,rows,metric,value,lower,upper';
   const lines = runs.flatMap(({ name, method, model, protocol, seed, evaluations }) =>
-    evaluations.flatMap(({ dataset, split, samples, n, metrics, aurc }) => {
+    evaluations.flatMap((evaluation) => {
+      const { dataset, split, samples, n, metrics, aurc } = evaluation;
       const own = [name, method, model, protocol, seed ?? '', dataset, split, samples, n];
       return [
         ...REPORTED_METRICS.map((metric) => {
           const { value, lower, upper } = metrics[metric];
           return [...own, metric, value ?? '', lower ?? '', upper ?? ''];
         }),
-        [...own, 'aurc', aurc ?? '', '', ''],
+        ...[['aurc', aurc] as const, ...measuresOf(evaluation)].map(([id, value]) => {
+          return [...own, id, value ?? '', '', ''];
+        }),
       ];
     }),
   );

@@ -15,6 +15,13 @@ import { type PredictionRow, readPredictions } from '../run/records/prediction-f
 const number = z.union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN']).transform(Number)]);
 const Metrics = z.record(z.string(), number.nullable());
 
+const ByScore = z.record(z.string(), number.nullable());
+const Detection = z.object({
+  against: z.object({ dataset: z.string(), split: z.string() }),
+  auroc: ByScore,
+  fpr95: ByScore,
+});
+
 const Evaluation = z.looseObject({
   dataset: z.string(),
   split: z.string(),
@@ -23,6 +30,7 @@ const Evaluation = z.looseObject({
   n_truncated: z.int().nonnegative().optional(),
   metrics: Metrics,
   definitions: z.record(z.string(), z.string()).optional(),
+  detection: Detection.nullish(),
   seconds: z.number().optional(),
 });
 

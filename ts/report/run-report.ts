@@ -20,6 +20,9 @@ import type { LoggedPosterior, LoggedStep, ReadEvaluation, ReportedRun } from '.
 export const REPORTED_METRICS = ['acc', 'ece', 'nll', 'brier'] as const;
 export type ReportedMetric = (typeof REPORTED_METRICS)[number];
 
+/** What every table shows; the rest is `further`. */
+const SHOWN: readonly string[] = [...REPORTED_METRICS, 'entropy', 'mutual_information', 'aurc'];
+
 /**
  * A value, and where it would lie on other rows of the same kind; no bounds without predictions.
  */
@@ -39,6 +42,9 @@ export interface EvaluationReport {
   readonly entropy: number | null;
   readonly mutual_information: number | null;
   readonly aurc: number | null;
+  /** Every other measure that was recorded, by its id; `definitions` say what each is. */
+  readonly further: Readonly<Record<string, number | null>>;
+  readonly detection: NonNullable<ReadEvaluation['detection']> | null;
   readonly reliability: readonly ReliabilityBin[] | null;
   readonly risk_coverage: readonly RiskPoint[] | null;
   readonly definitions: Readonly<Record<string, string>>;
@@ -115,6 +121,8 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
     entropy: metrics.entropy ?? null,
     mutual_information: metrics.mutual_information ?? null,
     aurc: curve === null ? null : aurc(curve),
+    further: Object.fromEntries(Object.entries(metrics).filter(([id]) => !SHOWN.includes(id))),
+    detection: evaluation.detection ?? null,
     reliability: labelled.length === 0 ? null : reliability(labelled, DEFAULT_BINS),
     risk_coverage: curve,
     definitions: { ...definitions, aurc: AURC_DEFINITION },

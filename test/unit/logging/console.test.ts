@@ -93,7 +93,7 @@ it('ends with a table of the final evaluations and the first reliability diagram
   sink.event({ type: 'finished', command: 'train', out: 'runs/x', seconds: 2 });
   const lines = written.join('').split('\n');
   expect(lines[0]).toBe('done in 2.0 s: runs/x');
-  expect(lines[1]).toContain('rows     ACC ↑     ECE ↓     NLL ↓   Brier ↓   entropy        MI');
+  expect(lines[1]).toContain('rows    ACC ↑    ECE ↓    floor    NLL ↓  Brier ↓  entropy       MI');
   expect(lines[2]).toMatch(/^arc_easy validation, 10 samples +3 +0\.6667 /);
   expect(lines[3]).toMatch(/^arc_easy validation, mean +3 +0\.6667 /);
   expect(lines.slice(4).join('\n')).toContain('█ accuracy, ░ overconfidence');

@@ -32,7 +32,14 @@ it('is one HTML page that asks for nothing and runs nothing', async () => {
   expect(page).toContain('&lt;script&gt;');
   expect(page).not.toMatch(/(src|href)=|url\((?!#)|@import/);
   expect(page.match(/<svg /g)?.length).toBe(2 * 6 + 1);
-  for (const text of ['Methods by datasets', 'Learning curves', 'Definitions', '0.750', '--method mle']) {
+  for (const text of [
+    'Methods by datasets',
+    'Learning curves',
+    'Further measures',
+    'Definitions',
+    '0.750',
+    '--method mle',
+  ]) {
     expect(page).toContain(text);
   }
 });
@@ -48,7 +55,10 @@ it('gives pictures the colours of the page, so that they follow light and dark',
 it('writes a line for each run, evaluation and metric as CSV', async () => {
   const { stdout, code } = await cli('report', writtenRun({ name: 'a, "b"' }), '--format', 'csv');
   const rows = parse(stdout, { columns: true }) as Record<string, string>[];
-  expect([code, rows.length]).toEqual([0, 5]);
+  const measures = rows.map(({ metric }) => metric);
+  expect([code, new Set(measures).size]).toEqual([0, rows.length]);
+  expect(measures.slice(0, 6)).toEqual(['acc', 'ece', 'nll', 'brier', 'aurc', 'ece_noise_floor']);
+  expect(measures.slice(-6)).toContain('auroc_entropy against ARC-Easy train');
   expect(rows[0]).toMatchObject({ run: 'a, "b"', metric: 'acc', value: '0.75', seed: '1', rows: '40' });
 });
 
@@ -58,6 +68,8 @@ it('writes a table as Markdown, and JSON that --json gives too', async () => {
   expect(markdown.stdout).toMatch(
     /\| first \| blob \| ARC-Easy validation, 10 samples \| 40 \| 0\.750 \(0\.\d+–0\.\d+\) \|/,
   );
+  expect(markdown.stdout).toContain('| auroc_max_probability against ARC-Easy train | 0.625 |');
+  expect(markdown.stdout).toMatch(/\| ece_noise_floor \| 0\.\d{3} \|/);
   const [byFormat, byJson] = [
     await cli('report', folder, '--format', 'json'),
     await cli('report', folder, '--json'),

@@ -4,6 +4,7 @@
  */
 
 import type { RiskPoint } from '../../metrics/risk-coverage.ts';
+import { furtherMeasures } from '../further-measures.ts';
 import type { LoggedPosterior } from '../reported-run.ts';
 import { type ComparedCell, REPORTED_METRICS, type Report, type RunReport } from '../run-report.ts';
 import {
@@ -157,6 +158,7 @@ function runSection(run: RunReport): string {
 <dl>${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`).join('')}</dl>
 ${learning(run)}
 ${run.evaluations.map(evaluationCharts).join('\n')}
+${further(run)}
 <h3>To make it again</h3>
 <pre>${escaped(run.command)}</pre>
 <p class="note">${escaped(versions)}</p>
@@ -202,6 +204,12 @@ ${figure('Reliability', reliabilityChart(`Reliability of ${name}`, reliability))
 ${figure('Confidence', confidenceHistogram(`Confidence of ${name}`, reliability))}
 ${figure('Risk by coverage', riskCoverageChart(`Risk by coverage of ${name}`, [{ name, points: curve }]))}
 </div>`;
+}
+
+function further({ evaluations }: RunReport): string {
+  const measures = furtherMeasures(evaluations);
+  if (measures === null) return '';
+  return `<h3>Further measures</h3>${table(measures.headings, measures.rows, 1)}`;
 }
 
 function definitions(runs: readonly RunReport[]): string {

@@ -7,9 +7,11 @@ import type { Adapter } from '../../engine/model.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';
+import { type Detection, detection } from '../../metrics/detection.ts';
 import { type Predictive, posteriorPredictive } from '../../metrics/predictive.ts';
 import { metricsReport } from '../../metrics/report.ts';
 import { SampleSpread } from '../../metrics/sample-spread.ts';
+import type { ScoredRow } from '../../metrics/scored-row.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { Split } from '../inputs/splits.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
@@ -25,11 +27,25 @@ export interface EvaluationSettings {
   readonly processes?: number | undefined;
   readonly saveSamples?: boolean | undefined;
   readonly rule: PredictiveRule;
+  readonly first: FirstSplit;
 }
 
 export interface Evaluation {
   readonly result: EvaluationResult;
   readonly rows: readonly PredictionRow[];
+}
+
+/** The rows of the first evaluated split, by samples: those of later splits are told from them. */
+export class FirstSplit {
+  readonly #bySamples = new Map<number, { place: Detection['against']; rows: readonly ScoredRow[] }>();
+
+  /** Null for the first split itself, which is kept. */
+  detection(place: Detection['against'], samples: number, rows: readonly ScoredRow[]): Detection | null {
+    const first = this.#bySamples.get(samples);
+    if (first !== undefined) return detection(first.place, first.rows, rows);
+    this.#bySamples.set(samples, { place, rows });
+    return null;
+  }
 }
 
 /**
@@ -78,11 +94,11 @@ export async function evaluateSplit(
     });
   }
   const report = metricsReport(rows, { mean: settings.metricMean, batchSize: settings.evalBatchSize });
+  const place = { dataset: encoded.name, split: encoded.split };
   return {
     rows,
     result: {
-      dataset: encoded.name,
-      split: encoded.split,
+      ...place,
       samples,
       noise: settings.rule.noise,
       sampling: settings.sampling,
@@ -92,6 +108,7 @@ export async function evaluateSplit(
       metrics: report.metrics,
       definitions: report.definitions,
       reliability: report.reliability,
+      detection: settings.first.detection(place, samples, rows),
       std: spread.mean,
       seconds: Math.round(performance.now() - start) / 1000,
     },

@@ -21,7 +21,7 @@ import type { RunRecord } from '../records/run-record.ts';
 import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
-import { effectiveSamples, evaluateSplit } from './evaluate-split.ts';
+import { effectiveSamples, evaluateSplit, FirstSplit } from './evaluate-split.ts';
 
 /**
  * @returns what `result.json` holds; with `out`, each finished part is written at once
@@ -63,7 +63,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
       const rule = predictiveRule(method, loaded.info, config);
-      const settings = { ...config, stochasticLayers: sampling, rule };
+      const settings = { ...config, stochasticLayers: sampling, rule, first: new FirstSplit() };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {
         for (const samples of effectiveSamples(loaded, config.samples, rule)) {

@@ -4,6 +4,7 @@
  */
 
 import { readFile } from 'node:fs/promises';
+import type { Detection } from '../../metrics/detection.ts';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
 import { replaceJson } from './atomic.ts';
 import { fromFileJson } from './json.ts';
@@ -24,6 +25,8 @@ export interface EvaluationResult {
   readonly metrics: Metrics;
   readonly definitions: MetricsReport['definitions'];
   readonly reliability: MetricsReport['reliability'];
+  /** How far its rows stand out from those of the first evaluated split; null for that one. */
+  readonly detection: Detection | null;
   /** Spread of the samples' probabilities; null below two samples. */
   readonly std: number | null;
   readonly seconds: number;

@@ -10,7 +10,7 @@ import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
-import { effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
+import { effectiveSamples, evaluateSplit, FirstSplit } from '../evaluation/evaluate-split.ts';
 import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
@@ -265,7 +265,7 @@ class Run {
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
     const { adapter, config, evaluations } = this.#session;
     const rule = predictiveRule(config.method, adapter.info, config);
-    const settings = { ...config, stochasticLayers: null, rule };
+    const settings = { ...config, stochasticLayers: null, rule, first: new FirstSplit() };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
     const spread = await this.#posterior();
