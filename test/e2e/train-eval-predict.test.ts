@@ -68,6 +68,19 @@ it('learns: the loss of the last steps is below that of the first', () => {
   expect(mean(steps.slice(-15))).toBeLessThan(mean(steps.slice(0, 15)));
 });
 
+it('tells how far a later split stands out from the first, and measures more than it prints', async () => {
+  const { stdout, stderr } = await bpeft(
+    ...['eval', '--run', run, '--split', 'validation,train', '--samples', '4', '--json'],
+  );
+  const { evaluations } = JSON.parse(stdout) as RunResult;
+  const [first, later] = evaluations;
+  expect(first?.detection).toBeNull();
+  expect(later?.detection?.against).toEqual({ dataset: 'ARC-Easy', split: 'validation' });
+  expect(later?.detection?.auroc.mutual_information).toBeGreaterThanOrEqual(0);
+  expect(first?.metrics.ece_noise_floor).toBeGreaterThan(0);
+  expect(stderr).toMatch(/ece 0\.\d{4} \(floor 0\.\d{4}\)/);
+});
+
 it('evaluates the saved adapter exactly as training did', async () => {
   const { code, stdout } = await bpeft('eval', '--run', run, '--samples', '4,0', '--json');
   expect(code).toBe(0);
