@@ -72,12 +72,12 @@ it('tells how far a later split stands out from the first, and measures more tha
   const { stdout, stderr } = await bpeft(
     ...['eval', '--run', run, '--split', 'validation,train', '--samples', '4', '--json'],
   );
-  const { evaluations } = JSON.parse(stdout) as RunResult;
+  const { evaluations } = fromFileJson(stdout) as RunResult;
   const [first, later] = evaluations;
   expect(first?.detection).toBeNull();
   expect(later?.detection?.against).toEqual({ dataset: 'ARC-Easy', split: 'validation' });
-  expect(later?.detection?.auroc.mutual_information).toBeGreaterThanOrEqual(0);
-  expect(first?.metrics.ece_noise_floor).toBeGreaterThan(0);
+  expect(later?.detection?.auroc.mutualInformation).toBeGreaterThanOrEqual(0);
+  expect(first?.metrics.eceNoiseFloor).toBeGreaterThan(0);
   expect(stderr).toMatch(/ece 0\.\d{4} \(floor 0\.\d{4}\)/);
 });
 

@@ -57,7 +57,7 @@ it('writes a line for each run, evaluation and metric as CSV', async () => {
   const rows = parse(stdout, { columns: true }) as Record<string, string>[];
   const measures = rows.map(({ metric }) => metric);
   expect([code, new Set(measures).size]).toEqual([0, rows.length]);
-  expect(measures.slice(0, 6)).toEqual(['acc', 'ece', 'nll', 'brier', 'aurc', 'ece_noise_floor']);
+  expect(measures.slice(0, 6)).toEqual(['acc', 'ece', 'nll', 'brier', 'aurc', 'mcc']);
   expect(measures.slice(-6)).toContain('auroc_entropy against ARC-Easy train');
   expect(rows[0]).toMatchObject({ run: 'a, "b"', metric: 'acc', value: '0.75', seed: '1', rows: '40' });
 });
