@@ -1,6 +1,6 @@
 /** Which files hold rows: by their names, and by their first bytes what only pretends to. */
 
-import { extname } from 'node:path';
+import { basename, extname } from 'node:path';
 import { datasetError } from '../rows/dataset-error.ts';
 
 /** `jsonl` is JSON: Lines, or one list of rows; `csv` has commas, semicolons or tabs. */
@@ -25,16 +25,25 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '.xls': SHEET,
   '.ods': SHEET,
   '.numbers': SHEET,
-  '.gz': UNPACK,
   '.zip': UNPACK,
-  '.zst': UNPACK,
   '.parquet': TABLE,
   '.arrow': TABLE,
 };
 
 /** Null: no file of rows. */
 export function formatOf(path: string): FileFormat | null {
-  return FORMATS[extname(path).toLowerCase()] ?? null;
+  return FORMATS[extname(withoutPacker(path)).toLowerCase()] ?? null;
+}
+
+/** The file's name without its endings: `train.jsonl.gz` holds the split `train`. */
+export function splitName(path: string): string {
+  const bare = withoutPacker(path);
+  return basename(bare, extname(bare));
+}
+
+/** `rows.csv` of `rows.csv.gz`. */
+function withoutPacker(path: string): string {
+  return path.replace(/\.(gz|zst)$/i, '');
 }
 
 /** What to do with a file of another kind; undefined: not known. */
@@ -47,7 +56,8 @@ export function remedyFor(path: string): string | undefined {
  * such a file counts only under the name of a split.
  */
 export function isSplitFile(name: string): boolean {
-  return formatOf(name) !== null && (extname(name).toLowerCase() !== '.json' || hasSplitName(name));
+  const isJson = extname(withoutPacker(name)).toLowerCase() === '.json';
+  return formatOf(name) !== null && (!isJson || hasSplitName(name));
 }
 
 /** Whether a file is called as splits usually are. */
@@ -91,8 +101,8 @@ function isWholeLine(bytes: Uint8Array): boolean {
 const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['504b0304', 'is a spreadsheet or a zip archive', `${SHEET}, or ${UNPACK}`],
   ['d0cf11e0', 'is a spreadsheet of an old format', SHEET],
-  ['1f8b', 'is packed with gzip', UNPACK],
-  ['28b52ffd', 'is packed with zstd', UNPACK],
+  ['1f8b', 'is packed with gzip, twice', UNPACK],
+  ['28b52ffd', 'is packed with zstd, twice', UNPACK],
   ['50415231', 'is a Parquet file', TABLE],
   ['fffe', 'is UTF-16', 'save it as UTF-8'],
   ['feff', 'is UTF-16', 'save it as UTF-8'],

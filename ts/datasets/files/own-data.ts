@@ -6,7 +6,7 @@ import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import type { TaskKind } from '../rows/item.ts';
 import type { SourceFiles } from '../tasks/entry.ts';
-import { FILE_KINDS, formatOf, isSplitFile, remedyFor } from './file-formats.ts';
+import { FILE_KINDS, formatOf, isSplitFile, remedyFor, splitName } from './file-formats.ts';
 import { firstRecord, openFile, type SplitFile } from './read-split.ts';
 
 /**
@@ -25,7 +25,7 @@ export async function ownData(path: string, task: TaskKind | null): Promise<Sour
   const sole = splits.size === 1 ? first[0] : null;
   const sample = splits.get('train') ?? first[1];
   return {
-    name: basename(resolve(path), extname(path)),
+    name: splitName(resolve(path)),
     family: task ?? (await taskByFields(sample)),
     entry: null,
     splits,
@@ -50,7 +50,7 @@ async function folderSplits(folder: string): Promise<Map<string, readonly SplitF
   for (const name of (await readdir(folder)).sort()) {
     const format = formatOf(name);
     if (format === null || !isSplitFile(name)) continue;
-    const split = basename(name, extname(name));
+    const split = splitName(name);
     const other = splits.get(split)?.[0];
     if (other !== undefined) {
       throw datasetError(folder, `holds two files for the split ${split}: ${other.name} and ${name}`, {
@@ -74,7 +74,7 @@ function fileSplit(path: string): Map<string, readonly SplitFile[]> {
     });
   }
   const name = basename(path);
-  return new Map([[basename(path, extname(path)), [{ path, name, format }]]]);
+  return new Map([[splitName(path), [{ path, name, format }]]]);
 }
 
 /** `choices` makes a row multiple choice. */

@@ -12,6 +12,7 @@ import { readCsv } from './csv.ts';
 import { beginsList, type FileFormat, refuseForeign, withHead } from './file-formats.ts';
 import { readJsonList } from './json-list.ts';
 import { type BadRow, type RawRow, readJsonl } from './jsonl.ts';
+import { unpacked } from './unpack.ts';
 
 /** A file to read: where it is, and how results call it. */
 export interface SplitFile {
@@ -253,7 +254,7 @@ async function* records(
   { file, format }: ByteSource,
   bytes: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<RawRow | BadRow> {
-  const { head, whole } = await withHead(bytes);
+  const { head, whole } = await withHead(unpacked(bytes, file));
   refuseForeign(head, file);
   if (format === 'csv') yield* readCsv(whole, file);
   else if (beginsList(head)) yield* readJsonList(whole, file);

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { resolveDataset } from '../../../../ts/datasets/registry.ts';
 import { complaint, lines, read } from '../../../support/rows.ts';
@@ -56,7 +57,7 @@ it.each([
       hint: expect.stringMatching(hint),
     });
   }
-  const packed = Uint8Array.from([0x1f, 0x8b, 8, 0]);
+  const packed = gzipSync(gzipSync('{}'));
   await expect(read(packed)).rejects.toMatchObject({ hint: 'unpack it first' });
   await expect(read(Uint8Array.from([0xff, 0xfe, 0x74, 0]))).rejects.toMatchObject({
     message: 'rows.jsonl: is UTF-16',

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect, it } from 'vitest';
+import { unpacked } from '../../../../ts/datasets/files/unpack.ts';
+import { resolveDataset } from '../../../../ts/datasets/registry.ts';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+
+const line = (row: number) =>
+  `{"text": "the parcel number ${row} never came", "label": "${row % 2 === 1 ? 'complaint' : 'praise'}"}\n`;
+const rows = Buffer.from(Array.from({ length: 200 }, (_, row) => line(row)).join(''));
+
+/** The rows, packed by the reference program: `zstandard.ZstdCompressor(level=19, write_checksum=True)`. */
+const ZSTD = Buffer.from(
+  [
+    'KLUv/WS+MX0LAKbSMBqAOW30xuijofHG5A4G5g5FdnfvdHK0GEvVAzcAJAAkAPZq4ln9aQrJ4jAGxYAGkhCF5OAsaZ',
+    'AsyBFAEpMoitQc6DikAZNojiUph8Q5EuFBDgHyLNKDMAKqqqqamZmZmYmIiIiIeHd3d3dnZmZmZlZVVVVV9f///9u2',
+    'bQd4VrcZmVcTz+ouo/Jq4lndN7pXE8/q9mriWd3IyLu7u7u7qhrWxLO612i9mnhWtxqpVxPP6mmj9GriWd1ohF5NPK',
+    'v7jM6rGYDLqBGAyzrTvgGgFSXFaiIQBP4fQUBBkCAYIbg/M1POpzN8pOl8Pvmo5afzQ9N/X4KUn+czP6r8fJ75qObn',
+    '88lHLT/PT35U+fk881Gbz+czuG+gLB4/n8FuIHSJ9Hy2Xh+v5+b1+nptPi/PZ9vz8XpuXi+f1+bz8nxtPR+v5+btIS',
+    'OSHVob2hVaE1obtBa0C7QGtPtTtVRaIwFZXQRzNiFBy//OTtUE/CqkBNhg',
+  ].join(''),
+  'base64',
+);
+
+async function* pieces(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
+}
+
+async function unpack(bytes: Uint8Array, length: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of unpacked(pieces(bytes, length), 'rows')) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+it.each([1, 7, 1 << 16])('unpacks gzip and zstd that come in pieces of %d bytes', async (length) => {
+  expect((await unpack(rows, length)).equals(rows)).toBe(true);
+  expect((await unpack(gzipSync(rows), length)).equals(rows)).toBe(true);
+  expect((await unpack(ZSTD, length)).equals(rows)).toBe(true);
+  const half = rows.indexOf('\n', rows.length / 2);
+  const members = Buffer.concat([gzipSync(rows.subarray(0, half)), gzipSync(rows.subarray(half))]);
+  expect((await unpack(members, length)).equals(rows)).toBe(true);
+});
+
+it.each([
+  ['gzip', gzipSync(rows)],
+  ['zstd', ZSTD],
+])('refuses %s that ends too early', async (name, bytes) => {
+  for (const length of [bytes.length - 9, Math.floor(bytes.length / 2), 20]) {
+    await expect(unpack(bytes.subarray(0, length), 64)).rejects.toMatchObject({
+      code: 'BPEFT_DATASET',
+      message: expect.stringContaining(`rows: is packed with ${name}, and damaged: `),
+      hint: 'copy or download the file again',
+    });
+  }
+});
+
+it.each(['train.jsonl.gz', 'train.csv.gz', 'train.jsonl.zst', 'TRAIN.JSON.GZ'])(
+  'reads a folder with %s, and records the hash of the file as it is',
+  async (name) => {
+    const folder = join(temporaryFolder(), 'own');
+    mkdirSync(folder);
+    const table = rows
+      .toString()
+      .replaceAll(/\{"text": "(.*)", "label": "(.*)"\}/g, '$1,$2')
+      .replace(/^/, 'text,label\n');
+    const content = name.endsWith('.zst') ? ZSTD : gzipSync(name.includes('csv') ? table : rows);
+    writeFileSync(join(folder, name), content);
+    const { items, files, split, labelNames } = await (await resolveDataset(folder)).load(null);
+    expect([split.toLowerCase(), labelNames, items.length]).toEqual(['train', ['complaint', 'praise'], 200]);
+    expect(items[199]?.texts).toEqual(['the parcel number 199 never came']);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    expect(files).toEqual([{ path: name, sha256, rows: 200 }]);
+  },
+);

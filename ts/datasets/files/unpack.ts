@@ -1,0 +1,58 @@
+/**
+ * Rows packed with gzip (RFC 1952) or zstd (RFC 8878), told by their first bytes and unpacked as a stream.
+ * The checksum of zstd is not looked at, that of gzip is.
+ */
+
+import { pipeline, Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { Decompress } from 'fzstd';
+import { BpeftError } from '../../errors.ts';
+import { datasetError } from '../rows/dataset-error.ts';
+import { withHead } from './file-formats.ts';
+
+type Bytes = AsyncIterable<Uint8Array>;
+
+const PACKERS: readonly (readonly [signature: string, name: string, unpack: (bytes: Bytes) => Bytes])[] = [
+  ['1f8b', 'gzip', gunzipped],
+  ['28b52ffd', 'zstd', unzstd],
+];
+
+/**
+ * The bytes as they are, or unpacked.
+ * @throws {BpeftError} `BPEFT_DATASET`: what is packed is damaged or ends too early
+ */
+export async function* unpacked(bytes: Bytes, file: string): AsyncGenerator<Uint8Array> {
+  const { head, whole } = await withHead(bytes);
+  const hex = Buffer.from(head).toString('hex');
+  const [, name, unpack] = PACKERS.find(([signature]) => hex.startsWith(signature)) ?? [];
+  if (unpack === undefined) {
+    yield* whole;
+    return;
+  }
+  try {
+    yield* unpack(whole);
+  } catch (cause) {
+    if (cause instanceof BpeftError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw datasetError(file, `is packed with ${name}, and damaged: ${reason}`, {
+      hint: 'copy or download the file again',
+      cause,
+    });
+  }
+}
+
+function gunzipped(bytes: Bytes): Bytes {
+  return pipeline(Readable.from(bytes), createGunzip(), () => {});
+}
+
+async function* unzstd(bytes: Bytes): AsyncGenerator<Uint8Array> {
+  let ready: Uint8Array[] = [];
+  const decoder = new Decompress((chunk) => void ready.push(chunk));
+  for await (const chunk of bytes) {
+    decoder.push(chunk);
+    yield* ready;
+    ready = [];
+  }
+  decoder.push(new Uint8Array(), true);
+  yield* ready;
+}
