@@ -70,5 +70,5 @@ it('has no part of an NLL of zero', () => {
 });
 
 it('refuses an interval without inside', () => {
-  expect(() => searchOf({ ...settings, sigmaMin: 1, sigmaMax: 0.1 })).toThrow('--sigma-min must be below');
+  expect(() => searchOf({ ...settings, sigmaMin: 1, sigmaMax: 0.1 })).toThrow('sigmaMin must be below');
 });

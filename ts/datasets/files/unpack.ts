@@ -1,5 +1,5 @@
 /**
- * Rows packed with gzip (RFC 1952) or zstd (RFC 8878), told by their first bytes and unpacked as a stream.
+ * Rows packed with gzip (RFC 1952) or zstd (RFC 8878): told by their first bytes, unpacked as a stream.
  * The checksum of zstd is not looked at, that of gzip is.
  */
 
