@@ -56,6 +56,7 @@ export { METHODS, type MethodId as Method } from './methods/ids.ts';
 export type { KlPlan } from './methods/kl-plan.ts';
 export type { Look } from './methods/tfb.ts';
 export type { Interval } from './metrics/bootstrap.ts';
+export type { Detection } from './metrics/detection.ts';
 export type { ReliabilityBin } from './metrics/ece.ts';
 export {
   type MetricId,
@@ -65,6 +66,7 @@ export {
   type ReportOptions,
 } from './metrics/report.ts';
 export type { ScoredRow } from './metrics/scored-row.ts';
+export type { UncertaintyScore } from './metrics/uncertainty-score.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
 export type {
   ComparedDetection,
