@@ -14,6 +14,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { machine, peakRssMb } from './machine.mjs';
+import { blobAdapter, blobTrainer } from './run-of-blob.mjs';
 import { median } from './statistics.mjs';
 import { answerTurn, takeTurns } from './turns.mjs';
 import { arcWorkload, raggedBatches, uniformWorkload } from './workload.mjs';
@@ -139,39 +140,13 @@ async function open() {
   return { model, load_s: (performance.now() - start) / 1000 };
 }
 
-function adapterOf(model) {
-  return model.createAdapter({
-    rank: Number(flags.rank),
-    alpha: 16,
-    dropout: 0,
-    targetModules: ['q_proj', 'v_proj', 'lm_head'],
-    posterior: { sigma: 'square', initEps: 0.05 },
-    seed: 1,
-  });
-}
+const adapterOf = (model) => blobAdapter(model, Number(flags.rank));
 
 async function trainStep() {
   const { model, load_s } = await open();
   const batches = raggedBatches(library, await workloadFor(model));
-  const trainer = await library.Trainer.create(model, await adapterOf(model), {
-    seed: 1,
-    method: {
-      id: 'blob',
-      point: {
-        lr: 1e-4,
-        schedule: { total: 1000, warmup: 0, warmupStart: 0, stride: 1 },
-        weightDecay: 0,
-        adamEpsilon: 1e-6,
-        maxGradNorm: 0,
-      },
-      priorStd: 0.2,
-      klForm: 'exact',
-      klLr: 0.01,
-      klCycle: { kind: 'pulse', length: 100 },
-      trainSamples: 1,
-      average: 'logits',
-      noise: 'token',
-    },
+  const trainer = await blobTrainer(library.Trainer, model, await adapterOf(model), {
+    updates: 1000,
     keptBytes: flags.checkpointing === 'full' ? 0 : undefined,
   });
   const round = async () => {

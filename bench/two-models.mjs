@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { blobAdapter, blobTrainer } from './run-of-blob.mjs';
 import { raggedBatches, uniformWorkload } from './workload.mjs';
 
 const { values } = parseArgs({
@@ -21,34 +22,8 @@ const threads = values.threads === undefined ? undefined : Number(values.threads
 
 async function open() {
   const model = await library.loadModel({ model: values.model, threads });
-  const adapter = await model.createAdapter({
-    rank: 8,
-    alpha: 16,
-    dropout: 0,
-    targetModules: ['q_proj', 'v_proj', 'lm_head'],
-    posterior: { sigma: 'square', initEps: 0.05 },
-    seed: 1,
-  });
-  const trainer = await engine.Trainer.create(model, adapter, {
-    seed: 1,
-    method: {
-      id: 'blob',
-      point: {
-        lr: 1e-4,
-        schedule: { total: 1e6, warmup: 0, warmupStart: 0, stride: 1 },
-        weightDecay: 0,
-        adamEpsilon: 1e-6,
-        maxGradNorm: 0,
-      },
-      priorStd: 0.2,
-      klForm: 'exact',
-      klLr: 0.01,
-      klCycle: { kind: 'pulse', length: 100 },
-      trainSamples: 1,
-      average: 'logits',
-      noise: 'token',
-    },
-  });
+  const adapter = await blobAdapter(model, 8);
+  const trainer = await blobTrainer(engine.Trainer, model, adapter, { updates: 1e6 });
   const batch = (rows) =>
     raggedBatches(engine, uniformWorkload({ batch: rows, seqLen: 128, vocabSize: model.info.vocabSize }))[0];
   const [many, one] = [batch(8), batch(1)];
