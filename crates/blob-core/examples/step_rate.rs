@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
@@ -58,7 +58,7 @@ fn measure(
 ) -> Result<()> {
     let started = Instant::now();
     let checkpoint = Checkpoint::open(path)?;
-    let decoder = Decoder::load(checkpoint.config().clone(), &checkpoint, precision)?;
+    let backbone = Backbone::load(checkpoint.config().clone(), &checkpoint, precision)?;
     report("load", started);
 
     let lora = LoraConfig {
@@ -74,7 +74,7 @@ fn measure(
         seed: 1,
         members: 1,
     };
-    let mut adapter = Adapter::new(lora, decoder.config())?;
+    let mut adapter = Adapter::new(lora, backbone.config())?;
     let point = PointConfig {
         lr: 1e-4,
         schedule: Schedule {
@@ -115,7 +115,7 @@ fn measure(
     for _ in 0..steps {
         let started = Instant::now();
         trainer.step(
-            &decoder,
+            &backbone,
             &mut adapter,
             std::slice::from_ref(&batch),
             &Abort::default(),
@@ -137,7 +137,13 @@ fn measure(
             samples,
             ..predictive.clone()
         };
-        predict(&decoder, Some(&adapter), &batch, &config, &Abort::default())?;
+        predict(
+            &backbone,
+            Some(&adapter),
+            &batch,
+            &config,
+            &Abort::default(),
+        )?;
         report(&format!("predict, N = {samples}"), started);
     }
     Ok(())

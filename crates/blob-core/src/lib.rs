@@ -11,7 +11,7 @@
 //! ```
 //! use blob_core::abort::Abort;
 //! use blob_core::adapter::{Adapter, LoraConfig, Module};
-//! use blob_core::backbone::{Decoder, RandomWeights};
+//! use blob_core::backbone::{Backbone, RandomWeights};
 //! use blob_core::batch::{Batch, BatchParts};
 //! use blob_core::method::{MethodConfig, MleConfig, PointConfig};
 //! use blob_core::ops::Precision;
@@ -20,7 +20,7 @@
 //!
 //! # fn main() -> blob_core::Result<()> {
 //! let (weights, shape) = (RandomWeights { seed: 7 }, RandomWeights::config());
-//! let model = Decoder::load(shape, &weights, Precision::F32)?;
+//! let model = Backbone::load(shape, &weights, Precision::F32)?;
 //! let lora = LoraConfig {
 //!     rank: 4,
 //!     alpha: 8.0,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
 use crate::adapter::{Adapter, Draw, Gaussian};
-use crate::backbone::Decoder;
+use crate::backbone::Backbone;
 use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
@@ -70,7 +70,7 @@ impl PredictConfig {
 /// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_NOT_FINITE` naming the first
 /// layer whose values are NaN or infinite, `BPEFT_ABORTED`.
 pub fn predict(
-    decoder: &Decoder,
+    backbone: &Backbone,
     adapter: Option<&Adapter>,
     batch: &Batch,
     config: &PredictConfig,
@@ -84,7 +84,7 @@ pub fn predict(
             value: config.dropout.to_string(),
         });
     }
-    let places = decoder.config().num_layers + 1;
+    let places = backbone.config().num_layers + 1;
     if let Some(layers) = config.stochastic_layers.filter(|layers| *layers > places) {
         return Err(Error::InvalidConfig {
             field: "stochastic_layers",
@@ -116,7 +116,7 @@ pub fn predict(
             })
         })
         .collect();
-    let logits = |mode| logits(decoder, (adapter, batch), (&copies, mode), abort);
+    let logits = |mode| logits(backbone, (adapter, batch), (&copies, mode), abort);
     match logits(mode) {
         // A second pass, with checks, to name the layer.
         Err(found) if found.is_not_finite() => logits(Mode {
@@ -130,7 +130,7 @@ pub fn predict(
 
 /// The logits of every copy, as many copies at once as a pass may hold.
 fn logits(
-    decoder: &Decoder,
+    backbone: &Backbone,
     (adapter, batch): (Option<&Adapter>, &Batch),
     (copies, mode): (&[BatchCopy], Mode),
     abort: &Abort,
@@ -139,7 +139,7 @@ fn logits(
     let over_both = adapter.filter(|adapter| adapter.config().gaussian() == Some(Gaussian::AAndB));
     let whole = over_both.filter(|_| mode.sampling.is_some());
     let pass = |copies: &[BatchCopy]| Pass::new(batch, copies.to_vec(), mode, abort.clone());
-    let trunk = decoder.trunk(batch, &pass(&copies[..1]), adapter)?;
+    let trunk = backbone.trunk(batch, &pass(&copies[..1]), adapter)?;
     let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
     let mut logits = Vec::with_capacity(copies.len() * batch.answers().len());
     for copies in copies.chunks(at_once) {
@@ -148,7 +148,7 @@ fn logits(
             None => (None, copies.to_vec()),
         };
         let (adapter, of) = (drawn.as_ref().or(adapter), pass(&copies));
-        let (of_copies, _) = decoder.forward_above(&trunk, batch, &of, adapter, false)?;
+        let (of_copies, _) = backbone.forward_above(&trunk, batch, &of, adapter, false)?;
         logits.extend(of_copies);
     }
     Ok(logits)

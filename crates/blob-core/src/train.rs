@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
 use crate::adapter::{Adapter, Layout, Parameters};
-use crate::backbone::Decoder;
+use crate::backbone::Backbone;
 use crate::batch::Batch;
 use crate::method::{Method, MethodConfig, Step, Update};
 use crate::noise::{Phase, Stream};
@@ -126,15 +126,15 @@ impl Trainer {
     /// back to a saved state.
     pub fn step(
         &mut self,
-        decoder: &Decoder,
+        backbone: &Backbone,
         adapter: &mut Adapter,
         batches: &[Batch],
         abort: &Abort,
     ) -> Result<StepReport> {
         let t = self.step + 1;
-        let gradients = match self.gradients(decoder, adapter, batches, (false, abort)) {
+        let gradients = match self.gradients(backbone, adapter, batches, (false, abort)) {
             Err(Error::NotFinite { .. }) => {
-                return Err(self.locate(decoder, adapter, batches, abort));
+                return Err(self.locate(backbone, adapter, batches, abort));
             }
             other => other?,
         };
@@ -170,7 +170,7 @@ impl Trainer {
     /// As [`Self::step`].
     pub fn gradients(
         &self,
-        decoder: &Decoder,
+        backbone: &Backbone,
         adapter: &Adapter,
         batches: &[Batch],
         (check_finite, abort): (bool, &Abort),
@@ -218,7 +218,7 @@ impl Trainer {
                 from += of_member.len();
             }
             let pass = Pass::new(&batch, copies, mode, abort.clone());
-            let (logits, kept) = decoder.forward(&batch, &pass, Some(of), true)?;
+            let (logits, kept) = backbone.forward(&batch, &pass, Some(of), true)?;
             let mut dlogits = Vec::with_capacity(logits.len());
             for (of_member, rows) in of_members.iter().zip(&rows) {
                 let len = sampling.samples as usize * of_member.answers().len();
@@ -233,7 +233,7 @@ impl Trainer {
                 dlogits.extend(loss.dlogits);
             }
             if let Some(kept) = kept {
-                decoder.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
+                backbone.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
             }
         }
         Ok(Gradients { drawn, ..sums })
@@ -275,12 +275,12 @@ impl Trainer {
     /// Repeats the step's passes with checks, to name the first layer that is not finite.
     fn locate(
         &self,
-        decoder: &Decoder,
+        backbone: &Backbone,
         adapter: &Adapter,
         batches: &[Batch],
         abort: &Abort,
     ) -> Error {
-        match self.gradients(decoder, adapter, batches, (true, abort)) {
+        match self.gradients(backbone, adapter, batches, (true, abort)) {
             Err(Error::NotFinite { layer, .. }) => Error::NotFinite {
                 step: self.step + 1,
                 what: "loss",

@@ -7,7 +7,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::kernels::cuda::{Gpu, Images};
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
@@ -22,8 +22,8 @@ use support::small_model::{
 
 const STEPS: usize = 4;
 
-fn decoder(device: Device, precision: Precision) -> Decoder {
-    Decoder::load_on(device, config(), &SmallWeights(1), precision).unwrap()
+fn backbone(device: Device, precision: Precision) -> Backbone {
+    Backbone::load_on(device, config(), &SmallWeights(1), precision).unwrap()
 }
 
 fn start() -> (Adapter, Trainer) {
@@ -33,19 +33,19 @@ fn start() -> (Adapter, Trainer) {
 }
 
 /// The loss of each step.
-fn steps(decoder: &Decoder, adapter: &mut Adapter, trainer: &mut Trainer) -> Vec<f32> {
+fn steps(backbone: &Backbone, adapter: &mut Adapter, trainer: &mut Trainer) -> Vec<f32> {
     let batch = [batch_of(&prompts())];
-    let mut step = || trainer.step(decoder, adapter, &batch, &Abort::default());
+    let mut step = || trainer.step(backbone, adapter, &batch, &Abort::default());
     (0..STEPS).map(|_| step().unwrap().nll as f32).collect()
 }
 
 /// Losses of a run, and the logits of three samples at its end.
 fn run(device: Device, precision: Precision) -> (Vec<f32>, Vec<f32>) {
-    let decoder = decoder(device, precision);
+    let backbone = backbone(device, precision);
     let (mut adapter, mut trainer) = start();
-    let losses = steps(&decoder, &mut adapter, &mut trainer);
+    let losses = steps(&backbone, &mut adapter, &mut trainer);
     let batch = batch_of(&prompts());
-    let logits = logits(&decoder, Some(&adapter), &batch, &sampling(3));
+    let logits = logits(&backbone, Some(&adapter), &batch, &sampling(3));
     (losses, logits)
 }
 
@@ -74,20 +74,24 @@ fn a_run_has_the_processors_numbers_and_the_same_bits_each_time() {
 fn a_state_goes_on_where_it_was_not_saved() {
     let devices = [Device::Cpu, Device::Cuda(gpu())];
     let whole = |device| {
-        let decoder = decoder(device, Precision::F32);
+        let backbone = backbone(device, Precision::F32);
         let (mut adapter, mut trainer) = start();
-        steps(&decoder, &mut adapter, &mut trainer);
-        steps(&decoder, &mut adapter, &mut trainer)
+        steps(&backbone, &mut adapter, &mut trainer);
+        steps(&backbone, &mut adapter, &mut trainer)
     };
     let expected = whole(Device::Cpu);
     for (first, second) in [(devices[0], devices[1]), (devices[1], devices[0])] {
         let scratch = Scratch::new();
         let (mut adapter, mut trainer) = start();
-        steps(&decoder(first, Precision::F32), &mut adapter, &mut trainer);
+        steps(&backbone(first, Precision::F32), &mut adapter, &mut trainer);
         trainer.save(&adapter, scratch.path()).unwrap();
         let (mut adapter, mut trainer) = start();
         trainer.load(&mut adapter, scratch.path()).unwrap();
-        let losses = steps(&decoder(second, Precision::F32), &mut adapter, &mut trainer);
+        let losses = steps(
+            &backbone(second, Precision::F32),
+            &mut adapter,
+            &mut trainer,
+        );
         assert_close(second.name(), &losses, &expected, 1e-4);
     }
 }

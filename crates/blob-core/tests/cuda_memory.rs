@@ -4,7 +4,7 @@
 mod support;
 
 use blob_core::adapter::Module;
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::ops::{Device, Precision};
 use support::answers::{logits, sampling};
 use support::device::gpu;
@@ -15,15 +15,15 @@ fn a_model_that_is_dropped_leaves_no_byte() {
     let gpu = gpu();
     let (before, _) = gpu.memory().unwrap();
     let device = Device::Cuda(gpu);
-    let decoder = Decoder::load_on(device, config(), &SmallWeights(1), Precision::F32).unwrap();
+    let backbone = Backbone::load_on(device, config(), &SmallWeights(1), Precision::F32).unwrap();
     let adapter = trained(lora(&Module::ALL), &config());
     let batch = batch_of(&prompts());
-    assert!(!logits(&decoder, Some(&adapter), &batch, &sampling(2)).is_empty());
+    assert!(!logits(&backbone, Some(&adapter), &batch, &sampling(2)).is_empty());
     let (with_model, _) = gpu.memory().unwrap();
     assert!(
-        with_model + decoder.weight_bytes() / 2 < before,
+        with_model + backbone.weight_bytes() / 2 < before,
         "{with_model} of {before}"
     );
-    drop(decoder);
+    drop(backbone);
     assert_eq!(gpu.memory().unwrap().0, before);
 }

@@ -5,7 +5,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Parameters};
-use blob_core::backbone::{Decoder, DecoderConfig, Window};
+use blob_core::backbone::{Backbone, BackboneConfig, Window};
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::ops::{Device, Implementation, Operation, Precision};
@@ -16,7 +16,7 @@ use support::small_model::{SmallWeights, batch_of, config, lora, prompts, traine
 
 /// What is adapted, and by how much products may differ.
 struct Case {
-    model: DecoderConfig,
+    model: BackboneConfig,
     targets: &'static [Module],
     precision: Precision,
     dropout: f32,
@@ -28,7 +28,7 @@ struct Case {
 fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters) {
     let batch = batch_of(&prompts()[..3]);
     let (model, precision) = (case.model.clone(), case.precision);
-    let decoder = Decoder::load_on(device, model, &SmallWeights(1), precision).unwrap();
+    let backbone = Backbone::load_on(device, model, &SmallWeights(1), precision).unwrap();
     let stream = Stream::new(11, 4, Phase::Training { micro_batch: 1 });
     let copies = (0..2).map(|sample| BatchCopy::whole(&batch, stream, sample));
     let mode = Mode {
@@ -37,14 +37,16 @@ fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters)
         ..Mode::MEAN
     };
     let pass = Pass::new(&batch, copies.collect(), mode, Abort::default());
-    let (logits, kept) = decoder.forward(&batch, &pass, Some(adapter), true).unwrap();
+    let (logits, kept) = backbone
+        .forward(&batch, &pass, Some(adapter), true)
+        .unwrap();
     let objective = CrossEntropy {
         average: Average::LogLikelihood,
     };
     let loss = objective.evaluate(&logits, &batch, 0.5).unwrap();
     let mut gradients = adapter.parameters().zeros_like();
     let of = (&pass, adapter);
-    decoder
+    backbone
         .backward(kept.unwrap(), &loss.dlogits, of, &mut gradients)
         .unwrap();
     (logits, gradients)
@@ -70,8 +72,8 @@ fn check(case: &Case) {
 }
 
 /// A model with every switch.
-fn switched() -> DecoderConfig {
-    DecoderConfig {
+fn switched() -> BackboneConfig {
+    BackboneConfig {
         biases: vec![Module::Q, Module::K, Module::V, Module::O],
         qk_norm: true,
         window: Some(Window {
@@ -104,7 +106,7 @@ fn f32_models_agree_on_all_devices() {
 /// there, in each of the layers; the kernels keep gates in bf16, and round the gradients of scores.
 #[test]
 fn rounded_models_agree_on_all_devices_within_their_rounding() {
-    let wide = DecoderConfig {
+    let wide = BackboneConfig {
         intermediate_size: 64,
         ..switched()
     };

@@ -9,7 +9,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::{DecoderConfig, RopeScaling, Window};
+use blob_core::backbone::{BackboneConfig, RopeScaling, Window};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
@@ -17,11 +17,11 @@ use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use candle_core::Tensor;
 use support::golden::{assert_close, named};
 use support::oracle::{Draw, Oracle, nll};
-use support::small_model::{SmallWeights, batch_of, config, decoder, lora, prompts, trained};
+use support::small_model::{SmallWeights, backbone, batch_of, config, lora, prompts, trained};
 
 /// One combination.
 struct Case {
-    model: DecoderConfig,
+    model: BackboneConfig,
     adapter: Adapter,
     sharing: Option<NoiseSharing>,
     samples: u32,
@@ -49,7 +49,7 @@ fn check(name: &str, case: &Case) {
         ..Mode::MEAN
     };
     let pass = Pass::new(&batch, copies, mode, Abort::default());
-    let engine = decoder(model, Precision::F32);
+    let engine = backbone(model, Precision::F32);
     let (logits, kept) = engine.forward(&batch, &pass, Some(adapter), true).unwrap();
     let objective = CrossEntropy { average: *average };
     let loss = objective
@@ -177,7 +177,7 @@ fn check_targets(index: usize) {
     let mut turn = index;
     for (num_kv_heads, tie_word_embeddings) in [(2, false), (2, true), (4, false), (4, true)] {
         for rope_scaling in ropes() {
-            let model = DecoderConfig {
+            let model = BackboneConfig {
                 num_kv_heads,
                 tie_word_embeddings,
                 rope_scaling: rope_scaling.clone(),
@@ -268,7 +268,7 @@ fn queries_alone_have_the_gradients_of_the_tape() {
 }
 
 /// The switches beside Llama's: biases, norms of heads, a window of three positions in some blocks.
-fn switches() -> Vec<DecoderConfig> {
+fn switches() -> Vec<BackboneConfig> {
     let qkv = [Module::Q, Module::K, Module::V];
     let qkvo = [&qkv[..], &[Module::O]].concat();
     let window = |blocks: &[usize]| Window {
@@ -284,7 +284,7 @@ fn switches() -> Vec<DecoderConfig> {
                 Some(window(&[1])),
                 Some(window(&[0, 1])),
             ] {
-                models.push(DecoderConfig {
+                models.push(BackboneConfig {
                     biases: biases.clone(),
                     qk_norm,
                     window,
@@ -317,7 +317,7 @@ fn biases_norms_of_heads_and_windows_have_the_gradients_of_the_tape() {
                 samples: 1,
                 average: Average::Logits,
             };
-            let DecoderConfig {
+            let BackboneConfig {
                 biases,
                 qk_norm,
                 window,
@@ -331,7 +331,7 @@ fn biases_norms_of_heads_and_windows_have_the_gradients_of_the_tape() {
 
 #[test]
 fn a_single_adapted_layer_has_the_gradients_of_the_tape_wherever_it_sits() {
-    let model = DecoderConfig {
+    let model = BackboneConfig {
         num_layers: 3,
         ..config()
     };

@@ -158,7 +158,7 @@ impl NativeAdapter {
         let options: IsotropicOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(self.handle.worker());
         self.submit(env, move |state, number| {
-            let places = state.decoder.config().num_layers + 1;
+            let places = state.backbone.config().num_layers + 1;
             let random = options.stochastic_layers.unwrap_or(places).min(places);
             let adapter = state.adapters.get_mut(number)?;
             let adapter = adapter.isotropic(options.rule, places - random)?;
@@ -195,7 +195,7 @@ impl NativeAdapter {
         self.submit(env, move |state, number| {
             abort.check()?;
             let adapter = state.adapters.get_mut(number)?;
-            let logits = predict(&state.decoder, Some(adapter), &batch, &options, &abort)?;
+            let logits = predict(&state.backbone, Some(adapter), &batch, &options, &abort)?;
             Ok(Float32Array::from(logits))
         })
     }

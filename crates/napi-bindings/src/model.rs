@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
-use blob_core::backbone::{Decoder, DecoderConfig, Quantized, RandomWeights, WeightSource};
+use blob_core::backbone::{Backbone, BackboneConfig, Quantized, RandomWeights, WeightSource};
 use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
@@ -22,7 +22,7 @@ use crate::worker::Worker;
 
 /// What the worker thread owns.
 pub(crate) struct ModelState {
-    pub(crate) decoder: Decoder,
+    pub(crate) backbone: Backbone,
     pub(crate) source: Box<dyn WeightSource + Send>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) adapters: Shelf<Adapter>,
@@ -135,7 +135,7 @@ impl NativeModel {
         let config: LoraConfig = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(&self.worker);
         self.worker.submit(env, move |state| {
-            let adapter = Adapter::new(config, state.decoder.config())?;
+            let adapter = Adapter::new(config, state.backbone.config())?;
             Ok(NativeAdapter::new(worker, state, adapter, &[]))
         })
     }
@@ -152,7 +152,7 @@ impl NativeModel {
         let worker = Arc::clone(&self.worker);
         self.worker.submit(env, move |state| {
             let sigma = options.sigma.unwrap_or(Sigma::Square);
-            let loaded = peft::load(dir.as_ref(), state.decoder.config(), sigma)?;
+            let loaded = peft::load(dir.as_ref(), state.backbone.config(), sigma)?;
             Ok(NativeAdapter::new(
                 worker,
                 state,
@@ -173,7 +173,7 @@ impl NativeModel {
 fn build(options: &ModelOptions) -> Result<ModelState> {
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
-    let (source, config, tokenizer): (Box<dyn WeightSource + Send>, DecoderConfig, Tokenizer) =
+    let (source, config, tokenizer): (Box<dyn WeightSource + Send>, BackboneConfig, Tokenizer) =
         match &options.source {
             Source::File { path } => {
                 let checkpoint = Checkpoint::open(path)?;
@@ -187,9 +187,9 @@ fn build(options: &ModelOptions) -> Result<ModelState> {
             ),
         };
     let tokenizer = tokenizer.for_rows(config.vocab_size);
-    let decoder = Decoder::load(config, source.as_ref(), precision)?;
+    let backbone = Backbone::load(config, source.as_ref(), precision)?;
     Ok(ModelState {
-        decoder,
+        backbone,
         source,
         tokenizer,
         adapters: Shelf::default(),
@@ -208,7 +208,7 @@ fn quantized<S: WeightSource + Send + 'static>(
 }
 
 fn info_of(state: &ModelState) -> String {
-    let (config, tokenizer) = (state.decoder.config(), &state.tokenizer);
+    let (config, tokenizer) = (state.backbone.config(), &state.tokenizer);
     let summary = state.source.summary();
     json!({
         "architecture": "llama",
@@ -224,11 +224,11 @@ fn info_of(state: &ModelState) -> String {
         "maxPositionEmbeddings": config.max_position_embeddings,
         "tieWordEmbeddings": config.tie_word_embeddings,
         "ropeTheta": config.rope_theta,
-        "precision": state.decoder.precision().name(),
+        "precision": state.backbone.precision().name(),
         "tensorTypes": summary.tensor_types,
-        "blockTypes": state.decoder.block_types(),
+        "blockTypes": state.backbone.block_types(),
         "weightBytes": summary.weight_bytes,
-        "memoryBytes": state.decoder.weight_bytes(),
+        "memoryBytes": state.backbone.weight_bytes(),
         "threads": rayon::current_num_threads(),
         "bosTokenId": tokenizer.bos_token_id(),
         "eosTokenId": tokenizer.eos_token_id(),

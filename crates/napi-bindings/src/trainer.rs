@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blob_core::adapter::Adapter;
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::train::{StepReport, Trainer};
 use napi::bindgen_prelude::{Env, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
@@ -116,9 +116,9 @@ impl NativeTrainer {
             .collect::<Result<Vec<_>>>()
             .map_err(|error| thrown(env, &error))?;
         let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
-        self.submit(env, move |decoder, trainer, adapter| {
+        self.submit(env, move |backbone, trainer, adapter| {
             abort.check()?;
-            let report = trainer.step(decoder, adapter, &batches, &abort)?;
+            let report = trainer.step(backbone, adapter, &batches, &abort)?;
             Ok(report.into())
         })
     }
@@ -159,14 +159,15 @@ impl NativeTrainer {
     fn submit<'env, T, Work>(&self, env: &'env Env, work: Work) -> napi::Result<PromiseRaw<'env, T>>
     where
         T: ToNapiValue + Send + 'static,
-        Work: FnOnce(&Decoder, &mut Trainer, &mut Adapter) -> blob_core::Result<T> + Send + 'static,
+        Work:
+            FnOnce(&Backbone, &mut Trainer, &mut Adapter) -> blob_core::Result<T> + Send + 'static,
     {
         let handles = Arc::clone(&self.handles);
         let worker = Arc::clone(handles.trainer.worker());
         worker.submit(env, move |state| {
             let trainer = state.trainers.get_mut(handles.trainer.number())?;
             let adapter = state.adapters.get_mut(handles.adapter.number())?;
-            Ok(work(&state.decoder, trainer, adapter)?)
+            Ok(work(&state.backbone, trainer, adapter)?)
         })
     }
 }

@@ -31,7 +31,7 @@ pub use low_rank::{LowRank, LowRankMut, LowRankRef};
 pub use parameters::Parameters;
 pub use site::{Module, Site};
 
-use crate::backbone::DecoderConfig;
+use crate::backbone::BackboneConfig;
 use crate::{Error, Result};
 
 /// All low-rank terms of one fine-tuning.
@@ -46,11 +46,11 @@ impl Adapter {
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
-    pub fn new(config: LoraConfig, decoder: &DecoderConfig) -> Result<Self> {
+    pub fn new(config: LoraConfig, backbone: &BackboneConfig) -> Result<Self> {
         config.check()?;
-        let sites = Site::all(&config.target_modules, decoder).into_iter();
+        let sites = Site::all(&config.target_modules, backbone).into_iter();
         let shape = |site: Site| {
-            let (outputs, inputs) = site.shape(decoder);
+            let (outputs, inputs) = site.shape(backbone);
             let rank = config.rank;
             TermShape {
                 rank,

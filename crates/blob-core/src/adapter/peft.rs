@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
 };
-use crate::backbone::DecoderConfig;
+use crate::backbone::BackboneConfig;
 use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::other_file;
 use crate::{Error, Result};
@@ -86,8 +86,8 @@ type Parts = BTreeMap<Factor, Vec<f32>>;
 /// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model, or
 /// when the members of an ensemble differ in shape; `BPEFT_UNSUPPORTED` for PEFT features that change
 /// the numbers.
-pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Loaded> {
-    let first = load_member(folder, decoder, sigma)?;
+pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Loaded> {
+    let first = load_member(folder, backbone, sigma)?;
     let (config, mut notices) = (first.config, first.notices);
     let mut members = vec![first.terms];
     for number in 1..=last_member(folder)? {
@@ -99,7 +99,7 @@ pub fn load(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Load
         if !path.exists() {
             return Err(broken("this member of the ensemble must be there".into()));
         }
-        let member = load_member(&path, decoder, sigma)?;
+        let member = load_member(&path, backbone, sigma)?;
         if member.config != config {
             return Err(broken(format!(
                 "the members of an ensemble must have one rank, alpha and layers, got {:?} after \
@@ -135,7 +135,7 @@ struct Member {
     notices: Vec<String>,
 }
 
-fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<Member> {
+fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Member> {
     let config = config::read(&folder.join(CONFIG))?;
     let path = folder.join(MODEL);
     let bytes = other_file::read(&path)?;
@@ -161,12 +161,12 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
                 "tensor {name:?} is neither lora_A, lora_B, lora_A_rho nor lora_B_rho"
             ))
         })?;
-        let site = Site::parse(layer, decoder).ok_or_else(|| {
+        let site = Site::parse(layer, backbone).ok_or_else(|| {
             broken(format!(
                 "tensor {name:?} names a layer that the model does not have"
             ))
         })?;
-        let shape = shape_of(site, config.r, decoder).of(part);
+        let shape = shape_of(site, config.r, backbone).of(part);
         let values = checked_values(&view, shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         let parts = found.entry(site).or_default();
@@ -181,7 +181,7 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
             "the file must have at least one lora_A, got 0".into(),
         ));
     }
-    let terms = complete(found, config.r, decoder).map_err(broken)?;
+    let terms = complete(found, config.r, backbone).map_err(broken)?;
     let bayesian = terms.values().any(|term| term.rho.is_some());
     let over = if terms.values().any(|term| term.rho_b.is_some()) {
         Gaussian::AAndB
@@ -212,8 +212,8 @@ fn load_member(folder: &Path, decoder: &DecoderConfig, sigma: Sigma) -> Result<M
     })
 }
 
-fn shape_of(site: Site, rank: usize, decoder: &DecoderConfig) -> TermShape {
-    let (outputs, inputs) = site.shape(decoder);
+fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {
+    let (outputs, inputs) = site.shape(backbone);
     TermShape {
         rank,
         inputs,
@@ -238,7 +238,7 @@ fn checked_values(view: &TensorView, shape: [usize; 2]) -> std::result::Result<V
 fn complete(
     found: BTreeMap<Site, Parts>,
     rank: usize,
-    decoder: &DecoderConfig,
+    backbone: &BackboneConfig,
 ) -> std::result::Result<BTreeMap<Site, LowRank>, String> {
     let somewhere = |factor| found.values().any(|parts| parts.contains_key(&factor));
     let [rho_somewhere, rho_b_somewhere] = [Factor::Rho, Factor::RhoB].map(somewhere);
@@ -250,7 +250,7 @@ fn complete(
             rank,
             inputs,
             outputs,
-        } = shape_of(site, rank, decoder);
+        } = shape_of(site, rank, backbone);
         let (rho, rho_b) = (parts.remove(&Factor::Rho), parts.remove(&Factor::RhoB));
         let (Some(a), Some(b)) = (parts.remove(&Factor::A), parts.remove(&Factor::B)) else {
             return Err(format!("{} must have both lora_A and lora_B", site.path()));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::DecoderConfig;
+use crate::backbone::BackboneConfig;
 
 /// The linear layers of a decoder, by their Hugging Face names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,13 +80,13 @@ pub struct Site {
 
 impl Site {
     /// Every site of `modules`, in order of depth.
-    pub fn all(modules: &[Module], decoder: &DecoderConfig) -> Vec<Self> {
+    pub fn all(modules: &[Module], backbone: &BackboneConfig) -> Vec<Self> {
         let mut sites: Vec<Self> = modules
             .iter()
             .flat_map(|&module| {
                 match module {
-                    Module::LmHead => decoder.num_layers..decoder.num_layers + 1,
-                    _ => 0..decoder.num_layers,
+                    Module::LmHead => backbone.num_layers..backbone.num_layers + 1,
+                    _ => 0..backbone.num_layers,
                 }
                 .map(move |block| Self { block, module })
             })
@@ -115,10 +115,10 @@ impl Site {
     }
 
     /// The site of a Hugging Face name such as `model.layers.3.self_attn.q_proj`.
-    pub fn parse(path: &str, decoder: &DecoderConfig) -> Option<Self> {
+    pub fn parse(path: &str, backbone: &BackboneConfig) -> Option<Self> {
         if path == "lm_head" {
             return Some(Self {
-                block: decoder.num_layers,
+                block: backbone.num_layers,
                 module: Module::LmHead,
             });
         }
@@ -126,7 +126,7 @@ impl Site {
         let block: usize = block
             .parse()
             .ok()
-            .filter(|&block| block < decoder.num_layers)?;
+            .filter(|&block| block < backbone.num_layers)?;
         Module::ALL
             .into_iter()
             .filter(|module| *module != Module::LmHead)
@@ -135,15 +135,15 @@ impl Site {
     }
 
     /// (outputs m, inputs k) of the layer.
-    pub fn shape(self, decoder: &DecoderConfig) -> (usize, usize) {
-        let (d, f) = (decoder.hidden_size, decoder.intermediate_size);
+    pub fn shape(self, backbone: &BackboneConfig) -> (usize, usize) {
+        let (d, f) = (backbone.hidden_size, backbone.intermediate_size);
         match self.module {
-            Module::Q => (decoder.query_width(), d),
-            Module::K | Module::V => (decoder.kv_width(), d),
-            Module::O => (d, decoder.query_width()),
+            Module::Q => (backbone.query_width(), d),
+            Module::K | Module::V => (backbone.kv_width(), d),
+            Module::O => (d, backbone.query_width()),
             Module::Gate | Module::Up => (f, d),
             Module::Down => (d, f),
-            Module::LmHead => (decoder.vocab_size, d),
+            Module::LmHead => (backbone.vocab_size, d),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks made of a source of weights, under Hugging Face's names.
 
 use super::stack::Stack;
-use super::{DecoderConfig, WeightSource};
+use super::{BackboneConfig, WeightSource};
 use crate::adapter::{Module, Site};
 use crate::layers::{Attention, Block, GatedMlp, Linear, Mlp, Residual};
 use crate::ops::attention::{AttentionShape, Queries};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// What blocks are made of.
 pub(super) struct Build<'a> {
-    pub(super) config: &'a DecoderConfig,
+    pub(super) config: &'a BackboneConfig,
     pub(super) source: &'a dyn WeightSource,
     pub(super) precision: Precision,
     pub(super) device: Device,

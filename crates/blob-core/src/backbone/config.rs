@@ -75,7 +75,7 @@ pub struct Window {
 /// A Llama-style decoder: pre-norm blocks with RMS norm, rotary attention with grouped keys, SwiGLU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DecoderConfig {
+pub struct BackboneConfig {
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream, `d`.
@@ -115,7 +115,7 @@ pub struct DecoderConfig {
     pub window: Option<Window>,
 }
 
-impl DecoderConfig {
+impl BackboneConfig {
     /// Checks every rule that the engine relies on.
     ///
     /// # Errors

@@ -2,15 +2,15 @@
 
 mod build;
 mod config;
-mod decoder;
+mod model;
 mod quantized;
 mod random;
 mod stack;
 mod tensors;
 mod weight_source;
 
-pub use config::{DecoderConfig, RopeScaling, Window};
-pub use decoder::{Decoder, DecoderKept};
+pub use config::{BackboneConfig, RopeScaling, Window};
+pub use model::{Backbone, BackboneKept};
 pub use quantized::Quantized;
 pub use random::RandomWeights;
 pub use weight_source::WeightSource;

@@ -1,6 +1,6 @@
 //! A seeded random decoder: the model of tests and of `builtin:random`.
 
-use super::{DecoderConfig, RopeScaling, WeightSource};
+use super::{BackboneConfig, RopeScaling, WeightSource};
 use crate::Result;
 use crate::noise::{NoiseKey, Phase, Purpose, Stream};
 use crate::weights::{HostTensor, Summary};
@@ -14,8 +14,8 @@ pub struct RandomWeights {
 
 impl RandomWeights {
     /// Two small layers over a byte vocabulary (258 rows: 256 bytes, begin and end of text).
-    pub fn config() -> DecoderConfig {
-        DecoderConfig {
+    pub fn config() -> BackboneConfig {
+        BackboneConfig {
             vocab_size: 258,
             hidden_size: 64,
             intermediate_size: 160,

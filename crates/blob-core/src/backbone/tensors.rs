@@ -1,9 +1,9 @@
 //! The tensors of a decoder: which there are, under Hugging Face's names, and their shapes.
 
-use super::DecoderConfig;
+use super::BackboneConfig;
 use crate::adapter::{Module, Site};
 
-impl DecoderConfig {
+impl BackboneConfig {
     /// Name and shape of every tensor; a tied head has none.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let d = self.hidden_size;

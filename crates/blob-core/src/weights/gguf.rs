@@ -18,9 +18,9 @@ use memmap2::Mmap;
 use super::architecture::{ARCHITECTURES, Architecture, BLOCK_PARTS, TENSORS, names};
 use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{
-    Checkpoint, DECODER_TENSORS, Entry, RowOrder, TensorType, TokenizerSource, corrupt, unsupported,
+    Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TensorType, TokenizerSource, corrupt, unsupported,
 };
-use crate::backbone::{DecoderConfig, RopeScaling, Window};
+use crate::backbone::{BackboneConfig, RopeScaling, Window};
 use crate::{Error, Result};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -118,7 +118,7 @@ fn entries(metadata: Metadata) -> Result<Vec<(String, Entry)>> {
             if tensor.name.ends_with(".attn_rot_embd.weight") {
                 continue; // the plain rotary frequencies, stored by old converters
             }
-            return Err(unsupported("tensor", &tensor.name, DECODER_TENSORS));
+            return Err(unsupported("tensor", &tensor.name, KNOWN_TENSORS));
         };
         entries.push((name, entry(tensor, header, bytes.len(), path)?));
     }
@@ -232,7 +232,7 @@ impl Keys<'_> {
         self.count(name)?.ok_or_else(|| self.missing(name))
     }
 
-    fn config(&self, entries: &[(String, Entry)]) -> Result<DecoderConfig> {
+    fn config(&self, entries: &[(String, Entry)]) -> Result<BackboneConfig> {
         for name in FOREIGN {
             if let Some(value) = self.number(name)?.filter(|value| *value != 0.0) {
                 let value = format!("{} = {value}", self.key(name));
@@ -254,7 +254,7 @@ impl Keys<'_> {
         let max_position_embeddings = self.required("context_length")?;
         let eps = "attention.layer_norm_rms_epsilon";
         let stated_bias = entries.iter().any(|(name, _)| name.ends_with("_proj.bias"));
-        let config = DecoderConfig {
+        let config = BackboneConfig {
             vocab_size,
             hidden_size,
             intermediate_size: self.required("feed_forward_length")?,

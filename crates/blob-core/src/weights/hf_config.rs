@@ -1,4 +1,4 @@
-//! `config.json` of a Hugging Face folder to [`DecoderConfig`].
+//! `config.json` of a Hugging Face folder to [`BackboneConfig`].
 //!
 //! Fields that a file leaves out take the defaults of transformers' configuration classes.
 
@@ -15,7 +15,7 @@ use super::architecture::{
 };
 use super::{corrupt, unsupported};
 use crate::Result;
-use crate::backbone::{DecoderConfig, Window};
+use crate::backbone::{BackboneConfig, Window};
 
 const SLIDING: &str = "sliding_attention";
 const FULL: &str = "full_attention";
@@ -61,7 +61,7 @@ fn stated<'de, D: Deserializer<'de>>(
 }
 
 /// Reads the text of the `config.json` at `path`.
-pub(super) fn parse(json: &[u8], path: &Path) -> Result<DecoderConfig> {
+pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
     let hf: HfConfig =
         serde_json::from_slice(json).map_err(|error| corrupt(path, error.to_string()))?;
     let Some(model_type) = hf.model_type.as_deref() else {
@@ -102,7 +102,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<DecoderConfig> {
     let num_kv_heads = hf.num_key_value_heads.unwrap_or(architecture.num_kv_heads);
     // A window that holds the whole context hides nothing.
     let (window, foreign_window) = window(&hf, architecture, num_layers, path)?;
-    let mut config = DecoderConfig {
+    let mut config = BackboneConfig {
         vocab_size: required("vocab_size", hf.vocab_size)?,
         hidden_size,
         intermediate_size: required("intermediate_size", hf.intermediate_size)?,

@@ -29,13 +29,13 @@ use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
 pub use self::stored::StoredMatrix;
 pub(crate) use self::tensor_type::TensorType;
-use crate::backbone::DecoderConfig;
+use crate::backbone::BackboneConfig;
 use crate::other_file::OtherFile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// What the tensors of a file may be.
-const DECODER_TENSORS: &str = "those that its architecture and its configuration name";
+const KNOWN_TENSORS: &str = "those that its architecture and its configuration name";
 
 /// A tensor in row-major order and Hugging Face's orientation, (out, in).
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,7 @@ pub struct Summary {
 pub struct Checkpoint {
     path: PathBuf,
     format: &'static str,
-    config: DecoderConfig,
+    config: BackboneConfig,
     maps: Vec<Arc<Mmap>>,
     tensors: BTreeMap<String, Entry>,
     tokenizer: TokenizerSource,
@@ -190,7 +190,7 @@ impl Checkpoint {
     }
 
     /// Shape of the model.
-    pub fn config(&self) -> &DecoderConfig {
+    pub fn config(&self) -> &BackboneConfig {
         &self.config
     }
 
@@ -271,7 +271,7 @@ impl Checkpoint {
         }
         match others.first() {
             None => Ok(()),
-            Some(name) => Err(unsupported("tensor", *name, DECODER_TENSORS)),
+            Some(name) => Err(unsupported("tensor", *name, KNOWN_TENSORS)),
         }
     }
 }

@@ -8,13 +8,13 @@ use blob_core::predict::{PredictConfig, predict};
 
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::golden::assert_close;
-use crate::support::small_model::{batch_of, config, decoder, lora, prompts, trained};
+use crate::support::small_model::{backbone, batch_of, config, lora, prompts, trained};
 
 const EVERYWHERE: &[Module] = &Module::ALL;
 
 #[test]
 fn dropout_makes_a_point_estimate_random_and_a_mean_pass_never() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let point = LoraConfig {
         posterior: None,
         dropout: 0.3,
@@ -65,7 +65,7 @@ fn dropout_makes_a_point_estimate_random_and_a_mean_pass_never() {
 
 #[test]
 fn whole_draws_are_the_samples_that_share_their_noise() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let over_a = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     // The same draws as members of a point adapter, and with a Gaussian over B that has no width.

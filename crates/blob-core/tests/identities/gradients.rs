@@ -2,7 +2,7 @@
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::{Decoder, DecoderConfig};
+use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::BlobConfig;
@@ -13,7 +13,7 @@ use blob_core::train::Trainer;
 use crate::support::golden::{assert_close, named, parameters};
 use crate::support::in_pool;
 use crate::support::small_model::{
-    batch_of, blob, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
+    backbone, batch_of, blob, config, everywhere_and_as_the_reference, lora, prompts, trained,
     training, with_terms,
 };
 
@@ -21,7 +21,7 @@ const EVERYWHERE: &[Module] = &Module::ALL;
 
 /// Gradients of a run's first step by name, and its mean NLL.
 fn gradients(
-    model: &Decoder,
+    model: &Backbone,
     adapter: &Adapter,
     bayes: Option<BlobConfig>,
     batches: &[Batch],
@@ -48,7 +48,7 @@ fn threads_do_not_change_a_bit_of_a_gradient() {
             },
             &shape,
         );
-        let model = decoder(&shape, precision);
+        let model = backbone(&shape, precision);
         let bayes = Some(BlobConfig {
             train_samples: 2,
             ..blob(NoiseSharing::Token)
@@ -67,7 +67,7 @@ fn threads_do_not_change_a_bit_of_a_gradient() {
 
 #[test]
 fn two_micro_batches_have_the_gradient_of_one_batch_of_both() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(
         LoraConfig {
             posterior: None,
@@ -91,8 +91,12 @@ fn computing_activations_again_changes_no_bit() {
     }
 }
 
-fn computing_again_changes_no_bit(modules: &[Module], shape: &DecoderConfig, precision: Precision) {
-    let model = decoder(shape, precision);
+fn computing_again_changes_no_bit(
+    modules: &[Module],
+    shape: &BackboneConfig,
+    precision: Precision,
+) {
+    let model = backbone(shape, precision);
     let adapter = trained(
         LoraConfig {
             dropout: 0.2,
@@ -126,7 +130,7 @@ fn computing_again_changes_no_bit(modules: &[Module], shape: &DecoderConfig, pre
 
 #[test]
 fn micro_batches_draw_different_noise() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     let bayes = Some(blob(NoiseSharing::Token));
@@ -137,7 +141,7 @@ fn micro_batches_draw_different_noise() {
 
 #[test]
 fn both_averages_agree_for_one_sample_and_differ_for_two() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batches = [batch_of(&prompts())];
     let run = |train_samples, average| {
@@ -156,7 +160,7 @@ fn both_averages_agree_for_one_sample_and_differ_for_two() {
 
 #[test]
 fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let batches = [batch_of(&prompts()), batch_of(&prompts()[..2])];
     for (dropout, sigma, average) in [
         (0.0, Sigma::Square, Average::LogLikelihood),
@@ -225,7 +229,7 @@ fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
     let batches = [batch_of(&prompts())];
     let adapter = trained(lora(&[Module::Q, Module::V, Module::LmHead]), &config());
     let of = |precision, check_finite| {
-        let model = decoder(&config(), precision);
+        let model = backbone(&config(), precision);
         let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
         let mode = (check_finite, &Abort::default());
         let gradients = trainer.gradients(&model, &adapter, &batches, mode).unwrap();

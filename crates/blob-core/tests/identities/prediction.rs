@@ -1,6 +1,6 @@
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
-use blob_core::backbone::{Decoder, DecoderConfig, Window};
+use blob_core::backbone::{Backbone, BackboneConfig, Window};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::{GaussianKl, KlForm, PriorStd};
@@ -10,7 +10,7 @@ use blob_core::predict::{PredictConfig, predict};
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::in_pool;
 use crate::support::small_model::{
-    Prompt, batch_of, config, decoder, everywhere_and_as_the_reference, lora, prompts, trained,
+    Prompt, backbone, batch_of, config, everywhere_and_as_the_reference, lora, prompts, trained,
     with_terms,
 };
 
@@ -23,7 +23,7 @@ const SHARINGS: [NoiseSharing; 3] = [
 
 #[test]
 fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let acting = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     for (first_sample, samples) in [(u32::MAX, 1), (1, u32::MAX), (65_535, 2), (0, 65_537)] {
@@ -44,7 +44,7 @@ fn samples_beyond_those_that_the_noise_tells_apart_are_refused() {
 
 #[test]
 fn an_adapter_with_b_zero_is_the_base_model() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let fresh = Adapter::new(lora(EVERYWHERE), &config()).unwrap();
     let batch = batch_of(&prompts());
     let base = logits(&model, None, &batch, &sampling(0));
@@ -59,7 +59,7 @@ fn an_adapter_with_b_zero_is_the_base_model() {
 
 #[test]
 fn zero_samples_are_plain_lora_with_the_mean() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let posterior = trained(lora(EVERYWHERE), &config());
     let terms = posterior.terms(0).into_iter().map(|(site, mut term)| {
         term.rho = None;
@@ -106,7 +106,7 @@ fn a_posterior_that_is_the_prior_has_no_divergence_and_no_other_has_none() {
 
 /// Logits of each prompt of a batch, by row.
 fn by_row(
-    model: &Decoder,
+    model: &Backbone,
     adapter: &Adapter,
     prompts: &[Prompt],
     config: &PredictConfig,
@@ -135,7 +135,7 @@ fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
     let orders: [&[usize]; 4] = [&[4, 3, 2, 1, 0], &[2, 0, 4, 1, 3], &[1, 3], &[3, 2, 2, 2]];
     for (modules, shape, precision) in everywhere_and_as_the_reference() {
         let adapter = trained(lora(&modules), &shape);
-        let model = decoder(&shape, precision);
+        let model = backbone(&shape, precision);
         for noise in SHARINGS {
             for samples in [0, 3] {
                 let asked = PredictConfig {
@@ -172,7 +172,7 @@ fn neither_neighbours_nor_their_order_nor_threads_change_a_bit() {
 
 #[test]
 fn the_identity_of_a_row_decides_its_signs_unless_they_are_shared() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let prompt = prompts().swap_remove(0);
     let renamed = Prompt {
@@ -202,7 +202,7 @@ fn the_identity_of_a_row_decides_its_signs_unless_they_are_shared() {
 
 #[test]
 fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     for (antithetic, stochastic_layers) in [(false, None), (true, None), (true, Some(1))] {
@@ -218,7 +218,7 @@ fn samples_asked_for_in_parts_are_those_asked_for_at_once() {
 }
 
 fn samples_in_parts(
-    model: &Decoder,
+    model: &Backbone,
     adapter: &Adapter,
     batch: &Batch,
     part: impl Fn(u32, u32) -> PredictConfig,
@@ -244,7 +244,7 @@ fn samples_in_parts(
 
 #[test]
 fn the_seed_decides_the_samples() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     let seeded = |seed| {
@@ -264,7 +264,7 @@ fn the_seed_decides_the_samples() {
 
 #[test]
 fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let adapter = trained(lora(EVERYWHERE), &config());
     let batch = batch_of(&prompts());
     for noise in SHARINGS {
@@ -312,8 +312,8 @@ fn stochastic_layers_sample_the_last_places_and_leave_the_rest_at_their_mean() {
 
 #[test]
 fn a_prompt_is_as_long_as_the_model_says_and_no_longer() {
-    let model = decoder(
-        &DecoderConfig {
+    let model = backbone(
+        &BackboneConfig {
             num_layers: 1,
             max_position_embeddings: 5000,
             ..config()
@@ -348,13 +348,13 @@ fn a_window_of_the_whole_prompt_hides_nothing_and_a_smaller_one_what_lies_before
             size,
             blocks: vec![0, 1],
         });
-        decoder(&DecoderConfig { window, ..config() }, Precision::F32)
+        backbone(&BackboneConfig { window, ..config() }, Precision::F32)
     };
     let prompts = &prompts()[..1]; // five tokens
-    let of = |model: &Decoder, prompts: &[Prompt]| {
+    let of = |model: &Backbone, prompts: &[Prompt]| {
         bits(&logits(model, None, &batch_of(prompts), &sampling(1)))
     };
-    let whole = decoder(&config(), Precision::F32);
+    let whole = backbone(&config(), Precision::F32);
     assert_eq!(of(&windowed(5), prompts), of(&whole, prompts));
     assert_ne!(of(&windowed(4), prompts), of(&whole, prompts));
     // two blocks with a window of 2 reach two positions back: the first two of five are out of sight

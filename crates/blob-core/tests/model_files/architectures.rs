@@ -1,5 +1,5 @@
 use blob_core::adapter::Module;
-use blob_core::backbone::{DecoderConfig, Window};
+use blob_core::backbone::{BackboneConfig, Window};
 use blob_core::weights::Checkpoint;
 
 use crate::support::Scratch;
@@ -14,26 +14,26 @@ fn models() -> [TinyModel; 5] {
         blocks: blocks.to_vec(),
     };
     let qkvo = [&QKV[..], &[Module::O]].concat();
-    let llama = DecoderConfig {
+    let llama = BackboneConfig {
         biases: qkvo.clone(),
         ..gqa_config()
     };
-    let mistral = DecoderConfig {
+    let mistral = BackboneConfig {
         window: Some(window(&[0, 1])),
         ..gqa_config()
     };
-    let qwen2 = DecoderConfig {
+    let qwen2 = BackboneConfig {
         biases: QKV.to_vec(),
         window: Some(window(&[1])),
         tie_word_embeddings: true,
         ..gqa_config()
     };
-    let qwen3 = DecoderConfig {
+    let qwen3 = BackboneConfig {
         head_dim: 12, // 4 · 12 ≠ 32
         qk_norm: true,
         ..gqa_config()
     };
-    let biased = DecoderConfig {
+    let biased = BackboneConfig {
         biases: qkvo,
         ..qwen3.clone()
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use blob_core::Result;
 use blob_core::abort::Abort;
-use blob_core::backbone::{Decoder, Quantized};
+use blob_core::backbone::{Backbone, Quantized};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kernels::cpu::quantize::Quantization;
@@ -23,13 +23,13 @@ fn poisoned(name: &str, at: usize, value: f32) -> TinyModel {
     model
 }
 
-fn load(path: &Path, precision: Precision) -> Result<Decoder> {
+fn load(path: &Path, precision: Precision) -> Result<Backbone> {
     let checkpoint = Checkpoint::open(path)?;
-    Decoder::load(checkpoint.config().clone(), &checkpoint, precision)
+    Backbone::load(checkpoint.config().clone(), &checkpoint, precision)
 }
 
 /// Logits of one prompt for two classes.
-fn logits(decoder: &Decoder, ids: [u32; 3], classes: [u32; 2]) -> Result<Vec<f32>> {
+fn logits(backbone: &Backbone, ids: [u32; 3], classes: [u32; 2]) -> Result<Vec<f32>> {
     let batch = Batch::new(BatchParts {
         ids: ids.to_vec(),
         offsets: vec![0, 3],
@@ -47,7 +47,7 @@ fn logits(decoder: &Decoder, ids: [u32; 3], classes: [u32; 2]) -> Result<Vec<f32
         dropout: 0.0,
         stochastic_layers: None,
     };
-    predict(decoder, None, &batch, &mean, &Abort::default())
+    predict(backbone, None, &batch, &mean, &Abort::default())
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_weight_of_a_block_or_a_norm_that_is_not_finite_is_named_when_a_model_is_ope
             let checkpoint = Checkpoint::open(&path).unwrap();
             let config = checkpoint.config().clone();
             let source = Quantized::new(checkpoint, Quantization::Q8_0);
-            let error = Decoder::load(config, &source, Precision::F32)
+            let error = Backbone::load(config, &source, Precision::F32)
                 .err()
                 .unwrap();
             assert!(error.to_string().contains(name), "quantised: {error}");
@@ -114,10 +114,10 @@ fn rows_of_the_embedding_and_the_head_count_where_a_request_reads_them() {
         let model = poisoned(name, 7 * 32 + 4, f32::NAN);
         let path = model.write_folder(&scratch.path().join("hf"));
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-            let decoder = load(&path, precision).unwrap();
-            let sound = logits(&decoder, [1, 2, 3], [4, 5]).unwrap();
+            let backbone = load(&path, precision).unwrap();
+            let sound = logits(&backbone, [1, 2, 3], [4, 5]).unwrap();
             assert!(sound.iter().all(|logit| logit.is_finite()));
-            let error = logits(&decoder, [1, 7, 3], [4, 7]).unwrap_err();
+            let error = logits(&backbone, [1, 7, 3], [4, 7]).unwrap_err();
             assert_eq!(error.code(), "BPEFT_NOT_FINITE");
             assert!(error.to_string().contains(what), "{precision:?}: {error}");
         }
@@ -130,12 +130,12 @@ fn values_that_overflow_on_the_way_are_named_by_their_layer() {
     let name = "model.layers.1.mlp.up_proj.weight";
     model.weights.get_mut(name).unwrap().1.fill(3e38);
     let scratch = Scratch::new();
-    let decoder = load(
+    let backbone = load(
         &model.write_folder(&scratch.path().join("hf")),
         Precision::F32,
     )
     .unwrap();
-    let error = logits(&decoder, [1, 2, 3], [4, 5]).unwrap_err();
+    let error = logits(&backbone, [1, 2, 3], [4, 5]).unwrap_err();
     assert!(error.to_string().contains("model.layers.1.mlp"), "{error}");
     assert!(error.hint().contains("adapter"), "{}", error.hint());
 }

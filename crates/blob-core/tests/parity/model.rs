@@ -45,7 +45,7 @@ fn predictive_samples_are_pytorchs_and_rows_without_a_label_are_predicted_too() 
             stochastic_layers: None,
         };
         let (adapter, abort) = (Some(&case.adapter), Abort::default());
-        let logits = predict(&case.decoder, adapter, &case.batch, &config, &abort).unwrap();
+        let logits = predict(&case.backbone, adapter, &case.batch, &config, &abort).unwrap();
         assert_close(
             &format!("{name}: logits"),
             &logits,

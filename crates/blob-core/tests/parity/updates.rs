@@ -56,7 +56,7 @@ fn check_updates(name: &str) {
     for record in document["records"].as_array().unwrap() {
         let report = trainer
             .step(
-                &case.decoder,
+                &case.backbone,
                 &mut case.adapter,
                 &batches,
                 &Abort::default(),

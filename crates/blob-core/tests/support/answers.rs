@@ -2,7 +2,7 @@
 
 use blob_core::abort::Abort;
 use blob_core::adapter::Adapter;
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
@@ -22,12 +22,12 @@ pub fn sampling(samples: u32) -> PredictConfig {
 
 /// All logits of a prediction.
 pub fn logits(
-    decoder: &Decoder,
+    backbone: &Backbone,
     adapter: Option<&Adapter>,
     batch: &Batch,
     config: &PredictConfig,
 ) -> Vec<f32> {
-    predict(decoder, adapter, batch, config, &Abort::default()).unwrap()
+    predict(backbone, adapter, batch, config, &Abort::default()).unwrap()
 }
 
 /// What must not change by one.

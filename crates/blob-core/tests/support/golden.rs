@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use blob_core::adapter::{
     Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Parameters, Posterior, Sigma, Site,
 };
-use blob_core::backbone::{Decoder, DecoderConfig};
+use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::pass::NoiseSharing;
@@ -63,7 +63,7 @@ impl Tensors {
 
 impl Tensors {
     /// The model in it, without the adapters.
-    fn model(&self, architecture: &str, config: DecoderConfig) -> TinyModel {
+    fn model(&self, architecture: &str, config: BackboneConfig) -> TinyModel {
         let names = config.tensors().into_iter().map(|(name, shape)| {
             let values = self.values(&name).to_vec();
             (name, (shape, values))
@@ -110,7 +110,7 @@ pub enum Form {
 pub struct Case {
     pub document: Value,
     pub expected: Tensors,
-    pub decoder: Decoder,
+    pub backbone: Backbone,
     pub adapter: Adapter,
     pub batch: Batch,
 }
@@ -139,12 +139,12 @@ impl Case {
         }
         let config = checkpoint.config().clone();
         let adapter = adapter(&document, &base, &config);
-        let decoder = Decoder::load(config, &checkpoint, Precision::F32).unwrap();
+        let backbone = Backbone::load(config, &checkpoint, Precision::F32).unwrap();
         Self {
             expected: Tensors::open(&format!("{name}.safetensors")),
             batch: batch(&document["batch"]),
             document,
-            decoder,
+            backbone,
             adapter,
         }
     }
@@ -175,7 +175,7 @@ fn batch(batch: &Value) -> Batch {
 }
 
 /// The adapter of a document's target modules; `rho_scale`, where it stands, multiplies ρ.
-fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter {
+fn adapter(document: &Value, base: &Tensors, backbone: &BackboneConfig) -> Adapter {
     let lora = &document["lora"];
     let target_modules: Vec<Module> = field(lora, "target_modules");
     let rank = field(lora, "rank");
@@ -183,7 +183,7 @@ fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter
     let rho_scale = document["rho_scale"].as_f64().unwrap_or(1.0) as f32;
     let term = |site: Site| {
         let values = |part| base.values(&format!("lora.{}.{part}", site.path()));
-        let (outputs, inputs) = site.shape(decoder);
+        let (outputs, inputs) = site.shape(backbone);
         let rho = || values("rho").iter().map(|rho| rho * rho_scale).collect();
         let (a, b, rho) = (
             values("A").to_vec(),
@@ -203,7 +203,7 @@ fn adapter(document: &Value, base: &Tensors, decoder: &DecoderConfig) -> Adapter
             },
         )
     };
-    let terms = Site::all(&target_modules, decoder).into_iter().map(term);
+    let terms = Site::all(&target_modules, backbone).into_iter().map(term);
     let sigma = || field(document, "sigma");
     let config = LoraConfig {
         rank,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use blob_core::adapter::{Adapter, Module, Sigma, Site};
-use blob_core::backbone::{DecoderConfig, WeightSource};
+use blob_core::backbone::{BackboneConfig, WeightSource};
 use blob_core::noise::{NoiseKey, Purpose, Stream};
 use blob_core::pass::NoiseSharing;
 use candle_core::backprop::GradStore;
@@ -30,7 +30,7 @@ struct Factors {
 
 /// The model with its adapter's parameters as variables.
 pub struct Oracle<'a> {
-    config: &'a DecoderConfig,
+    config: &'a BackboneConfig,
     source: &'a dyn WeightSource,
     sigma: Option<Sigma>,
     scaling: f64,
@@ -50,7 +50,7 @@ fn rows(matrix: &Tensor, which: &[u32]) -> Result<Tensor> {
 
 impl<'a> Oracle<'a> {
     pub fn new(
-        config: &'a DecoderConfig,
+        config: &'a BackboneConfig,
         source: &'a dyn WeightSource,
         adapter: &Adapter,
     ) -> Result<Self> {

@@ -2,7 +2,7 @@
 
 use blob_core::Result;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site};
-use blob_core::backbone::{Decoder, DecoderConfig, RandomWeights, RopeScaling, WeightSource};
+use blob_core::backbone::{Backbone, BackboneConfig, RandomWeights, RopeScaling, WeightSource};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
@@ -53,8 +53,8 @@ pub fn normals(seed: u64, count: usize) -> Vec<f32> {
 }
 
 /// Four query heads on two key heads; no width is a multiple of 16.
-pub fn config() -> DecoderConfig {
-    DecoderConfig {
+pub fn config() -> BackboneConfig {
+    BackboneConfig {
         vocab_size: 40,
         hidden_size: 24,
         intermediate_size: 36,
@@ -75,14 +75,14 @@ pub fn config() -> DecoderConfig {
 }
 
 /// The model of a seed.
-pub fn decoder(config: &DecoderConfig, precision: Precision) -> Decoder {
-    Decoder::load(config.clone(), &SmallWeights(1), precision).unwrap()
+pub fn backbone(config: &BackboneConfig, precision: Precision) -> Backbone {
+    Backbone::load(config.clone(), &SmallWeights(1), precision).unwrap()
 }
 
 /// In every precision that products have: every module adapted; and those of the reference, in a model whose MLP has whole
 /// panels, where gate and up are one product.
-pub fn everywhere_and_as_the_reference() -> Vec<(Vec<Module>, DecoderConfig, Precision)> {
-    let wide = DecoderConfig {
+pub fn everywhere_and_as_the_reference() -> Vec<(Vec<Module>, BackboneConfig, Precision)> {
+    let wide = BackboneConfig {
         intermediate_size: 64,
         ..config()
     };
@@ -113,7 +113,7 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
 }
 
 /// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both signs.
-pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
+pub fn trained(config: LoraConfig, backbone: &BackboneConfig) -> Adapter {
     let term = |(site, term): (Site, LowRank)| {
         let seed = u64::from(site.slot()) * 4 + 7;
         let b = normals(seed, term.b.len())
@@ -129,7 +129,7 @@ pub fn trained(config: LoraConfig, decoder: &DecoderConfig) -> Adapter {
         });
         (site, LowRank { b, rho, ..term })
     };
-    let fresh = Adapter::new(config.clone(), decoder).unwrap();
+    let fresh = Adapter::new(config.clone(), backbone).unwrap();
     let terms = |member| fresh.terms(member).into_iter().map(term).collect();
     let members: Vec<_> = (0..config.members).map(terms).collect();
     Adapter::from_terms(config, &members).unwrap()

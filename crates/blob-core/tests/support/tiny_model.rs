@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use blob_core::adapter::Module;
-use blob_core::backbone::{DecoderConfig, RopeScaling};
+use blob_core::backbone::{BackboneConfig, RopeScaling};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -19,14 +19,14 @@ pub type Weight = (Vec<usize>, Vec<f32>);
 pub struct TinyModel {
     /// `model_type` of `config.json`.
     pub architecture: String,
-    pub config: DecoderConfig,
+    pub config: BackboneConfig,
     /// By Hugging Face names.
     pub weights: BTreeMap<String, Weight>,
 }
 
 /// Four query heads on two key heads, two layers, an untied head.
-pub fn gqa_config() -> DecoderConfig {
-    DecoderConfig {
+pub fn gqa_config() -> BackboneConfig {
+    BackboneConfig {
         vocab_size: 48,
         hidden_size: 32,
         intermediate_size: 40,
@@ -86,12 +86,12 @@ fn gguf_name(name: &str) -> String {
 
 impl TinyModel {
     /// A Llama with weights in (−1, 1) from a linear congruential generator.
-    pub fn new(config: DecoderConfig, seed: u64) -> Self {
+    pub fn new(config: BackboneConfig, seed: u64) -> Self {
         Self::of("llama", config, seed)
     }
 
     /// [`Self::new`] of any architecture.
-    pub fn of(architecture: &str, config: DecoderConfig, seed: u64) -> Self {
+    pub fn of(architecture: &str, config: BackboneConfig, seed: u64) -> Self {
         let mut state = seed;
         let mut next = || {
             state = state
@@ -150,7 +150,7 @@ impl TinyModel {
                     .float(&key("rope.scaling.factor"), *factor as f32);
             }
             RopeScaling::Llama3 { .. } => {
-                let plain = DecoderConfig {
+                let plain = BackboneConfig {
                     rope_scaling: RopeScaling::None,
                     ..config.clone()
                 };

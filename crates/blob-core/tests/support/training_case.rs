@@ -58,7 +58,7 @@ pub fn check_training_of(name: &str, case: &Case) {
     let pass = Pass::new(batch, copies, mode, Abort::default());
     let adapter = &case.adapter;
     let (logits, kept) = case
-        .decoder
+        .backbone
         .forward(batch, &pass, Some(adapter), true)
         .unwrap();
     assert_close(
@@ -84,7 +84,7 @@ pub fn check_training_of(name: &str, case: &Case) {
 
     let mut gradients = adapter.parameters().zeros_like();
     let pass = (&pass, adapter);
-    case.decoder
+    case.backbone
         .backward(kept.unwrap(), &loss.dlogits, pass, &mut gradients)
         .unwrap();
     let gradients = named(&gradients);

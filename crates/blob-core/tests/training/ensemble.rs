@@ -15,7 +15,7 @@ use blob_core::train::{TrainConfig, Trainer};
 use crate::support::Scratch;
 use crate::support::answers::{bits, sampling};
 use crate::support::small_model::{
-    batch_of, blob, config, decoder, lora, point, prompts, training_at,
+    backbone, batch_of, blob, config, lora, point, prompts, training_at,
 };
 
 const MEMBERS: usize = 3;
@@ -67,7 +67,7 @@ fn each_member_is_the_single_run_of_its_seed() {
         (false, Precision::Bf16),
         (true, Precision::Int8),
     ] {
-        let model = decoder(&config(), precision);
+        let model = backbone(&config(), precision);
         let (abort, lora, train) = (Abort::default(), shape(is_gaussian), settings(is_gaussian));
         let members = LoraConfig {
             members: MEMBERS,
@@ -135,7 +135,7 @@ fn each_member_is_the_single_run_of_its_seed() {
 
 #[test]
 fn an_ensemble_is_saved_resumed_and_restored_whole() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let abort = Abort::default();
     let lora = LoraConfig {
         members: MEMBERS,
@@ -200,7 +200,7 @@ fn an_ensemble_is_saved_resumed_and_restored_whole() {
 
 #[test]
 fn a_trainer_refuses_an_adapter_that_it_was_not_made_for_and_batches_that_do_not_fit() {
-    let model = decoder(&config(), Precision::F32);
+    let model = backbone(&config(), Precision::F32);
     let lora = |modules: &[Module], members| LoraConfig {
         target_modules: modules.to_vec(),
         members,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
-use blob_core::backbone::{Decoder, DecoderConfig, WeightSource};
+use blob_core::backbone::{Backbone, BackboneConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::{BbbConfig, BlobConfig, MethodConfig, PointConfig};
@@ -101,7 +101,7 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
 }
 
 struct Regression {
-    decoder: Decoder,
+    backbone: Backbone,
     adapter: Adapter,
     batch: Batch,
     targets: BTreeMap<u32, Vec<f32>>,
@@ -110,7 +110,7 @@ struct Regression {
 }
 
 fn regression() -> Regression {
-    let model = DecoderConfig {
+    let model = BackboneConfig {
         vocab_size: WIDTH,
         hidden_size: WIDTH,
         intermediate_size: 12,
@@ -120,7 +120,7 @@ fn regression() -> Regression {
         head_dim: 4,
         ..config()
     };
-    let decoder = Decoder::load(model.clone(), &IdentityHead, Precision::F32).unwrap();
+    let backbone = Backbone::load(model.clone(), &IdentityHead, Precision::F32).unwrap();
     let prompt = |row: u32| Prompt {
         ids: vec![row % 8, (row * 5 + 1) % 8],
         answers: (0..WIDTH as u32).collect(),
@@ -146,7 +146,7 @@ fn regression() -> Regression {
         dropout: 0.0,
         stochastic_layers: None,
     };
-    let inputs = predict(&decoder, None, &batch, &asked, &Abort::default()).unwrap();
+    let inputs = predict(&backbone, None, &batch, &asked, &Abort::default()).unwrap();
 
     let truth = normals(8, WIDTH);
     let (rows, beta_square) = (
@@ -185,7 +185,7 @@ fn regression() -> Regression {
     let std: Vec<f64> = (0..WIDTH).map(std).collect();
     let expected = solve(precision, pull).into_iter().zip(std).collect();
     Regression {
-        decoder,
+        backbone,
         adapter,
         batch,
         targets,
@@ -238,7 +238,7 @@ fn bbb_ends_at_the_best_mean_field_posterior() {
 
 fn ends_at_the_best(method: MethodConfig) {
     let Regression {
-        decoder,
+        backbone,
         mut adapter,
         batch,
         targets,
@@ -251,7 +251,7 @@ fn ends_at_the_best(method: MethodConfig) {
     let batches = [batch];
     for _ in 0..UPDATES {
         trainer
-            .step(&decoder, &mut adapter, &batches, &Abort::default())
+            .step(&backbone, &mut adapter, &batches, &Abort::default())
             .unwrap();
     }
     let (_, term) = adapter.terms(0).pop_first().unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use blob_core::Error;
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
 use blob_core::files::atomic_write;
 use blob_core::kernels::cpu::gemm::Precision;
@@ -18,7 +18,7 @@ use blob_core::train::{TrainConfig, Trainer};
 use crate::support::Scratch;
 use crate::support::golden::parameters;
 use crate::support::small_model::{
-    batch_of, blob, config, decoder, lora, point, prompts, trained, training, training_at,
+    backbone, batch_of, blob, config, lora, point, prompts, trained, training, training_at,
 };
 
 const FILES: [&str; 2] = ["state.safetensors", "trainer.json"];
@@ -49,10 +49,10 @@ fn start(bayesian: bool) -> (Adapter, Trainer) {
     (adapter, trainer)
 }
 
-fn run(trainer: &mut Trainer, decoder: &Decoder, adapter: &mut Adapter, batches: &[Batch]) {
+fn run(trainer: &mut Trainer, backbone: &Backbone, adapter: &mut Adapter, batches: &[Batch]) {
     for _ in 0..3 {
         trainer
-            .step(decoder, adapter, batches, &Abort::default())
+            .step(backbone, adapter, batches, &Abort::default())
             .unwrap();
     }
 }
@@ -65,10 +65,10 @@ fn contents(folder: &Path) -> [Vec<u8>; 2] {
 fn saved() -> Scratch {
     let scratch = Scratch::new();
     let (mut adapter, mut trainer) = start(true);
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     run(
         &mut trainer,
-        &decoder,
+        &backbone,
         &mut adapter,
         &[batch_of(&prompts())],
     );
@@ -78,19 +78,19 @@ fn saved() -> Scratch {
 
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one() {
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     let batches = [batch_of(&prompts()[..2]), batch_of(&prompts()[2..])];
     for bayesian in [false, true] {
         let scratch = Scratch::new();
         let (mut adapter, mut trainer) = start(bayesian);
-        run(&mut trainer, &decoder, &mut adapter, &batches);
+        run(&mut trainer, &backbone, &mut adapter, &batches);
         trainer.save(&adapter, scratch.path()).unwrap();
-        run(&mut trainer, &decoder, &mut adapter, &batches);
+        run(&mut trainer, &backbone, &mut adapter, &batches);
 
         let (mut resumed, mut again) = start(bayesian);
         again.load(&mut resumed, scratch.path()).unwrap();
         assert_eq!(again.step_count(), 3);
-        run(&mut again, &decoder, &mut resumed, &batches);
+        run(&mut again, &backbone, &mut resumed, &batches);
         assert_eq!(parameters(&resumed), parameters(&adapter));
 
         let (one, other) = (Scratch::new(), Scratch::new());
@@ -118,7 +118,7 @@ fn assert_refused(what: &str, folder: &Path) {
 #[test]
 fn a_state_of_other_settings_is_refused() {
     let scratch = saved();
-    let decoder = config();
+    let backbone = config();
     let mut others: Vec<(Adapter, TrainConfig)> = Vec::new();
     let (adapter, _) = start(true);
     let base = settings(true);
@@ -155,7 +155,7 @@ fn a_state_of_other_settings_is_refused() {
             ..adapter.config().clone()
         },
     ] {
-        others.push((Adapter::new(config, &decoder).unwrap(), base.clone()));
+        others.push((Adapter::new(config, &backbone).unwrap(), base.clone()));
     }
     for (mut adapter, config) in others {
         let mut trainer = Trainer::new(config.clone(), &adapter).unwrap();
@@ -173,7 +173,7 @@ fn a_state_of_other_settings_is_refused() {
 fn a_state_of_another_model_is_refused() {
     // The settings are equal, the shapes are not; two of the wider model's tensors would even fit by their size.
     let scratch = saved();
-    let wider = blob_core::backbone::DecoderConfig {
+    let wider = blob_core::backbone::BackboneConfig {
         num_kv_heads: 4,
         ..config()
     };

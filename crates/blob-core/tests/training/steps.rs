@@ -3,7 +3,7 @@
 use blob_core::Error;
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module};
-use blob_core::backbone::Decoder;
+use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::{BlobConfig, PointConfig};
@@ -14,18 +14,18 @@ use blob_core::train::{Gradients, Trainer};
 use crate::support::Scratch;
 use crate::support::golden::{named, parameters};
 use crate::support::small_model::{
-    Poisoned, batch_of, blob, config, decoder, lora, point, prompts, trained, training,
+    Poisoned, backbone, batch_of, blob, config, lora, point, prompts, trained, training,
     training_at, with_terms,
 };
 
 fn step(
     trainer: &mut Trainer,
-    decoder: &Decoder,
+    backbone: &Backbone,
     adapter: &mut Adapter,
     batch: &Batch,
 ) -> blob_core::Result<blob_core::train::StepReport> {
     trainer.step(
-        decoder,
+        backbone,
         adapter,
         std::slice::from_ref(batch),
         &Abort::default(),
@@ -41,27 +41,27 @@ fn saved(trainer: &mut Trainer, adapter: &Adapter) -> [Vec<u8>; 2] {
 }
 
 /// A run after two good steps.
-fn running(lora: LoraConfig) -> (Decoder, Adapter, Trainer, Batch) {
-    let decoder = decoder(&config(), Precision::F32);
+fn running(lora: LoraConfig) -> (Backbone, Adapter, Trainer, Batch) {
+    let backbone = backbone(&config(), Precision::F32);
     let mut adapter = trained(lora, &config());
     let bayes = adapter.sigma().map(|_| blob(NoiseSharing::Token));
     let mut trainer = Trainer::new(training(bayes), &adapter).unwrap();
     let batch = batch_of(&prompts());
     for _ in 0..2 {
-        step(&mut trainer, &decoder, &mut adapter, &batch).unwrap();
+        step(&mut trainer, &backbone, &mut adapter, &batch).unwrap();
     }
-    (decoder, adapter, trainer, batch)
+    (backbone, adapter, trainer, batch)
 }
 
 #[test]
 fn no_gradient_is_silently_zero() {
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     let adapter = trained(lora(&Module::ALL), &config());
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batch = batch_of(&prompts());
     let batches = std::slice::from_ref(&batch);
     let Gradients { parameters, .. } = trainer
-        .gradients(&decoder, &adapter, batches, (false, &Abort::default()))
+        .gradients(&backbone, &adapter, batches, (false, &Abort::default()))
         .unwrap();
     let gradients = named(&parameters);
     assert!(gradients.keys().eq(named(adapter.parameters()).keys()));
@@ -76,12 +76,12 @@ fn no_gradient_is_silently_zero() {
 
 #[test]
 fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     let adapter = Adapter::new(lora(&Module::ALL), &config()).unwrap();
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batches = [batch_of(&prompts())];
     let Gradients { parameters, .. } = trainer
-        .gradients(&decoder, &adapter, &batches, (false, &Abort::default()))
+        .gradients(&backbone, &adapter, &batches, (false, &Abort::default()))
         .unwrap();
     for (name, gradient) in named(&parameters) {
         assert_eq!(
@@ -94,7 +94,7 @@ fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
 
 #[test]
 fn a_run_learns_its_labels() {
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     let batch = batch_of(&prompts());
     for bayes in [None, Some(blob(NoiseSharing::Token))] {
         let plain = lora(&[Module::Q, Module::V, Module::LmHead]);
@@ -103,7 +103,7 @@ fn a_run_learns_its_labels() {
         let config = training_at(point(0.02), bayes);
         let mut trainer = Trainer::new(config, &adapter).unwrap();
         let reports: Vec<_> = (0..60)
-            .map(|_| step(&mut trainer, &decoder, &mut adapter, &batch).unwrap())
+            .map(|_| step(&mut trainer, &backbone, &mut adapter, &batch).unwrap())
             .collect();
         let (first, last) = (&reports[0], &reports[59]);
         assert!(last.nll < 0.2 * first.nll, "{} {}", first.nll, last.nll);
@@ -142,7 +142,7 @@ fn a_weight_that_is_not_finite_stops_the_step_by_the_layers_name_and_changes_not
         for precision in [Precision::F32, Precision::Bf16] {
             let (good, mut adapter, mut trainer, batch) = running(lora(&Module::ALL));
             let source = Poisoned { name, value };
-            let bad = Decoder::load(config(), &source, precision).unwrap();
+            let bad = Backbone::load(config(), &source, precision).unwrap();
             let before = saved(&mut trainer, &adapter);
             let error = step(&mut trainer, &bad, &mut adapter, &batch).unwrap_err();
             let Error::NotFinite {
@@ -173,7 +173,7 @@ fn a_weight_that_is_not_finite_stops_the_step_by_the_layers_name_and_changes_not
 #[test]
 fn parameters_that_are_not_finite_stop_the_step_too() {
     for part in ["A", "B", "rho"] {
-        let (decoder, adapter, mut trainer, batch) = running(lora(&[Module::V]));
+        let (backbone, adapter, mut trainer, batch) = running(lora(&[Module::V]));
         let mut broken = with_terms(&adapter, |site, term| {
             if site.block == 1 {
                 match part {
@@ -183,7 +183,7 @@ fn parameters_that_are_not_finite_stop_the_step_too() {
                 }
             }
         });
-        let error = step(&mut trainer, &decoder, &mut broken, &batch).unwrap_err();
+        let error = step(&mut trainer, &backbone, &mut broken, &batch).unwrap_err();
         assert_eq!(error.code(), "BPEFT_NOT_FINITE");
         assert!(
             error
@@ -211,10 +211,10 @@ impl Objective for Diverging {
 
 #[test]
 fn a_gradient_that_is_not_finite_under_a_finite_loss_stops_the_step() {
-    let (decoder, mut adapter, trainer, batch) = running(lora(&Module::ALL));
+    let (backbone, mut adapter, trainer, batch) = running(lora(&Module::ALL));
     let mut trainer = trainer.with_objective(Box::new(Diverging));
     let before = saved(&mut trainer, &adapter);
-    let error = step(&mut trainer, &decoder, &mut adapter, &batch).unwrap_err();
+    let error = step(&mut trainer, &backbone, &mut adapter, &batch).unwrap_err();
     assert!(
         matches!(
             &error,
@@ -231,12 +231,12 @@ fn a_gradient_that_is_not_finite_under_a_finite_loss_stops_the_step() {
 
 #[test]
 fn an_abort_before_the_step_changes_nothing() {
-    let (decoder, mut adapter, mut trainer, batch) = running(lora(&Module::ALL));
+    let (backbone, mut adapter, mut trainer, batch) = running(lora(&Module::ALL));
     let before = saved(&mut trainer, &adapter);
     let abort = Abort::default();
     abort.clone().abort();
     let error = trainer
-        .step(&decoder, &mut adapter, &[batch], &abort)
+        .step(&backbone, &mut adapter, &[batch], &abort)
         .unwrap_err();
     assert_eq!(error.code(), "BPEFT_ABORTED");
     assert_eq!(saved(&mut trainer, &adapter), before);
@@ -257,12 +257,12 @@ impl Objective for AbortsInBetween {
 
 #[test]
 fn an_abort_in_the_middle_of_a_step_changes_nothing() {
-    let (decoder, mut adapter, trainer, batch) = running(lora(&Module::ALL));
+    let (backbone, mut adapter, trainer, batch) = running(lora(&Module::ALL));
     let abort = Abort::default();
     let mut trainer = trainer.with_objective(Box::new(AbortsInBetween(abort.clone())));
     let before = saved(&mut trainer, &adapter);
     let error = trainer
-        .step(&decoder, &mut adapter, &[batch], &abort)
+        .step(&backbone, &mut adapter, &[batch], &abort)
         .unwrap_err();
     assert_eq!(error.code(), "BPEFT_ABORTED");
     assert_eq!(saved(&mut trainer, &adapter), before);
@@ -270,7 +270,7 @@ fn an_abort_in_the_middle_of_a_step_changes_nothing() {
 
 #[test]
 fn what_cannot_be_trained_on_is_refused_and_changes_nothing() {
-    let (decoder, mut adapter, mut trainer, _) = running(lora(&Module::ALL));
+    let (backbone, mut adapter, mut trainer, _) = running(lora(&Module::ALL));
     let before = saved(&mut trainer, &adapter);
     let mut unlabelled = prompts();
     unlabelled[1].label = -1;
@@ -281,11 +281,11 @@ fn what_cannot_be_trained_on_is_refused_and_changes_nothing() {
     let mut unknown_token = prompts();
     unknown_token[0].ids[1] = 40;
     for prompts in [unlabelled, too_long, unknown_class, unknown_token] {
-        let error = step(&mut trainer, &decoder, &mut adapter, &batch_of(&prompts)).unwrap_err();
+        let error = step(&mut trainer, &backbone, &mut adapter, &batch_of(&prompts)).unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_INPUT", "{error}");
     }
     let error = trainer
-        .step(&decoder, &mut adapter, &[], &Abort::default())
+        .step(&backbone, &mut adapter, &[], &Abort::default())
         .unwrap_err();
     assert_eq!(error.code(), "BPEFT_INVALID_INPUT", "{error}");
     assert_eq!(saved(&mut trainer, &adapter), before);
@@ -293,7 +293,7 @@ fn what_cannot_be_trained_on_is_refused_and_changes_nothing() {
 
 #[test]
 fn clipping_scales_the_gradient_of_means_and_b_and_leaves_rho_alone() {
-    let decoder = decoder(&config(), Precision::F32);
+    let backbone = backbone(&config(), Precision::F32);
     let start = trained(lora(&Module::ALL), &config());
     let batch = batch_of(&prompts());
     // With a large ε the first step of AdamW is lr/ε times the gradient; without KL rate only that moves M.
@@ -307,7 +307,7 @@ fn clipping_scales_the_gradient_of_means_and_b_and_leaves_rho_alone() {
         bayes.kl_cycle = blob_core::optim::KlCycle::Uniform { length: 1 << 40 };
         let mut trainer = Trainer::new(training_at(point, Some(bayes)), &start).unwrap();
         let mut adapter = start.clone();
-        let report = step(&mut trainer, &decoder, &mut adapter, &batch).unwrap();
+        let report = step(&mut trainer, &backbone, &mut adapter, &batch).unwrap();
         (report.update.grad_norm, adapter)
     };
     let (norm, free) = run(0.0);
@@ -350,9 +350,9 @@ fn a_posterior_is_not_trained_on_a_point_estimate() {
 
 #[test]
 fn an_update_that_diverges_names_the_layer_and_does_not_count() {
-    let (decoder, adapter, batch) = {
-        let (decoder, adapter, _, batch) = running(lora(&[Module::V]));
-        (decoder, adapter, batch)
+    let (backbone, adapter, batch) = {
+        let (backbone, adapter, _, batch) = running(lora(&[Module::V]));
+        (backbone, adapter, batch)
     };
     let bayes = BlobConfig {
         kl_lr: 1e200,
@@ -361,7 +361,7 @@ fn an_update_that_diverges_names_the_layer_and_does_not_count() {
     let mut trainer = Trainer::new(training(Some(bayes)), &adapter).unwrap();
     let mut adapter = adapter;
     let error = (0..3)
-        .find_map(|_| step(&mut trainer, &decoder, &mut adapter, &batch).err())
+        .find_map(|_| step(&mut trainer, &backbone, &mut adapter, &batch).err())
         .unwrap();
     assert_eq!(error.code(), "BPEFT_NOT_FINITE");
     assert!(

@@ -4,7 +4,7 @@ use super::*;
 use crate::adapter::Module;
 use crate::backbone::RopeScaling;
 
-fn read(changes: &Value) -> Result<DecoderConfig> {
+fn read(changes: &Value) -> Result<BackboneConfig> {
     let mut config = serde_json::json!({
         "model_type": "llama", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::stack::{Stack, StackKept};
-use super::{DecoderConfig, WeightSource, build};
+use super::{BackboneConfig, WeightSource, build};
 use crate::adapter::{Adapter, Parameters};
 use crate::batch::Batch;
 use crate::layers::{Adapted, Head, HeadKept};
@@ -19,8 +19,8 @@ use crate::pass::{BatchCopy, Pass};
 use crate::{Error, Result};
 
 /// The frozen model.
-pub struct Decoder {
-    config: DecoderConfig,
+pub struct Backbone {
+    config: BackboneConfig,
     embedding: Embedding,
     stack: Stack,
     norm: Norm,
@@ -43,20 +43,20 @@ impl Trunk {
 }
 
 /// What the backward pass needs.
-pub struct DecoderKept {
+pub struct BackboneKept {
     stack: StackKept,
     stream: Tensor,
     head: HeadKept,
 }
 
-impl Decoder {
+impl Backbone {
     /// Opens every weight, for the processor's kernels; matrices stay as they are stored.
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`, `BPEFT_MODEL_CORRUPT`, and `BPEFT_INVALID_INPUT` for a matrix that the
     /// precision does not fit.
     pub fn load(
-        config: DecoderConfig,
+        config: BackboneConfig,
         source: &dyn WeightSource,
         precision: Precision,
     ) -> Result<Self> {
@@ -69,7 +69,7 @@ impl Decoder {
     /// As [`Self::load`].
     pub fn load_on(
         device: Device,
-        config: DecoderConfig,
+        config: BackboneConfig,
         source: &dyn WeightSource,
         precision: Precision,
     ) -> Result<Self> {
@@ -102,7 +102,7 @@ impl Decoder {
     }
 
     /// The shape.
-    pub fn config(&self) -> &DecoderConfig {
+    pub fn config(&self) -> &BackboneConfig {
         &self.config
     }
 
@@ -150,7 +150,7 @@ impl Decoder {
         pass: &Pass,
         adapter: Option<&Adapter>,
         keep: bool,
-    ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
+    ) -> Result<(Vec<f32>, Option<BackboneKept>)> {
         let trunk = if keep {
             self.embed(batch)?
         } else {
@@ -202,7 +202,7 @@ impl Decoder {
         pass: &Pass,
         adapter: Option<&Adapter>,
         keep: bool,
-    ) -> Result<(Vec<f32>, Option<DecoderKept>)> {
+    ) -> Result<(Vec<f32>, Option<BackboneKept>)> {
         let of = Adapted { pass, adapter };
         let x = copied(trunk, batch, pass)?;
         let above = trunk.blocks..self.config.num_layers;
@@ -211,7 +211,7 @@ impl Decoder {
         finite::check(pass, &normed, || "model.norm".into())?;
         let (logits, head) = self.head.forward(&normed, batch, of)?;
         finite::require(&logits, || self.head.site().path())?;
-        let kept = keep.then_some(DecoderKept {
+        let kept = keep.then_some(BackboneKept {
             stack,
             stream,
             head,
@@ -222,7 +222,7 @@ impl Decoder {
     /// Adds the adapter's gradients of dL/dlogits, (copies·S).
     pub fn backward(
         &self,
-        kept: DecoderKept,
+        kept: BackboneKept,
         dlogits: &[f32],
         (pass, adapter): (&Pass, &Adapter),
         gradients: &mut Parameters,
