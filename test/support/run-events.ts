@@ -69,6 +69,7 @@ export function evaluationDone(more: Partial<EvaluationDone> = {}): EvaluationDo
       definitions,
       reliability,
       detection: null,
+      flipRatio: null,
       std: 0.125,
       seconds: 0.5,
     },

@@ -119,6 +119,7 @@ export interface RunFinished {
   readonly type: 'finished';
   readonly command: 'train' | 'bayesianize' | 'eval';
   readonly out: string | null;
+  /** Of this call, evaluations included. */
   readonly seconds: number;
 }
 

@@ -15,6 +15,8 @@ export interface TextStream {
   write(text: string): unknown;
 }
 
+/** Of a terminal that does not say its width. */
+const USUAL_COLUMNS = 120;
 const BAR_WIDTH = 24;
 const CURVE_WIDTH = 16;
 /** Plain lines: at most so many for the steps of one run. */
@@ -117,7 +119,8 @@ class ProgressBar implements Sink {
       this.#stream.write(`${style === undefined ? line : this.#styled(style, line)}\n`);
     }
     if (event.type !== 'finished') return;
-    for (const line of finalLines(this.#evaluations)) this.#stream.write(`${line}\n`);
+    const width = this.#stream.columns ?? USUAL_COLUMNS;
+    for (const line of finalLines(this.#evaluations, width)) this.#stream.write(`${line}\n`);
   }
 
   #stepText(event: StepDone, meanMs: number): string {
@@ -130,7 +133,7 @@ class ProgressBar implements Sink {
     if (fraction < 1 && now - this.#drawnAt < DRAW_EVERY_MS) return;
     this.#drawnAt = now;
     // The numbers matter more than the bar: it takes what a narrow terminal leaves.
-    const columns = (this.#stream.columns ?? 120) - 1;
+    const columns = (this.#stream.columns ?? USUAL_COLUMNS) - 1;
     const width = Math.max(0, Math.min(BAR_WIDTH, columns - text.length - 3));
     const full = Math.min(width, Math.round(fraction * width));
     const done = this.#styled('cyan', '#'.repeat(full));

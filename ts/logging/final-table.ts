@@ -1,6 +1,6 @@
 /**
  * The end of a run for a terminal: its evaluations as a table, and the first one's reliability
- * diagram.
+ * diagram. Measures that do not fit beside the others get lines of their own below.
  */
 
 import type { Metrics } from '../metrics/report.ts';
@@ -13,27 +13,37 @@ const COLUMNS: readonly (readonly [key: keyof Metrics, heading: string])[] = [
   ['eceNoiseFloor', 'floor'],
   ['nll', 'NLL ↓'],
   ['brier', 'Brier ↓'],
+  ['mcc', 'MCC ↑'],
+  ['f1', 'F1 ↑'],
+  ['macroF1', 'macro F1'],
   ['entropy', 'entropy'],
   ['mutualInformation', 'MI'],
 ];
 const WIDTH = 9;
+const ROWS_WIDTH = 6;
 
-export function finalLines(evaluations: readonly EvaluationResult[]): readonly string[] {
+/** @param width of the terminal */
+export function finalLines(evaluations: readonly EvaluationResult[], width: number): readonly string[] {
   const [first] = evaluations;
   if (first === undefined) return [];
   const names = evaluations.map(({ dataset, split, samples }) => {
     return `${dataset} ${split}, ${samples === 0 ? 'mean' : `${samples} samples`}`;
   });
-  const width = Math.max(...names.map((name) => name.length)) + 2;
+  const nameWidth = Math.max(...names.map((name) => name.length)) + 1;
+  const known = COLUMNS.filter(([key]) => evaluations.some(({ metrics }) => metrics[key] !== null));
+  const fitting = Math.max(1, Math.floor((width - nameWidth - ROWS_WIDTH) / WIDTH));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(WIDTH)).join('');
-  return [
-    `${' '.repeat(width)}${'rows'.padStart(6)}${cells(COLUMNS.map(([, heading]) => heading))}`,
-    ...evaluations.map(({ n, metrics }, index) => {
-      const values = COLUMNS.map(([key]) => metrics[key]?.toFixed(4) ?? '–');
-      return `${(names[index] ?? '').padEnd(width)}${String(n).padStart(6)}${cells(values)}`;
-    }),
-    ...(first.reliability === null
-      ? []
-      : ['', ...reliabilityLines([{ name: names[0] ?? '', bins: first.reliability }])]),
-  ];
+  const lines: string[] = [];
+  for (let from = 0; from < known.length; from += fitting) {
+    const shown = known.slice(from, from + fitting);
+    const head = `${' '.repeat(nameWidth)}${'rows'.padStart(ROWS_WIDTH)}`;
+    lines.push(`${head}${cells(shown.map(([, heading]) => heading))}`);
+    for (const [index, { n, metrics }] of evaluations.entries()) {
+      const values = shown.map(([key]) => metrics[key]?.toFixed(4) ?? '–');
+      const name = (names[index] ?? '').padEnd(nameWidth);
+      lines.push(`${name}${String(n).padStart(ROWS_WIDTH)}${cells(values)}`);
+    }
+  }
+  if (first.reliability === null) return lines;
+  return [...lines, '', ...reliabilityLines([{ name: names[0] ?? '', bins: first.reliability }])];
 }

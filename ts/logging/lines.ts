@@ -19,9 +19,11 @@ export function eventLines(event: RunEvent): readonly string[] {
     case 'evaluation-progress':
       return [];
     case 'evaluation': {
-      const { dataset, split, samples, n, metrics, seconds } = event.result;
+      const { dataset, split, samples, n, metrics, flipRatio, seconds } = event.result;
       const how = samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
-      return [`${dataset} ${split} (${n} rows, ${how}): ${metricsText(metrics)} (${duration(seconds)})`];
+      const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;
+      const measured = `${metricsText(metrics)}${flips}`;
+      return [`${dataset} ${split} (${n} rows, ${how}): ${measured} (${duration(seconds)})`];
     }
     case 'posterior':
       return [];

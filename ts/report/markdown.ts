@@ -1,10 +1,18 @@
 /** A report as Markdown and as CSV. */
 
 import { furtherMeasures, measuresOf } from './further-measures.ts';
+import { methodTables } from './method-tables.ts';
 import { REPORTED_METRICS, type Report } from './run-report.ts';
-import { estimateText, evaluationName, INTERVAL_NOTE, METRIC_HEADINGS, valueText } from './words.ts';
+import {
+  estimateText,
+  evaluationName,
+  INTERVAL_NOTE,
+  METRIC_HEADINGS,
+  SEEDS_NOTE,
+  valueText,
+} from './words.ts';
 
-export function markdownReport({ runs }: Report): string {
+export function markdownReport({ runs, comparison }: Report): string {
   const rows = runs.flatMap((run) =>
     run.evaluations.map((evaluation) => [
       ...[run.name, run.method, evaluationName(evaluation), String(evaluation.n || '–')],
@@ -26,6 +34,7 @@ export function markdownReport({ runs }: Report): string {
     '',
     INTERVAL_NOTE,
     ...(notes.length === 0 ? [] : ['', ...notes]),
+    ...comparisonLines(comparison),
     ...runs.flatMap(({ name, evaluations }) => {
       const table = furtherMeasures(evaluations);
       return table === null ? [] : ['', `**${name}**`, '', ...markdownTable(table.headings, table.rows)];
@@ -33,6 +42,21 @@ export function markdownReport({ runs }: Report): string {
     '',
     ...commands,
   ].join('\n')}\n`;
+}
+
+function comparisonLines(cells: Report['comparison']): string[] {
+  const compared = methodTables(cells);
+  if (compared === null) return [];
+  const { tables, sources } = compared;
+  return [
+    ...tables.flatMap(({ title, headings, rows }) => [
+      ...['', `**Methods by datasets, ${title}**`, ''],
+      ...markdownTable(headings, rows),
+    ]),
+    ...['', SEEDS_NOTE],
+    ...(sources.length === 0 ? [] : ['']),
+    ...sources.map((source, index) => `- [${index + 1}] published: ${source}`),
+  ];
 }
 
 export function markdownTable(headings: readonly string[], rows: readonly (readonly string[])[]): string[] {

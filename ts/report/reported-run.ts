@@ -31,6 +31,7 @@ const Evaluation = z.looseObject({
   metrics: Metrics,
   definitions: z.record(z.string(), z.string()).optional(),
   detection: Detection.nullish(),
+  flip_ratio: number.nullish(),
   seconds: z.number().optional(),
 });
 
@@ -58,6 +59,7 @@ const Config = z.looseObject({
   command: z.enum(['train', 'eval']),
   config: z.record(z.string(), z.unknown()),
   model: z.looseObject({ name: z.string() }),
+  trained_on: z.string().nullish(),
   versions: z.record(z.string(), z.string()),
   hardware: z.record(z.string(), z.unknown()).optional(),
 });
@@ -105,6 +107,8 @@ export interface ReportedRun {
   readonly method: string;
   readonly model: string;
   readonly dataset: string;
+  /** Dataset of the adapter; null: unknown. */
+  readonly trainedOn: string | null;
   readonly seed: number | null;
   readonly protocol: string;
   /** As recorded, in `snake_case`. */
@@ -137,14 +141,17 @@ export async function readRun(path: string): Promise<ReportedRun> {
   }
   if (result === null) notes.push(unfinished(logged.steps, config?.config.max_steps));
   const settings = { ...config?.config, ...result?.run };
+  const command = config?.command ?? (result?.training === null ? 'eval' : 'train');
+  const dataset = result?.dataset ?? String(settings.dataset ?? 'unknown');
   return {
     name: basename(resolve(path)),
     path,
     isFinished: result !== null,
-    command: config?.command ?? (result?.training === null ? 'eval' : 'train'),
+    command,
     method: result?.method ?? String(settings.method ?? 'unknown'),
     model: result?.model ?? config?.model.name ?? 'unknown',
-    dataset: result?.dataset ?? String(settings.dataset ?? 'unknown'),
+    dataset,
+    trainedOn: command === 'train' ? dataset : (config?.trained_on ?? null),
     seed: result?.seed ?? (typeof settings.seed === 'number' ? settings.seed : null),
     protocol: result?.protocol ?? String(settings.protocol ?? 'unknown'),
     config: settings,

@@ -10,6 +10,7 @@ import { isCorrect } from '../metrics/accuracy.ts';
 import { bootstrap, type Interval } from '../metrics/bootstrap.ts';
 import { brier } from '../metrics/brier.ts';
 import { DEFAULT_BINS, eceOf, type ReliabilityBin, reliability } from '../metrics/ece.ts';
+import { FLIP_RATIO_DEFINITION } from '../metrics/flip-ratio.ts';
 import { nll } from '../metrics/nll.ts';
 import { AURC_DEFINITION, aurc, type RiskPoint, riskCoverage } from '../metrics/risk-coverage.ts';
 import { confidence, type LabelledRow } from '../metrics/scored-row.ts';
@@ -58,6 +59,8 @@ export interface RunReport {
   readonly method: string;
   readonly model: string;
   readonly dataset: string;
+  /** Dataset of the adapter; null: unknown. */
+  readonly trained_on: string | null;
   readonly seed: number | null;
   readonly protocol: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -74,6 +77,7 @@ export interface ComparedCell {
   readonly method: string;
   readonly model: string;
   readonly samples: number;
+  readonly trained_on: string | null;
   readonly dataset: string;
   readonly split: string;
   readonly seeds: number;
@@ -99,13 +103,16 @@ function runReport(run: ReportedRun): RunReport {
   const { versions, hardware, training, steps, posterior } = run;
   return {
     ...{ name, is_finished: run.isFinished, notes, command: commandLine(run), method, model, dataset, seed },
+    trained_on: run.trainedOn,
     ...{ protocol, config, versions, hardware, training, steps, posterior },
     evaluations: run.evaluations.map(evaluationReport),
   };
 }
 
 function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
-  const { dataset, split, samples, n, n_truncated, metrics, definitions } = evaluation;
+  const { dataset, split, samples, n, n_truncated, metrics } = evaluation;
+  const flips = typeof evaluation.flip_ratio === 'number' ? { flip_ratio: evaluation.flip_ratio } : {};
+  const definitions = 'flip_ratio' in flips ? { flip_ratio: FLIP_RATIO_DEFINITION } : {};
   const labelled = (evaluation.rows ?? []).filter(
     (row): row is typeof row & LabelledRow => row.label !== null,
   );
@@ -121,11 +128,14 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
     entropy: metrics.entropy ?? null,
     mutual_information: metrics.mutual_information ?? null,
     aurc: curve === null ? null : aurc(curve),
-    further: Object.fromEntries(Object.entries(metrics).filter(([id]) => !SHOWN.includes(id))),
+    further: {
+      ...Object.fromEntries(Object.entries(metrics).filter(([id]) => !SHOWN.includes(id))),
+      ...flips,
+    },
     detection: evaluation.detection ?? null,
     reliability: labelled.length === 0 ? null : reliability(labelled, DEFAULT_BINS),
     risk_coverage: curve,
-    definitions: { ...definitions, aurc: AURC_DEFINITION },
+    definitions: { ...evaluation.definitions, ...definitions, aurc: AURC_DEFINITION },
   };
 }
 
@@ -162,20 +172,22 @@ function comparison(runs: readonly RunReport[]): ComparedCell[] {
   for (const run of runs) {
     for (const evaluation of run.evaluations) {
       const { dataset, split, samples } = evaluation;
-      const key = JSON.stringify([run.method, run.model, run.protocol, samples, dataset, split]);
+      const key = JSON.stringify([
+        ...[run.method, run.model, run.protocol, run.trained_on, samples, dataset, split],
+      ]);
       const group = groups.get(key) ?? { run, evaluations: [] };
       group.evaluations.push(evaluation);
       groups.set(key, group);
     }
   }
-  return [...groups.values()].map(({ run: { method, model }, evaluations }) => {
+  return [...groups.values()].map(({ run: { method, model, trained_on: trainedOn }, evaluations }) => {
     const [first] = evaluations;
     const { dataset = '', split = '', samples = 0 } = first ?? {};
     const over = (metric: ReportedMetric) => spread(evaluations.map(({ metrics }) => metrics[metric].value));
     return {
-      ...{ method, model, samples, dataset, split, seeds: evaluations.length },
+      ...{ method, model, samples, trained_on: trainedOn, dataset, split, seeds: evaluations.length },
       metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
-      published: publishedNumbers(method, model, dataset),
+      published: publishedNumbers({ method, model, samples, dataset, trainedOn }),
     };
   });
 }

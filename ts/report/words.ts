@@ -12,6 +12,8 @@ export const METRIC_HEADINGS: Readonly<Record<ReportedMetric, string>> = {
 export const INTERVAL_NOTE =
   'In brackets: 95 % bootstrap intervals over the rows. They know nothing of other seeds.';
 
+export const SEEDS_NOTE = 'Mean ± sample standard deviation over the runs of one method.';
+
 export function evaluationName({
   dataset,
   split,

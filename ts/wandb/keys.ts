@@ -4,14 +4,15 @@
  * ```text
  * each update       train_acc (percent), train_nll_loss, lr;
  *                   with a posterior kl_loss = π·KL, elbo_loss = NLL + KL, pi = π
- * each evaluation   val_acc (fraction), val_ece, val_nll, val_brier, std
+ * each evaluation   val_acc (fraction), val_ece, val_nll, val_brier, std;
+ *                   val_flip_ratio, where mean and samples were both evaluated
  * the last one      also final_val_acc, final_val_ece, final_val_nll, final_val_brier
  * ```
  *
  * A training value is that of one update; the reference's is a running mean within the epoch. `lr`
  * is the rate that the update took; the reference logs the next one. Ours beside them: `step`
  * (updates done), `kl` (before its weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`,
- * `step_ms`, and for further evaluations of one run `<dataset>-<split>-n<samples>/val_acc` and so
+ * `step_ms`, `val_mcc`, `val_f1`, `val_macro_f1`, and for further evaluations of one run `<dataset>-<split>-n<samples>/val_acc` and so
  * on: the first one has the bare names. With each round of evaluations a row of
  * `sigma/<layer>/q05`, `q50`, `q95`.
  */
@@ -65,20 +66,30 @@ export function evaluationKey({ result }: EvaluationDone): EvaluationKey {
   return `${result.dataset}-${result.split}-n${result.samples}`;
 }
 
+/** Bare on the first evaluated split, whichever of its two evaluations it comes with. */
+function flipKey({ result: { dataset, split } }: EvaluationDone, first: EvaluationKey): string {
+  const key = `${dataset}-${split}`;
+  return first.startsWith(`${key}-n`) ? 'val_flip_ratio' : `${key}/val_flip_ratio`;
+}
+
 /** `first` is the key of the run's first evaluation, which has the bare names. */
 export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row {
   const key = evaluationKey(event);
   const prefix = key === first ? '' : `${key}/`;
-  const { acc, ece, nll, brier, entropy, mutualInformation } = event.result.metrics;
+  const { acc, ece, nll, brier, mcc, f1, macroF1, entropy, mutualInformation } = event.result.metrics;
   const scores = { acc, ece, nll, brier };
   const named = (group: string) =>
     Object.entries(scores).map(([name, value]): [string, unknown] => [`${prefix}${group}_${name}`, value]);
   const values: [string, unknown][] = [
     ...named('val'),
     ...(event.isFinal ? named('final_val') : []),
+    [`${prefix}val_mcc`, mcc],
+    [`${prefix}val_f1`, f1],
+    [`${prefix}val_macro_f1`, macroF1],
     [`${prefix}val_entropy`, entropy],
     [`${prefix}val_mutual_information`, mutualInformation],
     [`${prefix}std`, event.result.std],
+    [flipKey(event, first), event.result.flipRatio],
   ];
   return {
     ...Object.fromEntries(values.filter(([, value]) => value !== null)),

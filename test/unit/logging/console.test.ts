@@ -2,6 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { expect, it } from 'vitest';
 import type { StepDone } from '../../../ts/events/run-event.ts';
 import { consoleSink } from '../../../ts/logging/console.ts';
+import { finalLines } from '../../../ts/logging/final-table.ts';
 import { duration } from '../../../ts/logging/lines.ts';
 import { Sparkline } from '../../../ts/logging/sparkline.ts';
 import { evaluationDone, runStarted, stepDone } from '../../support/run-events.ts';
@@ -93,10 +94,22 @@ it('ends with a table of the final evaluations and the first reliability diagram
   sink.event({ type: 'finished', command: 'train', out: 'runs/x', seconds: 2 });
   const lines = written.join('').split('\n');
   expect(lines[0]).toBe('done in 2.0 s: runs/x');
-  expect(lines[1]).toContain('rows    ACC ↑    ECE ↓    floor    NLL ↓  Brier ↓  entropy       MI');
+  expect(lines[1]).toContain(
+    'rows    ACC ↑    ECE ↓    floor    NLL ↓  Brier ↓    MCC ↑     F1 ↑ macro F1  entropy       MI',
+  );
   expect(lines[2]).toMatch(/^arc_easy validation, 10 samples +3 +0\.6667 /);
   expect(lines[3]).toMatch(/^arc_easy validation, mean +3 +0\.6667 /);
   expect(lines.slice(4).join('\n')).toContain('█ accuracy, ░ overconfidence');
+});
+
+it('gives measures that a narrow terminal has no room for lines of their own', () => {
+  const lines = finalLines([evaluationDone().result], 100);
+  expect(lines.every((line) => line.length <= 100)).toBe(true);
+  const heads = lines.filter((line) => line.includes('rows ')).map((line) => line.trim().split(/ {2,}/));
+  expect(heads).toEqual([
+    ['rows', 'ACC ↑', 'ECE ↓', 'floor', 'NLL ↓', 'Brier ↓', 'MCC ↑'],
+    ['rows', 'F1 ↑ macro F1', 'entropy', 'MI'],
+  ]);
 });
 
 it('leaves it to its caller to say how a run failed', () => {

@@ -78,6 +78,16 @@ it('writes a table as Markdown, and JSON that --json gives too', async () => {
   expect(JSON.parse(byJson.stdout).runs[0].name).toBe('first');
 });
 
+it('compares methods as Markdown, with published numbers and their sources', async () => {
+  const model = 'Llama-2-7b-hf';
+  const runs = [writtenRun({ model }), writtenRun({ model, seed: 2 }), writtenRun({ model, method: 'mle' })];
+  const { stdout } = await cli('report', ...runs, '--format', 'md');
+  expect(stdout).toContain(
+    '| blob, 10 samples · Llama-2-7b-hf | 0.750 ± 0.000 (2 seeds); published 0.709 [1] |',
+  );
+  expect(stdout).toMatch(/- \[1\] published: StePS paper/);
+});
+
 it('writes a file, and over one that is there only with --overwrite', async () => {
   const [folder, out] = [writtenRun(), join(temporaryFolder(), 'report.html')];
   expect(await cli('report', folder, '--out', out)).toMatchObject({ code: 0, stderr: `written: ${out}\n` });

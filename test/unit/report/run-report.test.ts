@@ -1,6 +1,7 @@
-import { appendFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { type PublishedPlace, publishedNumbers } from '../../../ts/report/published.ts';
 import { readReport } from '../../../ts/report/write-report.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { writtenRun } from '../../support/written-run.ts';
@@ -52,13 +53,38 @@ it('sets published numbers beside ours for the same model and dataset only', asy
   const published = async (model: string, dataset: string) =>
     (await readReport([writtenRun({ model, dataset })])).comparison[0]?.published ?? [];
   const found = await published('Llama-2-7b-hf', 'ARC-Easy');
-  expect(found.map(({ metric, value }) => [metric, value])).toEqual([
-    ['acc', 0.7089],
-    ['ece', 0.1051],
+  expect(found.map(({ metric, value, source }) => [source.split(' ')[0], metric, value])).toEqual([
+    ['StePS', 'acc', 0.7089],
+    ['StePS', 'ece', 0.1051],
+    ['C-LoRA', 'ece', 0.0429],
   ]);
-  expect(found[0]?.source).toContain('StePS');
   expect(await published('builtin:tiny', 'ARC-Easy')).toEqual([]);
   expect(await published('Llama-2-7b-hf', 'mine')).toEqual([]);
+});
+
+it('tells data that an adapter was trained on from other data, and samples from the mean', () => {
+  const place = { method: 'blob', model: 'Llama-2-7b-hf', samples: 10, dataset: 'ARC-Easy' } as const;
+  const eces = (more: Partial<PublishedPlace>) =>
+    publishedNumbers({ ...place, trainedOn: 'ARC-Easy', ...more })
+      .filter(({ metric }) => metric === 'ece')
+      .map(({ value }) => value);
+  expect(eces({})).toEqual([0.1051, 0.0429]);
+  expect(eces({ trainedOn: 'obqa' })).toEqual([0.0808]);
+  expect(eces({ trainedOn: null })).toEqual([]);
+  expect(eces({ samples: 0 })).toEqual([]);
+  expect(eces({ method: 'mle', samples: 0 })).toEqual([0.1186]);
+});
+
+it('keeps runs that were trained on other data apart', async () => {
+  const elsewhere = writtenRun();
+  const config = JSON.parse(readFileSync(join(elsewhere, 'config.json'), 'utf8'));
+  const changed = { ...config, command: 'eval', trained_on: 'obqa' };
+  writeFileSync(join(elsewhere, 'config.json'), JSON.stringify(changed));
+  const { comparison } = await readReport([writtenRun(), elsewhere]);
+  expect(comparison.map(({ seeds, trained_on: trainedOn }) => [seeds, trainedOn])).toEqual([
+    [1, 'ARC-Easy'],
+    [1, 'obqa'],
+  ]);
 });
 
 it('shows an unfinished run as far as it has come', async () => {

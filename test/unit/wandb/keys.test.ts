@@ -24,6 +24,19 @@ it('names the quantiles of each layer', () => {
   });
 });
 
+it('names what classes and flips are scored by', () => {
+  const first = evaluationKey(evaluationDone());
+  const { result } = evaluationDone();
+  const { mcc, f1, macroF1 } = result.metrics;
+  expect(evaluationRow(evaluationDone(), first)).toMatchObject({
+    ...{ val_mcc: mcc, val_f1: f1, val_macro_f1: macroF1 },
+  });
+  const flipped = (more: object) =>
+    evaluationRow(evaluationDone({ result: { ...result, samples: 0, flipRatio: 0.25, ...more } }), first);
+  expect(flipped({})).toMatchObject({ val_flip_ratio: 0.25 });
+  expect(flipped({ split: 'test' })).toMatchObject({ 'arc_easy-test/val_flip_ratio': 0.25 });
+});
+
 it('gives the first evaluation the bare names and others their own', () => {
   const first = evaluationKey(evaluationDone());
   const names = (row: object) => Object.keys(row).filter((name) => /val_acc|std/.test(name));

@@ -4,18 +4,30 @@
  */
 
 import { BarChart, LineChart } from 'echarts/charts';
-import { GridComponent, LegendComponent, MarkLineComponent } from 'echarts/components';
+import { GridComponent, MarkLineComponent } from 'echarts/components';
 import { type EChartsCoreOption, init, use } from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
 import type { ReliabilityBin } from '../../metrics/ece.ts';
 import type { RiskPoint } from '../../metrics/risk-coverage.ts';
 import { escaped } from './escape.ts';
 
-use([BarChart, LineChart, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer]);
+use([BarChart, LineChart, GridComponent, MarkLineComponent, SVGRenderer]);
 
 export const SERIES_COLOURS = 6;
 const [WIDTH, HEIGHT] = [360, 250];
 const FONT = 'system-ui, sans-serif';
+
+/** Of the curve of that number in a picture; the page writes its legend by it. */
+export function stroke(index: number): {
+  readonly colour: string;
+  readonly dash: 'solid' | 'dashed' | 'dotted';
+} {
+  const dashes = ['solid', 'dashed', 'dotted'] as const;
+  return {
+    colour: colour(index),
+    dash: dashes[Math.floor(index / SERIES_COLOURS) % dashes.length] ?? 'solid',
+  };
+}
 
 const colour = (index: number) => `var(--series-${(index % SERIES_COLOURS) + 1})`;
 
@@ -116,18 +128,9 @@ function lineChart(
   return svg(title, {
     xAxis: x,
     yAxis: y,
-    ...(curves.length < 2
-      ? {}
-      : {
-          legend: {
-            bottom: 0,
-            type: 'plain',
-            textStyle: { color: 'var(--ink)', fontFamily: FONT, fontSize: 11 },
-          },
-        }),
     series: curves.map(({ name, points }, index) => ({
       ...{ type: 'line', name, data: points, showSymbol: points.length < 2, silent: true },
-      lineStyle: { color: colour(index), width: 1.8 },
+      lineStyle: { color: colour(index), type: stroke(index).dash, width: 1.8 },
       itemStyle: { color: colour(index) },
     })),
   });
@@ -183,10 +186,9 @@ function axis(name: string, more: object = {}): object {
 function svg(title: string, option: EChartsCoreOption): string {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: HEIGHT });
   try {
-    const hasLegend = 'legend' in option;
     chart.setOption({
       animation: false,
-      grid: { left: 52, right: 14, top: 12, bottom: hasLegend ? 66 : 42 },
+      grid: { left: 52, right: 14, top: 12, bottom: 42 },
       ...option,
     });
     const text = chart.renderToSVGString({ useViewBox: true });

@@ -5,15 +5,16 @@
 
 import type { RiskPoint } from '../../metrics/risk-coverage.ts';
 import { furtherMeasures } from '../further-measures.ts';
+import { methodTables } from '../method-tables.ts';
 import type { LoggedPosterior } from '../reported-run.ts';
-import { type ComparedCell, REPORTED_METRICS, type Report, type RunReport } from '../run-report.ts';
+import { REPORTED_METRICS, type Report, type RunReport } from '../run-report.ts';
 import {
   estimateText,
   evaluationName,
   INTERVAL_NOTE,
   METRIC_HEADINGS,
+  SEEDS_NOTE,
   samplesText,
-  seedsText,
   valueText,
 } from '../words.ts';
 import {
@@ -23,6 +24,7 @@ import {
   reliabilityChart,
   riskCoverageChart,
   smoothed,
+  stroke,
 } from './chart.ts';
 import { escaped } from './escape.ts';
 import { STYLE } from './style.ts';
@@ -84,28 +86,16 @@ ${table([...headings, 'AURC ↓', 'entropy', 'MI'], rows, 3)}
 }
 
 function comparison({ comparison: cells, runs }: Report): string {
-  if (new Set(cells.map(({ method, samples }) => `${method} ${samples}`)).size < 2 && !hasPublished(cells))
-    return '';
-  const splits = [...new Set(cells.map(({ dataset, split }) => `${dataset} ${split}`))];
-  const methods = [...new Set(cells.map(rowName))];
-  const tables = REPORTED_METRICS.map((metric) => {
-    const rows = methods.map((name) => [
-      name,
-      ...splits.map((at) => {
-        const cell = cells.find((one) => rowName(one) === name && `${one.dataset} ${one.split}` === at);
-        if (cell === undefined) return '–';
-        const others = cell.published.filter((number) => number.metric === metric);
-        return [seedsText(cell, metric), ...others.map(({ value }) => `published ${valueText(value)}`)].join(
-          '; ',
-        );
-      }),
-    ]);
-    return `<h3>${METRIC_HEADINGS[metric]}</h3>${table(['method', ...splits], rows, 1)}`;
-  });
-  const sources = new Set(cells.flatMap(({ published }) => published.map(({ source }) => source)));
-  const cited = [...sources].map((source) => `<p class="note">Published: ${escaped(source)}.</p>`).join('');
-  return `<section><h2>Methods by datasets</h2>${tables.join('\n')}${cited}
-<p class="note">Mean ± sample standard deviation over the runs of one method.</p>
+  const compared = methodTables(cells);
+  if (compared === null) return '';
+  const tables = compared.tables.map(
+    ({ title, headings, rows }) => `<h3>${title}</h3>${table(headings, rows, 1)}`,
+  );
+  const cited = compared.sources.map(
+    (source, index) => `<p class="note">[${index + 1}] Published: ${escaped(source)}.</p>`,
+  );
+  return `<section><h2>Methods by datasets</h2>${tables.join('\n')}${cited.join('')}
+<p class="note">${SEEDS_NOTE}</p>
 ${risks(runs)}</section>`;
 }
 
@@ -122,17 +112,9 @@ function risks(runs: readonly RunReport[]): string {
   }
   const figures = [...splits].map(([split, curves]) => {
     const title = `Risk by coverage, ${split}`;
-    return figure(title, riskCoverageChart(title, curves));
+    return figure(title, riskCoverageChart(title, curves), curves);
   });
   return `<div class="charts">${figures.join('')}</div>`;
-}
-
-function hasPublished(cells: readonly ComparedCell[]): boolean {
-  return cells.some(({ published }) => published.length > 0);
-}
-
-function rowName({ method, model, samples }: ComparedCell): string {
-  return `${method}, ${samplesText(samples)} · ${model}`;
 }
 
 function runSection(run: RunReport): string {
@@ -192,7 +174,7 @@ function layers({ step, fractions, sigma }: LoggedPosterior): string {
     name: `${Math.round(100 * fraction)} %`,
     points: all.map((values, layer) => [layer + 1, values[index] ?? Number.NaN] as const),
   }));
-  return figure(title, layerChart(title, 'quantiles of σ', curves));
+  return figure(title, layerChart(title, 'quantiles of σ', curves), curves);
 }
 
 function evaluationCharts(evaluation: RunReport['evaluations'][number]): string {
@@ -224,8 +206,14 @@ function definitions(runs: readonly RunReport[]): string {
 overconfidence, a green one underconfidence.</p></section>`;
 }
 
-function figure(caption: string, picture: string): string {
-  return `<figure>${picture}<figcaption>${escaped(caption)}</figcaption></figure>`;
+/** `curves` are named below the picture, where there are several. */
+function figure(caption: string, picture: string, curves: readonly { readonly name: string }[] = []): string {
+  const names = curves.map(({ name }, index) => {
+    const { colour, dash } = stroke(index);
+    return `<li><i style="border-top: 2px ${dash} ${colour}"></i>${escaped(name)}</li>`;
+  });
+  const legend = names.length < 2 ? '' : `<ul class="legend">${names.join('')}</ul>`;
+  return `<figure>${picture}${legend}<figcaption>${escaped(caption)}</figcaption></figure>`;
 }
 
 /**
@@ -235,10 +223,13 @@ function figure(caption: string, picture: string): string {
 function table(headings: readonly string[], rows: readonly (readonly string[])[], texts: number): string {
   const cell = (tag: 'th' | 'td') => (text: string, index: number) => {
     if (index < texts) return `<${tag}>${escaped(text)}</${tag}>`;
-    const shown = escaped(text).replace(/ (\(.*\)|published .*)$/, ' <span class="bounds">$1</span>');
+    const shown = escaped(text).replace(
+      /;? (\(.*?\)|published .*?)(?=;|$)/g,
+      ' <span class="bounds">$1</span>',
+    );
     return `<${tag} class="number">${shown}</${tag}>`;
   };
   const body = rows.map((row) => `<tr>${row.map(cell('td')).join('')}</tr>`).join('\n');
-  return `<div class="wide"><table><thead><tr>${headings.map(cell('th')).join('')}</tr></thead>
+  return `<div class="wide"><table${texts === 1 ? ' class="short"' : ''}><thead><tr>${headings.map(cell('th')).join('')}</tr></thead>
 <tbody>${body}</tbody></table></div>`;
 }

@@ -27,6 +27,7 @@ h3 { font-size: 16px; margin: 24px 0 8px; }
 .note { color: var(--muted); font-size: 13px; margin: 8px 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
+.short { width: auto; min-width: min(100%, 620px); }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--muted); font-weight: 600; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -41,12 +42,16 @@ dd { margin: 0; }
 figure { margin: 0; background: var(--card); border-radius: 8px; padding: 8px; break-inside: avoid; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: var(--muted); font-size: 13px; text-align: center; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 14px; justify-content: center; list-style: none; margin: 0 0 4px;
+  padding: 0; font-size: 12px; }
+.legend li { display: flex; align-items: center; gap: 6px; }
+.legend i { width: 20px; }
 pre { background: var(--card); border-radius: 8px; padding: 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   @page { margin: 14mm; }
   main { max-width: none; padding: 0; }
   body { font-size: 11px; }
-  table, .note, figcaption, pre, dl { font-size: 9.5px; }
+  table, .note, .legend, figcaption, pre, dl { font-size: 9.5px; }
   th, td { padding: 3px 5px; }
   h2, h3 { break-after: avoid; }
   tr { break-inside: avoid; }

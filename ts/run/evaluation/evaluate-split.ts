@@ -8,6 +8,7 @@ import { throwIfAborted } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';
 import { type Detection, detection } from '../../metrics/detection.ts';
+import { flipRatio } from '../../metrics/flip-ratio.ts';
 import { type Predictive, posteriorPredictive } from '../../metrics/predictive.ts';
 import { metricsReport } from '../../metrics/report.ts';
 import { SampleSpread } from '../../metrics/sample-spread.ts';
@@ -27,7 +28,7 @@ export interface EvaluationSettings {
   readonly processes?: number | undefined;
   readonly saveSamples?: boolean | undefined;
   readonly rule: PredictiveRule;
-  readonly first: FirstSplit;
+  readonly earlier: EarlierRows;
 }
 
 export interface Evaluation {
@@ -35,16 +36,35 @@ export interface Evaluation {
   readonly rows: readonly PredictionRow[];
 }
 
-/** The rows of the first evaluated split, by samples: those of later splits are told from them. */
-export class FirstSplit {
-  readonly #bySamples = new Map<number, { place: Detection['against']; rows: readonly ScoredRow[] }>();
+type Place = Detection['against'];
 
-  /** Null for the first split itself, which is kept. */
-  detection(place: Detection['against'], samples: number, rows: readonly ScoredRow[]): Detection | null {
-    const first = this.#bySamples.get(samples);
-    if (first !== undefined) return detection(first.place, first.rows, rows);
-    this.#bySamples.set(samples, { place, rows });
-    return null;
+interface Evaluated {
+  readonly place: Place;
+  readonly samples: number;
+  readonly rows: readonly ScoredRow[];
+}
+
+/** What was evaluated before, as far as later evaluations are held against it. */
+export class EarlierRows {
+  /** Of the first split, one of each number of samples. */
+  readonly #first: Evaluated[] = [];
+  /** Of the last split. */
+  #last: Evaluated[] = [];
+
+  /** How its rows stand out from those of the first split, and differ from others of its own. */
+  compared(evaluated: Evaluated): Pick<EvaluationResult, 'detection' | 'flipRatio'> {
+    const { place, samples, rows } = evaluated;
+    const isSamePlace = ({ place: { dataset, split } }: Evaluated) =>
+      dataset === place.dataset && split === place.split;
+    const first = this.#first.find((one) => one.samples === samples);
+    if (first === undefined) this.#first.push(evaluated);
+    this.#last = this.#last.filter(isSamePlace);
+    const other = this.#last.find((one) => (one.samples === 0) !== (samples === 0));
+    this.#last.push(evaluated);
+    return {
+      detection: first === undefined ? null : detection(first.place, first.rows, rows),
+      flipRatio: other === undefined ? null : flipRatio(rows, other.rows),
+    };
   }
 }
 
@@ -108,7 +128,7 @@ export async function evaluateSplit(
       metrics: report.metrics,
       definitions: report.definitions,
       reliability: report.reliability,
-      detection: settings.first.detection(place, samples, rows),
+      ...settings.earlier.compared({ place, samples, rows }),
       std: spread.mean,
       seconds: Math.round(performance.now() - start) / 1000,
     },

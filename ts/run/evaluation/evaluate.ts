@@ -21,7 +21,7 @@ import type { RunRecord } from '../records/run-record.ts';
 import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
-import { effectiveSamples, evaluateSplit, FirstSplit } from './evaluate-split.ts';
+import { EarlierRows, effectiveSamples, evaluateSplit } from './evaluate-split.ts';
 
 /**
  * @returns what `result.json` holds; with `out`, each finished part is written at once
@@ -56,6 +56,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
         ...{ format: 1, command: 'eval', config: recordedSettings('eval', config) },
         model: { name, revision, sha256, files },
         datasets: { train: null, evaluation: splits.map((split) => split.record) },
+        trainedOn: place.record?.dataset ?? null,
         versions: versions(),
         hardware: hardware(model.info.threads),
       };
@@ -63,7 +64,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
       const rule = predictiveRule(method, loaded.info, config);
-      const settings = { ...config, stochasticLayers: sampling, rule, first: new FirstSplit() };
+      const settings = { ...config, stochasticLayers: sampling, rule, earlier: new EarlierRows() };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {
         for (const samples of effectiveSamples(loaded, config.samples, rule)) {

@@ -27,6 +27,11 @@ export interface EvaluationResult {
   readonly reliability: MetricsReport['reliability'];
   /** How far its rows stand out from those of the first evaluated split; null for that one. */
   readonly detection: Detection | null;
+  /**
+   * Share of rows whose answer the samples change (`metrics/flip-ratio.ts`): once the split was
+   * evaluated at the posterior mean and with samples, with the later of the two; else null.
+   */
+  readonly flipRatio: number | null;
   /** Spread of the samples' probabilities; null below two samples. */
   readonly std: number | null;
   readonly seconds: number;

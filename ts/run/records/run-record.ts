@@ -10,6 +10,8 @@ export interface RunRecord {
   readonly config: Readonly<Record<string, unknown>>;
   readonly model: ModelIdentity & Readonly<Record<string, unknown>>;
   readonly datasets: { readonly train: object | null; readonly evaluation: readonly object[] };
+  /** Of an evaluation: the dataset of its adapter; null: unknown. */
+  readonly trainedOn?: string | null;
   readonly versions: Versions;
   readonly hardware: Hardware;
 }

@@ -10,7 +10,7 @@ import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
-import { effectiveSamples, evaluateSplit, FirstSplit } from '../evaluation/evaluate-split.ts';
+import { EarlierRows, effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
 import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
@@ -123,6 +123,7 @@ class Run {
   #saved: Progress | null;
   #progress: Progress;
   #seconds: number;
+  readonly #begun = performance.now();
 
   private constructor(
     folder: RunFolder,
@@ -188,7 +189,8 @@ class Run {
       await this.#metrics.flush();
       await this.#surroundings.lock.requireHeld();
       await writeResult(this.#folder.result, result);
-      this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds: this.#seconds });
+      const seconds = (performance.now() - this.#begun) / 1000;
+      this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds });
       return result;
     } catch (error) {
       if (!(error instanceof BpeftError) || error.code !== 'BPEFT_ABORTED') throw error;
@@ -265,7 +267,7 @@ class Run {
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
     const { adapter, config, evaluations } = this.#session;
     const rule = predictiveRule(config.method, adapter.info, config);
-    const settings = { ...config, stochasticLayers: null, rule, first: new FirstSplit() };
+    const settings = { ...config, stochasticLayers: null, rule, earlier: new EarlierRows() };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
     const spread = await this.#posterior();
