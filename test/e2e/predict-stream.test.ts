@@ -75,7 +75,7 @@ it('answers rows while standard input is open, and hears Ctrl-C while it waits f
 it('hears Ctrl-C before the first row has come', async () => {
   const waiting = new BpeftProcess(['predict', '--run', run, '-']);
   waiting.send('{"question"');
-  await pause(1500); // long enough for the model to be loaded; sooner is right as well
+  await waiting.hasEngine();
   waiting.kill('SIGINT');
   expect((await waiting.finished).code).toBe(130);
 });

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 const root = join(import.meta.dirname, '../..');
 export const program = join(root, 'dist/cli/main.js');
@@ -61,6 +62,16 @@ export class BpeftProcess {
   async seen(text: string): Promise<void> {
     const shown = new Promise<void>((resolve) => this.#waiting.push({ text, resolve }));
     await Promise.race([shown, this.finished]);
+  }
+
+  /** Resolves when the engine is in the process's memory, from when on its command hears signals; or when it ends. */
+  async hasEngine(): Promise<void> {
+    let hasEnded = false;
+    this.finished.then(() => {
+      hasEnded = true;
+    });
+    const maps = `/proc/${this.#child.pid}/maps`;
+    while (!hasEnded && !readFileSync(maps, 'utf8').includes('bpeft.linux')) await pause(20);
   }
 
   kill(signal: NodeJS.Signals): void {

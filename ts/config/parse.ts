@@ -27,10 +27,14 @@ export interface Layer {
  * One file may serve several commands and methods: what is not this one's is left out. A flag or an
  * option is meant for this run alone, and refused.
  */
-export function mergeLayers(command: CommandName, layers: readonly Layer[]): Record<string, unknown> {
+export function mergeLayers(
+  command: CommandName,
+  layers: readonly Layer[],
+  trained?: string,
+): Record<string, unknown> {
   const merged: Record<string, unknown> = {};
   const own = SCHEMAS[command].shape;
-  const method = methodOf(command, layers);
+  const method = trained === undefined ? methodOf(command, layers) : trainedBy(trained);
   for (const layer of layers) {
     for (const [key, value] of Object.entries(layer.values)) {
       const setting = SETTINGS[key];
@@ -40,7 +44,9 @@ export function mergeLayers(command: CommandName, layers: readonly Layer[]): Rec
         }
       } else if (value !== undefined && value !== null) {
         if (setting === undefined || method === null || affects(setting, method)) merged[key] = value;
-        else if (layer.origin !== 'file') throw otherMethods(key, setting, method, layer);
+        else if (layer.origin !== 'file') {
+          throw otherMethods(key, setting, layer, { method, isOfAdapter: trained !== undefined });
+        }
       }
     }
   }
@@ -49,14 +55,16 @@ export function mergeLayers(command: CommandName, layers: readonly Layer[]): Rec
 
 /**
  * The merged layers, checked and with their defaults.
+ * @param trained what the adapter that answers was trained by, where that is known
  * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value that
  *   breaks its rule.
  */
 export function parseSettings<C extends CommandName>(
   command: C,
   layers: readonly Layer[],
+  trained?: string,
 ): z.output<(typeof SCHEMAS)[C]> {
-  const merged = mergeLayers(command, layers);
+  const merged = mergeLayers(command, layers, trained);
   const parsed = SCHEMAS[command].safeParse(merged);
   if (parsed.success) return parsed.data as z.output<(typeof SCHEMAS)[C]>;
   const [issue] = parsed.error.issues;
@@ -70,7 +78,12 @@ function methodOf(command: CommandName, layers: readonly Layer[]): MethodId | nu
   const last = (key: string) =>
     layers.findLast(({ values }) => values[key] !== undefined && values[key] !== null)?.values[key];
   const asked = last('method') ?? (last('resume') === true ? null : DEFAULT_METHOD);
-  return TRAINED_METHODS.find((method) => method === asked) ?? null;
+  return trainedBy(asked);
+}
+
+/** Null for what trains nothing: such a method may know any setting. */
+function trainedBy(name: unknown): MethodId | null {
+  return TRAINED_METHODS.find((method) => method === name) ?? null;
 }
 
 /** How the place spells the setting: `--kl-lr`, `kl_lr` or `klLr`. */
@@ -81,11 +94,19 @@ export function spelling(key: string, origin: Origin): string {
 
 const DISJUNCTION = new Intl.ListFormat('en', { type: 'disjunction' });
 
-function otherMethods(key: string, { methods }: Setting, method: MethodId, layer: Layer): BpeftError {
-  const name = spelling(key, layer.origin);
+function otherMethods(
+  key: string,
+  { methods }: Setting,
+  layer: Layer,
+  { method, isOfAdapter }: { method: MethodId; isOfAdapter: boolean },
+): BpeftError {
+  // An adapter is known only when flags have become options; errors say flags as options where they must.
+  const name = spelling(key, isOfAdapter ? 'flag' : layer.origin);
   const theirs = DISJUNCTION.format(methods ?? []);
-  return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got method ${method}`, {
-    hint: `leave it out, or train with ${spelling('method', layer.origin)} ${methods?.join('|')}`,
+  const got = isOfAdapter ? `an adapter of method ${method}` : `method ${method}`;
+  const others = `train with ${spelling('method', layer.origin)} ${methods?.join('|')}`;
+  return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got ${got}`, {
+    hint: isOfAdapter ? 'leave it out: its answers do not depend on it' : `leave it out, or ${others}`,
   });
 }
 

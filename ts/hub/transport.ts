@@ -1,5 +1,6 @@
 /** `fetch` by the proxies and within the times that the environment names. */
 
+import { createRequire } from 'node:module';
 import type { EnvHttpProxyAgent, RequestInit, Response } from 'undici';
 import { BpeftError } from '../errors.ts';
 
@@ -11,9 +12,14 @@ type Client = typeof import('undici');
 
 let agent: EnvHttpProxyAgent | undefined;
 
+/** Not before it is asked for: it takes 50 ms. Not by `import()`, which would split a host's bundle in two. */
+function undici(): Client {
+  return createRequire(import.meta.url)('undici') as Client;
+}
+
 /** @throws {BpeftError} `BPEFT_USAGE`: a proxy is no address. Else what `fetch` throws. */
 export async function send(url: string, init: RequestInit): Promise<Response> {
-  const client = await import('undici'); // only here: it takes 50 ms to load
+  const client = undici();
   agent ??= newAgent(client);
   return client.fetch(url, { ...init, dispatcher: agent });
 }

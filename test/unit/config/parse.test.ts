@@ -122,3 +122,29 @@ it('lets one file serve several methods', () => {
 it('leaves the method open to the run that is resumed', () => {
   expect(parseSettings('train', [flags({ resume: true, members: 5 })]).members).toBe(5);
 });
+
+it('refuses an option on which the answers of the adapter at hand do not depend', () => {
+  for (const [trained, given, message] of [
+    ['mle', { noise: 'shared' }, '--noise is a setting of method blob, got an adapter of method mle'],
+    [
+      'ivon',
+      { sigma: 'square' },
+      '--sigma is a setting of method blob or bbb, got an adapter of method ivon',
+    ],
+    [
+      'ensemble',
+      { sampling: 'plain' },
+      '--sampling is a setting of method blob, bbb, or ivon, got an adapter of method ensemble',
+    ],
+  ] as const) {
+    const hint = 'leave it out: its answers do not depend on it';
+    expect(() => parseSettings('predict', [flags(given)], trained)).toThrow(
+      expect.objectContaining({ code: 'BPEFT_USAGE', message, hint }),
+    );
+    expect(parseSettings('predict', [file(given)], trained)).not.toMatchObject(given); // one file for many runs
+  }
+  // What an adapter without a record depends on is not known, nor what one of a later method does.
+  for (const trained of ['blob', 'tfb', undefined]) {
+    expect(parseSettings('predict', [flags({ noise: 'shared' })], trained).noise).toBe('shared');
+  }
+});

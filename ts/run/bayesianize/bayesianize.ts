@@ -6,7 +6,6 @@ import { dirname } from 'node:path';
 import { evaluationBatches } from '../../batches/data-loader.ts';
 import { numpyPermutation } from '../../batches/numpy-permutation.ts';
 import { permutation } from '../../batches/shuffle.ts';
-import { type Layer, parseSettings } from '../../config/parse.ts';
 import { type BayesianizeConfig, resolveBayesianize } from '../../config/resolve.ts';
 import type { BayesianizeOptions } from '../../config/schema.ts';
 import type { EncodedExample } from '../../datasets/tokens/encode.ts';
@@ -15,9 +14,10 @@ import { BpeftError, throwIfAborted } from '../../errors.ts';
 import { observed } from '../../events/sinks.ts';
 import { changeOf, type Look, searchOf, searchSigma } from '../../methods/tfb.ts';
 import { posteriorPredictive } from '../../metrics/predictive.ts';
-import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
+import { answering, openAnswering } from '../inputs/answering.ts';
+import { type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, type Split } from '../inputs/splits.ts';
-import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
+import type { AdapterPlace } from '../inputs/trained-adapter.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
@@ -42,12 +42,8 @@ export async function bayesianize(
 ): Promise<BayesianizeResult> {
   return observed(context.onEvent, {}, async ({ event: emit }) => {
     const start = performance.now();
-    const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-    const { run, adapter } = parseSettings('bayesianize', [own]);
-    const place = await findAdapter({ run, adapter, datasetIsList: false });
-    const recorded: Layer[] =
-      place.record === null ? [] : [{ origin: 'file', values: { dataset: place.record.dataset } }];
-    const config = resolveBayesianize(parseSettings('bayesianize', [...recorded, ...place.layers, own]));
+    const begun = await answering('bayesianize', options, resolveBayesianize, context, emit);
+    const { place, config } = begun;
     const search = searchOf(config);
     await requireFree(config, place);
     const source = await openDataset(config.dataset, { ...config, split: undefined });
@@ -55,12 +51,12 @@ export async function bayesianize(
     return withModel(config, context, async (model) => {
       refuseOtherModel(place, model);
       const { signal } = context;
-      await using point = await openAdapter(place, model, { emit });
-      const layers = stochasticLayers(config.stochasticLayers, model, point);
+      await using opened = await openAnswering(begun, model, emit);
+      const { adapter: point, stochasticLayers } = opened;
       const split = await encodeSplit(rows, { ...config, split: undefined }, { model, signal, emit });
       const anchors = await anchorRows(split, config);
       const rule = config.protocol === 'reference' ? 'reference' : 'exact';
-      await using unit = await point.isotropic({ rule, stochasticLayers: layers });
+      await using unit = await point.isotropic({ rule, stochasticLayers });
       const ask = async (sigma: number): Promise<Float64Array[]> => {
         await using adapter = await unit.withSigmaTimes(sigma);
         return await answers(adapter, anchors, sigma === 0 ? 0 : config.samples, config, signal);

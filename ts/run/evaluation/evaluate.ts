@@ -1,16 +1,14 @@
 /** Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution. */
 
-import { type Layer, parseSettings } from '../../config/parse.ts';
 import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
-import type { Adapter } from '../../engine/model.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
-import { predictiveRule, usualMethod } from '../../methods/registry.ts';
-import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
+import { answering, openAnswering } from '../inputs/answering.ts';
+import { type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
-import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
+import type { AdapterPlace } from '../inputs/trained-adapter.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
 import { EvaluationFolder } from '../records/evaluation-folder.ts';
 import { writePredictions } from '../records/prediction-files.ts';
@@ -30,10 +28,8 @@ import { EarlierRows, effectiveSamples, evaluateSplit } from './evaluate-split.t
 export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
   return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
     const { event: emit } = sinks;
-    const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-    const { run, adapter } = parseSettings('eval', [own]);
-    const place = await findAdapter({ run, adapter, datasetIsList: true });
-    const config = resolveEval(parseSettings('eval', [...recordedDataset(place), ...place.layers, own]));
+    const begun = await answering('eval', options, resolveEval, context, emit);
+    const { place, config } = begun;
     const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = await freeFolder(config, place);
@@ -42,13 +38,12 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const start = performance.now();
       const { signal } = context;
       const baseModel = model.resolved;
-      await using loaded = await openAdapter(place, model, { sigma: config.sigma, emit });
-      const sampling = stochasticLayers(config.stochasticLayers, model, loaded);
+      await using opened = await openAnswering(begun, model, emit);
+      const { adapter, method, rule, stochasticLayers } = opened;
       const splits: Split[] = [];
       for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
       await using lock = (await folder?.open(config, { signal, notice })) ?? null;
       const out = folder?.path ?? null;
-      const method = methodOf(place, loaded);
       const dataset = splits[0]?.encoded.name ?? '';
       const head = { method, model: baseModel.name, dataset, out } as const;
       const { name, revision, sha256, files } = baseModel;
@@ -63,12 +58,11 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
       emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
-      const rule = predictiveRule(method, loaded.info, config);
-      const settings = { ...config, stochasticLayers: sampling, rule, earlier: new EarlierRows() };
+      const settings = { ...config, stochasticLayers, rule, earlier: new EarlierRows() };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {
-        for (const samples of effectiveSamples(loaded, config.samples, rule)) {
-          const evaluation = await evaluateSplit(loaded, split, samples, settings, { signal, emit });
+        for (const samples of effectiveSamples(adapter, config.samples, rule)) {
+          const evaluation = await evaluateSplit(adapter, split, samples, settings, { signal, emit });
           evaluations.push(evaluation.result);
           result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
           if (folder !== null) {
@@ -102,11 +96,6 @@ async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<Eval
   return folder;
 }
 
-/** An adapter folder names the dataset it was trained on; a registry name can be evaluated as it stands. */
-function recordedDataset({ record }: AdapterPlace): Layer[] {
-  return record === null ? [] : [{ origin: 'file', values: { dataset: [record.dataset] } }];
-}
-
 async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined): Promise<RowStream[]> {
   const datasets: RowStream[] = [];
   for (const name of config.dataset) {
@@ -116,11 +105,6 @@ async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined)
   }
   refuseSameName(datasets);
   return datasets;
-}
-
-/** Plain PEFT and reference checkpoints name no method. */
-function methodOf({ record }: AdapterPlace, adapter: Adapter): string {
-  return record?.method ?? usualMethod(adapter.info);
 }
 
 function evaluationResult(

@@ -58,7 +58,7 @@ export async function findAdapter(options: {
 export async function openAdapter(
   place: AdapterPlace,
   model: BayesianModel,
-  run: { sigma?: EvalSettings['sigma']; emit: Listener },
+  run: { sigma?: EvalSettings['sigma'] | undefined; emit: Listener },
 ): Promise<Adapter> {
   const { record } = place;
   const { name, sha256 } = model.resolved;

@@ -1,6 +1,5 @@
 /** What a predictor will be made of: known before anything is loaded. */
 
-import { type Layer, parseSettings } from '../../config/parse.ts';
 import { type PredictConfig, resolvePredict } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
@@ -8,12 +7,10 @@ import type { TaskFamily, TaskKind } from '../../datasets/rows/item.ts';
 import { isTaskFamily } from '../../datasets/tasks/tasks.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
-import { type RunContext, withModelOf } from '../inputs/context.ts';
-import { type AdapterPlace, findAdapter } from '../inputs/trained-adapter.ts';
+import { type Answering, answering } from '../inputs/answering.ts';
+import type { RunContext } from '../inputs/context.ts';
 
-export interface PredictorPlan {
-  readonly place: AdapterPlace;
-  readonly config: PredictConfig;
+export interface PredictorPlan extends Answering<PredictConfig> {
   readonly family: TaskFamily;
   /** Class names of a classification; null: each row has its own choices. */
   readonly labels: readonly string[] | null;
@@ -26,10 +23,7 @@ export async function planPredictor(
   context: RunContext,
   emit: Listener,
 ): Promise<PredictorPlan> {
-  const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-  const { run, adapter } = parseSettings('predict', [own]);
-  const place = await findAdapter({ run, adapter, datasetIsList: false });
-  const config = resolvePredict(parseSettings('predict', [...place.layers, own]));
+  const { place, config } = await answering('predict', options, resolvePredict, context, emit);
   const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
   const labels = config.labels ?? null;
   if (family === 'classification' && labels === null) {

@@ -8,14 +8,12 @@ import type { Item } from '../../datasets/rows/item.ts';
 import { classCountOf, taskOf } from '../../datasets/tasks/tasks.ts';
 import { type EncodedDataset, encodeDataset } from '../../datasets/tokens/encode.ts';
 import { type CallOptions, teller } from '../../engine/call.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
 import { Sinks } from '../../events/sinks.ts';
-import type { PredictiveRule } from '../../methods/method.ts';
-import { predictiveRule } from '../../methods/registry.ts';
 import { effectiveSamples, predictBatch } from '../evaluation/evaluate-split.ts';
+import { type OpenAdapter, openAnswering } from '../inputs/answering.ts';
 import { openModel, type RunContext } from '../inputs/context.ts';
-import { openAdapter, stochasticLayers } from '../inputs/trained-adapter.ts';
 import { predictAdaptively } from './adaptive.ts';
 import { answer, type Prediction, type RefusedRow, refusal } from './answer.ts';
 import { available } from './available.ts';
@@ -54,19 +52,10 @@ export async function loadPredictor(
   context: RunContext,
   sinks: Sinks,
 ): Promise<Predictor> {
-  const { place, config } = plan;
-  const model = await openModel(config, context);
+  const model = await openModel(plan.config, context);
   try {
-    const adapter = await openAdapter(place, model, { sigma: config.sigma, emit: sinks.event });
-    return Predictor.of({
-      plan,
-      model,
-      adapter,
-      sampling: stochasticLayers(config.stochasticLayers, model, adapter),
-      rule: predictiveRule(place.record?.method, adapter.info, config),
-      sinks,
-      ownsModel: context.model === undefined,
-    });
+    const opened = await openAnswering(plan, model, sinks.event);
+    return Predictor.of({ plan, model, opened, sinks, ownsModel: context.model === undefined });
   } catch (error) {
     if (context.model === undefined) await model.dispose();
     await sinks.close({ status: 'failed', error });
@@ -77,10 +66,7 @@ export async function loadPredictor(
 interface PredictorParts {
   readonly plan: PredictorPlan;
   readonly model: BayesianModel;
-  readonly adapter: Adapter;
-  /** Places that sample, from the end; null = all. */
-  readonly sampling: number | null;
-  readonly rule: PredictiveRule;
+  readonly opened: OpenAdapter;
   readonly sinks: Sinks;
   readonly ownsModel: boolean;
 }
@@ -194,7 +180,8 @@ export class Predictor implements AsyncDisposable {
   }
 
   async #batch(items: readonly Item[], name: string, told: Told, call: CallOptions): Promise<Outcome[]> {
-    const { adapter, model, plan, rule, sampling } = this.#parts;
+    const { model, opened, plan } = this.#parts;
+    const { adapter, rule, stochasticLayers } = opened;
     const { classCount, config, family, labels } = plan;
     const task = taskOf(family);
     const encoded = await encodeDataset(
@@ -212,7 +199,7 @@ export class Predictor implements AsyncDisposable {
       { protocol: config, maxSeqLen: config.maxSeqLen, onLong: config.onLong, signal: call.signal },
     );
     const [samples = 0] = effectiveSamples(adapter, [config.samples], rule);
-    const settings = { ...config, stochasticLayers: sampling, rule };
+    const settings = { ...config, stochasticLayers, rule };
     const { examples } = encoded;
     const outcomes: Outcome[] = [];
     for await (const batch of evaluationBatches(examples, { batchSize: examples.length, tail: 'keep' })) {
@@ -232,9 +219,9 @@ export class Predictor implements AsyncDisposable {
 
   /** Frees the adapter, and the model if it was loaded for this predictor, and closes the sink. */
   async dispose(): Promise<void> {
-    const { adapter, model, ownsModel, sinks } = this.#parts;
+    const { model, opened, ownsModel, sinks } = this.#parts;
     await sinks.close({ status: 'finished' });
-    await (ownsModel ? model : adapter).dispose();
+    await (ownsModel ? model : opened.adapter).dispose();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

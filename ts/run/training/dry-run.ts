@@ -4,13 +4,12 @@ import { readBatches } from '../../batches/data-loader.ts';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
-import type { BayesianModel } from '../../engine/model.ts';
-import { type Listener, observed } from '../../events/sinks.ts';
-import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
+import { observed } from '../../events/sinks.ts';
+import { type RunContext, withModelOf } from '../inputs/context.ts';
 import { peakRssMb } from '../records/result.ts';
 import { recordedSettings } from '../records/run-folder.ts';
 import type { TrainPlan } from './plan.ts';
-import { prepareSession, type Session, type TrainingData, trainingData } from './session.ts';
+import { type Session, withSession } from './session.ts';
 
 export interface DryRun {
   readonly format: 1;
@@ -26,19 +25,11 @@ export async function dryRun(options: TrainOptions, context: RunContext = {}): P
   return observed(context.onEvent, {}, async ({ event: emit }) => {
     const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
     const config = resolveTrain(parseSettings('train', [own]));
-    const data = await trainingData(config, { signal: context.signal, emit });
-    return withModel(config, context, (model) => measured(config, data, model, context, emit));
+    return withSession(config, context, emit, (session) => measured(config, session, context));
   });
 }
 
-async function measured(
-  config: TrainConfig,
-  data: TrainingData,
-  model: BayesianModel,
-  context: RunContext,
-  emit: Listener,
-): Promise<DryRun> {
-  await using session = await prepareSession(config, data, model, { signal: context.signal, emit });
+async function measured(config: TrainConfig, session: Session, context: RunContext): Promise<DryRun> {
   const step = await longestStep(session, context);
   const { plan } = session;
   const tokensPerRow = plan.tokens.total / plan.rows;

@@ -11,6 +11,7 @@ import { klNeverActs } from '../../methods/kl-plan.ts';
 import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireAdapter } from '../inputs/adapter-folder.ts';
+import { type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
@@ -28,14 +29,29 @@ export interface Session extends AsyncDisposable {
   readonly plan: TrainPlan;
 }
 
+/** A session that lives as long as `work`: rows first, then the model, then what they make together. */
+export async function withSession<T>(
+  config: TrainConfig,
+  context: RunContext,
+  emit: Listener,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const call = { signal: context.signal, emit };
+  const data = await trainingData(config, call);
+  return withModel(config, context, async (model) => {
+    await using session = await prepareSession(config, data, model, call);
+    return await work(session);
+  });
+}
+
 /** The rows that a run trains on and is evaluated on. */
-export interface TrainingData {
+interface TrainingData {
   readonly train: RowStream;
   readonly evaluations: readonly RowStream[];
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
-export async function trainingData(
+async function trainingData(
   config: TrainConfig,
   { signal, emit }: { signal?: AbortSignal | undefined; emit: Listener },
 ): Promise<TrainingData> {
@@ -59,7 +75,7 @@ export async function trainingData(
   return { train, evaluations };
 }
 
-export async function prepareSession(
+async function prepareSession(
   config: TrainConfig,
   data: TrainingData,
   model: BayesianModel,

@@ -11,7 +11,7 @@ import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
 import { EarlierRows, effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
-import { type RunContext, withModel, withModelOf } from '../inputs/context.ts';
+import { type RunContext, withModelOf } from '../inputs/context.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
 import { latestCheckpoint, type Progress, writeCheckpoint } from '../records/checkpoint.ts';
@@ -33,7 +33,7 @@ import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
-import { prepareSession, type Session, trainingData } from './session.ts';
+import { type Session, withSession } from './session.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
@@ -61,9 +61,7 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     ]);
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
-    const data = await trainingData(config, { signal, emit });
-    return withModel(config, context, async (model) => {
-      await using session = await prepareSession(config, data, model, { signal, emit });
+    return withSession(config, context, emit, async (session) => {
       throwIfAborted(signal);
       await using lock = await folder.open(config, { signal, notice });
       const run = await Run.open(folder, session, { signal, sinks, lock });
