@@ -70,6 +70,7 @@ export function evaluationDone(more: Partial<EvaluationDone> = {}): EvaluationDo
       reliability,
       detection: null,
       flipRatio: null,
+      scaled: null,
       std: 0.125,
       seconds: 0.5,
     },

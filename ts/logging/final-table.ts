@@ -6,6 +6,7 @@
 import type { Metrics } from '../metrics/report.ts';
 import { reliabilityLines } from '../report/reliability-diagram.ts';
 import type { EvaluationResult } from '../run/records/result.ts';
+import { number } from './lines.ts';
 
 const COLUMNS: readonly (readonly [key: keyof Metrics, heading: string])[] = [
   ['acc', 'ACC ↑'],
@@ -26,22 +27,24 @@ const ROWS_WIDTH = 6;
 export function finalLines(evaluations: readonly EvaluationResult[], width: number): readonly string[] {
   const [first] = evaluations;
   if (first === undefined) return [];
-  const names = evaluations.map(({ dataset, split, samples }) => {
-    return `${dataset} ${split}, ${samples === 0 ? 'mean' : `${samples} samples`}`;
+  const shown = evaluations.flatMap(({ dataset, split, samples, n, metrics, scaled }) => {
+    const name = `${dataset} ${split}, ${samples === 0 ? 'mean' : `${samples} samples`}`;
+    const under = scaled === null ? [] : [{ name: `${name}, T ${number(scaled.temperature)}`, n, ...scaled }];
+    return [{ name, n, metrics }, ...under];
   });
+  const names = shown.map(({ name }) => name);
   const nameWidth = Math.max(...names.map((name) => name.length)) + 1;
   const known = COLUMNS.filter(([key]) => evaluations.some(({ metrics }) => metrics[key] !== null));
   const fitting = Math.max(1, Math.floor((width - nameWidth - ROWS_WIDTH) / WIDTH));
   const cells = (values: readonly string[]) => values.map((value) => value.padStart(WIDTH)).join('');
   const lines: string[] = [];
   for (let from = 0; from < known.length; from += fitting) {
-    const shown = known.slice(from, from + fitting);
+    const columns = known.slice(from, from + fitting);
     const head = `${' '.repeat(nameWidth)}${'rows'.padStart(ROWS_WIDTH)}`;
-    lines.push(`${head}${cells(shown.map(([, heading]) => heading))}`);
-    for (const [index, { n, metrics }] of evaluations.entries()) {
-      const values = shown.map(([key]) => metrics[key]?.toFixed(4) ?? '–');
-      const name = (names[index] ?? '').padEnd(nameWidth);
-      lines.push(`${name}${String(n).padStart(ROWS_WIDTH)}${cells(values)}`);
+    lines.push(`${head}${cells(columns.map(([, heading]) => heading))}`);
+    for (const { name, n, metrics } of shown) {
+      const values = columns.map(([key]) => metrics[key]?.toFixed(4) ?? '–');
+      lines.push(`${name.padEnd(nameWidth)}${String(n).padStart(ROWS_WIDTH)}${cells(values)}`);
     }
   }
   if (first.reliability === null) return lines;

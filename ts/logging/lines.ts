@@ -2,6 +2,8 @@
 
 import type { RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
 import type { Metrics } from '../metrics/report.ts';
+import { TEMPERATURES } from '../metrics/temperature.ts';
+import type { ScaledResult } from '../run/records/result.ts';
 import type { TrainPlan } from '../run/training/plan.ts';
 
 /** The event's lines; none for what is only progress. */
@@ -19,11 +21,12 @@ export function eventLines(event: RunEvent): readonly string[] {
     case 'evaluation-progress':
       return [];
     case 'evaluation': {
-      const { dataset, split, samples, n, metrics, flipRatio, seconds } = event.result;
+      const { dataset, split, samples, n, metrics, flipRatio, scaled, seconds } = event.result;
       const how = samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
       const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;
       const measured = `${metricsText(metrics)}${flips}`;
-      return [`${dataset} ${split} (${n} rows, ${how}): ${measured} (${duration(seconds)})`];
+      const line = `${dataset} ${split} (${n} rows, ${how}): ${measured} (${duration(seconds)})`;
+      return scaled === null ? [line] : [line, scaledText(scaled)];
     }
     case 'posterior':
       return [];
@@ -96,6 +99,14 @@ export function metricsText(metrics: Metrics): string {
   return shown
     .flatMap(([name, value, noted = '']) => (value === null ? [] : [`${name} ${value.toFixed(4)}${noted}`]))
     .join('  ');
+}
+
+function scaledText({ temperature, fit, metrics }: ScaledResult): string {
+  const origin = fit === null ? 'given' : `fitted on ${fit.n} rows of ${fit.dataset} ${fit.split}`;
+  const { least, most } = TEMPERATURES;
+  const isEnd = fit !== null && (temperature === least || temperature === most);
+  const end = isEnd ? `, which is an end of ${least} to ${most}` : '';
+  return `  at temperature ${number(temperature)}, ${origin}${end}: ${metricsText(metrics)}`;
 }
 
 /** Four significant digits, without trailing zeros. */

@@ -39,7 +39,10 @@ export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0
 const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON];
 
 /** They make a trained adapter Bayesian, and train nothing themselves. */
-const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb', 'temperature'];
+const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb'];
+
+/** One number of an evaluation, on top of any method. */
+const TEMPERATURE: MethodId = 'temperature';
 
 /** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: it does not train. */
 export function trainingMethod(id: MethodId): Method<MethodSettings> {
@@ -51,6 +54,7 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
       hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id}${id === 'tfb' ? '' : ' (not available yet)'}`,
     });
   }
+  if (id === TEMPERATURE) throw noMethod();
   throw new BpeftError('BPEFT_UNSUPPORTED', `method ${id} is not available yet`, {
     hint: `available: ${IMPLEMENTED.map((method) => method.id).join(', ')}`,
   });
@@ -59,11 +63,17 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
 /** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: `bayesianize` does not offer it. */
 export function requireAfterTraining(id: string): void {
   if (id === 'tfb') return;
+  if (id === TEMPERATURE) throw noMethod();
   const isKnown = AFTER_TRAINING.some((known) => known === id);
   const what = isKnown ? 'is not available yet' : 'does not make a trained adapter Bayesian';
   throw new BpeftError(isKnown ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE', `method ${id} ${what}`, {
     hint: 'available: tfb',
   });
+}
+
+function noMethod(): BpeftError {
+  const message = `method ${TEMPERATURE} is no method of its own: it scales the answers of any`;
+  return new BpeftError('BPEFT_USAGE', message, { hint: 'give --temperature fit to train or eval' });
 }
 
 /** What an adapter counts as where nothing names its method. */

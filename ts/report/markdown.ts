@@ -67,11 +67,13 @@ export function markdownTable(headings: readonly string[], rows: readonly (reado
 
 /** One line for each run, evaluation and metric. */
 export function csvReport({ runs }: Report): string {
-  const head = 'run,method,model,protocol,seed,dataset,split,samples,rows,metric,value,lower,upper';
+  const head =
+    'run,method,model,protocol,seed,dataset,split,samples,temperature,rows,metric,value,lower,upper';
   const lines = runs.flatMap(({ name, method, model, protocol, seed, evaluations }) =>
     evaluations.flatMap((evaluation) => {
-      const { dataset, split, samples, n, metrics, aurc } = evaluation;
-      const own = [name, method, model, protocol, seed ?? '', dataset, split, samples, n];
+      const { dataset, split, samples, temperature, n, metrics, aurc } = evaluation;
+      const place = [dataset, split, samples, temperature ?? '', n];
+      const own = [name, method, model, protocol, seed ?? '', ...place];
       return [
         ...REPORTED_METRICS.map((metric) => {
           const { value, lower, upper } = metrics[metric];

@@ -38,7 +38,9 @@ export function methodTables(cells: readonly ComparedCell[]): MethodTables | nul
   return { tables, sources };
 }
 
-function rowName({ method, model, samples, dataset, trained_on: trainedOn }: ComparedCell): string {
+function rowName({ method, model, samples, temperature, dataset, ...cell }: ComparedCell): string {
+  const { trained_on: trainedOn } = cell;
+  const scaled = temperature === null ? '' : ', temperature-scaled';
   const elsewhere = trainedOn === null || trainedOn === dataset ? '' : `, trained on ${trainedOn}`;
-  return `${method}, ${samplesText(samples)} · ${model}${elsewhere}`;
+  return `${method}, ${samplesText(samples)}${scaled} · ${model}${elsewhere}`;
 }

@@ -9,6 +9,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { BpeftError } from '../errors.ts';
+import { scaledProbs } from '../metrics/temperature.ts';
 import { type PredictionRow, readPredictions } from '../run/records/prediction-files.ts';
 
 /** NaN and infinities are texts in JSON. */
@@ -32,6 +33,7 @@ const Evaluation = z.looseObject({
   definitions: z.record(z.string(), z.string()).optional(),
   detection: Detection.nullish(),
   flip_ratio: number.nullish(),
+  scaled: z.looseObject({ temperature: z.number().positive(), metrics: Metrics }).nullish(),
   seconds: z.number().optional(),
 });
 
@@ -96,6 +98,8 @@ export type LoggedStep = z.output<typeof Step>;
 export interface ReadEvaluation extends z.output<typeof Evaluation> {
   /** Every row with its probabilities; null where the file is missing or damaged. */
   readonly rows: readonly PredictionRow[] | null;
+  /** T, where these are the measures after temperature scaling; null: as they came. */
+  readonly temperature: number | null;
 }
 
 export interface ReportedRun {
@@ -183,9 +187,18 @@ async function withRows(
     if (!isWhole && n > 0) {
       notes.push(`no whole predictions of ${dataset} ${split}, n${samples}: no intervals and curves`);
     }
-    read.push({ ...evaluation, rows: isWhole ? rows : null });
+    read.push({ ...evaluation, rows: isWhole ? rows : null, temperature: null });
+    const { scaled } = evaluation;
+    if (scaled == null) continue;
+    const { metrics, temperature } = scaled;
+    const scaledRows = isWhole ? rows.map((row) => ({ ...row, probs: under(row.probs, temperature) })) : null;
+    read.push({ ...evaluation, metrics, detection: null, rows: scaledRows, temperature });
   }
   return read;
+}
+
+function under(probs: readonly number[], temperature: number): readonly number[] {
+  return [...scaledProbs(probs, temperature)];
 }
 
 function isRow({ probs, label }: PredictionRow): boolean {

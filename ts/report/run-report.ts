@@ -37,6 +37,8 @@ export interface EvaluationReport {
   readonly dataset: string;
   readonly split: string;
   readonly samples: number;
+  /** Of temperature scaling; null: the probabilities as they came. */
+  readonly temperature: number | null;
   readonly n: number;
   readonly n_truncated: number | null;
   readonly metrics: Readonly<Record<ReportedMetric, Estimate>>;
@@ -78,6 +80,8 @@ export interface ComparedCell {
   readonly model: string;
   readonly samples: number;
   readonly trained_on: string | null;
+  /** Mean temperature; null: the probabilities as they came. */
+  readonly temperature: number | null;
   readonly dataset: string;
   readonly split: string;
   readonly seeds: number;
@@ -110,7 +114,7 @@ function runReport(run: ReportedRun): RunReport {
 }
 
 function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
-  const { dataset, split, samples, n, n_truncated, metrics } = evaluation;
+  const { dataset, split, samples, temperature, n, n_truncated, metrics } = evaluation;
   const flips = typeof evaluation.flip_ratio === 'number' ? { flip_ratio: evaluation.flip_ratio } : {};
   const definitions = 'flip_ratio' in flips ? { flip_ratio: FLIP_RATIO_DEFINITION } : {};
   const labelled = (evaluation.rows ?? []).filter(
@@ -123,7 +127,7 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
   };
   const curve = labelled.length === 0 ? null : riskCoverage(labelled);
   return {
-    ...{ dataset, split, samples, n, n_truncated: n_truncated ?? null },
+    ...{ dataset, split, samples, temperature, n, n_truncated: n_truncated ?? null },
     metrics: { acc: estimate('acc'), ece: estimate('ece'), nll: estimate('nll'), brier: estimate('brier') },
     entropy: metrics.entropy ?? null,
     mutual_information: metrics.mutual_information ?? null,
@@ -171,9 +175,10 @@ function comparison(runs: readonly RunReport[]): ComparedCell[] {
   const groups = new Map<string, { run: RunReport; evaluations: EvaluationReport[] }>();
   for (const run of runs) {
     for (const evaluation of run.evaluations) {
-      const { dataset, split, samples } = evaluation;
+      const { dataset, split, samples, temperature } = evaluation;
+      const isScaled = temperature !== null;
       const key = JSON.stringify([
-        ...[run.method, run.model, run.protocol, run.trained_on, samples, dataset, split],
+        ...[run.method, run.model, run.protocol, run.trained_on, samples, isScaled, dataset, split],
       ]);
       const group = groups.get(key) ?? { run, evaluations: [] };
       group.evaluations.push(evaluation);
@@ -184,10 +189,13 @@ function comparison(runs: readonly RunReport[]): ComparedCell[] {
     const [first] = evaluations;
     const { dataset = '', split = '', samples = 0 } = first ?? {};
     const over = (metric: ReportedMetric) => spread(evaluations.map(({ metrics }) => metrics[metric].value));
+    const { mean: temperature } = spread(evaluations.map((one) => one.temperature));
     return {
-      ...{ method, model, samples, trained_on: trainedOn, dataset, split, seeds: evaluations.length },
+      ...{ method, model, samples, temperature, trained_on: trainedOn, dataset, split },
+      seeds: evaluations.length,
       metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
-      published: publishedNumbers({ method, model, samples, dataset, trainedOn }),
+      // Published ones are of answers as they came.
+      published: temperature === null ? publishedNumbers({ method, model, samples, dataset, trainedOn }) : [],
     };
   });
 }

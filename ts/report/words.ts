@@ -18,8 +18,14 @@ export function evaluationName({
   dataset,
   split,
   samples,
-}: Pick<EvaluationReport, 'dataset' | 'split' | 'samples'>): string {
-  return `${dataset} ${split}, ${samplesText(samples)}`;
+  temperature,
+}: Pick<EvaluationReport, 'dataset' | 'split' | 'samples' | 'temperature'>): string {
+  return `${dataset} ${split}, ${samplesText(samples)}${temperatureText(temperature)}`;
+}
+
+/** Nothing for probabilities as they came. */
+export function temperatureText(temperature: number | null): string {
+  return temperature === null ? '' : `, T ${valueText(temperature)}`;
 }
 
 export function samplesText(samples: number): string {

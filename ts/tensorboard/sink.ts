@@ -107,10 +107,17 @@ function percent(fraction: number): number {
 
 function evaluationValues({ result }: EvaluationDone): SummaryValue[] {
   const prefix = `${result.dataset}-${result.split}-n${result.samples}`;
-  const named = Object.entries({ ...result.metrics, std: result.std }).map(
-    ([name, value]) => [`${prefix}/${snakeCase(name)}`, value] as const,
+  const named = (under: string, measures: Readonly<Record<string, number | null>>) =>
+    Object.entries(measures).map(([name, value]) => [`${under}/${snakeCase(name)}`, value] as const);
+  const { scaled } = result;
+  const values = scalars(
+    Object.fromEntries([
+      ...named(prefix, { ...result.metrics, std: result.std }),
+      ...(scaled === null
+        ? []
+        : named(`${prefix}-scaled`, { ...scaled.metrics, temperature: scaled.temperature })),
+    ]),
   );
-  const values = scalars(Object.fromEntries(named));
   if (result.reliability === null) return values;
   const picture = reliabilityPicture(result.reliability);
   const { width, height } = picture;

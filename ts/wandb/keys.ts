@@ -14,10 +14,11 @@
  * (updates done), `kl` (before its weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`,
  * `step_ms`, `val_mcc`, `val_f1`, `val_macro_f1`, and for further evaluations of one run `<dataset>-<split>-n<samples>/val_acc` and so
  * on: the first one has the bare names. With each round of evaluations a row of
- * `sigma/<layer>/q05`, `q50`, `q95`.
+ * `sigma/<layer>/q05`, `q50`, `q95`. With a temperature: `val_temperature`, `val_scaled_acc` and so on.
  */
 
 import type { EvaluationDone, PosteriorSpread, StepDone } from '../events/run-event.ts';
+import type { ScaledResult } from '../run/records/result.ts';
 import type { Row } from './row.ts';
 
 export function stepRow(event: StepDone): Row {
@@ -77,9 +78,13 @@ export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row 
   const key = evaluationKey(event);
   const prefix = key === first ? '' : `${key}/`;
   const { acc, ece, nll, brier, mcc, f1, macroF1, entropy, mutualInformation } = event.result.metrics;
-  const scores = { acc, ece, nll, brier };
-  const named = (group: string) =>
+  const named = (group: string, scores: Readonly<Record<string, unknown>> = { acc, ece, nll, brier }) =>
     Object.entries(scores).map(([name, value]): [string, unknown] => [`${prefix}${group}_${name}`, value]);
+  const { scaled } = event.result;
+  const scaledValues = ({ temperature, metrics: under }: ScaledResult) => [
+    ...named('val', { temperature }),
+    ...named('val_scaled', { acc: under.acc, ece: under.ece, nll: under.nll, brier: under.brier }),
+  ];
   const values: [string, unknown][] = [
     ...named('val'),
     ...(event.isFinal ? named('final_val') : []),
@@ -90,6 +95,7 @@ export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row 
     [`${prefix}val_mutual_information`, mutualInformation],
     [`${prefix}std`, event.result.std],
     [flipKey(event, first), event.result.flipRatio],
+    ...(scaled === null ? [] : scaledValues(scaled)),
   ];
   return {
     ...Object.fromEntries(values.filter(([, value]) => value !== null)),

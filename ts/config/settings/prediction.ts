@@ -6,6 +6,7 @@ import {
   type Facts,
   inAll,
   name,
+  positive,
   sampleCount,
   sampleCounts,
   setting,
@@ -70,6 +71,19 @@ export const PREDICTION = {
     'a row that cannot be answered: a line with the error in its place, or none',
     { predict: z.enum(['error', 'skip']).default('error') },
     { ...FACTS, decides: 'nothing' },
+  ),
+  temperature: setting(
+    'also measure the probabilities under a temperature: a number, or fitted on rows that are held out',
+    {
+      ...inAll(['train', 'eval'], z.union([z.literal('fit'), positive]).optional()),
+      predict: positive.optional().describe('temperature of the answers, such as one that eval has fitted'),
+    },
+    { ...FACTS, rule: 'fit or a number greater than 0' },
+  ),
+  temperatureSplit: setting(
+    "split of the training dataset to fit it on (default: the dataset's, mostly validation)",
+    inAll(['train', 'eval'], name.optional()),
+    FACTS,
   ),
   saveSamples: setting(
     "also save each sample's probabilities",

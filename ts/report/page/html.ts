@@ -15,6 +15,7 @@ import {
   METRIC_HEADINGS,
   SEEDS_NOTE,
   samplesText,
+  temperatureText,
   valueText,
 } from '../words.ts';
 import {
@@ -106,7 +107,8 @@ function risks(runs: readonly RunReport[]): string {
     for (const evaluation of run.evaluations) {
       if (evaluation.risk_coverage === null) continue;
       const split = `${evaluation.dataset} ${evaluation.split}`;
-      const name = `${run.name}, ${samplesText(evaluation.samples)}`;
+      const { samples, temperature } = evaluation;
+      const name = `${run.name}, ${samplesText(samples)}${temperatureText(temperature)}`;
       splits.set(split, [...(splits.get(split) ?? []), { name, points: evaluation.risk_coverage }]);
     }
   }

@@ -17,6 +17,7 @@ import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { Split } from '../inputs/splits.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
 import type { EvaluationResult } from '../records/result.ts';
+import { scaledResult, type Temperatures } from './temperature.ts';
 
 export interface EvaluationSettings {
   readonly evalBatchSize: number;
@@ -29,6 +30,7 @@ export interface EvaluationSettings {
   readonly saveSamples?: boolean | undefined;
   readonly rule: PredictiveRule;
   readonly earlier: EarlierRows;
+  readonly temperatures: Temperatures;
 }
 
 export interface Evaluation {
@@ -68,6 +70,13 @@ export class EarlierRows {
   }
 }
 
+/** A split's rows with their probabilities. */
+interface Answers {
+  readonly rows: readonly PredictionRow[];
+  readonly truncated: number;
+  readonly spread: SampleSpread;
+}
+
 /**
  * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
  * and it is reported as samples 0; an ensemble of points has as many as members.
@@ -89,8 +98,41 @@ export async function evaluateSplit(
   settings: EvaluationSettings,
   call: { signal?: AbortSignal | undefined; emit: Listener },
 ): Promise<Evaluation> {
+  const answers = (of: Split) => answersTo(adapter, of, samples, settings, call);
+  const temperature = await settings.temperatures.of(samples, answers);
   const start = performance.now();
-  const { encoded } = split;
+  const { rows, truncated, spread } = await answers(split);
+  const options = { mean: settings.metricMean, batchSize: settings.evalBatchSize };
+  const report = metricsReport(rows, options);
+  const place = { dataset: split.encoded.name, split: split.encoded.split };
+  return {
+    rows,
+    result: {
+      ...place,
+      samples,
+      noise: settings.rule.noise,
+      sampling: settings.sampling,
+      seed: settings.seed,
+      n: report.n,
+      nTruncated: truncated,
+      metrics: report.metrics,
+      definitions: report.definitions,
+      reliability: report.reliability,
+      ...settings.earlier.compared({ place, samples, rows }),
+      scaled: temperature === null ? null : scaledResult(rows, temperature, options),
+      std: spread.mean,
+      seconds: Math.round(performance.now() - start) / 1000,
+    },
+  };
+}
+
+async function answersTo(
+  adapter: Adapter,
+  { encoded }: Split,
+  samples: number,
+  settings: EvaluationSettings,
+  call: { signal?: AbortSignal | undefined; emit: Listener },
+): Promise<Answers> {
   const rows: PredictionRow[] = [];
   const spread = new SampleSpread();
   let truncated = 0;
@@ -113,26 +155,7 @@ export async function evaluateSplit(
       rows: encoded.examples.length,
     });
   }
-  const report = metricsReport(rows, { mean: settings.metricMean, batchSize: settings.evalBatchSize });
-  const place = { dataset: encoded.name, split: encoded.split };
-  return {
-    rows,
-    result: {
-      ...place,
-      samples,
-      noise: settings.rule.noise,
-      sampling: settings.sampling,
-      seed: settings.seed,
-      n: report.n,
-      nTruncated: truncated,
-      metrics: report.metrics,
-      definitions: report.definitions,
-      reliability: report.reliability,
-      ...settings.earlier.compared({ place, samples, rows }),
-      std: spread.mean,
-      seconds: Math.round(performance.now() - start) / 1000,
-    },
-  };
+  return { rows, truncated, spread };
 }
 
 /** Predictions of one batch, in its order. */

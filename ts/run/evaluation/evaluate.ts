@@ -20,6 +20,7 @@ import { hardware, versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
 import { EarlierRows, effectiveSamples, evaluateSplit } from './evaluate-split.ts';
+import { requireLabels, rowsOfTemperature, Temperatures } from './temperature.ts';
 
 /**
  * @returns what `result.json` holds; with `out`, each finished part is written at once
@@ -34,14 +35,18 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = await freeFolder(config, place);
     const datasets = await loadDatasets(config, context.signal);
+    const { signal } = context;
+    const reading = { evaluated: datasets, limit: config.limit, signal };
+    const heldOut = await rowsOfTemperature(trainedOn(place, config, datasets), config, reading);
     return withModel(config, context, async (model) => {
       const start = performance.now();
-      const { signal } = context;
       const baseModel = model.resolved;
       await using opened = await openAnswering(begun, model, emit);
       const { adapter, method, rule, stochasticLayers } = opened;
       const splits: Split[] = [];
       for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
+      const fitted = heldOut === null ? null : await encodeSplit(heldOut, config, { model, signal, emit });
+      if (fitted !== null) requireLabels(fitted);
       await using lock = (await folder?.open(config, { signal, notice })) ?? null;
       const out = folder?.path ?? null;
       const dataset = splits[0]?.encoded.name ?? '';
@@ -58,7 +63,9 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
       emit({ type: 'run-started', command: 'eval', ...begin });
       const evaluations: EvaluationResult[] = [];
-      const settings = { ...config, stochasticLayers, rule, earlier: new EarlierRows() };
+      const given = typeof config.temperature === 'number' ? config.temperature : null;
+      const temperatures = new Temperatures(fitted ?? given);
+      const settings = { ...config, stochasticLayers, rule, earlier: new EarlierRows(), temperatures };
       let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
       for (const split of splits) {
         for (const samples of effectiveSamples(adapter, config.samples, rule)) {
@@ -94,6 +101,20 @@ async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<Eval
   await refuseDataFolder(out, 'folder');
   await requireWritable(out, 'folder');
   return folder;
+}
+
+/** The dataset that the adapter was trained on: its place, if it is known, or its name. */
+function trainedOn(
+  { layers, record }: AdapterPlace,
+  { dataset, split }: EvalConfig,
+  evaluated: readonly RowStream[],
+): string {
+  const recorded = layers.flatMap(({ values }) => (Array.isArray(values.dataset) ? values.dataset : []));
+  const [place] = recorded;
+  if (typeof place === 'string') return place;
+  const same = evaluated.findIndex(({ name }) => name === record?.dataset);
+  const splits = split?.length ?? 1;
+  return dataset[Math.floor(same / splits)] ?? record?.dataset ?? dataset[0] ?? '';
 }
 
 async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined): Promise<RowStream[]> {

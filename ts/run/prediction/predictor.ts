@@ -11,9 +11,12 @@ import { type CallOptions, teller } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
 import { Sinks } from '../../events/sinks.ts';
+import { entropy } from '../../metrics/entropy.ts';
+import { scaledProbs } from '../../metrics/temperature.ts';
 import { effectiveSamples, predictBatch } from '../evaluation/evaluate-split.ts';
 import { type OpenAdapter, openAnswering } from '../inputs/answering.ts';
 import { openModel, type RunContext } from '../inputs/context.ts';
+import type { PredictionRow } from '../records/prediction-files.ts';
 import { predictAdaptively } from './adaptive.ts';
 import { answer, type Prediction, type RefusedRow, refusal } from './answer.ts';
 import { available } from './available.ts';
@@ -207,7 +210,7 @@ export class Predictor implements AsyncDisposable {
         samples === 'auto'
           ? await predictAdaptively(adapter, batch.examples, settings, call.signal)
           : await predictBatch(adapter, batch, samples, settings, call.signal);
-      for (const [index, row] of rows.entries()) {
+      for (const [index, row] of scaled(rows, config.temperature).entries()) {
         const [item, example] = [items[index], examples[index]];
         if (item === undefined || example === undefined) continue;
         outcomes.push({ line: answer(row, item, task, example), error: null });
@@ -227,6 +230,18 @@ export class Predictor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }
+}
+
+/** The answers under a temperature, where one is asked for. */
+function scaled<Row extends PredictionRow>(
+  rows: readonly Row[],
+  temperature: number | undefined,
+): readonly Row[] {
+  if (temperature === undefined) return rows;
+  return rows.map((row) => {
+    const probs = [...scaledProbs(row.probs, temperature)];
+    return { ...row, probs, entropy: entropy(probs) };
+  });
 }
 
 /** What became of a row. */

@@ -32,9 +32,28 @@ export interface EvaluationResult {
    * evaluated at the posterior mean and with samples, with the later of the two; else null.
    */
   readonly flipRatio: number | null;
+  /** The same rows under a temperature; null where none was asked for. */
+  readonly scaled: ScaledResult | null;
   /** Spread of the samples' probabilities; null below two samples. */
   readonly std: number | null;
   readonly seconds: number;
+}
+
+/** Measures of the mean probabilities after temperature scaling. */
+export interface ScaledResult {
+  /** T: probabilities are p^(1/T), normalised. */
+  readonly temperature: number;
+  /** What it was fitted on, and the NLL there before and after; null where it was given. */
+  readonly fit: {
+    readonly dataset: string;
+    readonly split: string;
+    /** Rows with a right answer. */
+    readonly n: number;
+    readonly nll: number;
+    readonly nllScaled: number;
+  } | null;
+  readonly metrics: Metrics;
+  readonly reliability: MetricsReport['reliability'];
 }
 
 export interface TrainingResult {

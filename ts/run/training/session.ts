@@ -10,6 +10,7 @@ import type { Listener } from '../../events/sinks.ts';
 import { klNeverActs } from '../../methods/kl-plan.ts';
 import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
+import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
 import { requireAdapter } from '../inputs/adapter-folder.ts';
 import { type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
@@ -25,6 +26,8 @@ export interface Session extends AsyncDisposable {
   readonly order: BatchOrder;
   readonly train: Split;
   readonly evaluations: readonly Split[];
+  /** What the temperature of the last evaluation is fitted on; null: it is not. */
+  readonly heldOut: Split | null;
   readonly accounting: Accounting;
   readonly plan: TrainPlan;
 }
@@ -48,6 +51,7 @@ export async function withSession<T>(
 interface TrainingData {
   readonly train: RowStream;
   readonly evaluations: readonly RowStream[];
+  readonly heldOut: RowStream | null;
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
@@ -72,7 +76,9 @@ async function trainingData(
     }
   }
   refuseSameName(evaluations);
-  return { train, evaluations };
+  const reading = { evaluated: evaluations, limit: config.evalLimit, signal };
+  const heldOut = await rowsOfTemperature(config.dataset, { ...config, labels }, reading);
+  return { train, evaluations, heldOut };
 }
 
 async function prepareSession(
@@ -97,6 +103,8 @@ async function prepareSession(
   });
   const evaluations: Split[] = [];
   for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
+  const heldOut = data.heldOut === null ? null : await encodeSplit(data.heldOut, config, encoding);
+  if (heldOut !== null) requireLabels(heldOut);
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
   const plan = await trainPlan(config, train.encoded, accounting, {
     adapter: adapter.info,
@@ -109,7 +117,7 @@ async function prepareSession(
     await adapter.dispose();
   };
   return {
-    ...{ config, model, adapter, trainer, order, train, evaluations, accounting, plan },
+    ...{ config, model, adapter, trainer, order, train, evaluations, heldOut, accounting, plan },
     [Symbol.asyncDispose]: free,
   };
 }

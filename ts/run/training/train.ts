@@ -11,6 +11,7 @@ import { observed, type Sinks } from '../../events/sinks.ts';
 import { LogFile } from '../../logging/log-file.ts';
 import { predictiveRule, trainingMethod } from '../../methods/registry.ts';
 import { EarlierRows, effectiveSamples, evaluateSplit } from '../evaluation/evaluate-split.ts';
+import { Temperatures } from '../evaluation/temperature.ts';
 import { type RunContext, withModelOf } from '../inputs/context.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder, replaceJson } from '../records/atomic.ts';
@@ -263,9 +264,11 @@ class Run {
   }
 
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
-    const { adapter, config, evaluations } = this.#session;
+    const { adapter, config, evaluations, heldOut } = this.#session;
+    const given = typeof config.temperature === 'number' ? config.temperature : null;
+    const temperatures = new Temperatures(isFinal ? (heldOut ?? given) : null);
     const rule = predictiveRule(config.method, adapter.info, config);
-    const settings = { ...config, stochasticLayers: null, rule, earlier: new EarlierRows() };
+    const settings = { ...config, stochasticLayers: null, rule, earlier: new EarlierRows(), temperatures };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
     const spread = await this.#posterior();
