@@ -6,7 +6,7 @@ const std::vector<uint32_t> BEGINS = {0, 0, 0, 3, 4, 4, 4, 4, 4};
 const std::vector<uint32_t> ENDS = {3, 3, 3, 4, 9, 9, 9, 9, 9};
 struct Shape {
   uint32_t n, heads, kv_heads, width, is_causal, window;
-  float scale;
+  float scale, cap;
 };
 
 bool sees(size_t i, size_t j, const Shape &s) {
@@ -25,7 +25,9 @@ Values attention(const Values &q, const Values &k, const Values &v, const Shape 
         double score = 0;
         for (size_t c = 0; c < WIDTH; c++)
           score += q[(i * HEADS + h) * WIDTH + c] * k[(j * KV_HEADS + kv) * WIDTH + c];
-        if (sees(i, j, s)) p[j] = std::exp(score / std::sqrt(double(WIDTH)));
+        score *= s.scale;
+        if (s.cap) score = s.cap * std::tanh(score / s.cap);
+        if (sees(i, j, s)) p[j] = std::exp(score);
         total += p[j];
       }
       for (size_t j = 0; j < N; j++)
@@ -36,9 +38,10 @@ Values attention(const Values &q, const Values &k, const Values &v, const Shape 
   return o;
 }
 
-void run(Type type, uint32_t is_causal, uint32_t window) {
-  Shape shape = {N, HEADS, KV_HEADS, WIDTH, is_causal, window,
-                 float(1 / std::sqrt(double(WIDTH)))};
+const float USUAL = float(1 / std::sqrt(double(WIDTH)));
+
+void run(Type type, uint32_t is_causal, uint32_t window, float scale = USUAL, float cap = 0) {
+  Shape shape = {N, HEADS, KV_HEADS, WIDTH, is_causal, window, scale, cap};
   size_t wide = N * HEADS * WIDTH, narrow = N * KV_HEADS * WIDTH;
   Values q = rounded(values(wide, 1, 2), type), k = rounded(values(narrow, 2, 2), type);
   Values v = rounded(values(narrow, 3), type), d = rounded(values(wide, 4), type);
@@ -74,5 +77,8 @@ TEST("attention in a window, and its gradients") {
   for (uint32_t window : {1u, 2u, 4u, 5u}) run(Type::F32, 1, window);
 }
 TEST("attention in both directions, and its gradients") { run(Type::F32, 0, 0); }
+TEST("attention under a soft cap, with a factor of its own, and its gradients") {
+  for (Type type : BOTH) run(type, 1, 3, 0.7f, 1.5f);
+}
 
 int main() { return run_tests(); }

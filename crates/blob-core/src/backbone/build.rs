@@ -82,6 +82,8 @@ impl Build<'_> {
             num_heads: self.config.num_heads,
             num_kv_heads: self.config.num_kv_heads,
             head_dim: self.config.head_dim,
+            scale: 1.0 / (self.config.head_dim as f32).sqrt(),
+            soft_cap: None,
             precision: self.precision,
             device: self.device,
         }

@@ -1,13 +1,15 @@
 //! Masked attention with grouped keys (Ainslie et al. 2023, arXiv:2305.13245) over ragged segments.
 //!
 //! ```text
-//! p_ij = exp(q_i·k_j/√c − ℓ_i),  j ∈ V_i        ℓ_i = ln Σ_j exp(q_i·k_j/√c)
+//! s_ij = κ·q_i·k_j, or a·tanh(κ·q_i·k_j/a)      κ = 1/√c unless the model has its own
+//! p_ij = exp(s_ij − ℓ_i),  j ∈ V_i               ℓ_i = ln Σ_j exp(s_ij)
 //! o_i = Σ_j p_ij·v_j
 //!
-//! ds_ij = p_ij·(do_i·v_j − do_i·o_i)
-//! dq_i = Σ_j ds_ij·k_j/√c        dk_j = Σ_i ds_ij·q_i/√c        dv_j = Σ_i p_ij·do_i
+//! ds_ij = p_ij·(do_i·v_j − do_i·o_i), times 1 − (s_ij/a)² under a cap
+//! dq_i = κ·Σ_j ds_ij·k_j         dk_j = κ·Σ_i ds_ij·q_i         dv_j = Σ_i p_ij·do_i
 //! ```
 //!
+//! The soft cap a is that of Gemma 2 (arXiv:2408.00118 §2).
 //! V_i are the positions of i's segment that i sees ([`Mask`]): all up to i, the last w of these
 //! (Mistral, arXiv:2310.06825 §2, and transformers' `sliding_window`), or all.
 //! Query head h reads kv head h/(H/G), whose gradients sum over its group. The backward pass forms
@@ -26,7 +28,7 @@ pub use crate::kernels::cpu::attention::{Mask, Queries};
 use crate::{Error, Result};
 
 /// The heads of an attention layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AttentionShape {
     /// Query heads, `H`.
     pub num_heads: usize,
@@ -34,6 +36,10 @@ pub struct AttentionShape {
     pub num_kv_heads: usize,
     /// Width of one head, `c`.
     pub head_dim: usize,
+    /// Factor of the scores, κ.
+    pub scale: f32,
+    /// What no score exceeds, a; positive.
+    pub soft_cap: Option<f32>,
     /// What products round their operands to: `f32` not at all, the others to bf16. Sums, the
     /// softmax and its gradient are `f32`.
     pub precision: Precision,
@@ -187,6 +193,8 @@ impl Attention<'_> {
             num_kv_heads: self.shape.num_kv_heads,
             group: self.shape.num_heads / self.shape.num_kv_heads,
             head_dim: self.shape.head_dim,
+            scale: self.shape.scale,
+            soft_cap: self.shape.soft_cap,
             offsets: self.offsets,
             queries: self.queries,
             mask: self.mask,

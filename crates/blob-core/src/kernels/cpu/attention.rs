@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::exp::exp;
+use super::exp::{exp, tanh};
 use super::gemm::Precision;
 use super::isa::{self, Available};
 use super::lanes;
@@ -198,13 +198,22 @@ impl WithEntries for Forward<'_, '_> {
                 columns,
                 ..
             } = block;
-            pack(&mut q, pair, pair.problem.q, &block.queries, pair.scale());
+            pack(
+                &mut q,
+                pair,
+                pair.problem.q,
+                &block.queries,
+                pair.problem.scale,
+            );
             left.set::<L>(&q, [rows, padded_dim]);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             tile::multiply::<L, E>(&mut scores, &left, keys.columns_from(first), shape);
             let mut totals = [1.0; BLOCK];
             for (row, index) in block.queries.clone().enumerate() {
                 let scores = &mut scores.row_mut(row)[..columns];
+                if let Some(cap) = pair.problem.soft_cap {
+                    cap_softly::<L>(scores, cap, &mut []);
+                }
                 block.hide(scores, pair, index);
                 let largest = lanes::max::<L>(scores);
                 totals[row] = exp_of_differences::<L>(scores, largest);
@@ -265,6 +274,8 @@ impl WithEntries for Backward<'_, '_> {
         let mut d_q = Matrix::zeros(BLOCK, head_dim);
         let mut d_keys = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         let mut d_values = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
+        // Of the capped scores in a row; none where nothing is capped.
+        let mut slopes = vec![0.0; pair.problem.soft_cap.map_or(0, |_| widest)];
         let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
         let mut panels = Panels::<E>::zeros(BLOCK, head_dim);
         for block in Block::of(&pair) {
@@ -276,7 +287,13 @@ impl WithEntries for Backward<'_, '_> {
             } = block;
             let keys_by_columns = keys_by_columns.columns_from(first);
             let values_by_columns = values_by_columns.columns_from(first);
-            pack(&mut q, &pair, pair.problem.q, &block.queries, pair.scale());
+            pack(
+                &mut q,
+                &pair,
+                pair.problem.q,
+                &block.queries,
+                pair.problem.scale,
+            );
             pack(&mut d_o, &pair, saved.d_o, &block.queries, 1.0);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             left.set::<L>(&q, [rows, padded_dim]);
@@ -285,6 +302,9 @@ impl WithEntries for Backward<'_, '_> {
             tile::multiply::<L, E>(&mut d_scores, &left, values_by_columns, shape);
             for (row, index) in block.queries.clone().enumerate() {
                 let probs = &mut probs.row_mut(row)[..columns];
+                if let Some(cap) = pair.problem.soft_cap {
+                    cap_softly::<L>(probs, cap, &mut slopes);
+                }
                 block.hide(probs, &pair, index);
                 exp_of_differences::<L>(probs, pair.query(saved.log_sum_exp, index, 1)[0]);
                 let o = pair.query(saved.o, index, head_dim);
@@ -294,6 +314,9 @@ impl WithEntries for Backward<'_, '_> {
                 let mean = lanes::dot::<L>(&d_o.row(row)[..head_dim], o);
                 for (d_score, prob) in d_scores.row_mut(row).iter_mut().zip(probs) {
                     *d_score = *prob * (*d_score - mean);
+                }
+                for (d_score, slope) in d_scores.row_mut(row).iter_mut().zip(&slopes) {
+                    *d_score *= slope;
                 }
             }
             let depths = block.queries.len();
@@ -311,7 +334,7 @@ impl WithEntries for Backward<'_, '_> {
             tile::multiply::<L, E>(&mut d_q, &left, keys.depths_from(first), shape);
             for (row, index) in block.queries.enumerate() {
                 let dq = &mut dq[index / group][index % group * head_dim..][..head_dim];
-                scale_into(dq, d_q.row(row), pair.scale());
+                scale_into(dq, d_q.row(row), pair.problem.scale);
             }
         }
         for (shares, gradient) in [(dk, d_keys), (dv, d_values)] {
@@ -343,6 +366,19 @@ fn pack(block: &mut Matrix, pair: &Pair<'_>, source: &[f32], queries: &Range<usi
 fn scale_into(target: &mut [impl Slot], source: &[f32], factor: f32) {
     for (target, source) in target.iter_mut().zip(source) {
         target.put(source * factor);
+    }
+}
+
+/// `s_j ← a·tanh(s_j/a)` in whole vectors; `slopes_j = 1 − tanh²(s_j/a)`, as far as there is room.
+#[inline(always)]
+fn cap_softly<L: Level>(scores: &mut [f32], cap: f32, slopes: &mut [f32]) {
+    let mut slopes = slopes.as_chunks_mut().0.iter_mut();
+    for scores in scores.as_chunks_mut().0 {
+        let tanh = tanh::<L>(L::scale(1.0 / cap, L::load(scores)));
+        L::store(L::scale(cap, tanh), scores);
+        if let Some(slopes) = slopes.next() {
+            L::store(L::fma(L::scale(-1.0, tanh), tanh, L::splat(1.0)), slopes);
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! `eˣ` in f32, sixteen at a time.
+//! `eˣ` and `tanh x` in f32, sixteen at a time.
 //!
 //! ```text
 //! x = n·ln 2 + r,  n integer,  |r| ≤ ln 2 / 2        eˣ = 2ⁿ·(1 + r + r²·q(r))
+//! tanh x = m/(m + 2),  m = e²ˣ − 1 = 2ⁿ·(r + r²·q(r)) + (2ⁿ − 1)
 //! ```
 //!
 //! `q` has degree 4, fitted minimax to `(eʳ − 1 − r)/r²` with weight `r²/eʳ` (largest relative
 //! error 4e-9). Within 2 ulp wherever the result is a normal number; subnormal results are rounded
-//! once more. −∞ and x < −104 give 0, x > 88.73 gives ∞, NaN gives NaN.
+//! once more. −∞ and x < −104 give 0, x > 88.73 gives ∞, NaN gives NaN. tanh is within 4 ulp: near
+//! 0 nothing is subtracted from 1.
 
 use super::simd::{Level, ROUNDER};
 
@@ -28,6 +30,26 @@ pub(crate) fn exp<L: Level>(x: L::Vector) -> L::Vector {
     let of = L::splat;
     // Beyond these bounds the result is 0 or ∞; a NaN is neither larger nor smaller and stays.
     let x = L::smaller(L::larger(x, of(-104.0)), of(89.0));
+    let (rise, n) = reduced::<L>(x);
+    L::times_power(L::add(rise, of(1.0)), n)
+}
+
+/// `tanh x`, lane by lane.
+#[inline(always)]
+pub(crate) fn tanh<L: Level>(x: L::Vector) -> L::Vector {
+    let of = L::splat;
+    // ±1 beyond; a NaN stays.
+    let x = L::smaller(L::larger(x, of(-10.0)), of(10.0));
+    let (rise, n) = reduced::<L>(L::add(x, x));
+    let power = L::times_power(of(1.0), n);
+    let m = L::fma(rise, power, L::add(power, of(-1.0)));
+    L::multiply(m, L::reciprocal(L::add(m, of(2.0))))
+}
+
+/// `r + r²·q(r)` and `n` of x.
+#[inline(always)]
+fn reduced<L: Level>(x: L::Vector) -> (L::Vector, L::Vector) {
+    let of = L::splat;
     let shifted = L::fma(x, of(LOG2_E), of(ROUNDER));
     let n = L::add(shifted, of(-ROUNDER));
     let r = L::fma(n, of(-LN2_LOW), L::fma(n, of(-LN2_HIGH), x));
@@ -35,8 +57,7 @@ pub(crate) fn exp<L: Level>(x: L::Vector) -> L::Vector {
     let q = L::fma(q, r, of(Q[2]));
     let q = L::fma(q, r, of(Q[1]));
     let q = L::fma(q, r, of(Q[0]));
-    let power = L::add(L::fma(L::multiply(r, r), q, r), of(1.0));
-    L::times_power(power, n)
+    (L::fma(L::multiply(r, r), q, r), n)
 }
 
 #[cfg(test)]
@@ -45,16 +66,27 @@ mod tests {
     use super::super::simd::{Kernel, WIDTH, padded, run_on};
     use super::*;
 
-    struct Exp<'a>(&'a mut [f32]);
+    #[derive(Clone, Copy)]
+    enum Function {
+        Exp,
+        Tanh,
+    }
 
-    impl Kernel for Exp<'_> {
+    struct Of<'a>(Function, &'a mut [f32]);
+
+    impl Kernel for Of<'_> {
         type Output = ();
 
         #[inline(always)]
         fn run<L: Level>(self) {
-            for values in self.0.chunks_mut(WIDTH) {
+            for values in self.1.chunks_mut(WIDTH) {
                 let mut lanes = padded(values, 0.0);
-                L::store(exp::<L>(L::load(&lanes)), &mut lanes);
+                let x = L::load(&lanes);
+                let y = match self.0 {
+                    Function::Exp => exp::<L>(x),
+                    Function::Tanh => tanh::<L>(x),
+                };
+                L::store(y, &mut lanes);
                 values.copy_from_slice(&lanes[..values.len()]);
             }
         }
@@ -62,7 +94,13 @@ mod tests {
 
     fn exp_of(path: Available, x: &[f32]) -> Vec<f32> {
         let mut values = x.to_vec();
-        run_on(path, Exp(&mut values));
+        run_on(path, Of(Function::Exp, &mut values));
+        values
+    }
+
+    fn tanh_of(path: Available, x: &[f32]) -> Vec<f32> {
+        let mut values = x.to_vec();
+        run_on(path, Of(Function::Tanh, &mut values));
         values
     }
 
@@ -127,6 +165,30 @@ mod tests {
         let paths = Available::all();
         for path in paths.get(1..).unwrap_or_default() {
             assert_eq!(exp_of(*path, &x), exp_of(paths[1], &x));
+        }
+    }
+
+    #[test]
+    fn tanh_is_within_four_ulp_of_f64_and_odd_and_saturates() {
+        let x: Vec<f32> = (1_u16..=60_000)
+            .map(|i| 12.0 * f32::from(i) / 60_000.0)
+            .chain((1_u16..=20_000).map(|i| 0.4 * f32::from(i) / 20_000.0))
+            .chain((1..100).map(|i| 0.5_f32.powi(i)))
+            .collect();
+        let negative: Vec<_> = x.iter().map(|x| -x).collect();
+        for path in Available::all() {
+            let (above, below) = (tanh_of(path, &x), tanh_of(path, &negative));
+            for (&x, (&y, &below)) in x.iter().zip(above.iter().zip(&below)) {
+                let exact = f64::from(x).tanh();
+                assert!(ulps(y, exact) < 4.0, "tanh({x}) = {y} on {path:?}");
+                assert!(
+                    ulps(-below, exact) < 4.0,
+                    "tanh(−{x}) = {below} on {path:?}"
+                );
+            }
+            let ends = [f32::NEG_INFINITY, -30.0, -0.0, 0.0, 30.0, f32::INFINITY];
+            assert_eq!(tanh_of(path, &ends), [-1.0, -1.0, 0.0, 0.0, 1.0, 1.0]);
+            assert!(tanh_of(path, &[f32::NAN])[0].is_nan());
         }
     }
 }

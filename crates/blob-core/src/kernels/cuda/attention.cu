@@ -2,10 +2,11 @@
 // matrix (arXiv:2205.14135): the plain path, in f32 sums. A warp per (token, query head), and per
 // (token, kv head) for the gradients of keys and values, whose sums run in the order of queries.
 //
-//   p_ij = exp(q_i·k_j/√c − ℓ_i),  j ∈ V_i     ℓ_i = ln Σ_j exp(q_i·k_j/√c)
+//   s_ij = κ·q_i·k_j, or a·tanh(κ·q_i·k_j/a)
+//   p_ij = exp(s_ij − ℓ_i),  j ∈ V_i       ℓ_i = ln Σ_j exp(s_ij)
 //   o_i = Σ_j p_ij·v_j
-//   ds_ij = p_ij·(do_i·v_j − do_i·o_i)
-//   dq_i = Σ_j ds_ij·k_j/√c       dk_j = Σ_i ds_ij·q_i/√c       dv_j = Σ_i p_ij·do_i
+//   ds_ij = p_ij·(do_i·v_j − do_i·o_i), times 1 − (s_ij/a)² under a cap
+//   dq_i = κ·Σ_j ds_ij·k_j       dk_j = κ·Σ_i ds_ij·q_i       dv_j = Σ_i p_ij·do_i
 //
 // V_i: with `is_causal` the positions of i's segment up to i, of these the last `window` unless it
 // is 0; else all. Query head h reads kv head h/(H/G). q, o, do, dq (n, H·c); k, v, dk, dv (n, G·c):
@@ -14,9 +15,20 @@
 
 struct Shape {
   unsigned n, heads, kv_heads, width, is_causal, window;
-  float scale;  // 1/√c
+  float scale;  // κ
+  float cap;    // a; 0 = none
 };
 constexpr unsigned MOST = 8;  // values of a head in a lane
+
+struct Score {
+  float value, slope;
+};
+__device__ __forceinline__ Score score_of(float product, const Shape &s) {
+  float value = s.scale * product;
+  if (s.cap == 0) return {value, 1.0f};
+  float t = tanhf(value / s.cap);
+  return {s.cap * t, 1.0f - t * t};
+}
 
 template <class T>
 __device__ __forceinline__ void load_head(const T *p, unsigned width, float (&values)[MOST]) {
@@ -71,7 +83,7 @@ __device__ __forceinline__ void forward(const T *q, const T *k, const T *v, cons
     size_t from = (size_t(j) * s.kv_heads + kv) * s.width;
     load_head(k + from, s.width, key);
     load_head(v + from, s.width, value);
-    float score = s.scale * dot(query, key), next = fmaxf(largest, score);
+    float score = score_of(dot(query, key), s).value, next = fmaxf(largest, score);
     float kept = expf(largest - next), weight = expf(score - next);
     for (unsigned e = 0; e < MOST; e++) sum[e] *= kept;
     add(sum, weight, value);
@@ -101,8 +113,9 @@ __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, cons
     size_t from = (size_t(j) * s.kv_heads + kv) * s.width;
     load_head(k + from, s.width, key);
     load_head(v + from, s.width, value);
-    float p = expf(s.scale * dot(query, key) - l);
-    add(sum, p * (dot(gradient, value) - mean), key);
+    Score score = score_of(dot(query, key), s);
+    float p = expf(score.value - l);
+    add(sum, p * (dot(gradient, value) - mean) * score.slope, key);
   }
   store_head(dq + at, s.width, sum, s.scale);
 }
@@ -126,9 +139,10 @@ __device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T
       load_head(q + from, s.width, query);
       load_head(d_o + from, s.width, gradient);
       load_head(o + from, s.width, output);
-      float p = expf(s.scale * dot(query, key) - log_sum_exp[size_t(i) * s.heads + head]);
+      Score score = score_of(dot(query, key), s);
+      float p = expf(score.value - log_sum_exp[size_t(i) * s.heads + head]);
       add(value_sum, p, gradient);
-      add(key_sum, p * (dot(gradient, value) - dot(gradient, output)), query);
+      add(key_sum, p * (dot(gradient, value) - dot(gradient, output)) * score.slope, query);
     }
   store_head(dk + at, s.width, key_sum, s.scale);
   store_head(dv + at, s.width, value_sum, 1.0f);

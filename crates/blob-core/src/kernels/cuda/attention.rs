@@ -26,6 +26,10 @@ pub struct Problem<'a> {
     pub is_causal: bool,
     /// How many of the last positions it sees; 0 = all.
     pub window: usize,
+    /// Factor of the scores, κ.
+    pub scale: f32,
+    /// What no score exceeds.
+    pub soft_cap: Option<f32>,
     /// First rows of the segments, and the end of the last.
     pub offsets: &'a [u32],
 }
@@ -41,6 +45,7 @@ struct Shape {
     is_causal: u32,
     window: u32,
     scale: f32,
+    cap: f32,
 }
 
 // SAFETY: plain words, laid out as in attention.cu.
@@ -55,7 +60,8 @@ impl Problem<'_> {
             width: self.width as u32,
             is_causal: u32::from(self.is_causal),
             window: self.window as u32,
-            scale: 1.0 / (self.width as f32).sqrt(),
+            scale: self.scale,
+            cap: self.soft_cap.unwrap_or(0.0),
         }
     }
 

@@ -82,6 +82,8 @@ fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
             Mask::Window(width) => width,
             Mask::Causal | Mask::Full => 0,
         },
+        scale: shape.scale,
+        soft_cap: shape.soft_cap,
         offsets: attention.offsets,
     }
 }

@@ -57,10 +57,14 @@ fn one_head(
     let (c, precision) = (shape.head_dim, shape.precision);
     let kv_head = head / (shape.num_heads / shape.num_kv_heads);
     let of_head = |x: &Tensor, head: usize| x.narrow(1, head * c, c)?.contiguous();
-    let q = rounded(&(of_head(q, head)? / (c as f64).sqrt())?, precision)?;
+    let q = rounded(&(of_head(q, head)? * f64::from(shape.scale))?, precision)?;
     let k = rounded(&of_head(k, kv_head)?, precision)?;
     let v = rounded(&of_head(v, kv_head)?, precision)?;
-    let scores = (q.matmul(&k.t()?.contiguous()?)? + hidden.to_dtype(q.dtype())?)?;
+    let mut scores = q.matmul(&k.t()?.contiguous()?)?;
+    if let Some(cap) = shape.soft_cap.map(f64::from) {
+        scores = ((scores / cap)?.tanh()? * cap)?;
+    }
+    let scores = (scores + hidden.to_dtype(q.dtype())?)?;
     let largest = scores.max_keepdim(D::Minus1)?.detach();
     let weights = scores.broadcast_sub(&largest)?.exp()?;
     let total = weights.sum_keepdim(D::Minus1)?;

@@ -24,6 +24,8 @@ fn shape([num_heads, num_kv_heads, head_dim]: [usize; 3], device: Device) -> Att
         num_heads,
         num_kv_heads,
         head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        soft_cap: None,
         precision: Precision::F32,
         device,
     }
@@ -143,6 +145,29 @@ fn backward_is_the_gradient_of_the_reference() {
             assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
             assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
         }
+    }
+}
+
+#[test]
+fn under_a_soft_cap_and_a_factor_of_its_own_it_is_the_plain_composition_with_its_gradient() {
+    let offsets = [0, 3, 4, 23];
+    let cases = [Mask::Causal, Mask::Full, Mask::Window(5)];
+    for (mask, device) in on_devices(cases) {
+        let shape = AttentionShape {
+            scale: 0.7,
+            soft_cap: Some(0.9),
+            ..shape([4, 2, 6], device)
+        };
+        let [q, k, v] = operands(&shape, 23);
+        let d_o = tensor(4, 23, shape.num_heads * shape.head_dim);
+        let attention = every(&shape, mask, &offsets);
+        let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
+        assert_close(&o, &reference([&q, &k, &v], &attention).unwrap(), 2e-6);
+        let operands = of([&q, &k, &v]);
+        let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+        assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
+        assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
+        assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct Problem<'a> {
     pub(crate) offsets: &'a [u32],
     pub(crate) queries: Queries,
     pub(crate) mask: Mask,
+    /// Of the scores.
+    pub(crate) scale: f32,
+    /// What the scores stay below, by a tanh.
+    pub(crate) soft_cap: Option<f32>,
     /// What products round their operands to; probabilities and sums are `f32`.
     pub(crate) precision: Precision,
 }
@@ -181,9 +185,5 @@ impl<'a> Pair<'a> {
         let mut panels = Panels::zeros(depths, self.tokens.len());
         panels.set_columns::<L>(self.keys(values));
         panels
-    }
-
-    pub(super) fn scale(&self) -> f32 {
-        1.0 / (self.problem.head_dim as f32).sqrt()
     }
 }
