@@ -4,6 +4,7 @@ use super::stack::Stack;
 use super::{BackboneConfig, WeightSource};
 use crate::adapter::{Module, Site};
 use crate::layers::{Attention, Block, GatedMlp, Linear, Mlp, Residual};
+use crate::ops::activation::Activation;
 use crate::ops::attention::{AttentionShape, Queries};
 use crate::ops::linear::Weight;
 use crate::ops::norm::{Norm, NormKind};
@@ -70,6 +71,7 @@ impl Build<'_> {
             },
             around_mlp: before("post_attention_layernorm")?,
             mlp: Mlp::Gated(GatedMlp {
+                activation: Activation::Silu,
                 gate: linear(Module::Gate)?,
                 up: linear(Module::Up)?,
                 down: linear(Module::Down)?,

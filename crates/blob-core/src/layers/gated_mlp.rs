@@ -1,4 +1,4 @@
-//! The gated MLP of a block: y = Down·(silu(Gate·x) ∘ Up·x), SwiGLU (arXiv:2002.05202).
+//! The gated MLP of a block: y = Down·(φ(Gate·x) ∘ Up·x) (arXiv:2002.05202).
 //!
 //! Shapes: x (n, d), the gates (n, f), y (n, d).
 
@@ -7,12 +7,15 @@ use super::mlp::At;
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
+use crate::ops::activation::Activation;
 use crate::ops::gated::{self, GatedKept, Layers};
 use crate::ops::linear::{self, Returning, Source, Wants};
 use crate::ops::low_rank::Kept;
 
 /// Its layers.
 pub struct GatedMlp {
+    /// φ.
+    pub activation: Activation,
     /// Gate, (f, d).
     pub gate: Linear,
     /// Up, (f, d).
@@ -35,6 +38,7 @@ impl GatedMlp {
 
     fn layers<'a>(&'a self, At { rows, of }: At<'a>) -> Layers<'a> {
         Layers {
+            activation: self.activation,
             factors: [self.gate.on(rows, of), self.up.on(rows, of)],
             reader: self.down.on(rows, of),
         }
@@ -77,7 +81,9 @@ impl GatedMlp {
             addend: None,
             pass: at.of.pass,
         };
-        let Layers { factors, reader } = self.layers(at);
+        let Layers {
+            factors, reader, ..
+        } = self.layers(at);
         let is_read = factors.iter().any(|layer| layer.term.is_some());
         let down = Returning {
             projection: reader,

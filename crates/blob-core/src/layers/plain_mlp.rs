@@ -165,6 +165,7 @@ mod tests {
         let activated = match mlp.activation {
             Activation::Gelu => inner.gelu_erf()?,
             Activation::GeluTanh => inner.gelu()?,
+            Activation::Silu => inner.silu()?,
         };
         layer(&mlp.down, 20, &activated)
     }
@@ -176,7 +177,7 @@ mod tests {
             Terms::new(&[(site(Module::Q), (2, 2))]),
         );
         let [x, dy] = [tensor(1, 5, WIDTHS[0]), tensor(2, 5, WIDTHS[0])];
-        for activation in [Activation::Gelu, Activation::GeluTanh] {
+        for activation in Activation::ALL {
             for device in Device::ALL {
                 let mlp = mlp(activation, device);
                 let (y, dx, _) = run(&mlp, [&x, &dy], (&pass, &terms));
@@ -194,7 +195,7 @@ mod tests {
         let terms = Terms::new(&[(SITES[0], (f, d)), (SITES[1], (d, f))]);
         let pass = pass_of(&[3, 2], 2);
         let [x, dy] = [tensor(1, 10, d), tensor(2, 10, d)];
-        for activation in [Activation::Gelu, Activation::GeluTanh] {
+        for activation in Activation::ALL {
             let [own, expected] =
                 Device::ALL.map(|device| run(&mlp(activation, device), [&x, &dy], (&pass, &terms)));
             assert_close(&own.0, &expected.0, 1e-5);

@@ -1,9 +1,10 @@
-//! GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415) in both forms.
+//! GELU in both forms, and SiLU (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 //!
 //! ```text
 //! exact   y = x·Φ(x)            dx = dy·(Φ(x) + x·φ(x))        Φ, φ of the standard normal
 //! tanh    y = x·½(1 + tanh z)   dx = dy·(½(1 + tanh z) + x·½(1 − tanh² z)·z′)
 //!         z = √(2/π)·(x + 0.044715·x³)
+//! SiLU    y = x·σ(x)            dx = dy·σ(x)·(1 + x·(1 − σ(x)))      σ(x) = 1/(1 + e^−x)
 //! ```
 //!
 //! The layer that reads y computes it while its input is staged ([`super::linear::Source`]), unless
@@ -62,10 +63,11 @@ impl Activated<'_> {
 }
 
 /// y by plain operations, in the type of x.
-fn plain(activation: Activation, x: &candle::Tensor) -> Result<candle::Tensor> {
+pub(super) fn plain(activation: Activation, x: &candle::Tensor) -> Result<candle::Tensor> {
     Ok(match activation {
         Activation::Gelu => x.gelu_erf()?,
         Activation::GeluTanh => x.gelu()?,
+        Activation::Silu => x.silu()?,
     })
 }
 
@@ -80,8 +82,6 @@ mod tests {
     use crate::ops::Precision;
     use crate::ops::linear::{Projection, Source, forward, input};
     use candle_core::DType;
-
-    const BOTH: [Activation; 2] = [Activation::Gelu, Activation::GeluTanh];
 
     /// Numbers in (−6, 6), where all that bends is.
     fn wide(n: usize, f: usize) -> Tensor {
@@ -100,7 +100,7 @@ mod tests {
     fn forward_and_backward_are_those_of_the_plain_composition() {
         for (n, f) in [(1, 1), (3, 7), (2, 40)] {
             let (x, dy) = (wide(n, f), tensor(2, n, f));
-            let each = BOTH
+            let each = Activation::ALL
                 .iter()
                 .flat_map(|&of| Device::ALL.map(|device| (of, device)));
             for (activation, device) in each {
@@ -114,9 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn the_two_forms_are_not_the_same() {
+    fn the_two_forms_of_gelu_are_not_the_same() {
         let x = wide(4, 50);
-        let [exact, approximate] = BOTH.map(|of_x| of(of_x, &x, Device::Cpu).rows().unwrap());
+        let [exact, approximate, _] =
+            Activation::ALL.map(|of_x| of(of_x, &x, Device::Cpu).rows().unwrap());
         let difference = (&*exact - &*approximate).unwrap().abs().unwrap();
         let largest: f32 = difference.max_all().unwrap().to_scalar().unwrap();
         assert!((1e-4..1e-3).contains(&largest), "{largest}");
@@ -132,7 +133,7 @@ mod tests {
         for precision in Precision::ALL {
             let weight = weight(4, (35, 50), precision, Device::Cpu);
             let layer = Projection::new(site, &weight);
-            for activation in BOTH {
+            for activation in Activation::ALL {
                 let of = of(activation, &x, Device::Cpu);
                 let product = |source| {
                     let input = input(source, &[&layer]).unwrap();
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn thread_count_does_not_change_a_bit() {
         let x = wide(200, 50);
-        for activation in BOTH {
+        for activation in Activation::ALL {
             assert_same_bits_on_any_thread_count(|| {
                 let of = of(activation, &x, Device::Cpu);
                 vec![of.rows().unwrap(), of.backward(&x).unwrap()]

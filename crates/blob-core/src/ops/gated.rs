@@ -1,9 +1,10 @@
-//! Gated linear units with SiLU (Shazeer 2020, arXiv:2002.05202): two layers of one input.
+//! Gated linear units (Shazeer 2020, arXiv:2002.05202): two layers of one input.
 //!
 //! ```text
-//! g = gate(x)    u = up(x)    y = silu(g) ∘ u        silu(g) = g·σ(g),  σ(g) = 1/(1 + e^−g)
-//! dg = dy ∘ u ∘ σ(g)·(1 + g·(1 − σ(g)))              du = dy ∘ silu(g)
+//! g = gate(x)    u = up(x)    y = φ(g) ∘ u        dg = dy ∘ u ∘ φ′(g)        du = dy ∘ φ(g)
 //! ```
+//!
+//! φ is an [`Activation`]: SiLU in Llama, GELU by tanh in Gemma.
 //!
 //! y alone is read further on, so gate and up are one product where no low-rank term reads them or
 //! y. What the backward pass needs of them is then kept in bf16 for the precisions that round what
@@ -15,6 +16,7 @@ mod cpu;
 
 use candle_core as candle;
 
+use super::activation::{self, Activation};
 use super::linear::{self, Input, Projection, Returning, Source, Wants, Weight};
 use super::low_rank::Kept;
 use super::{Implementation, Operation, Precision, Tensor, reference, shapes};
@@ -27,6 +29,8 @@ use crate::{Error, Result};
 
 /// The layers on both sides of the gates.
 pub struct Layers<'a> {
+    /// φ.
+    pub activation: Activation,
     /// x → g, and x → u.
     pub factors: [Projection<'a>; 2],
     /// The layer that reads y.
@@ -35,6 +39,7 @@ pub struct Layers<'a> {
 
 /// g and u, (n, f): what the backward pass needs.
 pub struct Gates {
+    activation: Activation,
     held: Held,
     /// (n, f)
     shape: (usize, usize),
@@ -89,8 +94,10 @@ pub fn forward(
     keep: bool,
 ) -> Result<(Input, Option<GatedKept>)> {
     let shape = (x.rows(), layers.factors[0].weight.rows());
+    let activation = layers.activation;
     let implementation = layers.factors[0].weight.implementation(Operation::Gated);
     let of = |held| Gates {
+        activation,
         held,
         shape,
         implementation,
@@ -165,38 +172,41 @@ impl Gates {
 
     /// y, (n, f).
     pub(super) fn hidden(&self) -> Result<Tensor> {
-        let [gate, up] = self.apart()?;
+        let gates = self.apart()?;
+        let [gate, up] = gates;
         match self.implementation {
-            Implementation::CpuKernel => cpu::hidden(gate, up),
+            Implementation::CpuKernel => cpu::hidden(self.activation, gates),
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu) => {
+            Implementation::CudaKernel(gpu) if self.activation == Activation::Silu => {
                 Ok(pointwise::swiglu(gpu, &gate.on(gpu)?, &up.on(gpu)?)?.into())
             }
-            Implementation::Reference => Ok(reference_of(gate.host()?, up.host()?)?.into()),
+            _ => Ok(reference_of(self.activation, gate.host()?, up.host()?)?.into()),
         }
     }
 
     /// y computed while it is staged, where a kernel does that.
     pub(super) fn staged_for(&self, weight: &Weight) -> Result<Option<Operand>> {
         if self.implementation == Implementation::CpuKernel {
-            return cpu::staged(self.apart()?, weight).map(Some);
+            return cpu::staged(self.activation, self.apart()?, weight).map(Some);
         }
         Ok(None)
     }
 
     /// dg and du of dy, (n, f) each.
     fn backward(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
-        let [gate, up] = self.apart()?;
+        let gates = self.apart()?;
+        let [gate, up] = gates;
         match self.implementation {
-            Implementation::CpuKernel => cpu::gradients(gate, up, dy),
+            Implementation::CpuKernel => cpu::gradients(self.activation, gates, dy),
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu) => {
+            Implementation::CudaKernel(gpu) if self.activation == Activation::Silu => {
                 let inputs = [&gate.on(gpu)?, &up.on(gpu)?, &dy.on(gpu)?];
                 Ok(pointwise::swiglu_backward(gpu, inputs)?.map(Tensor::from))
             }
-            Implementation::Reference => {
+            _ => {
                 let (inputs, dy) = ([gate.host()?, up.host()?], dy.host()?);
-                let of = reference::adjoint(inputs, dy, |x| reference_of(&x[0], &x[1]))?;
+                let of = |x: &[candle::Tensor]| reference_of(self.activation, &x[0], &x[1]);
+                let of = reference::adjoint(inputs, dy, of)?;
                 Ok(of.map(Tensor::from))
             }
         }
@@ -204,9 +214,12 @@ impl Gates {
 }
 
 /// y by plain operations.
-fn reference_of(gate: &candle::Tensor, up: &candle::Tensor) -> Result<candle::Tensor> {
-    let silu = gate.silu()?;
-    Ok((silu * up)?)
+fn reference_of(
+    activation: Activation,
+    gate: &candle::Tensor,
+    up: &candle::Tensor,
+) -> Result<candle::Tensor> {
+    Ok((activation::plain(activation, gate)? * up)?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! GELU in both forms, element by element; equations in `ops::activation`. As rows of a product's
-//! operand it is computed while they are staged.
+//! GELU in both forms and SiLU, element by element; equations in `ops::activation`. As rows of a
+//! product's operand they are computed while these are staged.
 //!
 //! The exact form takes the tail of the normal distribution by Abramowitz & Stegun 7.1.26,
 //! `1 − Φ(x) = ½·P(t)·e^(−x²/2)` with `t = 1/(1 + p·x/√2)` for x ≥ 0, off by at most 7.5e-8.
@@ -27,6 +27,8 @@ pub enum Activation {
     Gelu,
     /// Its approximation by tanh.
     GeluTanh,
+    /// `x·σ(x)`.
+    Silu,
 }
 
 const P: f32 = 0.327_591_1;
@@ -44,8 +46,11 @@ const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 
 impl Activation {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 3] = [Self::Gelu, Self::GeluTanh, Self::Silu];
+
     #[inline(always)]
-    fn value<L: Level>(self, x: L::Vector) -> L::Vector {
+    pub(super) fn value<L: Level>(self, x: L::Vector) -> L::Vector {
         match self {
             // max(x, 0) − |x|·(1 − Φ(|x|))
             Self::Gelu => {
@@ -54,11 +59,12 @@ impl Activation {
                 L::fma(L::scale(-1.0, size::<L>(x)), tail, positive)
             }
             Self::GeluTanh => L::multiply(x, open::<L>(x)),
+            Self::Silu => L::multiply(x, sigmoid::<L>(x)),
         }
     }
 
     #[inline(always)]
-    fn slope<L: Level>(self, x: L::Vector) -> L::Vector {
+    pub(super) fn slope<L: Level>(self, x: L::Vector) -> L::Vector {
         match self {
             // Φ(x) + x·φ(x)
             Self::Gelu => {
@@ -77,8 +83,21 @@ impl Activation {
                 let rise = L::multiply(L::multiply(x, open), L::multiply(closed, inner));
                 L::add(open, rise)
             }
+            // σ·(1 + x·(1 − σ))
+            Self::Silu => {
+                let open = sigmoid::<L>(x);
+                let closed = L::add(L::splat(1.0), L::scale(-1.0, open));
+                L::multiply(open, L::fma(x, closed, L::splat(1.0)))
+            }
         }
     }
+}
+
+/// σ(x).
+#[inline(always)]
+pub(super) fn sigmoid<L: Level>(x: L::Vector) -> L::Vector {
+    let power = exp::<L>(L::scale(-1.0, x));
+    L::reciprocal(L::add(L::splat(1.0), power))
 }
 
 #[inline(always)]
@@ -238,9 +257,9 @@ mod tests {
 
     #[test]
     fn far_from_zero_it_is_a_ramp_on_every_path_and_nan_stays() {
-        let x = [f32::NEG_INFINITY, -40.0, -0.0, 40.0, 3e38, f32::NAN];
+        let x = [f32::NEG_INFINITY, -200.0, -0.0, 40.0, 3e38, f32::NAN];
         for path in Available::all() {
-            for activation in [Activation::Gelu, Activation::GeluTanh] {
+            for activation in Activation::ALL {
                 let mut y = vec![MaybeUninit::new(7.0); x.len()];
                 run_on(
                     path,

@@ -14,7 +14,7 @@
 //! | `decode`, [`quantize`] | stored numbers to `f32`, and back to fewer bits |
 //! | `attention`, `tile` | attention, and the small products inside it |
 //! | `rms_norm`, `layer_norm`, `rope` | norms and positions |
-//! | `swiglu`, `activation`, `low_rank` | the other operations of a layer |
+//! | `gated`, `activation`, `low_rank` | the other operations of a layer |
 //! | `exp`, `lanes`, `rows`, `signs` | what they share: eˣ, sums over a row, whole rows, sign bits |
 //! | `output`, `shared_matrix`, `prefetch` | memory: of results, between threads, ahead of its use |
 //!
@@ -42,6 +42,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod decode;
 pub(crate) mod exp;
+pub(crate) mod gated;
 pub mod gemm;
 pub mod isa;
 pub(crate) mod lanes;
@@ -56,5 +57,4 @@ pub(crate) mod rows;
 pub(crate) mod shared_matrix;
 pub(crate) mod signs;
 pub(crate) mod simd;
-pub(crate) mod swiglu;
 pub(crate) mod tile;

@@ -1,8 +1,11 @@
 //! Gated linear units on the kernels of the CPU.
 
 use super::{Gates, Held, Layers};
+use crate::kernels::cpu::gated::{
+    self as cpu, GateUp, GateUpGradientRows, GatedByGelu, GatedByGeluTanh, GatedBySilu, GatedRows,
+};
 use crate::kernels::cpu::gemm::{Combined, Direction, Operand};
-use crate::kernels::cpu::swiglu::{self as cpu, GateUp, GateUpGradientRows, GatedRows, Gating};
+use crate::ops::activation::Activation;
 use crate::ops::linear::{Input, Staged, Weight, product};
 use crate::ops::{Tensor, read, shapes, wrap};
 use crate::{Error, Result};
@@ -20,7 +23,11 @@ pub(super) fn forward(
     };
     let [gate, up] = &layers.factors;
     let (gate, up) = (gate.weight.cpu()?, up.weight.cpu()?);
-    let (y, words) = gate.multiply_combined::<Gating>(up, staged, keep)?;
+    let (y, words) = match layers.activation {
+        Activation::Silu => gate.multiply_combined::<GatedBySilu>(up, staged, keep)?,
+        Activation::Gelu => gate.multiply_combined::<GatedByGelu>(up, staged, keep)?,
+        Activation::GeluTanh => gate.multiply_combined::<GatedByGeluTanh>(up, staged, keep)?,
+    };
     let n = x.rows();
     let y = match y {
         Combined::Staged(y) => y,
@@ -49,29 +56,46 @@ pub(super) fn backward(
         Held::Rounded(words) => GateUp::Rounded(words),
     };
     let (n, k) = (gates.rows(), weights[0].columns());
-    let rows = GateUpGradientRows { inputs, dy };
+    let rows = GateUpGradientRows {
+        activation: gates.activation,
+        inputs,
+        dy,
+    };
     wrap(product(weights, (&rows, n), &[], addend)?, (n, k))
 }
 
 /// y (n, f) of gate and up (n, f).
-pub(super) fn hidden(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub(super) fn hidden(activation: Activation, [gate, up]: &[Tensor; 2]) -> Result<Tensor> {
     let (n, f) = shapes::matrix("gate", gate)?;
     shapes::check("up", up, &[n, f])?;
-    wrap(cpu::forward(&read(gate)?, &read(up)?), (n, f))
+    wrap(cpu::forward(activation, &read(gate)?, &read(up)?), (n, f))
 }
 
 /// y, computed while it is staged.
-pub(super) fn staged([gate, up]: &[Tensor; 2], reader: &Weight) -> Result<Operand> {
+pub(super) fn staged(
+    activation: Activation,
+    [gate, up]: &[Tensor; 2],
+    reader: &Weight,
+) -> Result<Operand> {
     let (n, gate, up) = (gate.dim(0)?, &*read(gate)?, &*read(up)?);
-    reader.cpu()?.stage_rows(&GatedRows { gate, up }, n)
+    let rows = GatedRows {
+        activation,
+        gate,
+        up,
+    };
+    reader.cpu()?.stage_rows(&rows, n)
 }
 
 /// dgate and dup of gate, up and dy, (n, f) each.
-pub(super) fn gradients(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+pub(super) fn gradients(
+    activation: Activation,
+    [gate, up]: &[Tensor; 2],
+    dy: &Tensor,
+) -> Result<[Tensor; 2]> {
     let (n, f) = shapes::matrix("gate", gate)?;
     shapes::check("up", up, &[n, f])?;
     shapes::check("dy of the gates", dy, &[n, f])?;
     let inputs: [&[f32]; 3] = [&read(gate)?, &read(up)?, &read(dy)?];
-    let [d_gate, d_up] = cpu::backward(inputs);
+    let [d_gate, d_up] = cpu::backward(activation, inputs);
     Ok([wrap(d_gate, (n, f))?, wrap(d_up, (n, f))?])
 }

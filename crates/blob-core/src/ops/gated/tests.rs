@@ -7,8 +7,9 @@ use crate::adapter::{Module, Site};
 use crate::ops::{Device, wrap};
 use candle_core::DType;
 
-fn gates(gate: &Tensor, up: &Tensor, device: Device) -> Gates {
+fn gates(activation: Activation, gate: &Tensor, up: &Tensor, device: Device) -> Gates {
     Gates {
+        activation,
         shape: gate.dims2().unwrap(),
         held: Held::Apart([gate.clone(), up.clone()]),
         implementation: device.implementation(Operation::Gated),
@@ -20,10 +21,12 @@ fn hidden_rows_are_the_plain_composition() {
     let gate = Tensor::from((&*tensor(1, 5, 37) * 4.0).unwrap());
     let up = tensor(2, 5, 37);
     let in_f64 = |x: &candle::Tensor| x.to_dtype(DType::F64).unwrap();
-    let expected = reference_of(&in_f64(&gate), &in_f64(&up)).unwrap();
-    for device in devices() {
-        let y = gates(&gate, &up, device).hidden().unwrap();
-        assert_close(&y, &expected, 1e-6);
+    for activation in Activation::ALL {
+        let expected = reference_of(activation, &in_f64(&gate), &in_f64(&up)).unwrap();
+        for device in devices() {
+            let y = gates(activation, &gate, &up, device).hidden().unwrap();
+            assert_close(&y, &expected, 1e-6);
+        }
     }
 }
 
@@ -31,10 +34,13 @@ fn hidden_rows_are_the_plain_composition() {
 fn gradients_are_those_of_the_reference() {
     let (gate, up, dy) = (tensor(1, 3, 17), tensor(2, 3, 17), tensor(3, 3, 17));
     let in_f64 = |x: &candle::Tensor| x.to_dtype(DType::F64).unwrap();
-    for device in devices() {
-        let [d_gate, d_up] = gates(&gate, &up, device).backward(&dy).unwrap();
-        assert_gradient(&d_gate, &gate, &dy, |gate| reference_of(gate, &in_f64(&up)));
-        assert_gradient(&d_up, &up, &dy, |up| reference_of(&in_f64(&gate), up));
+    let each = Activation::ALL.into_iter();
+    for (activation, device) in each.flat_map(|of| devices().into_iter().map(move |on| (of, on))) {
+        let of = |gate: &candle::Tensor, up: &candle::Tensor| reference_of(activation, gate, up);
+        let gates = gates(activation, &gate, &up, device);
+        let [d_gate, d_up] = gates.backward(&dy).unwrap();
+        assert_gradient(&d_gate, &gate, &dy, |gate| of(gate, &in_f64(&up)));
+        assert_gradient(&d_up, &up, &dy, |up| of(&in_f64(&gate), up));
     }
 }
 
@@ -42,7 +48,8 @@ fn gradients_are_those_of_the_reference() {
 fn a_closed_gate_stays_finite() {
     let gate = wrap(vec![-1e4, -90.0, 90.0, 1e4], (1, 4)).unwrap();
     let ones = wrap(vec![1.0; 4], (1, 4)).unwrap();
-    let [d_gate, d_up] = cpu::gradients(&gate, &ones, &ones).unwrap();
+    let of = [gate, ones.clone()];
+    let [d_gate, d_up] = cpu::gradients(Activation::Silu, &of, &ones).unwrap();
     assert_eq!(values(&d_gate)[2..], [1.0, 1.0]);
     assert_eq!(values(&d_up)[2..], [90.0, 1e4]);
     for value in values(&d_gate)[..2].iter().chain(&values(&d_up)[..2]) {
@@ -53,13 +60,17 @@ fn a_closed_gate_stays_finite() {
 #[test]
 fn neither_threads_nor_neighbours_change_a_bit() {
     let (gate, up) = (tensor(1, 100, 333), tensor(2, 100, 333));
-    assert_same_bits_on_any_thread_count(|| {
-        let [d_gate, d_up] = cpu::gradients(&gate, &up, &up).unwrap();
-        vec![cpu::hidden(&gate, &up).unwrap(), d_gate, d_up]
-    });
     let row = |tensor: &Tensor| Tensor::from(tensor.narrow(0, 57, 1).unwrap());
-    let alone = cpu::hidden(&row(&gate), &row(&up)).unwrap();
-    assert_eq!(bits(&alone), bits(&row(&cpu::hidden(&gate, &up).unwrap())));
+    let alone = [row(&gate), row(&up)];
+    let both = [gate, up];
+    for activation in Activation::ALL {
+        let hidden = |of: &[Tensor; 2]| cpu::hidden(activation, of).unwrap();
+        assert_same_bits_on_any_thread_count(|| {
+            let [d_gate, d_up] = cpu::gradients(activation, &both, &both[1]).unwrap();
+            vec![hidden(&both), d_gate, d_up]
+        });
+        assert_eq!(bits(&hidden(&alone)), bits(&row(&hidden(&both))));
+    }
 }
 
 /// Gates that are kept in bf16 for the backward pass differ from themselves by 2⁻⁹, and so does each
@@ -73,9 +84,11 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
     let x = tensor(1, n, k);
     let dy = tensor(2, n, k);
     let site = |module| Site { block: 1, module };
-    for (precision, is_adapted) in Precision::ALL
+    let cases = Precision::ALL
         .into_iter()
-        .flat_map(|p| [(p, false), (p, true)])
+        .flat_map(|precision| Activation::ALL.map(|activation| (precision, activation)));
+    for ((precision, activation), is_adapted) in
+        cases.flat_map(|case| [(case, false), (case, true)])
     {
         let modules = [Module::Gate, Module::Up, Module::Down];
         let shapes = [(f, k), (f, k), (k, f)];
@@ -91,6 +104,7 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
                 ..Projection::new(sites[index].0, &weights[index])
             };
             let layers = Layers {
+                activation,
                 factors: [layer(0), layer(1)],
                 reader: layer(2),
             };

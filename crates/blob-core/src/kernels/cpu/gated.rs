@@ -1,5 +1,5 @@
-//! SwiGLU, element by element; equations in `ops::gated`. As rows of a product's operand it is
-//! computed while they are staged.
+//! Gated linear units, element by element; equations in `ops::gated`. As rows of a product's operand
+//! they are computed while these are staged.
 
 #![expect(unsafe_code, reason = "a result's memory holds nothing before")]
 
@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::exp::exp;
+use super::activation::{Activation, sigmoid};
 use super::gemm::{Combine, RowSource};
 use super::output::{Slot, Unwritten};
 use super::prefetch;
@@ -18,7 +18,7 @@ use super::simd::{self, Kernel, Level, WIDTH, padded};
 const PIECE: usize = 8192;
 
 /// y; all have one length.
-pub(crate) fn forward(gate: &[f32], up: &[f32]) -> Vec<f32> {
+pub(crate) fn forward(activation: Activation, gate: &[f32], up: &[f32]) -> Vec<f32> {
     assert_eq!(gate.len(), up.len());
     let mut y = Unwritten::new(gate.len());
     (
@@ -27,13 +27,20 @@ pub(crate) fn forward(gate: &[f32], up: &[f32]) -> Vec<f32> {
         y.slots().par_chunks_mut(PIECE),
     )
         .into_par_iter()
-        .for_each(|(gate, up, y)| simd::run(Forward { gate, up, y }));
+        .for_each(|(gate, up, y)| {
+            simd::run(Forward {
+                activation,
+                gate,
+                up,
+                y,
+            });
+        });
     // SAFETY: all have one length, and each piece is written as a whole.
     unsafe { y.assume_written() }
 }
 
 /// dL/d_gate and dL/d_up; all have one length.
-pub(crate) fn backward([gate, up, dy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
+pub(crate) fn backward(activation: Activation, [gate, up, dy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
     assert_eq!([up.len(), dy.len()], [gate.len(); 2]);
     let [mut d_gate, mut d_up] = [(); 2].map(|()| Unwritten::new(gate.len()));
     (
@@ -46,6 +53,7 @@ pub(crate) fn backward([gate, up, dy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
         .into_par_iter()
         .for_each(|(gate, up, dy, d_gate, d_up)| {
             simd::run(Backward {
+                activation,
                 gate,
                 up,
                 dy,
@@ -57,44 +65,75 @@ pub(crate) fn backward([gate, up, dy]: [&[f32]; 3]) -> [Vec<f32>; 2] {
     [d_gate, d_up].map(|gradient| unsafe { gradient.assume_written() })
 }
 
-#[inline(always)]
-fn sigmoid<L: Level>(x: L::Vector) -> L::Vector {
-    let power = exp::<L>(L::scale(-1.0, x));
-    L::reciprocal(L::add(L::splat(1.0), power))
+impl Activation {
+    /// y.
+    #[inline(always)]
+    fn gate<L: Level>(self, gate: L::Vector, up: L::Vector) -> L::Vector {
+        L::multiply(self.value::<L>(gate), up)
+    }
+
+    /// dL/d_gate and dL/d_up.
+    #[inline(always)]
+    fn gate_back<L: Level>(self, [gate, up, dy]: [L::Vector; 3]) -> [L::Vector; 2] {
+        let d_gate = L::multiply(L::multiply(dy, up), self.slope::<L>(gate));
+        let d_up = match self {
+            Self::Silu => L::multiply(L::multiply(dy, gate), sigmoid::<L>(gate)),
+            Self::Gelu | Self::GeluTanh => L::multiply(dy, self.value::<L>(gate)),
+        };
+        [d_gate, d_up]
+    }
 }
 
-/// `y` of products that nobody else reads.
-pub(crate) struct Gating;
+/// `y` of products that nobody else reads, by each activation.
+pub(crate) struct GatedBySilu;
+pub(crate) struct GatedByGelu;
+pub(crate) struct GatedByGeluTanh;
 
-impl Combine for Gating {
+impl Combine for GatedBySilu {
     #[inline(always)]
     fn combine<L: Level>(gate: L::Vector, up: L::Vector) -> L::Vector {
-        let silu = L::multiply(gate, sigmoid::<L>(gate));
-        L::multiply(silu, up)
+        Activation::Silu.gate::<L>(gate, up)
+    }
+}
+
+impl Combine for GatedByGelu {
+    #[inline(always)]
+    fn combine<L: Level>(gate: L::Vector, up: L::Vector) -> L::Vector {
+        Activation::Gelu.gate::<L>(gate, up)
+    }
+}
+
+impl Combine for GatedByGeluTanh {
+    #[inline(always)]
+    fn combine<L: Level>(gate: L::Vector, up: L::Vector) -> L::Vector {
+        Activation::GeluTanh.gate::<L>(gate, up)
     }
 }
 
 /// `y`.
 #[inline(always)]
-fn gated<L: Level, S: Slot>(gate: &[f32; WIDTH], up: &[f32; WIDTH], y: &mut [S; WIDTH]) {
-    S::put_vector::<L>(y, Gating::combine::<L>(L::load(gate), L::load(up)));
+fn gated<L: Level, S: Slot>(
+    activation: Activation,
+    [gate, up]: [&[f32; WIDTH]; 2],
+    y: &mut [S; WIDTH],
+) {
+    S::put_vector::<L>(y, activation.gate::<L>(L::load(gate), L::load(up)));
 }
 
 /// dL/d_gate and dL/d_up.
 #[inline(always)]
 fn gradients<L: Level, S: Slot>(
-    [gate, up, dy]: [&[f32; WIDTH]; 3],
+    activation: Activation,
+    inputs: [&[f32; WIDTH]; 3],
     [d_gate, d_up]: [&mut [S; WIDTH]; 2],
 ) {
-    let (gate, up, dy) = (L::load(gate), L::load(up), L::load(dy));
-    let open = sigmoid::<L>(gate);
-    let closed = L::add(L::splat(1.0), L::scale(-1.0, open));
-    let slope = L::multiply(open, L::fma(gate, closed, L::splat(1.0)));
-    S::put_vector::<L>(d_gate, L::multiply(L::multiply(dy, up), slope));
-    S::put_vector::<L>(d_up, L::multiply(L::multiply(dy, gate), open));
+    let [of_gate, of_up] = activation.gate_back::<L>(inputs.map(L::load));
+    S::put_vector::<L>(d_gate, of_gate);
+    S::put_vector::<L>(d_up, of_up);
 }
 
 struct Forward<'a> {
+    activation: Activation,
     gate: &'a [f32],
     up: &'a [f32],
     y: &'a mut [MaybeUninit<f32>],
@@ -105,12 +144,12 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let Self { gate, up, y } = self;
-        gated_row::<L, _>(gate, up, y);
+        gated_row::<L, _>(self.activation, [self.gate, self.up], self.y);
     }
 }
 
 struct Backward<'a> {
+    activation: Activation,
     gate: &'a [f32],
     up: &'a [f32],
     dy: &'a [f32],
@@ -123,12 +162,14 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        row_gradients::<L, _>([self.gate, self.up, self.dy], [self.d_gate, self.d_up]);
+        let inputs = [self.gate, self.up, self.dy];
+        row_gradients::<L, _>(self.activation, inputs, [self.d_gate, self.d_up]);
     }
 }
 
 /// The rows of y.
 pub(crate) struct GatedRows<'a> {
+    pub(crate) activation: Activation,
     pub(crate) gate: &'a [f32],
     pub(crate) up: &'a [f32],
 }
@@ -136,23 +177,24 @@ pub(crate) struct GatedRows<'a> {
 impl RowSource for GatedRows<'_> {
     #[inline(always)]
     fn row<'r, L: Level>(&'r self, index: usize, buffer: &'r mut [f32]) -> &'r [f32] {
-        let [gate, up] = [self.gate, self.up].map(|values| row(values, index, buffer.len()));
-        gated_row::<L, _>(gate, up, buffer);
+        let inputs = [self.gate, self.up].map(|values| row(values, index, buffer.len()));
+        gated_row::<L, _>(self.activation, inputs, buffer);
         buffer
     }
 }
 
 /// [`gated`] of slices of one length.
 #[inline(always)]
-fn gated_row<L: Level, S: Slot>(gate: &[f32], up: &[f32], y: &mut [S]) {
+fn gated_row<L: Level, S: Slot>(activation: Activation, [gate, up]: [&[f32]; 2], y: &mut [S]) {
     let (ys, y_rest) = y.as_chunks_mut();
     let [(gates, gate), (ups, up)] = [gate, up].map(<[f32]>::as_chunks);
     for ((y, gate), up) in ys.iter_mut().zip(gates).zip(ups) {
-        gated::<L, S>(gate, up, y);
+        gated::<L, S>(activation, [gate, up], y);
     }
     if !y_rest.is_empty() {
         let mut y = [0.0; WIDTH];
-        gated::<L, f32>(&padded(gate, 0.0), &padded(up, 0.0), &mut y);
+        let last = [gate, up].map(|rest| padded(rest, 0.0));
+        gated::<L, f32>(activation, last.each_ref(), &mut y);
         for (slot, y) in y_rest.iter_mut().zip(y) {
             slot.put(y);
         }
@@ -170,6 +212,7 @@ pub(crate) enum GateUp<'a> {
 
 /// The rows of `d_gate` beside those of `d_up`.
 pub(crate) struct GateUpGradientRows<'a> {
+    pub(crate) activation: Activation,
     pub(crate) inputs: GateUp<'a>,
     pub(crate) dy: &'a [f32],
 }
@@ -183,7 +226,7 @@ impl RowSource for GateUpGradientRows<'_> {
         match self.inputs {
             GateUp::Apart(inputs) => {
                 let [gate, up] = inputs.map(|values| row(values, index, width));
-                row_gradients::<L, _>([gate, up, dy], [d_gate, d_up]);
+                row_gradients::<L, _>(self.activation, [gate, up, dy], [d_gate, d_up]);
             }
             GateUp::Rounded(words) => {
                 let words = row(words, index, width);
@@ -199,12 +242,12 @@ impl RowSource for GateUpGradientRows<'_> {
                 for ((words, dy), (d_gate, d_up)) in whole.iter().zip(dy.as_chunks().0).zip(results)
                 {
                     let [gate, up] = halves(words);
-                    gradients::<L, f32>([&gate, &up, dy], [d_gate, d_up]);
+                    gradients::<L, f32>(self.activation, [&gate, &up, dy], [d_gate, d_up]);
                 }
                 if !rest.is_empty() {
                     let [gate, up] = halves(&padded(rest, 0));
                     let inputs = [&gate[..rest.len()], &up[..rest.len()], &dy[done..]];
-                    row_gradients::<L, _>(inputs, [gate_rest, up_rest]);
+                    row_gradients::<L, _>(self.activation, inputs, [gate_rest, up_rest]);
                 }
             }
         }
@@ -237,17 +280,25 @@ fn halves(words: &[u32; WIDTH]) -> [[f32; WIDTH]; 2] {
 
 /// [`gradients`] of slices of one length.
 #[inline(always)]
-fn row_gradients<L: Level, S: Slot>(inputs: [&[f32]; 3], outputs: [&mut [S]; 2]) {
+fn row_gradients<L: Level, S: Slot>(
+    activation: Activation,
+    inputs: [&[f32]; 3],
+    outputs: [&mut [S]; 2],
+) {
     let [(gates, gate), (ups, up), (dys, dy)] = inputs.map(<[f32]>::as_chunks);
     let [(d_gates, d_gate), (d_ups, d_up)] = outputs.map(<[S]>::as_chunks_mut);
     let inputs = gates.iter().zip(ups).zip(dys);
     for (((gate, up), dy), (d_gate, d_up)) in inputs.zip(d_gates.iter_mut().zip(d_ups)) {
-        gradients::<L, S>([gate, up, dy], [d_gate, d_up]);
+        gradients::<L, S>(activation, [gate, up, dy], [d_gate, d_up]);
     }
     if !d_gate.is_empty() {
         let [mut last_gate, mut last_up] = [[0.0; WIDTH]; 2];
         let inputs = [gate, up, dy].map(|rest| padded(rest, 0.0));
-        gradients::<L, f32>(inputs.each_ref(), [&mut last_gate, &mut last_up]);
+        gradients::<L, f32>(
+            activation,
+            inputs.each_ref(),
+            [&mut last_gate, &mut last_up],
+        );
         let last = last_gate.into_iter().zip(last_up);
         for ((d_gate, d_up), (gate, up)) in d_gate.iter_mut().zip(d_up).zip(last) {
             d_gate.put(gate);

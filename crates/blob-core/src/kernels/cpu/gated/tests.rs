@@ -16,6 +16,12 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 #[test]
 fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
+    for activation in Activation::ALL {
+        assert_a_product_of_rows_is_that_of_the_written_rows(activation);
+    }
+}
+
+fn assert_a_product_of_rows_is_that_of_the_written_rows(activation: Activation) {
     let (n, f, columns) = (27, 64, 35);
     let (gate, up, dy) = (tensor(1, n, f), tensor(2, n, f), tensor(3, n, f));
     let weight = HostTensor {
@@ -24,8 +30,8 @@ fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
     };
     let stored = StoredMatrix::from_tensor(&weight).unwrap();
     let [gate, up, dy] = [&*gate, &up, &dy].map(floats);
-    let y = forward(&gate, &up);
-    let [d_gate, d_up] = backward([&gate, &up, &dy]);
+    let y = forward(activation, &gate, &up);
+    let [d_gate, d_up] = backward(activation, [&gate, &up, &dy]);
     let (gate, up, dy) = (&gate[..], &up[..], &dy[..]);
     for precision in Precision::ALL {
         let matrix = FrozenMatrix::new(stored.clone(), precision).unwrap();
@@ -37,7 +43,14 @@ fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
             let x = matrix.stage(Direction::Forward, x, n);
             product(x.unwrap())
         };
-        let y_rows = matrix.stage_rows(&GatedRows { gate, up }, n);
+        let y_rows = matrix.stage_rows(
+            &GatedRows {
+                activation,
+                gate,
+                up,
+            },
+            n,
+        );
         assert_eq!(product(y_rows.unwrap()), written(&y), "{precision:?}");
 
         let [above, below] = [0, 1].map(|seed| {
@@ -55,7 +68,11 @@ fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
             bits(&out.unwrap())
         };
         let inputs = GateUp::Apart([gate, up]);
-        let gradients = GateUpGradientRows { inputs, dy };
+        let gradients = GateUpGradientRows {
+            activation,
+            inputs,
+            dy,
+        };
         let parts = [&d_gate, &d_up].map(|values| Part { values, width: f });
         assert_eq!(
             product(stack.stage(&gradients, n)),
@@ -68,7 +85,8 @@ fn a_product_of_rows_computed_on_the_way_is_that_of_the_written_rows() {
 #[test]
 fn factors_in_bf16_have_the_gradients_of_the_rounded_numbers() {
     // Widths that end in a vector, and that do not.
-    for f in [16, 37, 64] {
+    let widths = [16, 37, 64].into_iter();
+    for (f, activation) in widths.flat_map(|f| Activation::ALL.map(|activation| (f, activation))) {
         let n = 5;
         let rounded = |x: &Tensor| {
             let x = x.to_dtype(DType::BF16).unwrap();
@@ -82,7 +100,11 @@ fn factors_in_bf16_have_the_gradients_of_the_rounded_numbers() {
             .map(|(gate, up)| gate.to_bits() >> 16 | up.to_bits())
             .collect();
         let rows = |inputs| {
-            let gradients = GateUpGradientRows { inputs, dy: &dy };
+            let gradients = GateUpGradientRows {
+                activation,
+                inputs,
+                dy: &dy,
+            };
             collect(&gradients, n, 2 * f)
         };
         let apart = rows(GateUp::Apart([&gate, &up]));
