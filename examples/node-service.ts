@@ -8,7 +8,7 @@
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { BpeftError, openPredictor, type Prediction, type Predictor } from 'bpeft';
+import { BpeftError, openPredictor, type Prediction, type Predictor, type PredictRow } from 'bpeft';
 
 /** Above this share of the largest possible entropy the service does not commit itself. */
 const ABSTAIN_ABOVE = 0.8;
@@ -56,7 +56,7 @@ async function handle(
     const predictor = predictors.get((request.url ?? '/').slice(1));
     if (request.method !== 'POST' || predictor === undefined)
       return send(response, 404, { error: 'unknown run' });
-    const row = JSON.parse(await body(request)) as object;
+    const row = JSON.parse(await body(request)) as PredictRow; // what is wrong with it, predict says
     const [prediction] = await predictor.predict([row], { signal: hangUp.signal });
     if (prediction === undefined) return send(response, 400, { error: 'no row' });
     send(response, 200, answer(prediction));

@@ -65,7 +65,7 @@ function vitest() {
   const { ok } = bin('vitest', [
     'run',
     // All but `long` and `browser`: of several exclusions vitest would take back each by the other.
-    ...['unit', 'native', 'package', 'services', 'e2e'].map((name) => `--project=${name}`),
+    ...['unit', 'types', 'native', 'package', 'services', 'e2e'].map((name) => `--project=${name}`),
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,

@@ -81,6 +81,8 @@ export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
 export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
 export type { EvaluationResult, RunResult, ScaledResult, TrainingResult } from './run/records/result.ts';
+export type { ChoiceRow, ClassifiedRow, PredictRow, PublishedRow } from './run/prediction/row.ts';
+export type { EvaluationResult, RunResult, TrainingResult } from './run/records/result.ts';
 export type { RunRecord } from './run/records/run-record.ts';
 export type { Hardware, Versions } from './run/records/versions.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';

@@ -201,6 +201,7 @@ it('gives nothing for nothing', async () => {
 
 it('rejects the rows of a call with what is wrong with the first that is none', async () => {
   await using predictor = await openPredictor({ run });
+  // @ts-expect-error as a caller without types may send it
   await expect(predictor.predict([rings, { question: 'no choices' }])).rejects.toMatchObject({
     code: 'BPEFT_DATASET',
     message: expect.stringMatching(/^input:2: choices/),

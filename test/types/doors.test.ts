@@ -7,6 +7,7 @@ import type {
   Prediction,
   PredictOptions,
   Predictor,
+  PredictRow,
   RefusedRow,
   ResolvedModel,
   RunContext,
@@ -57,6 +58,19 @@ it('types predictions: a stream of answers and refusals, or all answers at once'
   expectTypeOf(bpeft.predictStream).returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
   expectTypeOf<Predictor['stream']>().returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
   expectTypeOf<Predictor['predict']>().returns.toEqualTypeOf<Promise<Prediction[]>>();
+  expectTypeOf<Predictor['predict']>().parameter(0).toEqualTypeOf<readonly PredictRow[]>();
+  const sound: PredictRow[] = [
+    { question: 'Which planet has rings?', choices: ['Mars', 'Saturn'], id: 7, answer: 1 },
+    { question: 'q', choices: { text: ['a', 'b'], label: ['A', 'B'] }, answerKey: 'B' },
+    { text: 'The parcel never came.' },
+    { premise: 'A dog runs.', hypothesis: 'An animal moves.', label: 'entailment' },
+    { question: 'Is it?', passage: 'It is.' },
+  ];
+  // @ts-expect-error a question without choices
+  const bare: PredictRow = { question: 'q' };
+  // @ts-expect-error half a pair
+  const half: PredictRow = { premise: 'A dog runs.' };
+  expect([sound.length, bare, half]).toBeDefined();
   expectTypeOf<RefusedRow['error']['code']>().toEqualTypeOf<BpeftErrorCode>();
 });
 
@@ -64,6 +78,10 @@ it('types what every long call takes, and what a model says of itself', () => {
   expectTypeOf<Parameters<typeof engine.loadModel>[1]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Trainer['step']>[1]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Adapter['predict']>[2]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Adapter['save']>[2]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Trainer['saveState']>[1]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Trainer['loadState']>[1]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.BayesianModel['encode']>[2]>().toExtend<CallOptions | undefined>();
   expectTypeOf<engine.EncodeOptions>().toExtend<CallOptions>();
   expectTypeOf<engine.Adapter | engine.Trainer | engine.BayesianModel>().toExtend<AsyncDisposable>();
   expectTypeOf<engine.BayesianModel['resolved']>().toEqualTypeOf<ResolvedModel>();

@@ -40,8 +40,8 @@ export declare class NativeAdapter {
 
 /** A frozen model in memory. */
 export declare class NativeModel {
-  /** Loads a model on its own thread; `options` as JSON. */
-  static load(options: string): Promise<NativeModel>
+  /** Loads a model on its own thread; `options` as JSON. `reading` counts its tensors meanwhile. */
+  static load(options: string, reading: NativeReading, abort?: NativeAbort | undefined | null): Promise<NativeModel>
   /** What was loaded, as JSON. */
   info(): string
   /** Token ids of each text, with the tokenizer's own special tokens if asked for. */
@@ -57,6 +57,16 @@ export declare class NativeModel {
    * reject with `BPEFT_WORKER_STOPPED`.
    */
   dispose(): Promise<void>
+}
+
+/** Counts the tensors that have been read. */
+export declare class NativeReading {
+  /** None yet. */
+  constructor()
+  /** Tensors that have been read. */
+  done(): number
+  /** Tensors that the files hold; 0 before they are opened. */
+  total(): number
 }
 
 /** Optimizers and counters of one run. */

@@ -1,11 +1,11 @@
 /** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
 
 export interface Progress {
-  readonly activity: 'downloading' | 'hashing' | 'encoding' | 'predicting';
+  readonly activity: 'downloading' | 'hashing' | 'reading' | 'encoding' | 'predicting' | 'saving';
   /** The repository that is downloaded. */
   readonly subject?: string;
   /** What `done` and `total` count. */
-  readonly unit: 'bytes' | 'rows';
+  readonly unit: 'bytes' | 'rows' | 'tensors';
   readonly done: number;
   /** Null where it is not known before the end. */
   readonly total: number | null;
@@ -19,6 +19,19 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Only listens: one that throws is named in a warning of the process, and the work goes on. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** Tells of work that is too short for news from within: when it begins, and when it has ended. */
+export async function told<T>(
+  { onProgress }: CallOptions,
+  what: Pick<Progress, 'activity' | 'unit'> & { readonly total: number },
+  work: () => Promise<T>,
+): Promise<T> {
+  const tell = teller(onProgress);
+  tell({ ...what, done: 0 });
+  const outcome = await work();
+  tell({ ...what, done: what.total });
+  return outcome;
 }
 
 /** A listener that cannot end the work; of its failures the first is told. */

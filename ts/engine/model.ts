@@ -8,9 +8,10 @@ import type { DataProtocol } from '../protocol/data-protocol.ts';
 import { abortable, freed, native, unlessAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
-import type { CallOptions } from './call.ts';
+import { type CallOptions, told } from './call.ts';
 import { findModel } from './model-source.ts';
 import { loadNative } from './native.ts';
+import { tellingOfReading } from './reading.ts';
 import { type ResolvedModel, resolveModel } from './resolved-model.ts';
 import { threadCount } from './threads.ts';
 
@@ -21,7 +22,7 @@ export interface LoadModelOptions {
   readonly precision?: Precision;
   /** Quantises the blocks' matrices when they are read; `none` unless given. */
   readonly quantize?: Quantization;
-  /** Threads of the whole process (`BPEFT_NUM_THREADS` unless given); counts only before the first model is loaded. */
+  /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
 }
 
@@ -120,25 +121,22 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   const addon = loadNative();
   const threads = threadCount(options.threads);
   const { precision = 'f32', quantize = 'none' } = options;
-  const loading = native(() =>
-    addon.NativeModel.load(
-      JSON.stringify({
-        source,
-        precision,
-        quantize: quantize === 'none' ? null : quantize,
-        threads: threads ?? null,
-        device: 'cpu',
-      }),
-    ),
-  );
-  const release = (handle: NativeModel) => handle.dispose();
+  const text = JSON.stringify({
+    source,
+    precision,
+    quantize: quantize === 'none' ? null : quantize,
+    threads: threads ?? null,
+    device: 'cpu',
+  });
+  const reading = new addon.NativeReading();
+  const loading = abortable(call.signal, (abort) => addon.NativeModel.load(text, reading, abort));
   const resolving = resolveModel(found, call);
   resolving.catch(() => {}); // told once loading is over
-  const handle = await unlessAborted(call.signal, loading, release);
+  const handle = await tellingOfReading(reading, call, loading);
   try {
     return BayesianModel.of(handle, quantize, await resolving);
   } catch (error) {
-    await release(handle);
+    await handle.dispose();
     throw error;
   }
 }
@@ -172,8 +170,16 @@ export class BayesianModel implements AsyncDisposable {
   }
 
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */
-  encode(texts: string[], addSpecialTokens: boolean): Promise<TokenLists> {
-    return native(() => this.#native.encode(texts, addSpecialTokens));
+  async encode(
+    texts: string[],
+    addSpecialTokens: boolean,
+    { signal }: Pick<CallOptions, 'signal'> = {},
+  ): Promise<TokenLists> {
+    throwIfAborted(signal);
+    return unlessAborted(
+      signal,
+      native(() => this.#native.encode(texts, addSpecialTokens)),
+    );
   }
 
   decode(ids: Uint32Array): Promise<string> {
@@ -189,9 +195,12 @@ export class BayesianModel implements AsyncDisposable {
   async loadAdapter(
     folder: string,
     options: { sigma?: 'square' | 'softplus' | null } = {},
+    { signal }: Pick<CallOptions, 'signal'> = {},
   ): Promise<Adapter> {
+    throwIfAborted(signal);
     const text = JSON.stringify({ sigma: options.sigma ?? null });
-    return Adapter.of(await native(() => this.#native.loadAdapter(folder, text)));
+    const loading = native(() => this.#native.loadAdapter(folder, text));
+    return Adapter.of(await unlessAborted(signal, loading, (late) => late.dispose()));
   }
 
   /** @internal The engine's handle, for {@link Trainer}. */
@@ -271,14 +280,12 @@ export class Adapter implements AsyncDisposable {
    * Writes PEFT's two files into `folder`, which is made when missing. A signal is heard before: a write that has
    * begun ends, so that no half of an adapter is left.
    */
-  async save(
-    folder: string,
-    options: { baseModel: string },
-    { signal }: Pick<CallOptions, 'signal'> = {},
-  ): Promise<void> {
-    throwIfAborted(signal);
+  async save(folder: string, options: { baseModel: string }, call: CallOptions = {}): Promise<void> {
+    throwIfAborted(call.signal);
     await mkdir(folder, { recursive: true });
-    await native(() => this.#native.save(folder, JSON.stringify({ baseModelNameOrPath: options.baseModel })));
+    const text = JSON.stringify({ baseModelNameOrPath: options.baseModel });
+    const what = { activity: 'saving', unit: 'tensors', total: this.info.tensors } as const;
+    await told(call, what, () => native(() => this.#native.save(folder, text)));
   }
 
   /** @internal The engine's handle, for {@link Trainer}. */

@@ -1,10 +1,11 @@
 /** Updates of one adapter, one call each; loops, folders and evaluations are `run/train.ts`. */
 
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
+import { throwIfAborted } from '../errors.ts';
 import type { MethodOptions } from '../methods/engine-options.ts';
 import { abortable, freed, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
-import type { CallOptions } from './call.ts';
+import { type CallOptions, told } from './call.ts';
 import type { Adapter, BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
@@ -40,16 +41,19 @@ export interface StepReport {
 /** Made by {@link Trainer.create}. */
 export class Trainer implements AsyncDisposable {
   readonly #native: NativeTrainer;
+  /** Of the adapter, which a state holds. */
+  readonly #tensors: number;
 
-  private constructor(handle: NativeTrainer) {
+  private constructor(handle: NativeTrainer, tensors: number) {
     this.#native = handle;
+    this.#tensors = tensors;
   }
 
   static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
     const { keptBytes, ...train } = options;
     const text = JSON.stringify({ train, keptBytes: keptBytes ?? null });
     const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
-    return new Trainer(handle);
+    return new Trainer(handle, adapter.info.tensors);
   }
 
   /** One update over one or more batches, each weighted by its rows; an aborted update changes nothing. */
@@ -65,13 +69,18 @@ export class Trainer implements AsyncDisposable {
     };
   }
 
-  /** Adapter and optimizers into an existing folder. */
-  saveState(folder: string): Promise<void> {
-    return native(() => this.#native.saveState(folder));
+  /** Adapter and optimizers into an existing folder. A signal is heard before: a write that has begun ends. */
+  async saveState(folder: string, call: CallOptions = {}): Promise<void> {
+    throwIfAborted(call.signal);
+    const what = { activity: 'saving', unit: 'tensors', total: this.#tensors } as const;
+    await told(call, what, () => native(() => this.#native.saveState(folder)));
   }
 
-  loadState(folder: string): Promise<void> {
-    return native(() => this.#native.loadState(folder));
+  /** Adapter and optimizers of a folder, all or nothing. A signal is heard before. */
+  async loadState(folder: string, call: CallOptions = {}): Promise<void> {
+    throwIfAborted(call.signal);
+    const what = { activity: 'reading', unit: 'tensors', total: this.#tensors } as const;
+    await told(call, what, () => native(() => this.#native.loadState(folder)));
   }
 
   /** Waits for running work and frees the optimizers; the adapter stays, later calls reject with `BPEFT_WORKER_STOPPED`. */

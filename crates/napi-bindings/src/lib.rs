@@ -12,5 +12,6 @@ mod held;
 mod model;
 mod options;
 mod promise;
+mod reading;
 pub mod trainer;
 mod worker;

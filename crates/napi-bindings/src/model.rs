@@ -18,6 +18,7 @@ use crate::error::{Result, thrown};
 use crate::held::Shelf;
 use crate::options::{LoadAdapterOptions, ModelOptions, Source, parse};
 use crate::promise::promise;
+use crate::reading::{Counted, NativeReading};
 use crate::worker::Worker;
 
 /// What the worker thread owns.
@@ -69,14 +70,21 @@ impl NativeAbort {
 
 #[napi]
 impl NativeModel {
-    /// Loads a model on its own thread; `options` as JSON.
+    /// Loads a model on its own thread; `options` as JSON. `reading` counts its tensors meanwhile.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeModel>")]
-    pub fn load(env: &Env, options: String) -> napi::Result<PromiseRaw<'_, Self>> {
+    pub fn load<'env>(
+        env: &'env Env,
+        options: String,
+        reading: &NativeReading,
+        abort: Option<&NativeAbort>,
+    ) -> napi::Result<PromiseRaw<'env, Self>> {
         let options: ModelOptions = parse(&options).map_err(|error| thrown(env, &error))?;
+        let reading = reading.clone();
+        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
         let (answer, promised) = promise(env)?;
         Worker::start(
             options.threads,
-            move || build(&options),
+            move || build(&options, reading, abort),
             |worker, state| Self {
                 worker,
                 info: info_of(state),
@@ -170,7 +178,7 @@ impl NativeModel {
     }
 }
 
-fn build(options: &ModelOptions) -> Result<ModelState> {
+fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result<ModelState> {
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
     let (source, config, tokenizer): (Box<dyn WeightSource + Send>, BackboneConfig, Tokenizer) =
@@ -178,7 +186,8 @@ fn build(options: &ModelOptions) -> Result<ModelState> {
             Source::File { path } => {
                 let checkpoint = Checkpoint::open(path)?;
                 let (config, tokenizer) = (checkpoint.config().clone(), checkpoint.tokenizer()?);
-                (quantized(checkpoint, quantize), config, tokenizer)
+                let counted = Counted::new(checkpoint, reading, abort);
+                (quantized(counted, quantize), config, tokenizer)
             }
             Source::Random { seed } => (
                 quantized(RandomWeights { seed: *seed }, quantize),

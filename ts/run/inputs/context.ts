@@ -9,7 +9,7 @@ import type { Listener, Sink } from '../../events/sinks.ts';
 export interface RunContext {
   /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
   readonly signal?: AbortSignal | undefined;
-  /** Hears how far downloads and hashing are, before the run's first event. */
+  /** Hears how far downloading, hashing and reading the model are, before the run's first event. */
   readonly onProgress?: CallOptions['onProgress'];
   /** A function, or a sink that also hears of the end. It cannot change or end the run. */
   readonly onEvent?: Sink | Listener | undefined;

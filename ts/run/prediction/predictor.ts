@@ -21,6 +21,7 @@ import { predictAdaptively } from './adaptive.ts';
 import { answer, type Prediction, type RefusedRow, refusal } from './answer.ts';
 import { available } from './available.ts';
 import { type PredictorPlan, planPredictor } from './plan.ts';
+import type { PredictRow } from './row.ts';
 
 export interface PredictInput {
   /** For messages: the file's name, or `<stdin>`. One that ends in `.csv` makes the stream CSV. */
@@ -91,7 +92,7 @@ export class Predictor implements AsyncDisposable {
    * One answer per row, in order; the rows have the fields of a dataset's, without the answer.
    * @throws {BpeftError} what is wrong with the first row that cannot be answered
    */
-  async predict(rows: readonly object[], call: CallOptions = {}): Promise<Prediction[]> {
+  async predict(rows: readonly PredictRow[], call: CallOptions = {}): Promise<Prediction[]> {
     const answers: Prediction[] = [];
     for await (const batch of this.batches({ name: 'input', stream: asLines(rows) }, call)) {
       for (const { line, error } of batch) {
@@ -282,6 +283,6 @@ class Told {
   }
 }
 
-async function* asLines(rows: readonly object[]): AsyncGenerator<Uint8Array> {
+async function* asLines(rows: readonly PredictRow[]): AsyncGenerator<Uint8Array> {
   for (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }
