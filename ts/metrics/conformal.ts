@@ -47,7 +47,7 @@ export const CONFORMAL = SCORES.flatMap((score) => [
   }),
   ofLabelled({
     id: `conformal${NAMES[score]}Size` as const,
-    definition: () => `mean number of classes in a ${score.toUpperCase()} set; ${PROCEDURE}`,
+    definition: () => `mean number of classes in the ${score.toUpperCase()} set; ${PROCEDURE}`,
     of: (rows) => ofHalves(rows, score).size,
   }),
 ]);
@@ -109,8 +109,8 @@ function ofHalves(rows: readonly LabelledRow[], score: ConformalScore): Conforma
       [scores[last], scores[other]] = [scores[other] as RowScores, scores[last] as RowScores];
     }
     const sets = setsOf(scores.slice(0, half), scores.slice(half), RISK);
-    coverage += sets.coverage / SPLITS;
-    size += sets.size / SPLITS;
+    coverage += sets.coverage;
+    size += sets.size;
   }
-  return { coverage, size };
+  return { coverage: coverage / SPLITS, size: size / SPLITS };
 }

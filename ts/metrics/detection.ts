@@ -27,7 +27,8 @@ type Measure = keyof typeof MEASURES;
 
 const MEASURE_TEXTS: Readonly<Record<Measure, (positive: string, negative: string) => string>> = {
   auroc: (positive, negative) =>
-    `probability that ${positive} has the higher score than ${negative}, ties count half; 0.5 is chance`,
+    `probability that one of the ${positive} has a higher score than one of the ${negative}, ties count half; ` +
+    '0.5 is chance',
   fpr95: (positive, negative) =>
     `share of ${negative} flagged where the score flags 95 % of ${positive}, equal scores together`,
 };

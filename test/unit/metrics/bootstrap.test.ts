@@ -86,3 +86,31 @@ it('resamples groups apart, each with its own size', () => {
   });
   expect(new Set(sizes.map(String))).toEqual(new Set(['3,5']));
 });
+
+it('interpolates between the resamples, and asks for no more of them than it needs', () => {
+  let calls = 0;
+  const counting = () => ({ calls: calls++ });
+  // Of the rows themselves 0, of the resamples 1, 2 and 3.
+  expect(bootstrap([1], counting, { resamples: 3, level: 0.5 }).calls).toEqual({
+    value: 0,
+    lower: 1.5,
+    upper: 2.5,
+  });
+  expect(calls).toBe(4);
+  const none = bootstrap([1], counting, { resamples: 0 }).calls;
+  expect([none.lower, none.upper]).toEqual([Number.NaN, Number.NaN]);
+});
+
+it('keeps an end that is infinite', () => {
+  const { all } = bootstrap([4], () => ({ all: Number.POSITIVE_INFINITY }), { resamples: 5 });
+  expect(all).toEqual({ value: Infinity, lower: Infinity, upper: Infinity });
+});
+
+it('draws without bias below a bound that does not divide the range', () => {
+  const below = randomBelow(9);
+  const bound = 3 * 2 ** 30;
+  const draws = Array.from({ length: 3000 }, () => below(bound));
+  // A remainder would give the first third twice its share.
+  const first = draws.filter((value) => value < bound / 3).length / draws.length;
+  expect(Math.abs(first - 1 / 3)).toBeLessThan(5 * Math.sqrt(2 / 9 / draws.length));
+});

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { aurc, riskCoverage } from '../../../ts/metrics/risk-coverage.ts';
+import { aurc, riskCoverage, selectiveAccuracy } from '../../../ts/metrics/risk-coverage.ts';
 
 const row = (certainty: number, isRight: boolean) => ({
   probs: [certainty, 1 - certainty],
@@ -22,4 +22,8 @@ it('shares the errors of rows that are equally sure, whatever their order', () =
   const risks = riskCoverage(rows).map(({ risk }) => risk);
   expect(risks).toEqual([0, 0.25, 1 / 3]);
   expect(riskCoverage([...rows].reverse()).map(({ risk }) => risk)).toEqual(risks);
+});
+
+it('knows no accuracy of no rows', () => {
+  expect(selectiveAccuracy([], 0.5)).toBeNaN();
 });

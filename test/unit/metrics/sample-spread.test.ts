@@ -17,3 +17,9 @@ it('is unknown below two samples', () => {
   spread.add(Float32Array.of(1, 2), Uint32Array.of(0, 2), 1);
   expect(spread.mean).toBeNull();
 });
+
+it('has one of two samples', () => {
+  const spread = new SampleSpread();
+  spread.add(Float32Array.of(logit(0.4), 0, logit(0.6), 0), Uint32Array.of(0, 2), 2);
+  expect(spread.mean).toBeCloseTo(0.2 / Math.SQRT2, 6);
+});

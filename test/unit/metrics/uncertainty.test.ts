@@ -135,6 +135,7 @@ it('flags equal scores together', () => {
   expect(fpr95([1, 2, 3, 3], [3, 3, 4])).toBe(0.5);
   expect(fpr95([1, 2], [3])).toBe(0);
   expect(fpr95([], [3])).toBeNaN();
+  expect(fpr95([3], [])).toBeNaN();
 });
 
 it('is at its best where every right answer is surer than every wrong one', () => {

@@ -49,7 +49,10 @@ it.each([
       processes: 4,
       lastBatch: 'keep',
     });
-    expect(accounting).toMatchObject({ batchesPerEpoch: l, epochs, klCycle: { rescaled } });
+    expect(accounting).toMatchObject({
+      ...{ batchesPerEpoch: l, epochs, klCycle: { rescaled } },
+      batchesRun: epochs * l, // the last round of an epoch is one of fewer processes
+    });
     expect(Math.abs(accounting.updates - 1280)).toBeLessThan(50);
   },
 );
@@ -94,6 +97,17 @@ it('corrected: counts updates, keeps the last batch, stops at T', () => {
     updates: 30,
     batchesRun: 228,
   });
+});
+
+it('corrected: counts the batches of whole updates where the rest is dropped', () => {
+  const options = { ...paper, rows: 301, maxSteps: 20, gradAccumulation: 8 };
+  // 75 batches, 9 updates of 8: two epochs and two updates.
+  expect(stepAccounting('corrected', options)).toMatchObject({ epochs: 3, batchesRun: 2 * 72 + 2 * 8 });
+});
+
+it('has no share of updates where there are none', () => {
+  const options = { ...paper, rows: 3, maxSteps: null, epochs: 3 };
+  expect(stepAccounting('reference', options)).toMatchObject({ updates: 0, noOpShare: 0 });
 });
 
 it.each([
