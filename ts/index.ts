@@ -80,7 +80,7 @@ export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
 export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
-export type { ChoiceRow, ClassifiedRow, PredictRow, PublishedRow } from './run/prediction/row.ts';
+export type { AnyRow, ChoiceRow, ClassifiedRow, PredictRow, PublishedRow } from './run/prediction/row.ts';
 export type { EvaluationResult, RunResult, ScaledResult, TrainingResult } from './run/records/result.ts';
 export type { RunRecord } from './run/records/run-record.ts';
 export type { Hardware, Versions } from './run/records/versions.ts';
