@@ -1,11 +1,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { createServer, request as httpRequest } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { BpeftProcess, type Finished, type ProcessOptions } from '../support/bpeft-process.ts';
 import { StandInHub } from '../support/hub-server.ts';
+import { NO_PROXIES, StandInProxy } from '../support/proxy-server.ts';
 import { randomModel } from '../support/random-model.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -162,27 +161,10 @@ it('asks for no byte of a file that is larger than the disk', async () => {
 });
 
 it('goes through the proxy that the environment names, unless NO_PROXY excepts the Hub', async () => {
-  const seen: string[] = [];
-  const proxy = createServer((asked, answer) => {
-    seen.push(`${asked.method} ${asked.url}`);
-    const { method, headers } = asked;
-    const passed = httpRequest(asked.url ?? '', { method, headers }, (given) => {
-      answer.writeHead(given.statusCode ?? 500, given.headers);
-      given.pipe(answer);
-    });
-    asked.pipe(passed);
-  });
-  proxy.on('connect', (asked, socket) => {
-    seen.push(`CONNECT ${asked.url}`);
-    const [host = '', port] = (asked.url ?? '').split(':');
-    const other = connect(Number(port), host, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
-    other.pipe(socket).pipe(other);
-  });
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-  const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-  const plain = { http_proxy: '', https_proxy: '', HTTPS_PROXY: '', no_proxy: '', NO_PROXY: '' };
+  const proxy = await StandInProxy.start();
+  const { seen, url: HTTP_PROXY } = proxy;
   const through = (environment: Record<string, string>) =>
-    start(['pull', 'tiny-org/tiny'], { environment: { ...plain, ...environment } }).finished;
+    start(['pull', 'tiny-org/tiny'], { environment: { ...NO_PROXIES, ...environment } }).finished;
   try {
     expect((await through({ HTTP_PROXY })).code).toBe(0);
     expect(seen.length).toBe(server.requests.length + server.stored.length);
@@ -194,7 +176,6 @@ it('goes through the proxy that the environment names, unless NO_PROXY excepts t
       stderr: expect.stringMatching(/HTTP_PROXY must be the address of an http proxy, got "…@host"/),
     });
   } finally {
-    proxy.closeAllConnections();
-    proxy.close();
+    proxy.stop();
   }
 });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { BpeftProcess, type Finished, trainArgs } from '../support/bpeft-process.ts';
+import { NO_PROXIES, StandInProxy } from '../support/proxy-server.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { API_KEY, StandInWandb } from '../support/wandb-server.ts';
 import { runPython, servicesPython } from './python.ts';
@@ -12,12 +13,19 @@ async function server(): Promise<StandInWandb> {
   return stand;
 }
 
-function train(out: string, stand: StandInWandb, key: string, ...more: string[]): Promise<Finished> {
+function train(
+  out: string,
+  stand: StandInWandb,
+  key: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
   const environment = {
+    ...NO_PROXIES,
     ...{ WANDB_MODE: 'online', WANDB_BASE_URL: stand.url, WANDB_API_KEY: key, WANDB_RUN_ID: 'online' },
     WANDB_INIT_TIMEOUT: '2',
+    ...more,
   };
-  const args = trainArgs(out, '--max-steps', '4', '--eval-limit', '8', '--eval-samples', '4,0', ...more);
+  const args = trainArgs(out, '--max-steps', '4', '--eval-limit', '8', '--eval-samples', '4,0');
   return new BpeftProcess(args, { environment }).finished;
 }
 
@@ -49,6 +57,22 @@ it('sends a real training while it goes on: a row for each line of its record', 
     project: 'bpeft',
     jobType: 'train',
   });
+});
+
+it('goes through the proxy that the environment names, and goes on offline where that is no address', async () => {
+  const [stand, proxy] = [await server(), await StandInProxy.start()];
+  onTestFinished(() => proxy.stop());
+  const folder = temporaryFolder();
+  const through = (out: string, more: Record<string, string>) =>
+    train(join(folder, out), stand, API_KEY, more);
+  expect(await through('run', { HTTP_PROXY: proxy.url })).toMatchObject({ code: 0 });
+  expect(stand.run('online').isComplete).toBe(true);
+  expect(proxy.seen.map((asked) => asked.split(stand.url).at(-1))).toEqual(stand.requests);
+  const { code, stderr } = await through('other', { HTTP_PROXY: 'socks5://user:secret@host' });
+  expect(code).toBe(0);
+  expect(stderr).toContain('W&B goes on offline');
+  expect(stderr).toContain('HTTP_PROXY must be the address of an http proxy, got "…@host"');
+  expect(stderr).not.toContain('secret');
 });
 
 it.each([

@@ -91,6 +91,7 @@ it('is taken up by wandb sync: every row, the configuration, the summary and the
   const picture = run.files.get(reliability.path);
   expect(picture).toEqual(readFileSync(join(folder, 'files', reliability.path)));
   expect(parse(readFileSync(join(folder, 'files/config.yaml'), 'utf8')).lr).toEqual({ value: 1e-4 });
+  expect(run.files.get('requirements.txt')?.toString()).toContain('bpeft==0.1.0\nengine==0.1.0\n');
   expect(run.output.join('\n')).toContain('arc_easy validation (3 rows, 10 samples)');
 });
 

@@ -4,7 +4,7 @@
  * ```text
  * <dir>/wandb/[offline-]run-<YYYYMMDD_HHMMSS>-<id>/
  *   run-<id>.wandb     every record, in order
- *   files/             config.yaml, wandb-metadata.json, …, media/
+ *   files/             config.yaml, wandb-metadata.json, requirements.txt, …, media/
  * ```
  */
 
@@ -44,7 +44,17 @@ export interface LocalRunOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** `wandb-metadata.json`. */
   readonly metadata: object;
+  /** `requirements.txt`: what the run was made with. */
+  readonly versions: Readonly<Record<string, string>>;
 }
+
+/** What every run has below `files/`. */
+export const RUN_FILES: readonly LoggedFile[] = [
+  { path: 'config.yaml', policy: 'end', type: 'wandb' },
+  { path: 'wandb-metadata.json', policy: 'now', type: 'wandb' },
+  { path: 'requirements.txt', policy: 'now', type: 'wandb' },
+  { path: 'wandb-summary.json', policy: 'end', type: 'wandb' },
+];
 
 export class LocalRun implements RunWriter {
   readonly path: string;
@@ -57,7 +67,8 @@ export class LocalRun implements RunWriter {
   }
 
   /** Makes the folder and writes what is known at the start. @throws what the file system says */
-  static async create({ dir, isOnline, run, config, metadata }: LocalRunOptions): Promise<LocalRun> {
+  static async create(options: LocalRunOptions): Promise<LocalRun> {
+    const { dir, isOnline, run, config, metadata, versions } = options;
     const path = await newFolder(join(dir, 'wandb'), isOnline ? 'run' : 'offline-run', run);
     const files = join(path, 'files');
     await mkdir(files);
@@ -66,14 +77,12 @@ export class LocalRun implements RunWriter {
     const configYaml = stringify({ wandb_version: 1, ...Object.fromEntries(values) });
     await writeFile(join(files, 'config.yaml'), configYaml);
     await writeFile(join(files, 'wandb-metadata.json'), `${JSON.stringify(metadata, null, 2)}\n`);
+    const requirements = Object.entries(versions).map(([name, version]) => `${name}==${version}\n`);
+    await writeFile(join(files, 'requirements.txt'), requirements.join(''));
     const log = await TransactionLog.create(join(path, `run-${run.id}.wandb`));
     const local = new LocalRun(path, log);
     log.write([headerRecord(), runRecord(run, config)]);
-    local.files([
-      { path: 'config.yaml', policy: 'end', type: 'wandb' },
-      { path: 'wandb-metadata.json', policy: 'now', type: 'wandb' },
-      { path: 'wandb-summary.json', policy: 'end', type: 'wandb' },
-    ]);
+    local.files(RUN_FILES);
     return local;
   }
 

@@ -83,7 +83,10 @@ class WandbSink implements Sink {
       const config = runConfig(event);
       const dir = this.#settings.dir ?? event.out ?? '.';
       const metadata = runMetadata(event, run.startTimeMs);
-      const local = await LocalRun.create({ dir: resolve(dir), isOnline, run, config, metadata });
+      const { versions } = event.record;
+      const local = await LocalRun.create({
+        ...{ dir: resolve(dir), isOnline, run, config, metadata, versions: { ...versions } },
+      });
       this.#folder = local.path;
       const remote = isOnline ? this.#remote(run, config, local) : null;
       if (stored !== null) await replaceJson(stored.path, stored.run);

@@ -39,7 +39,8 @@ async function logOnline(
     ...identity,
   };
   const config = { lr: 1e-4 };
-  const local = await LocalRun.create({ dir, isOnline: true, run, config, metadata: { program: 'bpeft' } });
+  const made = { metadata: { program: 'bpeft' }, versions: { bpeft: '0.1.0' } };
+  const local = await LocalRun.create({ dir, isOnline: true, run, config, ...made });
   const remote = new RemoteRun({
     baseUrl: stand.url,
     credentials: { kind: 'key', key: API_KEY },
@@ -171,7 +172,7 @@ it('gives signs of life while nothing happens, since a silent run counts as cras
   const before = stand.requests.length;
   const dir = temporaryFolder();
   const run = identityOf('quiet');
-  const local = await LocalRun.create({ dir, isOnline: true, run, config: {}, metadata: {} });
+  const local = await LocalRun.create({ dir, isOnline: true, run, config: {}, metadata: {}, versions: {} });
   const remote = new RemoteRun({
     ...{ baseUrl: stand.url, credentials: { kind: 'key', key: API_KEY }, initTimeoutMs: 2_000, resume: null },
     ...{ run, config: {}, local, tell: () => undefined, times: QUICK },

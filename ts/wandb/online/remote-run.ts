@@ -9,7 +9,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credentials, ResumeMode } from '../environment.ts';
-import type { LocalRun, RunWriter } from '../local-run.ts';
+import { type LocalRun, RUN_FILES, type RunWriter } from '../local-run.ts';
 import { jsonText, type LoggedFile } from '../records.ts';
 import type { Row, RunIdentity } from '../row.ts';
 import { type Patience, Unreachable } from './request.ts';
@@ -84,11 +84,7 @@ export class RemoteRun implements RunWriter {
   constructor(options: RemoteRunOptions) {
     this.#options = options;
     this.#times = { ...TIMES, ...options.times };
-    this.files([
-      { path: 'config.yaml', policy: 'end', type: 'wandb' },
-      { path: 'wandb-metadata.json', policy: 'now', type: 'wandb' },
-      { path: 'wandb-summary.json', policy: 'end', type: 'wandb' },
-    ]);
+    this.files(RUN_FILES);
     this.#sending = this.#work().catch((error: unknown) => this.#giveUp(error));
   }
 

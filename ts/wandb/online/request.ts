@@ -8,6 +8,8 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
+import { BpeftError } from '../../errors.ts';
+import { proxiedFetch } from '../../http/proxied-fetch.ts';
 
 /** Why the server's side of a run is given up; never holds a key. */
 export class Unreachable extends Error {
@@ -57,7 +59,7 @@ async function attempt(
 ): Promise<Attempt> {
   try {
     const limit = AbortSignal.any([AbortSignal.timeout(timeoutMs), signal]);
-    const response = await fetch(url, { method, headers, body: bodyOf(body), signal: limit });
+    const response = await proxiedFetch(url, { method, headers, body, signal: limit }, timeoutMs);
     const text = await response.text();
     if (response.ok) return { text };
     return { reason: refusal(response.status), isFinal: !isRepeated(response.status) };
@@ -65,14 +67,11 @@ async function attempt(
     if (error instanceof DOMException && error.name === 'TimeoutError') {
       return { reason: `did not answer within ${timeoutMs / 1000} s`, isFinal: false };
     }
+    if (error instanceof BpeftError) return { reason: `cannot be reached: ${error.message}`, isFinal: true };
     // The cause names the system's error, such as ECONNREFUSED; the message is only "fetch failed".
     const code = error instanceof Error ? (error.cause as { code?: unknown } | undefined)?.code : undefined;
     return { reason: `cannot be reached${typeof code === 'string' ? ` (${code})` : ''}`, isFinal: false };
   }
-}
-
-function bodyOf(body: string | Uint8Array): string | Blob {
-  return typeof body === 'string' ? body : new Blob([Uint8Array.from(body)]);
 }
 
 function isRepeated(status: number): boolean {
