@@ -7,14 +7,21 @@ export class AppendedFile {
   #waiting: Uint8Array[] = [];
   #writing: Promise<void> | null = null;
   #failure: unknown = null;
+  readonly #holdMs: number;
+  /** Ends the time for which bytes are held. */
+  #hurry: () => void = () => undefined;
 
-  private constructor(handle: FileHandle) {
+  private constructor(handle: FileHandle, holdMs = 0) {
     this.#handle = handle;
+    this.#holdMs = holdMs;
   }
 
-  /** A new file: one that exists already is an error. */
-  static async create(path: string): Promise<AppendedFile> {
-    return new AppendedFile(await open(path, 'ax'));
+  /**
+   * A new file: one that exists already is an error.
+   * @param holdMs bytes wait so long for others, since a write costs more than what it writes
+   */
+  static async create(path: string, holdMs = 0): Promise<AppendedFile> {
+    return new AppendedFile(await open(path, 'ax'), holdMs);
   }
 
   /** An existing file is continued; after its first `bytes` bytes, where they are given. */
@@ -33,6 +40,7 @@ export class AppendedFile {
 
   /** Resolves when all that was appended is on disk. @throws what a write failed with */
   async flush(): Promise<void> {
+    this.#hurry();
     await this.#writing;
     if (this.#failure !== null) throw this.#failure;
     await this.#handle.sync();
@@ -47,8 +55,20 @@ export class AppendedFile {
     }
   }
 
+  async #hold(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, this.#holdMs);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = () => undefined;
+  }
+
   async #write(): Promise<void> {
     try {
+      if (this.#holdMs > 0) await this.#hold();
       while (this.#waiting.length > 0) {
         const bytes = Buffer.concat(this.#waiting);
         this.#waiting = [];

@@ -42,9 +42,9 @@ export class Fields {
 
   /** A message inside; also an empty one, since it may be the chosen member of a oneof. */
   message(field: number, write: (inner: Fields) => void): this {
-    const inner = new Fields();
-    write(inner);
-    this.#writer.tag(field, WireType.LengthDelimited).bytes(inner.finish());
+    this.#writer.tag(field, WireType.LengthDelimited).fork();
+    write(this);
+    this.#writer.join();
     return this;
   }
 

@@ -143,7 +143,7 @@ export async function readRun(path: string): Promise<ReportedRun> {
       hint: 'name the folder of a bpeft run (it holds config.json or result.json)',
     });
   }
-  if (result === null) notes.push(unfinished(logged.steps, config?.config.max_steps));
+  if (!existsSync(join(path, 'result.json'))) notes.push(unfinished(logged.steps, config?.config.max_steps));
   const settings = { ...config?.config, ...result?.run };
   const command = config?.command ?? (result?.training === null ? 'eval' : 'train');
   const dataset = result?.dataset ?? String(settings.dataset ?? 'unknown');
@@ -183,16 +183,18 @@ async function withRows(
   for (const evaluation of evaluations) {
     const { dataset, split, samples, n } = evaluation;
     const rows = await readPredictions(join(path, 'predictions'), evaluation).catch(() => null);
-    const isWhole = rows !== null && rows.length === n && rows.every(isRow);
+    // A log does not say how many rows there were.
+    const isWhole = rows !== null && (n === 0 || rows.length === n) && rows.every(isRow);
     if (!isWhole && n > 0) {
       notes.push(`no whole predictions of ${dataset} ${split}, n${samples}: no intervals and curves`);
     }
-    read.push({ ...evaluation, rows: isWhole ? rows : null, temperature: null });
+    const own = { ...evaluation, n: n || (isWhole ? rows.length : 0) };
+    read.push({ ...own, rows: isWhole ? rows : null, temperature: null });
     const { scaled } = evaluation;
     if (scaled == null) continue;
     const { metrics, temperature } = scaled;
     const scaledRows = isWhole ? rows.map((row) => ({ ...row, probs: under(row.probs, temperature) })) : null;
-    read.push({ ...evaluation, metrics, detection: null, rows: scaledRows, temperature });
+    read.push({ ...own, metrics, detection: null, rows: scaledRows, temperature });
   }
   return read;
 }
@@ -220,6 +222,8 @@ function reasonOf(error: unknown): string {
     const [issue] = error.issues;
     return `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
   }
+  // Its message repeats bytes of the file, which may be anything.
+  if (error instanceof SyntaxError) return 'it is no JSON';
   return error instanceof Error ? error.message : String(error);
 }
 

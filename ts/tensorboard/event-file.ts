@@ -19,6 +19,9 @@ export type SummaryValue =
   | { readonly tag: string; readonly text: string }
   | { readonly tag: string; readonly png: Uint8Array; readonly width: number; readonly height: number };
 
+/** TensorBoard itself looks every few seconds. */
+const HOLD_MS = 500;
+
 export class EventFile {
   readonly #file: AppendedFile;
 
@@ -28,7 +31,7 @@ export class EventFile {
 
   /** A new file. */
   static async create(path: string, timeMs: number): Promise<EventFile> {
-    const events = new EventFile(await AppendedFile.create(path));
+    const events = new EventFile(await AppendedFile.create(path, HOLD_MS));
     events.#append(
       new Fields()
         .double(1, timeMs / 1000)
@@ -67,11 +70,9 @@ export class EventFile {
 function writeValue(message: Fields, value: SummaryValue): void {
   message.text(1, value.tag);
   if ('scalar' in value) {
-    message.message(9, (metadata) => metadata.message(1, (plugin) => plugin.text(1, 'scalars')));
-    message.message(8, (tensor) => {
-      tensor.integer(1, DT_FLOAT).message(2, () => undefined);
-      tensor.bytes(4, new Uint8Array(Float32Array.of(value.scalar).buffer));
-    });
+    const scalar = Buffer.alloc(4);
+    scalar.writeFloatLE(value.scalar);
+    message.bytes(9, SCALAR_METADATA).bytes(8, Buffer.concat([SCALAR_TENSOR, scalar]));
   } else if ('text' in value) {
     message.message(9, (metadata) => metadata.message(1, (plugin) => plugin.text(1, 'text')));
     message.message(8, (tensor) => {
@@ -88,6 +89,17 @@ function writeValue(message: Fields, value: SummaryValue): void {
 /** `tensorflow.DataType` */
 const DT_FLOAT = 1;
 const DT_STRING = 7;
+
+/** `tensorflow.SummaryMetadata` of a scalar. */
+const SCALAR_METADATA = new Fields().message(1, (plugin) => plugin.text(1, 'scalars')).finish();
+
+/** `tensorflow.TensorProto` of one float, up to its four bytes. */
+const SCALAR_TENSOR = new Fields()
+  .integer(1, DT_FLOAT)
+  .message(2, () => undefined)
+  .bytes(4, new Uint8Array(4))
+  .finish()
+  .subarray(0, -4);
 
 /** CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) by a table of bytes. */
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

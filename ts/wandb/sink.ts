@@ -113,7 +113,7 @@ class WandbSink implements Sink {
     const { baseUrl, initTimeoutMs, resume } = this.#settings;
     return new RemoteRun({
       baseUrl,
-      credentials: credentials(this.#environment, baseUrl),
+      credentials: () => credentials(this.#environment, baseUrl),
       initTimeoutMs,
       resume,
       run,

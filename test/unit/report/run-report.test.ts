@@ -125,6 +125,18 @@ it.each([
   expect(runs[0]?.notes.join()).toContain(note);
 });
 
+it('takes intervals from whole predictions where the result is cut', async () => {
+  const folder = writtenRun();
+  truncateSync(join(folder, 'result.json'), 40);
+  const line = { type: 'evaluation', step: 3, dataset: 'ARC-Easy', split: 'validation', samples: 10 };
+  const logged = JSON.stringify({ ...line, metrics: { acc: 0.75 } });
+  appendFileSync(join(folder, 'metrics.jsonl'), `${logged}\n`);
+  const { runs } = await readReport([folder]);
+  const [evaluation] = runs[0]?.evaluations ?? [];
+  expect(evaluation).toMatchObject({ n: 40, metrics: { acc: { value: 0.75, lower: expect.any(Number) } } });
+  expect(runs[0]?.notes).toEqual(['result.json is damaged: it is no JSON']);
+});
+
 it('keeps an infinite loss, which is a text in JSON', async () => {
   const folder = writtenRun();
   const path = join(folder, 'result.json');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import type { RunEvent } from '../../../ts/events/run-event.ts';
 import type { Outcome } from '../../../ts/events/sinks.ts';
+import { credentials } from '../../../ts/wandb/environment.ts';
 import { LocalRun } from '../../../ts/wandb/local-run.ts';
 import { RemoteRun, type RemoteRunOptions } from '../../../ts/wandb/online/remote-run.ts';
 import type { RunIdentity } from '../../../ts/wandb/row.ts';
@@ -43,7 +44,7 @@ async function logOnline(
   const local = await LocalRun.create({ dir, isOnline: true, run, config, ...made });
   const remote = new RemoteRun({
     baseUrl: stand.url,
-    credentials: { kind: 'key', key: API_KEY },
+    credentials: () => ({ kind: 'key', key: API_KEY }),
     initTimeoutMs: 2_000,
     resume: null,
     run,
@@ -107,8 +108,19 @@ it.each<Fault>(['status-500', 'status-429', 'reset', 'silence', 'slow'])(
 it.each<[string, Fault | null, Partial<RemoteRunOptions>, string]>([
   ['is away', 'reset', { initTimeoutMs: 50 }, 'cannot be reached'],
   ['never answers', 'silence', { initTimeoutMs: 150 }, 'did not answer within 0.1 s'],
-  ['refuses the key', null, { credentials: { kind: 'key', key: 'wrong-secret' } }, 'refuses the API key'],
-  ['has no key to be asked with', null, { credentials: null }, 'no API key'],
+  [
+    'refuses the key',
+    null,
+    { credentials: () => ({ kind: 'key', key: 'wrong-secret' }) },
+    'refuses the API key',
+  ],
+  [
+    'is to be asked with a token that no file holds',
+    null,
+    { credentials: () => credentials({ WANDB_IDENTITY_TOKEN_FILE: '/nowhere' }, 'http://127.0.0.1') },
+    'WANDB_IDENTITY_TOKEN_FILE must name a file with a token',
+  ],
+  ['has no key to be asked with', null, { credentials: () => null }, 'no API key'],
   ['falls behind', 'silence', { queueLines: 3 }, 'more than 3 lines behind'],
   ['has no run to go on with', null, { resume: 'must' }, 'WANDB_RESUME=must'],
 ])('goes on offline with one warning when the server %s', async (_, fault, options, reason) => {
@@ -174,7 +186,12 @@ it('gives signs of life while nothing happens, since a silent run counts as cras
   const run = identityOf('quiet');
   const local = await LocalRun.create({ dir, isOnline: true, run, config: {}, metadata: {}, versions: {} });
   const remote = new RemoteRun({
-    ...{ baseUrl: stand.url, credentials: { kind: 'key', key: API_KEY }, initTimeoutMs: 2_000, resume: null },
+    ...{
+      baseUrl: stand.url,
+      credentials: () => ({ kind: 'key', key: API_KEY }),
+      initTimeoutMs: 2_000,
+      resume: null,
+    },
     ...{ run, config: {}, local, tell: () => undefined, times: QUICK },
   });
   await expect
@@ -188,7 +205,7 @@ it('gives signs of life while nothing happens, since a silent run counts as cras
 it('changes an identity token for an access token, and is refused with a wrong one', async () => {
   const stand = await server();
   const withToken = (token: string, id: string) =>
-    logOnline(stand, { id }, { credentials: { kind: 'token', token } });
+    logOnline(stand, { id }, { credentials: () => ({ kind: 'token', token }) });
   expect((await withToken(IDENTITY_TOKEN, 'good')).remote.isComplete).toBe(true);
   expect(stand.run('good').history).toHaveLength(4);
   const { messages } = await withToken('not.the.token', 'bad');

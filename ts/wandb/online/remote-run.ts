@@ -43,7 +43,8 @@ const QUEUE_LINES = 20_000;
 
 export interface RemoteRunOptions {
   readonly baseUrl: string;
-  readonly credentials: Credentials | null;
+  /** Asked once; what it throws is why the run goes on offline. */
+  readonly credentials: () => Credentials | null;
   readonly initTimeoutMs: number;
   readonly resume: ResumeMode | null;
   readonly run: RunIdentity;
@@ -132,7 +133,8 @@ export class RemoteRun implements RunWriter {
   }
 
   async #work(): Promise<void> {
-    const { baseUrl, credentials, initTimeoutMs } = this.#options;
+    const { baseUrl, initTimeoutMs } = this.#options;
+    const credentials = this.#options.credentials();
     if (credentials === null) {
       throw new Unreachable('no API key: set WANDB_API_KEY, or run wandb login');
     }
@@ -236,7 +238,7 @@ export class RemoteRun implements RunWriter {
     this.#queue = { history: [], events: [], output: [] };
     const reason = error instanceof Error ? error.message : String(error);
     this.#options.tell(
-      `warning: W&B goes on offline, nothing is lost: ${reason}; later: wandb sync --include-online ${this.#options.local.path}`,
+      `W&B goes on offline, nothing is lost: ${reason}; later: wandb sync --include-online ${this.#options.local.path}`,
     );
   }
 }

@@ -69,8 +69,9 @@ async function attempt(
     }
     if (error instanceof BpeftError) return { reason: `cannot be reached: ${error.message}`, isFinal: true };
     // The cause names the system's error, such as ECONNREFUSED; the message is only "fetch failed".
-    const code = error instanceof Error ? (error.cause as { code?: unknown } | undefined)?.code : undefined;
-    return { reason: `cannot be reached${typeof code === 'string' ? ` (${code})` : ''}`, isFinal: false };
+    const { cause } = error as { cause?: { readonly code?: string; readonly message?: string } };
+    const why = cause?.code ?? cause?.message;
+    return { reason: `cannot be reached${why === undefined ? '' : ` (${why})`}`, isFinal: false };
   }
 }
 
