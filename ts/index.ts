@@ -24,6 +24,7 @@ export type { RowPlace } from './datasets/rows/dataset-error.ts';
 export type {
   Dataset,
   DatasetFile,
+  HubOrigin,
   Item,
   RowStream,
   SplitHead,
@@ -81,6 +82,7 @@ export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
 export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
 export type { AnyRow, ChoiceRow, ClassifiedRow, PredictRow, PublishedRow } from './run/prediction/row.ts';
+export type { DatasetRecord } from './run/records/dataset-record.ts';
 export type { EvaluationResult, RunResult, ScaledResult, TrainingResult } from './run/records/result.ts';
 export type { RunRecord } from './run/records/run-record.ts';
 export type { Hardware, Versions } from './run/records/versions.ts';

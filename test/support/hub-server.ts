@@ -1,5 +1,5 @@
 /**
- * A stand-in for the Hub on loopback: repositories of models over the real routes, and a store of its own address
+ * A stand-in for the Hub on loopback: repositories of models and datasets over the real routes, and a store of its own address
  * to which files in LFS are redirected. It fails as it is told.
  */
 
@@ -17,6 +17,7 @@ export type Fault =
   /** The range is not heard. */
   | { readonly kind: 'whole' };
 
+/** A branch of a repository. */
 export interface Repository {
   readonly files: ReadonlyMap<string, Buffer>;
   readonly commit: string;
@@ -35,7 +36,10 @@ export const TOKEN = 'hf_standin';
 const LFS_BYTES = 20_000;
 
 export class StandInHub {
-  readonly #repositories = new Map<string, Repository>();
+  /** `models/org/name` or `datasets/org/name` → branches. */
+  readonly #repositories = new Map<string, Map<string, Repository>>();
+  /** Every state that a branch was ever in. */
+  readonly #commits = new Map<string, Repository>();
   /** Old name → new name. */
   readonly renamed = new Map<string, string>();
   readonly requests: Request[] = [];
@@ -55,7 +59,7 @@ export class StandInHub {
     this.#store = createServer((request, response) => {
       this.stored.push(seen(request));
       const [, commit = '', ...path] = decodeURIComponent(request.url ?? '').split('/');
-      const repository = [...this.#repositories.values()].find((one) => one.commit === commit);
+      const repository = this.#commits.get(commit);
       this.#send(request, response, repository?.files.get(path.join('/')) ?? Buffer.alloc(0), {});
     });
   }
@@ -79,17 +83,28 @@ export class StandInHub {
     }
   }
 
-  /** Puts a repository's new state in the place of the old one; the commit follows from its content. */
-  publish(
+  /** Puts a model's new state in the place of the old one; the commit follows from its content. */
+  publish(name: string, files: Files, access: Repository['access'] = 'open'): Repository {
+    return this.#publish(`models/${name}`, 'main', files, access);
+  }
+
+  /** The same for a branch of a dataset. */
+  publishDataset(
     name: string,
-    files: Readonly<Record<string, Buffer | string>>,
-    access: Repository['access'] = 'open',
+    files: Files,
+    { branch = 'main', access = 'open' }: { branch?: string; access?: Repository['access'] } = {},
   ): Repository {
+    return this.#publish(`datasets/${name}`, branch, files, access);
+  }
+
+  #publish(name: string, branch: string, files: Files, access: Repository['access']): Repository {
     const content = new Map(Object.entries(files).map(([path, bytes]) => [path, Buffer.from(bytes)]));
     const list = [...content].map(([path, bytes]) => `${gitHash(bytes)} ${path}`).join('\n');
     const commit = createHash('sha1').update(`${name}\n${list}`).digest('hex');
     const repository = { files: content, commit, access };
-    this.#repositories.set(name, repository);
+    this.#commits.set(commit, repository);
+    const branches = this.#repositories.get(name) ?? new Map<string, Repository>();
+    this.#repositories.set(name, branches.set(branch, repository));
     return repository;
   }
 
@@ -102,32 +117,38 @@ export class StandInHub {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     this.requests.push(seen(request));
     const url = new URL(request.url ?? '', this.url);
-    const api = /^\/api\/models\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(url.pathname);
-    const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
-    const asked = api?.[1] ?? file?.[1] ?? '';
+    const api = /^\/api\/(models|datasets)\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(
+      url.pathname,
+    );
+    const file = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
+    const kind = api?.[1] ?? (file?.[1] === undefined ? 'models' : 'datasets');
+    const asked = api?.[2] ?? file?.[2] ?? '';
     const name = this.renamed.get(asked) ?? asked;
     if (name !== asked) {
       response.writeHead(307, { location: `${url.pathname.replace(asked, name)}${url.search}` }).end();
       return;
     }
     const isKnown = request.headers.authorization === `Bearer ${TOKEN}`;
-    const repository = this.#repositories.get(name);
-    if (repository === undefined || (repository.access === 'private' && !isKnown)) {
+    const branches = this.#repositories.get(`${kind}/${name}`);
+    const revision = decodeURIComponent(api?.[4] ?? file?.[3] ?? 'main');
+    const repository =
+      branches?.get(revision === 'refs/pr/1' ? 'main' : revision) ?? this.#commits.get(revision);
+    const [first] = branches?.values() ?? [];
+    if (first === undefined || (first.access === 'private' && !isKnown)) {
       refuse(response, isKnown ? 404 : 401, 'RepoNotFound', 'Repository not found');
       return;
     }
-    const revision = decodeURIComponent(api?.[3] ?? file?.[2] ?? 'main');
-    if (!['main', 'refs/pr/1', repository.commit].includes(revision)) {
+    if (repository === undefined) {
       refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
     } else if (api !== null) {
       const fault = this.apiFaults.shift();
       if (fault?.kind === 'status') fail(response, fault);
-      else if (api[2] === 'tree') this.#tree(response, url, repository);
+      else if (api[3] === 'tree') this.#tree(response, url, repository);
       else json(response, { _id: '1', id: name, sha: repository.commit, siblings: siblings(repository) });
     } else if (repository.access === 'gated' && !isKnown) {
-      refuse(response, 401, 'GatedRepo', `Access to model ${name} is restricted`);
+      refuse(response, 401, 'GatedRepo', `Access to ${kind} ${name} is restricted`);
     } else {
-      this.#resolve(request, response, repository, decodeURIComponent(file?.[3] ?? ''));
+      this.#resolve(request, response, repository, decodeURIComponent(file?.[4] ?? ''));
     }
   }
 
@@ -197,6 +218,8 @@ export class StandInHub {
     else response.end(sent);
   }
 }
+
+type Files = Readonly<Record<string, Buffer | string>>;
 
 interface Entry {
   readonly size: number;

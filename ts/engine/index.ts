@@ -21,6 +21,7 @@ export type { RowPlace } from '../datasets/rows/dataset-error.ts';
 export type {
   Dataset,
   DatasetFile,
+  HubOrigin,
   Item,
   RowStream,
   SplitHead,

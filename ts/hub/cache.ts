@@ -46,8 +46,9 @@ export class RepositoryCache {
     return isCommit(text.trim()) ? text.trim() : null;
   }
 
+  /** Notes where a branch or tag was seen; a commit is where it is. */
   async remember(revision: string, commit: string): Promise<void> {
-    if ((await this.commitOf(revision)) === commit) return;
+    if (isCommit(revision) || (await this.commitOf(revision)) === commit) return;
     const path = this.ref(revision);
     await io(path, () => mkdir(dirname(path), { recursive: true }));
     await replaceFile(path, commit);

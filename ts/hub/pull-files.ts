@@ -20,13 +20,17 @@ export interface Needs {
   rounds(paths: readonly string[], snapshot: string): AsyncIterable<readonly string[]>;
   /** Whether files of a cache, which may hold a part of the repository, cannot be too few. */
   isCertain(chosen: readonly string[]): boolean;
+  /** False: more will be asked for, and only then the branch counts as being here. */
+  readonly isAll?: boolean;
 }
 
 export interface PulledFiles {
   readonly commit: string;
   readonly snapshot: string;
-  /** In the snapshot. */
+  /** In the snapshot: what is needed. */
   readonly paths: readonly string[];
+  /** All of the repository, or of its part that the cache holds. */
+  readonly known: readonly string[];
 }
 
 /**
@@ -67,8 +71,8 @@ export async function pullFiles(
     await snapshot.bring(round);
     paths.push(...round);
   }
-  if (!isCommit(id.revision)) await cache.remember(id.revision, commit);
-  return { commit, snapshot: folder, paths };
+  if (needs.isAll !== false) await cache.remember(id.revision, commit);
+  return { commit, snapshot: folder, paths, known: all };
 }
 
 /** What of the needed files is here, or what is not. */
@@ -89,7 +93,7 @@ async function findCached(
       if (missing.length > 0) return { found: null, lack: `it lacks ${missing.join(', ')}` };
       paths.push(...round);
     }
-    return { found: { commit, snapshot, paths }, lack: null };
+    return { found: { commit, snapshot, paths, known: present }, lack: null };
   } catch (error) {
     if (error instanceof BpeftError) return { found: null, lack: error.message };
     throw error;

@@ -5,7 +5,8 @@
  * output. Inputs and outputs are copied (structured clone).
  */
 
-import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { once } from 'node:events';
+import { parentPort, type ResourceLimits, Worker, workerData } from 'node:worker_threads';
 import { abortError, throwIfAborted } from '../errors.ts';
 
 type Message<Output, Told> = { readonly output: Output } | { readonly told: Told };
@@ -39,6 +40,50 @@ export async function offThread<Input, Output, Told = never>(
     signal?.removeEventListener('abort', onAbort);
     await worker.terminate();
   }
+}
+
+/**
+ * What the worker `name` yields on `input`, part by part, each made while the one before is used.
+ * @throws what the worker throws
+ */
+export async function* partsOffThread<Input, Part>(
+  name: string,
+  input: Input,
+  resourceLimits: ResourceLimits,
+): AsyncGenerator<Part, void, undefined> {
+  const worker = new Worker(workerUrl(name), { workerData: input, execArgv: [], resourceLimits });
+  // Listened to throughout: between two parts, too, the thread may end.
+  const failed = new Promise<never>((_, reject) => {
+    worker.once('error', reject);
+    worker.once('exit', (code) => reject(new Error(`the thread ended without an answer (code ${code})`)));
+  });
+  failed.catch(() => {});
+  const next = async (): Promise<PartMessage<Part>> => {
+    const [message] = await Promise.race([once(worker, 'message'), failed]);
+    return message as PartMessage<Part>;
+  };
+  try {
+    for (let message = await next(); !message.isLast; message = await next()) {
+      worker.postMessage('taken');
+      yield message.part;
+    }
+  } finally {
+    await worker.terminate();
+  }
+}
+
+type PartMessage<Part> = { readonly isLast: false; readonly part: Part } | { readonly isLast: true };
+
+/** The worker's side of {@link partsOffThread}: is at most one part ahead. */
+export async function serveParts<Input, Part>(work: (input: Input) => AsyncIterable<Part>): Promise<void> {
+  const port = parentPort;
+  if (port === null) return;
+  const post = (message: PartMessage<Part>) => port.postMessage(message);
+  for await (const part of work(workerData as Input)) {
+    post({ isLast: false, part });
+    await once(port, 'message');
+  }
+  post({ isLast: true });
 }
 
 /** The worker's side: answers the input that it was started with. */

@@ -138,9 +138,11 @@ it('names the nearest dataset and the splits that exist', async () => {
 });
 
 it('asks for the data folder, and says what it lacks', async () => {
-  await expect(resolveDataset('obqa')).rejects.toMatchObject({
-    message: 'obqa: needs the folder that holds the datasets',
-    hint: 'pass --data-dir DIR with DIR/openbookqa/validation.jsonl; bpeft datasets show obqa lists all files',
+  await expect(resolveDataset('exam-topics')).rejects.toMatchObject({
+    message: 'exam-topics: needs the folder that holds the datasets',
+    hint: expect.stringMatching(
+      /^pass --data-dir DIR with DIR\/exam_topics\/validation.jsonl; bpeft datasets/,
+    ),
   });
   await expect(resolveDataset('obqa', { dataDir: tmpdir() })).rejects.toMatchObject({
     code: 'BPEFT_DATASET',
@@ -189,7 +191,7 @@ it('takes a sole file for training and evaluation', async () => {
 });
 
 it.each([
-  ['no file at all', {}, 'holds no .jsonl, .json, .csv or .tsv file'],
+  ['no file at all', {}, 'holds no .jsonl, .json, .csv, .tsv or .parquet file'],
   [
     'two files for a split',
     { 'train.csv': 'x', 'train.jsonl': question },
@@ -209,9 +211,9 @@ it('refuses a path that leads nowhere or to something else', async () => {
     code: 'BPEFT_DATASET',
     message: 'no dataset at ./no-such-folder',
   });
-  const path = await folder({ 'rows.parquet': '' });
-  await expect(resolveDataset(join(path, 'rows.parquet'))).rejects.toMatchObject({
-    message: expect.stringContaining('must be a .jsonl, .json, .csv or .tsv file, got .parquet'),
+  const path = await folder({ 'rows.arrow': '' });
+  await expect(resolveDataset(join(path, 'rows.arrow'))).rejects.toMatchObject({
+    message: expect.stringContaining('must be a .jsonl, .json, .csv, .tsv or .parquet file, got .arrow'),
   });
 });
 

@@ -50,6 +50,11 @@ export const MODEL_AND_DATA = {
     inAll(WITH_MODEL, z.enum(['multiple-choice', 'classification']).optional()),
     FACTS,
   ),
+  columns: setting(
+    "columns of one's own rows that hold the fields, as question=prompt,choices=a+b+c,answer=gold",
+    inAll(WITH_MODEL, z.array(name).min(1).optional()),
+    { ...FACTS, placeholder: 'field=column' },
+  ),
   labels: setting(
     'class names of a classification dataset, in order',
     inAll(WITH_MODEL, z.array(name).min(2).optional()),

@@ -4,7 +4,7 @@ import { basename, extname } from 'node:path';
 import { datasetError } from '../rows/dataset-error.ts';
 
 /** `jsonl` is JSON: Lines, or one list of rows; `csv` has commas, semicolons or tabs. */
-export type FileFormat = 'jsonl' | 'csv';
+export type FileFormat = 'jsonl' | 'csv' | 'parquet';
 
 const FORMATS: Readonly<Record<string, FileFormat>> = {
   '.jsonl': 'jsonl',
@@ -12,13 +12,14 @@ const FORMATS: Readonly<Record<string, FileFormat>> = {
   '.json': 'jsonl',
   '.csv': 'csv',
   '.tsv': 'csv',
+  '.parquet': 'parquet',
 };
 
-export const FILE_KINDS = '.jsonl, .json, .csv or .tsv';
+export const FILE_KINDS = '.jsonl, .json, .csv, .tsv or .parquet';
 
 const SHEET = 'save the sheet as CSV (UTF-8)';
 const UNPACK = 'unpack it first';
-const TABLE = "write it as JSON Lines, in Python: Dataset.from_parquet(…).to_json('train.jsonl')";
+const TABLE = "write it as Parquet, in Python: Dataset.from_file('…').to_parquet('train.parquet')";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   '.xlsx': SHEET,
@@ -26,13 +27,14 @@ const REMEDIES: Readonly<Record<string, string>> = {
   '.ods': SHEET,
   '.numbers': SHEET,
   '.zip': UNPACK,
-  '.parquet': TABLE,
   '.arrow': TABLE,
 };
 
 /** Null: no file of rows. */
 export function formatOf(path: string): FileFormat | null {
-  return FORMATS[extname(withoutPacker(path)).toLowerCase()] ?? null;
+  const bare = withoutPacker(path);
+  const format = FORMATS[extname(bare).toLowerCase()] ?? null;
+  return format === 'parquet' && bare !== path ? null : format; // it is packed within
 }
 
 /** The file's name without its endings: `train.jsonl.gz` holds the split `train`. */
@@ -103,7 +105,7 @@ const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['d0cf11e0', 'is a spreadsheet of an old format', SHEET],
   ['1f8b', 'is packed with gzip, twice', UNPACK],
   ['28b52ffd', 'is packed with zstd, twice', UNPACK],
-  ['50415231', 'is a Parquet file', TABLE],
+  ['50415231', 'is a Parquet file', 'give it the ending .parquet; from standard input it cannot be read'],
   ['fffe', 'is UTF-16', 'save it as UTF-8'],
   ['feff', 'is UTF-16', 'save it as UTF-8'],
 ];

@@ -3,6 +3,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { BpeftError } from '../../errors.ts';
+import type { Columns } from '../rows/columns.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import type { TaskKind } from '../rows/item.ts';
 import type { SourceFiles } from '../tasks/entry.ts';
@@ -14,7 +15,11 @@ import { firstRecord, openFile, type SplitFile } from './read-split.ts';
  *
  * @throws {BpeftError} `BPEFT_DATASET` when there is nothing to read, or two files for one split.
  */
-export async function ownData(path: string, task: TaskKind | null): Promise<SourceFiles> {
+export async function ownData(
+  path: string,
+  task: TaskKind | null,
+  columns: Columns | null,
+): Promise<SourceFiles> {
   const splits = (await isFolder(path)) ? await folderSplits(path) : fileSplit(path);
   const [first] = splits;
   if (first === undefined) {
@@ -26,11 +31,13 @@ export async function ownData(path: string, task: TaskKind | null): Promise<Sour
   const sample = splits.get('train') ?? first[1];
   return {
     name: splitName(resolve(path)),
-    family: task ?? (await taskByFields(sample)),
+    family: task ?? (await taskByFields(sample, columns)),
     entry: null,
     splits,
     trainSplit: sole ?? 'train',
     defaultSplit: sole ?? 'validation',
+    ...{ licence: null, columns, hub: null },
+    bring: async () => {},
   };
 }
 
@@ -78,10 +85,10 @@ function fileSplit(path: string): Map<string, readonly SplitFile[]> {
 }
 
 /** `choices` makes a row multiple choice. */
-async function taskByFields(files: readonly SplitFile[]): Promise<TaskKind> {
+export async function taskByFields(files: readonly SplitFile[], columns: Columns | null): Promise<TaskKind> {
   const [file] = files;
   if (file === undefined) return 'multiple-choice';
-  const record = await firstRecord(openFile(file));
+  const record = await firstRecord(openFile(file), columns);
   if (typeof record !== 'object' || record === null) return 'multiple-choice';
   if ('choices' in record) return 'multiple-choice';
   return ['label', 'text', 'text1', 'sentence', 'sentence1', 'premise'].some((field) => field in record)

@@ -2,8 +2,11 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
+import { sha256OfFiles } from '../../threads/sha256.ts';
 import { checkedLabelNames, foundLabelNames } from '../rows/classification.ts';
+import { type Columns, mappedRow } from '../rows/columns.ts';
 import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { namedFields } from '../rows/fields.ts';
 import type { DatasetFile, Item } from '../rows/item.ts';
@@ -12,6 +15,7 @@ import { readCsv } from './csv.ts';
 import { beginsList, type FileFormat, refuseForeign, withHead } from './file-formats.ts';
 import { readJsonList } from './json-list.ts';
 import { type BadRow, type RawRow, readJsonl } from './jsonl.ts';
+import { readParquet } from './parquet.ts';
 import { unpacked } from './unpack.ts';
 
 /** A file to read: where it is, and how results call it. */
@@ -22,15 +26,26 @@ export interface SplitFile {
   readonly format: FileFormat;
 }
 
-/** Bytes with a name for error messages. */
-export interface ByteSource {
+interface NamedSource {
   /** As in error messages. */
   readonly file: string;
   /** As in results. */
   readonly name: string;
-  readonly format: FileFormat;
+}
+
+/** Bytes, from wherever. */
+export interface ByteSource extends NamedSource {
+  readonly format: Exclude<FileFormat, 'parquet'>;
   readonly bytes: AsyncIterable<Uint8Array>;
 }
+
+/** A table is read from its end on: it must be a file. */
+interface TableSource extends NamedSource {
+  readonly format: 'parquet';
+  readonly path: string;
+}
+
+export type RowSource = ByteSource | TableSource;
 
 export interface ReadOptions {
   /** The classes of a classification split; null takes those found in it. */
@@ -39,6 +54,8 @@ export interface ReadOptions {
   readonly limit?: number | undefined;
   /** Rows that are predicted need no answer: what they hold in its place is not read. */
   readonly isPredicted?: boolean | undefined;
+  /** Which columns hold the fields; null: they have their names. */
+  readonly columns?: Columns | null | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -55,7 +72,8 @@ export interface Survey {
   readonly widest: Item;
 }
 
-export function openFile({ path, name, format }: SplitFile): ByteSource {
+export function openFile({ path, name, format }: SplitFile): RowSource {
+  if (format === 'parquet') return { file: path, name, format, path };
   return { file: path, name, format, bytes: fileBytes(path) };
 }
 
@@ -68,7 +86,7 @@ interface PlacedRow {
 
 /** The items of a split, all in memory. @throws {BpeftError} as {@link surveySplit} does. */
 export async function readSplit(
-  sources: Iterable<ByteSource>,
+  sources: Iterable<RowSource>,
   task: Task,
   options: ReadOptions,
 ): Promise<Survey & { readonly items: readonly Item[] }> {
@@ -85,11 +103,12 @@ export async function readSplit(
  * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row; `BPEFT_ABORTED`.
  */
 export async function surveySplit(
-  sources: Iterable<ByteSource>,
+  sources: Iterable<RowSource>,
   task: Task,
-  { labelNames, limit = Number.POSITIVE_INFINITY, isPredicted, signal }: ReadOptions,
+  options: ReadOptions,
   keep: (row: Item | PlacedRow) => void = () => undefined,
 ): Promise<Survey> {
+  const { labelNames, limit = Number.POSITIVE_INFINITY, signal } = options;
   const asked = labelNames === null ? null : checkedLabelNames(labelNames, '--labels');
   const given = task.labelNames ?? asked;
   const labelOf = given === null ? task.labelOf : undefined;
@@ -98,7 +117,7 @@ export async function surveySplit(
   let rows = 0;
   let first: PlacedRow | null = null;
   let widest: Item | null = null;
-  for await (const placed of placedRows(sources, task, isPredicted, meter)) {
+  for await (const placed of placedRows(sources, task, options, meter)) {
     throwIfAborted(signal);
     first ??= placed;
     if (labelOf === undefined) {
@@ -128,12 +147,13 @@ export async function surveySplit(
 
 /** The items of a split one by one, read again from its files. */
 export async function* splitItems(
-  sources: Iterable<ByteSource>,
+  sources: Iterable<RowSource>,
   task: Task,
-  { labelNames, limit = Number.POSITIVE_INFINITY, isPredicted }: ReadOptions,
+  options: ReadOptions,
 ): AsyncGenerator<Item, void, undefined> {
+  const { labelNames, limit = Number.POSITIVE_INFINITY } = options;
   let rows = 0;
-  for await (const placed of placedRows(sources, task, isPredicted, new Meter())) {
+  for await (const placed of placedRows(sources, task, options, null)) {
     yield itemOf(placed, task, labelNames);
     rows += 1;
     if (rows >= limit) return;
@@ -150,11 +170,11 @@ export type RowToPredict =
  * @throws {BpeftError} `BPEFT_DATASET`: what follows cannot be told apart into rows, or the file is none.
  */
 export async function* rowsToPredict(
-  source: ByteSource,
+  source: RowSource,
   task: Task,
-  labelNames: readonly string[] | null,
+  { labelNames, columns }: Pick<ReadOptions, 'labelNames' | 'columns'>,
 ): AsyncGenerator<RowToPredict, void, undefined> {
-  for await (const record of records(source, source.bytes)) {
+  for await (const record of records(source, areNamed(task))) {
     const { row, line } = record;
     if ('error' in record) {
       yield { row, id: null, error: record.error };
@@ -162,7 +182,8 @@ export async function* rowsToPredict(
     }
     try {
       const place = { file: source.file, line };
-      const fields = withoutAnswer(namedFields(record.value, place), task);
+      const mapped = mappedRow(record.value, columns, place, task.answerFields);
+      const fields = withoutAnswer(namedFields(mapped, place), task);
       yield { row, item: task.item(fields, row, place, task.labelNames ?? labelNames) };
     } catch (error) {
       if (!(error instanceof BpeftError)) throw error;
@@ -178,10 +199,11 @@ function idOf(value: unknown): string | null {
 }
 
 /** The first record of a file, to tell its task by its fields. */
-export async function firstRecord(source: ByteSource): Promise<unknown> {
-  for await (const record of records(source, source.bytes)) {
+export async function firstRecord(source: RowSource, columns?: Columns | null): Promise<unknown> {
+  for await (const record of records(source, false)) {
     if ('error' in record) throw record.error;
-    return namedFields(record.value, { file: source.file, line: record.line });
+    const place = { file: source.file, line: record.line };
+    return namedFields(mappedRow(record.value, columns, place), place);
   }
   throw datasetError(source.file, 'holds no rows');
 }
@@ -205,44 +227,61 @@ class Meter {
 }
 
 async function* placedRows(
-  sources: Iterable<ByteSource>,
+  sources: Iterable<RowSource>,
   task: Task,
-  isPredicted: boolean | undefined,
-  meter: Meter,
+  { isPredicted = false, columns, signal }: ReadOptions,
+  meter: Meter | null,
 ): AsyncGenerator<PlacedRow, void, undefined> {
   let firstRow = 0;
   for (const source of sources) {
     const { file, name } = source;
     const metered: MeteredFile = { file, name, sha256: null, rows: 0 };
-    meter.files.push(metered);
-    const hash = createHash('sha256');
-    const begin = meter.bytes;
-    const hashed = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of source.bytes) {
-        meter.bytes += chunk.length;
-        hash.update(chunk);
-        yield chunk;
-      }
-    };
+    meter?.files.push(metered);
+    const begin = meter?.bytes;
+    const [counted, hash] = meter === null ? [source, async () => null] : withHash(source, meter, signal);
     let rowsEnd = firstRow;
-    for await (const record of records(source, hashed())) {
+    for await (const record of records(counted, areNamed(task))) {
       if ('error' in record) throw record.error;
       const { value, row, line } = record;
       const place = { file, line };
-      const fields = namedFields(value, place);
+      const mapped = mappedRow(value, columns, place, isPredicted ? task.answerFields : []);
+      const fields = namedFields(mapped, place);
       metered.rows += 1;
       rowsEnd = firstRow + row + 1;
-      yield {
-        fields: isPredicted === true ? withoutAnswer(fields, task) : fields,
-        row: firstRow + row,
-        place,
-      };
+      yield { fields: isPredicted ? withoutAnswer(fields, task) : fields, row: firstRow + row, place };
     }
-    if (meter.bytes === begin) throw datasetError(file, 'the file is empty');
+    const sha256 = await hash();
+    if (begin !== undefined && meter?.bytes === begin) throw datasetError(file, 'the file is empty');
     if (metered.rows === 0) throw datasetError(file, 'holds no rows');
-    metered.sha256 = hash.digest('hex');
+    metered.sha256 = sha256;
     firstRow = rowsEnd;
   }
+}
+
+/** The source, and what to ask for its hash when its last row is read; its bytes are counted. */
+function withHash(
+  source: RowSource,
+  meter: Meter,
+  signal: AbortSignal | undefined,
+): readonly [RowSource, () => Promise<string | null>] {
+  if (source.format === 'parquet') {
+    return [
+      source,
+      async () => {
+        meter.bytes += (await stat(source.path)).size;
+        return (await sha256OfFiles([source.path], { signal }))[0] ?? null;
+      },
+    ];
+  }
+  const hash = createHash('sha256');
+  const hashed = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source.bytes) {
+      meter.bytes += chunk.length;
+      hash.update(chunk);
+      yield chunk;
+    }
+  };
+  return [{ ...source, bytes: hashed() }, async () => hash.digest('hex')];
 }
 
 function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
@@ -250,10 +289,17 @@ function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
   return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
 }
 
-async function* records(
-  { file, format }: ByteSource,
-  bytes: AsyncIterable<Uint8Array>,
-): AsyncGenerator<RawRow | BadRow> {
+/** Whether rows name their classes, so that integers of a table are to be its classes' names. */
+function areNamed({ labelOf }: Task): boolean {
+  return labelOf !== undefined;
+}
+
+async function* records(source: RowSource, isNamed: boolean): AsyncGenerator<RawRow | BadRow> {
+  if (source.format === 'parquet') {
+    yield* readParquet({ path: source.path, isNamed });
+    return;
+  }
+  const { file, format, bytes } = source;
   const { head, whole } = await withHead(unpacked(bytes, file));
   refuseForeign(head, file);
   if (format === 'csv') yield* readCsv(whole, file);

@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import { BpeftError } from '../../errors.ts';
+import { suggestedColumns } from './suggested-columns.ts';
 
 /** Where a row stands. */
 export interface RowPlace {
@@ -33,9 +34,15 @@ export function rowError(place: RowPlace, error: z.ZodError, row: unknown, form?
     issue.path.length === 0 ? '' : `, got ${value === undefined ? fieldsOf(row) : shown(value)}`;
   const isMissing = issue.path.length === 0 || value === undefined;
   return datasetError(place, `${field === '' ? '' : `${field}: `}${issue.message}${received}`, {
-    hint: isMissing ? form : undefined,
+    hint: isMissing ? remedy(row, form) : undefined,
     cause: error,
   });
+}
+
+/** Fields that are missing may be there in columns of other names. */
+function remedy(row: unknown, form: string | undefined): string | undefined {
+  const columns = form === undefined ? null : suggestedColumns(row);
+  return columns === null ? form : `try --columns ${columns}; else ${form}`;
 }
 
 function fieldName(path: readonly PropertyKey[]): string {

@@ -60,6 +60,15 @@ export interface DatasetFile {
   readonly rows: number;
 }
 
+/** A dataset's place on the Hub. */
+export interface HubOrigin {
+  readonly repository: string;
+  /** The commit. */
+  readonly revision: string;
+  /** Several are joined by `+`. */
+  readonly configuration: string;
+}
+
 /** A split of a dataset, whatever holds its rows. */
 export interface SplitHead {
   readonly name: string;
@@ -72,6 +81,10 @@ export interface SplitHead {
   /** What a reader of the rows should know, as of labels that look alike. */
   readonly notices: readonly string[];
   readonly files: readonly DatasetFile[];
+  /** Null: not stated. */
+  readonly licence: string | null;
+  /** Null: files of this machine. */
+  readonly hub: HubOrigin | null;
 }
 
 /** A split with its rows in memory. */

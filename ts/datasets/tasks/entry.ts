@@ -1,7 +1,9 @@
 /** Where a dataset's files lie, and what is known about the named ones. */
 
+import type { CallOptions } from '../../engine/call.ts';
 import type { SplitFile } from '../files/read-split.ts';
-import type { TaskFamily } from '../rows/item.ts';
+import type { Columns } from '../rows/columns.ts';
+import type { HubOrigin, TaskFamily } from '../rows/item.ts';
 
 export interface DatasetEntry {
   /** As people and the reference call it. */
@@ -29,4 +31,12 @@ export interface SourceFiles {
   readonly splits: ReadonlyMap<string, readonly SplitFile[]>;
   readonly trainSplit: string;
   readonly defaultSplit: string;
+  /** Null: not stated. */
+  readonly licence: string | null;
+  /** Null: they have their names. */
+  readonly columns: Columns | null;
+  /** Null: files of this machine. */
+  readonly hub: HubOrigin | null;
+  /** Makes files be there. */
+  bring(files: readonly SplitFile[], call: CallOptions): Promise<void>;
 }

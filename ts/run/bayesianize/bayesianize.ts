@@ -15,7 +15,7 @@ import { observed } from '../../events/sinks.ts';
 import { changeOf, type Look, searchOf, searchSigma } from '../../methods/tfb.ts';
 import { posteriorPredictive } from '../../metrics/predictive.ts';
 import { answering, openAnswering } from '../inputs/answering.ts';
-import { type RunContext, withModel } from '../inputs/context.ts';
+import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, type Split } from '../inputs/splits.ts';
 import type { AdapterPlace } from '../inputs/trained-adapter.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
@@ -46,8 +46,8 @@ export async function bayesianize(
     const { place, config } = begun;
     const search = searchOf(config);
     await requireFree(config, place);
-    const source = await openDataset(config.dataset, { ...config, split: undefined });
-    const rows = await source.stream(config.trainSplit ?? source.trainSplit, { signal: context.signal });
+    const source = await openDataset(config.dataset, { ...config, split: undefined }, context);
+    const rows = await source.stream(config.trainSplit ?? source.trainSplit, callOf(context));
     return withModel(config, context, async (model) => {
       refuseOtherModel(place, model);
       const { signal } = context;

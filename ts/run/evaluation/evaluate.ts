@@ -3,10 +3,11 @@
 import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
 import { answering, openAnswering } from '../inputs/answering.ts';
-import { type RunContext, withModel } from '../inputs/context.ts';
+import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import type { AdapterPlace } from '../inputs/trained-adapter.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
@@ -34,9 +35,9 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = await freeFolder(config, place);
-    const datasets = await loadDatasets(config, context.signal);
+    const datasets = await loadDatasets(config, callOf(context));
     const { signal } = context;
-    const reading = { evaluated: datasets, limit: config.limit, signal };
+    const reading = { evaluated: datasets, limit: config.limit, ...callOf(context) };
     const heldOut = await rowsOfTemperature(trainedOn(place, config, datasets), config, reading);
     return withModel(config, context, async (model) => {
       const start = performance.now();
@@ -51,11 +52,13 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const out = folder?.path ?? null;
       const dataset = splits[0]?.encoded.name ?? '';
       const head = { method, model: baseModel.name, dataset, out } as const;
+      const data = { train: null, evaluation: splits.map((split) => split.record) };
+      const outline = { method, baseModel, dataset, data };
       const { name, revision, sha256, files } = baseModel;
       const record: RunRecord = {
         ...{ format: 1, command: 'eval', config: recordedSettings('eval', config) },
         model: { name, revision, sha256, files },
-        datasets: { train: null, evaluation: splits.map((split) => split.record) },
+        datasets: data,
         trainedOn: place.record?.dataset ?? null,
         versions: versions(),
         hardware: hardware(model.info.threads),
@@ -66,12 +69,12 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const given = typeof config.temperature === 'number' ? config.temperature : null;
       const temperatures = new Temperatures(fitted ?? given);
       const settings = { ...config, stochasticLayers, rule, earlier: new EarlierRows(), temperatures };
-      let result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+      let result = evaluationResult(config, outline, evaluations);
       for (const split of splits) {
         for (const samples of effectiveSamples(adapter, config.samples, rule)) {
           const evaluation = await evaluateSplit(adapter, split, samples, settings, { signal, emit });
           evaluations.push(evaluation.result);
-          result = evaluationResult(config, { method, baseModel, dataset }, evaluations);
+          result = evaluationResult(config, outline, evaluations);
           if (folder !== null) {
             await lock?.requireHeld();
             await writePredictions(folder.predictions, evaluation);
@@ -117,12 +120,12 @@ function trainedOn(
   return dataset[Math.floor(same / splits)] ?? record?.dataset ?? dataset[0] ?? '';
 }
 
-async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined): Promise<RowStream[]> {
+async function loadDatasets(config: EvalConfig, call: CallOptions): Promise<RowStream[]> {
   const datasets: RowStream[] = [];
   for (const name of config.dataset) {
-    const source = await openDataset(name, config);
+    const source = await openDataset(name, config, call);
     for (const split of config.split ?? [null])
-      datasets.push(await source.stream(split, { limit: config.limit, signal }));
+      datasets.push(await source.stream(split, { limit: config.limit, ...call }));
   }
   refuseSameName(datasets);
   return datasets;
@@ -130,7 +133,7 @@ async function loadDatasets(config: EvalConfig, signal: AbortSignal | undefined)
 
 function evaluationResult(
   config: EvalConfig,
-  head: { method: string; baseModel: ModelIdentity; dataset: string },
+  head: { method: string; baseModel: ModelIdentity; dataset: string; data: RunResult['data'] },
   evaluations: readonly EvaluationResult[],
 ): RunResult {
   return {
@@ -144,6 +147,7 @@ function evaluationResult(
     training: null,
     evaluations: [...evaluations],
     metrics: evaluations[0]?.metrics ?? null,
+    data: head.data,
     versions: versions(),
   };
 }

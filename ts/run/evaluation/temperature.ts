@@ -4,6 +4,7 @@
  */
 
 import type { RowStream } from '../../datasets/rows/item.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import { BpeftError } from '../../errors.ts';
 import { labelledRows } from '../../metrics/metric.ts';
 import { nll } from '../../metrics/nll.ts';
@@ -33,8 +34,7 @@ export async function rowsOfTemperature(
   }: {
     readonly evaluated: readonly RowStream[];
     readonly limit?: number | undefined;
-    readonly signal?: AbortSignal | undefined;
-  },
+  } & CallOptions,
 ): Promise<RowStream | null> {
   const { temperature, temperatureSplit } = config;
   if (temperature !== 'fit') {
@@ -43,7 +43,7 @@ export async function rowsOfTemperature(
       hint: 'give --temperature fit, or leave --temperature-split out',
     });
   }
-  const source = await openDataset(dataset, config);
+  const source = await openDataset(dataset, config, read);
   const split = temperatureSplit ?? source.defaultSplit;
   const refuse = (what: string) => {
     const message = `--temperature fit needs rows that are held out: ${source.name} ${split} ${what}`;

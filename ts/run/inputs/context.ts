@@ -17,6 +17,11 @@ export interface RunContext {
   readonly model?: BayesianModel | undefined;
 }
 
+/** The part that long pieces of work take. */
+export function callOf({ signal, onProgress }: RunContext): CallOptions {
+  return { signal, onProgress };
+}
+
 /** What a model's own settings are called in every configuration. */
 interface ModelSettings {
   readonly model: string;

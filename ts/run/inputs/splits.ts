@@ -2,19 +2,21 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import { type DatasetSource, resolveDataset } from '../../datasets/registry.ts';
-import type { DatasetFile, RowStream, SplitHead } from '../../datasets/rows/item.ts';
+import type { RowStream, SplitHead } from '../../datasets/rows/item.ts';
 import { competingTokens, type EncodedHead, encodeRows } from '../../datasets/tokens/encode.ts';
 import { promptLimits } from '../../datasets/tokens/encode-prompts.ts';
 import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
+import type { DatasetRecord } from '../records/dataset-record.ts';
 import { keptExamples } from './token-cache.ts';
 
 /** The settings that decide which rows are read and how they become tokens. */
 export type DataSettings = DataProtocol &
-  Pick<TrainConfig, 'dataDir' | 'task' | 'labels' | 'split' | 'maxSeqLen' | 'protocol'>;
+  Pick<TrainConfig, 'dataDir' | 'task' | 'labels' | 'columns' | 'split' | 'maxSeqLen' | 'protocol'>;
 
 /** A dataset's rows as tokens, without their texts. */
 export interface Split {
@@ -24,14 +26,6 @@ export interface Split {
   readonly record: DatasetRecord;
 }
 
-/** What a run records about the data it used. */
-export interface DatasetRecord {
-  readonly name: string;
-  readonly split: string;
-  readonly rows: number;
-  readonly files: readonly DatasetFile[];
-}
-
 /** Who tokenises, and who is told. */
 export interface Encoding {
   readonly model: BayesianModel;
@@ -39,9 +33,13 @@ export interface Encoding {
   readonly emit: Listener;
 }
 
-export function openDataset(name: string, settings: DataSettings): Promise<DatasetSource> {
-  const { dataDir, task, labels } = settings;
-  return resolveDataset(name, { dataDir, task, labels });
+export function openDataset(
+  name: string,
+  settings: DataSettings,
+  { signal, onProgress }: CallOptions,
+): Promise<DatasetSource> {
+  const { dataDir, task, labels, columns } = settings;
+  return resolveDataset(name, { dataDir, task, labels, columns, signal, onProgress });
 }
 
 /**
@@ -64,7 +62,7 @@ export function refuseSameName(datasets: readonly SplitHead[]): void {
 /** Tokenises a split's rows, or finds their tokens where an earlier run has left them; tells what was cut. */
 export async function encodeSplit(rows: RowStream, settings: DataSettings, run: Encoding): Promise<Split> {
   const { model, signal, emit } = run;
-  const { name, split, family, labelNames, files } = rows;
+  const { name, split, family, labelNames, files, licence, hub } = rows;
   const noiseOf = noiseKind(settings);
   const options = { protocol: settings, maxSeqLen: settings.maxSeqLen, noiseOf, signal };
   const labels = await competingTokens(rows, model, settings);
@@ -90,7 +88,7 @@ export async function encodeSplit(rows: RowStream, settings: DataSettings, run: 
     notices: [...rows.notices, ...labels.notices],
   };
   tellCuts(encoded, examples.length, emit);
-  return { encoded, family, labelNames, record: { name, split, rows: rows.rows, files } };
+  return { encoded, family, labelNames, record: { name, split, rows: rows.rows, licence, hub, files } };
 }
 
 /** Protocol `reference` gives a row the noise of its line. */

@@ -3,12 +3,13 @@
 import { type PredictConfig, resolvePredict } from '../../config/resolve.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
-import type { TaskFamily, TaskKind } from '../../datasets/rows/item.ts';
+import type { TaskFamily } from '../../datasets/rows/item.ts';
 import { isTaskFamily } from '../../datasets/tasks/tasks.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import { type Answering, answering } from '../inputs/answering.ts';
-import type { RunContext } from '../inputs/context.ts';
+import { callOf, type RunContext } from '../inputs/context.ts';
 
 export interface PredictorPlan extends Answering<PredictConfig> {
   readonly family: TaskFamily;
@@ -24,7 +25,7 @@ export async function planPredictor(
   emit: Listener,
 ): Promise<PredictorPlan> {
   const { place, config } = await answering('predict', options, resolvePredict, context, emit);
-  const family = await familyOf(options.dataset, place.record?.family ?? null, config.task);
+  const family = await familyOf(options.dataset, place.record?.family ?? null, config, callOf(context));
   const labels = config.labels ?? null;
   if (family === 'classification' && labels === null) {
     throw new BpeftError('BPEFT_USAGE', 'the class names of this adapter are not known', {
@@ -39,11 +40,12 @@ export async function planPredictor(
 async function familyOf(
   dataset: string | undefined,
   recorded: string | null,
-  task: TaskKind | undefined,
+  { task, columns }: Pick<PredictConfig, 'task' | 'columns'>,
+  call: CallOptions,
 ): Promise<TaskFamily> {
   const named = listDatasets().find(({ name }) => name === dataset);
   if (named !== undefined) return named.family;
-  if (dataset !== undefined) return (await resolveDataset(dataset, { task })).family;
+  if (dataset !== undefined) return (await resolveDataset(dataset, { task, columns, ...call })).family;
   const family = recorded ?? task;
   if (family === undefined || !isTaskFamily(family)) {
     throw new BpeftError('BPEFT_USAGE', 'the form of the prompts is not known for this adapter', {

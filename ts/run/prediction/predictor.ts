@@ -3,7 +3,8 @@
 import { evaluationBatches } from '../../batches/data-loader.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { formatOf } from '../../datasets/files/file-formats.ts';
-import { type RowToPredict, rowsToPredict } from '../../datasets/files/read-split.ts';
+import { type RowSource, type RowToPredict, rowsToPredict } from '../../datasets/files/read-split.ts';
+import { columnsFrom } from '../../datasets/rows/columns.ts';
 import type { Item } from '../../datasets/rows/item.ts';
 import { classCountOf, taskOf } from '../../datasets/tasks/tasks.ts';
 import { type EncodedDataset, encodeDataset } from '../../datasets/tokens/encode.ts';
@@ -117,9 +118,16 @@ export class Predictor implements AsyncDisposable {
   /** @internal The same by batches, with the errors themselves. */
   async *batches(input: PredictInput, call: CallOptions = {}): AsyncGenerator<Outcome[], void, undefined> {
     const { family, labels, config } = this.#parts.plan;
-    const { name, stream } = input;
-    const source = { file: name, name, format: formatOf(name) ?? 'jsonl', bytes: stream } as const;
-    const rows = rowsToPredict(source, taskOf(family), labels);
+    const { name, stream, path } = input;
+    const format = formatOf(name) ?? 'jsonl';
+    const source: RowSource =
+      format !== 'parquet'
+        ? { file: name, name, format, bytes: stream }
+        : path === undefined
+          ? { file: name, name, format: 'jsonl', bytes: stream } // refused by its first bytes
+          : { file: name, name, format, path };
+    const columns = config.columns === undefined ? null : columnsFrom(config.columns);
+    const rows = rowsToPredict(source, taskOf(family), { labelNames: labels, columns });
     const told = new Told(this.#parts.sinks, name);
     const tell = teller(call.onProgress);
     let done = 0;
@@ -198,6 +206,8 @@ export class Predictor implements AsyncDisposable {
         labelNames: labels,
         notices: [],
         files: [],
+        licence: null,
+        hub: null,
       },
       model,
       { protocol: config, maxSeqLen: config.maxSeqLen, onLong: config.onLong, signal: call.signal },

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import type { Detection } from '../../metrics/detection.ts';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
 import { replaceJson } from './atomic.ts';
+import type { DatasetRecord } from './dataset-record.ts';
 import { fromFileJson } from './json.ts';
 import type { Versions } from './versions.ts';
 
@@ -78,6 +79,8 @@ export interface RunResult {
   readonly evaluations: readonly EvaluationResult[];
   /** Of the first evaluation; null when none ran. */
   readonly metrics: Metrics | null;
+  /** Where the rows come from, with their hashes; `train` is null where nothing was trained. */
+  readonly data: { readonly train: DatasetRecord | null; readonly evaluation: readonly DatasetRecord[] };
   readonly versions: Versions;
 }
 

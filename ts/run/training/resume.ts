@@ -7,7 +7,7 @@ import { affects } from '../../config/setting.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
 import { kebabCase } from '../../names.ts';
-import type { DatasetRecord } from '../inputs/splits.ts';
+import type { DatasetRecord } from '../records/dataset-record.ts';
 
 /**
  * What may be a path is written as a name, and compared by content: the base model by its hash, data by theirs.

@@ -3,6 +3,7 @@
 import { BatchOrder } from '../../batches/batch-order.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
@@ -12,7 +13,7 @@ import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
 import { requireAdapter } from '../inputs/adapter-folder.ts';
-import { type RunContext, withModel } from '../inputs/context.ts';
+import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
@@ -39,7 +40,7 @@ export async function withSession<T>(
   emit: Listener,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const call = { signal: context.signal, emit };
+  const call = { ...callOf(context), emit };
   const data = await trainingData(config, call);
   return withModel(config, context, async (model) => {
     await using session = await prepareSession(config, data, model, call);
@@ -57,26 +58,26 @@ interface TrainingData {
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
 async function trainingData(
   config: TrainConfig,
-  { signal, emit }: { signal?: AbortSignal | undefined; emit: Listener },
+  { emit, ...call }: CallOptions & { emit: Listener },
 ): Promise<TrainingData> {
   if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
-  const source = await openDataset(config.dataset, config);
-  const train = await source.stream(config.trainSplit ?? source.trainSplit, { signal });
+  const source = await openDataset(config.dataset, config, call);
+  const train = await source.stream(config.trainSplit ?? source.trainSplit, call);
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
   const evaluations: RowStream[] = [];
   for (const name of config.evalDataset ?? [config.dataset]) {
-    const evaluated = await openDataset(name, { ...config, labels });
+    const evaluated = await openDataset(name, { ...config, labels }, call);
     if (config.split === undefined && !evaluated.splits.includes(evaluated.defaultSplit)) {
       const message = `${evaluated.name} has no split ${evaluated.defaultSplit}: it is not evaluated`;
       emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
       continue;
     }
     for (const split of config.split ?? [null]) {
-      evaluations.push(await evaluated.stream(split, { limit: config.evalLimit, signal }));
+      evaluations.push(await evaluated.stream(split, { limit: config.evalLimit, ...call }));
     }
   }
   refuseSameName(evaluations);
-  const reading = { evaluated: evaluations, limit: config.evalLimit, signal };
+  const reading = { evaluated: evaluations, limit: config.evalLimit, ...call };
   const heldOut = await rowsOfTemperature(config.dataset, { ...config, labels }, reading);
   return { train, evaluations, heldOut };
 }

@@ -347,14 +347,19 @@ class Run {
       training: trainingResult(this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms),
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
+      data: dataRecord(this.#session),
       versions: versions(),
     };
   }
 }
 
+function dataRecord({ train, evaluations }: Session): RunResult['data'] {
+  return { train: train.record, evaluation: evaluations.map(({ record }) => record) };
+}
+
 /** `config.json`. */
 function runRecord(session: Session): RunRecord {
-  const { config, evaluations, model, train } = session;
+  const { config, model } = session;
   const { name, revision, sha256, files } = model.resolved;
   const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
   return {
@@ -373,7 +378,7 @@ function runRecord(session: Session): RunRecord {
       tensorTypes,
       blockTypes,
     },
-    datasets: { train: train.record, evaluation: evaluations.map(({ record }) => record) },
+    datasets: dataRecord(session),
     versions: versions(),
     hardware: hardware(model.info.threads),
   };

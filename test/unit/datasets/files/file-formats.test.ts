@@ -48,7 +48,7 @@ it.each([
   ['an answer of a store', '<?xml version="1.0"?><Error>', /is a web page/, /"raw"/],
   ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid', /Git LFS pointer/, /git lfs pull/],
   ['a spreadsheet', 'PK\u0003\u0004', /is a spreadsheet or a zip archive/, /save the sheet as CSV/],
-  ['a Parquet file', 'PAR1', /is a Parquet file/, /to_json/],
+  ['a Parquet file', 'PAR1', /is a Parquet file/, /the ending \.parquet/],
 ])('says that a file is %s, whatever it is called', async (_, text, message, hint) => {
   for (const format of ['jsonl', 'csv'] as const) {
     await expect(read(text, { format })).rejects.toMatchObject({

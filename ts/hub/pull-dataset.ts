@@ -1,0 +1,84 @@
+/** A dataset of the Hub: what it holds, and its files in the cache, each when its split is read. */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CallOptions } from '../engine/call.ts';
+import { io } from '../run/records/atomic.ts';
+import { RepositoryCache } from './cache.ts';
+import { datasetCard } from './dataset-card.ts';
+import type { DatasetId } from './dataset-id.ts';
+import { datasetLayout, type Layout } from './dataset-layout.ts';
+import { type Hub, hubFrom } from './environment.ts';
+import { pullFiles } from './pull-files.ts';
+import type { RepositoryId } from './repository.ts';
+
+export interface HubDataset {
+  readonly repository: string;
+  readonly commit: string;
+  /** As its card says; null: it says nothing. */
+  readonly licence: string | null;
+  /** Empty: it holds no files of rows. */
+  readonly layout: Layout;
+  /** Where the files lie once they are brought. */
+  readonly snapshot: string;
+  /** Leaves files of the layout in the snapshot. */
+  bring(paths: readonly string[], call: CallOptions): Promise<void>;
+}
+
+const CARD = 'README.md';
+const MAIN = 'main';
+/** The Hub turns datasets of any form into Parquet, on this branch. */
+const CONVERTED = 'refs/convert/parquet';
+
+/**
+ * The files of the repository itself, as Python's `datasets` reads them; where it has none that hold rows (but
+ * a program, archives, …), those that the Hub has made.
+ * @throws {BpeftError} `BPEFT_DATASET`, `BPEFT_IO`, `BPEFT_ABORTED`
+ */
+export async function openHubDataset(
+  { repository, revision }: Pick<DatasetId, 'repository' | 'revision'>,
+  call: CallOptions = {},
+  hub: Hub = hubFrom(process.env),
+): Promise<HubDataset> {
+  const id = { kind: 'dataset', repository, revision: revision ?? MAIN } as const;
+  const own = await openRevision(id, call, hub);
+  if (own.layout.size > 0 || revision !== null) return own;
+  try {
+    const converted = await openRevision({ ...id, revision: CONVERTED }, call, hub);
+    return { ...converted, licence: own.licence };
+  } catch (error) {
+    if ((error as { code?: string }).code === 'BPEFT_DATASET') return own; // there is no such branch
+    throw error;
+  }
+}
+
+async function openRevision(id: RepositoryId, call: CallOptions, hub: Hub): Promise<HubDataset> {
+  const cardOnly = {
+    async *rounds(paths: readonly string[]) {
+      yield paths.filter((path) => path === CARD);
+    },
+    isCertain: () => false,
+    isAll: false,
+  };
+  const { commit, snapshot, paths, known } = await pullFiles(id, cardOnly, call, hub);
+  const path = join(snapshot, CARD);
+  const readme = paths.length === 0 ? '' : await io(path, () => readFile(path, 'utf8'));
+  const card = datasetCard(readme);
+  return {
+    repository: id.repository,
+    commit,
+    licence: card.licence,
+    layout: datasetLayout(known, card),
+    snapshot,
+    bring: async (wanted, call) => {
+      const needs = {
+        async *rounds() {
+          yield wanted;
+        },
+        isCertain: () => true,
+      };
+      await pullFiles({ ...id, revision: commit }, needs, call, hub);
+      await new RepositoryCache(hub.cache, id).remember(id.revision, commit);
+    },
+  };
+}
