@@ -181,6 +181,8 @@ it('leaves out no blocks but these', () => {
   expect(left.map(({ place, notRun }) => `${place.split(':')[0]}: ${notRun}`)).toMatchInlineSnapshot(`
     [
       "docs/adapter-format.md: needs Python and PEFT; npm run test:parity loads such adapters in PEFT",
+      "docs/datasets.md: shows the form only",
+      "docs/datasets.md: needs the Hub; a test does the same against a stand-in",
       "docs/deployment.md: needs Docker",
       "docs/deployment.md: needs Electron",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
