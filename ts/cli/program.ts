@@ -48,6 +48,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/predict.ts')).definePredict,
   },
   {
+    name: 'compare',
+    description: 'methods, datasets and seeds of a file as one table; goes on where it was stopped',
+    load: async () => (await import('./commands/compare.ts')).defineCompare,
+  },
+  {
     name: 'report',
     description: 'runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card',
     load: async () => (await import('./commands/report.ts')).defineReport,

@@ -19,6 +19,8 @@ export interface Layer {
   readonly origin: Origin;
   /** The file, for messages. */
   readonly source?: string;
+  /** Whether a file's settings are meant for one run alone, as flags are. */
+  readonly isForOne?: boolean;
   readonly values: Readonly<Record<string, unknown>>;
 }
 
@@ -36,15 +38,16 @@ export function mergeLayers(
   const own = SCHEMAS[command].shape;
   const method = trained === undefined ? methodOf(command, layers) : trainedBy(trained);
   for (const layer of layers) {
+    const isShared = layer.origin === 'file' && layer.isForOne !== true;
     for (const [key, value] of Object.entries(layer.values)) {
       const setting = SETTINGS[key];
       if (!Object.hasOwn(own, key)) {
-        if (layer.origin !== 'file' || setting === undefined) {
+        if (!isShared || setting === undefined) {
           throw unknownKey(key, layer, Object.keys(own));
         }
       } else if (value !== undefined && value !== null) {
         if (setting === undefined || method === null || affects(setting, method)) merged[key] = value;
-        else if (layer.origin !== 'file') {
+        else if (!isShared) {
           throw otherMethods(key, setting, layer, { method, isOfAdapter: trained !== undefined });
         }
       }

@@ -95,12 +95,12 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
 }
 
 async function contender(name: string, run: string, samples: number): Promise<Contender> {
-  const predictions: Record<string, Contender['predictions'][string]> = {};
+  const predictions: Record<string, Contender['runs'][number][string]> = {};
   for (const split of [...LABELLED_SPLITS, FOREIGN_SPLIT]) {
     const key = { dataset: DEMO_DATASET, split, samples };
     predictions[split] = await readPredictions(new RunFolder(run).predictions, key);
   }
-  return { name, predictions };
+  return { name, runs: [predictions] };
 }
 
 /** What a run asks for as flags, the demonstration does by itself when it is called again. */

@@ -44,6 +44,11 @@ const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb'];
 /** One number of an evaluation, on top of any method. */
 const TEMPERATURE: MethodId = 'temperature';
 
+/** Whether `train` offers it; the others make a trained adapter Bayesian, or are not there. */
+export function trains(id: string): boolean {
+  return IMPLEMENTED.some((method) => method.id === id);
+}
+
 /** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: it does not train. */
 export function trainingMethod(id: MethodId): Method<MethodSettings> {
   const found = IMPLEMENTED.find((method) => method.id === id);

@@ -3,26 +3,27 @@
  *
  * On labelled splits: accuracy, ECE, NLL, Brier. On a split without right answers: how well the entropy of the
  * prediction detects it (AUROC against the first labelled split). Intervals are 95 % percentile bootstrap over rows
- * (`metrics/bootstrap.ts`); they know nothing of other seeds.
+ * (`metrics/bootstrap.ts`). A contender with several runs, of other seeds, has the mean of its runs' measures, all on
+ * the same drawn rows: its intervals know of other rows, and of these seeds only.
  */
 
-import { accuracy } from '../metrics/accuracy.ts';
 import { AUROC_DEFINITION, auroc } from '../metrics/auroc.ts';
 import { type BootstrapOptions, bootstrap, type Draw, type Interval } from '../metrics/bootstrap.ts';
-import { brier } from '../metrics/brier.ts';
-import { DEFAULT_BINS, ece, type ReliabilityBin, reliability } from '../metrics/ece.ts';
+import { DEFAULT_BINS, type ReliabilityBin, reliability } from '../metrics/ece.ts';
 import { entropy } from '../metrics/entropy.ts';
-import { nll } from '../metrics/nll.ts';
+import { meanOf } from '../metrics/mean.ts';
+import { MEASURES, type Measure, type MeasuresOf, rowMeasures } from '../metrics/row-measures.ts';
 import type { LabelledRow, ScoredRow } from '../metrics/scored-row.ts';
 
-/** One method's predictions: split → rows, in the same order for every contender. */
+/** One method's predictions. */
 export interface Contender {
   readonly name: string;
-  readonly predictions: Readonly<Record<string, readonly ScoredRow[]>>;
+  /** At least one; each split → rows, in the same order for every run of every contender. */
+  readonly runs: readonly Readonly<Record<string, readonly ScoredRow[]>>[];
 }
 
-export type ComparedMetric = 'acc' | 'ece' | 'nll' | 'brier';
-export const COMPARED_METRICS: readonly ComparedMetric[] = ['acc', 'ece', 'nll', 'brier'];
+export type ComparedMetric = Measure;
+export const COMPARED_METRICS: readonly ComparedMetric[] = MEASURES;
 
 export interface ComparedMethod {
   readonly name: string;
@@ -50,9 +51,10 @@ export function compareSplit(
   contenders: readonly Contender[],
   options: BootstrapOptions = {},
 ): ComparedSplit {
-  const all = contenders.map((contender) => labelled(contender, split));
-  const n = all[0]?.length ?? 0;
-  const intervals = bootstrap([n], ([draw]) => Object.fromEntries(statistics(all, draw)), options);
+  const all = contenders.map(({ runs }) => runs.map((run) => labelled(run, split)));
+  const n = all[0]?.[0]?.length ?? 0;
+  const measures = all.map((runs) => meanMeasures(runs.map(rowMeasures)));
+  const intervals = bootstrap([n], ([draw]) => Object.fromEntries(statistics(measures, draw)), options);
   const metricsOf = (prefix: string) =>
     Object.fromEntries(
       COMPARED_METRICS.map((metric) => [metric, intervals[`${prefix} ${metric}`]]),
@@ -61,7 +63,7 @@ export function compareSplit(
     name,
     metrics: metricsOf(`${index}`),
     difference: index === 0 ? null : metricsOf(`${index} minus 0`),
-    reliability: reliability(all[index] ?? [], DEFAULT_BINS),
+    reliability: reliability((all[index] ?? []).flat(), DEFAULT_BINS),
   }));
   return { split, n, methods };
 }
@@ -71,14 +73,16 @@ export function compareDetection(
   contenders: readonly Contender[],
   options: BootstrapOptions = {},
 ): ComparedDetection {
-  const scores = contenders.map((contender) => ({
-    inside: entropies(contender, inside),
-    outside: entropies(contender, outside),
-  }));
-  const sizes = [scores[0]?.inside.length ?? 0, scores[0]?.outside.length ?? 0];
+  const scores = contenders.map(({ runs }) =>
+    runs.map((run) => ({ inside: entropies(run, inside), outside: entropies(run, outside) })),
+  );
+  const sizes = [scores[0]?.[0]?.inside.length ?? 0, scores[0]?.[0]?.outside.length ?? 0];
   const statistic = ([into, out]: Draw) =>
     Object.fromEntries(
-      scores.map((score, index) => [`${index}`, auroc(pick(score.inside, into), pick(score.outside, out))]),
+      scores.map((runs, index) => [
+        `${index}`,
+        meanOf(runs.map((run) => auroc(pick(run.inside, into), pick(run.outside, out)))),
+      ]),
     );
   const intervals = bootstrap(sizes, statistic, options);
   return {
@@ -90,11 +94,11 @@ export function compareDetection(
 }
 
 /** `"<index> <metric>"` of each method, and `"<index> minus 0 <metric>"` against the first. */
-function statistics(all: readonly (readonly LabelledRow[])[], draw: Uint32Array | undefined) {
+function statistics(all: readonly MeasuresOf[], draw: Uint32Array = new Uint32Array(0)) {
   const values: [string, number][] = [];
   let first: Record<ComparedMetric, number> | null = null;
-  for (const [index, rows] of all.entries()) {
-    const metrics = metricsOfRows(Array.from(draw ?? [], (row) => rows[row] as LabelledRow));
+  for (const [index, measuresOf] of all.entries()) {
+    const metrics = measuresOf(draw);
     for (const metric of COMPARED_METRICS) {
       values.push([`${index} ${metric}`, metrics[metric]]);
       if (first !== null) values.push([`${index} minus 0 ${metric}`, metrics[metric] - first[metric]]);
@@ -104,16 +108,22 @@ function statistics(all: readonly (readonly LabelledRow[])[], draw: Uint32Array 
   return values;
 }
 
-function metricsOfRows(rows: readonly LabelledRow[]): Record<ComparedMetric, number> {
-  return { acc: accuracy(rows), ece: ece(rows), nll: nll(rows), brier: brier(rows) };
+function meanMeasures(runs: readonly MeasuresOf[]): MeasuresOf {
+  return (draw) => {
+    const each = runs.map((measuresOf) => measuresOf(draw));
+    const mean = (metric: ComparedMetric) => meanOf(each.map((measures) => measures[metric]));
+    return { acc: mean('acc'), ece: mean('ece'), nll: mean('nll'), brier: mean('brier') };
+  };
 }
 
-function labelled({ predictions }: Contender, split: string): LabelledRow[] {
-  return (predictions[split] ?? []).filter((row): row is LabelledRow => row.label !== null);
+type Run = Contender['runs'][number];
+
+function labelled(run: Run, split: string): LabelledRow[] {
+  return (run[split] ?? []).filter((row): row is LabelledRow => row.label !== null);
 }
 
-function entropies({ predictions }: Contender, split: string): Float64Array {
-  return Float64Array.from(predictions[split] ?? [], ({ probs }) => entropy(probs));
+function entropies(run: Run, split: string): Float64Array {
+  return Float64Array.from(run[split] ?? [], ({ probs }) => entropy(probs));
 }
 
 function pick(values: Float64Array, rows: Uint32Array | undefined): Float64Array {

@@ -89,7 +89,7 @@ export function csvReport({ runs }: Report): string {
 }
 
 /** RFC 4180 */
-function csvCell(value: string | number): string {
+export function csvCell(value: string | number): string {
   const text = String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,6 +1,7 @@
 /** Methods by datasets, one table for each metric, as texts: the same in HTML and Markdown. */
 
-import { type ComparedCell, REPORTED_METRICS } from './run-report.ts';
+import type { ComparedCell } from './compared-cells.ts';
+import { REPORTED_METRICS } from './run-report.ts';
 import { METRIC_HEADINGS, samplesText, seedsText, valueText } from './words.ts';
 
 export interface MethodTables {

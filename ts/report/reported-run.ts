@@ -108,6 +108,8 @@ export interface ReportedRun {
   readonly path: string;
   readonly isFinished: boolean;
   readonly command: 'train' | 'eval';
+  /** What it is called beside others: its method, unless a table names it. */
+  readonly label: string;
   readonly method: string;
   readonly model: string;
   readonly dataset: string;
@@ -120,6 +122,8 @@ export interface ReportedRun {
   readonly versions: Readonly<Record<string, string>>;
   readonly hardware: Readonly<Record<string, unknown>>;
   readonly training: z.output<typeof Result>['training'];
+  /** Most memory of the process that made it; null: unknown. */
+  readonly peakRssMb: number | null;
   readonly steps: readonly LoggedStep[];
   /** The last look at it; null without one. */
   readonly posterior: LoggedPosterior | null;
@@ -128,8 +132,14 @@ export interface ReportedRun {
   readonly notes: readonly string[];
 }
 
+/** What its maker knows of a run beside its folder. */
+export interface KnownRun {
+  readonly label?: string;
+  readonly peakRssMb?: number | null;
+}
+
 /** @throws {BpeftError} `BPEFT_USAGE`: no folder, or nothing of a run in it */
-export async function readRun(path: string): Promise<ReportedRun> {
+export async function readRun(path: string, known: KnownRun = {}): Promise<ReportedRun> {
   const notes: string[] = [];
   if (!(await stat(path).catch(() => null))?.isDirectory()) {
     throw new BpeftError('BPEFT_USAGE', `${path} is no folder`, { hint: 'name folders of bpeft runs' });
@@ -147,12 +157,14 @@ export async function readRun(path: string): Promise<ReportedRun> {
   const settings = { ...config?.config, ...result?.run };
   const command = config?.command ?? (result?.training === null ? 'eval' : 'train');
   const dataset = result?.dataset ?? String(settings.dataset ?? 'unknown');
+  const method = result?.method ?? String(settings.method ?? 'unknown');
   return {
     name: basename(resolve(path)),
     path,
     isFinished: result !== null,
     command,
-    method: result?.method ?? String(settings.method ?? 'unknown'),
+    label: known.label ?? method,
+    method,
     model: result?.model ?? config?.model.name ?? 'unknown',
     dataset,
     trainedOn: command === 'train' ? dataset : (config?.trained_on ?? null),
@@ -162,6 +174,7 @@ export async function readRun(path: string): Promise<ReportedRun> {
     versions: result?.versions ?? config?.versions ?? {},
     hardware: config?.hardware ?? {},
     training: result?.training ?? null,
+    peakRssMb: known.peakRssMb ?? result?.training?.peak_rss_mb ?? null,
     steps: logged.steps,
     posterior: logged.posterior,
     evaluations: await withRows(path, result?.evaluations ?? logged.evaluations, notes),

@@ -6,20 +6,18 @@
  * sample standard deviation.
  */
 
-import { isCorrect } from '../metrics/accuracy.ts';
-import { bootstrap, type Interval } from '../metrics/bootstrap.ts';
-import { brier } from '../metrics/brier.ts';
-import { DEFAULT_BINS, eceOf, type ReliabilityBin, reliability } from '../metrics/ece.ts';
+import { bootstrap } from '../metrics/bootstrap.ts';
+import { DEFAULT_BINS, type ReliabilityBin, reliability } from '../metrics/ece.ts';
 import { FLIP_RATIO_DEFINITION } from '../metrics/flip-ratio.ts';
-import { nll } from '../metrics/nll.ts';
 import { AURC_DEFINITION, aurc, type RiskPoint, riskCoverage } from '../metrics/risk-coverage.ts';
-import { confidence, type LabelledRow } from '../metrics/scored-row.ts';
+import { MEASURES, type Measure, rowMeasures } from '../metrics/row-measures.ts';
+import type { LabelledRow } from '../metrics/scored-row.ts';
 import { commandLine } from './command-line.ts';
-import { type PublishedNumber, publishedNumbers } from './published.ts';
+import { type ComparedCell, comparedCells } from './compared-cells.ts';
 import type { LoggedPosterior, LoggedStep, ReadEvaluation, ReportedRun } from './reported-run.ts';
 
-export const REPORTED_METRICS = ['acc', 'ece', 'nll', 'brier'] as const;
-export type ReportedMetric = (typeof REPORTED_METRICS)[number];
+export const REPORTED_METRICS = MEASURES;
+export type ReportedMetric = Measure;
 
 /** What every table shows; the rest is `further`. */
 const SHOWN: readonly string[] = [...REPORTED_METRICS, 'entropy', 'mutual_information', 'aurc'];
@@ -74,23 +72,6 @@ export interface RunReport {
   readonly evaluations: readonly EvaluationReport[];
 }
 
-/** One method on one split, over the seeds that were run. */
-export interface ComparedCell {
-  readonly method: string;
-  readonly model: string;
-  readonly samples: number;
-  readonly trained_on: string | null;
-  /** Mean temperature; null: the probabilities as they came. */
-  readonly temperature: number | null;
-  readonly dataset: string;
-  readonly split: string;
-  readonly seeds: number;
-  readonly metrics: Readonly<
-    Record<ReportedMetric, { readonly mean: number | null; readonly sd: number | null }>
-  >;
-  readonly published: readonly PublishedNumber[];
-}
-
 export interface Report {
   readonly format: 1;
   readonly runs: readonly RunReport[];
@@ -99,7 +80,7 @@ export interface Report {
 
 export function reportOf(runs: readonly ReportedRun[]): Report {
   const reports = runs.map(runReport);
-  return { format: 1, runs: reports, comparison: comparison(reports) };
+  return { format: 1, runs: reports, comparison: comparedCells(runs) };
 }
 
 function runReport(run: ReportedRun): RunReport {
@@ -120,7 +101,11 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
   const labelled = (evaluation.rows ?? []).filter(
     (row): row is typeof row & LabelledRow => row.label !== null,
   );
-  const intervals = labelled.length === 0 ? null : rowIntervals(labelled);
+  const measures = rowMeasures(labelled);
+  const intervals =
+    labelled.length === 0
+      ? null
+      : bootstrap([labelled.length], ([draw = new Uint32Array(0)]) => measures(draw));
   const estimate = (metric: ReportedMetric): Estimate => {
     const { lower = null, upper = null } = intervals?.[metric] ?? {};
     return { value: metrics[metric] ?? null, lower, upper };
@@ -141,70 +126,4 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
     risk_coverage: curve,
     definitions: { ...evaluation.definitions, ...definitions, aurc: AURC_DEFINITION },
   };
-}
-
-/** A row's shares of the means are computed once, not for each resample. */
-function rowIntervals(rows: readonly LabelledRow[]): Record<ReportedMetric, Interval> {
-  const right = rows.map((row) => (isCorrect(row) ? 1 : 0));
-  const losses = rows.map((row) => nll([row]));
-  const scores = rows.map((row) => brier([row]));
-  const certainties = rows.map((row) => confidence(row.probs));
-  const binOf = rows.map((row) => reliability([row], DEFAULT_BINS).findIndex((bin) => bin.n === 1));
-  return bootstrap([rows.length], ([draw = new Uint32Array(0)]) => {
-    const bins = Array.from({ length: DEFAULT_BINS + 1 }, () => ({ n: 0, accuracy: 0, confidence: 0 }));
-    let [accuracy, loss, score] = [0, 0, 0];
-    for (const row of draw) {
-      const bin = bins[binOf[row] ?? 0];
-      accuracy += right[row] ?? 0;
-      loss += losses[row] ?? 0;
-      score += scores[row] ?? 0;
-      if (bin === undefined) continue;
-      bin.n += 1;
-      bin.accuracy += right[row] ?? 0;
-      bin.confidence += certainties[row] ?? 0;
-    }
-    const table = bins.map(({ n, accuracy: hits, confidence: sum }) => ({
-      ...{ lower: 0, upper: 0, n, accuracy: n === 0 ? null : hits / n, confidence: n === 0 ? null : sum / n },
-    }));
-    const n = draw.length;
-    return { acc: accuracy / n, ece: eceOf(table, n), nll: loss / n, brier: score / n };
-  });
-}
-
-function comparison(runs: readonly RunReport[]): ComparedCell[] {
-  const groups = new Map<string, { run: RunReport; evaluations: EvaluationReport[] }>();
-  for (const run of runs) {
-    for (const evaluation of run.evaluations) {
-      const { dataset, split, samples, temperature } = evaluation;
-      const isScaled = temperature !== null;
-      const key = JSON.stringify([
-        ...[run.method, run.model, run.protocol, run.trained_on, samples, isScaled, dataset, split],
-      ]);
-      const group = groups.get(key) ?? { run, evaluations: [] };
-      group.evaluations.push(evaluation);
-      groups.set(key, group);
-    }
-  }
-  return [...groups.values()].map(({ run: { method, model, trained_on: trainedOn }, evaluations }) => {
-    const [first] = evaluations;
-    const { dataset = '', split = '', samples = 0 } = first ?? {};
-    const over = (metric: ReportedMetric) => spread(evaluations.map(({ metrics }) => metrics[metric].value));
-    const { mean: temperature } = spread(evaluations.map((one) => one.temperature));
-    return {
-      ...{ method, model, samples, temperature, trained_on: trainedOn, dataset, split },
-      seeds: evaluations.length,
-      metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
-      // Published ones are of answers as they came.
-      published: temperature === null ? publishedNumbers({ method, model, samples, dataset, trainedOn }) : [],
-    };
-  });
-}
-
-function spread(values: readonly (number | null)[]): { mean: number | null; sd: number | null } {
-  const known = values.filter((value) => value !== null);
-  if (known.length === 0 || known.length < values.length) return { mean: null, sd: null };
-  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  if (known.length === 1) return { mean, sd: null };
-  const squares = known.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, sd: Math.sqrt(squares / (known.length - 1)) };
 }

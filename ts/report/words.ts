@@ -1,6 +1,7 @@
 /** Numbers of a report as texts: the same in HTML and Markdown. */
 
-import type { ComparedCell, Estimate, EvaluationReport, ReportedMetric } from './run-report.ts';
+import type { ComparedCell } from './compared-cells.ts';
+import type { Estimate, EvaluationReport, ReportedMetric } from './run-report.ts';
 
 export const METRIC_HEADINGS: Readonly<Record<ReportedMetric, string>> = {
   acc: 'ACC ↑',

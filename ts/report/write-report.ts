@@ -9,7 +9,7 @@ import { requireWritable } from '../run/records/writable.ts';
 import { offThread } from '../threads/off-thread.ts';
 import { CARD_MARK, calibrationCard } from './card.ts';
 import { csvReport, markdownReport } from './markdown.ts';
-import { type ReportedRun, readRun } from './reported-run.ts';
+import { type KnownRun, type ReportedRun, readRun } from './reported-run.ts';
 import type { Report } from './run-report.ts';
 
 export const REPORT_FORMATS = ['html', 'md', 'json', 'csv'] as const;
@@ -19,8 +19,11 @@ export type ReportFormat = (typeof REPORT_FORMATS)[number];
  * What the folders hold, as numbers.
  * @throws {BpeftError} `BPEFT_USAGE`: a path is no folder of a run
  */
-export async function readReport(folders: readonly string[]): Promise<Report> {
-  return reported(await readRuns(folders));
+export async function readReport(
+  folders: readonly string[],
+  known: ReadonlyMap<string, KnownRun> = new Map(),
+): Promise<Report> {
+  return reported(await readRuns(folders, known));
 }
 
 /** By a thread of its own. */
@@ -29,9 +32,12 @@ function reported(runs: readonly ReportedRun[]): Promise<Report> {
 }
 
 /** Folders of one name get that of the folder above them too. */
-async function readRuns(folders: readonly string[]): Promise<ReportedRun[]> {
+async function readRuns(
+  folders: readonly string[],
+  known: ReadonlyMap<string, KnownRun> = new Map(),
+): Promise<ReportedRun[]> {
   const runs: ReportedRun[] = [];
-  for (const folder of folders) runs.push(await readRun(folder));
+  for (const folder of folders) runs.push(await readRun(folder, known.get(folder)));
   const count = (name: string) => runs.filter((run) => run.name === name).length;
   return runs.map((run) => {
     const longer = resolve(run.path).split(sep).slice(-2).join('/');

@@ -94,8 +94,8 @@ export async function serve<Input, Output, Told = never>(
   post({ output: await work(workerData as Input, (told) => post({ told })) });
 }
 
-/** Threads run JavaScript: beside sources that are run as they are, the build's. */
-function workerUrl(name: string): URL {
+/** The file of a worker `name`. Threads and processes run JavaScript: beside sources that are run as they are, the build's. */
+export function workerUrl(name: string): URL {
   const here = import.meta.url;
   const base = here.endsWith('.ts') ? '../../dist/' : '../';
   return new URL(`${base}${name}.js`, here);

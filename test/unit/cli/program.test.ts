@@ -33,6 +33,7 @@ it('explains itself when called without arguments', async () => {
       bayesianize  make a trained adapter Bayesian, without training
       eval         accuracy, calibration and uncertainty of a trained adapter
       predict      probabilities and uncertainty for rows of a file or of standard input
+      compare      methods, datasets and seeds of a file as one table; goes on where it was stopped
       report       runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
       datasets     list, show or preview datasets
       models       list, show, pull or remove models: built-in ones and those of the Hub

@@ -11,11 +11,11 @@ const even = { probs: [0.5, 0.5], label: null };
 
 const bold: Contender = {
   name: 'bold',
-  predictions: { test: [sure, sure, sure, wrong], ood: [{ probs: [0.95, 0.05], label: null }, even] },
+  runs: [{ test: [sure, sure, sure, wrong], ood: [{ probs: [0.95, 0.05], label: null }, even] }],
 };
 const modest: Contender = {
   name: 'modest',
-  predictions: { test: [mild, mild, mild, mildWrong], ood: [even, even] },
+  runs: [{ test: [mild, mild, mild, mildWrong], ood: [even, even] }],
 };
 
 it('gives each method its metrics and the difference to the first, paired by row', () => {
@@ -29,6 +29,21 @@ it('gives each method its metrics and the difference to the first, paired by row
   expect(second?.difference?.nll.value).toBeCloseTo(modestNll - boldNll, 12);
   expect(second?.difference?.acc).toEqual({ value: 0, lower: 0, upper: 0 });
   expect(second?.metrics.ece.value).toBeCloseTo(0.05, 12);
+});
+
+it('takes the mean over the runs of a method, on the same drawn rows', () => {
+  const runs = [bold, modest].flatMap((contender) => contender.runs);
+  const { n, methods } = compareSplit('test', [bold, { name: 'both', runs }], { resamples: 200 });
+  const [first, both] = methods;
+  const single = compareSplit('test', [bold, modest], { resamples: 200 }).methods[1];
+  expect(n).toBe(4);
+  for (const metric of ['acc', 'ece', 'nll', 'brier'] as const) {
+    const alone = single?.metrics[metric].value ?? Number.NaN;
+    expect(both?.metrics[metric].value).toBeCloseTo(((first?.metrics[metric].value ?? 0) + alone) / 2, 12);
+  }
+  // Half of the difference between the two, in every resample.
+  for (const bound of ['value', 'lower', 'upper'] as const)
+    expect(both?.difference?.nll[bound]).toBeCloseTo((single?.difference?.nll[bound] ?? 0) / 2, 12);
 });
 
 it('scores detection by the entropy of the prediction', () => {

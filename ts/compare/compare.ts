@@ -1,0 +1,97 @@
+/**
+ * `bpeft compare`: methods × datasets × seeds with equal sample budgets, as one table. Every cell is an
+ * ordinary run in a folder of its own, so that a comparison that was stopped goes on where it was, and
+ * a row that is added later costs its own runs only.
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { abortError, BpeftError } from '../errors.ts';
+import type { RunEvent } from '../events/run-event.ts';
+import type { ComparedCell } from '../report/compared-cells.ts';
+import { comparisonCsv, comparisonMarkdown } from '../report/comparison-table.ts';
+import { readReport } from '../report/write-report.ts';
+import { replaceFile, replaceJson } from '../run/records/atomic.ts';
+import { RunFolder } from '../run/records/run-folder.ts';
+import { runJob } from './job-process.ts';
+import { type Cell, cellsOf, type Job } from './jobs.ts';
+import { Progress } from './progress.ts';
+import { readTable } from './table.ts';
+
+export interface CompareOptions {
+  /** The file that says what is compared (`table.ts`). */
+  readonly config: string;
+  /** Folder for the runs and the table; `runs/<name of the file>` unless given. */
+  readonly out?: string | undefined;
+}
+
+/** Where a comparison stands, once for each cell. */
+export interface CompareStep {
+  readonly cell: Cell;
+  /** From 1. */
+  readonly number: number;
+  readonly of: number;
+}
+
+export interface CompareContext {
+  /** Stops it after a checkpoint of the run that is under way. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onCell?: (step: CompareStep) => void;
+  readonly onEvent?: ((event: RunEvent) => void) | undefined;
+}
+
+export interface Comparison {
+  readonly format: 1;
+  readonly table: string;
+  readonly cells: readonly ComparedCell[];
+  readonly out: string;
+}
+
+/** @throws {BpeftError} `BPEFT_USAGE` before anything runs; `BPEFT_ABORTED`; what a run throws, with its folder. */
+export async function compare(options: CompareOptions, context: CompareContext = {}): Promise<Comparison> {
+  const { signal, onCell, onEvent } = context;
+  const table = await readTable(options.config);
+  const out = options.out ?? join('runs', table.name);
+  const cells = cellsOf(table, out);
+  const progress = await Progress.open(out);
+  for (const { jobs } of cells) for (const job of jobs) progress.requireSame(job);
+  for (const [index, cell] of cells.entries()) {
+    const open = cell.jobs.filter((job) => !progress.isDone(job));
+    if (open.length === 0) continue;
+    onCell?.({ cell, number: index + 1, of: cells.length });
+    await mkdir(dirname(cell.result), { recursive: true });
+    for (const job of open) {
+      const done = await runJob(startable(job), { signal, onEvent }).catch((error) => {
+        throw told(error, signal, job, `${index} of ${cells.length}`);
+      });
+      await progress.finish(job, done);
+    }
+  }
+  const known = new Map(
+    cells.map(({ result, row }) => [result, { label: row, peakRssMb: progress.peakRssMb(result) }]),
+  );
+  const { comparison } = await readReport([...known.keys()], known);
+  const result: Comparison = { format: 1, table: table.name, cells: comparison, out };
+  await replaceFile(join(out, 'table.md'), comparisonMarkdown(comparison));
+  await replaceFile(join(out, 'table.csv'), comparisonCsv(comparison));
+  await replaceJson(join(out, 'table.json'), result);
+  return result;
+}
+
+/** An unfinished training goes on from its checkpoint; anything else that was cut off starts over. */
+function startable(job: Job): Job {
+  const isLeft = job.command === 'train' && existsSync(new RunFolder(job.out).config);
+  const again = job.command === 'train' ? { resume: isLeft } : { overwrite: true };
+  return { ...job, options: { ...job.options, ...again } };
+}
+
+function told(error: unknown, signal: AbortSignal | undefined, job: Job, done: string): unknown {
+  if (!(error instanceof BpeftError)) return error;
+  const hint = 'the same command goes on from here';
+  if (error.code === 'BPEFT_ABORTED') return abortError(signal, `stopped after ${done} cells`, hint);
+  return new BpeftError(error.code, `${job.out}: ${error.message}`, {
+    hint: error.hint ?? hint,
+    cause: error,
+  });
+}
