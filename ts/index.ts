@@ -1,6 +1,8 @@
 /**
  * Bayesian low-rank fine-tuning: what the command line does, as a library.
  * Models, adapters and batches for loops of one's own are in `bpeft/engine`.
+ *
+ * @module bpeft
  */
 
 export type { RaggedBatch } from './batches/ragged-batch.ts';

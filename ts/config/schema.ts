@@ -58,13 +58,18 @@ export type EvalSettings = z.output<(typeof SCHEMAS)['eval']>;
 export type BayesianizeSettings = z.output<(typeof SCHEMAS)['bayesianize']>;
 export type PredictSettings = z.output<(typeof SCHEMAS)['predict']>;
 
-/** What {@link train} takes; everything but `model` and `dataset` has a default. */
-export type TrainOptions = z.input<(typeof SCHEMAS)['train']>;
-/** What {@link evaluate} takes. */
-export type EvaluateOptions = z.input<(typeof SCHEMAS)['eval']>;
-/** What {@link bayesianize} takes. */
-export type BayesianizeOptions = z.input<(typeof SCHEMAS)['bayesianize']>;
-/** What {@link predict} takes. */
-export type PredictOptions = z.input<(typeof SCHEMAS)['predict']>;
-/** What {@link demo} takes. */
-export type DemoOptions = z.input<(typeof SCHEMAS)['demo']>;
+// Interfaces, so that signatures and documentation keep their names.
+
+/**
+ * What {@link train} takes; everything but `model` and `dataset` has a default. Each is a flag of
+ * `bpeft train` (docs/cli.md): `--max-seq-len` is `maxSeqLen`.
+ */
+export interface TrainOptions extends z.input<(typeof SCHEMAS)['train']> {}
+/** What {@link evaluate} takes: the flags of `bpeft eval` (docs/cli.md). */
+export interface EvaluateOptions extends z.input<(typeof SCHEMAS)['eval']> {}
+/** What {@link bayesianize} takes: the flags of `bpeft bayesianize` (docs/cli.md). */
+export interface BayesianizeOptions extends z.input<(typeof SCHEMAS)['bayesianize']> {}
+/** What {@link predict} takes: the flags of `bpeft predict` (docs/cli.md). */
+export interface PredictOptions extends z.input<(typeof SCHEMAS)['predict']> {}
+/** What {@link demo} takes: the flags of `bpeft demo` (docs/cli.md). */
+export interface DemoOptions extends z.input<(typeof SCHEMAS)['demo']> {}

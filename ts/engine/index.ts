@@ -1,6 +1,8 @@
 /**
  * The engine by itself, `bpeft/engine`: models, adapters, updates and batches, for loops of one's own.
  * What runs are made of; the main door, `bpeft`, has the runs.
+ *
+ * @module bpeft/engine
  */
 
 export type { BatchOrderOptions, Cursor } from '../batches/batch-order.ts';

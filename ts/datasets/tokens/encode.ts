@@ -53,7 +53,7 @@ export interface EncodeOptions extends CallOptions {
   /** What becomes of a longer one: cut as the protocol says (unless given), or refused. */
   readonly onLong?: 'cut' | 'error' | undefined;
   /**
-   * Whose noise a row sees: its question's ({@link noiseIdentity}, unless given), or its line's, as protocol
+   * Whose noise a row sees: its question's (`noiseIdentity`, unless given), or its line's, as protocol
    * `reference` has it.
    */
   readonly noiseOf?: 'question' | 'line' | undefined;
