@@ -8,7 +8,9 @@ export interface RaggedBatch {
   ids: Uint32Array;
   /** (B+1) prompt b = ids[offsets[b]..offsets[b+1]]. */
   offsets: Uint32Array;
-  /** (S) class tokens of all prompts, S = Σ K_b. */
+  /** (T) type of each token, as an encoder reads it; all 0 unless given. */
+  types?: Uint32Array;
+  /** (S) class tokens of all prompts, S = Σ K_b; for an encoder indices of classes. */
   answers: Uint32Array;
   /** (B+1) */
   answerOffsets: Uint32Array;
@@ -30,11 +32,23 @@ export function raggedBatch(examples: readonly EncodedExample[]): RaggedBatch {
   return {
     ids,
     offsets,
+    ...typesOf(examples, offsets),
     answers,
     answerOffsets,
     labels: Int32Array.from(examples, ({ label }) => label),
     rows: Uint32Array.from(examples, ({ noise }) => noise),
   };
+}
+
+/** Nothing where all tokens are of type 0. */
+function typesOf(examples: readonly EncodedExample[], offsets: Uint32Array): { types?: Uint32Array } {
+  if (examples.every(({ first, ids }) => first === undefined || first === ids.length)) return {};
+  const types = new Uint32Array(offsets.at(-1) ?? 0);
+  for (const [index, { first, ids }] of examples.entries()) {
+    const from = offsets[index] ?? 0;
+    types.fill(1, from + (first ?? ids.length), from + ids.length);
+  }
+  return { types };
 }
 
 /** 0, a, a+b, …: one more than there are lengths. */

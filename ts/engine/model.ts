@@ -27,6 +27,8 @@ export interface LoadModelOptions {
 }
 
 export interface ModelInfo {
+  /** A decoder answers by class tokens of its vocabulary, an encoder by a head that its adapter brings. */
+  readonly kind: 'decoder' | 'encoder';
   readonly architecture: string;
   readonly format: 'gguf' | 'safetensors' | 'random';
   readonly parameters: number;
@@ -50,6 +52,12 @@ export interface ModelInfo {
   readonly tokenizer: string;
   readonly llamaClassTokenizer: boolean;
   readonly addsBos: boolean;
+  /** The classification head in the file of an encoder; null: there is none. */
+  readonly head: { readonly classes: number } | null;
+  /** What can be adapted: the engine's name of each module → that of the architecture. */
+  readonly layerNames: Readonly<Record<string, string>>;
+  /** What opening left out, and what an adapter starts anew. */
+  readonly notices: readonly string[];
 }
 
 export interface AdapterOptions {
@@ -67,6 +75,14 @@ export interface AdapterOptions {
   readonly seed: number;
   /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
   readonly members?: number;
+  /** The classification head: an encoder needs one, a decoder has none. */
+  readonly head?: {
+    readonly classes: number;
+    /** Whether it is trained, with the optimizer of the factors; if not, it is frozen, and may have low-rank terms. */
+    readonly trained: boolean;
+    /** Whether it starts from the seed even where the base has one; false unless given. */
+    readonly fresh?: boolean;
+  };
 }
 
 /** Quantiles over the weights of one layer. */
@@ -88,6 +104,8 @@ export interface AdapterInfo {
   /** Of an ensemble; 1 otherwise. */
   readonly members: number;
   readonly sigmaMean: number | null;
+  /** Of an encoder. */
+  readonly head: { readonly classes: number; readonly trained: boolean } | null;
   /** What loading had to leave out or assume. */
   readonly notices: readonly string[];
 }

@@ -13,17 +13,13 @@ import {
   setting,
 } from '../setting.ts';
 
-/** Layers that can get an adapter, by their Hugging Face names. */
+/** Layers that can get an adapter, by their Hugging Face names: of decoders, then of encoders. */
 const MODULES = [
-  'q_proj',
-  'k_proj',
-  'v_proj',
-  'o_proj',
-  'gate_proj',
-  'up_proj',
-  'down_proj',
-  'lm_head',
-] as const;
+  ...['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'],
+  ...['query', 'key', 'value', 'attention.output.dense', 'intermediate.dense', 'output.dense'],
+  ...['q_lin', 'k_lin', 'v_lin', 'out_lin', 'lin1', 'lin2'],
+  ...['pooler.dense', 'classifier', 'classifier.dense', 'classifier.out_proj', 'pre_classifier', 'dense'],
+];
 
 const group: Facts['group'] = 'Training';
 const ofAdamW = { group, methods: ADAMW_METHODS };
@@ -63,9 +59,21 @@ export const TRAINING = {
     group,
   }),
   targetModules: ofTraining(
-    'layers that get an adapter',
-    z.array(z.enum(MODULES)).min(1).default(['q_proj', 'v_proj', 'lm_head']),
+    'layers that get an adapter (default: q_proj, v_proj and lm_head; of an encoder query and value)',
+    z.array(z.enum(MODULES)).min(1).optional(),
     { group },
+  ),
+  head: ofTraining(
+    "an encoder's classification head: trained (the default), lora (its low-rank terms alone), or frozen",
+    z.enum(['trained', 'lora', 'frozen']).optional(),
+    { group },
+  ),
+  freshHead: ofTraining(
+    'start the head from the seed, even where the base has one',
+    z.boolean().default(false),
+    {
+      group,
+    },
   ),
   initAdapter: ofTraining('start from this adapter folder', name.optional(), {
     group,

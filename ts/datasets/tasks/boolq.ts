@@ -55,6 +55,7 @@ export const BOOLQ_TASK: Task = {
   item: boolqItem,
   classCount: BOOLQ_WORDS.length,
   plan: (item, _, template) => (template === 'reference' ? referenceBoolq(item) : correctedBoolq(item)),
+  pair: ({ context, question }) => ({ first: context ?? '', second: question }),
   names: ({ labels }) => labels,
 };
 

@@ -1,6 +1,7 @@
 /** Classification of one's own texts; the same prompt in both protocols, as the reference has none. */
 
 import { classificationPlan } from '../prompts/prompt-parts.ts';
+import { textsOf } from '../prompts/text-pair.ts';
 import { className } from '../rows/class-names.ts';
 import { classificationItem, classificationRow } from '../rows/classification.ts';
 import type { Task } from './task.ts';
@@ -17,5 +18,6 @@ export const CLASSIFICATION: Task = {
     return label === undefined || className(label) === '' ? null : className(label);
   },
   plan: classificationPlan,
+  pair: textsOf,
   names: ({ choices }) => choices,
 };

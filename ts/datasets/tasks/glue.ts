@@ -87,6 +87,7 @@ const SETS = [
       ['hypothesis', 'Hypothesis'],
       ['premise', 'Premise'],
     ],
+    pair: ['premise', 'hypothesis'],
     classes: ['entailment', 'neutral', 'contradiction'],
     question: 'How does the hypothesis below follow from the premise?',
     instruction:
@@ -137,6 +138,7 @@ const SETS = [
     source: 'Pilehvar & Camacho-Collados 2019, arXiv 1808.09121',
     licence: 'CC BY-NC 4.0',
     texts: [['word', 'Word'], ...TWO_SENTENCES],
+    pair: ['sentence1', 'sentence2'], // not the word, as in the reference
     classes: ['another meaning', 'the same meaning'],
     question: 'Which meaning does the word have in the two sentences below?',
     instruction: null,

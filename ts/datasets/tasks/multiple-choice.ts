@@ -2,6 +2,7 @@
 
 import { correctedChoice } from '../prompts/corrected.ts';
 import { type ReferenceWording, referenceChoice } from '../prompts/reference.ts';
+import { choicePair } from '../prompts/text-pair.ts';
 import type { RowPlace } from '../rows/dataset-error.ts';
 import type { Item, TaskFamily } from '../rows/item.ts';
 import { multipleChoiceItem } from '../rows/multiple-choice.ts';
@@ -11,13 +12,15 @@ interface Variant {
   /** Where the reference takes one number for all rows. */
   readonly classCount?: number;
   readonly wording?: Partial<ReferenceWording>;
+  /** What an encoder reads. */
+  readonly pair?: Task['pair'];
   readonly parse?: (raw: unknown, row: number, place: RowPlace) => Item;
 }
 
 const WORDING: ReferenceWording = { lines: 'letter-first', heading: 'Choices:', eos: false };
 
 export function multipleChoiceTask(family: TaskFamily, variant: Variant = {}): Task {
-  const { classCount = null, wording, parse = multipleChoiceItem } = variant;
+  const { classCount = null, wording, pair = choicePair, parse = multipleChoiceItem } = variant;
   return {
     family,
     kind: 'multiple-choice',
@@ -28,6 +31,7 @@ export function multipleChoiceTask(family: TaskFamily, variant: Variant = {}): T
       template === 'reference'
         ? referenceChoice(item, competing, { ...WORDING, ...wording })
         : correctedChoice(item, competing),
+    pair,
     names: ({ labels }) => labels,
   };
 }

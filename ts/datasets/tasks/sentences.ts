@@ -23,6 +23,7 @@
 import { z } from 'zod';
 import { CUE, cuttable, fixed, letteredLines } from '../prompts/prompt-parts.ts';
 import type { PromptPart, PromptPlan } from '../prompts/prompt-plan.ts';
+import type { TextPair } from '../prompts/text-pair.ts';
 import { className, isWholeNumber } from '../rows/class-names.ts';
 import { datasetError, type RowPlace, rowError } from '../rows/dataset-error.ts';
 import { cellText, filledText } from '../rows/fields.ts';
@@ -37,6 +38,8 @@ export interface SentenceSet {
   readonly licence: string;
   /** Fields of a row with what the prompt calls them, in its order. */
   readonly texts: readonly (readonly [field: string, heading: string])[];
+  /** Fields that an encoder reads, where they are not all of these in this order. */
+  readonly pair?: readonly [first: string, second: string];
   /** In the order of the file's integers. */
   readonly classes: readonly string[];
   /** What is asked, for the corrected prompt. */
@@ -63,8 +66,16 @@ export function sentenceTask(set: SentenceSet): Task {
       template === 'reference' && set.instruction !== null
         ? referencePlan(set, set.instruction, item)
         : correctedPlan(set, item),
+    pair: (item) => pairOf(set, item),
     names: ({ choices }) => choices,
   };
+}
+
+function pairOf({ texts, pair }: SentenceSet, item: Item): TextPair {
+  const names = texts.map(([field]) => field);
+  const textOf = (field: string) => item.texts[names.indexOf(field)] ?? '';
+  const [first = '', second] = pair ?? names;
+  return { first: textOf(first), second: second === undefined ? null : textOf(second) };
 }
 
 export function sentenceEntry(set: SentenceSet): DatasetEntry {

@@ -1,6 +1,7 @@
 /** What a dataset asks of a model: how its rows become items, and items prompts. */
 
 import type { PromptPlan } from '../prompts/prompt-plan.ts';
+import type { Template, TextPair } from '../prompts/text-pair.ts';
 import type { RowPlace } from '../rows/dataset-error.ts';
 import type { Item, TaskFamily, TaskKind } from '../rows/item.ts';
 
@@ -21,7 +22,9 @@ export interface Task {
   /** Of a task whose classes its rows name: the one that a row names, or null; throws as `item` does. */
   labelOf?(raw: unknown, place: RowPlace): string | null;
   /** @param competing how many classes compete */
-  plan(item: Item, competing: number, template: 'reference' | 'corrected'): PromptPlan;
+  plan(item: Item, competing: number, template: Template): PromptPlan;
+  /** What an encoder reads instead. */
+  pair(item: Item, template: Template): TextPair;
   /** What answers call the item's choices. */
   names(item: Item): readonly string[];
 }

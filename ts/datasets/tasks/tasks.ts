@@ -2,6 +2,8 @@
 
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { PlacedPlan } from '../prompts/prompt-plan.ts';
+import type { TextPair } from '../prompts/text-pair.ts';
+import type { RowPlace } from '../rows/dataset-error.ts';
 import type { Item, SplitHead, TaskFamily } from '../rows/item.ts';
 import { ARC_TASK } from './arc.ts';
 import { BOOLQ_TASK } from './boolq.ts';
@@ -42,6 +44,25 @@ export function planPrompt(
 ): PlacedPlan {
   const competing = classes === 'item' ? item.choices.length : classCount;
   return { ...taskOf(family).plan(item, competing, template), place: item.place };
+}
+
+export interface PairPlan extends TextPair {
+  readonly place: RowPlace;
+  /** How many classes compete, the first ones. */
+  readonly competing: number;
+  /** Class of the right answer; −1 where the row has none. */
+  readonly label: number;
+}
+
+/** What an encoder reads of an item, with as many competing classes as the protocol says. */
+export function planPair(
+  { family, classCount }: Pick<SplitHead, 'family' | 'classCount'>,
+  item: Item,
+  { classes, template }: Pick<DataProtocol, 'template' | 'classes'>,
+): PairPlan {
+  const competing = classes === 'item' ? item.choices.length : classCount;
+  const { place, answer } = item;
+  return { ...taskOf(family).pair(item, template), place, competing, label: answer ?? -1 };
 }
 
 /** K of the reference among these items: the task's constant, else the most choices of one. */

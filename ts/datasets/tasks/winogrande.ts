@@ -7,6 +7,7 @@
  */
 
 import { z } from 'zod';
+import { winograndePair } from '../prompts/text-pair.ts';
 import { type RowPlace, rowError } from '../rows/dataset-error.ts';
 import { cellText } from '../rows/fields.ts';
 import { type Item, letters } from '../rows/item.ts';
@@ -48,6 +49,7 @@ function winograndeItem(raw: unknown, row: number, place: RowPlace): Item {
 export const WINOGRANDE_TASK = multipleChoiceTask('winogrande', {
   classCount: 2,
   wording: { eos: true },
+  pair: winograndePair,
   parse: winograndeItem,
 });
 

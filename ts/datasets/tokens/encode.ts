@@ -1,16 +1,20 @@
-/** A split as token ids: prompts, the tokens of the competing classes, gold classes. */
+/**
+ * A split as token ids: prompts, the tokens of the competing classes, gold classes. For an encoder texts or
+ * pairs, and the indices of the classes.
+ */
 
 import { type CallOptions, teller } from '../../engine/call.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { PlacedPlan } from '../prompts/prompt-plan.ts';
 import { datasetError } from '../rows/dataset-error.ts';
-import type { Dataset, Item, RowStream } from '../rows/item.ts';
-import { planPrompt } from '../tasks/tasks.ts';
+import { type Dataset, type Item, letters, type RowStream } from '../rows/item.ts';
+import { planPair, planPrompt } from '../tasks/tasks.ts';
+import { encodePairs, pairLength } from './encode-pairs.ts';
 import { encodePrompts, promptLimits } from './encode-prompts.ts';
 import { type LabelTokens, labelTokens } from './label-tokens.ts';
 import { noiseIdentity } from './noise-identity.ts';
-import type { PromptEncoder } from './prompt-encoder.ts';
+import type { PairEncoder, PromptEncoder, RowEncoder } from './prompt-encoder.ts';
 
 export interface EncodedExample {
   readonly row: number;
@@ -19,7 +23,9 @@ export interface EncodedExample {
   readonly noise: number;
   /** (T_b) token ids of the prompt; the answer is read after the last one. */
   readonly ids: Uint32Array;
-  /** (K_b) token ids of the competing classes. */
+  /** For an encoder: tokens before the first one of type 1; all are of type 0 unless given. */
+  readonly first?: number;
+  /** (K_b) token ids of the competing classes; for an encoder their indices. */
   readonly answers: Uint32Array;
   /** Index into `answers`; −1 = none. */
   readonly label: number;
@@ -36,7 +42,7 @@ export interface EncodedHead {
   readonly tokens: number;
   /** Longest prompt that was let through, special tokens included: asked for, or the model's context. */
   readonly maxSeqLen: number;
-  /** Token of each label that competes somewhere. */
+  /** Token of each label that competes somewhere; for an encoder the index of each class. */
   readonly labelTokens: Readonly<Record<string, number>>;
   readonly notices: readonly string[];
 }
@@ -68,7 +74,7 @@ const ROWS_PER_STEP = 512;
  */
 export async function encodeDataset(
   dataset: Dataset,
-  encoder: PromptEncoder,
+  encoder: RowEncoder,
   options: EncodeOptions,
 ): Promise<EncodedDataset> {
   const [first] = dataset.items;
@@ -93,22 +99,44 @@ export async function encodeDataset(
     truncated: examples.filter(({ truncated }) => truncated).length,
     tokens: examples.reduce((sum, { ids }) => sum + ids.length, 0),
     maxLength: examples.reduce((longest, { ids }) => Math.max(longest, ids.length), 0),
-    maxSeqLen: promptLimits(encoder, options).length,
+    maxSeqLen: rowLength(encoder, options),
     labelTokens: Object.fromEntries(labels.tokens),
     notices: [...dataset.notices, ...labels.notices],
   };
 }
 
-type Rows = Pick<RowStream, 'family' | 'classCount' | 'widest'> & {
+/** Longest row in tokens. @throws {BpeftError} `BPEFT_USAGE`: longer than an encoder's positions. */
+export function rowLength(
+  encoder: RowEncoder,
+  options: Pick<EncodeOptions, 'protocol' | 'maxSeqLen' | 'onLong'>,
+): number {
+  const pairs = pairEncoder(encoder);
+  return pairs === null ? promptLimits(encoder, options).length : pairLength(pairs, options.maxSeqLen);
+}
+
+/** Null: it reads prompts. */
+function pairEncoder(encoder: RowEncoder): PairEncoder | null {
+  const { info, encodeTexts } = encoder;
+  return info.kind === 'encoder' && encodeTexts !== undefined ? (encoder as PairEncoder) : null;
+}
+
+type Rows = Pick<RowStream, 'family' | 'classCount' | 'labelNames' | 'widest'> & {
   items(): Iterable<Item> | AsyncIterable<Item>;
 };
 
-/** One token for each label that competes somewhere: those of the widest row hold all others. */
-export function competingTokens(
-  rows: Pick<Rows, 'family' | 'classCount' | 'widest'>,
-  encoder: PromptEncoder,
+/**
+ * One token for each label that competes somewhere: those of the widest row hold all others. For an encoder the
+ * index of each class.
+ */
+export async function competingTokens(
+  rows: Pick<Rows, 'family' | 'classCount' | 'labelNames' | 'widest'>,
+  encoder: RowEncoder,
   protocol: DataProtocol,
 ): Promise<LabelTokens> {
+  if (pairEncoder(encoder) !== null) {
+    const names = rows.labelNames ?? letters(rows.classCount);
+    return { tokens: new Map(names.map((name, index) => [name, index])), promptEnd: '', notices: [] };
+  }
   const { cue, labels } = planPrompt(rows, rows.widest, protocol);
   return labelTokens(encoder, cue, labels, protocol);
 }
@@ -117,11 +145,12 @@ export function competingTokens(
 export async function* encodeRows(
   rows: Rows,
   labels: LabelTokens,
-  encoder: PromptEncoder,
+  encoder: RowEncoder,
   options: EncodeOptions,
 ): AsyncGenerator<EncodedExample[], void, undefined> {
-  const limits = promptLimits(encoder, options);
-  const answersOf = answerLists(labels);
+  const pairs = pairEncoder(encoder);
+  const encoded =
+    pairs === null ? promptForm(rows, labels, encoder, options) : pairForm(rows, pairs, options);
   let items: Item[] = [];
   for await (const item of rows.items()) {
     items.push(item);
@@ -130,26 +159,56 @@ export async function* encodeRows(
     items = [];
   }
   if (items.length > 0) yield await encoded(items);
+}
 
-  async function encoded(some: readonly Item[]): Promise<EncodedExample[]> {
+type Form = (items: readonly Item[]) => Promise<EncodedExample[]>;
+
+function promptForm(rows: Rows, labels: LabelTokens, encoder: PromptEncoder, options: EncodeOptions): Form {
+  const limits = promptLimits(encoder, options);
+  const answersOf = answerLists(labels);
+  return async (items) => {
     throwIfAborted(options.signal);
-    const plans = some.map((item) => planPrompt(rows, item, options.protocol));
-    for (const plan of plans) refuseOutside(plan);
+    const plans = items.map((item) => planPrompt(rows, item, options.protocol));
+    for (const { label, labels: competing, place } of plans) refuseOutside(label, competing.length, place);
     const prompts = await encodePrompts(plans, encoder, limits, labels.promptEnd);
     return plans.map(({ row, label, labels: competing }, index) => {
       const { ids, truncated } = prompts[index] ?? { ids: new Uint32Array(), truncated: false };
-      const id = some[index]?.id ?? null;
+      const id = items[index]?.id ?? null;
       const noise = options.noiseOf === 'line' ? row : noiseIdentity(id, ids);
       return { row, id, noise, ids, answers: answersOf(competing), label, truncated };
     });
-  }
+  };
 }
 
-function refuseOutside({ label, labels, place }: PlacedPlan): void {
-  if (label < labels.length) return;
+function pairForm(rows: Rows, encoder: PairEncoder, options: EncodeOptions): Form {
+  const { maxSeqLen, noiseOf, onLong = 'cut', protocol, signal } = options;
+  const length = pairLength(encoder, maxSeqLen);
+  const indices = new Map<number, Uint32Array>();
+  const classesBelow = (count: number): Uint32Array => {
+    const known = indices.get(count) ?? Uint32Array.from({ length: count }, (_, index) => index);
+    indices.set(count, known);
+    return known;
+  };
+  return async (items) => {
+    throwIfAborted(signal);
+    const plans = items.map((item) => planPair(rows, item, protocol));
+    for (const { label, competing, place } of plans) refuseOutside(label, competing, place);
+    const encoded = await encodePairs(plans, encoder, { length, onLong });
+    return encoded.map(({ ids, first, truncated }, index) => {
+      const { id = null, row = 0 } = items[index] ?? {};
+      const { label = -1, competing = 0 } = plans[index] ?? {};
+      const noise = noiseOf === 'line' ? row : noiseIdentity(id, ids);
+      const types = first === ids.length ? {} : { first };
+      return { row, id, noise, ids, ...types, answers: classesBelow(competing), label, truncated };
+    });
+  };
+}
+
+function refuseOutside(label: number, competing: number, place: PlacedPlan['place']): void {
+  if (label < competing) return;
   throw datasetError(
     place,
-    `the right answer must be one of the ${labels.length} classes that compete, got number ${label + 1}`,
+    `the right answer must be one of the ${competing} classes that compete, got number ${label + 1}`,
   );
 }
 

@@ -1,10 +1,11 @@
 /**
- * Examples as columns of numbers: 24 bytes a row in memory, the tokens in memory or in a file.
+ * Examples as columns of numbers: 28 bytes a row in memory, the tokens in memory or in a file.
  *
  * ```text
  * words of row b      tokens, then (only where the row has an id) its length in bytes and its UTF-8, padded
  * starts (n+1)        row b = words[starts[b]..starts[b+1]]
  * lengths (n)         tokens of row b
+ * firsts (n)          those before the first one of type 1
  * labels (n), rows (n), noise (n)
  * kinds (n)           2 · list of answers + (1 where the prompt was cut)
  * ```
@@ -35,7 +36,7 @@ export interface EncodedSplit extends EncodedHead {
   readonly examples: Examples;
 }
 
-const MAGIC = 0x7e_bf_0001;
+const MAGIC = 0x7e_bf_0002;
 const FOOTER_WORDS = 3;
 
 /** Collects examples row by row. */
@@ -43,6 +44,7 @@ export class ExamplePacker {
   readonly #words: MemoryWords | FileWords;
   readonly #starts: Uint32Array;
   readonly #lengths: Uint32Array;
+  readonly #firsts: Uint32Array;
   readonly #labels: Int32Array;
   readonly #rows: Uint32Array;
   readonly #noise: Uint32Array;
@@ -56,6 +58,7 @@ export class ExamplePacker {
     this.#words = words;
     this.#starts = new Uint32Array(rows + 1);
     this.#lengths = new Uint32Array(rows);
+    this.#firsts = new Uint32Array(rows);
     this.#labels = new Int32Array(rows);
     this.#rows = new Uint32Array(rows);
     this.#noise = new Uint32Array(rows);
@@ -68,11 +71,12 @@ export class ExamplePacker {
 
   async append(examples: readonly EncodedExample[]): Promise<void> {
     const records = examples.flatMap(({ ids, id }) => (id === null ? [ids] : [ids, idWords(id)]));
-    for (const { ids, id, row, noise, label, answers, truncated } of examples) {
+    for (const { ids, first, id, row, noise, label, answers, truncated } of examples) {
       const at = this.#count;
       const words = ids.length + (id === null ? 0 : idWords(id).length);
       this.#starts[at + 1] = (this.#starts[at] ?? 0) + words;
       this.#lengths[at] = ids.length;
+      this.#firsts[at] = first ?? ids.length;
       this.#labels[at] = label;
       this.#rows[at] = row;
       this.#noise[at] = noise;
@@ -85,7 +89,12 @@ export class ExamplePacker {
   /** With a file: writes what is beside the words. The examples are then complete. */
   async finish(): Promise<PackedExamples> {
     const answers = this.#answers;
-    const columns = { starts: this.#starts, lengths: this.#lengths, labels: this.#labels };
+    const columns = {
+      starts: this.#starts,
+      lengths: this.#lengths,
+      firsts: this.#firsts,
+      labels: this.#labels,
+    };
     const all = { ...columns, rows: this.#rows, noise: this.#noise, kinds: this.#kinds };
     if (this.#words instanceof FileWords) {
       const text = textWords(JSON.stringify(answers.map((list) => [...list])));
@@ -109,6 +118,7 @@ export class ExamplePacker {
 interface Columns {
   readonly starts: Uint32Array;
   readonly lengths: Uint32Array;
+  readonly firsts: Uint32Array;
   readonly labels: Int32Array;
   readonly rows: Uint32Array;
   readonly noise: Uint32Array;
@@ -142,7 +152,7 @@ export class PackedExamples implements Examples {
     const end = words.length - FOOTER_WORDS;
     if (end < 0) return null;
     const [textLength = 0, count = 0, magic] = await words.read(end, words.length);
-    const columnsLength = 6 * count + 1;
+    const columnsLength = 7 * count + 1;
     const begin = end - textLength - columnsLength;
     if (magic !== MAGIC || begin < 0) return null;
     const all = await words.read(begin, begin + columnsLength);
@@ -150,10 +160,11 @@ export class PackedExamples implements Examples {
     const columns = {
       starts: all.slice(0, count + 1),
       lengths: column(1),
-      labels: new Int32Array(column(2).buffer),
-      rows: column(3),
-      noise: column(4),
-      kinds: column(5),
+      firsts: column(2),
+      labels: new Int32Array(column(3).buffer),
+      rows: column(4),
+      noise: column(5),
+      kinds: column(6),
     };
     if (columns.starts.at(-1) !== begin) return null;
     const text = await words.read(end - textLength, end);
@@ -190,12 +201,14 @@ export class PackedExamples implements Examples {
   #example(position: number, words: Uint32Array): EncodedExample {
     const tokens = this.lengths[position] ?? 0;
     const kind = this.#columns.kinds[position] ?? 0;
+    const first = this.#columns.firsts[position] ?? tokens;
     const id = words.subarray(tokens);
     return {
       row: this.rows[position] ?? 0,
       noise: this.#columns.noise[position] ?? 0,
       id: id.length === 0 ? null : textOf(id),
       ids: words.slice(0, tokens),
+      ...(first === tokens ? {} : { first }),
       answers: this.#answers[kind >> 1] ?? new Uint32Array(),
       label: this.labels[position] ?? -1,
       truncated: (kind & 1) === 1,

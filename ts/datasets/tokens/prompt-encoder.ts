@@ -1,5 +1,7 @@
 /** What data preparation needs of a tokenizer. */
 
+import type { TextPair } from '../prompts/text-pair.ts';
+
 export interface TokenLists {
   /** Token ids of all texts, one after another. */
   readonly ids: Uint32Array;
@@ -8,6 +10,8 @@ export interface TokenLists {
 }
 
 export interface TokenizerInfo {
+  /** An encoder reads texts as they are, a decoder prompts; `decoder` unless given. */
+  readonly kind?: 'decoder' | 'encoder';
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
   /** Llama-1/2 and Mistral: their tokenizer class obeys `add_eos_token`. */
@@ -22,6 +26,23 @@ export interface PromptEncoder {
   encode(texts: string[], addSpecialTokens: boolean): Promise<TokenLists>;
   readonly info: TokenizerInfo;
 }
+
+/** Texts and pairs as an encoder reads them. */
+export interface PairLists extends TokenLists {
+  /** Type of each token: 1 in the second text, where the model tells them apart. */
+  readonly types: Uint32Array;
+  /** 1 where something was cut, one per pair. */
+  readonly truncated: Uint8Array;
+}
+
+export interface PairEncoder {
+  /** At most `maxLength` tokens each, special ones included; what is longer is cut, the longer text first. */
+  encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<PairLists>;
+  readonly info: TokenizerInfo;
+}
+
+/** Makes tokens of rows: of prompts, or, for an encoder, of texts and pairs. */
+export type RowEncoder = PromptEncoder & Partial<Pick<PairEncoder, 'encodeTexts'>>;
 
 const TEXTS_PER_CALL = 512;
 

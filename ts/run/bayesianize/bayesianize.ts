@@ -53,7 +53,8 @@ export async function bayesianize(
       const { signal } = context;
       await using opened = await openAnswering(begun, model, emit);
       const { adapter: point, stochasticLayers } = opened;
-      const split = await encodeSplit(rows, { ...config, split: undefined }, { model, signal, emit });
+      const encoding = { model, signal, emit, classes: point.info.head?.classes };
+      const split = await encodeSplit(rows, { ...config, split: undefined }, encoding);
       const anchors = await anchorRows(split, config);
       const rule = config.protocol === 'reference' ? 'reference' : 'exact';
       await using unit = await point.isotropic({ rule, stochasticLayers });

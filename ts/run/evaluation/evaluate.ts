@@ -45,8 +45,9 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       await using opened = await openAnswering(begun, model, emit);
       const { adapter, method, rule, stochasticLayers } = opened;
       const splits: Split[] = [];
-      for (const rows of datasets) splits.push(await encodeSplit(rows, config, { model, signal, emit }));
-      const fitted = heldOut === null ? null : await encodeSplit(heldOut, config, { model, signal, emit });
+      const encoding = { model, signal, emit, classes: adapter.info.head?.classes };
+      for (const rows of datasets) splits.push(await encodeSplit(rows, config, encoding));
+      const fitted = heldOut === null ? null : await encodeSplit(heldOut, config, encoding);
       if (fitted !== null) requireLabels(fitted);
       await using lock = (await folder?.open(config, { signal, notice })) ?? null;
       const out = folder?.path ?? null;

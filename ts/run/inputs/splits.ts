@@ -2,9 +2,9 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import { type DatasetSource, resolveDataset } from '../../datasets/registry.ts';
+import { datasetError } from '../../datasets/rows/dataset-error.ts';
 import type { RowStream, SplitHead } from '../../datasets/rows/item.ts';
-import { competingTokens, type EncodedHead, encodeRows } from '../../datasets/tokens/encode.ts';
-import { promptLimits } from '../../datasets/tokens/encode-prompts.ts';
+import { competingTokens, type EncodedHead, encodeRows, rowLength } from '../../datasets/tokens/encode.ts';
 import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
@@ -31,6 +31,8 @@ export interface Encoding {
   readonly model: BayesianModel;
   readonly signal: AbortSignal | undefined;
   readonly emit: Listener;
+  /** Of an encoder's head. */
+  readonly classes?: number | undefined;
 }
 
 export function openDataset(
@@ -60,8 +62,9 @@ export function refuseSameName(datasets: readonly SplitHead[]): void {
 }
 
 /** Tokenises a split's rows, or finds their tokens where an earlier run has left them; tells what was cut. */
-export async function encodeSplit(rows: RowStream, settings: DataSettings, run: Encoding): Promise<Split> {
+export async function encodeSplit(stream: RowStream, settings: DataSettings, run: Encoding): Promise<Split> {
   const { model, signal, emit } = run;
+  const rows = forHead(stream, run.classes);
   const { name, split, family, labelNames, files, licence, hub } = rows;
   const noiseOf = noiseKind(settings);
   const options = { protocol: settings, maxSeqLen: settings.maxSeqLen, noiseOf, signal };
@@ -83,12 +86,25 @@ export async function encodeSplit(rows: RowStream, settings: DataSettings, run: 
     examples,
     truncated: examples.truncated,
     tokens: examples.lengths.reduce((sum, length) => sum + length, 0),
-    maxSeqLen: promptLimits(model, options).length,
+    maxSeqLen: rowLength(model, options),
     labelTokens: Object.fromEntries(labels.tokens),
     notices: [...rows.notices, ...labels.notices],
   };
   tellCuts(encoded, examples.length, emit);
   return { encoded, family, labelNames, record: { name, split, rows: rows.rows, licence, hub, files } };
+}
+
+/** @throws {BpeftError} `BPEFT_DATASET`: a row has more choices than the head classes. */
+function forHead(rows: RowStream, classes: number | undefined): RowStream {
+  if (classes === undefined) return rows;
+  const { name, split, widest } = rows;
+  if (widest.choices.length <= classes) return { ...rows, classCount: classes };
+  const count = widest.choices.length;
+  throw datasetError(
+    widest.place,
+    `${name} ${split} must have at most the ${classes} classes of the head, got ${count} choices`,
+    { hint: 'train on rows with as many choices' },
+  );
 }
 
 /** Protocol `reference` gives a row the noise of its line. */

@@ -64,7 +64,7 @@ export async function keptExamples(
 }
 
 function keyName(key: object): string {
-  const text = JSON.stringify({ ...key, format: 1, endianness: endianness() });
+  const text = JSON.stringify({ ...key, format: 2, endianness: endianness() });
   return createHash('sha256').update(text).digest('hex').slice(0, 40);
 }
 

@@ -102,9 +102,9 @@ export function stochasticLayers(text: string, model: BayesianModel, adapter: Ad
     });
   }
   const { bayesian, targetModules } = adapter.info;
-  if (asked === 1 && bayesian && !targetModules.includes('lm_head')) {
-    const message =
-      '--stochastic-layers last:1 is the head, and this adapter has none on lm_head: nothing would be sampled';
+  const head = model.info.kind === 'encoder' ? ['dense', 'classifier'] : ['lm_head'];
+  if (asked === 1 && bayesian && !head.some((name) => targetModules.includes(name))) {
+    const message = `--stochastic-layers last:1 is the head, and this adapter has none on ${head.join(' or ')}: nothing would be sampled`;
     throw new BpeftError('BPEFT_USAGE', message, { hint: 'give last:2 or more, or all' });
   }
   return asked;

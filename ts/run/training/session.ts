@@ -16,6 +16,7 @@ import { requireAdapter } from '../inputs/adapter-folder.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
+import { engineNames, forModel, headOf } from './adapted-layers.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 
 /** Disposing of it frees the adapter and its optimizers; the model stays. */
@@ -83,14 +84,17 @@ async function trainingData(
 }
 
 async function prepareSession(
-  config: TrainConfig,
+  asked: TrainConfig,
   data: TrainingData,
   model: BayesianModel,
   call: { signal?: AbortSignal | undefined; emit: Listener },
 ): Promise<Session> {
   const { emit, signal } = call;
-  const encoding = { model, signal, emit };
-  const adapter = await firstAdapter(config, model, emit); // a wrong one is told before the rows are tokenised
+  const config = forModel(asked, model.info);
+  for (const message of model.info.notices ?? []) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  // A wrong one is told before the rows are tokenised.
+  const adapter = await firstAdapter(config, { model, emit, classes: data.train.classCount });
+  const encoding = { model, signal, emit, classes: adapter.info.head?.classes };
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
   const order = new BatchOrder(train.encoded.examples, {
@@ -123,14 +127,20 @@ async function prepareSession(
   };
 }
 
-async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Listener): Promise<Adapter> {
+async function firstAdapter(
+  config: TrainConfig,
+  { model, emit, classes }: { model: BayesianModel; emit: Listener; classes: number },
+): Promise<Adapter> {
   const method = trainingMethod(config.method);
+  const head = headOf(config, classes);
+  const targetModules = engineNames(config.targetModules ?? [], model.info);
   if (config.initAdapter === undefined) {
     return model.createAdapter({
       rank: config.rank,
       alpha: config.alpha,
       dropout: config.loraDropout,
-      targetModules: config.targetModules,
+      targetModules,
+      ...(head === undefined ? {} : { head }),
       ...method.adapter(config),
       seed: config.seed,
     });
@@ -156,8 +166,23 @@ async function firstAdapter(config: TrainConfig, model: BayesianModel, emit: Lis
   sameSetting('alpha', config.alpha, info.alpha);
   sameSetting('members', method.adapter(config).members ?? 1, info.members);
   sameSetting('lora-dropout', config.loraDropout, info.dropout);
-  sameSetting('target-modules', config.targetModules.toSorted().join(), info.targetModules.toSorted().join());
+  sameSetting('target-modules', targetModules.toSorted().join(), info.targetModules.toSorted().join());
+  if (head !== undefined) {
+    const isTrained = info.head?.trained === true;
+    sameSetting(
+      'head',
+      head.trained ? 'trained' : 'frozen or lora',
+      isTrained ? 'trained' : 'frozen or lora',
+    );
+    requireClasses(config.initAdapter, head.classes, info.head?.classes ?? 0);
+  }
   return adapter;
+}
+
+function requireClasses(folder: string, asked: number, found: number): void {
+  if (asked === found) return;
+  const message = `${folder}: the head must have the dataset's ${asked} classes, got ${found}`;
+  throw new BpeftError('BPEFT_ADAPTER', message, { hint: 'train on data of the same classes, or anew' });
 }
 
 /** What an adapter brings along cannot be set anew, and the run's records must say what it trains. */

@@ -1,6 +1,7 @@
 /** Small tokenizers with the habits that matter: a blank that belongs to the word, a blank of its own, EOS. */
 
-import type { PromptEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
+import type { PromptEncoder, RowEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
+import { BpeftError } from '../../../../ts/errors.ts';
 
 export interface ToyTokenizer extends PromptEncoder {
   decode(ids: ArrayLike<number>): string;
@@ -49,4 +50,47 @@ export function characterTokenizer(): ToyTokenizer {
 export function llamaTokenizer(): ToyTokenizer {
   const words = / ?[\p{L}\p{N}]+| ?[^\s\p{L}\p{N}]|\s/gu;
   return toyTokenizer((text) => (text === '' ? [] : (` ${text}`.match(words) ?? [])), true);
+}
+
+/** BERT's habits on words between blanks: 64 positions, types, the longer text is cut first. */
+export function pairTokenizer(): RowEncoder & Pick<ToyTokenizer, 'decode'> {
+  const words = ['[CLS]', '[SEP]'];
+  const idOf = (word: string): number => {
+    const known = words.indexOf(word);
+    return known >= 0 ? known : words.push(word) - 1;
+  };
+  const refused = async () => {
+    throw new Error('an encoder reads no prompts');
+  };
+  return {
+    info: {
+      ...{ kind: 'encoder', bosTokenId: null, eosTokenId: null, llamaClassTokenizer: false, addsBos: false },
+      maxPositionEmbeddings: 64,
+    },
+    encode: refused,
+    decode: (ids) => Array.from(ids, (id) => words[id] ?? '?').join(' '),
+    encodeTexts: async (texts, maxLength) => {
+      const encoded = texts.map(({ first, second }) => {
+        const parts = [first, ...(second === null ? [] : [second])].map((text) => text.split(' '));
+        if (parts.flat().includes('REFUSED')) throw new BpeftError('BPEFT_INVALID_INPUT', 'cannot be read');
+        const room = maxLength - 1 - parts.length;
+        const isCut = parts.flat().length > room;
+        while (parts.flat().length > room) {
+          const [one = [], two = []] = parts;
+          (two.length > one.length ? two : one).pop();
+        }
+        const ids = ['[CLS]', ...parts.flatMap((part) => [...part, '[SEP]'])].map(idOf);
+        const before = 2 + (parts[0]?.length ?? 0);
+        return { ids, types: ids.map((_, at) => (at < before ? 0 : 1)), isCut };
+      });
+      const offsets = [0];
+      for (const { ids } of encoded) offsets.push((offsets.at(-1) ?? 0) + ids.length);
+      return {
+        ids: Uint32Array.from(encoded.flatMap(({ ids }) => ids)),
+        offsets: Uint32Array.from(offsets),
+        types: Uint32Array.from(encoded.flatMap(({ types }) => types)),
+        truncated: Uint8Array.from(encoded, ({ isCut }) => Number(isCut)),
+      };
+    },
+  };
 }
