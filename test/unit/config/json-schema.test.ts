@@ -18,7 +18,7 @@ it('has the rules, defaults and texts of the settings, by the names that files u
       default: 0.01,
       anyOf: [{ type: 'number', exclusiveMinimum: 0 }, { type: 'null' }],
     },
-    target_modules: { default: ['q_proj', 'v_proj', 'lm_head'] },
+    eval_samples: { default: [10] },
   });
 });
 

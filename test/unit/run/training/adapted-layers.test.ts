@@ -1,0 +1,53 @@
+import { expect, it } from 'vitest';
+import { parseSettings } from '../../../../ts/config/parse.ts';
+import { resolveTrain } from '../../../../ts/config/resolve.ts';
+import { forModel, headOf } from '../../../../ts/run/training/adapted-layers.ts';
+
+const config = (more: object = {}) =>
+  resolveTrain(parseSettings('train', [{ origin: 'option', values: { model: 'm', dataset: 'd', ...more } }]));
+
+const BERT = {
+  kind: 'encoder',
+  architecture: 'bert',
+  layerNames: { q_proj: 'query', v_proj: 'value', dense: 'pooler.dense', classifier: 'classifier' },
+} as const;
+const ROBERTA = {
+  kind: 'encoder',
+  architecture: 'roberta',
+  layerNames: { ...BERT.layerNames, dense: 'classifier.dense', classifier: 'classifier.out_proj' },
+} as const;
+const LLAMA = { kind: 'decoder', architecture: 'llama', layerNames: {} } as const;
+
+it('adapts query and value and trains the head of an encoder, unless told otherwise', () => {
+  const found = forModel(config(), BERT);
+  expect([found.targetModules, found.head]).toEqual([['query', 'value'], 'trained']);
+  expect(headOf(found, 3)).toEqual({ classes: 3, trained: true, fresh: false });
+  expect(forModel(config(), LLAMA).targetModules).toEqual(['q_proj', 'v_proj', 'lm_head']);
+  expect(headOf(forModel(config(), LLAMA), 3)).toBeUndefined();
+});
+
+it("adds a head's own layers for --head lora, and no pooler", () => {
+  const targets = (info: typeof BERT | typeof ROBERTA) =>
+    forModel(config({ head: 'lora' }), info).targetModules;
+  expect(targets(BERT)).toEqual(['query', 'value', 'classifier']);
+  expect(targets(ROBERTA)).toEqual(['query', 'value', 'classifier.dense', 'classifier.out_proj']);
+  expect(headOf(forModel(config({ head: 'frozen' }), BERT), 2)).toMatchObject({ trained: false });
+});
+
+it("takes the engine's names for those of transformers, and records the latter", () => {
+  const found = forModel(config({ targetModules: ['q_proj', 'value'] }), BERT);
+  expect(found.targetModules).toEqual(['query', 'value']);
+});
+
+it.each([
+  [
+    'a layer that the model lacks',
+    { targetModules: ['lm_head'] },
+    BERT,
+    'must be layers of bert, got lm_head',
+  ],
+  ['a head in a decoder', { head: 'lora' }, LLAMA, 'head is about the head of an encoder'],
+  ['a fresh head in a decoder', { freshHead: true }, LLAMA, 'freshHead is about the head of an encoder'],
+])('refuses %s', (_, settings, info, message) => {
+  expect(() => forModel(config(settings), info)).toThrow(message);
+});
