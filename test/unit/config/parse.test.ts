@@ -148,3 +148,31 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     expect(parseSettings('predict', [flags({ noise: 'shared' })], trained).noise).toBe('shared');
   }
 });
+
+it.each([
+  [{ seed: 'x' }, '--seed must be a number, got "x"'],
+  [{ seed: 1.5 }, '--seed must be a whole number, got 1.5'],
+  [{ resume: 'yes' }, '--resume must be true or false, got "yes"'],
+  [{ labels: 'a' }, '--labels must be a list, got "a"'],
+  [{ model: 7 }, '--model must be a text, got 7'],
+  [{ model: '' }, '--model must have at least 1 characters, got ""'],
+  [{ targetModules: [] }, '--target-modules must have at least 1 entries, got []'],
+  [{ rank: 0 }, '--rank must be greater than 0, got 0'],
+  [{ loraDropout: 1 }, '--lora-dropout must be less than 1, got 1'],
+  [{ processes: 3 }, '--processes must be at most 2, got 3'],
+])('says of %j what it must be', (given, message) => {
+  expect(() => parseSettings('train', [flags(given)])).toThrow(
+    expect.objectContaining({ code: 'BPEFT_USAGE', message }),
+  );
+});
+
+it('names the file of a wrong value, and no file of a flag', () => {
+  expect(() => parseSettings('train', [file({ seed: 'x' })])).toThrow('x.yaml: seed must be a number');
+  expect(() => parseSettings('train', [flags({ klLrr: 1 })])).toThrow(/^unknown setting "--kl-lrr"/);
+});
+
+it('takes null for what is not set, also of the method', () => {
+  const layers = [file({ method: 'mle' }), flags({ method: null, lr: null })];
+  expect(parseSettings('train', layers).method).toBe('mle');
+  expect(() => parseSettings('train', [...layers, flags({ klLr: 1 })])).toThrow('got method mle');
+});

@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn a_uniform_cycle_weighs_every_update_alike() {
+        let cycle = KlCycle::Uniform { length: 3 };
+        for t in 1..=7 {
+            assert_eq!(cycle.weight(t), 1.0 / 3.0);
+        }
+        assert!(KlCycle::Uniform { length: 0 }.check().is_err());
+    }
+
+    #[test]
     fn long_cycles_neither_overflow_nor_lose_their_sum() {
         let cycle = KlCycle::Pulse { length: 2356 };
         let sum: f64 = (1..=2356).map(|t| cycle.weight(t)).sum();

@@ -158,6 +158,26 @@ fn both_averages_agree_for_one_sample_and_differ_for_two() {
     assert!(of_mean < mean_of - 1e-4, "{of_mean} {mean_of}");
 }
 
+/// The draws of a linear layer would cancel in the mean of a mirrored pair, as if there were none.
+#[test]
+fn the_samples_of_a_step_are_drawn_apart_and_not_in_mirrored_pairs() {
+    let model = backbone(&config(), Precision::F32);
+    let adapter = trained(lora(&[Module::LmHead]), &config());
+    let batches = [batch_of(&prompts())];
+    let of_two = |rho: f32| {
+        let adapter = with_terms(&adapter, |_, term| {
+            term.rho.as_mut().unwrap().fill(rho);
+        });
+        let bayes = BlobConfig {
+            train_samples: 2,
+            ..blob(NoiseSharing::Token)
+        };
+        gradients(&model, &adapter, Some(bayes), &batches).1
+    };
+    let (mean, sampled) = (of_two(0.0), of_two(0.5));
+    assert!((mean - sampled).abs() > 1e-3, "{mean} {sampled}");
+}
+
 #[test]
 fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
     let model = backbone(&config(), Precision::F32);
