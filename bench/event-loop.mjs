@@ -49,7 +49,7 @@ function contender(name, shift) {
     const sum = weights.reduce((total, weight) => total + weight, 0);
     return { label: row % 4, probs: weights.map((weight) => weight / sum), mutualInformation: null };
   });
-  return { name, predictions: { test: rows, ood: rows } };
+  return { name, runs: [{ test: rows, ood: rows }] };
 }
 
 try {
