@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${MODEL:?MODEL must name a model folder or .gguf file}" "${DATA_DIR:?DATA_DIR must name the folder of the datasets}"
 OUT_DIR=${OUT_DIR:-runs}
 ID6="winogrande_s ARC-Challenge ARC-Easy winogrande_m obqa boolq"
+GLUE5="rte mrpc wic cola boolq"
 OOD4="ARC-Challenge ARC-Easy MMLU-chem MMLU-phy"
 read -ra extra <<<"${EXTRA:-}"
 if [[ ${DRY_RUN:-} == 1 ]]; then extra+=(--dry-run); fi

@@ -40,6 +40,7 @@ const FOREIGN: ReadonlyMap<string, Meant> = new Map<string, Meant>([
   ['load-in-4bit', { key: 'quantize', value: 'nf4' }],
   ['load-in-8bit', { key: 'quantize', value: 'int8' }],
   ['warmup-steps', { key: 'warmupRatio', remark: 'a share of the steps' }],
+  ['testing-set', { key: 'split', remark: 'test is validation[50%:], train_val trains on train[:80%]' }],
   ['do-train', { remark: 'bpeft train always trains: leave it out' }],
   ['do-eval', { remark: 'evaluate with bpeft eval --run DIR' }],
   ['do-predict', { remark: 'predict with bpeft predict --run DIR FILE' }],

@@ -23,6 +23,7 @@ import { checkedLabelNames } from './rows/classification.ts';
 import { columnsFrom } from './rows/columns.ts';
 import { datasetError } from './rows/dataset-error.ts';
 import type { Dataset, RowStream, SplitHead, TaskFamily, TaskKind } from './rows/item.ts';
+import { partOfItems, partOfRows, splitPart } from './split-part.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
 import { COPA } from './tasks/copa.ts';
@@ -177,7 +178,7 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
   const task = taskOf(family);
   let labelNames = options.labels ?? null;
   if (labelNames !== null && family === 'classification') checkedLabelNames(labelNames, '--labels');
-  return {
+  const whole: DatasetSource = {
     name,
     family,
     kind: task.kind,
@@ -201,6 +202,21 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
       const again = { ...options, columns, labelNames: survey.labelNames };
       const items = () => splitItems(wanted.sources(), task, again);
       return { ...wanted.head(survey), rows, bytes, widest, items };
+    },
+  };
+  return {
+    ...whole,
+    load: async (split, options = {}) => {
+      const part = splitPart(split ?? '');
+      if (part === null) return whole.load(split, options);
+      const { limit, ...call } = options;
+      return partOfItems(await whole.load(part.split, call), split ?? '', part, limit);
+    },
+    stream: async (split, options = {}) => {
+      const part = splitPart(split ?? '');
+      if (part === null) return whole.stream(split, options);
+      const { limit, ...call } = options;
+      return partOfRows(await whole.stream(part.split, call), split ?? '', part, limit);
     },
   };
 

@@ -61,12 +61,12 @@ export const MODEL_AND_DATA = {
     FACTS,
   ),
   trainSplit: setting(
-    "split to train on, or of the anchors (default: the dataset's, mostly train)",
+    "split to train on, or of the anchors, or a part, train[:80%] (default: the dataset's, mostly train)",
     inAll(['train', 'bayesianize'], name.optional()),
     { ...FACTS, isInherited: false },
   ),
   split: setting(
-    "splits to evaluate (default: the dataset's, mostly validation)",
+    "splits to evaluate, or parts, test[50%:] (default: the dataset's, mostly validation)",
     inAll(['train', 'eval'], z.array(name).min(1).optional()),
     { ...FACTS, decides: 'evaluation' },
   ),

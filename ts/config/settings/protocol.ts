@@ -80,7 +80,7 @@ export const PROTOCOL = {
   ...FIELDS,
   processes: setting(
     'GPUs of the reference to account for',
-    inAll(['train', 'eval'], z.int().min(1).max(2).default(1)),
+    inAll(['train', 'eval'], z.int().min(1).max(4).default(1)),
     FACTS,
   ),
 };

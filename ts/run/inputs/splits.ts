@@ -119,6 +119,7 @@ function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel)
   const { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen } = settings;
   return {
     files: files.map(({ sha256, rows: count }) => [sha256, count]),
+    split: rows.split,
     rows: { family, classCount, labelNames },
     template: { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen },
     model: model.resolved.sha256,
