@@ -190,6 +190,27 @@ it('stops reading when its caller stops', async () => {
   expect(read).toBeLessThan(100);
 });
 
+it('answers rows of a list or of a stream as they come, and leaves the rest of the stream where it is', async () => {
+  await using predictor = await openPredictor({ run, evalBatchSize: 1 });
+  const listed: string[] = [];
+  for await (const line of predictor.stream([rings, melts]))
+    listed.push('error' in line ? '' : line.prediction);
+  let asked = 0;
+  async function* endless() {
+    for (;;) {
+      asked += 1;
+      yield asked % 2 === 1 ? rings : melts;
+    }
+  }
+  const streamed: string[] = [];
+  for await (const line of predictor.stream(endless())) {
+    streamed.push('error' in line ? '' : line.prediction);
+    if (streamed.length === 2) break;
+  }
+  expect(streamed).toEqual(listed);
+  expect(asked).toBeLessThan(50);
+});
+
 it('gives nothing for nothing', async () => {
   await using predictor = await openPredictor({ run });
   expect(await predictor.predict([])).toEqual([]);

@@ -107,12 +107,14 @@ export class Predictor implements AsyncDisposable {
   /**
    * Answers as they are ready, in the order of the rows: in constant memory, and without keeping a row waiting
    * for others. A row that cannot be answered has a {@link RefusedRow} in its place.
+   * @param input a file's bytes, or rows as they come
    */
   async *stream(
-    input: PredictInput,
+    input: PredictInput | Iterable<PredictRow> | AsyncIterable<PredictRow>,
     call: CallOptions = {},
   ): AsyncGenerator<Prediction | RefusedRow, void, undefined> {
-    for await (const batch of this.batches(input, call)) for (const { line } of batch) yield line;
+    const read = 'stream' in input ? input : { name: 'input', stream: asLines(input) };
+    for await (const batch of this.batches(read, call)) for (const { line } of batch) yield line;
   }
 
   /** @internal The same by batches, with the errors themselves. */
@@ -293,6 +295,6 @@ class Told {
   }
 }
 
-async function* asLines(rows: readonly PredictRow[]): AsyncGenerator<Uint8Array> {
-  for (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
+async function* asLines(rows: Iterable<PredictRow> | AsyncIterable<PredictRow>): AsyncGenerator<Uint8Array> {
+  for await (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }
