@@ -187,6 +187,8 @@ it('leaves out no blocks but these', () => {
       "docs/deployment.md: needs Electron",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
+      "docs/models.md: needs the Hub; a test does the same against a stand-in",
+      "docs/models.md: needs the Hub; a test does the same against a stand-in",
     ]
   `);
 });

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Uploads } from './hub-uploads.ts';
 
 /** What happens to a request for a file's bytes. */
 export type Fault =
@@ -42,6 +43,7 @@ export class StandInHub {
   readonly #commits = new Map<string, Repository>();
   /** Old name → new name. */
   readonly renamed = new Map<string, string>();
+  readonly uploads = new Uploads(TOKEN);
   readonly requests: Request[] = [];
   /** Requests that the store got. */
   readonly stored: Request[] = [];
@@ -58,6 +60,10 @@ export class StandInHub {
     this.#hub = createServer((request, response) => this.#answer(request, response));
     this.#store = createServer((request, response) => {
       this.stored.push(seen(request));
+      if (request.method === 'PUT') {
+        void this.uploads.put(request, response);
+        return;
+      }
       const [, commit = '', ...path] = decodeURIComponent(request.url ?? '').split('/');
       const repository = this.#commits.get(commit);
       this.#send(request, response, repository?.files.get(path.join('/')) ?? Buffer.alloc(0), {});
@@ -116,6 +122,12 @@ export class StandInHub {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     this.requests.push(seen(request));
+    if (request.method === 'POST') {
+      const exists = (name: string) => this.#repositories.has(`models/${name}`);
+      const [hub, store] = [this.url, address(this.#store)];
+      void this.uploads.answer(request, response, { hub, store, exists });
+      return;
+    }
     const url = new URL(request.url ?? '', this.url);
     const api = /^\/api\/(models|datasets)\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(
       url.pathname,

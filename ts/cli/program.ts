@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/train.ts')).defineTrain,
   },
   {
+    name: 'lock',
+    description: 'write a file that holds the model and the data of a training run by their hashes',
+    load: async () => (await import('./commands/lock.ts')).defineLock,
+  },
+  {
     name: 'bayesianize',
     description: 'make a trained adapter Bayesian, without training',
     load: async () => (await import('./commands/bayesianize.ts')).defineBayesianize,
@@ -56,6 +61,11 @@ const COMMANDS: readonly Entry[] = [
     name: 'report',
     description: 'runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card',
     load: async () => (await import('./commands/report.ts')).defineReport,
+  },
+  {
+    name: 'push',
+    description: 'send a trained adapter with its card to the Hub; shows what it would send, unless told to',
+    load: async () => (await import('./commands/push.ts')).definePush,
   },
   {
     name: 'datasets',

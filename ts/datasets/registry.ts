@@ -22,7 +22,7 @@ import { namedHubData, otherHubData } from './hub-data.ts';
 import { checkedLabelNames } from './rows/classification.ts';
 import { columnsFrom } from './rows/columns.ts';
 import { datasetError } from './rows/dataset-error.ts';
-import type { Dataset, RowStream, SplitHead, TaskFamily, TaskKind } from './rows/item.ts';
+import type { Dataset, HubOrigin, RowStream, SplitHead, TaskFamily, TaskKind } from './rows/item.ts';
 import { partOfItems, partOfRows, splitPart } from './split-part.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
@@ -64,6 +64,8 @@ export interface DatasetSource {
   readonly kind: TaskKind;
   /** Null for one's own data. */
   readonly entry: DatasetEntry | null;
+  /** Null: files of this machine. */
+  readonly hub: HubOrigin | null;
   /** Splits whose files exist. */
   readonly splits: readonly string[];
   readonly trainSplit: string;
@@ -183,6 +185,7 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
     family,
     kind: task.kind,
     entry,
+    hub,
     splits: [...splits.keys()],
     trainSplit,
     defaultSplit,

@@ -1,8 +1,15 @@
 /** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
 
 export interface Progress {
-  readonly activity: 'downloading' | 'hashing' | 'reading' | 'encoding' | 'predicting' | 'saving';
-  /** The repository that is downloaded. */
+  readonly activity:
+    | 'downloading'
+    | 'uploading'
+    | 'hashing'
+    | 'reading'
+    | 'encoding'
+    | 'predicting'
+    | 'saving';
+  /** The repository that bytes come from or go to. */
   readonly subject?: string;
   /** What `done` and `total` count. */
   readonly unit: 'bytes' | 'rows' | 'tensors';

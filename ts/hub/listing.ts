@@ -62,7 +62,8 @@ export async function listRepository(
   return { commit: sha, files };
 }
 
-async function parsed<T>(schema: z.ZodType<T>, answer: Response): Promise<T> {
+/** The body of an answer. @throws {BpeftError} `BPEFT_IO`: it has another form */
+export async function parsed<T>(schema: z.ZodType<T>, answer: Response): Promise<T> {
   try {
     return schema.parse(await answer.json());
   } catch (cause) {

@@ -60,7 +60,7 @@ async function openRevision(id: RepositoryId, call: CallOptions, hub: Hub): Prom
     isCertain: () => false,
     isAll: false,
   };
-  const { commit, snapshot, paths, known } = await pullFiles(id, cardOnly, call, hub);
+  const { commit, snapshot, paths, known } = await pullFiles(id, cardOnly, { signal: call.signal }, hub);
   const path = join(snapshot, CARD);
   const readme = paths.length === 0 ? '' : await io(path, () => readFile(path, 'utf8'));
   const card = datasetCard(readme);

@@ -71,7 +71,10 @@ export async function pullFiles(
     await snapshot.bring(round);
     paths.push(...round);
   }
-  if (needs.isAll !== false) await cache.remember(id.revision, commit);
+  if (needs.isAll !== false) {
+    snapshot.finish();
+    await cache.remember(id.revision, commit);
+  }
   return { commit, snapshot: folder, paths, known: all };
 }
 

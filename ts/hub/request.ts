@@ -20,6 +20,12 @@ export interface RequestOptions {
   /** What the request is about, for its errors. */
   readonly id: RepositoryId;
   readonly headers?: Readonly<Record<string, string>>;
+  /** GET without it. */
+  readonly method?: 'POST' | 'PUT';
+  /** Sent again with each attempt. */
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+  /** What a refusal means, where it is about more than reading; null: as usual. */
+  readonly refused?: (status: number, said: string) => BpeftError | null;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,7 +44,7 @@ export class HubUnreachable extends BpeftError {
  * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`: refused; {@link HubUnreachable} after five attempts; `BPEFT_ABORTED`
  */
 export async function request(hub: Hub, url: string, options: RequestOptions): Promise<Response> {
-  const { id, signal } = options;
+  const { id, signal, method = 'GET', body } = options;
   const isOurs = new URL(url).origin === new URL(hub.endpoint).origin;
   const headers = {
     'user-agent': `bpeft/${packageVersion()}`,
@@ -47,17 +53,23 @@ export async function request(hub: Hub, url: string, options: RequestOptions): P
     ...options.headers,
   };
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await send(url, { headers, signal: signal ?? null }).catch((error: unknown) => {
-      throwIfAborted(signal);
-      if (error instanceof BpeftError) throw error;
-      return error instanceof Error ? error : new Error(String(error));
-    });
+    const answer = await send(url, { method, body: body ?? null, headers, signal: signal ?? null }).catch(
+      (error: unknown) => {
+        throwIfAborted(signal);
+        if (error instanceof BpeftError) throw error;
+        return error instanceof Error ? error : new Error(String(error));
+      },
+    );
     let wait = backoff(attempt);
     let reason: string;
     if (!(answer instanceof Error)) {
       if (answer.ok) return answer;
+      if (answer.status !== 429 && answer.status < 500) {
+        const said = options.refused === undefined ? '' : await answer.text();
+        if (options.refused === undefined) await answer.body?.cancel();
+        throw options.refused?.(answer.status, said) ?? refusal(hub, id, answer);
+      }
       await answer.body?.cancel();
-      if (answer.status !== 429 && answer.status < 500) throw refusal(hub, id, answer);
       reason = `it answers ${answer.status}`;
       wait = retryAfter(answer.headers) ?? wait;
       if (wait > LONGEST_PAUSE_MS) throw new HubUnreachable(hub, `${reason}, to wait ${wait / 1000} s`);

@@ -1,7 +1,7 @@
 /** Brings files of a repository, at one commit, into the cache. */
 
 import { mkdir, stat, statfs } from 'node:fs/promises';
-import { type CallOptions, teller } from '../engine/call.ts';
+import { type CallOptions, type Progress, teller } from '../engine/call.ts';
 import { BpeftError } from '../errors.ts';
 import { io } from '../run/records/atomic.ts';
 import { downloadBlob, partOf } from './blob.ts';
@@ -21,6 +21,10 @@ export class Snapshot {
   readonly #cache: RepositoryCache;
   readonly #listing: Listing;
   readonly #call: CallOptions;
+  readonly #tell: (progress: Progress) => void;
+  /** Etag → bytes that are here, of all that was missing. */
+  readonly #done = new Map<string, number>();
+  #total = 0;
 
   constructor(hub: Hub, id: RepositoryId, cache: RepositoryCache, listing: Listing, call: CallOptions) {
     this.#hub = hub;
@@ -28,6 +32,7 @@ export class Snapshot {
     this.#cache = cache;
     this.#listing = listing;
     this.#call = call;
+    this.#tell = teller(call.onProgress);
   }
 
   /** Leaves all of `paths` in the snapshot. */
@@ -41,6 +46,16 @@ export class Snapshot {
       await this.#download([...blobs.values()]);
       for (const { path, etag } of missing) await this.#cache.link(this.#listing.commit, path, etag);
     });
+  }
+
+  /** Says that nothing more will be brought. */
+  finish(): void {
+    if (this.#total > 0) this.#tell(this.#progress());
+  }
+
+  #progress(): Progress {
+    const done = [...this.#done.values()].reduce((a, b) => a + b, 0);
+    return { activity: 'downloading', subject: this.#id.repository, unit: 'bytes', done, total: this.#total };
   }
 
   async #missing(paths: readonly string[]): Promise<HubFile[]> {
@@ -61,8 +76,7 @@ export class Snapshot {
     const total = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
     const parts = await Promise.all(waiting.map(({ etag }) => bytesAt(partOf(this.#cache.blob(etag)))));
     await this.#requireRoom(total - parts.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0));
-    const done = new Map<string, number>();
-    const tell = teller(this.#call.onProgress);
+    this.#total += total;
     const failure = new AbortController();
     const signals = [failure.signal, ...(this.#call.signal === undefined ? [] : [this.#call.signal])];
     const next = async (): Promise<void> => {
@@ -75,10 +89,9 @@ export class Snapshot {
           file,
           signal: AbortSignal.any(signals),
           tell: (bytes) => {
-            done.set(etag, bytes);
-            const sum = [...done.values()].reduce((a, b) => a + b, 0);
-            const { repository: subject } = this.#id;
-            tell({ activity: 'downloading', subject, unit: 'bytes', done: sum, total });
+            this.#done.set(etag, bytes);
+            const progress = this.#progress();
+            if (progress.done < this.#total) this.#tell(progress); // the end is told once, by `finish`
           },
         });
       }

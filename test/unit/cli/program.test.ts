@@ -30,11 +30,13 @@ it('explains itself when called without arguments', async () => {
     Commands:
       demo         see in two minutes what a Bayesian adapter buys; needs no model and no data
       train        fine-tune an adapter on a dataset
+      lock         write a file that holds the model and the data of a training run by their hashes
       bayesianize  make a trained adapter Bayesian, without training
       eval         accuracy, calibration and uncertainty of a trained adapter
       predict      probabilities and uncertainty for rows of a file or of standard input
       compare      methods, datasets and seeds of a file as one table; goes on where it was stopped
       report       runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
+      push         send a trained adapter with its card to the Hub; shows what it would send, unless told to
       datasets     list, show or preview datasets
       models       list, show, pull or remove models: built-in ones and those of the Hub
 
@@ -142,7 +144,7 @@ it.each([
     /per-device/,
     'here it is --batch-size of another command',
   ],
-  [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR'],
+  [['eval'], 'an adapter is required', 'give --run DIR, or --model and --adapter DIR|org/name'],
   [['datasets', 'show', 'ARC-Esay'], 'unknown dataset "ARC-Esay"', /did you mean "ARC-Easy"\?/],
 ])('ends %j with exit code 2 and a remedy', async (argv, message, hint) => {
   const { code, stdout, stderr } = await cli(...argv, '--json');

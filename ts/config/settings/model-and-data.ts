@@ -45,6 +45,11 @@ export const MODEL_AND_DATA = {
       placeholder: 'dir',
     },
   ),
+  lock: setting(
+    'lock file, as bpeft lock writes it: read the model and the rows that it holds, or refuse',
+    { train: name.optional() },
+    { ...FACTS, decides: 'nothing', recorded: 'nothing', isInherited: false, placeholder: 'file' },
+  ),
   task: setting(
     "what one's own rows are (default: by their fields)",
     inAll(WITH_MODEL, z.enum(['multiple-choice', 'classification']).optional()),

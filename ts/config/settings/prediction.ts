@@ -28,11 +28,15 @@ export const PREDICTION = {
     inAll(ANSWERING, name.optional()),
     { ...FACTS, recorded: 'nothing', placeholder: 'dir' },
   ),
-  adapter: setting('adapter folder', inAll(ANSWERING, name.optional()), {
-    ...FACTS,
-    recorded: 'name',
-    placeholder: 'dir',
-  }),
+  adapter: setting(
+    'adapter: folder, or org/name[@revision][:folder] of the Hub',
+    inAll(ANSWERING, name.optional()),
+    {
+      ...FACTS,
+      recorded: 'name',
+      placeholder: 'dir',
+    },
+  ),
   stochasticLayers: setting(
     'layers that sample: all, or last:K; the head counts as the last',
     inAll(

@@ -75,11 +75,15 @@ export const TRAINING = {
       group,
     },
   ),
-  initAdapter: ofTraining('start from this adapter folder', name.optional(), {
-    group,
-    recorded: 'name',
-    placeholder: 'dir',
-  }),
+  initAdapter: ofTraining(
+    'start from this adapter: folder, or org/name[@revision][:folder] of the Hub',
+    name.optional(),
+    {
+      group,
+      recorded: 'name',
+      placeholder: 'dir',
+    },
+  ),
   checkpointEvery: ofTraining(
     'steps between checkpoints; 0 = only at the end',
     z.int().nonnegative().default(100),

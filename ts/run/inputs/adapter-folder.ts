@@ -1,20 +1,70 @@
-/** Whether a folder holds an adapter, asked before rows are read and a model is loaded. */
+/** Where an adapter lies, asked before rows are read and a model is loaded; and whose it is. */
 
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
+import type { CallOptions } from '../../engine/call.ts';
+import type { BayesianModel } from '../../engine/model.ts';
+import { isPath } from '../../engine/model-source.ts';
 import { BpeftError } from '../../errors.ts';
+import type { Listener } from '../../events/sinks.ts';
+import { parseModelId } from '../../hub/model-id.ts';
+import { pullAdapter } from '../../hub/pull-adapter.ts';
+import type { AdapterRecord } from '../records/adapter-record.ts';
 
-/** @throws {BpeftError} `BPEFT_ADAPTER`: PEFT's configuration is not there. */
-export function requireAdapter(flag: '--adapter' | '--init-adapter', folder: string): void {
-  if (holdsAdapter(folder)) return;
-  const below = join(folder, 'adapter');
-  throw new BpeftError('BPEFT_ADAPTER', `${flag}: no adapter_config.json in ${folder}`, {
+/**
+ * The folder that a path or a name on the Hub means; what is missing of it is downloaded.
+ * @throws {BpeftError} `BPEFT_ADAPTER`: PEFT's configuration is not there; what {@link pullAdapter} throws
+ */
+export async function adapterFolder(
+  flag: '--adapter' | '--init-adapter',
+  named: string,
+  call: CallOptions,
+): Promise<string> {
+  if (holdsAdapter(named)) return named;
+  const id = isPath(named) ? null : parseModelId(named);
+  if (id !== null) return (await pullAdapter(id, call)).folder;
+  const below = join(named, 'adapter');
+  throw new BpeftError('BPEFT_ADAPTER', `${flag}: no ${CONFIG} in ${named}`, {
     hint: holdsAdapter(below)
       ? `that is a run: give ${flag} ${below}`
-      : "name a PEFT folder, such as a run's adapter/",
+      : "name a PEFT folder, such as a run's adapter/, or org/name of the Hub",
   });
 }
 
+const CONFIG = 'adapter_config.json';
+
 function holdsAdapter(folder: string): boolean {
-  return existsSync(join(folder, 'adapter_config.json'));
+  return existsSync(join(folder, CONFIG));
+}
+
+const BaseName = z.object({ base_model_name_or_path: z.string() });
+
+/** The name of the model that PEFT's configuration says it belongs to; null: it says none. */
+export async function baseModelName(folder: string): Promise<string | null> {
+  const text = await readFile(join(folder, CONFIG), 'utf8').catch(() => 'null');
+  try {
+    return BaseName.parse(JSON.parse(text)).base_model_name_or_path;
+  } catch {
+    return null; // the engine says what is wrong with the file
+  }
+}
+
+/** Warns where an adapter says that it belongs to another model than is loaded. */
+export async function tellOtherBase(
+  { folder, record }: { readonly folder: string; readonly record: AdapterRecord | null },
+  { resolved }: Pick<BayesianModel, 'resolved'>,
+  emit: Listener,
+): Promise<void> {
+  const { name, revision, sha256 } = resolved;
+  const base = record?.base_model.name ?? (await baseModelName(folder));
+  const isOther =
+    record === null
+      ? base !== null && revision !== null && base !== name.replace(/:.*$/, '') && parseModelId(base) !== null
+      : record.base_model.sha256 !== sha256;
+  if (!isOther) return;
+  const how = record === null ? 'by its name' : 'different SHA-256';
+  const message = `the adapter was trained on ${base}, which is not this ${name} (${how})`;
+  emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
 }

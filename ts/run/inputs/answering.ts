@@ -10,7 +10,7 @@ import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { Asked, PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule, usualMethod } from '../../methods/registry.ts';
-import { type RunContext, withModelOf } from './context.ts';
+import { callOf, type RunContext, withModelOf } from './context.ts';
 import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
 
 type AnsweringCommand = 'bayesianize' | 'eval' | 'predict';
@@ -31,7 +31,7 @@ export async function answering<C extends AnsweringCommand, Config>(
 ): Promise<Answering<Config>> {
   const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
   const named: { run?: string | undefined; adapter?: string | undefined } = parseSettings(command, [own]);
-  const place = await findAdapter({ ...named, datasetIsList: command === 'eval' });
+  const place = await findAdapter({ ...named, datasetIsList: command === 'eval', call: callOf(context) });
   const layers = [...recordedDataset(command, place), ...place.layers, own];
   return { place, config: resolve(parseSettings(command, layers, place.record?.method)) };
 }

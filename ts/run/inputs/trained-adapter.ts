@@ -2,12 +2,13 @@
 
 import type { Layer } from '../../config/parse.ts';
 import { type EvalSettings, SETTINGS } from '../../config/schema.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import { type AdapterRecord, readAdapterRecord, recordSettings } from '../records/adapter-record.ts';
 import { RunFolder } from '../records/run-folder.ts';
-import { requireAdapter } from './adapter-folder.ts';
+import { adapterFolder, tellOtherBase } from './adapter-folder.ts';
 
 export interface AdapterPlace {
   readonly folder: string;
@@ -21,19 +22,20 @@ export async function findAdapter(options: {
   run?: string | undefined;
   adapter?: string | undefined;
   datasetIsList: boolean;
+  call: CallOptions;
 }): Promise<AdapterPlace> {
   if (options.run !== undefined && options.adapter !== undefined) {
     throw new BpeftError('BPEFT_USAGE', '--run and --adapter exclude each other');
   }
   if (options.adapter !== undefined) {
-    requireAdapter('--adapter', options.adapter);
-    const record = await readAdapterRecord(options.adapter);
+    const folder = await adapterFolder('--adapter', options.adapter, options.call);
+    const record = await readAdapterRecord(folder);
     const layers: Layer[] = record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
-    return { folder: options.adapter, record, layers };
+    return { folder, record, layers };
   }
   if (options.run === undefined) {
     throw new BpeftError('BPEFT_USAGE', 'an adapter is required', {
-      hint: 'give --run DIR, or --model and --adapter DIR',
+      hint: 'give --run DIR, or --model and --adapter DIR|org/name',
     });
   }
   const run = new RunFolder(options.run);
@@ -61,11 +63,7 @@ export async function openAdapter(
   run: { sigma?: EvalSettings['sigma'] | undefined; emit: Listener },
 ): Promise<Adapter> {
   const { record } = place;
-  const { name, sha256 } = model.resolved;
-  if (record !== null && record.base_model.sha256 !== sha256) {
-    const message = `the adapter was trained on ${record.base_model.name}, which is not this ${name} (different SHA-256)`;
-    run.emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
-  }
+  await tellOtherBase(place, model, run.emit);
   const trained = record?.arithmetic?.quantize ?? model.info.quantize;
   if (trained !== model.info.quantize) {
     const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities may differ`;

@@ -55,12 +55,22 @@ export function checkSameEvaluation(
   }
 }
 
+const Hub = z.object({ repository: z.string(), revision: z.string(), configuration: z.string() });
 const RecordedInputs = z.object({
-  model: z.object({ sha256: z.string() }),
-  datasets: z.object({ train: z.object({ files: z.array(z.object({ sha256: z.string() })) }) }),
+  model: z.object({ name: z.string(), revision: z.string().nullish(), sha256: z.string() }),
+  datasets: z.object({
+    train: z.object({
+      name: z.string(),
+      hub: Hub.nullish(),
+      files: z.array(z.object({ path: z.string(), sha256: z.string() })),
+    }),
+  }),
 });
 
-/** @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the run. */
+/**
+ * Content decides: a branch may move without touching what the run reads.
+ * @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the run, with what differs
+ */
 export async function checkSameInputs(
   configPath: string,
   now: { baseModel: ModelIdentity; train: DatasetRecord },
@@ -68,15 +78,35 @@ export async function checkSameInputs(
   const recorded = RecordedInputs.safeParse(JSON.parse(await readFile(configPath, 'utf8')));
   if (!recorded.success) return refuse(configPath, 'its records are damaged');
   const { model, datasets } = recorded.data;
-  if (model.sha256 !== now.baseModel.sha256) refuse(configPath, `the run's base model is another one`);
-  const before = datasets.train.files.map(({ sha256 }) => sha256).join();
-  if (before !== now.train.files.map(({ sha256 }) => sha256).join()) {
-    refuse(configPath, `the run's training data have changed`);
+  const { baseModel, train } = now;
+  if (model.sha256 !== baseModel.sha256) {
+    const [before, after] = [place(model.name, model.revision), place(baseModel.name, baseModel.revision)];
+    const pinned =
+      model.revision == null ? null : `--model ${model.name.replace(/(?=:|$)/, `@${model.revision}`)}`;
+    refuse(
+      configPath,
+      `the run's base model is ${before}, and now ${after} (SHA-256 ${baseModel.sha256})`,
+      pinned,
+    );
   }
+  const { hub, files } = datasets.train;
+  const changed =
+    files.length === train.files.length
+      ? files.find(({ sha256 }, at) => sha256 !== train.files[at]?.sha256)?.path.concat(' differs')
+      : `it has ${train.files.length} files, and had ${files.length}`;
+  if (changed === undefined) return;
+  const [before, after] = [hub, train.hub].map((one) => place(train.name, one?.revision));
+  const pinned =
+    hub == null ? null : `--dataset ${hub.repository}@${hub.revision}:${hub.configuration.split('+')[0]}`;
+  refuse(configPath, `the run's training data were ${before}, and now are ${after}: ${changed}`, pinned);
 }
 
-function refuse(configPath: string, reason: string): never {
+function place(name: string, revision: string | null | undefined): string {
+  return revision == null ? name : `${name} at ${revision}`;
+}
+
+function refuse(configPath: string, reason: string, pinned: string | null = null): never {
   throw new BpeftError('BPEFT_CHECKPOINT', `${configPath}: ${reason}`, {
-    hint: 'resume with the files of the first run, or start over with --overwrite',
+    hint: `resume with ${pinned ?? 'the files of the first run'}, or start over with --overwrite`,
   });
 }

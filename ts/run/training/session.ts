@@ -12,8 +12,9 @@ import { klNeverActs } from '../../methods/kl-plan.ts';
 import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
-import { requireAdapter } from '../inputs/adapter-folder.ts';
+import { adapterFolder, tellOtherBase } from '../inputs/adapter-folder.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
+import { checkPins, pinnedConfig, readPins } from '../inputs/pins.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { engineNames, forModel, headOf } from './adapted-layers.ts';
@@ -36,15 +37,20 @@ export interface Session extends AsyncDisposable {
 
 /** A session that lives as long as `work`: rows first, then the model, then what they make together. */
 export async function withSession<T>(
-  config: TrainConfig,
+  asked: TrainConfig,
   context: RunContext,
   emit: Listener,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const call = { ...callOf(context), emit };
+  const { lock } = asked;
+  const pins = lock === undefined ? null : { lock, pins: await readPins(lock) };
+  const config = pins === null ? asked : pinnedConfig(asked, pins.pins, pins.lock);
   const data = await trainingData(config, call);
   return withModel(config, context, async (model) => {
     await using session = await prepareSession(config, data, model, call);
+    const records = [session.train, ...session.evaluations].map(({ record }) => record);
+    if (pins !== null) checkPins(pins.pins, pins.lock, { model: model.resolved, records });
     return await work(session);
   });
 }
@@ -54,6 +60,8 @@ interface TrainingData {
   readonly train: RowStream;
   readonly evaluations: readonly RowStream[];
   readonly heldOut: RowStream | null;
+  /** Its folder. */
+  readonly initAdapter: string | null;
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
@@ -61,7 +69,8 @@ async function trainingData(
   config: TrainConfig,
   { emit, ...call }: CallOptions & { emit: Listener },
 ): Promise<TrainingData> {
-  if (config.initAdapter !== undefined) requireAdapter('--init-adapter', config.initAdapter);
+  const first = config.initAdapter;
+  const initAdapter = first === undefined ? null : await adapterFolder('--init-adapter', first, call);
   const source = await openDataset(config.dataset, config, call);
   const train = await source.stream(config.trainSplit ?? source.trainSplit, call);
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
@@ -80,7 +89,7 @@ async function trainingData(
   refuseSameName(evaluations);
   const reading = { evaluated: evaluations, limit: config.evalLimit, ...call };
   const heldOut = await rowsOfTemperature(config.dataset, { ...config, labels }, reading);
-  return { train, evaluations, heldOut };
+  return { train, evaluations, heldOut, initAdapter };
 }
 
 async function prepareSession(
@@ -93,7 +102,11 @@ async function prepareSession(
   const config = forModel(asked, model.info);
   for (const message of model.info.notices ?? []) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   // A wrong one is told before the rows are tokenised.
-  const adapter = await firstAdapter(config, { model, emit, classes: data.train.classCount });
+  const adapter = await firstAdapter(config, data.initAdapter, {
+    model,
+    emit,
+    classes: data.train.classCount,
+  });
   const encoding = { model, signal, emit, classes: adapter.info.head?.classes };
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
@@ -129,12 +142,13 @@ async function prepareSession(
 
 async function firstAdapter(
   config: TrainConfig,
+  folder: string | null,
   { model, emit, classes }: { model: BayesianModel; emit: Listener; classes: number },
 ): Promise<Adapter> {
   const method = trainingMethod(config.method);
   const head = headOf(config, classes);
   const targetModules = engineNames(config.targetModules ?? [], model.info);
-  if (config.initAdapter === undefined) {
+  if (folder === null) {
     return model.createAdapter({
       rank: config.rank,
       alpha: config.alpha,
@@ -145,9 +159,10 @@ async function firstAdapter(
       seed: config.seed,
     });
   }
-  const record = await readAdapterRecord(config.initAdapter);
+  const record = await readAdapterRecord(folder);
+  await tellOtherBase({ folder, record }, model, emit);
   if (method.hasPosterior) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
-  const adapter = await model.loadAdapter(config.initAdapter, {
+  const adapter = await model.loadAdapter(folder, {
     sigma: method.hasPosterior ? config.sigma : null,
   });
   for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
@@ -174,7 +189,7 @@ async function firstAdapter(
       head.trained ? 'trained' : 'frozen or lora',
       isTrained ? 'trained' : 'frozen or lora',
     );
-    requireClasses(config.initAdapter, head.classes, info.head?.classes ?? 0);
+    requireClasses(folder, head.classes, info.head?.classes ?? 0);
   }
   return adapter;
 }

@@ -1,0 +1,28 @@
+/** `bpeft lock` */
+
+import type { Command } from 'commander';
+import type { TrainOptions } from '../../config/schema.ts';
+import { fileJson } from '../../run/records/json.ts';
+import { interruptible } from '../interrupt.ts';
+import type { Output } from '../output.ts';
+import { addSettings, invocation } from '../settings.ts';
+
+const FILE = 'bpeft.lock.json';
+
+export function defineLock(command: Command, output: Output): void {
+  addSettings(command.argument('[file]', 'lock file', FILE), 'train').action(
+    async (file: string, flags: Record<string, unknown>) => {
+      const { values, isJson, onEvent, onProgress } = await invocation('train', flags, output);
+      const { pin } = await import('../../run/training/pin.ts');
+      const options = values as TrainOptions;
+      const pins = await interruptible(output, (signal) =>
+        pin(options, file, { signal, onEvent, onProgress }),
+      );
+      const { model, datasets } = pins;
+      const lines = [model, ...datasets].map(({ named, pinned }) => `${named}  ${pinned ?? 'by its hash'}`);
+      output.stdout.write(
+        isJson ? `${fileJson({ file, ...pins }, 2)}\n` : `${[...lines, `written: ${file}`].join('\n')}\n`,
+      );
+    },
+  );
+}

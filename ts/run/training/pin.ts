@@ -1,0 +1,50 @@
+/** Writes the lock file of a training run: `bpeft lock`. */
+
+import { parseSettings } from '../../config/parse.ts';
+import { resolveTrain } from '../../config/resolve.ts';
+import type { TrainOptions } from '../../config/schema.ts';
+import { findModel } from '../../engine/model-source.ts';
+import { resolveModel } from '../../engine/resolved-model.ts';
+import { observed } from '../../events/sinks.ts';
+import { callOf, type RunContext } from '../inputs/context.ts';
+import { type Pins, pinnedDataset, pinnedModel } from '../inputs/pins.ts';
+import { openDataset } from '../inputs/splits.ts';
+import { replaceJson } from '../records/atomic.ts';
+import { requireWritable } from '../records/writable.ts';
+
+/**
+ * Brings the model, and reads every split that training and its evaluation read, whole.
+ * @returns what the file at `path` then holds
+ */
+export async function pin(options: TrainOptions, path: string, context: RunContext = {}): Promise<Pins> {
+  return observed(context.onEvent, {}, async () => {
+    const config = resolveTrain(parseSettings('train', [{ origin: 'option', values: options }]));
+    await requireWritable(path, 'file');
+    const call = callOf(context);
+    const names = [...new Set([config.dataset, ...(config.evalDataset ?? [config.dataset])])];
+    const datasets: Pins['datasets'] = [];
+    const splits: Pins['splits'] = [];
+    for (const name of names) {
+      const source = await openDataset(name, config, call);
+      datasets.push({ named: name, pinned: pinnedDataset(source.hub) });
+      const isTrained = name === config.dataset;
+      const isEvaluated = (config.evalDataset ?? [config.dataset]).includes(name);
+      const wanted = new Set([
+        ...(isTrained ? [config.trainSplit ?? source.trainSplit] : []),
+        ...(isEvaluated ? (config.split ?? [source.defaultSplit]) : []),
+      ]);
+      for (const split of wanted) {
+        const isByDefault = config.split === undefined && split === source.defaultSplit;
+        if (isByDefault && !source.splits.includes(split)) continue;
+        const { name, files } = await source.stream(split, call);
+        const hashed = files.map(({ path, sha256 }) => ({ path, sha256: sha256 ?? '' }));
+        splits.push({ name, split, files: hashed });
+      }
+    }
+    const found = await resolveModel(await findModel(config.model, call), call);
+    const model = { named: config.model, pinned: pinnedModel(found), sha256: found.sha256 };
+    const pins: Pins = { format: 1, model, datasets, splits };
+    await replaceJson(path, pins);
+    return pins;
+  });
+}
