@@ -1,4 +1,4 @@
-import { readFileSync, renameSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { evaluate, openPredictor, train } from 'bpeft';
 import { expect, it } from 'vitest';
@@ -117,4 +117,18 @@ it.each([
     code: 'BPEFT_USAGE',
     message: expect.stringMatching(message),
   });
+});
+
+it('takes what answers do not depend on from a file for many runs, not from a flag for one', async () => {
+  const folder = temporaryFolder();
+  const [out, config, rows] = [join(folder, 'run'), join(folder, 'shared.json'), join(folder, 'rows.jsonl')];
+  await train({ ...run, method: 'mle', maxSteps: 1, out });
+  writeFileSync(config, JSON.stringify({ noise: 'example' }));
+  writeFileSync(rows, `${JSON.stringify(question)}\n`);
+  const ask = (...more: string[]) => bpeft('predict', '--run', out, rows, '--quiet', ...more);
+  expect(await ask('--config', config)).toMatchObject({ code: 0, stderr: '' });
+  const refused = await ask('--config', config, '--noise', 'token');
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toContain('--noise is a setting of method blob, got an adapter of method mle');
+  await expect(openPredictor({ run: out, noise: 'token' })).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
 });

@@ -39,6 +39,8 @@ export function addOutputFlags(command: Command): Command {
 export interface Invocation {
   /** What file and flags set; defaults are not filled in. */
   readonly values: Record<string, unknown>;
+  /** The names of those that a file has set and no flag. */
+  readonly fromFile: ReadonlySet<string>;
   readonly isJson: boolean;
   readonly onEvent: Sink | undefined;
   readonly onProgress: CallOptions['onProgress'];
@@ -59,8 +61,11 @@ export async function invocation(
   if (sweep !== null) layers.unshift(sweep);
   if (typeof config === 'string') layers.unshift(await readConfigFile(config));
   parseSettings(name, layers);
+  const merged = mergeLayers(name, layers);
+  const fromFile = Object.keys(merged).filter((key) => (values[key] ?? undefined) === undefined);
   return {
-    values: mergeLayers(name, layers),
+    values: merged,
+    fromFile: new Set(fromFile),
     isJson: json === true,
     onEvent: quiet === true ? undefined : consoleSink(output.stderr, { isPlain: json === true }),
     onProgress: progressLine(output, { json, quiet }),

@@ -8,10 +8,11 @@ import { addSettings, invocation } from '../settings.ts';
 
 export function defineBayesianize(command: Command, output: Output): void {
   addSettings(command, 'bayesianize').action(async (flags: Record<string, unknown>) => {
-    const { values, isJson, onEvent } = await invocation('bayesianize', flags, output);
+    const { values, fromFile, isJson, onEvent } = await invocation('bayesianize', flags, output);
     const { bayesianize } = await import('../../run/bayesianize/bayesianize.ts');
     const options = values as BayesianizeOptions;
-    const result = await interruptible(output, (signal) => bayesianize(options, { signal, onEvent }));
+    const context = { onEvent, fromFile };
+    const result = await interruptible(output, (signal) => bayesianize(options, { signal, ...context }));
     const text = isJson ? JSON.stringify(result, null, 2) : `${result.method} sigma ${result.sigma}`;
     output.stdout.write(`${text}\n`);
   });

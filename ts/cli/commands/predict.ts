@@ -17,12 +17,13 @@ export function definePredict(command: Command, output: Output): void {
     command.argument('<input>', 'JSON Lines or CSV file, or - for JSON Lines from standard input'),
     'predict',
   ).action(async (input: string, flags: Record<string, unknown>) => {
-    const { values, isJson, onEvent, onProgress } = await invocation('predict', flags, output);
+    const { values, fromFile, isJson, onEvent, onProgress } = await invocation('predict', flags, output);
     const options = values as PredictOptions;
     const { predictStream } = await import('../../run/prediction/predict.ts');
     const predictions: unknown[] = [];
     await interruptible(output, async (signal) => {
-      const answers = predictStream(options, await openInput(input), { signal, onEvent, onProgress });
+      const context = { signal, onEvent, onProgress, fromFile };
+      const answers = predictStream(options, await openInput(input), context);
       for await (const answer of answers) {
         if (isJson) predictions.push(answer);
         else if (options.out === undefined) {

@@ -29,11 +29,22 @@ export async function answering<C extends AnsweringCommand, Config>(
   context: RunContext,
   emit: Listener,
 ): Promise<Answering<Config>> {
-  const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-  const named: { run?: string | undefined; adapter?: string | undefined } = parseSettings(command, [own]);
+  const own = ownLayers(withModelOf(options, context, emit), context.fromFile);
+  const named: { run?: string | undefined; adapter?: string | undefined } = parseSettings(command, own);
   const place = await findAdapter({ ...named, datasetIsList: command === 'eval', call: callOf(context) });
-  const layers = [...recordedDataset(command, place), ...place.layers, own];
-  return { place, config: resolve(parseSettings(command, layers, place.record?.method)) };
+  const layers = [...recordedDataset(command, place), ...place.layers, ...own];
+  // What comes of an adapter that is made Bayesian depends on more than the adapter did.
+  const trained = command === 'bayesianize' ? undefined : place.record?.method;
+  return { place, config: resolve(parseSettings(command, layers, trained)) };
+}
+
+/** What a file sets for adapters of several methods, below what is asked of this one. */
+function ownLayers(options: object, fromFile: RunContext['fromFile']): Layer[] {
+  const layer = (origin: Layer['origin'], isFile: boolean): Layer => {
+    const own = Object.entries(options).filter(([key]) => (fromFile?.has(key) ?? false) === isFile);
+    return { origin, values: Object.fromEntries(own) };
+  };
+  return [layer('file', true), layer('option', false)];
 }
 
 /** An adapter names the dataset it was trained on; a name of the registry can be read again as it stands. */

@@ -13,6 +13,8 @@ export interface RunContext {
   readonly onProgress?: CallOptions['onProgress'];
   /** A function, or a sink that also hears of the end. It cannot change or end the run. */
   readonly onEvent?: Sink | Listener | undefined;
+  /** @internal Options that a config file has set, which may serve adapters of several methods. */
+  readonly fromFile?: ReadonlySet<string> | undefined;
   /** A loaded model to use instead of the one that `model` names; it stays the caller's. */
   readonly model?: BayesianModel | undefined;
 }
