@@ -159,7 +159,7 @@ it.each([
   [{ targetModules: [] }, '--target-modules must have at least 1 entries, got []'],
   [{ rank: 0 }, '--rank must be greater than 0, got 0'],
   [{ loraDropout: 1 }, '--lora-dropout must be less than 1, got 1'],
-  [{ processes: 3 }, '--processes must be at most 2, got 3'],
+  [{ trainSamples: 1025 }, '--train-samples must be at most 1024, got 1025'],
 ])('says of %j what it must be', (given, message) => {
   expect(() => parseSettings('train', [flags(given)])).toThrow(
     expect.objectContaining({ code: 'BPEFT_USAGE', message }),

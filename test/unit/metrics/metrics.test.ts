@@ -174,3 +174,7 @@ it('scores labelled rows beside unlabelled ones, and defines what it reports', (
   expect(report.definitions.nll).toContain('unweighted mean of batch means');
   expect(metricsReport(ROWS).definitions.nll).toContain('mean over rows');
 });
+
+it('asks for the batch size where it is to average over batches', () => {
+  expect(() => metricsReport(ROWS, { mean: 'batches' })).toThrow('a mean of batch means needs the batch size');
+});
