@@ -43,11 +43,13 @@ export {
   type AdapterInfo,
   type AdapterOptions,
   type BayesianModel,
+  type EncodedTexts,
   type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
+  type TextPair,
 } from './engine/model.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';

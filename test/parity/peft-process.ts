@@ -29,6 +29,14 @@ export interface LoadReport {
   readonly logits_without: Logits;
 }
 
+/** How PEFT takes an encoder's adapter. */
+export interface ClassReport {
+  /** (B, C) */
+  readonly logits: Logits;
+  readonly unexpected: readonly string[];
+  readonly complaints: readonly string[];
+}
+
 export interface ReferenceReport {
   readonly sigma_mean: number;
   readonly kl: number;
@@ -41,7 +49,10 @@ interface Answers {
   readonly versions: { readonly peft: string; readonly transformers: string; readonly torch: string };
   readonly lora_config_fields: readonly string[];
   readonly make_model: null;
+  readonly make_encoder: null;
   readonly make_adapter: null;
+  readonly make_encoder_adapter: null;
+  readonly class_logits: ClassReport;
   readonly make_reference_checkpoint: ReferenceReport;
   readonly logits: Logits;
   readonly load_report: LoadReport;

@@ -13,6 +13,7 @@ from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
+import encoders
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -71,6 +72,11 @@ def make_model(out, tied, seed):
                 weight.normal_(1.0, 0.2)
     model.save_pretrained(out)
     tokenizer.save(f"{out}/tokenizer.json")
+
+
+def make_encoder(out, family, seed):
+    """The base of a BERT, RoBERTa or DistilBERT."""
+    encoders.make_encoder(out, family, seed, byte_tokenizer())
 
 
 def make_adapter(model, out, seed, target_modules, **settings):
@@ -202,7 +208,10 @@ JOBS = {
         versions,
         lora_config_fields,
         make_model,
+        make_encoder,
         make_adapter,
+        encoders.make_encoder_adapter,
+        encoders.class_logits,
         make_reference_checkpoint,
         logits,
         load_report,

@@ -46,6 +46,11 @@ export declare class NativeModel {
   info(): string
   /** Token ids of each text, with the tokenizer's own special tokens if asked for. */
   encode(texts: Array<string>, addSpecialTokens: boolean): Promise<NativeTokens>
+  /**
+   * Token ids of each text, or of each pair where a second is given, at most `max_length` with the
+   * special ones; cut longest first.
+   */
+  encodeTexts(firsts: Array<string>, seconds: Array<string | undefined | null>, maxLength: number): Promise<NativeTexts>
   /** The text of token ids. */
   decode(ids: Uint32Array): Promise<string>
   /** A fresh adapter; `options` as JSON. */
@@ -104,7 +109,7 @@ export interface NativeBatch {
   ids: Uint32Array
   /** Prompt b is `ids[offsets[b]..offsets[b+1]]`; (B + 1). */
   offsets: Uint32Array
-  /** Class tokens of all prompts, (S). */
+  /** Class tokens of all prompts, (S); for an encoder indices of classes. */
   answers: Uint32Array
   /** Classes of prompt b: `answers[answerOffsets[b]..answerOffsets[b+1]]`; (B + 1). */
   answerOffsets: Uint32Array
@@ -112,6 +117,8 @@ export interface NativeBatch {
   labels: Int32Array
   /** Identity of each row for the noise, (B). */
   rows: Uint32Array
+  /** Type of each token, as an encoder reads it, (T); all 0 unless given. */
+  types?: Uint32Array
 }
 
 /** What one update did. */
@@ -138,6 +145,18 @@ export interface NativeStepReport {
   sigmaMean?: number
   /** L2 norm of the NLL gradient of M and B, before clipping. */
   gradNorm: number
+}
+
+/** Token ids of several texts or pairs, as an encoder reads them. */
+export interface NativeTexts {
+  /** All ids, one text after another, special tokens included. */
+  ids: Uint32Array
+  /** Text i is `ids[offsets[i]..offsets[i+1]]`. */
+  offsets: Uint32Array
+  /** Which text of its pair each token belongs to, as the model was trained to see it. */
+  types: Uint32Array
+  /** 1 where something was cut, one per text. */
+  truncated: Uint8Array
 }
 
 /** Token ids of several texts. */

@@ -50,11 +50,13 @@ export {
   type AdapterInfo,
   type AdapterOptions,
   BayesianModel,
+  type EncodedTexts,
   type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
+  type TextPair,
 } from './model.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';

@@ -60,6 +60,23 @@ export interface ModelInfo {
   readonly notices: readonly string[];
 }
 
+/** One text, or the two of a pair. */
+export interface TextPair {
+  readonly first: string;
+  /** Null: there is none. */
+  readonly second: string | null;
+}
+
+/** Texts as an encoder reads them: text i is `ids[offsets[i]..offsets[i+1]]`, special tokens included. */
+export interface EncodedTexts {
+  readonly ids: Uint32Array;
+  readonly offsets: Uint32Array;
+  /** Which text of its pair each token belongs to, as the model was trained to see it. */
+  readonly types: Uint32Array;
+  /** 1 where something was cut, one per text. */
+  readonly truncated: Uint8Array;
+}
+
 export interface AdapterOptions {
   readonly rank: number;
   readonly alpha: number;
@@ -198,6 +215,16 @@ export class BayesianModel implements AsyncDisposable {
       signal,
       native(() => this.#native.encode(texts, addSpecialTokens)),
     );
+  }
+
+  /**
+   * Token ids of texts and pairs for an encoder, at most `maxLength` each with the special ones; what is longer is cut
+   * at the end of whichever text is longer.
+   */
+  encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<EncodedTexts> {
+    const firsts = texts.map(({ first }) => first);
+    const seconds = texts.map(({ second }) => second);
+    return native(() => this.#native.encodeTexts(firsts, seconds, maxLength));
   }
 
   decode(ids: Uint32Array): Promise<string> {

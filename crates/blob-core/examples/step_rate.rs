@@ -73,6 +73,7 @@ fn measure(
         }),
         seed: 1,
         members: 1,
+        head: None,
     };
     let mut adapter = Adapter::new(lora, backbone.config())?;
     let point = PointConfig {

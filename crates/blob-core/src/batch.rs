@@ -15,6 +15,7 @@ pub struct Batch {
     answer_offsets: Vec<u32>,
     labels: Vec<i32>,
     rows: Vec<u32>,
+    types: Vec<u32>,
 }
 
 /// The parts of a [`Batch`], as callers hand them over.
@@ -24,7 +25,7 @@ pub struct BatchParts {
     pub ids: Vec<u32>,
     /// Prompt b is `ids[offsets[b]..offsets[b+1]]`; (B + 1).
     pub offsets: Vec<u32>,
-    /// Class tokens of all prompts, (S).
+    /// Class tokens of all prompts, (S); for an encoder indices of classes.
     pub answers: Vec<u32>,
     /// Classes of prompt b: `answers[answer_offsets[b]..answer_offsets[b+1]]`; (B + 1).
     pub answer_offsets: Vec<u32>,
@@ -71,6 +72,7 @@ impl Batch {
             }
         }
         Ok(Self {
+            types: vec![0; ids.len()],
             ids,
             offsets,
             answers,
@@ -78,6 +80,21 @@ impl Batch {
             labels,
             rows,
         })
+    }
+
+    /// The batch with the type of each token, as an encoder reads it; 0 unless given.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when there is not one per token.
+    pub fn with_types(self, types: Vec<u32>) -> Result<Self> {
+        if types.len() == self.ids.len() {
+            return Ok(Self { types, ..self });
+        }
+        Err(Error::InvalidInput(format!(
+            "types must have one entry per token, got {} for {}",
+            types.len(),
+            self.ids.len()
+        )))
     }
 
     /// The prompts of all batches, one after another.
@@ -92,6 +109,7 @@ impl Batch {
             answer_offsets: vec![0],
             labels: Vec::new(),
             rows: Vec::new(),
+            types: Vec::new(),
         };
         for batch in batches {
             let tokens = all.ids.len() as u32;
@@ -106,6 +124,7 @@ impl Batch {
             all.answers.extend(&batch.answers);
             all.labels.extend(&batch.labels);
             all.rows.extend(&batch.rows);
+            all.types.extend(&batch.types);
         }
         Cow::Owned(all)
     }
@@ -126,7 +145,7 @@ impl Batch {
         &self.offsets
     }
 
-    /// Class tokens of all prompts, (S).
+    /// Class tokens of all prompts, or indices of classes, (S).
     pub fn answers(&self) -> &[u32] {
         &self.answers
     }
@@ -144,6 +163,11 @@ impl Batch {
     /// Identities for the noise, (B).
     pub fn rows(&self) -> &[u32] {
         &self.rows
+    }
+
+    /// Types of the tokens, (T).
+    pub fn types(&self) -> &[u32] {
+        &self.types
     }
 
     /// The token ids of prompt `b`.
@@ -203,6 +227,17 @@ mod tests {
             (batch.len(), batch.prompt(0), batch.prompt(1)),
             (2, &[1, 2][..], &[3][..])
         );
+    }
+
+    #[test]
+    fn types_are_one_per_token_and_stay_with_it() {
+        let batch = Batch::new(parts()).unwrap();
+        assert_eq!(batch.types(), [0, 0, 0]);
+        let typed = batch.clone().with_types(vec![0, 1, 1]).unwrap();
+        let both = [batch.clone(), typed];
+        assert_eq!(Batch::joined(&both).types(), [0, 0, 0, 0, 1, 1]);
+        let error = batch.with_types(vec![0]).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
     }
 
     #[test]

@@ -29,6 +29,7 @@
 //!     posterior: None,
 //!     seed: 1,
 //!     members: 1,
+//!     head: None,
 //! };
 //! let mut adapter = Adapter::new(lora, model.config())?;
 //! // One prompt of three tokens; the classes are tokens 65 and 66, and the second is right.

@@ -51,6 +51,10 @@ impl NativeAdapter {
             "trainableParameters": adapter.trainable_parameters(),
             "tensors": adapter.parameters().layout().parameters().len() * config.members,
             "members": config.members,
+            "head": config.head.map(|head| json!({
+                "classes": head.classes,
+                "trained": head.trained,
+            })),
             "sigmaMean": adapter.sigma_mean(),
             "notices": notices,
         })
@@ -110,6 +114,7 @@ impl NativeAdapter {
             let adapter = state.adapters.get_mut(number)?;
             Ok(peft::save(
                 adapter,
+                state.backbone.config(),
                 dir.as_ref(),
                 &options.base_model_name_or_path,
             )?)

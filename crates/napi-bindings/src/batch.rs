@@ -13,7 +13,7 @@ pub struct NativeBatch {
     pub ids: Uint32Array,
     /// Prompt b is `ids[offsets[b]..offsets[b+1]]`; (B + 1).
     pub offsets: Uint32Array,
-    /// Class tokens of all prompts, (S).
+    /// Class tokens of all prompts, (S); for an encoder indices of classes.
     pub answers: Uint32Array,
     /// Classes of prompt b: `answers[answerOffsets[b]..answerOffsets[b+1]]`; (B + 1).
     pub answer_offsets: Uint32Array,
@@ -21,6 +21,8 @@ pub struct NativeBatch {
     pub labels: Int32Array,
     /// Identity of each row for the noise, (B).
     pub rows: Uint32Array,
+    /// Type of each token, as an encoder reads it, (T); all 0 unless given.
+    pub types: Option<Uint32Array>,
 }
 
 impl NativeBatch {
@@ -34,6 +36,10 @@ impl NativeBatch {
             labels: self.labels.to_vec(),
             rows: self.rows.to_vec(),
         };
-        Ok(Batch::new(parts)?)
+        let batch = Batch::new(parts)?;
+        Ok(match &self.types {
+            Some(types) => batch.with_types(types.to_vec())?,
+            None => batch,
+        })
     }
 }

@@ -1,7 +1,9 @@
 //! A loaded model: weights, tokenizer, and the thread that owns them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use blob_core::Error;
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Backbone, BackboneConfig, Quantized, RandomWeights, WeightSource};
@@ -9,7 +11,7 @@ use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
 use blob_core::weights::Checkpoint;
-use napi::bindgen_prelude::{Env, PromiseRaw, Uint32Array};
+use napi::bindgen_prelude::{Env, PromiseRaw, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
 
@@ -26,6 +28,8 @@ pub(crate) struct ModelState {
     pub(crate) backbone: Backbone,
     pub(crate) source: Box<dyn WeightSource + Send>,
     pub(crate) tokenizer: Tokenizer,
+    /// What opening left out, and what an adapter starts anew.
+    notices: Vec<String>,
     pub(crate) adapters: Shelf<Adapter>,
     pub(crate) trainers: Shelf<Trainer>,
 }
@@ -44,6 +48,19 @@ pub struct NativeTokens {
     pub ids: Uint32Array,
     /// Text i is `ids[offsets[i]..offsets[i+1]]`.
     pub offsets: Uint32Array,
+}
+
+/// Token ids of several texts or pairs, as an encoder reads them.
+#[napi(object)]
+pub struct NativeTexts {
+    /// All ids, one text after another, special tokens included.
+    pub ids: Uint32Array,
+    /// Text i is `ids[offsets[i]..offsets[i+1]]`.
+    pub offsets: Uint32Array,
+    /// Which text of its pair each token belongs to, as the model was trained to see it.
+    pub types: Uint32Array,
+    /// 1 where something was cut, one per text.
+    pub truncated: Uint8Array,
 }
 
 /// A flag that stops work between two layers.
@@ -121,6 +138,46 @@ impl NativeModel {
         })
     }
 
+    /// Token ids of each text, or of each pair where a second is given, at most `max_length` with the
+    /// special ones; cut longest first.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeTexts>")]
+    pub fn encode_texts<'env>(
+        &self,
+        env: &'env Env,
+        firsts: Vec<String>,
+        seconds: Vec<Option<String>>,
+        max_length: u32,
+    ) -> napi::Result<PromiseRaw<'env, NativeTexts>> {
+        if firsts.len() != seconds.len() {
+            let error = Error::InvalidInput(format!(
+                "texts must have a second text or null each, got {} for {}",
+                seconds.len(),
+                firsts.len()
+            ));
+            return Err(thrown(env, &error.into()));
+        }
+        let texts: Vec<_> = firsts.into_iter().zip(seconds).collect();
+        self.worker.submit(env, move |state| {
+            let encoded = state
+                .tokenizer
+                .encode_texts_batch(&texts, max_length as usize)?;
+            let mut offsets = vec![0u32];
+            let (mut ids, mut types, mut truncated) = (Vec::new(), Vec::new(), Vec::new());
+            for text in encoded {
+                ids.extend(text.ids);
+                types.extend(text.type_ids);
+                truncated.push(u8::from(text.truncated));
+                offsets.push(ids.len() as u32);
+            }
+            Ok(NativeTexts {
+                ids: ids.into(),
+                offsets: offsets.into(),
+                types: types.into(),
+                truncated: truncated.into(),
+            })
+        })
+    }
+
     /// The text of token ids.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn decode<'env>(
@@ -143,7 +200,7 @@ impl NativeModel {
         let config: LoraConfig = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(&self.worker);
         self.worker.submit(env, move |state| {
-            let adapter = Adapter::new(config, state.backbone.config())?;
+            let adapter = state.backbone.adapter(config)?;
             Ok(NativeAdapter::new(worker, state, adapter, &[]))
         })
     }
@@ -160,7 +217,10 @@ impl NativeModel {
         let worker = Arc::clone(&self.worker);
         self.worker.submit(env, move |state| {
             let sigma = options.sigma.unwrap_or(Sigma::Square);
-            let loaded = peft::load(dir.as_ref(), state.backbone.config(), sigma)?;
+            let mut loaded = peft::load(dir.as_ref(), state.backbone.config(), sigma)?;
+            if loaded.head_is_of_base {
+                state.backbone.give_head(&mut loaded.adapter);
+            }
             Ok(NativeAdapter::new(
                 worker,
                 state,
@@ -181,29 +241,42 @@ impl NativeModel {
 fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result<ModelState> {
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
-    let (source, config, tokenizer): (Box<dyn WeightSource + Send>, BackboneConfig, Tokenizer) =
-        match &options.source {
-            Source::File { path } => {
-                let checkpoint = Checkpoint::open(path)?;
-                let (config, tokenizer) = (checkpoint.config().clone(), checkpoint.tokenizer()?);
-                let counted = Counted::new(checkpoint, reading, abort);
-                (quantized(counted, quantize), config, tokenizer)
+    let opened = match &options.source {
+        Source::File { path } => {
+            let checkpoint = Checkpoint::open(path)?;
+            Opened {
+                config: checkpoint.config().clone(),
+                tokenizer: checkpoint.tokenizer()?,
+                notices: checkpoint.notices().to_vec(),
+                source: quantized(Counted::new(checkpoint, reading, abort), quantize),
             }
-            Source::Random { seed } => (
-                quantized(RandomWeights { seed: *seed }, quantize),
-                RandomWeights::config(),
-                Tokenizer::bytes(),
-            ),
-        };
-    let tokenizer = tokenizer.for_rows(config.vocab_size);
+        }
+        Source::Random { seed } => Opened {
+            config: RandomWeights::config(),
+            tokenizer: Tokenizer::bytes(),
+            notices: Vec::new(),
+            source: quantized(RandomWeights { seed: *seed }, quantize),
+        },
+    };
+    let Opened { config, source, .. } = opened;
+    let tokenizer = opened.tokenizer.for_rows(config.vocab_size);
     let backbone = Backbone::load(config, source.as_ref(), precision)?;
     Ok(ModelState {
         backbone,
         source,
         tokenizer,
+        notices: opened.notices,
         adapters: Shelf::default(),
         trainers: Shelf::default(),
     })
+}
+
+/// What a model is made of.
+struct Opened {
+    source: Box<dyn WeightSource + Send>,
+    config: BackboneConfig,
+    tokenizer: Tokenizer,
+    notices: Vec<String>,
 }
 
 fn quantized<S: WeightSource + Send + 'static>(
@@ -219,8 +292,19 @@ fn quantized<S: WeightSource + Send + 'static>(
 fn info_of(state: &ModelState) -> String {
     let (config, tokenizer) = (state.backbone.config(), &state.tokenizer);
     let summary = state.source.summary();
+    let encoder = config.encoder.as_ref();
+    let modules = config.modules().iter();
+    let layer_names: BTreeMap<_, _> = modules
+        .map(|&module| (module.name(), config.published_module(module)))
+        .collect();
     json!({
-        "architecture": "llama",
+        "kind": if encoder.is_some() { "encoder" } else { "decoder" },
+        "architecture": encoder.map_or("llama", |encoder| encoder.family.name()),
+        "head": encoder.and_then(|encoder| encoder.classes).map(|classes| json!({
+            "classes": classes,
+        })),
+        "layerNames": layer_names,
+        "notices": state.notices,
         "format": summary.format,
         "parameters": config.parameters(),
         "hiddenSize": config.hidden_size,

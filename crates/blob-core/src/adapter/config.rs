@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Module;
+use super::{HeadConfig, Module};
 use crate::{Error, Result};
 
 /// Members that one adapter may have.
@@ -102,6 +102,9 @@ pub struct LoraConfig {
     /// Members of an ensemble; 1 = a single adapter.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub members: usize,
+    /// Of an encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadConfig>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

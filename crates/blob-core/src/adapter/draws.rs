@@ -31,7 +31,7 @@ impl Draw {
     pub fn gaussian(&self, site: Site, factor: Factor, len: usize) -> Vec<f32> {
         let purpose = match factor {
             Factor::B | Factor::RhoB => Purpose::GaussianB,
-            Factor::A | Factor::Rho => Purpose::Gaussian,
+            _ => Purpose::Gaussian,
         };
         let mut values = vec![0.0; len];
         let key = NoiseKey {
@@ -75,12 +75,19 @@ impl Adapter {
             members: draws.len(),
             ..self.config.clone()
         };
-        let terms = self.parameters.layout().terms().clone();
-        let layout = Arc::new(Layout::new(terms, None));
+        let own = self.parameters.layout();
+        let (terms, whole) = (own.terms().clone(), own.whole().clone());
+        let layout = Arc::new(Layout::new(terms, None, whole));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), draws.len());
         for (index, draw) in draws.iter().enumerate() {
-            let points = &self.parameters.member(draw.member)[..layout.len()];
-            parameters.member_mut(index).copy_from_slice(points);
+            let points = self.parameters.member(draw.member);
+            let drawn = parameters.member_mut(index);
+            // All but ρ, which may lie between them.
+            for parameter in layout.parameters() {
+                if let Some(from) = own.range(parameter.site, parameter.factor) {
+                    drawn[parameter.range.clone()].copy_from_slice(&points[from]);
+                }
+            }
             let sampled = layout
                 .terms()
                 .keys()

@@ -11,6 +11,8 @@
 //! column of U, and σ_i = 0: `B` of a head has a row for each class that was ever asked for, others
 //! are 0, so its rank may be below r. The reference divides by d_i + 1e-6 instead.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Adapter, Gaussian, LoraConfig, LowRank, Posterior, Sigma};
@@ -59,7 +61,10 @@ impl Adapter {
                 .map(|(site, term)| (site, rotated(&term, rule, site.block >= from_block)))
                 .collect()
         });
-        Self::from_terms(config, &members.collect::<Vec<_>>())
+        let own = self.parameters.layout().whole().clone();
+        let mut adapter = Self::from_parts(config, &members.collect::<Vec<_>>(), own)?;
+        adapter.copy_whole(self);
+        Ok(adapter)
     }
 
     /// The same mean with every σ times `factor`, for σ = ρ².
@@ -75,9 +80,10 @@ impl Adapter {
             )));
         }
         let mut scaled = self.clone();
-        let points = scaled.parameters.layout().point_len();
+        let layout = Arc::clone(scaled.parameters.layout());
         for member in 0..scaled.parameters.members() {
-            for rho in &mut scaled.parameters.member_mut(member)[points..] {
+            let of_rho = layout.point_len()..layout.trained_len();
+            for rho in &mut scaled.parameters.member_mut(member)[of_rho] {
                 *rho = (f64::from(*rho) * factor.sqrt()) as f32;
             }
         }

@@ -1,10 +1,14 @@
 //! Where each parameter of an adapter lies in its flat buffers.
 //!
 //! ```text
-//! [ A of every site | B | ρ of A | ρ of B ]        each of every site, in order of depth
+//! [ A of every site | B | W, b | ρ of A | ρ of B | W, b ]     each of every site, in order of depth
 //! ```
 //!
-//! The point parameters come first, so that an optimizer of these is one run of values. An adapter of
+//! W and b are layers of the adapter's own, such as a classification head: trained, they are point
+//! parameters behind B; frozen, they lie where no optimizer reaches.
+//!
+//! The point parameters come first, so that an optimizer of these is one run of values; among them
+//! the low-rank factors, which alone may be Gaussian. An adapter of
 //! several members repeats the whole, member after member. Gradients have the same layout; a state
 //! of an optimizer may cover its beginning only (`point_len`).
 
@@ -24,11 +28,17 @@ pub enum Factor {
     Rho,
     /// ρ of a Gaussian `B`, (m, r).
     RhoB,
+    /// `W` of a layer of the adapter's own, (m, k).
+    Weight,
+    /// Its `b`, (1, m).
+    Bias,
 }
 
 impl Factor {
-    /// All, in the order of the layout.
-    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::Rho, Self::RhoB];
+    /// Those of a low-rank term, in the order of the layout.
+    pub const LOW_RANK: [Self; 4] = [Self::A, Self::B, Self::Rho, Self::RhoB];
+    /// Those of a layer of the adapter's own.
+    pub const WHOLE: [Self; 2] = [Self::Weight, Self::Bias];
 
     /// What saved states call it; PEFT's names are made of these.
     pub fn name(self) -> &'static str {
@@ -37,12 +47,19 @@ impl Factor {
             Self::B => "lora_B",
             Self::Rho => "lora_A_rho",
             Self::RhoB => "lora_B_rho",
+            Self::Weight => "weight",
+            Self::Bias => "bias",
         }
     }
 
-    /// Whether it is a point parameter, trained by the likelihood's optimizer.
-    pub fn is_point(self) -> bool {
+    /// Whether it is of a low-rank term, and no ρ.
+    pub fn is_low_rank(self) -> bool {
         matches!(self, Self::A | Self::B)
+    }
+
+    /// Whether it is a ρ.
+    pub fn is_rho(self) -> bool {
+        matches!(self, Self::Rho | Self::RhoB)
     }
 }
 
@@ -76,52 +93,103 @@ impl TermShape {
         match factor {
             Factor::A | Factor::Rho => [self.rank, self.inputs],
             Factor::B | Factor::RhoB => [self.outputs, self.rank],
+            Factor::Weight => [self.outputs, self.inputs],
+            Factor::Bias => [1, self.outputs],
         }
     }
+}
+
+/// The layers of an adapter's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WholeLayers {
+    /// Outputs and inputs of each.
+    pub shapes: BTreeMap<Site, (usize, usize)>,
+    /// Whether an optimizer moves them.
+    pub trained: bool,
 }
 
 /// The parameters of one member, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     terms: BTreeMap<Site, TermShape>,
+    whole: WholeLayers,
     parameters: Vec<Parameter>,
     index: BTreeMap<(Site, Factor), usize>,
 }
 
 impl Layout {
-    /// Of the terms' widths, with the ρ of what is Gaussian.
-    pub fn new(terms: BTreeMap<Site, TermShape>, gaussian: Option<Gaussian>) -> Self {
-        let factors = Factor::ALL.into_iter();
-        let factors = factors.filter(|factor| match factor {
-            Factor::A | Factor::B => true,
-            Factor::Rho => gaussian.is_some(),
-            Factor::RhoB => gaussian == Some(Gaussian::AAndB),
-        });
-        let (mut parameters, mut index, mut from) = (Vec::new(), BTreeMap::new(), 0);
-        for factor in factors {
-            for (&site, term) in &terms {
-                let shape = term.of(factor);
-                let range = from..from + shape[0] * shape[1];
-                from = range.end;
-                index.insert((site, factor), parameters.len());
-                parameters.push(Parameter {
-                    site,
-                    factor,
-                    shape,
-                    range,
-                });
-            }
-        }
-        Self {
+    /// Of the terms' widths, with the ρ of what is Gaussian; beside them `whole`.
+    pub fn new(
+        terms: BTreeMap<Site, TermShape>,
+        gaussian: Option<Gaussian>,
+        whole: WholeLayers,
+    ) -> Self {
+        let mut layout = Self {
             terms,
-            parameters,
-            index,
+            whole,
+            parameters: Vec::new(),
+            index: BTreeMap::new(),
+        };
+        layout.add_terms(Factor::A);
+        layout.add_terms(Factor::B);
+        if layout.whole.trained {
+            layout.add_whole();
         }
+        if gaussian.is_some() {
+            layout.add_terms(Factor::Rho);
+        }
+        if gaussian == Some(Gaussian::AAndB) {
+            layout.add_terms(Factor::RhoB);
+        }
+        if !layout.whole.trained {
+            layout.add_whole();
+        }
+        layout
+    }
+
+    fn add_terms(&mut self, factor: Factor) {
+        let terms: Vec<_> = self
+            .terms
+            .iter()
+            .map(|(&site, term)| (site, term.of(factor)))
+            .collect();
+        for (site, shape) in terms {
+            self.add(site, factor, shape);
+        }
+    }
+
+    fn add_whole(&mut self) {
+        let shapes: Vec<_> = self.whole.shapes.clone().into_iter().collect();
+        for (site, (outputs, inputs)) in shapes {
+            self.add(site, Factor::Weight, [outputs, inputs]);
+            self.add(site, Factor::Bias, [1, outputs]);
+        }
+    }
+
+    fn add(&mut self, site: Site, factor: Factor, shape: [usize; 2]) {
+        let from = self.len();
+        self.index.insert((site, factor), self.parameters.len());
+        self.parameters.push(Parameter {
+            site,
+            factor,
+            shape,
+            range: from..from + shape[0] * shape[1],
+        });
     }
 
     /// The adapted layers and the widths of their terms.
     pub fn terms(&self) -> &BTreeMap<Site, TermShape> {
         &self.terms
+    }
+
+    /// The layers of the adapter's own.
+    pub fn whole(&self) -> &WholeLayers {
+        &self.whole
+    }
+
+    /// Whether there are layers of the adapter's own that an optimizer moves.
+    pub fn trains_whole(&self) -> bool {
+        self.whole.trained
     }
 
     /// All parameters, in order.
@@ -163,10 +231,26 @@ impl Layout {
         self.parameters.is_empty()
     }
 
-    /// Values of one member's point parameters, which come first.
+    /// Values of one member's low-rank factors, which come first.
+    pub fn low_rank_len(&self) -> usize {
+        self.end_of(Factor::is_low_rank)
+    }
+
+    /// Values of one member's point parameters: the low-rank factors, then trained layers.
     pub fn point_len(&self) -> usize {
-        let point = self.parameters.iter().rev();
-        let last = point.clone().find(|parameter| parameter.factor.is_point());
+        let trained = self.whole.trained;
+        self.end_of(|factor| factor.is_low_rank() || trained && Factor::WHOLE.contains(&factor))
+    }
+
+    /// Values of one member that are trained: the points and every ρ.
+    pub fn trained_len(&self) -> usize {
+        self.point_len().max(self.end_of(Factor::is_rho))
+    }
+
+    /// Where the last parameter of a kind ends.
+    fn end_of(&self, is_kind: impl Fn(Factor) -> bool) -> usize {
+        let mut backwards = self.parameters.iter().rev();
+        let last = backwards.find(|parameter| is_kind(parameter.factor));
         last.map_or(0, |parameter| parameter.range.end)
     }
 }
@@ -188,7 +272,7 @@ mod tests {
             (site(1, Module::Q), widths(2, 5, 7)),
             (site(0, Module::V), widths(2, 3, 4)),
         ]);
-        let layout = Layout::new(terms.clone(), Some(Gaussian::A));
+        let layout = Layout::new(terms.clone(), Some(Gaussian::A), WholeLayers::default());
         let mut end = 0;
         for parameter in layout.parameters() {
             assert_eq!(parameter.range.start, end);
@@ -202,10 +286,27 @@ mod tests {
         assert_eq!(layout.point_len(), 2 * 3 + 2 * 5 + 2 * 4 + 2 * 7);
         let of_rho = layout.range(site(0, Module::V), Factor::Rho);
         assert_eq!(of_rho, Some(layout.point_len()..layout.point_len() + 6));
-        let point = Layout::new(terms.clone(), None);
+        let point = Layout::new(terms.clone(), None, WholeLayers::default());
         assert_eq!((point.len(), point.point_len()), (38, 38));
         assert_eq!(point.range(site(0, Module::V), Factor::Rho), None);
-        let both = Layout::new(terms, Some(Gaussian::AAndB));
+        let both = Layout::new(terms.clone(), Some(Gaussian::AAndB), WholeLayers::default());
         assert_eq!((both.len(), both.point_len()), (76, 38));
+        // Layers of the adapter's own: 3·5 + 3 values, among the points only where they are trained.
+        for trained in [true, false] {
+            let whole = WholeLayers {
+                shapes: BTreeMap::from([(site(2, Module::Classifier), (3, 5))]),
+                trained,
+            };
+            let layout = Layout::new(terms.clone(), Some(Gaussian::A), whole);
+            let points = if trained { 38 + 18 } else { 38 };
+            assert_eq!((layout.low_rank_len(), layout.point_len()), (38, points));
+            assert_eq!(
+                (layout.trained_len(), layout.len()),
+                (points + 16, 38 + 16 + 18)
+            );
+            let weight = layout.range(site(2, Module::Classifier), Factor::Weight);
+            let from = if trained { 38 } else { 54 };
+            assert_eq!(weight, Some(from..from + 15));
+        }
     }
 }

@@ -19,6 +19,7 @@ mod parameters;
 pub mod peft;
 mod sigma_quantiles;
 mod site;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +27,11 @@ use std::sync::Arc;
 pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
 pub use draws::Draw;
 pub use isotropic::SpectrumRule;
-pub use layout::{Factor, Layout, Parameter, TermShape};
+pub use layout::{Factor, Layout, Parameter, TermShape, WholeLayers};
 pub use low_rank::{LowRank, LowRankMut, LowRankRef};
 pub use parameters::Parameters;
 pub use site::{Module, Site};
+pub use whole::{HeadConfig, Whole, WholeMut, WholeRef};
 
 use crate::backbone::BackboneConfig;
 use crate::{Error, Result};
@@ -42,12 +44,17 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// A fresh adapter for a decoder: `B = 0`, so the model's outputs are unchanged.
+    /// A fresh adapter for a backbone: `B = 0`, so that the model's outputs are unchanged; the head of
+    /// an encoder starts from the seed.
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
     pub fn new(config: LoraConfig, backbone: &BackboneConfig) -> Result<Self> {
         config.check()?;
+        config.check_for(backbone)?;
+        let classes = config.head.map_or(0, |head| head.classes);
+        let whole = WholeLayers::of_head(config.head, backbone);
+        let backbone = &backbone.with_classes(classes);
         let sites = Site::all(&config.target_modules, backbone).into_iter();
         let shape = |site: Site| {
             let (outputs, inputs) = site.shape(backbone);
@@ -59,7 +66,7 @@ impl Adapter {
             }
         };
         let terms = sites.map(|site| (site, shape(site))).collect();
-        let layout = Arc::new(Layout::new(terms, config.gaussian()));
+        let layout = Arc::new(Layout::new(terms, config.gaussian(), whole));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), config.members);
         for member in 0..config.members {
             for &site in layout.terms().keys() {
@@ -68,15 +75,31 @@ impl Adapter {
                 }
             }
         }
-        Ok(Self { config, parameters })
+        let mut adapter = Self { config, parameters };
+        if let Some(encoder) = &backbone.encoder {
+            adapter.initialise_whole(encoder.initializer_range);
+        }
+        Ok(adapter)
     }
 
-    /// An adapter of given terms, one map per member, as files hold them.
+    /// An adapter of given terms, one map per member, as files hold them; it has no layers of its own.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when there is no term, or when members or terms differ in shape;
     /// `BPEFT_INVALID_CONFIG`.
     pub fn from_terms(config: LoraConfig, members: &[BTreeMap<Site, LowRank>]) -> Result<Self> {
+        Self::from_parts(config, members, WholeLayers::default())
+    }
+
+    /// [`Self::from_terms`] with room for layers of its own, all 0.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn from_parts(
+        config: LoraConfig,
+        members: &[BTreeMap<Site, LowRank>],
+        whole: WholeLayers,
+    ) -> Result<Self> {
         config.check()?;
         let invalid = |message: String| Err(Error::InvalidInput(message));
         if members.len() != config.members {
@@ -121,7 +144,7 @@ impl Adapter {
                 ));
             }
         }
-        let layout = Arc::new(Layout::new(shapes, gaussian));
+        let layout = Arc::new(Layout::new(shapes, gaussian, whole));
         let mut parameters = Parameters::zeros(layout, config.members);
         for (member, terms) in members.iter().enumerate() {
             parameters.set_terms(member, terms);
@@ -171,12 +194,12 @@ impl Adapter {
         sites.next().map_or(0, |site| site.block)
     }
 
-    /// Elements of A, B and ρ, of all members.
+    /// Elements of A, B, ρ and of trained layers, of all members.
     pub fn trainable_parameters(&self) -> usize {
-        self.parameters.values().host().len()
+        self.parameters.layout().trained_len() * self.config.members
     }
 
-    /// The first site with a value of A, B or ρ that is not finite.
+    /// The first site with a value that is not finite.
     pub fn first_not_finite(&self) -> Option<Site> {
         self.parameters.first_not_finite()
     }

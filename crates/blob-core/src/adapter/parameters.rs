@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site};
+use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site, WholeMut, WholeRef};
 use crate::buffer::Buffer;
 
 /// Values of one layout, member after member; a gradient has the layout of what it is a gradient of.
@@ -96,6 +96,26 @@ impl Parameters {
             rho: rho.map(&mut cut),
             rho_b: rho_b.map(cut),
         })
+    }
+
+    /// A member's layer of its own at a site, if there is one.
+    pub fn whole(&self, member: usize, site: Site) -> Option<WholeRef<'_>> {
+        let values = self.member(member);
+        let of = |factor| Some(&values[self.layout.range(site, factor)?]);
+        Some(WholeRef {
+            weight: of(Factor::Weight)?,
+            bias: of(Factor::Bias)?,
+        })
+    }
+
+    /// [`Self::whole`], to be changed.
+    pub fn whole_mut(&mut self, member: usize, site: Site) -> Option<WholeMut<'_>> {
+        let range = |factor| self.layout.range(site, factor);
+        let (weight, bias) = (range(Factor::Weight)?, range(Factor::Bias)?);
+        // The bias lies right behind its weight.
+        let both = &mut self.member_mut(member)[weight.start..bias.end];
+        let (weight, bias) = both.split_at_mut(weight.len());
+        Some(WholeMut { weight, bias })
     }
 
     /// Every term to be changed, of all members, beside the same term of `others`; in order of members

@@ -4,20 +4,25 @@
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
 //! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores. The reference repeats the
 //! prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`), which is left
-//! out with a notice.
+//! out with a notice. Layers have transformers' names; those of an adapter's own, an encoder's head,
+//! are what PEFT calls `modules_to_save`, or the base layers of their low-rank terms.
 
 mod config;
+mod names;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use self::names::Names;
 use super::{
-    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
+    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, LowRank, Module, Posterior, Sigma, Site,
+    TermShape, Whole, WholeLayers,
 };
-use crate::backbone::BackboneConfig;
+use crate::backbone::{BackboneConfig, MOST_CLASSES};
 use crate::files::{atomic_write, f32_values, safetensors_bytes};
 use crate::other_file;
+use crate::weights::HostTensor;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -36,6 +41,8 @@ pub struct Loaded {
     pub adapter: Adapter,
     /// Tensors that were left out, and assumptions that were made.
     pub notices: Vec<String>,
+    /// Whether the head is not in the files, but that of the base.
+    pub head_is_of_base: bool,
 }
 
 /// Where a member lies: the first in the adapter's folder, others below, as PEFT saves several
@@ -52,29 +59,34 @@ fn folder_of(folder: &Path, member: usize) -> PathBuf {
 ///
 /// # Errors
 /// `BPEFT_IO`.
-pub fn save(adapter: &Adapter, folder: &Path, base_model: &str) -> Result<()> {
+pub fn save(
+    adapter: &Adapter,
+    backbone: &BackboneConfig,
+    folder: &Path,
+    base_model: &str,
+) -> Result<()> {
+    let names = Names::new(adapter, backbone);
     for member in 0..adapter.parameters().members() {
         let folder = folder_of(folder, member);
         if member > 0 {
             fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         }
-        save_member(adapter, member, &folder, base_model)?;
+        let parameters = adapter.parameters();
+        let mut tensors = BTreeMap::new();
+        for parameter in parameters.layout().parameters() {
+            let values = &parameters.member(member)[parameter.range.clone()];
+            let shape = match parameter.factor {
+                Factor::Bias => vec![values.len()],
+                _ => parameter.shape.to_vec(),
+            };
+            let name = names.of(parameter.site, parameter.factor);
+            tensors.insert(format!("{PREFIX}{name}"), (shape, values));
+        }
+        let path = folder.join(MODEL);
+        atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
+        config::write(&names.config(base_model), &folder.join(CONFIG))?;
     }
     Ok(())
-}
-
-fn save_member(adapter: &Adapter, member: usize, folder: &Path, base_model: &str) -> Result<()> {
-    let parameters = adapter.parameters();
-    let mut tensors = BTreeMap::new();
-    for parameter in parameters.layout().parameters() {
-        let (site, suffix) = (parameter.site.path(), suffix_of(parameter.factor));
-        let values = &parameters.member(member)[parameter.range.clone()];
-        let name = format!("{PREFIX}{site}{suffix}");
-        tensors.insert(name, (parameter.shape.to_vec(), values));
-    }
-    let path = folder.join(MODEL);
-    atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
-    config::write(adapter.config(), base_model, &folder.join(CONFIG))
 }
 
 /// A, B and ρ of a site, as far as they were found.
@@ -88,8 +100,7 @@ type Parts = BTreeMap<Factor, Vec<f32>>;
 /// the numbers.
 pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Loaded> {
     let first = load_member(folder, backbone, sigma)?;
-    let (config, mut notices) = (first.config, first.notices);
-    let mut members = vec![first.terms];
+    let mut members = vec![first];
     for number in 1..=last_member(folder)? {
         let path = folder_of(folder, number);
         let broken = |reason: String| Error::Adapter {
@@ -100,22 +111,33 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
             return Err(broken("this member of the ensemble must be there".into()));
         }
         let member = load_member(&path, backbone, sigma)?;
-        if member.config != config {
+        if member.config != members[0].config {
             return Err(broken(format!(
                 "the members of an ensemble must have one rank, alpha and layers, got {:?} after \
-                 {config:?}",
-                member.config
+                 {:?}",
+                member.config, members[0].config
             )));
         }
-        members.push(member.terms);
-        notices.extend(member.notices);
+        members.push(member);
     }
     let config = LoraConfig {
         members: members.len(),
-        ..config
+        ..members[0].config.clone()
     };
-    let adapter = Adapter::from_terms(config, &members)?;
-    Ok(Loaded { adapter, notices })
+    let whole = WholeLayers::of_head(config.head, backbone);
+    let terms: Vec<_> = members
+        .iter_mut()
+        .map(|it| std::mem::take(&mut it.terms))
+        .collect();
+    let mut adapter = Adapter::from_parts(config, &terms, whole)?;
+    for (number, member) in members.iter().enumerate() {
+        adapter.set_whole(number, &member.whole);
+    }
+    Ok(Loaded {
+        adapter,
+        head_is_of_base: backbone.encoder.is_some() && members.iter().any(|it| it.whole.is_empty()),
+        notices: members.into_iter().flat_map(|it| it.notices).collect(),
+    })
 }
 
 /// The largest j of the folders `adapter_j`; 0 without any.
@@ -132,11 +154,12 @@ fn last_member(folder: &Path) -> Result<usize> {
 struct Member {
     config: LoraConfig,
     terms: BTreeMap<Site, LowRank>,
+    whole: Whole,
     notices: Vec<String>,
 }
 
 fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Member> {
-    let config = config::read(&folder.join(CONFIG))?;
+    let config = config::read(&folder.join(CONFIG), backbone)?;
     let path = folder.join(MODEL);
     let bytes = other_file::read(&path)?;
     let broken = |reason: String| Error::Adapter {
@@ -145,18 +168,23 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
 
+    let (whole, head) = whole_of(&file, backbone).map_err(&broken)?;
+    let classes = head.map_or(backbone.classes(), |head| head.classes);
+    let backbone = &backbone.with_classes(classes);
     let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
     let mut notices = Vec::new();
     for (name, view) in file.tensors() {
-        let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
-        let bare = bare.strip_prefix(PREFIX).unwrap_or(bare);
+        let bare = bare(&name);
+        if names::whole(bare, backbone).is_some() {
+            continue;
+        }
         if bare.ends_with(".base_layer.weight") || bare.ends_with("embed_tokens.weight") {
             notices.push(format!(
                 "{name} repeats a frozen weight of the base model and is left out"
             ));
             continue;
         }
-        let (layer, part) = part_of(bare).ok_or_else(|| {
+        let (layer, part) = names::low_rank(bare).ok_or_else(|| {
             broken(format!(
                 "tensor {name:?} is neither lora_A, lora_B, lora_A_rho nor lora_B_rho"
             ))
@@ -167,7 +195,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
             ))
         })?;
         let shape = shape_of(site, config.r, backbone).of(part);
-        let values = checked_values(&view, shape)
+        let values = checked_values(&view, &shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         let parts = found.entry(site).or_default();
         if parts.insert(part, values).is_some() {
@@ -203,13 +231,78 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         }),
         seed: 0,
         members: 1,
+        head,
     };
     notices.sort();
     Ok(Member {
         config,
         terms,
+        whole,
         notices,
     })
+}
+
+/// A tensor's name without its prefix, which the reference repeats.
+fn bare(name: &str) -> &str {
+    let bare = name.strip_prefix(PREFIX).unwrap_or(name);
+    bare.strip_prefix(PREFIX).unwrap_or(bare)
+}
+
+/// The layers of a head, and what head that is; or the rule that the file breaks.
+fn whole_of(
+    file: &SafeTensors<'_>,
+    backbone: &BackboneConfig,
+) -> std::result::Result<(Whole, Option<HeadConfig>), String> {
+    if backbone.encoder.is_none() {
+        return Ok((Whole::new(), None));
+    }
+    let mut found = BTreeMap::new();
+    let mut trained = false;
+    for (name, view) in file.tensors() {
+        if let Some(of) = names::whole(bare(&name), backbone) {
+            trained |= !of.is_base_layer;
+            found.insert((of.site, of.factor), (name, view));
+        }
+    }
+    let is_output = |(site, factor): &(Site, Factor)| {
+        site.module == Module::Classifier && *factor == Factor::Weight
+    };
+    let output = found.iter().find(|(of, _)| is_output(of));
+    let classes = output.and_then(|(_, (_, view))| view.shape().first().copied());
+    let classes = classes.unwrap_or(backbone.classes());
+    if classes == 0 {
+        return Err("the file must hold the classification head, which the base lacks".into());
+    }
+    if !(2..=MOST_CLASSES).contains(&classes) {
+        return Err(format!(
+            "the head must have between 2 and 65536 classes, got {classes}"
+        ));
+    }
+    let head = HeadConfig {
+        classes,
+        trained,
+        fresh: false,
+    };
+    if found.is_empty() {
+        return Ok((Whole::new(), Some(head)));
+    }
+    let shapes = WholeLayers::of_head(Some(head), backbone).shapes;
+    let mut whole = Whole::new();
+    for (site, (outputs, inputs)) in shapes {
+        let mut part = |factor, shape: Vec<usize>| {
+            let layer = backbone.published(&site.path());
+            let (name, view) = found
+                .remove(&(site, factor))
+                .ok_or_else(|| format!("{layer} must have both a weight and a bias"))?;
+            let data = checked_values(&view, &shape)
+                .map_err(|rule| format!("tensor {name:?} must {rule}"))?;
+            Ok::<_, String>(HostTensor { shape, data })
+        };
+        let weight = part(Factor::Weight, vec![outputs, inputs])?;
+        let bias = part(Factor::Bias, vec![outputs])?;
+        whole.insert(site, [weight, bias]);
+    }
+    Ok((whole, Some(head)))
 }
 
 fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {
@@ -222,7 +315,7 @@ fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {
 }
 
 /// The values as f32, or the rule that the tensor breaks.
-fn checked_values(view: &TensorView, shape: [usize; 2]) -> std::result::Result<Vec<f32>, String> {
+fn checked_values(view: &TensorView, shape: &[usize]) -> std::result::Result<Vec<f32>, String> {
     if view.shape() != shape {
         return Err(format!("have shape {shape:?}, got {:?}", view.shape()));
     }
@@ -279,21 +372,6 @@ fn complete(
         Ok((site, term))
     };
     found.into_iter().map(term).collect()
-}
-
-/// What follows the layer in PEFT's name of a factor; ρ, which PEFT does not know, has no `.weight`.
-fn suffix_of(factor: Factor) -> String {
-    let name = factor.name();
-    if factor.is_point() {
-        return format!(".{name}.weight");
-    }
-    format!(".{name}")
-}
-
-/// Layer and factor of a name without its prefix.
-fn part_of(name: &str) -> Option<(&str, Factor)> {
-    let mut factors = Factor::ALL.into_iter();
-    factors.find_map(|factor| Some((name.strip_suffix(&suffix_of(factor))?, factor)))
 }
 
 fn to_f32(view: &TensorView) -> Option<Vec<f32>> {

@@ -4,37 +4,68 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::BackboneConfig;
 
-/// The linear layers of a decoder, by their Hugging Face names.
+/// The linear layers of a backbone, by the names that Llama's have; transformers' names of encoders are
+/// understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Module {
     /// Queries.
-    #[serde(rename = "q_proj")]
+    #[serde(rename = "q_proj", alias = "query", alias = "q_lin")]
     Q,
     /// Keys.
-    #[serde(rename = "k_proj")]
+    #[serde(rename = "k_proj", alias = "key", alias = "k_lin")]
     K,
     /// Values.
-    #[serde(rename = "v_proj")]
+    #[serde(rename = "v_proj", alias = "value", alias = "v_lin")]
     V,
     /// Output of the attention.
-    #[serde(rename = "o_proj")]
+    #[serde(
+        rename = "o_proj",
+        alias = "attention.output.dense",
+        alias = "out_lin",
+        alias = "attention.out_lin"
+    )]
     O,
-    /// Gate of the SwiGLU.
+    /// Gate of a gated MLP.
     #[serde(rename = "gate_proj")]
     Gate,
-    /// Linear part of the SwiGLU.
-    #[serde(rename = "up_proj")]
+    /// Up of the MLP.
+    #[serde(
+        rename = "up_proj",
+        alias = "intermediate.dense",
+        alias = "lin1",
+        alias = "ffn.lin1"
+    )]
     Up,
-    /// Output of the SwiGLU.
-    #[serde(rename = "down_proj")]
+    /// Output of the MLP.
+    #[serde(
+        rename = "down_proj",
+        alias = "output.dense",
+        alias = "lin2",
+        alias = "ffn.lin2"
+    )]
     Down,
     /// The vocabulary head.
     #[serde(rename = "lm_head")]
     LmHead,
+    /// First layer of an encoder's head; of BERT the pooler.
+    #[serde(
+        rename = "dense",
+        alias = "pooler.dense",
+        alias = "classifier.dense",
+        alias = "pre_classifier"
+    )]
+    Dense,
+    /// Output of an encoder's head.
+    #[serde(
+        rename = "classifier",
+        alias = "classifier.out_proj",
+        alias = "out_proj"
+    )]
+    Classifier,
 }
 
 impl Module {
-    /// All modules, in order.
+    /// Those of a decoder, in order.
     pub const ALL: [Self; 8] = [
         Self::Q,
         Self::K,
@@ -46,7 +77,19 @@ impl Module {
         Self::LmHead,
     ];
 
-    /// The Hugging Face name.
+    /// Those of an encoder, in order.
+    pub const OF_ENCODERS: [Self; 8] = [
+        Self::Q,
+        Self::K,
+        Self::V,
+        Self::O,
+        Self::Up,
+        Self::Down,
+        Self::Dense,
+        Self::Classifier,
+    ];
+
+    /// The engine's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Q => "q_proj",
@@ -57,6 +100,8 @@ impl Module {
             Self::Up => "up_proj",
             Self::Down => "down_proj",
             Self::LmHead => "lm_head",
+            Self::Dense => "dense",
+            Self::Classifier => "classifier",
         }
     }
 
@@ -64,12 +109,17 @@ impl Module {
         match self {
             Self::Q | Self::K | Self::V | Self::O => "self_attn.",
             Self::Gate | Self::Up | Self::Down => "mlp.",
-            Self::LmHead => "",
+            Self::LmHead | Self::Dense | Self::Classifier => "",
         }
+    }
+
+    /// Whether it is part of the head, which follows the last block.
+    pub fn is_of_head(self) -> bool {
+        matches!(self, Self::LmHead | Self::Dense | Self::Classifier)
     }
 }
 
-/// One adapted layer. The head's `block` is the number of blocks.
+/// One layer. That of the head's `block` is the number of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site {
     /// Index of the block.
@@ -84,9 +134,10 @@ impl Site {
         let mut sites: Vec<Self> = modules
             .iter()
             .flat_map(|&module| {
-                match module {
-                    Module::LmHead => backbone.num_layers..backbone.num_layers + 1,
-                    _ => 0..backbone.num_layers,
+                if module.is_of_head() {
+                    backbone.num_layers..backbone.num_layers + 1
+                } else {
+                    0..backbone.num_layers
                 }
                 .map(move |block| Self { block, module })
             })
@@ -96,15 +147,22 @@ impl Site {
         sites
     }
 
-    /// The slot of the noise counters: 8·block + module.
+    /// The slot of the noise counters: 8·block + module. Either head has the eight of one block.
     pub fn slot(self) -> u32 {
-        (self.block * 8 + self.module as usize) as u32
+        let module = match self.module {
+            Module::Dense => 0,
+            Module::Classifier => Module::LmHead as usize,
+            module => module as usize,
+        };
+        (self.block * 8 + module) as u32
     }
 
-    /// The layer's Hugging Face name, without `.weight`.
+    /// The layer's name, without `.weight`.
     pub fn path(self) -> String {
         match self.module {
             Module::LmHead => "lm_head".into(),
+            Module::Dense => "classifier.dense".into(),
+            Module::Classifier => "classifier.out_proj".into(),
             module => format!(
                 "model.layers.{}.{}{}",
                 self.block,
@@ -114,8 +172,18 @@ impl Site {
         }
     }
 
-    /// The site of a Hugging Face name such as `model.layers.3.self_attn.q_proj`.
+    /// The site of a layer's name in a file: the engine's of a decoder (Llama's), transformers' of an
+    /// encoder, with or without the base model's prefix.
     pub fn parse(path: &str, backbone: &BackboneConfig) -> Option<Self> {
+        if let Some(encoder) = &backbone.encoder {
+            let prefix = encoder.family.prefix();
+            let is_named = |site: &Self| {
+                let name = backbone.published(&site.path());
+                name == path || name.strip_prefix(prefix) == Some(path)
+            };
+            let sites = Self::all(&Module::OF_ENCODERS, backbone);
+            return sites.into_iter().find(is_named);
+        }
         if path == "lm_head" {
             return Some(Self {
                 block: backbone.num_layers,
@@ -129,7 +197,7 @@ impl Site {
             .filter(|&block| block < backbone.num_layers)?;
         Module::ALL
             .into_iter()
-            .filter(|module| *module != Module::LmHead)
+            .filter(|module| !module.is_of_head())
             .find(|module| rest.strip_prefix(module.parent()) == Some(module.name()))
             .map(|module| Self { block, module })
     }
@@ -144,6 +212,8 @@ impl Site {
             Module::Gate | Module::Up => (f, d),
             Module::Down => (d, f),
             Module::LmHead => (backbone.vocab_size, d),
+            Module::Dense => (d, d),
+            Module::Classifier => (backbone.classes(), d),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! Blocks made of a source of weights, under Hugging Face's names.
 
+use super::read_out::ReadOut;
 use super::stack::Stack;
-use super::{BackboneConfig, WeightSource};
-use crate::adapter::{Module, Site};
-use crate::layers::{Attention, Block, GatedMlp, Linear, Mlp, Residual};
+use super::stem::{Learned, Stem};
+use super::{BackboneConfig, EncoderConfig, WeightSource};
+use crate::adapter::{HeadConfig, Module, Site, Whole, WholeLayers};
+use crate::layers::{Attention, Block, ClassHead, GatedMlp, Head, Linear, Mlp, PlainMlp, Residual};
 use crate::ops::activation::Activation;
 use crate::ops::attention::{AttentionShape, Queries};
+use crate::ops::embedding::Embedding;
+use crate::ops::head::Vocabulary;
 use crate::ops::linear::Weight;
 use crate::ops::norm::{Norm, NormKind};
 use crate::ops::{Device, Precision, rope, wrap};
+use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
 /// What blocks are made of.
@@ -23,22 +28,130 @@ impl Build<'_> {
     /// All blocks.
     pub(super) fn stack(&self) -> Result<Stack> {
         let config = self.config;
-        let (frequencies, positions) = (config.rope_frequencies(), config.max_position_embeddings);
         let blocks = (0..config.num_layers).map(|index| self.block(index));
+        let tables = || {
+            let positions = config.max_position_embeddings;
+            rope::tables(&config.rope_frequencies(), positions, self.device)
+        };
         Ok(Stack {
             blocks: blocks.collect::<Result<_>>()?,
-            tables: rope::tables(&frequencies, positions, self.device)?,
+            tables: config.encoder.is_none().then(tables).transpose()?,
+        })
+    }
+
+    /// What is below the blocks.
+    pub(super) fn stem(&self, words: StoredMatrix) -> Result<Stem> {
+        let learned = self.config.encoder.as_ref();
+        let learned = learned.map(|encoder| self.learned(encoder));
+        Ok(Stem {
+            words: Embedding::new(words, self.device),
+            learned: learned.transpose()?,
+        })
+    }
+
+    fn learned(&self, encoder: &EncoderConfig) -> Result<Learned> {
+        let d = self.config.hidden_size;
+        let table = |name: &str, rows: usize| {
+            let table = self.source.tensor(name, &[rows, d])?;
+            let table = StoredMatrix::from_tensor(&table)?;
+            Ok::<_, Error>(Embedding::new(table, self.device))
+        };
+        let positions = self.config.max_position_embeddings + encoder.first_position();
+        let types = match encoder.token_types {
+            0 => None,
+            rows => Some(table("model.embed_types.weight", rows)?),
+        };
+        Ok(Learned {
+            positions: table("model.embed_positions.weight", positions)?,
+            types,
+            token_types: encoder.token_types,
+            padding: encoder.padding,
+            norm: self.norm("model.embed_norm", d)?,
+        })
+    }
+
+    /// What is above the blocks; `words` is the table of the embedding.
+    pub(super) fn read_out(&self, words: &StoredMatrix) -> Result<ReadOut> {
+        let (config, block) = (self.config, self.config.num_layers);
+        if let Some(encoder) = &config.encoder {
+            let dense = encoder.pools().then(|| self.pooler(block)).transpose()?;
+            return Ok(ReadOut::Classes(ClassHead {
+                block,
+                dense,
+                squash: encoder.squash(),
+                device: self.device,
+            }));
+        }
+        let vocabulary = if config.tie_word_embeddings {
+            words.clone()
+        } else {
+            let table = [config.vocab_size, config.hidden_size];
+            self.source.matrix("lm_head.weight", table)?
+        };
+        Ok(ReadOut::Vocabulary {
+            norm: self.norm("model.norm", config.hidden_size)?,
+            head: Head {
+                block,
+                vocabulary: Vocabulary::new(vocabulary, self.device),
+            },
+            is_tied: config.tie_word_embeddings,
+        })
+    }
+
+    /// The head in the file, if there is one: what an adapter of as many classes starts from.
+    pub(super) fn base_head(&self) -> Result<Whole> {
+        let Some(classes) = self.config.encoder.as_ref().and_then(|of| of.classes) else {
+            return Ok(Whole::new());
+        };
+        let head = HeadConfig {
+            classes,
+            trained: false,
+            fresh: false,
+        };
+        let layers = WholeLayers::of_head(Some(head), self.config).shapes;
+        let layer = |(site, (outputs, inputs)): (Site, (usize, usize))| {
+            let tensor = |part: &str, shape: &[usize]| {
+                let name = format!("{}.{part}", site.path());
+                self.source.tensor(&name, shape)
+            };
+            let (weight, bias) = (
+                tensor("weight", &[outputs, inputs])?,
+                tensor("bias", &[outputs])?,
+            );
+            Ok((site, [weight, bias]))
+        };
+        layers.into_iter().map(layer).collect()
+    }
+
+    /// Of the file, and never rounded: it reads one row of each prompt.
+    fn pooler(&self, block: usize) -> Result<Linear> {
+        let module = Module::Dense;
+        let site = Site { block, module };
+        let (outputs, inputs) = site.shape(self.config);
+        let tensor = |part: &str, shape: &[usize]| {
+            let name = format!("{}.{part}", site.path());
+            self.source.tensor(&name, shape)
+        };
+        let weight = StoredMatrix::from_tensor(&tensor("weight", &[outputs, inputs])?)?;
+        let bias = tensor("bias", &[outputs])?.data;
+        Ok(Linear {
+            site,
+            weight: Weight::new(weight, Precision::F32, self.device)?,
+            bias: Some(self.device.place(wrap(bias, outputs)?)?),
         })
     }
 
     fn block(&self, index: usize) -> Result<Block> {
         let d = self.config.hidden_size;
         let norm = |name: &str, width| self.norm(&format!("model.layers.{index}.{name}"), width);
-        let before = |name| {
-            Ok::<_, Error>(Residual {
-                before: Some(norm(name, d)?),
-                ..Residual::default()
-            })
+        let encoder = self.config.encoder.as_ref();
+        let around = |of_decoder, of_encoder| {
+            let mut residual = Residual::default();
+            match encoder {
+                None => residual.before = Some(norm(of_decoder, d)?),
+                Some(_) => residual.after = Some(norm(of_encoder, d)?),
+            }
+            Ok::<_, Error>(residual)
         };
         let head_norms = if self.config.qk_norm {
             let of = |name| norm(name, self.config.head_dim);
@@ -54,7 +167,7 @@ impl Build<'_> {
         };
         Ok(Block {
             index,
-            around_attention: before("input_layernorm")?,
+            around_attention: around("input_layernorm", "attention_norm")?,
             attention: Attention {
                 q: linear(Module::Q)?,
                 k: linear(Module::K)?,
@@ -69,13 +182,21 @@ impl Build<'_> {
                     Queries::Every
                 },
             },
-            around_mlp: before("post_attention_layernorm")?,
-            mlp: Mlp::Gated(GatedMlp {
-                activation: Activation::Silu,
-                gate: linear(Module::Gate)?,
-                up: linear(Module::Up)?,
-                down: linear(Module::Down)?,
-            }),
+            around_mlp: around("post_attention_layernorm", "mlp_norm")?,
+            mlp: match encoder {
+                None => Mlp::Gated(GatedMlp {
+                    activation: Activation::Silu,
+                    gate: linear(Module::Gate)?,
+                    up: linear(Module::Up)?,
+                    down: linear(Module::Down)?,
+                }),
+                Some(encoder) => Mlp::Plain(PlainMlp {
+                    up: linear(Module::Up)?,
+                    activation: encoder.activation,
+                    down: linear(Module::Down)?,
+                    device: self.device,
+                }),
+            },
         })
     }
 
@@ -94,8 +215,15 @@ impl Build<'_> {
     /// The norm of a name without `.weight`.
     pub(super) fn norm(&self, name: &str, width: usize) -> Result<Norm> {
         let weight = self.source.tensor(&format!("{name}.weight"), &[width])?;
+        let kind = if self.config.encoder.is_some() {
+            let bias = self.source.tensor(&format!("{name}.bias"), &[width])?;
+            let bias = self.device.place(wrap(bias.data, width)?)?;
+            NormKind::Layer { bias }
+        } else {
+            NormKind::Rms
+        };
         Ok(Norm {
-            kind: NormKind::Rms,
+            kind,
             weight: self.device.place(wrap(weight.data, width)?)?,
             eps: self.config.rms_norm_eps as f32,
             device: self.device,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::EncoderConfig;
 use crate::adapter::Module;
 use crate::ops::attention::Mask;
 use crate::{Error, Result};
@@ -72,7 +73,8 @@ pub struct Window {
     pub blocks: Vec<usize>,
 }
 
-/// A Llama-style decoder: pre-norm blocks with RMS norm, rotary attention with grouped keys, SwiGLU.
+/// A decoder of Llama's kind (pre-norm blocks with RMS norm, rotary attention with grouped keys,
+/// SwiGLU), or an encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneConfig {
@@ -113,6 +115,9 @@ pub struct BackboneConfig {
     /// The sliding window, where the attention of a block has one.
     #[serde(default)]
     pub window: Option<Window>,
+    /// What makes it an encoder; it has no rotary positions then, and no vocabulary head.
+    #[serde(default)]
+    pub encoder: Option<EncoderConfig>,
 }
 
 impl BackboneConfig {
@@ -178,16 +183,9 @@ impl BackboneConfig {
                 format!("{:?}", self.rope_scaling),
             );
         }
-        let attention = [Module::Q, Module::K, Module::V, Module::O];
-        let rises = |[first, second]: &[Module; 2]| first < second;
-        if !self.biases.array_windows().all(rises)
-            || self.biases.iter().any(|module| !attention.contains(module))
-        {
-            return invalid(
-                "biases",
-                "must be layers of the attention, in their order",
-                format!("{:?}", self.biases),
-            );
+        self.check_biases()?;
+        if let Some(encoder) = &self.encoder {
+            encoder.check()?;
         }
         if let Some(window) = &self.window {
             let inside = |block: &usize| *block < self.num_layers;
@@ -205,6 +203,53 @@ impl BackboneConfig {
         Ok(())
     }
 
+    fn check_biases(&self) -> Result<()> {
+        let rises = |[first, second]: &[Module; 2]| first < second;
+        let can = |module: &Module| match module {
+            Module::Q | Module::K | Module::V | Module::O => true,
+            Module::Up | Module::Down => self.encoder.is_some(),
+            _ => false,
+        };
+        if self.biases.array_windows().all(rises) && self.biases.iter().all(can) {
+            return Ok(());
+        }
+        Err(Error::InvalidConfig {
+            field: "biases",
+            rule: "must be layers of the attention, in their order; of an encoder of its MLP too",
+            value: format!("{:?}", self.biases),
+        })
+    }
+
+    /// The modules that there are.
+    pub fn modules(&self) -> &'static [Module] {
+        match self.encoder {
+            Some(_) => &Module::OF_ENCODERS,
+            None => &Module::ALL,
+        }
+    }
+
+    /// Whether an encoder's head begins with the base's pooler.
+    pub(crate) fn pools(&self) -> bool {
+        let encoder = self.encoder.as_ref();
+        encoder.is_some_and(EncoderConfig::pools)
+    }
+
+    /// Classes of an encoder's head; 0 where it has none yet.
+    pub fn classes(&self) -> usize {
+        let encoder = self.encoder.as_ref();
+        encoder.and_then(|encoder| encoder.classes).unwrap_or(0)
+    }
+
+    /// An encoder with a head of so many classes; a decoder as it is.
+    #[must_use]
+    pub fn with_classes(&self, classes: usize) -> Self {
+        let mut config = self.clone();
+        if let Some(encoder) = &mut config.encoder {
+            encoder.classes = Some(classes);
+        }
+        config
+    }
+
     /// Ends the context at `length` tokens, unless it ends before.
     pub(crate) fn end_context(&mut self, length: usize, kind: impl Into<String>) {
         if length <= self.max_position_embeddings {
@@ -216,6 +261,7 @@ impl BackboneConfig {
     /// Who sees whom in the attention of a block.
     pub fn mask(&self, block: usize) -> Mask {
         match &self.window {
+            _ if self.encoder.is_some() => Mask::Full,
             Some(window) if window.blocks.contains(&block) => Mask::Window(window.size),
             _ => Mask::Causal,
         }

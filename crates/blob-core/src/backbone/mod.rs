@@ -2,14 +2,19 @@
 
 mod build;
 mod config;
+mod encoder_config;
 mod model;
+mod published;
 mod quantized;
 mod random;
+mod read_out;
 mod stack;
+mod stem;
 mod tensors;
 mod weight_source;
 
 pub use config::{BackboneConfig, RopeScaling, Window};
+pub use encoder_config::{EncoderConfig, Family, MOST_CLASSES};
 pub use model::{Backbone, BackboneKept};
 pub use quantized::Quantized;
 pub use random::RandomWeights;

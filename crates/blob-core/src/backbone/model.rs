@@ -1,30 +1,30 @@
-//! A frozen decoder, read at the last position of each prompt.
+//! A frozen backbone, read at one position of each prompt.
 //!
-//! Stem: tokens (T) → embedding (T, d). [`Stack`]: blocks. Read-out: norm → class logits. With
+//! [`Stem`]: tokens (T) → (T, d). [`Stack`]: blocks. [`ReadOut`]: (prompts, d) → class logits. With
 //! `Mode::sample_from_block` the blocks below are computed once and their output repeated for every
 //! posterior sample.
 
 use std::collections::BTreeMap;
 
+use super::read_out::{ReadOut, ReadOutKept};
 use super::stack::{Stack, StackKept};
+use super::stem::Stem;
 use super::{BackboneConfig, WeightSource, build};
-use crate::adapter::{Adapter, Parameters};
+use crate::adapter::{Adapter, LoraConfig, Parameters, Whole};
 use crate::batch::Batch;
-use crate::layers::{Adapted, Head, HeadKept};
-use crate::ops::embedding::Embedding;
-use crate::ops::head::Vocabulary;
-use crate::ops::norm::Norm;
-use crate::ops::{Device, Precision, Tensor, finite, rows};
+use crate::layers::Adapted;
+use crate::ops::{Device, Precision, Tensor, rows};
 use crate::pass::{BatchCopy, Pass};
 use crate::{Error, Result};
 
 /// The frozen model.
 pub struct Backbone {
     config: BackboneConfig,
-    embedding: Embedding,
+    stem: Stem,
     stack: Stack,
-    norm: Norm,
-    head: Head,
+    read_out: ReadOut,
+    /// The head in the file of an encoder.
+    base_head: Whole,
     precision: Precision,
     device: Device,
 }
@@ -46,7 +46,7 @@ impl Trunk {
 pub struct BackboneKept {
     stack: StackKept,
     stream: Tensor,
-    head: HeadKept,
+    read_out: ReadOutKept,
 }
 
 impl Backbone {
@@ -75,12 +75,7 @@ impl Backbone {
     ) -> Result<Self> {
         config.check()?;
         let table = [config.vocab_size, config.hidden_size];
-        let embedding = source.matrix("model.embed_tokens.weight", table)?;
-        let vocabulary = if config.tie_word_embeddings {
-            embedding.clone()
-        } else {
-            source.matrix("lm_head.weight", table)?
-        };
+        let words = source.matrix("model.embed_tokens.weight", table)?;
         let build = build::Build {
             config: &config,
             source,
@@ -89,16 +84,34 @@ impl Backbone {
         };
         Ok(Self {
             stack: build.stack()?,
-            norm: build.norm("model.norm", config.hidden_size)?,
-            embedding: Embedding::new(embedding, device),
-            head: Head {
-                block: config.num_layers,
-                vocabulary: Vocabulary::new(vocabulary, device),
-            },
+            read_out: build.read_out(&words)?,
+            stem: build.stem(words)?,
+            base_head: build.base_head()?,
             precision,
             device,
             config,
         })
+    }
+
+    /// A fresh adapter: [`Adapter::new`], with the head of the file where there is one and the adapter
+    /// does not ask for another.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn adapter(&self, config: LoraConfig) -> Result<Adapter> {
+        let is_fresh = config.head.is_none_or(|head| head.fresh);
+        let mut adapter = Adapter::new(config, &self.config)?;
+        if !is_fresh {
+            self.give_head(&mut adapter);
+        }
+        Ok(adapter)
+    }
+
+    /// Copies the head of the file into every member of an adapter of as many classes.
+    pub fn give_head(&self, adapter: &mut Adapter) {
+        for member in 0..adapter.parameters().members() {
+            adapter.set_whole(member, &self.base_head);
+        }
     }
 
     /// The shape.
@@ -135,12 +148,7 @@ impl Backbone {
             .linears()
             .map(|linear| linear.weight.bytes())
             .sum();
-        let head = if self.config.tie_word_embeddings {
-            0
-        } else {
-            self.head.vocabulary.bytes()
-        };
-        vectors + linears + self.embedding.bytes() + head
+        vectors + linears + self.stem.bytes() + self.read_out.bytes()
     }
 
     /// Class logits (copies·S), sample-major, and what the backward pass needs when `keep`.
@@ -160,7 +168,7 @@ impl Backbone {
     }
 
     /// What the samples of a pass share: the blocks below `Mode::sample_from_block`, at their mean;
-    /// of several members, the embedding alone.
+    /// of several members, the stem alone.
     pub fn trunk(&self, batch: &Batch, pass: &Pass, adapter: Option<&Adapter>) -> Result<Trunk> {
         let mut trunk = self.embed(batch)?;
         let is_shared = adapter.is_none_or(|adapter| adapter.parameters().members() == 1);
@@ -183,14 +191,10 @@ impl Backbone {
         Ok(trunk)
     }
 
-    /// The embedding alone.
+    /// The stem alone.
     fn embed(&self, batch: &Batch) -> Result<Trunk> {
         self.check_lengths(batch)?;
-        let x = self.embedding.forward(batch.ids())?;
-        finite::require_rows(&x, |row| {
-            let token = batch.ids()[row];
-            format!("model.embed_tokens.weight, row of token {token}")
-        })?;
+        let x = self.stem.forward(batch)?;
         Ok(Trunk { x, blocks: 0 })
     }
 
@@ -207,14 +211,11 @@ impl Backbone {
         let x = copied(trunk, batch, pass)?;
         let above = trunk.blocks..self.config.num_layers;
         let (stream, stack) = self.stack.forward(x, above, of, keep)?;
-        let normed = self.norm.forward(&stream)?;
-        finite::check(pass, &normed, || "model.norm".into())?;
-        let (logits, head) = self.head.forward(&normed, batch, of)?;
-        finite::require(&logits, || self.head.site().path())?;
+        let (logits, read_out) = self.read_out.forward(&stream, batch, of)?;
         let kept = keep.then_some(BackboneKept {
             stack,
             stream,
-            head,
+            read_out,
         });
         Ok((logits, kept))
     }
@@ -231,8 +232,10 @@ impl Backbone {
             pass,
             adapter: Some(adapter),
         };
-        let dnormed = self.head.backward(&kept.head, dlogits, of, gradients)?;
-        let dx = self.norm.backward(&kept.stream, &dnormed, None)?;
+        let read = (&kept.stream, dlogits);
+        let dx = self
+            .read_out
+            .backward(&kept.read_out, read, of, gradients)?;
         let first = adapter.first_block();
         self.stack.backward(kept.stack, dx, (of, first), gradients)
     }
@@ -253,11 +256,9 @@ impl Backbone {
             )));
         }
         let vocabulary = self.config.vocab_size;
-        match batch
-            .answers()
-            .iter()
-            .find(|&&answer| answer as usize >= vocabulary)
-        {
+        let beyond = |answer: &&u32| **answer as usize >= vocabulary;
+        match batch.answers().iter().find(beyond) {
+            _ if self.config.encoder.is_some() => Ok(()), // classes are the adapter's
             Some(answer) => Err(Error::InvalidInput(format!(
                 "class tokens must be below the vocabulary size {vocabulary}, got {answer}"
             ))),

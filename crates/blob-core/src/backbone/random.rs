@@ -32,17 +32,14 @@ impl RandomWeights {
             context_end: None,
             qk_norm: false,
             window: None,
+            encoder: None,
         }
     }
 }
 
 impl WeightSource for RandomWeights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        let constant = if name.ends_with("_proj.bias") {
-            0.0
-        } else {
-            1.0
-        };
+        let constant = if name.ends_with("bias") { 0.0 } else { 1.0 };
         let mut data = vec![constant; shape.iter().product()];
         if let [_, inputs] = *shape {
             let salt = fnv1a(name);

@@ -15,8 +15,8 @@ use crate::ops::rope::RopeTables;
 /// Blocks in order, under a stem and a read-out.
 pub struct Stack {
     pub(super) blocks: Vec<Block>,
-    /// Of all positions.
-    pub(super) tables: RopeTables,
+    /// Of all positions, where the attention turns to them.
+    pub(super) tables: Option<RopeTables>,
 }
 
 /// What a block left for its backward pass: everything, or what it takes to compute it again.
@@ -57,7 +57,7 @@ impl Stack {
         let mut kept = StackKept::default();
         for block in &self.blocks[blocks] {
             let is_whole = self.blocks.len() - block.index <= whole;
-            let (y, of_block) = block.forward(&x, &self.tables, of, is_whole)?;
+            let (y, of_block) = block.forward(&x, self.tables.as_ref(), of, is_whole)?;
             if keep {
                 kept.0.push(match of_block {
                     Some(of_block) => Record::Whole(Box::new(of_block)),
@@ -80,13 +80,13 @@ impl Stack {
         for block in self.blocks.iter().skip(first).rev() {
             let of_block = match kept.0.pop() {
                 Some(Record::Whole(of_block)) => Some(*of_block),
-                Some(Record::Input(x)) => block.forward(&x, &self.tables, of, true)?.1,
+                Some(Record::Input(x)) => block.forward(&x, self.tables.as_ref(), of, true)?.1,
                 None => None,
             };
             let Some(of_block) = of_block else { break };
             let want_dx = block.index > first;
             let back = (&of_block, &dx);
-            match block.backward(back, &self.tables, of, want_dx, gradients)? {
+            match block.backward(back, self.tables.as_ref(), of, want_dx, gradients)? {
                 Some(below) => dx = below,
                 None => break,
             }

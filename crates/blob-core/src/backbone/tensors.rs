@@ -1,42 +1,91 @@
-//! The tensors of a decoder: which there are, under Hugging Face's names, and their shapes.
+//! The tensors of a backbone: which there are, by the engine's names (Llama's, where it has them), and
+//! their shapes.
 
-use super::BackboneConfig;
+use super::{BackboneConfig, EncoderConfig};
 use crate::adapter::{Module, Site};
+
+type Tensors = Vec<(String, Vec<usize>)>;
 
 impl BackboneConfig {
     /// Name and shape of every tensor; a tied head has none.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+    pub fn tensors(&self) -> Tensors {
         let d = self.hidden_size;
         let table = vec![self.vocab_size, d];
-        let mut tensors = vec![
-            ("model.embed_tokens.weight".to_owned(), table.clone()),
-            ("model.norm.weight".to_owned(), vec![d]),
-        ];
-        if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), table));
+        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), table.clone())];
+        if let Some(encoder) = &self.encoder {
+            self.around_an_encoder(encoder, &mut tensors);
+        } else {
+            tensors.push(("model.norm.weight".to_owned(), vec![d]));
+            if !self.tie_word_embeddings {
+                tensors.push(("lm_head.weight".to_owned(), table));
+            }
         }
         for block in 0..self.num_layers {
-            let mut norm = |name: &str, width| {
-                tensors.push((format!("model.layers.{block}.{name}.weight"), vec![width]));
-            };
-            norm("input_layernorm", d);
-            norm("post_attention_layernorm", d);
-            if self.qk_norm {
-                norm("self_attn.q_norm", self.head_dim);
-                norm("self_attn.k_norm", self.head_dim);
+            for (name, width) in self.norms() {
+                let name = format!("model.layers.{block}.{name}");
+                self.norm(&name, width, &mut tensors);
             }
-            for module in Module::ALL {
-                if module == Module::LmHead {
+            for &module in self.modules() {
+                if module.is_of_head() {
                     continue;
                 }
                 let site = Site { block, module };
-                let (path, (outputs, inputs)) = (site.path(), site.shape(self));
-                if self.biases.contains(&module) {
-                    tensors.push((format!("{path}.bias"), vec![outputs]));
-                }
-                tensors.push((format!("{path}.weight"), vec![outputs, inputs]));
+                self.layer(site, self.biases.contains(&module), &mut tensors);
             }
         }
         tensors
+    }
+
+    /// Beside the blocks: positions, token types, their norm, and what the file has of a head.
+    fn around_an_encoder(&self, encoder: &EncoderConfig, tensors: &mut Tensors) {
+        let d = self.hidden_size;
+        let positions = self.max_position_embeddings + encoder.first_position();
+        let tables = [
+            ("embed_positions", positions),
+            ("embed_types", encoder.token_types),
+        ];
+        for (name, rows) in tables.into_iter().filter(|(_, rows)| *rows > 0) {
+            tensors.push((format!("model.{name}.weight"), vec![rows, d]));
+        }
+        self.norm("model.embed_norm", d, tensors);
+        let site = |module| Site {
+            block: self.num_layers,
+            module,
+        };
+        if encoder.pools() || encoder.classes.is_some() {
+            self.layer(site(Module::Dense), true, tensors);
+        }
+        if encoder.classes.is_some() {
+            self.layer(site(Module::Classifier), true, tensors);
+        }
+    }
+
+    /// The norms of a block and their widths.
+    fn norms(&self) -> Vec<(&'static str, usize)> {
+        let d = self.hidden_size;
+        if self.encoder.is_some() {
+            return vec![("attention_norm", d), ("mlp_norm", d)];
+        }
+        let mut norms = vec![("input_layernorm", d), ("post_attention_layernorm", d)];
+        if self.qk_norm {
+            norms.push(("self_attn.q_norm", self.head_dim));
+            norms.push(("self_attn.k_norm", self.head_dim));
+        }
+        norms
+    }
+
+    fn norm(&self, name: &str, width: usize, tensors: &mut Tensors) {
+        tensors.push((format!("{name}.weight"), vec![width]));
+        if self.encoder.is_some() {
+            tensors.push((format!("{name}.bias"), vec![width]));
+        }
+    }
+
+    fn layer(&self, site: Site, is_biased: bool, tensors: &mut Tensors) {
+        let (path, (outputs, inputs)) = (site.path(), site.shape(self));
+        if is_biased {
+            tensors.push((format!("{path}.bias"), vec![outputs]));
+        }
+        tensors.push((format!("{path}.weight"), vec![outputs, inputs]));
     }
 }

@@ -55,7 +55,7 @@ impl Checkpoint {
             None => Ok(stored),
             Some(row) => Err(Error::WeightNotFinite {
                 path: self.path().to_owned(),
-                tensor: name.to_owned(),
+                tensor: self.config().published(name),
                 row,
             }),
         }

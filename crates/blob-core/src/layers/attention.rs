@@ -1,7 +1,7 @@
 //! The attention of a block: y = O·attention(turn(Q·x), turn(K·x), V·x), with grouped keys.
 //!
 //! `turn` is an RMS norm of each head where the model has one (Qwen3, arXiv:2505.09388), then the
-//! rotation to the row's position. Equations in [`crate::ops::attention`] and [`crate::ops::rope`].
+//! rotation to the row's position where positions are rotary. Equations in [`crate::ops::attention`] and [`crate::ops::rope`].
 //!
 //! Keys and values come from all rows; queries may come from the last position of each segment
 //! alone. Shapes: x (n, d); y (n, d), or (segments, d).
@@ -62,7 +62,8 @@ pub(super) struct Sources<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Positioned<'a> {
     pub(super) of: Adapted<'a>,
-    pub(super) tables: &'a RopeTables,
+    /// `None`: positions are part of the stream.
+    pub(super) tables: Option<&'a RopeTables>,
 }
 
 impl Attention {
@@ -208,7 +209,10 @@ impl Attention {
     /// The heads of x normed and turned to their positions; and x itself, where a norm read it.
     fn turn(&self, side: Side, x: Tensor, at: Positioned<'_>) -> Result<(Tensor, Option<Tensor>)> {
         let (heads, norm, rows) = self.side(side, at.of.pass);
-        let turn = |x: &Tensor| rope::rotate(x, heads, at.tables, rows.positions());
+        let turn = |x: &Tensor| match at.tables {
+            Some(tables) => rope::rotate(x, heads, tables, rows.positions()),
+            None => Ok(x.clone()),
+        };
         match norm {
             Some(norm) => {
                 let normed = by_head(&x, heads, |x| norm.forward(x))?;
@@ -227,7 +231,10 @@ impl Attention {
         at: Positioned<'_>,
     ) -> Result<Tensor> {
         let (heads, norm, rows) = self.side(side, at.of.pass);
-        let dy = rope::rotate_back(dy, heads, at.tables, rows.positions())?;
+        let dy = match at.tables {
+            Some(tables) => rope::rotate_back(dy, heads, tables, rows.positions())?,
+            None => dy.clone(),
+        };
         match (norm, x) {
             (Some(norm), Some(x)) => {
                 let x = x.reshape((x.dim(0)? * heads, self.shape.head_dim))?;

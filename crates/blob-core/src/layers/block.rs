@@ -64,7 +64,7 @@ impl Block {
     pub fn forward(
         &self,
         x: &Tensor,
-        tables: &RopeTables,
+        tables: Option<&RopeTables>,
         of: Adapted<'_>,
         keep: bool,
     ) -> Result<(Tensor, Option<BlockKept>)> {
@@ -96,7 +96,7 @@ impl Block {
     pub fn backward(
         &self,
         (kept, dy): (&BlockKept, &Tensor),
-        tables: &RopeTables,
+        tables: Option<&RopeTables>,
         of: Adapted<'_>,
         want_dx: bool,
         gradients: &mut Parameters,

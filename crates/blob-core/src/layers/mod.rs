@@ -7,7 +7,7 @@
 //! | `mlp`: `gated_mlp` or `plain_mlp` | the same row by row |
 //! | `residual` | how that is added, and which norms are around it |
 //! | `block` | attention, then MLP |
-//! | `head` | class logits |
+//! | `head`, `class_head` | class logits of a decoder, of an encoder |
 //!
 //! A layer is its operation with weights at a site:
 //!
@@ -34,6 +34,7 @@
 
 mod attention;
 mod block;
+mod class_head;
 mod gated_mlp;
 mod head;
 mod linear;
@@ -43,6 +44,7 @@ mod residual;
 
 pub use attention::Attention;
 pub use block::{Block, BlockKept};
+pub use class_head::{ClassHead, ClassHeadKept};
 pub use gated_mlp::GatedMlp;
 pub use head::{Head, HeadKept};
 pub use linear::{Adapted, Linear};

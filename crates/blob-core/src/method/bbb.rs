@@ -85,16 +85,21 @@ impl Bbb {
             return step.gradients.clone();
         };
         let (parameters, samples) = (adapter.parameters(), self.config.train_samples as usize);
-        let points = parameters.layout().point_len();
+        let (points, factors) = (
+            parameters.layout().point_len(),
+            parameters.layout().low_rank_len(),
+        );
         let mut sum = parameters.zeros_like();
         for member in 0..parameters.members() {
             let (means, rho) = parameters.member(member).split_at(points);
             let (of_means, of_rho) = sum.member_mut(member).split_at_mut(points);
             for draw in member * samples..(member + 1) * samples {
                 let (gradient, at) = (step.gradients.member(draw), drawn.parameters().member(draw));
-                // A Gaussian over A and B has a ρ for every point, in the same order.
-                for i in 0..points {
-                    of_means[i] += gradient[i];
+                for (sum, gradient) in of_means.iter_mut().zip(gradient) {
+                    *sum += gradient;
+                }
+                // A Gaussian over A and B has a ρ for every factor, in the same order.
+                for i in 0..factors {
                     let std = self.sigma.of(rho[i]);
                     if std > 0.0 {
                         let e = (at[i] - means[i]) / std;

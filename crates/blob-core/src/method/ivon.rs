@@ -12,7 +12,8 @@
 //! m ← m − η·clip( (ḡ/(1 − β₁ᵗ) + δm)/(h + δ), ±ξ )
 //! ```
 //!
-//! The adapter's σ is kept at √v, so that its predictions need no word of the method.
+//! The adapter's σ is kept at √v, so that its predictions need no word of the method. A trained head
+//! has no variance, and so no estimate ĥ: its h stays as it began.
 
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +177,7 @@ impl Method for Ivon {
         let lr = self.config.lr * self.config.schedule.factor(step.t);
         let debias = 1.0 - beta1.powi(step.t.min(i32::MAX as u64) as i32);
         let points = step.gradients.layout().point_len();
+        let factors = step.gradients.layout().low_rank_len();
         let samples = self.config.train_samples as usize;
         for member in 0..adapter.parameters().members() {
             let of_member = member * points..(member + 1) * points;
@@ -197,7 +199,11 @@ impl Method for Ivon {
                 let (rest1, rest2) = (1.0 - beta1, 1.0 - beta2);
                 let correction =
                     0.5 * rest2 * rest2 * (before - estimate).powi(2) / (before + delta);
-                let after = beta2 * before + rest2 * estimate + correction;
+                let after = if i < factors {
+                    beta2 * before + rest2 * estimate + correction
+                } else {
+                    before
+                };
                 let average = beta1 * f64::from(*bar) + rest1 * g;
                 let newton = (average / debias + delta * m) / (after + delta);
                 let newton = if clip > 0.0 {

@@ -48,10 +48,10 @@ impl Map {
         })
     }
 
-    /// ∇NLL + θ/(Nσp²) of the points.
+    /// ∇NLL + θ/(Nσp²) of the low-rank factors; a trained head has no prior.
     fn gradients(&self, adapter: &Adapter, of_nll: &Parameters) -> Parameters {
         let mut sum = of_nll.clone();
-        let points = sum.layout().point_len();
+        let points = sum.layout().low_rank_len();
         for member in 0..sum.members() {
             let theta = &adapter.parameters().member(member)[..points];
             let gradient = &mut sum.member_mut(member)[..points];

@@ -156,7 +156,7 @@ fn check_samples(samples: u32, (most, rule): (u32, &'static str)) -> Result<()> 
     Err(Error::InvalidConfig { field, rule, value })
 }
 
-/// L2 norms of the gradients of A and B, in f64, of each member.
+/// L2 norms of the gradients of the points (A, B and trained layers), in f64, of each member.
 ///
 /// # Errors
 /// `BPEFT_NOT_FINITE` naming the first site with a gradient (ρ's too) that is not finite.
@@ -170,23 +170,34 @@ fn norms(gradients: &Parameters, t: u64) -> Result<Vec<f64>> {
     })
 }
 
-/// L2 norm of a member's gradients of A and B, in f64, summed site by site; or the first site with
-/// a gradient (ρ's too) that is not finite.
+/// L2 norm of a member's gradients of the points, in f64, summed site by site; or the first site
+/// with a gradient (ρ's too) that is not finite.
 fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site> {
+    let squares = |values: &[f32]| {
+        values
+            .iter()
+            .map(|&g| f64::from(g) * f64::from(g))
+            .sum::<f64>()
+    };
     let mut sum = 0.0;
     for &site in gradients.layout().terms().keys() {
         let Some(gradient) = gradients.term(member, site) else {
             continue;
         };
-        let squares = |values: &[f32]| {
-            values
-                .iter()
-                .map(|&g| f64::from(g) * f64::from(g))
-                .sum::<f64>()
-        };
         let of_rho = gradient.rho.map_or(0.0, squares);
         let of_site = squares(gradient.a) + squares(gradient.b);
         if !(of_site + of_rho).is_finite() {
+            return Err(site);
+        }
+        sum += of_site;
+    }
+    // Of frozen layers they are 0.
+    for &site in gradients.layout().whole().shapes.keys() {
+        let Some(gradient) = gradients.whole(member, site) else {
+            continue;
+        };
+        let of_site = squares(gradient.weight) + squares(gradient.bias);
+        if !of_site.is_finite() {
             return Err(site);
         }
         sum += of_site;

@@ -77,7 +77,7 @@ impl PointUpdate {
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
     pub fn of_all(config: PointConfig, adapter: &Adapter) -> Result<Self> {
-        Self::covering(config, adapter, adapter.parameters().layout().len())
+        Self::covering(config, adapter, adapter.parameters().layout().trained_len())
     }
 
     fn covering(config: PointConfig, adapter: &Adapter, covered: usize) -> Result<Self> {

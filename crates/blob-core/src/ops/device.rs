@@ -41,6 +41,8 @@ pub enum Operation {
     Attention,
     /// Class logits.
     Head,
+    /// Layers of the adapter's own.
+    Affine,
 }
 
 /// What runs an operation.
@@ -57,7 +59,7 @@ pub enum Implementation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Embedding,
         Self::Norm,
         Self::LayerNorm,
@@ -67,6 +69,7 @@ impl Operation {
         Self::Rope,
         Self::Attention,
         Self::Head,
+        Self::Affine,
     ];
 }
 
@@ -87,13 +90,15 @@ impl Device {
     /// What runs an operation here. Operations ask this and nothing else, so a new device begins
     /// with references and gets its kernels one by one.
     ///
-    /// A GPU leaves the embedding and the head to the processor: both read few rows of large tables.
+    /// A GPU leaves the embedding and the heads to the processor: they read few rows.
     pub fn implementation(self, operation: Operation) -> Implementation {
         match (self, operation) {
             (Self::Cpu, _) => Implementation::CpuKernel,
             (Self::Reference, _) => Implementation::Reference,
             #[cfg(feature = "cuda")]
-            (Self::Cuda(_), Operation::Embedding | Operation::Head) => Implementation::CpuKernel,
+            (Self::Cuda(_), Operation::Embedding | Operation::Head | Operation::Affine) => {
+                Implementation::CpuKernel
+            }
             #[cfg(feature = "cuda")]
             (Self::Cuda(_), Operation::LayerNorm | Operation::Activation) => {
                 Implementation::Reference

@@ -16,9 +16,11 @@
 //! | [`gated`], [`activation`] | two layers whose outputs are multiplied; GELU of one layer's |
 //! | [`rope`], [`attention`] | positions, and who sees whom |
 //! | [`head`], [`cross_entropy`] | class logits, and their loss |
+//! | [`affine`], [`squash`] | layers of the adapter's own, and what lies between them |
 //! | [`finite`] | whether a result is a number |
 
 pub mod activation;
+pub mod affine;
 pub mod attention;
 pub mod cross_entropy;
 mod device;
@@ -35,6 +37,7 @@ mod reference;
 pub mod rope;
 pub mod rows;
 pub(crate) mod shapes;
+pub mod squash;
 mod tensors;
 
 pub use crate::kernels::cpu::gemm::Precision;

@@ -196,6 +196,7 @@ impl Terms {
             }),
             seed: 1,
             members: 1,
+            head: None,
         };
         let numbers = |seed, rows, columns| -> Vec<f32> {
             tensor(seed, rows, columns)

@@ -83,6 +83,52 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
     wrap(repeated, (rows, d))
 }
 
+/// Single values of x (n, d), by row and column, as numbers of the host.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when a place lies outside of `x`.
+pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Vec<f32>> {
+    let (n, d) = shapes::matrix("x of the pick", x)?;
+    check_places(places, (n, d))?;
+    let values = read(x)?;
+    Ok(places
+        .iter()
+        .map(|(row, column)| values[row * d + column])
+        .collect())
+}
+
+/// The adjoint of [`pick`]: dy, one per place → (n, d).
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when a place lies outside, or there is not one value each.
+pub fn put(dy: &[f32], places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<Tensor> {
+    check_places(places, (n, d))?;
+    if dy.len() != places.len() {
+        return Err(Error::InvalidInput(format!(
+            "values to put must be one per place, {}, got {}",
+            places.len(),
+            dy.len()
+        )));
+    }
+    let mut dx = vec![0.0; n * d];
+    for ((row, column), dy) in places.iter().zip(dy) {
+        dx[row * d + column] += dy;
+    }
+    wrap(dx, (n, d))
+}
+
+fn check_places(places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<()> {
+    match places
+        .iter()
+        .find(|(row, column)| *row >= n || *column >= d)
+    {
+        Some(place) => Err(Error::InvalidInput(format!(
+            "places must lie in a matrix of ({n}, {d}), got {place:?}"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// x + y, (n, d) each.
 ///
 /// # Errors
@@ -114,6 +160,21 @@ mod tests {
         assert_eq!(bits(&picked), bits(&reference(&x, &rows).unwrap()));
         let dx = scatter(&dy, &rows, 5).unwrap();
         assert_gradient(&dx, &x, &dy, |x| reference(x, &rows));
+    }
+
+    #[test]
+    fn put_is_the_gradient_of_pick_even_for_a_place_picked_twice() {
+        let (x, places) = (tensor(1, 3, 2), [(0, 1), (2, 0), (0, 1)]);
+        let picked = pick(&x, &places).unwrap();
+        let all: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(picked, [all[1], all[4], all[1]]);
+        let dx = put(&[1.0, 2.0, 4.0], &places, (3, 2)).unwrap();
+        let dx: Vec<f32> = dx.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(dx, [0.0, 5.0, 0.0, 0.0, 2.0, 0.0]);
+        assert_eq!(
+            pick(&x, &[(3, 0)]).unwrap_err().code(),
+            "BPEFT_INVALID_INPUT"
+        );
     }
 
     #[test]

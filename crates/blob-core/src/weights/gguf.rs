@@ -81,6 +81,7 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         maps: vec![map],
         tensors: entries.into_iter().collect(),
         tokenizer: TokenizerSource::Gguf(header),
+        notices: Vec::new(),
     })
 }
 
@@ -270,6 +271,7 @@ impl Keys<'_> {
             biases: self.architecture.biases.modules(stated_bias),
             context_end: None,
             qk_norm: self.architecture.qk_norm,
+            encoder: None,
             window: self
                 .window(num_layers)?
                 .filter(|window| window.size < max_position_embeddings),

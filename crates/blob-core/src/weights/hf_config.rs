@@ -2,6 +2,7 @@
 //!
 //! Fields that a file leaves out take the defaults of transformers' configuration classes.
 
+pub(super) mod encoder;
 mod rope;
 
 use std::path::Path;
@@ -14,8 +15,8 @@ use super::architecture::{
     ARCHITECTURES, Architecture, MAX_WINDOW_LAYERS, SLIDING_WINDOW, Windows, names,
 };
 use super::{corrupt, unsupported};
-use crate::Result;
 use crate::backbone::{BackboneConfig, Window};
+use crate::{Error, Result};
 
 const SLIDING: &str = "sliding_attention";
 const FULL: &str = "full_attention";
@@ -67,11 +68,17 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
     let Some(model_type) = hf.model_type.as_deref() else {
         return Err(corrupt(path, "model_type is missing"));
     };
+    let encoders = encoder::MODEL_TYPES;
+    if let Some((_, family)) = encoders.iter().find(|(name, _)| *name == model_type) {
+        return encoder::parse(json, *family, path);
+    }
     let known = ARCHITECTURES
         .iter()
         .find(|architecture| architecture.model_type == model_type);
     let Some(architecture) = known else {
         let supported = names(|architecture| architecture.model_type);
+        let encoders = encoders.map(|(name, _)| name).join(", ");
+        let supported = format!("{supported}, {encoders}");
         return Err(unsupported("architecture", model_type, &supported));
     };
     check_supported(&hf, architecture)?;
@@ -121,6 +128,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         tie_word_embeddings: hf.tie_word_embeddings.unwrap_or(false),
         biases: (architecture.biases).modules(hf.attention_bias == Some(true)),
         qk_norm: architecture.qk_norm,
+        encoder: None,
         window: window.filter(|window| window.size < max_position_embeddings),
     };
     if let Some(length) = rope.plain_up_to(max_position_embeddings)? {
@@ -234,14 +242,19 @@ fn check_supported(hf: &HfConfig, architecture: &Architecture) -> Result<()> {
     if let Some(part) = partial {
         return Err(unsupported("rotated part of a head", part.to_string(), "1"));
     }
-    if let Some(value) = &hf.quantization_config {
-        let method = value
-            .get("quant_method")
-            .and_then(Value::as_str)
-            .unwrap_or("unnamed");
-        return Err(unsupported("quantisation", method, "none (or a GGUF file)"));
-    }
-    Ok(())
+    hf.quantization_config
+        .as_ref()
+        .map_or(Ok(()), |value| Err(quantised_by(value)))
+}
+
+/// Refuses weights that something else quantised.
+fn quantised_by(config: &Value) -> Error {
+    let method = config.get("quant_method").and_then(Value::as_str);
+    unsupported(
+        "quantisation",
+        method.unwrap_or("unnamed"),
+        "none (or a GGUF file)",
+    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! knows).
 
 mod architecture;
+mod encoder_names;
 mod finite;
 mod gguf;
 mod gguf_header;
@@ -66,6 +67,7 @@ pub struct Checkpoint {
     maps: Vec<Arc<Mmap>>,
     tensors: BTreeMap<String, Entry>,
     tokenizer: TokenizerSource,
+    notices: Vec<String>,
 }
 
 /// Where one tensor lies; `at` is inside `maps[map]` and holds exactly `shape` values of `kind`.
@@ -194,6 +196,11 @@ impl Checkpoint {
         &self.config
     }
 
+    /// What opening left out, and what an adapter starts anew.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
     /// The model's tokenizer: `tokenizer.json` of the folder, or GGUF metadata.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         match &self.tokenizer {
@@ -252,14 +259,27 @@ impl Checkpoint {
 
     fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry> {
         let Some(entry) = self.tensors.get(name) else {
-            return Err(unfit(&self.path, format!("the tensor {name} is missing")));
+            return Err(self.missing(name));
         };
         if entry.shape == shape {
             return Ok(entry);
         }
         let got = &entry.shape;
+        let name = self.config.published(name);
         let reason = format!("{name} must have the shape {shape:?}, got {got:?}");
         Err(unfit(&self.path, reason))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let published = self.config.published(name);
+        if self.config.pools() && name.starts_with("classifier.dense.") {
+            return Error::ModelCorrupt {
+                path: self.path.clone(),
+                reason: format!("{published} is missing, and the classification reads the pooler"),
+                hint: "take the base model itself: a checkpoint of masked words alone has no pooler",
+            };
+        }
+        unfit(&self.path, format!("the tensor {published} is missing"))
     }
 
     /// Checks that every tensor of the architecture is there, in its shape, and no other.

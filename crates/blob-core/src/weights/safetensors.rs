@@ -7,6 +7,7 @@ use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde::Deserialize;
 
+use super::encoder_names::is_index;
 use super::{
     Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, other_file,
     unsupported,
@@ -72,8 +73,12 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
         maps,
         tensors,
         tokenizer: TokenizerSource::Folder(folder.to_owned()),
+        notices: Vec::new(),
     };
-    checkpoint.settle_head()?;
+    match &checkpoint.config.encoder {
+        Some(encoder) => checkpoint.settle_encoder(encoder.family),
+        None => checkpoint.settle_head()?,
+    }
     Ok(checkpoint)
 }
 
@@ -198,6 +203,9 @@ fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Ent
     }
     let mut entries = BTreeMap::new();
     for (name, info) in metadata.tensors() {
+        if is_index(&name) {
+            continue;
+        }
         let kind = match info.dtype {
             Dtype::F32 => TensorType::F32,
             Dtype::F16 => TensorType::F16,

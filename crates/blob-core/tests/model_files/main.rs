@@ -1,6 +1,7 @@
 //! Model files and tokenizers: what is read, and that nothing in a file can do harm.
 
 mod architectures;
+mod encoders;
 mod hostile;
 mod not_finite;
 mod other_files;

@@ -2,6 +2,7 @@
 //!
 //! Tolerances are those that the goldens support: float32 sums in another order.
 
+mod encoders;
 mod model;
 mod noise;
 #[path = "../support/mod.rs"]

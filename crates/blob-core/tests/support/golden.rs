@@ -36,9 +36,19 @@ pub fn field<T: DeserializeOwned>(document: &Value, name: &str) -> T {
 /// The tensors of a safetensors golden.
 pub struct Tensors(BTreeMap<String, HostTensor>);
 
+/// A golden file as it is.
+pub fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(path(name)).unwrap()
+}
+
 impl Tensors {
     pub fn open(name: &str) -> Self {
-        let bytes = std::fs::read(path(name)).unwrap();
+        Self::read(&path(name))
+    }
+
+    /// The tensors of a file.
+    pub fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let read = |(name, view): (String, safetensors::tensor::TensorView)| {
             let values = view.data().chunks_exact(4);
@@ -217,6 +227,7 @@ fn adapter(document: &Value, base: &Tensors, backbone: &BackboneConfig) -> Adapt
         target_modules: target_modules.clone(),
         seed: 0,
         members: 1,
+        head: None,
     };
     Adapter::from_terms(config, &[terms.collect()]).unwrap()
 }
@@ -230,6 +241,8 @@ pub fn named(parameters: &Parameters) -> BTreeMap<String, &[f32]> {
             Factor::B => "B",
             Factor::Rho => "rho",
             Factor::RhoB => "rhoB",
+            Factor::Weight => "weight",
+            Factor::Bias => "bias",
         };
         let name = format!("{}.{part}", parameter.site.path());
         (name, &values[parameter.range.clone()])

@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod device;
+pub mod encoder_case;
 pub mod gguf_writer;
 pub mod golden;
 pub mod oracle;

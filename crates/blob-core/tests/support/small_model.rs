@@ -71,6 +71,7 @@ pub fn config() -> BackboneConfig {
         context_end: None,
         qk_norm: false,
         window: None,
+        encoder: None,
     }
 }
 
@@ -109,6 +110,7 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
         }),
         seed: 5,
         members: 1,
+        head: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub fn gqa_config() -> BackboneConfig {
         context_end: None,
         qk_norm: false,
         window: None,
+        encoder: None,
     }
 }
 

@@ -166,7 +166,7 @@ fn an_ensemble_is_saved_resumed_and_restored_whole() {
     assert_eq!(adapter.terms(0), resumed.terms(0));
 
     let folder = Scratch::new();
-    save(&adapter, folder.path(), "base/model").unwrap();
+    save(&adapter, &config(), folder.path(), "base/model").unwrap();
     let restored = load(folder.path(), &config(), Sigma::Square)
         .unwrap()
         .adapter;
@@ -193,7 +193,7 @@ fn an_ensemble_is_saved_resumed_and_restored_whole() {
     let other = Adapter::new(other, &config()).unwrap();
     let path = folder.path().join("adapter_1");
     fs::create_dir(&path).unwrap();
-    save(&other, &path, "base/model").unwrap();
+    save(&other, &config(), &path, "base/model").unwrap();
     let error = load(folder.path(), &config(), Sigma::Square).unwrap_err();
     assert!(error.to_string().contains("one rank"), "{error}");
 }

@@ -27,7 +27,7 @@ fn open(folder: &Path) -> Result<Loaded> {
 
 fn saved(adapter: &Adapter) -> Scratch {
     let scratch = Scratch::new();
-    save(adapter, scratch.path(), "base/model").unwrap();
+    save(adapter, &config(), scratch.path(), "base/model").unwrap();
     scratch
 }
 
@@ -81,6 +81,7 @@ fn an_adapter_comes_back_as_it_was() {
         let Loaded {
             adapter: read,
             notices,
+            ..
         } = open(saved(&adapter).path()).unwrap();
         assert_eq!(parameters(&read), parameters(&adapter));
         assert_eq!(notices, [""; 0]);
@@ -143,6 +144,7 @@ fn a_checkpoint_of_the_reference_loads_and_its_embedded_head_is_left_out_with_a_
     let Loaded {
         adapter: read,
         notices,
+        ..
     } = open(scratch.path()).unwrap();
     assert_eq!(parameters(&read), parameters(&adapter));
     assert_eq!(notices.len(), 1);

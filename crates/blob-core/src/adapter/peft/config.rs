@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::LoraConfig;
+use crate::backbone::BackboneConfig;
 use crate::files::atomic_write;
 use crate::other_file;
 use crate::{Error, Result};
@@ -16,8 +17,8 @@ use crate::{Error, Result};
     reason = "the switches of a foreign format"
 )]
 #[derive(Serialize)]
-struct PeftConfig<'a> {
-    base_model_name_or_path: &'a str,
+pub(super) struct PeftConfig {
+    base_model_name_or_path: String,
     bias: &'static str,
     fan_in_fan_out: bool,
     inference_mode: bool,
@@ -28,10 +29,39 @@ struct PeftConfig<'a> {
     peft_type: &'static str,
     r: usize,
     revision: Option<String>,
-    target_modules: Vec<&'static str>,
-    task_type: &'static str,
+    target_modules: Vec<String>,
+    task_type: Option<&'static str>,
     use_dora: bool,
     use_rslora: bool,
+}
+
+impl PeftConfig {
+    /// Of an adapter whose layers have these names.
+    pub(super) fn new(
+        config: &LoraConfig,
+        base_model: &str,
+        target_modules: Vec<String>,
+        saved: Vec<String>,
+        task_type: Option<&'static str>,
+    ) -> Self {
+        Self {
+            base_model_name_or_path: base_model.to_owned(),
+            bias: "none",
+            fan_in_fan_out: false,
+            inference_mode: true,
+            init_lora_weights: true,
+            lora_alpha: config.alpha,
+            lora_dropout: config.dropout,
+            modules_to_save: Some(saved).filter(|saved| !saved.is_empty()),
+            peft_type: "LORA",
+            r: config.rank,
+            revision: None,
+            target_modules,
+            task_type,
+            use_dora: false,
+            use_rslora: false,
+        }
+    }
 }
 
 /// The fields that we read; the rest of PEFT's configuration does not change the numbers.
@@ -72,29 +102,8 @@ const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
 ///
 /// # Errors
 /// `BPEFT_IO`.
-pub(super) fn write(config: &LoraConfig, base_model: &str, path: &Path) -> Result<()> {
-    let json = PeftConfig {
-        base_model_name_or_path: base_model,
-        bias: "none",
-        fan_in_fan_out: false,
-        inference_mode: true,
-        init_lora_weights: true,
-        lora_alpha: config.alpha,
-        lora_dropout: config.dropout,
-        modules_to_save: None,
-        peft_type: "LORA",
-        r: config.rank,
-        revision: None,
-        target_modules: config
-            .target_modules
-            .iter()
-            .map(|module| module.name())
-            .collect(),
-        task_type: "CAUSAL_LM",
-        use_dora: false,
-        use_rslora: false,
-    };
-    let text = serde_json::to_vec_pretty(&json).map_err(|error| Error::Adapter {
+pub(super) fn write(json: &PeftConfig, path: &Path) -> Result<()> {
+    let text = serde_json::to_vec_pretty(json).map_err(|error| Error::Adapter {
         path: path.to_path_buf(),
         reason: error.to_string(),
     })?;
@@ -105,7 +114,7 @@ pub(super) fn write(config: &LoraConfig, base_model: &str, path: &Path) -> Resul
 ///
 /// # Errors
 /// `BPEFT_IO`, `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`.
-pub(super) fn read(path: &Path) -> Result<PeftConfigRead> {
+pub(super) fn read(path: &Path, backbone: &BackboneConfig) -> Result<PeftConfigRead> {
     let text = other_file::read(path)?;
     let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
         path: path.to_path_buf(),
@@ -130,11 +139,31 @@ pub(super) fn read(path: &Path) -> Result<PeftConfigRead> {
     if CHANGES_THE_BASE.iter().any(|kind| start.starts_with(kind)) {
         return unsupported(format!("init_lora_weights={start}"));
     }
-    let on = |name: &&&str| config.rest.get(**name).is_some_and(|value| !is_off(value));
+    let on = |name: &&&str| {
+        let value = config.rest.get(**name);
+        value.is_some_and(|value| !is_off(value) && !is_head(name, value, backbone))
+    };
     match MUST_BE_OFF.iter().find(on) {
         Some(name) => unsupported((*name).into()),
         None => Ok(config),
     }
+}
+
+/// Modules that hold an encoder's head: PEFT lists names that a model may not have.
+const HEADS: [&str; 5] = [
+    "classifier",
+    "classifier.dense",
+    "classifier.out_proj",
+    "pre_classifier",
+    "score",
+];
+
+/// Whether a setting names parts of an encoder's head alone, which the adapter holds.
+fn is_head(name: &str, value: &serde_json::Value, backbone: &BackboneConfig) -> bool {
+    let modules = value.as_array().map_or(&[][..], Vec::as_slice);
+    let is_part =
+        |module: &serde_json::Value| module.as_str().is_some_and(|it| HEADS.contains(&it));
+    name == "modules_to_save" && backbone.encoder.is_some() && modules.iter().all(is_part)
 }
 
 fn is_off(value: &serde_json::Value) -> bool {

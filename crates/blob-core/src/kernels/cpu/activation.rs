@@ -9,6 +9,7 @@
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::exp::exp;
 use super::gemm::RowSource;
@@ -21,7 +22,8 @@ use super::simd::{self, Kernel, Level, WIDTH, padded};
 const PIECE: usize = 8192;
 
 /// Which form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `x·Φ(x)` by the error function.
     Gelu,

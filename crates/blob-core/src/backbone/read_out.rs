@@ -1,0 +1,82 @@
+//! What is above the blocks: the read row of each prompt (segments, d) → class logits.
+
+use crate::Result;
+use crate::adapter::Parameters;
+use crate::batch::Batch;
+use crate::layers::{Adapted, ClassHead, ClassHeadKept, Head, HeadKept};
+use crate::ops::norm::Norm;
+use crate::ops::{Tensor, finite};
+
+/// A decoder's, or an encoder's.
+pub(super) enum ReadOut {
+    /// A norm, and the class tokens' rows of the vocabulary.
+    Vocabulary {
+        norm: Norm,
+        head: Head,
+        /// Whether the head's weight is the embedding.
+        is_tied: bool,
+    },
+    /// Two layers.
+    Classes(ClassHead),
+}
+
+/// What the backward pass needs.
+pub(super) enum ReadOutKept {
+    Vocabulary(HeadKept),
+    Classes(Box<ClassHeadKept>),
+}
+
+impl ReadOut {
+    /// Bytes of the matrices that nothing else counts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Vocabulary { is_tied: true, .. } => 0,
+            Self::Vocabulary { head, .. } => head.vocabulary.bytes(),
+            Self::Classes(head) => head.dense.as_ref().map_or(0, |dense| dense.weight.bytes()),
+        }
+    }
+
+    /// Logits of the stream (segments, d): for each copy, the classes of each prompt.
+    pub(super) fn forward(
+        &self,
+        stream: &Tensor,
+        batch: &Batch,
+        of: Adapted<'_>,
+    ) -> Result<(Vec<f32>, ReadOutKept)> {
+        match self {
+            Self::Vocabulary { norm, head, .. } => {
+                let normed = norm.forward(stream)?;
+                finite::check(of.pass, &normed, || "model.norm".into())?;
+                let (logits, kept) = head.forward(&normed, batch, of)?;
+                finite::require(&logits, || head.site().path())?;
+                Ok((logits, ReadOutKept::Vocabulary(kept)))
+            }
+            Self::Classes(head) => {
+                let (logits, kept) = head.forward(stream, batch, of)?;
+                finite::require(&logits, || head.site().path())?;
+                Ok((logits, ReadOutKept::Classes(Box::new(kept))))
+            }
+        }
+    }
+
+    /// dL/d(stream) of dL/dlogits; adds the head's gradients.
+    pub(super) fn backward(
+        &self,
+        kept: &ReadOutKept,
+        (stream, dlogits): (&Tensor, &[f32]),
+        of: Adapted<'_>,
+        gradients: &mut Parameters,
+    ) -> Result<Tensor> {
+        match (self, kept) {
+            (Self::Vocabulary { norm, head, .. }, ReadOutKept::Vocabulary(kept)) => {
+                let dnormed = head.backward(kept, dlogits, of, gradients)?;
+                norm.backward(stream, &dnormed, None)
+            }
+            (Self::Classes(head), ReadOutKept::Classes(kept)) => {
+                head.backward(kept, (stream, dlogits), of, gradients)
+            }
+            // a read-out keeps its own kind alone
+            _ => Ok(stream.clone()),
+        }
+    }
+}

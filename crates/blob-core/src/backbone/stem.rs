@@ -1,0 +1,109 @@
+//! What is below the blocks: tokens (T) → the residual stream (T, d).
+//!
+//! ```text
+//! decoder   x_t = W[id_t]
+//! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )
+//! ```
+//!
+//! An encoder reads its first token, `[CLS]`. The rows of a segment are put in the order *second token
+//! to last, then the first*: attention over all sees no order, positions are added before, and so
+//! what reads the last row of each prompt reads `[CLS]`. RoBERTa's positions begin after its padding
+//! token's index, which a padding token itself has.
+
+use crate::batch::Batch;
+use crate::ops::embedding::Embedding;
+use crate::ops::norm::Norm;
+use crate::ops::{Tensor, finite, rows};
+use crate::{Error, Result};
+
+/// The tables.
+pub(super) struct Stem {
+    pub(super) words: Embedding,
+    pub(super) learned: Option<Learned>,
+}
+
+/// What an encoder adds.
+pub(super) struct Learned {
+    pub(super) positions: Embedding,
+    pub(super) types: Option<Embedding>,
+    /// Rows of the table of types.
+    pub(super) token_types: usize,
+    pub(super) padding: Option<u32>,
+    pub(super) norm: Norm,
+}
+
+impl Stem {
+    /// Bytes of the tables.
+    pub(super) fn bytes(&self) -> usize {
+        let learned = self.learned.as_ref().map_or(0, |learned| {
+            learned.positions.bytes() + learned.types.as_ref().map_or(0, Embedding::bytes)
+        });
+        self.words.bytes() + learned
+    }
+
+    /// (T, d)
+    pub(super) fn forward(&self, batch: &Batch) -> Result<Tensor> {
+        let Some(learned) = &self.learned else {
+            if batch.types().iter().any(|&kind| kind != 0) {
+                return Err(Error::InvalidInput(
+                    "token types must be 0 in a batch of a decoder".into(),
+                ));
+            }
+            return self.words(batch.ids());
+        };
+        let ids = first_last(batch, batch.ids());
+        let mut x = self.words(&ids)?;
+        let positions = first_last(batch, &learned.positions_of(batch));
+        x = rows::sum(&x, &learned.positions.forward(&positions)?)?;
+        let types = first_last(batch, batch.types());
+        if let Some(kind) = types
+            .iter()
+            .find(|&&kind| kind as usize >= learned.token_types.max(1))
+        {
+            return Err(Error::InvalidInput(format!(
+                "token types must be below the model's {}, got {kind}",
+                learned.token_types.max(1)
+            )));
+        }
+        if let Some(table) = &learned.types {
+            x = rows::sum(&x, &table.forward(&types)?)?;
+        }
+        learned.norm.forward(&x)
+    }
+
+    fn words(&self, ids: &[u32]) -> Result<Tensor> {
+        let x = self.words.forward(ids)?;
+        finite::require_rows(&x, |row| {
+            let token = ids[row];
+            format!("model.embed_tokens.weight, row of token {token}")
+        })?;
+        Ok(x)
+    }
+}
+
+impl Learned {
+    /// The row of each token in the table of positions, (T).
+    fn positions_of(&self, batch: &Batch) -> Vec<u32> {
+        let mut positions = Vec::with_capacity(batch.ids().len());
+        for prompt in 0..batch.len() {
+            let mut next = self.padding.map_or(0, |padding| padding + 1);
+            positions.extend(batch.prompt(prompt).iter().map(|&id| {
+                if self.padding == Some(id) {
+                    return id;
+                }
+                next += 1;
+                next - 1
+            }));
+        }
+        positions
+    }
+}
+
+/// Values of the tokens with each prompt's first put last.
+fn first_last(batch: &Batch, values: &[u32]) -> Vec<u32> {
+    let mut values = values.to_vec();
+    for ends in batch.offsets().windows(2) {
+        values[ends[0] as usize..ends[1] as usize].rotate_left(1);
+    }
+    values
+}

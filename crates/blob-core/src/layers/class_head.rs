@@ -1,0 +1,141 @@
+//! The classification head of an encoder: two layers on the row that is read of each prompt.
+//!
+//! ```text
+//! z = V·s(W·x + b) + c        s: tanh (BERT, RoBERTa) or ReLU (DistilBERT)
+//! ```
+//!
+//! V and c are the adapter's, and so are W and b unless they are the base's own (BERT's pooler).
+//! Shapes: x (segments, d), z (segments, C); C is the adapter's number of classes.
+
+use super::{Adapted, Linear};
+use crate::adapter::{Module, Parameters, Site};
+use crate::batch::Batch;
+use crate::ops::affine::Affine;
+use crate::ops::linear::{self, Source, Wants};
+use crate::ops::low_rank::Kept;
+use crate::ops::squash::Squash;
+use crate::ops::{Device, Tensor, rows};
+use crate::{Error, Result};
+
+/// The head, and its place in the model.
+pub struct ClassHead {
+    /// Index that follows the last block.
+    pub block: usize,
+    /// W and b of the base.
+    pub dense: Option<Linear>,
+    /// s.
+    pub squash: Squash,
+    /// Where the adapter's layers run.
+    pub device: Device,
+}
+
+/// What the backward pass of the head needs.
+pub struct ClassHeadKept {
+    /// After s, (segments, d).
+    hidden: Tensor,
+    /// Of the terms of both layers.
+    terms: [Option<Kept>; 2],
+    /// The row and class of each logit.
+    places: Vec<(usize, usize)>,
+}
+
+impl ClassHead {
+    /// Where its output sits.
+    pub fn site(&self) -> Site {
+        self.at(Module::Classifier)
+    }
+
+    fn at(&self, module: Module) -> Site {
+        Site {
+            block: self.block,
+            module,
+        }
+    }
+
+    /// The adapter's layer at a site.
+    fn layer<'a>(&self, module: Module, of: Adapted<'a>) -> Result<Affine<'a>> {
+        let rows = (&of.pass.last_rows, of.pass);
+        let layer = of
+            .adapter
+            .and_then(|adapter| Affine::at(adapter, self.at(module), rows, self.device));
+        layer.ok_or_else(|| {
+            Error::InvalidInput(
+                "an encoder must be given an adapter with a classification head, got none".into(),
+            )
+        })
+    }
+
+    /// x (segments, d) → logits: for each copy, the classes of each prompt.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        batch: &Batch,
+        of: Adapted<'_>,
+    ) -> Result<(Vec<f32>, ClassHeadKept)> {
+        let (inner, of_dense) = match &self.dense {
+            Some(dense) => {
+                let layer = dense.on(&of.pass.last_rows, of);
+                let input = linear::input(Source::Rows(x), &[&layer])?;
+                let [output] = linear::forward([&layer], &input, of.pass)?;
+                output
+            }
+            None => self.layer(Module::Dense, of)?.forward(x)?,
+        };
+        let hidden = self.squash.forward(&inner)?;
+        let out = self.layer(Module::Classifier, of)?;
+        let places = places(batch, of, out.outputs())?;
+        let (z, of_out) = out.forward(&hidden)?;
+        let logits = rows::pick(&z, &places)?;
+        let terms = [of_dense, of_out];
+        let kept = ClassHeadKept {
+            hidden,
+            terms,
+            places,
+        };
+        Ok((logits, kept))
+    }
+
+    /// dL/dx (segments, d) of dL/dlogits; adds the gradients of the head and of its terms.
+    pub fn backward(
+        &self,
+        kept: &ClassHeadKept,
+        (x, dlogits): (&Tensor, &[f32]),
+        of: Adapted<'_>,
+        gradients: &mut Parameters,
+    ) -> Result<Tensor> {
+        let out = self.layer(Module::Classifier, of)?;
+        let dz = rows::put(dlogits, &kept.places, (x.dim(0)?, out.outputs()))?;
+        let [of_dense, of_out] = kept.terms.each_ref().map(Option::as_ref);
+        let dhidden = out.backward((&kept.hidden, of_out), &dz, gradients)?;
+        let dinner = self.squash.backward(&kept.hidden, &dhidden)?;
+        let Some(dense) = &self.dense else {
+            let dense = self.layer(Module::Dense, of)?;
+            return dense.backward((x, of_dense), &dinner, gradients);
+        };
+        let layer = dense.returning(&of.pass.last_rows, of, (of_dense, &dinner));
+        let wants = Wants {
+            dx: true,
+            addend: None,
+            pass: of.pass,
+        };
+        let dx = linear::backward(&[layer], Source::Rows(x), wants, gradients)?;
+        dx.ok_or_else(|| Error::InvalidInput("the gradient of the head must reach x".into()))
+    }
+}
+
+/// The row and class of every logit: the classes of every segment's prompt.
+fn places(batch: &Batch, of: Adapted<'_>, classes: usize) -> Result<Vec<(usize, usize)>> {
+    let mut places = Vec::new();
+    for (segment, &prompt) in of.pass.prompts.iter().enumerate() {
+        let ends = &batch.answer_offsets()[prompt..prompt + 2];
+        for &class in &batch.answers()[ends[0] as usize..ends[1] as usize] {
+            if class as usize >= classes {
+                return Err(Error::InvalidInput(format!(
+                    "classes must be below the head's {classes}, got {class}"
+                )));
+            }
+            places.push((segment, class as usize));
+        }
+    }
+    Ok(places)
+}

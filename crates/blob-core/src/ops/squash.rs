@@ -1,0 +1,80 @@
+//! What lies between the two layers of a classification head, element by element.
+//!
+//! ```text
+//! tanh   y = tanh x          dx = dy·(1 − y²)
+//! ReLU   y = max(x, 0)       dx = dy where y > 0, 0 elsewhere
+//! ```
+//!
+//! A few rows of the model's width: plain loops of the host, whatever the device. Shapes: (n, d).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Tensor, read, shapes, wrap};
+use crate::Result;
+
+/// Which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Squash {
+    /// tanh x.
+    Tanh,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Squash {
+    /// y of x.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when x is no matrix.
+    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+        let shape = shapes::matrix("x of the squash", x)?;
+        let of = |&x: &f32| match self {
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.max(0.0),
+        };
+        wrap(read(x)?.iter().map(of).collect(), shape)
+    }
+
+    /// dx of dy, from y.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+    pub fn backward(self, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let (n, d) = shapes::matrix("y of the squash", y)?;
+        shapes::check("dy of the squash", dy, &[n, d])?;
+        let of = |(&y, &dy): (&f32, &f32)| match self {
+            Self::Tanh => dy * (1.0 - y * y),
+            Self::Relu if y > 0.0 => dy,
+            Self::Relu => 0.0,
+        };
+        let (y, dy) = (read(y)?, read(dy)?);
+        wrap(y.iter().zip(&*dy).map(of).collect(), (n, d))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::{assert_close, assert_gradient, tensor};
+    use super::*;
+    use candle_core::{self as candle, DType};
+
+    fn plain(squash: Squash, x: &candle::Tensor) -> Result<candle::Tensor> {
+        Ok(match squash {
+            Squash::Tanh => x.tanh()?,
+            Squash::Relu => x.relu()?,
+        })
+    }
+
+    #[test]
+    fn it_is_the_plain_function_and_has_its_gradient() {
+        let (x, dy) = (tensor(1, 3, 7), tensor(2, 3, 7));
+        for squash in [Squash::Tanh, Squash::Relu] {
+            let y = squash.forward(&x).unwrap();
+            let expected = plain(squash, &x.to_dtype(DType::F64).unwrap()).unwrap();
+            assert_close(&y, &expected, 1e-6);
+            let dx = squash.backward(&y, &dy).unwrap();
+            assert_gradient(&dx, &x, &dy, |x| plain(squash, x));
+        }
+    }
+}
