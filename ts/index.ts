@@ -15,6 +15,7 @@ export type {
   TrainOptions,
 } from './config/schema.ts';
 export type { CommandName } from './config/setting.ts';
+export type { TextPair } from './datasets/prompts/text-pair.ts';
 export {
   type DatasetSource,
   type LoadOptions,
@@ -34,7 +35,7 @@ export type {
   TaskKind,
 } from './datasets/rows/item.ts';
 export type { DatasetEntry } from './datasets/tasks/entry.ts';
-export type { TokenLists } from './datasets/tokens/prompt-encoder.ts';
+export type { PairLists, TokenLists } from './datasets/tokens/prompt-encoder.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
 export type { CallOptions, Progress } from './engine/call.ts';
@@ -43,13 +44,11 @@ export {
   type AdapterInfo,
   type AdapterOptions,
   type BayesianModel,
-  type EncodedTexts,
   type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
-  type TextPair,
 } from './engine/model.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';

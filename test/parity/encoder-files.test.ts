@@ -72,7 +72,10 @@ function texts(family: Family): { input_ids: number[]; token_type_ids: number[] 
 
 function batch(family: Family): RaggedBatch {
   const rows = texts(family);
-  const sums = (lengths: number[]) => lengths.reduce((all, length) => [...all, (all.at(-1) ?? 0) + length], [0]);
+  const sums = (lengths: number[]) => {
+    let sum = 0;
+    return [0, ...lengths.map((length) => (sum += length))];
+  };
   return {
     ids: Uint32Array.from(rows.flatMap((row) => row.input_ids)),
     types: Uint32Array.from(rows.flatMap((row) => row.token_type_ids ?? row.input_ids.map(() => 0))),

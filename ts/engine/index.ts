@@ -13,6 +13,7 @@ export {
   evaluationBatches,
 } from '../batches/data-loader.ts';
 export { type RaggedBatch, raggedBatch } from '../batches/ragged-batch.ts';
+export type { TextPair } from '../datasets/prompts/text-pair.ts';
 export {
   type DatasetSource,
   type LoadOptions,
@@ -39,7 +40,13 @@ export {
   encodeDataset,
 } from '../datasets/tokens/encode.ts';
 export type { Examples } from '../datasets/tokens/packed-examples.ts';
-export type { PromptEncoder, TokenizerInfo, TokenLists } from '../datasets/tokens/prompt-encoder.ts';
+export type {
+  PairLists,
+  PromptEncoder,
+  RowEncoder,
+  TokenizerInfo,
+  TokenLists,
+} from '../datasets/tokens/prompt-encoder.ts';
 export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from '../errors.ts';
 export type * from '../methods/engine-options.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
@@ -50,13 +57,11 @@ export {
   type AdapterInfo,
   type AdapterOptions,
   BayesianModel,
-  type EncodedTexts,
   type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
-  type TextPair,
 } from './model.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';

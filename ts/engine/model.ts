@@ -2,7 +2,8 @@
 
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
-import type { TokenLists } from '../datasets/tokens/prompt-encoder.ts';
+import type { TextPair } from '../datasets/prompts/text-pair.ts';
+import type { PairLists, TokenLists } from '../datasets/tokens/prompt-encoder.ts';
 import { BpeftError, throwIfAborted } from '../errors.ts';
 import type { DataProtocol } from '../protocol/data-protocol.ts';
 import { abortable, freed, native, unlessAborted } from './abort.ts';
@@ -58,23 +59,6 @@ export interface ModelInfo {
   readonly layerNames: Readonly<Record<string, string>>;
   /** What opening left out, and what an adapter starts anew. */
   readonly notices: readonly string[];
-}
-
-/** One text, or the two of a pair. */
-export interface TextPair {
-  readonly first: string;
-  /** Null: there is none. */
-  readonly second: string | null;
-}
-
-/** Texts as an encoder reads them: text i is `ids[offsets[i]..offsets[i+1]]`, special tokens included. */
-export interface EncodedTexts {
-  readonly ids: Uint32Array;
-  readonly offsets: Uint32Array;
-  /** Which text of its pair each token belongs to, as the model was trained to see it. */
-  readonly types: Uint32Array;
-  /** 1 where something was cut, one per text. */
-  readonly truncated: Uint8Array;
 }
 
 export interface AdapterOptions {
@@ -221,7 +205,7 @@ export class BayesianModel implements AsyncDisposable {
    * Token ids of texts and pairs for an encoder, at most `maxLength` each with the special ones; what is longer is cut
    * at the end of whichever text is longer.
    */
-  encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<EncodedTexts> {
+  encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<PairLists> {
     const firsts = texts.map(({ first }) => first);
     const seconds = texts.map(({ second }) => second);
     return native(() => this.#native.encodeTexts(firsts, seconds, maxLength));

@@ -92,7 +92,7 @@ pub struct BackboneConfig {
     pub num_kv_heads: usize,
     /// Width of one head, `c`; even.
     pub head_dim: usize,
-    /// ε of the RMS norms.
+    /// ε of the norms, RMS or layer norms.
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies, θ.
     pub rope_theta: f64,

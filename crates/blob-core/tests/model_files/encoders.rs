@@ -1,5 +1,7 @@
 //! Folders of encoders: what is missing, left out, or of another shape.
 
+#![expect(clippy::unwrap_used, reason = "test code")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
