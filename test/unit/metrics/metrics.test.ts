@@ -176,5 +176,7 @@ it('scores labelled rows beside unlabelled ones, and defines what it reports', (
 });
 
 it('asks for the batch size where it is to average over batches', () => {
-  expect(() => metricsReport(ROWS, { mean: 'batches' })).toThrow('a mean of batch means needs the batch size');
+  expect(() => metricsReport(ROWS, { mean: 'batches' })).toThrow(
+    'a mean of batch means needs the batch size',
+  );
 });
