@@ -22,7 +22,14 @@ export function camelCase(name: string): string {
 const FLAG = /\b(?:bpeft|npm|llama-gguf-split|ulimit) [a-z-].*$|(?<![\w-])--([a-z][a-z0-9-]*)(?![\w=-])/gs;
 
 /** Settings that are on or off. */
-const SWITCHES: ReadonlySet<string> = new Set(['addSpace', 'dryRun', 'overwrite', 'resume', 'saveSamples']);
+const SWITCHES: ReadonlySet<string> = new Set([
+  'addSpace',
+  'dryRun',
+  'freshHead',
+  'overwrite',
+  'resume',
+  'saveSamples',
+]);
 
 /** A message that names settings as flags, for a caller of the library: `--kl-lr` → `klLr`, `--resume` → `resume: true`. */
 export function withoutFlags(text: string): string {
