@@ -66,7 +66,7 @@ it('trains on what a researcher types: a model and a dataset by their names', as
   const { metrics } = json(run, 'result.json');
   expect(json('named', 'result.json').metrics).toEqual(metrics);
   const evaluated = await bpeft(['eval', '--run', run, '--samples', '2', '--json'], offline);
-  expect(JSON.parse(evaluated.stdout).metrics).toEqual(metrics);
+  expect([evaluated.code, JSON.parse(evaluated.stdout)]).toMatchObject([0, { metrics }]);
 });
 
 it('asks for a configuration, and writes nothing', async () => {
@@ -82,6 +82,11 @@ it('lists, shows and previews datasets by their names', async () => {
   const preview = await bpeft(['datasets', 'preview', `${ARC}:ARC-Easy`, '--limit', '1']);
   const own = await bpeft(['datasets', 'preview', 'ARC-Easy', '--limit', '1', '--data-dir', dataDir]);
   expect(preview).toMatchObject({ code: 0, stdout: own.stdout });
+  const pulled = await bpeft(['datasets', 'pull', 'ARC-Challenge']);
+  expect(pulled).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^allenai\/ai2_arc@\w{40}\ntrain {2}\d+ rows in/),
+  });
   const shown = await bpeft(['datasets', 'show', `${ARC}:ARC-Challenge`]);
   expect(shown.stdout).toMatch(/present: \["train","validation"\]/);
 });
@@ -101,7 +106,7 @@ it('takes columns of other names, and suggests them', async () => {
   const columns = ['--columns', 'question=prompt,choices=opa+opb,answer=cop'];
   expect((await bpeft(['train', ...options, ...columns, '--out', 'run'])).code).toBe(0);
   const predicted = await bpeft(['predict', 'mine/train.parquet', '--run', 'run', '--samples', '2']);
-  expect([predicted.code, predicted.stdout.trim().split('\n').length]).toEqual([0, 8]);
+  expect([predicted.code, predicted.stderr, predicted.stdout.trim().split('\n').length]).toEqual([0, '', 8]);
 });
 
 it('keeps what came before the disk was full, and goes on from there', async () => {

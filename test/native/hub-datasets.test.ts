@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
@@ -257,6 +257,20 @@ it('refuses Parquet that is cut, altered or lies about its size', async () => {
     expect(said).toMatch(/^BPEFT_DATASET/);
     expect(said).toMatch(reason);
   }
+});
+
+it('loses no row of a table to a reader that takes its time', async () => {
+  const rows = Array.from({ length: 2000 }, (_, row) => ({ text: `text ${row}`, label: row % 2 }));
+  const path = join(temporaryFolder(), 'rows.parquet');
+  writeFileSync(path, parquet(rows, { rowGroupSize: 700 }));
+  const { items, rows: count } = await (await resolveDataset(path)).stream(null);
+  let seen = 0;
+  for await (const { texts } of items()) {
+    expect(texts[0]).toBe(`text ${seen}`);
+    if (seen % 250 === 0) await new Promise((resolve) => setTimeout(resolve, 60));
+    seen += 1;
+  }
+  expect([seen, count]).toEqual([2000, 2000]);
 });
 
 it('leaves a cache with the links and names that Python makes', async () => {

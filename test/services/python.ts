@@ -15,6 +15,9 @@ export const servicesPython = (): string => python('services');
 /** With the real huggingface_hub. */
 export const hubPython = (): string => python('hub');
 
+/** With the real datasets and pyarrow. */
+export const datasetsPython = (): string => python('datasets');
+
 /** Runs Python and returns its standard output. */
 export async function runPython(
   python: string,

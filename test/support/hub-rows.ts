@@ -38,7 +38,7 @@ const card = (license: string, ...configurations: readonly string[]) =>
   `---\nlicense: ${license}\nconfigs:\n${configurations
     .map(
       (name) =>
-        `- config_name: ${name}\n  data_files:\n${['train', 'validation', 'test']
+        `- config_name: ${name}\n  data_files:\n${['train', 'validation']
           .map((split) => `  - split: ${split}\n    path: ${name}/${split}-*\n`)
           .join('')}`,
     )

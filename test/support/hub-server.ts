@@ -122,16 +122,17 @@ export class StandInHub {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     this.requests.push(seen(request));
-    if (request.method === 'POST') {
+    const url = new URL(request.url ?? '', this.url);
+    if (request.method === 'POST' && !url.pathname.includes('/paths-info/')) {
       const exists = (name: string) => this.#repositories.has(`models/${name}`);
       const [hub, store] = [this.url, address(this.#store)];
       void this.uploads.answer(request, response, { hub, store, exists });
       return;
     }
-    const url = new URL(request.url ?? '', this.url);
-    const api = /^\/api\/(models|datasets)\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(
-      url.pathname,
-    );
+    const api =
+      /^\/api\/(models|datasets)\/([^/]+\/[^/]+)(?:\/(revision|tree|paths-info)\/([^/]+)(?:\/(.*))?)?$/.exec(
+        url.pathname,
+      );
     const file = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
     const kind = api?.[1] ?? (file?.[1] === undefined ? 'models' : 'datasets');
     const asked = api?.[2] ?? file?.[2] ?? '';
@@ -155,7 +156,8 @@ export class StandInHub {
     } else if (api !== null) {
       const fault = this.apiFaults.shift();
       if (fault?.kind === 'status') fail(response, fault);
-      else if (api[3] === 'tree') this.#tree(response, url, repository);
+      else if (api[3] === 'tree') this.#tree(response, url, repository, decodeURIComponent(api[5] ?? ''));
+      else if (api[3] === 'paths-info') void this.#paths(request, response, repository);
       else json(response, { _id: '1', id: name, sha: repository.commit, siblings: siblings(repository) });
     } else if (repository.access === 'gated' && !isKnown) {
       refuse(response, 401, 'GatedRepo', `Access to ${kind} ${name} is restricted`);
@@ -165,18 +167,40 @@ export class StandInHub {
   }
 
   /** Two entries to a page. */
-  #tree(response: ServerResponse, url: URL, { files }: Repository): void {
+  #tree(response: ServerResponse, url: URL, repository: Repository, folder: string): void {
     const from = Number(url.searchParams.get('cursor') ?? 0);
-    const entries = [...files].map(([path, bytes]) => ({
-      type: 'file',
-      path,
-      ...entry(bytes, this.claims.get(path)),
-    }));
+    const prefix = folder === '' ? '' : `${folder}/`;
+    const isDeep = url.searchParams.get('recursive') === 'true';
+    const inside = [...repository.files.keys()].filter((path) => path.startsWith(prefix));
+    const names = inside.map((path) => {
+      const end = isDeep ? -1 : path.indexOf('/', prefix.length);
+      return end < 0 ? path : path.slice(0, end);
+    });
+    const entries = this.#entries(repository, [...new Set(names)]);
     if (from + 2 < entries.length) {
       url.searchParams.set('cursor', String(from + 2));
       response.setHeader('link', `<${url.href}>; rel="next"`);
     }
     json(response, entries.slice(from, from + 2));
+  }
+
+  /** What stands at some paths; nothing of what does not. */
+  async #paths(request: IncomingMessage, response: ServerResponse, repository: Repository): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    const isJson = request.headers['content-type']?.includes('json') === true;
+    const paths = isJson ? JSON.parse(text).paths : new URLSearchParams(text).getAll('paths');
+    json(response, this.#entries(repository, [paths].flat()));
+  }
+
+  #entries({ files }: Repository, paths: readonly string[]): object[] {
+    return paths.flatMap((path) => {
+      const bytes = files.get(path);
+      if (bytes !== undefined) return [{ type: 'file', path, ...entry(bytes, this.claims.get(path)) }];
+      const isFolder = [...files.keys()].some((name) => name.startsWith(`${path}/`));
+      return isFolder ? [{ type: 'directory', path, size: 0, oid: gitHash(Buffer.from(path)) }] : [];
+    });
   }
 
   #resolve(

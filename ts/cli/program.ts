@@ -69,7 +69,7 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'datasets',
-    description: 'list, show or preview datasets',
+    description: 'list, show, pull or preview datasets',
     load: async () => (await import('./commands/datasets.ts')).defineDatasets,
   },
   {

@@ -63,7 +63,11 @@ export async function* partsOffThread<Input, Part>(
     return message as PartMessage<Part>;
   };
   try {
-    for (let message = await next(); !message.isLast; message = await next()) {
+    for (let coming = next(); ; ) {
+      const message = await coming;
+      if (message.isLast) return;
+      coming = next(); // listens before the thread goes on: what nobody hears is lost
+      coming.catch(() => {});
       worker.postMessage('taken');
       yield message.part;
     }

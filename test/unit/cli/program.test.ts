@@ -37,7 +37,7 @@ it('explains itself when called without arguments', async () => {
       compare      methods, datasets and seeds of a file as one table; goes on where it was stopped
       report       runs as one HTML page, or as Markdown, JSON, CSV, or a calibration card
       push         send a trained adapter with its card to the Hub; shows what it would send, unless told to
-      datasets     list, show or preview datasets
+      datasets     list, show, pull or preview datasets
       models       list, show, pull or remove models: built-in ones and those of the Hub
 
     Examples:

@@ -1,4 +1,4 @@
-/** `bpeft datasets list | show | preview` */
+/** `bpeft datasets list | show | pull | preview` */
 
 import type { Command } from 'commander';
 import { promptText } from '../../datasets/prompts/prompt-plan.ts';
@@ -7,8 +7,9 @@ import { planPrompt } from '../../datasets/tasks/tasks.ts';
 import { BpeftError } from '../../errors.ts';
 import { DATA_PROTOCOLS, PROTOCOLS, type Protocol } from '../../protocol/data-protocol.ts';
 import { newCommand } from '../command.ts';
+import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
-import { addOutputFlags } from '../settings.ts';
+import { addOutputFlags, progressLine } from '../settings.ts';
 
 interface Flags {
   readonly dataDir?: string;
@@ -16,6 +17,7 @@ interface Flags {
   readonly protocol: string;
   readonly limit: string;
   readonly json?: boolean;
+  readonly quiet?: boolean;
 }
 
 export function defineDatasets(command: Command, output: Output): void {
@@ -38,7 +40,7 @@ export function defineDatasets(command: Command, output: Output): void {
   });
 
   sub('show', 'source, licence, splits and sizes')
-    .argument('<dataset>', 'name, folder or file')
+    .argument('<dataset>', 'name, org/name[:configuration] of the Hub, folder or file')
     .option('--data-dir <name>', 'folder that holds the datasets by name')
     .action(async (name: string, flags: Flags) => {
       const entry = listDatasets().find((one) => one.name === name);
@@ -59,8 +61,28 @@ export function defineDatasets(command: Command, output: Output): void {
       );
     });
 
+  sub('pull', 'download a dataset of the Hub into the cache, and read every row of it')
+    .argument('<dataset>', 'org/name[@revision][:configuration], or a name')
+    .option('--split <name>', 'only this split')
+    .action(async (name: string, flags: Flags) => {
+      const onProgress = progressLine(output, flags);
+      await interruptible(output, async (signal) => {
+        const call = { signal, onProgress };
+        const source = await resolveDataset(name, call);
+        const splits: object[] = [];
+        const lines: string[] = [];
+        for (const split of flags.split === undefined ? source.splits : [flags.split]) {
+          const { rows, files, licence, hub } = await source.stream(split, call);
+          splits.push({ split, rows, licence, hub, files });
+          lines.push(`${split}  ${rows} rows in ${files.map(({ path }) => path).join(', ')}`);
+        }
+        const at = source.hub === null ? [] : [`${source.hub.repository}@${source.hub.revision}`];
+        print(flags, { name: source.name, splits }, [...at, ...lines]);
+      });
+    });
+
   sub('preview', 'the first prompts, as the model will read them')
-    .argument('<dataset>', 'name, folder or file')
+    .argument('<dataset>', 'name, org/name[:configuration] of the Hub, folder or file')
     .option('--data-dir <name>', 'folder that holds the datasets by name')
     .option('--split <name>', "split (default: the dataset's, mostly validation)")
     .option('--protocol <name>', PROTOCOLS.join(' or '), 'corrected')
@@ -68,8 +90,9 @@ export function defineDatasets(command: Command, output: Output): void {
     .action(async (name: string, flags: Flags) => {
       const protocol = DATA_PROTOCOLS[checkedProtocol(flags.protocol)];
       const limit = checkedCount(flags.limit);
-      const source = await resolveDataset(name, { dataDir: flags.dataDir });
-      const dataset = await source.load(flags.split ?? null, { limit });
+      const onProgress = progressLine(output, flags);
+      const source = await resolveDataset(name, { dataDir: flags.dataDir, onProgress });
+      const dataset = await source.load(flags.split ?? null, { limit, onProgress });
       const shown = dataset.items.map((item) => {
         const plan = planPrompt(dataset, item, protocol);
         return {
