@@ -58,10 +58,9 @@ export async function* partsOffThread<Input, Part>(
     worker.once('exit', (code) => reject(new Error(`the thread ended without an answer (code ${code})`)));
   });
   failed.catch(() => {});
-  const next = async (): Promise<PartMessage<Part>> => {
-    const [message] = await Promise.race([once(worker, 'message'), failed]);
-    return message as PartMessage<Part>;
-  };
+  // Not by `events.once`: it takes so long to settle that the thread's end, told with its last part, came first.
+  const next = () =>
+    Promise.race([new Promise<PartMessage<Part>>((resolve) => worker.once('message', resolve)), failed]);
   try {
     for (let coming = next(); ; ) {
       const message = await coming;
