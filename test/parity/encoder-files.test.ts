@@ -99,7 +99,7 @@ async function trainOurs(family: Family, kind: string): Promise<void> {
   const { targets, trained } = kinds(family)[kind as keyof ReturnType<typeof kinds>];
   const adapter = await model.createAdapter({
     ...{ rank: 4, alpha: 12, dropout: 0.1, targetModules: targets, seed: 1 },
-    posterior: { sigma: 'square', initEps: 0.05 },
+    posterior: null,
     head: { classes: CLASSES, trained },
   });
   const schedule = { total: 40, warmup: 0, warmupStart: 0, stride: 1 };
