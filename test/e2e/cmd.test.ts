@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunResult } from '../../ts/run/records/result.ts';
 import { fixtureData } from '../support/bpeft-process.ts';
+import { randomEncoder } from '../support/random-encoder.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -43,6 +44,52 @@ it.each([
   expect([code, names(stderr)]).toEqual([0, [name]]);
   expect(stderr).toContain('dry run: nothing was written');
   expect(readdirSync(out)).toEqual([]);
+});
+
+const roberta = ['rte', 'cola'] as const;
+
+/** A few rows of our own, in the fields of the official files. */
+function glueData(): string {
+  const data = temporaryFolder();
+  const rows = { rte: { sentence1: 'It rains.', sentence2: 'It is wet.' }, cola: { sentence: 'It rains.' } };
+  for (const name of roberta) {
+    mkdirSync(join(data, name));
+    const lines = Array.from({ length: 9 }, (_, row) => JSON.stringify({ ...rows[name], label: row % 2 }));
+    for (const split of ['train', 'validation'])
+      writeFileSync(join(data, name, `${split}.jsonl`), lines.join('\n'));
+  }
+  return data;
+}
+
+it.each([
+  ['blob', 'blob-rte-sample10-eps0.05-kllr0.002-beta0.2-gamma8-seed1'],
+  ['mle', 'mle-rte-seed1'],
+  ['mcdropout', 'mcdropout-rte-sample10-seed1'],
+  ['deepensemble', 'deepensemble-rte-seed1'],
+])('plans the runs of %s-roberta-all without writing', async (method, name) => {
+  const out = temporaryFolder();
+  const environment = { DRY_RUN: '1', OUT_DIR: out, SEEDS: '1', DATASETS: 'rte', EXTRA: '--batch-size 2' };
+  const inputs = { MODEL: randomEncoder(), DATA_DIR: glueData() };
+  const { code, stderr } = await script(`${method}/${method}-roberta-all.sh`, { ...environment, ...inputs });
+  expect([code, names(stderr)]).toEqual([0, [name]]);
+  expect(stderr).toContain('dry run: nothing was written');
+  expect(readdirSync(out)).toEqual([]);
+});
+
+it('runs blob-roberta-all scaled down', async () => {
+  const out = temporaryFolder();
+  const inputs = { MODEL: randomEncoder(), DATA_DIR: glueData() };
+  const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: roberta.join(' '), EXTRA: scaledDown };
+  expect(await script('blob/blob-roberta-all.sh', { ...environment, ...inputs })).toMatchObject({ code: 0 });
+  for (const name of roberta) {
+    const run = join(
+      ...[out, 'BLoB-roberta-all', `blob-${name}-sample10-eps0.05-kllr0.002-beta0.2-gamma8-seed1`],
+    );
+    expect(JSON.parse(readFileSync(join(run, 'result.json'), 'utf8'))).toMatchObject({
+      protocol: 'reference',
+      run: { processes: 4, kl_lr: 0.002, lr: 0.0005, alpha: 8, head: 'lora', last_batch: 'keep' },
+    });
+  }
 });
 
 it('runs blob-llama-ood-all scaled down, and not again when it is finished', async () => {

@@ -53,7 +53,7 @@ function shapes(): Map<string, readonly number[]> {
 }
 
 /** Uniform weights in ±0.1, the same ones each time; norms are 1. */
-function safetensors(tensors: ReadonlyMap<string, readonly number[]>): Buffer {
+export function safetensors(tensors: ReadonlyMap<string, readonly number[]>): Buffer {
   let state = 1;
   const draw = () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -77,7 +77,7 @@ function safetensors(tensors: ReadonlyMap<string, readonly number[]>): Buffer {
 }
 
 /** Byte-level BPE without merges: a token for each byte, under GPT-2's letter for it. */
-function byteTokenizer(): object {
+export function byteTokenizer() {
   const isShown = (byte: number) =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);

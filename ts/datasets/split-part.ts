@@ -23,6 +23,21 @@ export function splitPart(name: string): SplitPart | null {
   return { split, bounds: (rows) => [bound(from ?? '0', rows), bound(to ?? '100%', rows)] };
 }
 
+/** Sizes of a split at which parts are compared: bounds in rows and in percent meet at one of them. */
+const SIZES = [10, 100, 1000, 1_000_000];
+
+/** Whether two names of splits of one dataset stand for some of the same rows, whatever its size. */
+export function mayOverlap(first: string, second: string): boolean {
+  const [one, other] = [splitPart(first), splitPart(second)];
+  if ((one?.split ?? first) !== (other?.split ?? second)) return false;
+  if (one === null || other === null) return true;
+  return SIZES.some((rows) => {
+    const [from, to] = one.bounds(rows);
+    const [otherFrom, otherTo] = other.bounds(rows);
+    return Math.max(from, otherFrom) < Math.min(to, otherTo);
+  });
+}
+
 function bound(text: string, rows: number): number {
   const number = Number.parseInt(text, 10);
   return Math.min(rows, text.endsWith('%') ? Math.floor((rows * number) / 100) : number);

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { resolveDataset } from '../../../ts/datasets/registry.ts';
+import { mayOverlap } from '../../../ts/datasets/split-part.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 async function source() {
@@ -47,4 +48,15 @@ it.each([
   ['tests[:5]', 'unknown split "tests"'],
 ])('refuses %s', async (split, message) => {
   await expect((await source()).stream(split)).rejects.toThrow(message);
+});
+
+it.each([
+  ['validation[:50%]', 'validation[50%:]', false],
+  ['validation[:51%]', 'validation[50%:]', true],
+  ['validation', 'validation[50%:]', true],
+  ['train', 'validation[50%:]', false],
+  ['test[:500]', 'test[500:]', false],
+  ['test[:500]', 'test[50%:]', true],
+])('says of %s and %s whether rows may be in both: %s', (first, second, expected) => {
+  expect([mayOverlap(first, second), mayOverlap(second, first)]).toEqual([expected, expected]);
 });

@@ -4,6 +4,7 @@
  */
 
 import type { RowStream } from '../../datasets/rows/item.ts';
+import { mayOverlap } from '../../datasets/split-part.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import { BpeftError } from '../../errors.ts';
 import { labelledRows } from '../../metrics/metric.ts';
@@ -49,8 +50,9 @@ export async function rowsOfTemperature(
     const message = `--temperature fit needs rows that are held out: ${source.name} ${split} ${what}`;
     throw new BpeftError('BPEFT_USAGE', message, { hint: 'give --temperature-split another split' });
   };
-  if (split === (config.trainSplit ?? source.trainSplit)) refuse('trains the adapter');
-  if (evaluated.some((rows) => rows.name === source.name && rows.split === split)) refuse('is evaluated');
+  if (mayOverlap(split, config.trainSplit ?? source.trainSplit)) refuse('trains the adapter');
+  if (evaluated.some((rows) => rows.name === source.name && mayOverlap(rows.split, split)))
+    refuse('is evaluated');
   return source.stream(split, read);
 }
 

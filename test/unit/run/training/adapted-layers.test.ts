@@ -47,7 +47,12 @@ it.each([
     'must be layers of bert, got lm_head',
   ],
   ['a head in a decoder', { head: 'lora' }, LLAMA, 'head is about the head of an encoder'],
-  ['a fresh head in a decoder', { freshHead: true }, LLAMA, 'freshHead: true is about the head of an encoder'],
+  [
+    'a fresh head in a decoder',
+    { freshHead: true },
+    LLAMA,
+    'freshHead: true is about the head of an encoder',
+  ],
 ])('refuses %s', (_, settings, info, message) => {
   expect(() => forModel(config(settings), info)).toThrow(message);
 });

@@ -1,0 +1,91 @@
+"""MiniLM by transformers, PEFT and PyTorch with the settings of cmd/configs/minilm.json: what MLE is held against.
+
+python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED: a line of JSON. The base's dropout is off, the head is
+trained with the adapters, the rows are shuffled anew in each epoch, the rate falls in a line after its warm-up.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+FIELDS = {
+    "mrpc": ("sentence1", "sentence2"),
+    "rte": ("sentence1", "sentence2"),
+    "wic": ("sentence1", "sentence2"),
+    "cola": ("sentence", None),
+}
+BATCH, RATE, WARMUP, EPOCHS, LENGTH, BINS = 32, 5e-4, 0.06, 3, 256, 15
+
+
+def rows(folder: str, dataset: str, split: str) -> list[dict]:
+    lines = (Path(folder) / dataset / f"{split}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if line]
+
+
+def batch_of(tokenizer, dataset: str, some: list[dict]):
+    first, second = FIELDS[dataset]
+    texts = [[row[field] for row in some] for field in (first, second) if field is not None]
+    encoded = tokenizer(*texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt")
+    labels = [int(row["answer"] if "answer" in row else row["label"]) for row in some]
+    return encoded, torch.tensor(labels)
+
+
+def measured(probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    confidence, answer = probs.max(1)
+    right = (answer == labels).double()
+    bins = (confidence * BINS).floor().clamp(max=BINS).long()
+    gaps = [
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).double().mean()
+        for b in range(BINS + 1)
+        if (bins == b).any()
+    ]
+    gold = torch.nn.functional.one_hot(labels, probs.shape[1])
+    return {
+        "acc": right.mean().item(),
+        "ece": sum(gap.item() for gap in gaps),
+        "nll": -probs.gather(1, labels[:, None]).log().mean().item(),
+        "brier": ((probs - gold) ** 2).sum(1).mean().item(),
+    }
+
+
+def main(path: str, folder: str, dataset: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    base = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=torch.float32)
+    lora = LoraConfig(r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["classifier"])
+    model = get_peft_model(base, lora).eval()
+    train, held = rows(folder, dataset, "train"), rows(folder, dataset, "validation")
+    per_epoch = math.ceil(len(train) / BATCH)
+    total = per_epoch * EPOCHS
+    warmup = total * WARMUP
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, eps=1e-6, weight_decay=0.0)
+    for step in range(total):
+        if step % per_epoch == 0:
+            order = torch.randperm(len(train)).tolist()
+        at = (step % per_epoch) * BATCH
+        encoded, labels = batch_of(tokenizer, dataset, [train[index] for index in order[at : at + BATCH]])
+        tick = step + 1
+        factor = tick / warmup if tick < warmup else max(0.0, (total - tick) / max(1.0, total - warmup))
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * factor
+        loss = torch.nn.functional.cross_entropy(model(**encoded).logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    probs, labels = [], []
+    with torch.no_grad():
+        for at in range(0, len(held), BATCH):
+            encoded, gold = batch_of(tokenizer, dataset, held[at : at + BATCH])
+            probs.append(model(**encoded).logits.double().softmax(1))
+            labels.append(gold)
+    print(json.dumps({"dataset": dataset, "seed": seed, **measured(torch.cat(probs), torch.cat(labels))}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
