@@ -120,7 +120,7 @@ function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel)
   return {
     files: files.map(({ sha256, rows: count }) => [sha256, count]),
     split: rows.split,
-    rows: { family, classCount, labelNames },
+    rows: { family, classCount, labelNames, columns: settings.columns },
     template: { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen },
     model: model.resolved.sha256,
     noise: noiseKind(settings),
