@@ -31,3 +31,23 @@ evaluate() {
   WANDB_PROJECT=$project npx bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
   touch "$out/result.complete"
 }
+
+# bayesianize RUN OUT FLAGS…
+bayesianize() {
+  local run="$OUT_DIR/$1" out="$OUT_DIR/$2"
+  shift 2
+  if [[ ${DRY_RUN:-} == 1 || -f $out/adapter_config.json ]]; then return; fi
+  echo "== $out" >&2
+  npx bpeft bayesianize --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" "$@"
+}
+
+# evaluate_adapter ADAPTER OUT FLAGS…
+evaluate_adapter() {
+  local adapter="$OUT_DIR/$1" out="$OUT_DIR/$2" project=${WANDB_PROJECT:-${2%%/*}}
+  shift 2
+  if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
+  echo "== $out" >&2
+  WANDB_PROJECT=$project npx bpeft eval --adapter "$adapter" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
+    --overwrite "$@"
+  touch "$out/result.complete"
+}

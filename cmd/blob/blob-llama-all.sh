@@ -6,6 +6,6 @@ source "$(dirname "$0")/../environment.sh"
 for seed in ${SEEDS:-1 2 3}; do
   for dataset in ${DATASETS:-$ID6}; do
     name=blob-$dataset-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed
-    train "BLoB-llama-all/$name" --config cmd/configs/blob-llama.json --dataset "$dataset" --seed "$seed"
+    train "BLoB-llama-all/$name" --config cmd/configs/llama.json --dataset "$dataset" --seed "$seed"
   done
 done

@@ -6,7 +6,7 @@ source "$(dirname "$0")/../environment.sh"
 
 for seed in ${SEEDS:-1 2 3}; do
   run=BLoB-llama-ood-all/blob-obqa-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed
-  train "$run" --config cmd/configs/blob-llama.json --dataset obqa --kl-cycle epoch --seed "$seed"
+  train "$run" --config cmd/configs/llama.json --dataset obqa --kl-cycle epoch --seed "$seed"
   for dataset in ${DATASETS:-$OOD4}; do
     name=blob-$dataset-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed
     evaluate "$run" "BLoB-llama-ood-all/$name" --dataset "$dataset" --samples 10 --eval-batch-size 16

@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-mean=(--config cmd/configs/blob-llama.json --processes 1 --eval-every 6000 --eval-samples 0)
+mean=(--config cmd/configs/llama.json --processes 1 --eval-every 6000 --eval-samples 0)
 for seed in ${SEEDS:-1 2 3}; do
   for dataset in ${DATASETS:-$ID6}; do
     name=blob-$dataset-sample1-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed

@@ -13,14 +13,17 @@ const root = join(import.meta.dirname, '../..');
 function script(
   name: string,
   environment: Record<string, string>,
-): Promise<{ code: number | null; stderr: string }> {
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const env = { ...process.env, MODEL: 'builtin:random', DATA_DIR: fixtureData, ...environment };
-  const child = spawn('bash', [join(root, 'cmd', name)], { env, stdio: ['ignore', 'ignore', 'pipe'] });
-  let stderr = '';
+  const child = spawn('bash', [join(root, 'cmd', name)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+  });
   child.stderr.on('data', (chunk) => {
     stderr += chunk;
   });
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stderr })));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
 }
 
 const names = (stderr: string) => [...stderr.matchAll(/^== .*\/(.*)$/gm)].map(([, name]) => name);
@@ -64,6 +67,7 @@ function glueData(): string {
 it.each([
   ['blob', 'blob-rte-sample10-eps0.05-kllr0.002-beta0.2-gamma8-seed1'],
   ['mle', 'mle-rte-seed1'],
+  ['map', 'map-rte-seed1'],
   ['mcdropout', 'mcdropout-rte-sample10-seed1'],
   ['deepensemble', 'deepensemble-rte-seed1'],
 ])('plans the runs of %s-roberta-all without writing', async (method, name) => {
@@ -90,6 +94,56 @@ it('runs blob-roberta-all scaled down', async () => {
       run: { processes: 4, kl_lr: 0.002, lr: 0.0005, alpha: 8, head: 'lora', last_batch: 'keep' },
     });
   }
+});
+
+const ofLlama = { protocol: 'reference', processes: 2, max_steps: 5000, lr: 1e-4, rank: 8, alpha: 16 };
+const dropout = { method: 'mc-dropout', lora_dropout: 0.1, eval_samples: [10] };
+
+it.each([
+  ['mle/mle-llama-all.sh', 'mle-ARC-Easy-seed1', { method: 'mle', weight_decay: 0, lora_dropout: 0 }],
+  ['mle/mle-llama-ood-all.sh', 'mle-obqa-seed1', { method: 'mle', dataset: 'obqa' }],
+  ['map/map-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map' }],
+  ['map/map-llama-ood-all.sh', 'map-obqa-seed1', { method: 'map', dataset: 'obqa' }],
+  ['mcdropout/mcdropout-llama-all.sh', 'mcdropout-ARC-Easy-sample10-seed1', dropout],
+  ['mcdropout/mcdropout-llama-ood-all.sh', 'mcdropout-obqa-sample10-seed1', dropout],
+  [
+    'deepensemble/deepensemble-llama-all.sh',
+    'deepensemble-ARC-Easy-seed1',
+    { method: 'ensemble', members: 3 },
+  ],
+  ['deepensemble/deepensemble-llama-ood-all.sh', 'deepensemble-obqa-seed1', { members: 3, dataset: 'obqa' }],
+  ['tfblora/mle-llama-all.sh', 'mle-ARC-Easy-seed1', { method: 'mle', processes: 1 }],
+  ['tfblora/map-acc-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
+  [
+    'tfblora/blob-llama-all.sh',
+    'blob-ARC-Easy-seed1',
+    { method: 'blob', kl_lr: 0.0075, prior_std: 0.15, processes: 1 },
+  ],
+])('plans %s with the settings of its row in the reference', async (path, name, own) => {
+  const out = temporaryFolder();
+  const environment = {
+    DRY_RUN: '1',
+    OUT_DIR: out,
+    SEEDS: '1',
+    DATASETS: 'ARC-Easy',
+    EXTRA: '--batch-size 2 --json',
+  };
+  const { code, stdout, stderr } = await script(path, environment);
+  expect([code, names(stderr)]).toEqual([0, [name]]);
+  expect(JSON.parse(stdout).config).toMatchObject({ ...ofLlama, ...own });
+  expect(readdirSync(out)).toEqual([]);
+});
+
+it('runs TFB of MLE scaled down, search and evaluation, and not again when it is finished', async () => {
+  const out = temporaryFolder();
+  const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: 'ARC-Easy', EXTRA: scaledDown };
+  const first = await script('tfblora/mle-llama-all.sh', environment);
+  expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('sigma 0.008')]);
+  const name = 'tfblora-mle-th0.003-ARC-Easy-sample10-beta0.015-iter5-seed1';
+  const result = JSON.parse(readFileSync(join(out, 'tfblora', name, 'result.json'), 'utf8')) as RunResult;
+  expect(result).toMatchObject({ method: 'tfb', protocol: 'reference', evaluations: [{ samples: 10 }] });
+  const again = await script('tfblora/mle-llama-all.sh', environment);
+  expect(again.stderr).not.toContain('sigma 0.008');
 });
 
 it('runs blob-llama-ood-all scaled down, and not again when it is finished', async () => {

@@ -12,7 +12,7 @@ import type { EncodedExample } from '../../datasets/tokens/encode.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import { observed } from '../../events/sinks.ts';
-import { changeOf, type Look, searchOf, searchSigma } from '../../methods/tfb.ts';
+import { changeOf, type Look, type Search, searchOf, searchSigma } from '../../methods/tfb.ts';
 import { posteriorPredictive } from '../../metrics/predictive.ts';
 import { answering, openAnswering } from '../inputs/answering.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
@@ -74,7 +74,9 @@ export async function bayesianize(
             emit({ type: 'look', ...look, tolerance: search.tolerance, criterion: search.criterion });
           });
       await using found = await unit.withSigmaTimes(sigma);
-      await save(found, config, { model, place, split });
+      const { criterion, tolerance } = search;
+      const kept = { sigma, criterion, tolerance, anchors: anchors.length, looks };
+      await save(found, config, { model, place, split, search: kept });
       emit({
         type: 'finished',
         command: 'bayesianize',
@@ -147,10 +149,18 @@ async function requireFree({ out, overwrite, model, dataset }: BayesianizeConfig
   throw new BpeftError('BPEFT_RUN_EXISTS', message, { hint: 'give another --out, or --overwrite' });
 }
 
+interface Saved {
+  readonly model: BayesianModel;
+  readonly place: AdapterPlace;
+  readonly split: Split;
+  readonly search: Pick<Search, 'criterion' | 'tolerance'> &
+    Pick<BayesianizeResult, 'sigma' | 'anchors' | 'looks'>;
+}
+
 async function save(
   adapter: Adapter,
   config: BayesianizeConfig,
-  { model, place, split }: { model: BayesianModel; place: AdapterPlace; split: Split },
+  { model, place, split, search }: Saved,
 ): Promise<void> {
   const { name, sha256 } = model.resolved;
   const { record } = place;
@@ -163,6 +173,13 @@ async function save(
       sigma: adapter.info.sigma,
       members: adapter.info.members,
       prior_std: null,
+      search: {
+        ...search,
+        // JSON has no NaN, which is the change of answers that are none.
+        looks: search.looks
+          .filter(({ change }) => Number.isFinite(change))
+          .map(({ sigma, change, isWithin }) => ({ sigma, change, is_within: isWithin })),
+      },
       protocol: config.protocol,
       labels: record?.labels ?? (split.labelNames === null ? null : [...split.labelNames]),
       label_tokens: record?.label_tokens ?? { ...split.encoded.labelTokens },

@@ -25,6 +25,16 @@ const AdapterRecordFile = z.object({
   method: z.string(),
   sigma: z.enum(['square', 'softplus']).nullable(),
   prior_std: z.number().positive().nullable(),
+  /** How sigma was searched for; only of what was made Bayesian by a search. */
+  search: z
+    .object({
+      sigma: z.number().nonnegative(),
+      criterion: z.string(),
+      tolerance: z.number(),
+      anchors: z.int().positive(),
+      looks: z.array(z.object({ sigma: z.number(), change: z.number(), is_within: z.boolean() })),
+    })
+    .optional(),
   /** Of an ensemble; 1 otherwise. */
   members: z.int().positive().default(1),
   protocol: z.enum(['corrected', 'reference']),
