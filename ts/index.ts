@@ -69,6 +69,7 @@ export {
   metricsReport,
   type ReportOptions,
 } from './metrics/report.ts';
+export type { Measure } from './metrics/row-measures.ts';
 export type { ScoredRow } from './metrics/scored-row.ts';
 export type { UncertaintyScore } from './metrics/uncertainty-score.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';

@@ -41,6 +41,7 @@ export {
 } from '../datasets/tokens/encode.ts';
 export type { Examples } from '../datasets/tokens/packed-examples.ts';
 export type {
+  PairEncoder,
   PairLists,
   PromptEncoder,
   RowEncoder,
