@@ -78,6 +78,44 @@ MODELS = {
         "attention_bias": True,
         "mlp_bias": False,
     },
+    # heads wider than hidden_size / num_attention_heads, norms that begin at 1, GELU, scaled words
+    "gemma": {
+        "model_type": "gemma",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "head_dim": 6,
+        "hidden_act": "gelu",  # as published; means the form by tanh
+    },
+    # as Gemma 1 with norms on both sides of a part, soft caps, and a window in every other block, the
+    # first of them
+    "gemma2": {
+        "model_type": "gemma2",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "head_dim": 6,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "query_pre_attn_scalar": 6,
+        "attn_logit_softcapping": 1.5,
+        "final_logit_softcapping": 2.0,
+        "sliding_window": WINDOW,
+    },
+    # without caps; norms of q and k, a factor of its own for the scores (GGUF has no field for it),
+    # and rotary angles of their own in the blocks with a window
+    "gemma3": {
+        "model_type": "gemma3_text",
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "rope_local_base_freq": 10000.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        "tie_word_embeddings": True,
+        "head_dim": 6,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "query_pre_attn_scalar": 3,
+        "sliding_window": WINDOW,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
 }
 
 # name: (model, modules, settings)
@@ -88,6 +126,7 @@ CASES = {f"{model}-mle": (model, tiny.ALL_MODULES, {}) for model in MODELS} | {
         tiny.ALL_MODULES,
         {"noise": "token", "sigma": "softplus", "seed": 3, "step": 8},
     ),
+    "gemma2-blob": ("gemma2", tiny.ALL_MODULES, {"noise": "token", "seed": 6, "step": 3}),
     "mistral-blob": ("mistral", llama.HEAD, {"noise": "example", "seed": 4, "step": 2}),
 }
 
@@ -109,7 +148,8 @@ def plain_model(changes):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(changes))
         config = AutoConfig.from_pretrained(folder)
-    assert config.rope_parameters["rope_theta"] == changes["rope_theta"]
+    rope = config.rope_parameters
+    assert rope.get("full_attention", rope)["rope_theta"] == changes["rope_theta"]
     config.use_cache = False
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
@@ -126,7 +166,8 @@ def base_tensors(name):
             continue
         shape = tuple(weight.shape)
         if path.endswith("norm.weight"):
-            tensors[path] = rng.normal(1, 0.2, shape)
+            # Gemma adds 1 to what its files hold.
+            tensors[path] = rng.normal(0 if "gemma" in name else 1, 0.2, shape)
         elif path.endswith(".bias"):
             tensors[path] = rng.normal(0, 0.4, shape)
         elif "embed" in path:
@@ -204,7 +245,7 @@ def compute(case):
 
 def check_windows():
     """A window changes the answers of the prompts that are longer than it, and of no other."""
-    for name in ("qwen2-window", "qwen3", "mistral"):
+    for name in ("qwen2-window", "qwen3", "mistral", "gemma2", "gemma3"):
         with torch.no_grad():
             model, asker, _ = build(name, [])
             windowed = tiny.answer_logits(model, asker, batch())

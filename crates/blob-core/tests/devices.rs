@@ -5,7 +5,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Parameters};
-use blob_core::backbone::{Backbone, BackboneConfig, Window};
+use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Window};
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::ops::{Device, Implementation, Operation, Precision};
@@ -84,12 +84,27 @@ fn switched() -> BackboneConfig {
     }
 }
 
+/// A Gemma with every switch.
+fn gemma() -> BackboneConfig {
+    BackboneConfig {
+        biases: Vec::new(),
+        gemma: Some(GemmaConfig {
+            is_sandwich: true,
+            attention_scale: 0.7,
+            attention_cap: Some(1.5),
+            logit_cap: Some(2.0),
+            window_rope_theta: Some(100.0),
+        }),
+        ..switched()
+    }
+}
+
 const ALL: &[Module] = &Module::ALL;
 const FEW: &[Module] = &[Module::Q, Module::V, Module::LmHead];
 
 #[test]
 fn f32_models_agree_on_all_devices() {
-    for (model, dropout) in [(config(), 0.0), (switched(), 0.25)] {
+    for (model, dropout) in [(config(), 0.0), (switched(), 0.25), (gemma(), 0.0)] {
         for targets in [ALL, FEW] {
             check(&Case {
                 model: model.clone(),

@@ -24,18 +24,36 @@ pub(super) struct Build<'a> {
     pub(super) device: Device,
 }
 
+/// A part of a block.
+#[derive(Clone, Copy)]
+enum Part {
+    Attention,
+    Mlp,
+}
+
+impl Part {
+    fn name_in_encoders(self) -> &'static str {
+        match self {
+            Self::Attention => "attention_norm",
+            Self::Mlp => "mlp_norm",
+        }
+    }
+}
+
 impl Build<'_> {
     /// All blocks.
     pub(super) fn stack(&self) -> Result<Stack> {
         let config = self.config;
         let blocks = (0..config.num_layers).map(|index| self.block(index));
-        let tables = || {
-            let positions = config.max_position_embeddings;
-            rope::tables(&config.rope_frequencies(), positions, self.device)
+        let tables = |frequencies: Vec<f64>| {
+            rope::tables(&frequencies, config.max_position_embeddings, self.device)
         };
+        let frequencies = config.encoder.is_none().then(|| config.rope_frequencies());
+        let in_windows = config.window_rope_frequencies();
         Ok(Stack {
             blocks: blocks.collect::<Result<_>>()?,
-            tables: config.encoder.is_none().then(tables).transpose()?,
+            tables: frequencies.map(tables).transpose()?,
+            window_tables: in_windows.map(tables).transpose()?,
         })
     }
 
@@ -43,8 +61,14 @@ impl Build<'_> {
     pub(super) fn stem(&self, words: StoredMatrix) -> Result<Stem> {
         let learned = self.config.encoder.as_ref();
         let learned = learned.map(|encoder| self.learned(encoder));
+        let device = self.device;
         Ok(Stem {
-            words: Embedding::new(words, self.device),
+            words: match self.config.gemma {
+                Some(_) => {
+                    Embedding::scaled(words, (self.config.hidden_size as f32).sqrt(), device)
+                }
+                None => Embedding::new(words, device),
+            },
             learned: learned.transpose()?,
         })
     }
@@ -95,6 +119,11 @@ impl Build<'_> {
                 vocabulary: Vocabulary::new(vocabulary, self.device),
             },
             is_tied: config.tie_word_embeddings,
+            cap: config
+                .gemma
+                .as_ref()
+                .and_then(|gemma| gemma.logit_cap)
+                .map(|cap| cap as f32),
         })
     }
 
@@ -142,17 +171,9 @@ impl Build<'_> {
     }
 
     fn block(&self, index: usize) -> Result<Block> {
-        let d = self.config.hidden_size;
         let norm = |name: &str, width| self.norm(&format!("model.layers.{index}.{name}"), width);
         let encoder = self.config.encoder.as_ref();
-        let around = |of_decoder, of_encoder| {
-            let mut residual = Residual::default();
-            match encoder {
-                None => residual.before = Some(norm(of_decoder, d)?),
-                Some(_) => residual.after = Some(norm(of_encoder, d)?),
-            }
-            Ok::<_, Error>(residual)
-        };
+        let around = |part| self.around(part, &norm);
         let head_norms = if self.config.qk_norm {
             let of = |name| norm(name, self.config.head_dim);
             Some([of("self_attn.q_norm")?, of("self_attn.k_norm")?])
@@ -167,7 +188,7 @@ impl Build<'_> {
         };
         Ok(Block {
             index,
-            around_attention: around("input_layernorm", "attention_norm")?,
+            around_attention: around(Part::Attention)?,
             attention: Attention {
                 q: linear(Module::Q)?,
                 k: linear(Module::K)?,
@@ -182,10 +203,13 @@ impl Build<'_> {
                     Queries::Every
                 },
             },
-            around_mlp: around("post_attention_layernorm", "mlp_norm")?,
+            around_mlp: around(Part::Mlp)?,
             mlp: match encoder {
                 None => Mlp::Gated(GatedMlp {
-                    activation: Activation::Silu,
+                    activation: match self.config.gemma {
+                        Some(_) => Activation::GeluTanh,
+                        None => Activation::Silu,
+                    },
                     gate: linear(Module::Gate)?,
                     up: linear(Module::Up)?,
                     down: linear(Module::Down)?,
@@ -200,13 +224,44 @@ impl Build<'_> {
         })
     }
 
+    /// The norms around a part of a block, of names without the block's.
+    fn around(&self, part: Part, norm: &dyn Fn(&str, usize) -> Result<Norm>) -> Result<Residual> {
+        let is_sandwich = self.config.gemma.as_ref().is_some_and(|it| it.is_sandwich);
+        let [before, within, after] = match part {
+            _ if self.config.encoder.is_some() => [None, None, Some(part.name_in_encoders())],
+            Part::Attention if is_sandwich => {
+                let names = ["input_layernorm", "post_attention_layernorm"];
+                [Some(names[0]), Some(names[1]), None]
+            }
+            Part::Mlp if is_sandwich => {
+                let names = ["pre_feedforward_layernorm", "post_feedforward_layernorm"];
+                [Some(names[0]), Some(names[1]), None]
+            }
+            Part::Attention => [Some("input_layernorm"), None, None],
+            Part::Mlp => [Some("post_attention_layernorm"), None, None],
+        };
+        let of = |name: Option<&str>| {
+            let norm = name.map(|name| norm(name, self.config.hidden_size));
+            norm.transpose()
+        };
+        Ok(Residual {
+            before: of(before)?,
+            within: of(within)?,
+            after: of(after)?,
+        })
+    }
+
     fn heads(&self) -> AttentionShape {
+        let gemma = self.config.gemma.as_ref();
+        let usual = 1.0 / (self.config.head_dim as f32).sqrt();
         AttentionShape {
             num_heads: self.config.num_heads,
             num_kv_heads: self.config.num_kv_heads,
             head_dim: self.config.head_dim,
-            scale: 1.0 / (self.config.head_dim as f32).sqrt(),
-            soft_cap: None,
+            scale: gemma.map_or(usual, |gemma| gemma.attention_scale as f32),
+            soft_cap: gemma
+                .and_then(|gemma| gemma.attention_cap)
+                .map(|cap| cap as f32),
             precision: self.precision,
             device: self.device,
         }

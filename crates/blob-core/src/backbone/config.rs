@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EncoderConfig;
+use super::{EncoderConfig, GemmaConfig};
 use crate::adapter::Module;
 use crate::ops::attention::Mask;
 use crate::{Error, Result};
@@ -74,7 +74,7 @@ pub struct Window {
 }
 
 /// A decoder of Llama's kind (pre-norm blocks with RMS norm, rotary attention with grouped keys,
-/// SwiGLU), or an encoder.
+/// SwiGLU) or of Gemma's, or an encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneConfig {
@@ -118,6 +118,9 @@ pub struct BackboneConfig {
     /// What makes it an encoder; it has no rotary positions then, and no vocabulary head.
     #[serde(default)]
     pub encoder: Option<EncoderConfig>,
+    /// What makes it one of Gemma's kind.
+    #[serde(default)]
+    pub gemma: Option<GemmaConfig>,
 }
 
 impl BackboneConfig {
@@ -186,6 +189,9 @@ impl BackboneConfig {
         self.check_biases()?;
         if let Some(encoder) = &self.encoder {
             encoder.check()?;
+        }
+        if let Some(gemma) = &self.gemma {
+            gemma.check()?;
         }
         if let Some(window) = &self.window {
             let inside = |block: &usize| *block < self.num_layers;
@@ -283,13 +289,21 @@ impl BackboneConfig {
         self.tensors().into_iter().map(elements).sum()
     }
 
+    /// Angular frequencies in the blocks with a window, where they have their own; not stretched.
+    pub fn window_rope_frequencies(&self) -> Option<Vec<f64>> {
+        let theta = self.gemma.as_ref()?.window_rope_theta?;
+        Some(self.plain_frequencies(theta).collect())
+    }
+
+    /// `θ^(−2i/c)`.
+    fn plain_frequencies(&self, theta: f64) -> impl Iterator<Item = f64> + use<> {
+        let c = self.head_dim;
+        (0..c / 2).map(move |i| theta.powf(-((2 * i) as f64) / c as f64))
+    }
+
     /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by `rope_scaling`.
     pub fn rope_frequencies(&self) -> Vec<f64> {
-        let pairs = self.head_dim / 2;
-        let plain = (0..pairs).map(|i| {
-            self.rope_theta
-                .powf(-((2 * i) as f64) / self.head_dim as f64)
-        });
+        let plain = self.plain_frequencies(self.rope_theta);
         match &self.rope_scaling {
             RopeScaling::None => plain.collect(),
             RopeScaling::Factors { factors } => plain

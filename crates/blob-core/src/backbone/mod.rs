@@ -3,6 +3,7 @@
 mod build;
 mod config;
 mod encoder_config;
+mod gemma_config;
 mod model;
 mod published;
 mod quantized;
@@ -15,6 +16,7 @@ mod weight_source;
 
 pub use config::{BackboneConfig, RopeScaling, Window};
 pub use encoder_config::{EncoderConfig, Family, MOST_CLASSES};
+pub use gemma_config::GemmaConfig;
 pub use model::{Backbone, BackboneKept};
 pub use quantized::Quantized;
 pub use random::RandomWeights;

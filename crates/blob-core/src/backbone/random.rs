@@ -33,6 +33,7 @@ impl RandomWeights {
             qk_norm: false,
             window: None,
             encoder: None,
+            gemma: None,
         }
     }
 }

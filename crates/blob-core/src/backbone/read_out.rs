@@ -5,7 +5,7 @@ use crate::adapter::Parameters;
 use crate::batch::Batch;
 use crate::layers::{Adapted, ClassHead, ClassHeadKept, Head, HeadKept};
 use crate::ops::norm::Norm;
-use crate::ops::{Tensor, finite};
+use crate::ops::{Tensor, finite, soft_cap};
 
 /// A decoder's, or an encoder's.
 pub(super) enum ReadOut {
@@ -15,6 +15,8 @@ pub(super) enum ReadOut {
         head: Head,
         /// Whether the head's weight is the embedding.
         is_tied: bool,
+        /// What the logits stay below.
+        cap: Option<f32>,
     },
     /// Two layers.
     Classes(ClassHead),
@@ -22,7 +24,11 @@ pub(super) enum ReadOut {
 
 /// What the backward pass needs.
 pub(super) enum ReadOutKept {
-    Vocabulary(HeadKept),
+    Vocabulary {
+        head: HeadKept,
+        /// Logits under the cap, where there is one.
+        capped: Option<Vec<f32>>,
+    },
     Classes(Box<ClassHeadKept>),
 }
 
@@ -44,12 +50,16 @@ impl ReadOut {
         of: Adapted<'_>,
     ) -> Result<(Vec<f32>, ReadOutKept)> {
         match self {
-            Self::Vocabulary { norm, head, .. } => {
+            Self::Vocabulary {
+                norm, head, cap, ..
+            } => {
                 let normed = norm.forward(stream)?;
                 finite::check(of.pass, &normed, || "model.norm".into())?;
                 let (logits, kept) = head.forward(&normed, batch, of)?;
                 finite::require(&logits, || head.site().path())?;
-                Ok((logits, ReadOutKept::Vocabulary(kept)))
+                let capped = cap.map(|cap| soft_cap::forward(cap, &logits));
+                let logits = capped.clone().unwrap_or(logits);
+                Ok((logits, ReadOutKept::Vocabulary { head: kept, capped }))
             }
             Self::Classes(head) => {
                 let (logits, kept) = head.forward(stream, batch, of)?;
@@ -68,7 +78,15 @@ impl ReadOut {
         gradients: &mut Parameters,
     ) -> Result<Tensor> {
         match (self, kept) {
-            (Self::Vocabulary { norm, head, .. }, ReadOutKept::Vocabulary(kept)) => {
+            (
+                Self::Vocabulary {
+                    norm, head, cap, ..
+                },
+                ReadOutKept::Vocabulary { head: kept, capped },
+            ) => {
+                let uncapped = cap.zip(capped.as_ref());
+                let uncapped = uncapped.map(|(cap, y)| soft_cap::backward(cap, y, dlogits));
+                let dlogits = uncapped.as_deref().unwrap_or(dlogits);
                 let dnormed = head.backward(kept, dlogits, of, gradients)?;
                 norm.backward(stream, &dnormed, None)
             }

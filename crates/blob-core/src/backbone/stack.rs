@@ -10,6 +10,7 @@ use crate::Result;
 use crate::adapter::Parameters;
 use crate::layers::{Adapted, Block, BlockKept, Linear};
 use crate::ops::Tensor;
+use crate::ops::attention::Mask;
 use crate::ops::rope::RopeTables;
 
 /// Blocks in order, under a stem and a read-out.
@@ -17,6 +18,8 @@ pub struct Stack {
     pub(super) blocks: Vec<Block>,
     /// Of all positions, where the attention turns to them.
     pub(super) tables: Option<RopeTables>,
+    /// Of the blocks with a window, where they have their own.
+    pub(super) window_tables: Option<RopeTables>,
 }
 
 /// What a block left for its backward pass: everything, or what it takes to compute it again.
@@ -30,6 +33,12 @@ enum Record {
 pub struct StackKept(Vec<Record>);
 
 impl Stack {
+    fn tables_of(&self, block: &Block) -> Option<&RopeTables> {
+        let own = self.window_tables.as_ref();
+        let is_windowed = matches!(block.attention.mask, Mask::Window(_));
+        own.filter(|_| is_windowed).or(self.tables.as_ref())
+    }
+
     /// All linear layers.
     pub fn linears(&self) -> impl Iterator<Item = &Linear> {
         self.blocks.iter().flat_map(Block::linears)
@@ -57,7 +66,7 @@ impl Stack {
         let mut kept = StackKept::default();
         for block in &self.blocks[blocks] {
             let is_whole = self.blocks.len() - block.index <= whole;
-            let (y, of_block) = block.forward(&x, self.tables.as_ref(), of, is_whole)?;
+            let (y, of_block) = block.forward(&x, self.tables_of(block), of, is_whole)?;
             if keep {
                 kept.0.push(match of_block {
                     Some(of_block) => Record::Whole(Box::new(of_block)),
@@ -80,13 +89,13 @@ impl Stack {
         for block in self.blocks.iter().skip(first).rev() {
             let of_block = match kept.0.pop() {
                 Some(Record::Whole(of_block)) => Some(*of_block),
-                Some(Record::Input(x)) => block.forward(&x, self.tables.as_ref(), of, true)?.1,
+                Some(Record::Input(x)) => block.forward(&x, self.tables_of(block), of, true)?.1,
                 None => None,
             };
             let Some(of_block) = of_block else { break };
             let want_dx = block.index > first;
             let back = (&of_block, &dx);
-            match block.backward(back, self.tables.as_ref(), of, want_dx, gradients)? {
+            match block.backward(back, self.tables_of(block), of, want_dx, gradients)? {
                 Some(below) => dx = below,
                 None => break,
             }

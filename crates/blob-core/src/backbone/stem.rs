@@ -1,7 +1,7 @@
 //! What is below the blocks: tokens (T) → the residual stream (T, d).
 //!
 //! ```text
-//! decoder   x_t = W[id_t]
+//! decoder   x_t = W[id_t], Gemma's times √d
 //! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )
 //! ```
 //!

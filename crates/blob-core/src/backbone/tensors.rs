@@ -67,6 +67,10 @@ impl BackboneConfig {
             return vec![("attention_norm", d), ("mlp_norm", d)];
         }
         let mut norms = vec![("input_layernorm", d), ("post_attention_layernorm", d)];
+        if self.gemma.as_ref().is_some_and(|gemma| gemma.is_sandwich) {
+            norms.push(("pre_feedforward_layernorm", d));
+            norms.push(("post_feedforward_layernorm", d));
+        }
         if self.qk_norm {
             norms.push(("self_attn.q_norm", self.head_dim));
             norms.push(("self_attn.k_norm", self.head_dim));

@@ -1,4 +1,5 @@
-//! The frozen embedding: row `ids_t` of the table for token t. Nothing flows back through it.
+//! The frozen embedding: row `ids_t` of the table for token t, or a multiple of it (Gemma,
+//! arXiv:2403.08295). Nothing flows back through it.
 
 use candle_core as candle;
 use rayon::prelude::*;
@@ -11,13 +12,26 @@ use crate::{Error, Result};
 /// The table (V, d), as it is stored.
 pub struct Embedding {
     table: StoredMatrix,
+    factor: Option<f32>,
     device: Device,
 }
 
 impl Embedding {
     /// Takes the table of a model on a device.
     pub fn new(table: StoredMatrix, device: Device) -> Self {
-        Self { table, device }
+        Self {
+            table,
+            factor: None,
+            device,
+        }
+    }
+
+    /// [`Self::new`], whose rows are given times a factor.
+    pub fn scaled(table: StoredMatrix, factor: f32, device: Device) -> Self {
+        Self {
+            factor: Some(factor),
+            ..Self::new(table, device)
+        }
     }
 
     /// Bytes in memory.
@@ -39,12 +53,21 @@ impl Embedding {
         let by = self.device.implementation(Operation::Embedding);
         if by == Implementation::Reference {
             let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
-            return Ok(values(&self.table)?.index_select(&ids, 0)?.into());
+            let rows = values(&self.table)?.index_select(&ids, 0)?;
+            let factor = f64::from(self.factor.unwrap_or(1.0));
+            return Ok((rows * factor)?.into());
         }
         let mut rows = vec![0.0; ids.len() * d];
         rows.par_chunks_exact_mut(d)
             .zip(ids)
-            .for_each(|(row, &id)| self.table.row(id as usize, row));
+            .for_each(|(row, &id)| {
+                self.table.row(id as usize, row);
+                if let Some(factor) = self.factor {
+                    for value in row {
+                        *value *= factor;
+                    }
+                }
+            });
         self.device.place(wrap(rows, (ids.len(), d))?)
     }
 }
@@ -73,6 +96,17 @@ mod tests {
                 .forward(&ids)
                 .unwrap();
             assert_eq!(bits(&rows), bits(&expected), "{device:?}");
+        }
+    }
+
+    #[test]
+    fn a_factor_multiplies_the_rows() {
+        let table = tensor(1, 5, 3);
+        for device in devices() {
+            let plain = Embedding::new(stored(&table), device).forward(&[3, 0]);
+            let scaled = Embedding::scaled(stored(&table), 1.5, device).forward(&[3, 0]);
+            let expected = (&*plain.unwrap() * 1.5).unwrap();
+            assert_eq!(bits(&scaled.unwrap()), bits(&expected), "{device:?}");
         }
     }
 

@@ -13,9 +13,9 @@
 //! | [`embedding`], [`rows`] | rows of the table, rows of a matrix |
 //! | [`norm`] | norms of rows |
 //! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
-//! | [`gated`], [`activation`] | two layers whose outputs are multiplied; GELU of one layer's |
+//! | [`gated`], [`activation`] | two layers whose outputs are multiplied; an activation of one layer's |
 //! | [`rope`], [`attention`] | positions, and who sees whom |
-//! | [`head`], [`cross_entropy`] | class logits, and their loss |
+//! | [`head`], [`soft_cap`], [`cross_entropy`] | class logits, their cap, and their loss |
 //! | [`affine`], [`squash`] | layers of the adapter's own, and what lies between them |
 //! | [`finite`] | whether a result is a number |
 
@@ -37,6 +37,7 @@ mod reference;
 pub mod rope;
 pub mod rows;
 pub(crate) mod shapes;
+pub mod soft_cap;
 pub mod squash;
 mod tensors;
 

@@ -29,6 +29,26 @@ pub(super) struct Architecture {
     pub(super) head_dim: Option<usize>,
     /// transformers' `max_position_embeddings`.
     pub(super) max_position_embeddings: usize,
+    /// transformers' `rope_theta`.
+    pub(super) rope_theta: f64,
+    /// What it has beside Llama, if it is one of Gemma's kind.
+    pub(super) gemma: Option<Gemma>,
+}
+
+/// The switches of a Gemma, and what transformers takes for fields that are absent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Gemma {
+    /// Whether what attention and MLP give passes a norm, too.
+    pub(super) is_sandwich: bool,
+    /// `query_pre_attn_scalar`; `None`: the width of a head, and no such field.
+    pub(super) scalar: Option<f64>,
+    /// `attn_logit_softcapping` and `final_logit_softcapping`.
+    pub(super) caps: [Option<f64>; 2],
+    /// `rope_local_base_freq`, where blocks with a window have their own.
+    pub(super) window_rope_theta: Option<f64>,
+    /// Blocks of the largest model, whose scores llama.cpp scales by the width of the stream over the
+    /// heads; its files do not say so.
+    pub(super) blocks_of_largest: usize,
 }
 
 /// Which linear layers add a bias.
@@ -61,6 +81,8 @@ pub(super) enum Windows {
     Everywhere,
     /// Where `use_sliding_window`: those that `layer_types` names, or from `max_window_layers` on.
     ByBlock,
+    /// Those that `layer_types` names, or all but every so many-th (`sliding_window_pattern`).
+    AllButEvery(usize),
 }
 
 /// transformers' `sliding_window`.
@@ -79,10 +101,30 @@ const LLAMA: Architecture = Architecture {
     num_kv_heads: None,
     head_dim: None,
     max_position_embeddings: 2048,
+    rope_theta: 10_000.0,
+    gemma: None,
+};
+
+const GEMMA: Architecture = Architecture {
+    model_type: "gemma",
+    gguf: "gemma",
+    interleaved: false,
+    mlp_bias: false,
+    num_kv_heads: Some(16),
+    head_dim: Some(256),
+    max_position_embeddings: 8192,
+    gemma: Some(Gemma {
+        is_sandwich: false,
+        scalar: None,
+        caps: [None, None],
+        window_rope_theta: None,
+        blocks_of_largest: usize::MAX,
+    }),
+    ..LLAMA
 };
 
 /// Every architecture; Qwen2.5 is Qwen2.
-pub(super) const ARCHITECTURES: [Architecture; 4] = [
+pub(super) const ARCHITECTURES: [Architecture; 7] = [
     LLAMA,
     Architecture {
         model_type: "mistral",
@@ -116,6 +158,38 @@ pub(super) const ARCHITECTURES: [Architecture; 4] = [
         max_position_embeddings: 32_768,
         ..LLAMA
     },
+    GEMMA,
+    Architecture {
+        model_type: "gemma2",
+        gguf: "gemma2",
+        num_kv_heads: Some(4),
+        windows: Windows::AllButEvery(2),
+        gemma: Some(Gemma {
+            is_sandwich: true,
+            scalar: Some(256.0),
+            caps: [Some(50.0), Some(30.0)],
+            window_rope_theta: None,
+            blocks_of_largest: 46,
+        }),
+        ..GEMMA
+    },
+    Architecture {
+        model_type: "gemma3_text",
+        gguf: "gemma3",
+        num_kv_heads: Some(4),
+        qk_norm: true,
+        windows: Windows::AllButEvery(6),
+        max_position_embeddings: 131_072,
+        rope_theta: 1_000_000.0,
+        gemma: Some(Gemma {
+            is_sandwich: true,
+            scalar: Some(256.0),
+            caps: [None, None],
+            window_rope_theta: Some(10_000.0),
+            blocks_of_largest: 62,
+        }),
+        ..GEMMA
+    },
 ];
 
 /// GGUF's names of whole tensors, and Hugging Face's.
@@ -140,6 +214,19 @@ pub(super) const BLOCK_PARTS: [(&str, &str); 11] = [
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
 ];
+
+/// GGUF's names of the norms around the parts of a block that has four, and Hugging Face's.
+pub(super) const SANDWICH_PARTS: [(&str, &str); 3] = [
+    ("post_attention_norm", "post_attention_layernorm"),
+    ("ffn_norm", "pre_feedforward_layernorm"),
+    ("post_ffw_norm", "post_feedforward_layernorm"),
+];
+
+/// Indices of all blocks but every `nth`.
+pub(super) fn all_but_every(nth: usize, blocks: usize) -> Vec<usize> {
+    let has_window = |block: &usize| !(block + 1).is_multiple_of(nth);
+    (0..blocks).filter(has_window).collect()
+}
 
 /// The names that `of` gives all architectures, without repetitions, for people.
 pub(super) fn names(of: impl Fn(&Architecture) -> &'static str) -> String {

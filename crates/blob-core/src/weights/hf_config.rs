@@ -3,7 +3,9 @@
 //! Fields that a file leaves out take the defaults of transformers' configuration classes.
 
 pub(super) mod encoder;
+mod gemma;
 mod rope;
+mod window;
 
 use std::path::Path;
 
@@ -11,16 +13,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use self::rope::Rope;
-use super::architecture::{
-    ARCHITECTURES, Architecture, MAX_WINDOW_LAYERS, SLIDING_WINDOW, Windows, names,
-};
+use self::window::{FULL, SLIDING, window};
+use super::architecture::{ARCHITECTURES, Architecture, names};
 use super::{corrupt, unsupported};
-use crate::backbone::{BackboneConfig, Window};
+use crate::backbone::BackboneConfig;
 use crate::{Error, Result};
-
-const SLIDING: &str = "sliding_attention";
-const FULL: &str = "full_attention";
-const CHUNKED: &str = "chunked_attention";
 
 #[derive(Deserialize)]
 #[expect(clippy::option_option, reason = "absent, null or a value")]
@@ -43,21 +40,30 @@ struct HfConfig {
     partial_rotary_factor: Option<f64>,
     #[serde(default, deserialize_with = "stated")]
     sliding_window: Option<Option<usize>>,
+    sliding_window_pattern: Option<usize>,
     use_sliding_window: Option<bool>,
     max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
     attention_chunk_size: Option<usize>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
+    hidden_activation: Option<String>,
+    query_pre_attn_scalar: Option<f64>,
+    #[serde(default, deserialize_with = "stated")]
+    attn_logit_softcapping: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "stated")]
+    final_logit_softcapping: Option<Option<f64>>,
+    rope_local_base_freq: Option<f64>,
+    use_bidirectional_attention: Option<bool>,
     mlp_bias: Option<bool>,
     quantization_config: Option<Value>,
 }
 
 /// A field that is there, `null` or not; one that is absent is the default, `None`.
 #[expect(clippy::option_option, reason = "absent, null or a value")]
-fn stated<'de, D: Deserializer<'de>>(
+fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     field: D,
-) -> std::result::Result<Option<Option<usize>>, D::Error> {
+) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::deserialize(field).map(Some)
 }
 
@@ -102,12 +108,15 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
     let max_position_embeddings = hf
         .max_position_embeddings
         .unwrap_or(architecture.max_position_embeddings);
-    let rope = Rope {
-        fields: hf.rope_parameters.as_ref().or(hf.rope_scaling.as_ref()),
-        path,
-    };
+    let fields = hf.rope_parameters.as_ref().or(hf.rope_scaling.as_ref());
+    let [rope, local] = [FULL, SLIDING].map(|kind| Rope::of(fields, kind, path));
     let num_kv_heads = hf.num_key_value_heads.unwrap_or(architecture.num_kv_heads);
-    // A window that holds the whole context hides nothing.
+    let gemma = architecture.gemma.as_ref();
+    let gemma = gemma
+        .map(|it| gemma::gemma(&hf, it, head_dim, &local))
+        .transpose()?;
+    // A window that holds the whole context hides nothing, but may have angles of its own.
+    let has_own_angles = (gemma.as_ref()).is_some_and(|it| it.window_rope_theta.is_some());
     let (window, foreign_window) = window(&hf, architecture, num_layers, path)?;
     let mut config = BackboneConfig {
         vocab_size: required("vocab_size", hf.vocab_size)?,
@@ -120,16 +129,17 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         rms_norm_eps: hf.rms_norm_eps.unwrap_or(1e-6),
         rope_theta: match rope.number("rope_theta")? {
             Some(theta) => theta,
-            None => hf.rope_theta.unwrap_or(10_000.0),
+            None => hf.rope_theta.unwrap_or(architecture.rope_theta),
         },
         rope_scaling: rope.scaling()?,
         max_position_embeddings,
         context_end: None,
-        tie_word_embeddings: hf.tie_word_embeddings.unwrap_or(false),
+        tie_word_embeddings: (hf.tie_word_embeddings).unwrap_or(architecture.gemma.is_some()),
         biases: (architecture.biases).modules(hf.attention_bias == Some(true)),
         qk_norm: architecture.qk_norm,
         encoder: None,
-        window: window.filter(|window| window.size < max_position_embeddings),
+        gemma,
+        window: window.filter(|window| has_own_angles || window.size < max_position_embeddings),
     };
     if let Some(length) = rope.plain_up_to(max_position_embeddings)? {
         config.end_context(length, "dynamic rope scaling");
@@ -143,97 +153,14 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
     Ok(config)
 }
 
-/// Up to which length a kind of window hides nothing, and which kind.
-type Foreign = Option<(usize, String)>;
-
-/// The window and the blocks that have it; and where one begins that is not computed.
-fn window(
-    hf: &HfConfig,
-    architecture: &Architecture,
-    num_layers: usize,
-    path: &Path,
-) -> Result<(Option<Window>, Foreign)> {
-    let size = hf.sliding_window.unwrap_or(Some(SLIDING_WINDOW));
-    let types = hf.layer_types.as_deref();
-    let mut foreign = None;
-    let (size, blocks) = match architecture.windows {
-        Windows::None => return Ok((None, None)),
-        Windows::Everywhere => {
-            let others = types.filter(|types| types.iter().any(|kind| kind != SLIDING));
-            if let (Some(size), Some(types)) = (size, others) {
-                // Which blocks have the window is left open; up to its size it does not matter.
-                let (_, chunks) = sliding(types, num_layers, hf.attention_chunk_size, path)?;
-                let mixed = (size, "a sliding window in some layers".to_owned());
-                return Ok((
-                    None,
-                    chunks.filter(|chunks| chunks.0 < size).or(Some(mixed)),
-                ));
-            }
-            (size, (0..num_layers).collect())
-        }
-        Windows::ByBlock => {
-            let size = size.filter(|_| hf.use_sliding_window == Some(true));
-            let first = hf.max_window_layers.unwrap_or(MAX_WINDOW_LAYERS);
-            let blocks = match types {
-                Some(types) => {
-                    let (blocks, chunks) =
-                        sliding(types, num_layers, hf.attention_chunk_size, path)?;
-                    foreign = chunks;
-                    blocks
-                }
-                None if size.is_some() => (first..num_layers).collect(),
-                None => Vec::new(),
-            };
-            (size, blocks)
-        }
-    };
-    match size {
-        _ if blocks.is_empty() => Ok((None, foreign)),
-        Some(size) => Ok((Some(Window { size, blocks }), foreign)),
-        None if architecture.windows == Windows::Everywhere => Ok((None, None)),
-        None => {
-            let reason = "layer_types name sliding_attention, but there is no sliding window";
-            Err(corrupt(path, reason))
-        }
-    }
-}
-
-/// The blocks whose type is [`SLIDING`]; and the size of chunks, if some attend within chunks.
-fn sliding(
-    types: &[String],
-    num_layers: usize,
-    chunk: Option<usize>,
-    path: &Path,
-) -> Result<(Vec<usize>, Foreign)> {
-    if types.len() != num_layers {
-        let rule = format!("layer_types must have num_hidden_layers = {num_layers} entries");
-        return Err(corrupt(path, format!("{rule}, got {}", types.len())));
-    }
-    let (mut blocks, mut chunks) = (Vec::new(), None);
-    for (block, kind) in types.iter().enumerate() {
-        match kind.as_str() {
-            SLIDING => blocks.push(block),
-            FULL => {}
-            CHUNKED if chunk.is_some() => chunks = chunk.map(|size| (size, CHUNKED.to_owned())),
-            other => {
-                return Err(unsupported(
-                    "layer type",
-                    other,
-                    "full_attention, sliding_attention",
-                ));
-            }
-        }
-    }
-    Ok((blocks, chunks))
-}
-
 /// Refuses what the decoder doesn't compute.
 fn check_supported(hf: &HfConfig, architecture: &Architecture) -> Result<()> {
     if architecture.mlp_bias && hf.mlp_bias == Some(true) {
         let value = "mlp_bias = true";
         return Err(unsupported("hyper-parameter", value, "false"));
     }
-    if let Some(act) = hf.hidden_act.as_deref().filter(|act| *act != "silu") {
+    let activation = hf.hidden_act.as_deref();
+    if let Some(act) = activation.filter(|act| architecture.gemma.is_none() && *act != "silu") {
         return Err(unsupported("activation", act, "silu"));
     }
     let partial = hf

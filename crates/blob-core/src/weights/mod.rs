@@ -68,6 +68,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Entry>,
     tokenizer: TokenizerSource,
     notices: Vec<String>,
+    /// What the weights of norms are stored without: Gemma's folders hold them less 1.
+    norm_offset: f32,
 }
 
 /// Where one tensor lies; `at` is inside `maps[map]` and holds exactly `shape` values of `kind`.
@@ -240,6 +242,12 @@ impl Checkpoint {
             (rows, columns),
             entry.rows,
         )
+    }
+
+    /// What is added to the stored values of a norm's weight.
+    pub(crate) fn norm_offset_of(&self, name: &str) -> Option<f32> {
+        let is_of_norm = name.ends_with("norm.weight");
+        (is_of_norm && self.norm_offset != 0.0).then_some(self.norm_offset)
     }
 
     /// What the checkpoint holds.

@@ -66,7 +66,9 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
         maps.push(bytes);
     }
     tensors.retain(|name, _| !name.ends_with(ROTARY_TABLE));
+    let norm_offset = if config.gemma.is_some() { 1.0 } else { 0.0 };
     let mut checkpoint = Checkpoint {
+        norm_offset,
         path: folder.to_owned(),
         format: "safetensors",
         config,

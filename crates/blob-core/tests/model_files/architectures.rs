@@ -1,5 +1,5 @@
 use blob_core::adapter::Module;
-use blob_core::backbone::{BackboneConfig, Window};
+use blob_core::backbone::{BackboneConfig, GemmaConfig, Window};
 use blob_core::weights::Checkpoint;
 
 use crate::support::Scratch;
@@ -8,7 +8,7 @@ use crate::support::tiny_model::{TinyModel, gqa_config};
 const QKV: [Module; 3] = [Module::Q, Module::K, Module::V];
 
 /// One model of each architecture, with all of its switches on.
-fn models() -> [TinyModel; 5] {
+fn models() -> [TinyModel; 8] {
     let window = |blocks: &[usize]| Window {
         size: 5,
         blocks: blocks.to_vec(),
@@ -33,6 +33,34 @@ fn models() -> [TinyModel; 5] {
         qk_norm: true,
         ..gqa_config()
     };
+    let gemma = |window| BackboneConfig {
+        head_dim: 16,
+        tie_word_embeddings: true,
+        window,
+        gemma: Some(GemmaConfig {
+            is_sandwich: false,
+            attention_scale: 0.25,
+            attention_cap: None,
+            logit_cap: None,
+            window_rope_theta: None,
+        }),
+        ..gqa_config()
+    };
+    let mut gemma2 = gemma(Some(window(&[0])));
+    if let Some(switches) = &mut gemma2.gemma {
+        switches.is_sandwich = true;
+        (switches.attention_cap, switches.logit_cap) = (Some(50.0), Some(30.0));
+    }
+    // a window that holds the whole context has angles of its own
+    let mut gemma3 = gemma(Some(Window {
+        size: 500,
+        ..window(&[0])
+    }));
+    gemma3.qk_norm = true;
+    if let Some(switches) = &mut gemma3.gemma {
+        switches.is_sandwich = true;
+        switches.window_rope_theta = Some(5000.0);
+    }
     let biased = BackboneConfig {
         biases: qkvo,
         ..qwen3.clone()
@@ -43,6 +71,9 @@ fn models() -> [TinyModel; 5] {
         TinyModel::of("qwen2", qwen2, 13),
         TinyModel::of("qwen3", qwen3, 14),
         TinyModel::of("qwen3", biased, 15),
+        TinyModel::of("gemma", gemma(None), 16),
+        TinyModel::of("gemma2", gemma2, 17),
+        TinyModel::of("gemma3_text", gemma3, 18),
     ]
 }
 

@@ -72,6 +72,7 @@ pub fn config() -> BackboneConfig {
         qk_norm: false,
         window: None,
         encoder: None,
+        gemma: None,
     }
 }
 

@@ -44,6 +44,7 @@ pub fn gqa_config() -> BackboneConfig {
         qk_norm: false,
         window: None,
         encoder: None,
+        gemma: None,
     }
 }
 
@@ -69,15 +70,21 @@ fn interleave(values: &[f32], columns: usize, heads: usize) -> Vec<f32> {
     permuted
 }
 
-fn gguf_name(name: &str) -> String {
-    match name {
+fn gguf_name(name: &str, is_sandwich: bool) -> String {
+    let layer = match name {
+        layer if is_sandwich => layer
+            .replace("post_attention_layernorm", "post_attention_norm")
+            .replace("pre_feedforward_layernorm", "ffn_norm")
+            .replace("post_feedforward_layernorm", "post_ffw_norm"),
+        layer => layer.replace("post_attention_layernorm", "ffn_norm"),
+    };
+    match layer.as_str() {
         "model.embed_tokens.weight" => "token_embd.weight".to_owned(),
         "model.norm.weight" => "output_norm.weight".to_owned(),
         "lm_head.weight" => "output.weight".to_owned(),
         layer => layer
             .replace("model.layers.", "blk.")
             .replace("input_layernorm", "attn_norm")
-            .replace("post_attention_layernorm", "ffn_norm")
             .replace("self_attn.o_proj", "attn_output")
             .replace("self_attn.", "attn_")
             .replace("mlp.", "ffn_")
@@ -115,7 +122,11 @@ impl TinyModel {
     pub fn gguf(&self) -> GgufWriter {
         let config = &self.config;
         let llama = matches!(self.architecture.as_str(), "llama" | "mistral");
-        let architecture = if llama { "llama" } else { &self.architecture };
+        let architecture = match self.architecture.as_str() {
+            _ if llama => "llama",
+            "gemma3_text" => "gemma3",
+            other => other,
+        };
         let key = |name: &str| format!("{architecture}.{name}");
         let mut gguf = GgufWriter::default();
         gguf.text("general.architecture", architecture);
@@ -145,6 +156,18 @@ impl TinyModel {
             gguf.count(&key("attention.sliding_window"), window.size)
                 .flags(&key("attention.sliding_window_pattern"), &flags);
         }
+        if let Some(gemma) = &config.gemma {
+            let caps = [
+                ("attn_logit_softcapping", gemma.attention_cap),
+                ("final_logit_softcapping", gemma.logit_cap),
+            ];
+            let numbers = caps
+                .into_iter()
+                .chain([("rope.freq_base_swa", gemma.window_rope_theta)]);
+            for (name, number) in numbers.filter_map(|(name, number)| Some((name, number?))) {
+                gguf.float(&key(name), number as f32);
+            }
+        }
         match &config.rope_scaling {
             RopeScaling::Linear { factor } => {
                 gguf.text(&key("rope.scaling.type"), "linear")
@@ -163,6 +186,7 @@ impl TinyModel {
             }
             _ => {}
         }
+        let is_sandwich = config.gemma.as_ref().is_some_and(|gemma| gemma.is_sandwich);
         for (name, (shape, values)) in &self.weights {
             let heads = match name {
                 name if name.contains("q_proj") => config.num_heads,
@@ -178,7 +202,7 @@ impl TinyModel {
                 heads if heads > 0 && llama => little_endian(&interleave(values, columns, heads)),
                 _ => little_endian(values),
             };
-            gguf.tensor(&gguf_name(name), shape, F32, bytes);
+            gguf.tensor(&gguf_name(name, is_sandwich), shape, F32, bytes);
         }
         gguf
     }
@@ -207,7 +231,13 @@ impl TinyModel {
             Some(window) if window.blocks.contains(&block) => "sliding_attention",
             _ => "full_attention",
         });
+        let gemma = config.gemma.as_ref();
         json!({
+            "hidden_activation": gemma.map(|_| "gelu_pytorch_tanh"),
+            "query_pre_attn_scalar": gemma.map(|it| it.attention_scale.powi(-2).round()),
+            "attn_logit_softcapping": gemma.and_then(|gemma| gemma.attention_cap),
+            "final_logit_softcapping": gemma.and_then(|gemma| gemma.logit_cap),
+            "rope_local_base_freq": gemma.and_then(|gemma| gemma.window_rope_theta),
             "model_type": self.architecture,
             "use_sliding_window": window.is_some(),
             "sliding_window": window.map(|window| window.size),
@@ -234,7 +264,15 @@ impl TinyModel {
     pub fn safetensors(&self, keep: impl Fn(&str) -> bool) -> Vec<u8> {
         let kept = self.weights.iter().filter(|(name, _)| keep(name));
         let bytes: Vec<_> = kept
-            .map(|(name, (shape, values))| (name, shape, little_endian(values)))
+            .map(|(name, (shape, values))| {
+                // Gemma's folders hold the weights of norms less 1.
+                let is_less = self.config.gemma.is_some() && name.ends_with("norm.weight");
+                let values: Vec<_> = values
+                    .iter()
+                    .map(|value| if is_less { value - 1.0 } else { *value })
+                    .collect();
+                (name, shape, little_endian(&values))
+            })
             .collect();
         let views = bytes.iter().map(|(name, shape, bytes)| {
             let view = TensorView::new(Dtype::F32, (*shape).clone(), bytes).unwrap();

@@ -15,7 +15,7 @@ pub const MLE_CASES: [&str; 3] = [
 ];
 
 /// The architectures beside Llama.
-pub const ARCHITECTURE_CASES: [&str; 8] = [
+pub const ARCHITECTURE_CASES: [&str; 12] = [
     "qwen2-mle",
     "qwen2-window-mle",
     "qwen3-mle",
@@ -24,6 +24,10 @@ pub const ARCHITECTURE_CASES: [&str; 8] = [
     "qwen2-window-blob",
     "qwen3-blob",
     "mistral-blob",
+    "gemma-mle",
+    "gemma2-mle",
+    "gemma3-mle",
+    "gemma2-blob",
 ];
 
 /// BLoB, under every sharing of the noise.

@@ -135,6 +135,7 @@ pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<Backbone
         ],
         qk_norm: false,
         window: None,
+        gemma: None,
         encoder: Some(EncoderConfig {
             family,
             activation: activation(&fields)?,

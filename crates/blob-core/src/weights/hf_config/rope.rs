@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::super::{corrupt, unsupported};
+use super::window::FULL;
 use crate::Result;
 use crate::backbone::RopeScaling;
 
@@ -17,7 +18,21 @@ pub(super) struct Rope<'a> {
     pub(super) path: &'a Path,
 }
 
-impl Rope<'_> {
+impl<'a> Rope<'a> {
+    /// The fields of blocks of a kind, where these differ; else what holds for all. Kinds other than
+    /// the full attention have fields of their own or none.
+    pub(super) fn of(fields: Option<&'a Map<String, Value>>, kind: &str, path: &'a Path) -> Self {
+        let is_per_kind = fields.is_some_and(|all| all.get(FULL).is_some_and(Value::is_object));
+        let of_kind = fields
+            .and_then(|all| all.get(kind))
+            .and_then(Value::as_object);
+        let of_all = fields.filter(|_| kind == FULL && !is_per_kind);
+        Self {
+            fields: of_kind.or(of_all),
+            path,
+        }
+    }
+
     /// The number under `field`.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
         match self.fields.and_then(|fields| fields.get(field)) {

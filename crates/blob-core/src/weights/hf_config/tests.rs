@@ -171,7 +171,15 @@ fn biases_and_norms_of_heads_are_those_of_the_architecture() {
 #[test]
 fn what_the_decoder_does_not_compute_is_refused_by_name() {
     for (changes, name) in [
-        (serde_json::json!({ "model_type": "gemma" }), "gemma"),
+        (serde_json::json!({ "model_type": "falcon" }), "falcon"),
+        (
+            serde_json::json!({ "model_type": "gemma2", "hidden_activation": "gelu" }),
+            "gelu",
+        ),
+        (
+            serde_json::json!({ "model_type": "gemma3_text", "use_bidirectional_attention": true }),
+            "use_bidirectional_attention",
+        ),
         (serde_json::json!({ "mlp_bias": true }), "mlp_bias"),
         (serde_json::json!({ "hidden_act": "gelu" }), "gelu"),
         (
@@ -187,6 +195,36 @@ fn what_the_decoder_does_not_compute_is_refused_by_name() {
         assert_eq!(error.code(), "BPEFT_UNSUPPORTED", "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+#[test]
+fn gemma_takes_transformers_defaults_and_its_rotary_fields_in_both_forms() {
+    let gemma2 = read(&serde_json::json!({ "model_type": "gemma2" })).unwrap();
+    let switches = gemma2.gemma.unwrap();
+    assert_eq!(switches.attention_scale, 1.0 / 16.0);
+    let caps = (switches.attention_cap, switches.logit_cap);
+    assert_eq!(caps, (Some(50.0), Some(30.0)));
+    assert_eq!(gemma2.window.unwrap().blocks, [0]);
+
+    let older = serde_json::json!({
+        "model_type": "gemma3_text", "rope_theta": 1e6, "rope_local_base_freq": 5e3,
+        "rope_scaling": { "rope_type": "linear", "factor": 8.0 }, "sliding_window_pattern": 2,
+        "final_logit_softcapping": null,
+    });
+    let newer = serde_json::json!({
+        "model_type": "gemma3_text", "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": { "rope_type": "linear", "factor": 8.0, "rope_theta": 1e6 },
+            "sliding_attention": { "rope_type": "default", "rope_theta": 5e3 },
+        },
+    });
+    let [older, newer] = [older, newer].map(|changes| read(&changes).unwrap());
+    assert_eq!(older, newer);
+    assert_eq!(older.rope_scaling, RopeScaling::Linear { factor: 8.0 });
+    assert_eq!(older.window.unwrap().blocks, [0]);
+    let switches = older.gemma.unwrap();
+    assert_eq!(switches.window_rope_theta, Some(5e3));
+    assert_eq!((switches.attention_cap, switches.logit_cap), (None, None));
 }
 
 /// A prompt that ends before them never meets them.

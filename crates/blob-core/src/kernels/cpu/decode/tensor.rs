@@ -17,6 +17,11 @@ impl Checkpoint {
             .with_min_len(ROWS_PER_TASK)
             .enumerate()
             .for_each(|(row, values)| stored.row(row, values));
+        if let Some(offset) = self.norm_offset_of(name) {
+            for value in &mut data {
+                *value += offset;
+            }
+        }
         Ok(HostTensor {
             shape: shape.to_vec(),
             data,
