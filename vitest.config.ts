@@ -25,6 +25,17 @@ export default defineConfig({
         },
       },
       {
+        // The engine with `cuda` on an emulated driver (tools/cuda-emulator): Linux on x86-64 with g++.
+        test: {
+          name: 'gpu',
+          include: ['test/gpu/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 1_200_000,
+        },
+      },
+      {
         // What takes minutes and finds what `native` finds, only more of it: not in npm test, which runs the other projects.
         test: { name: 'long', include: ['test/long/**/*.test.ts'], pool: 'forks', testTimeout: 1_800_000 },
       },

@@ -3,5 +3,5 @@
 import { buildJavaScript, buildNative } from './steps.mjs';
 
 const part = process.argv[2];
-const ok = (part === 'js' || buildNative()) && (part === 'native' || buildJavaScript());
+const ok = (part === 'js' || buildNative() !== null) && (part === 'native' || buildJavaScript());
 process.exitCode = ok ? 0 : 1;

@@ -1,6 +1,7 @@
-// npm run build:cuda -- [--cuda 13.0] [--out FOLDER]: compiles the CUDA kernels, one fat binary a
-// file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and no system toolkit: the compiler
-// comes as NVIDIA's Python wheels, once, into .cache. What was made is listed with its SHA-256.
+// npm run build:cuda -- [--cuda 13.0] [--out FOLDER] [--package]: compiles the CUDA kernels, one fat
+// binary a file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and no system toolkit: the
+// compiler comes as NVIDIA's Python wheels, once, into .cache. What was made is listed with its SHA-256.
+// --package: then the engine for GPUs around them, packed, installed in an empty folder and tried.
 
 import { createHash } from 'node:crypto';
 import {
@@ -29,7 +30,11 @@ const ARCHITECTURES = [80, 90, 100];
 const KERNELS = join(root, 'crates/blob-core/src/kernels/cuda');
 
 const { values } = parseArgs({
-  options: { cuda: { type: 'string', default: '13.0' }, out: { type: 'string' } },
+  options: {
+    cuda: { type: 'string', default: '13.0' },
+    out: { type: 'string' },
+    package: { type: 'boolean' },
+  },
 });
 if (!/^\d+\.\d+$/.test(values.cuda)) fail(`--cuda must be MAJOR.MINOR, got ${values.cuda}`);
 const out = values.out ?? join(root, '.cache/cuda', `fatbin-${values.cuda}`);
@@ -98,3 +103,7 @@ const compiler = /release ([\d.]+), V([\d.]+)/.exec(version)?.[2] ?? values.cuda
 const list = { cuda: values.cuda, compiler, architectures: ARCHITECTURES, ptx: 80, files: made };
 writeFileSync(join(out, 'kernels.json'), `${JSON.stringify(list, null, 2)}\n`);
 process.stdout.write(`nvcc ${compiler}; listed in ${join(out, 'kernels.json')}\n`);
+if (values.package === true) {
+  const { packAndTry } = await import('./cuda-package.mjs');
+  if (!(await packAndTry(values.cuda, out))) fail('the package does not work: see above');
+}

@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -10,13 +11,13 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
 
 /** Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`. */
-export function run(command, args, { capture = false, isSilent = false, extraEnv = {} } = {}) {
+export function run(command, args, { capture = false, isSilent = false, extraEnv = {}, stdio } = {}) {
   const result = spawnSync(command, args, {
     cwd: root,
     env: { ...process.env, ...extraEnv },
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    stdio: capture ? ['ignore', 'pipe', 'inherit'] : 'inherit',
+    stdio: stdio ?? (capture ? ['ignore', 'pipe', 'inherit'] : 'inherit'),
   });
   if (capture && !isSilent) process.stdout.write(result.stdout ?? '');
   if (result.error) process.stderr.write(`${command}: ${result.error.message}\n`);
@@ -57,17 +58,23 @@ function hasCompilers() {
   return missing.length === 0;
 }
 
-export function buildNative() {
-  if (!hasCompilers()) return false;
-  const output = `npm/${platform}`;
-  return bin('napi', [
-    'build',
-    '--platform',
-    '--no-js',
-    ...['--manifest-path', 'crates/napi-bindings/Cargo.toml'],
-    ...['--output-dir', output],
-    ...['--dts', '../../ts/engine/addon.d.ts'],
-  ]).ok;
+/** The addon's file, or null: what failed has been written then. Its output goes to standard error. */
+export function buildNative({ features = [], output = `${root}npm/${platform}`, types = addonTypes } = {}) {
+  if (!hasCompilers()) return null;
+  const { ok } = bin(
+    'napi',
+    [
+      'build',
+      '--platform',
+      '--no-js',
+      ...['--manifest-path', 'crates/napi-bindings/Cargo.toml'],
+      ...['--output-dir', output],
+      ...['--dts', relative(output, types)],
+      ...(features.length === 0 ? [] : ['--features', features.join()]),
+    ],
+    { stdio: ['ignore', 2, 2] },
+  );
+  return ok ? `${output}/bpeft.${platform}.node` : null;
 }
 
 export function buildJavaScript() {
@@ -87,7 +94,7 @@ export function isBuilt() {
 
 /** Packages, addon and JavaScript; quick when nothing changed. */
 export function setUp() {
-  return installPackages() && buildNative() && buildJavaScript();
+  return installPackages() && buildNative() !== null && buildJavaScript();
 }
 
 export function readText(path) {

@@ -13,6 +13,9 @@ import {
   run,
 } from './steps.mjs';
 
+/** The emulated CUDA driver is Linux on x86-64. */
+const hasEmulator = process.platform === 'linux' && process.arch === 'x64';
+
 let passed = 0;
 let failed = 0;
 const failures = [];
@@ -49,7 +52,7 @@ function cargoTest() {
   return counts;
 }
 
-/** What needs a GPU, on the emulated driver; that one is Linux on x86-64. */
+/** What needs a GPU, on the emulated driver. */
 function cudaEmulated(program) {
   const { ok, stdout } = run(process.execPath, [`tools/cuda-emulator/${program}`], { capture: true });
   const counts = /(\d+) passed, (\d+) failed\n$/.exec(stdout);
@@ -65,7 +68,9 @@ function vitest() {
   const { ok } = bin('vitest', [
     'run',
     // All but `long` and `browser`: of several exclusions vitest would take back each by the other.
-    ...['unit', 'types', 'native', 'package', 'services', 'e2e'].map((name) => `--project=${name}`),
+    ...['unit', 'types', 'native', 'package', 'services', 'e2e', ...(hasEmulator ? ['gpu'] : [])].map(
+      (name) => `--project=${name}`,
+    ),
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
@@ -78,7 +83,7 @@ function vitest() {
 
 function addonAndItsTypes() {
   const before = readText(addonTypes);
-  if (!buildNative()) return false;
+  if (buildNative() === null) return false;
   if (readText(addonTypes) === before) return true;
   process.stdout.write('ts/engine/addon.d.ts was out of date and has been written again: commit it\n');
   return false;
@@ -100,7 +105,8 @@ if (stage('npm packages', installPackages)) {
       }).ok,
   );
   stage('cargo test', cargoTest);
-  if (process.platform === 'linux' && process.arch === 'x64') {
+  if (hasEmulator) {
+    stage('addon for GPUs, emulated', () => run(process.execPath, ['tools/cuda-emulator/addon.mjs']).ok);
     stage('CUDA kernels, emulated', () => cudaEmulated('test.mjs'));
     stage('engine on a GPU, emulated', () => cudaEmulated('engine.mjs'));
   }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { program } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -78,3 +78,35 @@ it.runIf(process.platform === 'linux' && process.arch === 'x64')(
     expect(complaint(installed(tooOld))).toContain("cannot load the engine: version `GLIBC_2.99' not found");
   },
 );
+
+describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a package for GPUs', () => {
+  const cpu = join(root, 'npm/linux-x64-gnu/bpeft.linux-x64-gnu.node');
+  const engine = `module.exports = require(${JSON.stringify(cpu)})`;
+
+  /** What the program says of its engine, where a package for GPUs holds that text. */
+  function engineBeside(forGpus: string): { readonly why: string; readonly passed_over: string | null } {
+    const path = installed(engine);
+    const folder = join(path, '../../../node_modules/@bpeft/cuda13-linux-x64-gnu');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'index.js'), forGpus);
+    const { stdout } = spawnSync(process.execPath, [path, 'doctor', '--json'], { encoding: 'utf8' });
+    return JSON.parse(stdout).engine;
+  }
+
+  it('is taken before the one for the CPU', () => {
+    expect(engineBeside(engine)).toMatchObject({
+      why: 'of the package @bpeft/cuda13-linux-x64-gnu',
+      passed_over: null,
+    });
+  });
+
+  it('is passed over when it is of another version, or does not load', () => {
+    const of = (why: string) => ({ why: 'of the package @bpeft/linux-x64-gnu', passed_over: why });
+    const other = `module.exports = { ...require(${JSON.stringify(cpu)}), engineInfo: () => '{"version":"9.9.9"}' }`;
+    const text = '@bpeft/cuda13-linux-x64-gnu is 9.9.9, and bpeft 0.1.0: install the same';
+    expect(engineBeside(other)).toMatchObject(of(text));
+    expect(engineBeside("throw new Error('no such GLIBC')")).toMatchObject(
+      of(expect.stringContaining('no such GLIBC')),
+    );
+  });
+});

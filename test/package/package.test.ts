@@ -38,6 +38,8 @@ function succeed(command: string, args: readonly string[], cwd: string): string 
 }
 
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+const pick = (from: Record<string, unknown>, ...keys: string[]) =>
+  Object.fromEntries(keys.map((key) => [key, from[key]]));
 const own = readJson(join(root, 'package.json'));
 
 /** The packed packages, an empty folder with both installed, and that folder's program. */
@@ -74,6 +76,8 @@ it('names the engine of the same version, for this platform alone', () => {
   const engine = readJson(join(root, 'npm/linux-x64-gnu/package.json'));
   expect(own.optionalDependencies).toEqual({ [platform]: own.version });
   expect(engine).toMatchObject({ name: platform, version: own.version, os: ['linux'], cpu: ['x64'] });
+  const forGpus = readJson(join(root, 'npm/cuda13-linux-x64-gnu/package.json'));
+  expect({ ...engine, ...pick(forGpus, 'name', 'description', 'files') }).toEqual(forGpus);
 });
 
 it('packs the program, the model, the data and its documents, and nothing of the workshop', () => {

@@ -21,7 +21,7 @@ export function runStarted(more: Partial<RunStarted> = {}): RunStarted {
       model: { name: 'builtin:random', revision: null, sha256: '00' },
       datasets: { train: null, evaluation: [] },
       versions: { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' },
-      hardware: { cpu: 'none', cores: 1, threads: 1, memoryGb: 1, gpu: null },
+      hardware: { cpu: 'none', cores: 1, threads: 1, memoryGb: 1, device: 'cpu', gpu: null },
     },
     ...more,
   };

@@ -18,11 +18,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const KERNELS = join(root, 'crates/blob-core/src/kernels/cuda');
 const MAJOR = 13;
 
 /**
@@ -75,9 +76,8 @@ async function limited(work) {
 /** Everything that a compiler may include, for the keys of the cache. */
 function hashOfHeaders() {
   const hash = createHash('sha256');
-  const kernels = join(root, 'crates/blob-core/src/kernels/cuda');
   const folders = ['driver', 'device', 'libraries', 'tests'].map((name) => join(here, name));
-  for (const folder of [...folders, kernels, join(root, 'test/cuda')]) {
+  for (const folder of [...folders, KERNELS, join(root, 'test/cuda')]) {
     if (!existsSync(folder)) continue;
     for (const name of readdirSync(folder)
       .filter((file) => /\.(h|cuh)$/.test(file))
@@ -216,6 +216,38 @@ function hostFolder(mode) {
 }
 function kernelFolder(mode) {
   return join(root, '.cache/cuda', `kernels-${mode}`);
+}
+
+/**
+ * A fat binary for each kernel, with an entry of PTX for sm_80 and nothing behind it: what the engine
+ * reads, and what the driver looks for an architecture in.
+ */
+function buildImages(kernels) {
+  const folder = join(root, '.cache/cuda/images');
+  mkdirSync(folder, { recursive: true });
+  const image = Buffer.alloc(16 + 64);
+  image.writeUInt32LE(0xba55ed50, 0);
+  image.writeUInt16LE(1, 4);
+  image.writeUInt16LE(16, 6);
+  image.writeBigUInt64LE(64n, 8);
+  image.writeUInt16LE(1, 16);
+  image.writeUInt32LE(64, 20);
+  image.writeUInt32LE(80, 16 + 28);
+  for (const source of kernels) writeFileSync(join(folder, `${basename(source, '.cu')}.fatbin`), image);
+  return folder;
+}
+
+/** The driver and the engine's kernels, and the variables with which a program finds them. */
+export async function buildForEngine() {
+  const names = readdirSync(KERNELS).filter((name) => name.endsWith('.cu'));
+  const kernels = names.map((name) => join(KERNELS, name));
+  const emulated = await build('plain', { kernels, programs: [] });
+  const others = process.env.LD_LIBRARY_PATH ?? '';
+  return {
+    LD_LIBRARY_PATH: [emulated.host, ...(others === '' ? [] : [others])].join(delimiter),
+    CUDA_EMU_KERNELS: emulated.kernels,
+    BPEFT_CUDA_KERNELS: buildImages(kernels),
+  };
 }
 
 /** Everything for one mode; where programs and libraries are, and where kernels are. */

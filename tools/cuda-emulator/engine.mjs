@@ -1,26 +1,14 @@
 // node tools/cuda-emulator/engine.mjs: the engine with `cuda`, its operations and whole models held
 // against their references on the emulated driver, as on any device. Ends in `N passed, N failed`.
 
-import { readdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { root, run } from '../steps.mjs';
-import { build } from './build.mjs';
+import { run } from '../steps.mjs';
+import { buildForEngine } from './build.mjs';
 
-const folder = join(root, 'crates/blob-core/src/kernels/cuda');
-const kernels = readdirSync(folder)
-  .filter((name) => name.endsWith('.cu'))
-  .map((name) => join(folder, name));
-const emulated = await build('plain', { kernels, programs: [] });
-const others = process.env.LD_LIBRARY_PATH ?? '';
-const extraEnv = {
-  LD_LIBRARY_PATH: [emulated.host, ...(others === '' ? [] : [others])].join(delimiter),
-  CUDA_EMU_KERNELS: emulated.kernels,
-};
-
+const extraEnv = await buildForEngine();
 const engine = ['--package', 'blob-core', '--features', 'cuda', '--locked'];
 const tests = [
   ['--lib', 'ops::'],
-  ['--test', 'devices', '--test', 'cuda', '--test', 'cuda_memory'],
+  ['--test', 'devices', '--test', 'cuda', '--test', 'cuda_memory', '--test', 'cuda_traffic'],
 ];
 let passed = 0;
 let failed = 0;

@@ -20,6 +20,9 @@ const INPUT_CODES: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
   'BPEFT_RUN_EXISTS',
 ]);
 
+/** Thrown by a command whose own output says what failed. */
+export class ToldFailure extends Error {}
+
 export function exitCode(error: BpeftError): number {
   if (error.code === 'BPEFT_ABORTED') return EXIT.interrupted;
   return INPUT_CODES.has(error.code) ? EXIT.usage : EXIT.failed;

@@ -9,7 +9,7 @@ import { kebabCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { packageVersion } from '../package-version.ts';
 import { newCommand } from './command.ts';
-import { EXIT, errorJson, errorText, exitCode } from './exit.ts';
+import { EXIT, errorJson, errorText, exitCode, ToldFailure } from './exit.ts';
 import type { Output } from './output.ts';
 
 /** Adds options and action to a command. */
@@ -77,6 +77,17 @@ const COMMANDS: readonly Entry[] = [
     description: 'list, show, pull or remove models: built-in ones and those of the Hub',
     load: async () => (await import('./commands/models.ts')).defineModels,
   },
+  {
+    name: 'estimate',
+    description: 'memory and time of a run, on this CPU and on a GPU, before anything is there',
+    load: async () => (await import('./commands/estimate.ts')).defineEstimate,
+  },
+  {
+    name: 'doctor',
+    description:
+      'what this machine has for the engine, GPUs included, and whether it computes what it should',
+    load: async () => (await import('./commands/doctor.ts')).defineDoctor,
+  },
 ];
 
 const EXAMPLES = `
@@ -131,6 +142,7 @@ export async function runCli(words: readonly string[], output: Output): Promise<
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    if (error instanceof ToldFailure) return EXIT.failed;
     const failure = error instanceof CommanderError ? usageError(error, program, argv) : asBpeftError(error);
     if (argv.includes('--json')) output.stdout.write(errorJson(failure));
     else output.stderr.write(`${output.stderr.isTTY === true ? CLEAR_LINE : ''}${errorText(failure)}`);

@@ -13,10 +13,14 @@ import { downloadLine } from '../logging/download-line.ts';
 import { kebabCase } from '../names.ts';
 import type { Output } from './output.ts';
 
-/** Adds every setting of the command as a flag, and the flags that each command has. */
-export function addSettings(command: Command, name: CommandName): Command {
+/**
+ * Adds every setting of the command as a flag, and the flags that each command has.
+ * @param keys of them only these, without a file
+ */
+export function addSettings(command: Command, name: CommandName, keys?: ReadonlySet<string>): Command {
   for (const own of settingsOf(name)) {
     const { key, schema, setting } = own;
+    if (keys?.has(key) === false) continue;
     const flag = `--${kebabCase(key)}`;
     const isSwitch = isSwitchSchema(schema);
     const value = isSwitch ? '' : ` <${placeholder(schema, setting.placeholder)}>`;
@@ -24,6 +28,7 @@ export function addSettings(command: Command, name: CommandName): Command {
     if (!isSwitch) option.argParser((text) => valueFromText(schema, text));
     command.addOption(option);
   }
+  if (keys !== undefined) return addOutputFlags(command);
   command.addOption(
     new Option('--config <file>', 'settings from a .json or .yaml file; flags win').helpGroup('Output:'),
   );

@@ -3,6 +3,7 @@
  * other or that this version does not offer yet.
  */
 
+import { namedDevice } from '../engine/device.ts';
 import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
 import { requireAfterTraining, resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
@@ -33,7 +34,7 @@ const EVAL_BATCH_SIZE = 16;
 
 export function resolveTrain(settings: TrainSettings): TrainConfig {
   const method = trainingMethod(settings.method); // told before anything else
-  refuseEngine(settings);
+  namedDevice(settings.device); // a wrong one is told before anything is read
   if (settings.resume && settings.overwrite) {
     throw new BpeftError('BPEFT_USAGE', '--resume and --overwrite exclude each other');
   }
@@ -56,7 +57,7 @@ export function resolveTrain(settings: TrainSettings): TrainConfig {
 }
 
 export function resolveEval(settings: EvalSettings): EvalConfig {
-  refuseEngine(settings);
+  namedDevice(settings.device); // a wrong one is told before anything is read
   return {
     ...settings,
     ...dataProtocol(settings),
@@ -68,7 +69,7 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
 
 export function resolveBayesianize(settings: BayesianizeSettings): BayesianizeConfig {
   requireAfterTraining(settings.method); // told before anything else
-  refuseEngine(settings);
+  namedDevice(settings.device); // a wrong one is told before anything is read
   return {
     ...settings,
     ...dataProtocol(settings),
@@ -80,7 +81,7 @@ export function resolveBayesianize(settings: BayesianizeSettings): BayesianizeCo
 }
 
 export function resolvePredict(settings: PredictSettings): PredictConfig {
-  refuseEngine(settings);
+  namedDevice(settings.device); // a wrong one is told before anything is read
   return {
     ...settings,
     ...dataProtocol(settings),
@@ -105,20 +106,6 @@ function dataProtocol(settings: Open<DataProtocol> & { protocol: Protocol }): Da
   const preset = DATA_PROTOCOLS[settings.protocol];
   const keys = Object.keys(preset) as (keyof DataProtocol)[];
   return { ...preset, ...Object.fromEntries(keys.map((key) => [key, settings[key] ?? preset[key]])) };
-}
-
-function refuseEngine(settings: { device: string }): void {
-  const device = settings.device === 'auto' ? (process.env.BPEFT_DEVICE ?? 'auto') : settings.device;
-  if (!['auto', 'cpu'].includes(device)) {
-    const known = /^cuda(:\d+)?$/.test(device);
-    throw new BpeftError(
-      known ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE',
-      known
-        ? `device ${device} is not available yet`
-        : `--device must be auto, cpu or cuda[:N], got ${JSON.stringify(device)}`,
-      { hint: 'available: auto, cpu' },
-    );
-  }
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

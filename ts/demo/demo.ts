@@ -50,7 +50,7 @@ export async function demo(options: DemoOptions = {}, context: RunContext = {}):
 async function demonstration(options: DemoOptions, context: RunContext): Promise<DemoResult> {
   const { seed, out, overwrite, threads } = parseSettings('demo', [{ origin: 'option', values: options }]);
   const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
-  const model = context.model ?? (await loadModel({ model: DEMO_MODEL, threads }, context));
+  const model = context.model ?? (await loadModel({ model: DEMO_MODEL, device: 'cpu', threads }, context));
   try {
     const results: Partial<Record<'mle' | 'blob', RunResult>> = {};
     for (const method of ['mle', 'blob'] as const) {

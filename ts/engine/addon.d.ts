@@ -94,7 +94,7 @@ export declare class NativeTrainer {
 /** Names of the paths that this machine has, the widest first. */
 export declare function dispatches(): Array<string>
 
-/** JSON: version, target, dispatch. */
+/** JSON: version, target, dispatch, whether it can use GPUs, processors and their features. */
 export declare function engineInfo(): string
 
 /** Every stable error code of the engine and the addon. */
@@ -167,5 +167,14 @@ export interface NativeTokens {
   offsets: Uint32Array
 }
 
+/** Opens a device, so that it is there when a model is loaded; resolves to its name in options. */
+export declare function openDevice(name: string): Promise<string>
+
+/** FLOP/s of large products with frozen weights; `options` as JSON. */
+export declare function productRate(options: string): Promise<number>
+
 /** Makes all kernels take the path of that name; false when this machine does not have it. */
 export declare function setDispatch(name: string): boolean
+
+/** What the machine has for GPUs, as JSON; null of an engine for the processor alone. */
+export declare function surveyGpus(kernels: string): Promise<string>

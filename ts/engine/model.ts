@@ -10,6 +10,7 @@ import { abortable, freed, native, unlessAborted } from './abort.ts';
 import type { NativeAdapter, NativeModel } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import { type CallOptions, told } from './call.ts';
+import { openDevice } from './device.ts';
 import { findModel } from './model-source.ts';
 import { loadNative } from './native.ts';
 import { tellingOfReading } from './reading.ts';
@@ -23,6 +24,8 @@ export interface LoadModelOptions {
   readonly precision?: Precision;
   /** Quantises the blocks' matrices when they are read; `none` unless given. */
   readonly quantize?: Quantization;
+  /** `cpu`, `cuda`, `cuda:1`; `auto` (unless given): what `BPEFT_DEVICE` says, else a GPU that can be used, else the CPU. */
+  readonly device?: string | undefined;
   /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
 }
@@ -34,7 +37,12 @@ export interface ModelInfo {
   readonly format: 'gguf' | 'safetensors' | 'random';
   readonly parameters: number;
   readonly hiddenSize: number;
+  readonly intermediateSize: number;
   readonly numLayers: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly tieWordEmbeddings: boolean;
   readonly vocabSize: number;
   readonly maxPositionEmbeddings: number;
   readonly precision: Precision;
@@ -46,6 +54,12 @@ export interface ModelInfo {
   readonly weightBytes: number;
   /** Bytes of the weights as they are in memory; those of a mapped file are shared with other processes. */
   readonly memoryBytes: number;
+  /** `cpu` or `cuda:N`. */
+  readonly device: string;
+  /** What its maker calls the GPU. */
+  readonly gpu: string | null;
+  /** Why `auto` is no GPU, though the engine could use one. */
+  readonly noGpu: string | null;
   /** Threads of the model's pool. */
   readonly threads: number;
   readonly bosTokenId: number | null;
@@ -129,12 +143,13 @@ export interface PredictiveOptions {
 /**
  * Downloads a model of the Hub that the cache lacks, reads the files, hashes them meanwhile, and keeps the weights until {@link BayesianModel.dispose}.
  * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`,
- * `BPEFT_IO`, `BPEFT_ABORTED`.
+ * `BPEFT_DEVICE`, `BPEFT_OUT_OF_MEMORY`, `BPEFT_IO`, `BPEFT_ABORTED`.
  */
 export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
   throwIfAborted(call.signal);
   oneOf('precision', options.precision, PRECISIONS);
   oneOf('quantize', options.quantize, QUANTIZATIONS);
+  const { device, noGpu } = await openDevice(options.device);
   const found = await findModel(options.model, call);
   const { source } = found;
   const addon = loadNative();
@@ -145,7 +160,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
     precision,
     quantize: quantize === 'none' ? null : quantize,
     threads: threads ?? null,
-    device: 'cpu',
+    device,
   });
   const reading = new addon.NativeReading();
   const loading = abortable(call.signal, (abort) => addon.NativeModel.load(text, reading, abort));
@@ -153,7 +168,7 @@ export async function loadModel(options: LoadModelOptions, call: CallOptions = {
   resolving.catch(() => {}); // told once loading is over
   const handle = await tellingOfReading(reading, call, loading);
   try {
-    return BayesianModel.of(handle, quantize, await resolving);
+    return BayesianModel.of(handle, { quantize, noGpu }, await resolving);
   } catch (error) {
     await handle.dispose();
     throw error;
@@ -170,6 +185,9 @@ function oneOf(name: string, value: string | undefined, allowed: readonly string
   }
 }
 
+/** What was decided before the engine loaded a model. */
+type Chosen = Pick<ModelInfo, 'quantize' | 'noGpu'>;
+
 /** Made by {@link loadModel}. */
 export class BayesianModel implements AsyncDisposable {
   readonly info: ModelInfo;
@@ -177,15 +195,15 @@ export class BayesianModel implements AsyncDisposable {
   readonly resolved: ResolvedModel;
   readonly #native: NativeModel;
 
-  private constructor(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel) {
+  private constructor(handle: NativeModel, chosen: Chosen, resolved: ResolvedModel) {
     this.#native = handle;
     this.resolved = resolved;
-    this.info = { ...(JSON.parse(handle.info()) as Omit<ModelInfo, 'quantize'>), quantize };
+    this.info = { ...(JSON.parse(handle.info()) as Omit<ModelInfo, keyof Chosen>), ...chosen };
   }
 
   /** @internal */
-  static of(handle: NativeModel, quantize: Quantization, resolved: ResolvedModel): BayesianModel {
-    return new BayesianModel(handle, quantize, resolved);
+  static of(handle: NativeModel, chosen: Chosen, resolved: ResolvedModel): BayesianModel {
+    return new BayesianModel(handle, chosen, resolved);
   }
 
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */

@@ -110,7 +110,6 @@ pub enum Error {
         row: usize,
     },
     /// A device, or what it needs, is missing, too old or has failed; `BPEFT_DEVICE`.
-    #[cfg(feature = "cuda")]
     #[error("{device}: {what}")]
     Device {
         /// As options name it.
@@ -121,11 +120,16 @@ pub enum Error {
         hint: &'static str,
     },
     /// A device's memory does not hold what was asked for; `BPEFT_OUT_OF_MEMORY`.
-    #[cfg(feature = "cuda")]
-    #[error("{device}: the memory is full")]
+    #[error("{device}: the memory is full: {}", room(*asked, *free, *total))]
     OutOfMemory {
         /// As options name it.
         device: String,
+        /// Bytes that were asked for; 0 where a library asked.
+        asked: usize,
+        /// Bytes that were free.
+        free: usize,
+        /// Bytes of the device.
+        total: usize,
     },
     /// The caller aborted the work; `BPEFT_ABORTED`.
     #[error("aborted")]
@@ -150,9 +154,7 @@ impl Error {
         "BPEFT_ADAPTER",
         "BPEFT_CHECKPOINT",
         "BPEFT_NOT_FINITE",
-        #[cfg(feature = "cuda")]
         "BPEFT_DEVICE",
-        #[cfg(feature = "cuda")]
         "BPEFT_OUT_OF_MEMORY",
         "BPEFT_ABORTED",
         "BPEFT_WORKER_STOPPED",
@@ -172,9 +174,7 @@ impl Error {
             Self::Adapter { .. } | Self::NotAnAdapter { .. } => "BPEFT_ADAPTER",
             Self::Checkpoint { .. } => "BPEFT_CHECKPOINT",
             Self::NotFinite { .. } | Self::WeightNotFinite { .. } => "BPEFT_NOT_FINITE",
-            #[cfg(feature = "cuda")]
             Self::Device { .. } => "BPEFT_DEVICE",
-            #[cfg(feature = "cuda")]
             Self::OutOfMemory { .. } => "BPEFT_OUT_OF_MEMORY",
             Self::Aborted => "BPEFT_ABORTED",
             Self::WorkerStopped(_) => "BPEFT_WORKER_STOPPED",
@@ -193,12 +193,11 @@ impl Error {
             Self::Io { .. } => "check that the path exists and that you may read and write it",
             Self::ModelNotFound { hint, .. }
             | Self::ModelCorrupt { hint, .. }
-            | Self::NotAnAdapter { hint, .. } => hint,
-            #[cfg(feature = "cuda")]
-            Self::Device { hint, .. } => hint,
-            #[cfg(feature = "cuda")]
+            | Self::NotAnAdapter { hint, .. }
+            | Self::Device { hint, .. } => hint,
             Self::OutOfMemory { .. } => {
-                "take a smaller batch or fewer samples at once, or see who else uses the device"
+                "take a smaller --batch-size, --quantize the model, see by nvidia-smi who else uses \
+                 the GPU, or take --device cpu"
             }
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
             Self::Adapter { .. } => "use the adapter with the model it was trained on",
@@ -234,6 +233,15 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
+
+fn room(asked: usize, free: usize, total: usize) -> String {
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let asked = match asked {
+        0 => "more was asked for".to_owned(),
+        bytes => format!("{} MiB were asked for", mib(bytes)),
+    };
+    format!("{asked}, {} of {} MiB were free", free >> 20, mib(total))
 }
 
 fn of_step(step: u64) -> String {

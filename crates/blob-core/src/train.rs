@@ -236,6 +236,7 @@ impl Trainer {
                 backbone.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
             }
         }
+        sums.parameters.fetch()?;
         Ok(Gradients { drawn, ..sums })
     }
 

@@ -8,7 +8,7 @@ mod support;
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module};
 use blob_core::backbone::Backbone;
-use blob_core::kernels::cuda::{Gpu, Images};
+use blob_core::kernels::cuda::Gpu;
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
 use blob_core::train::Trainer;
@@ -98,7 +98,7 @@ fn a_state_goes_on_where_it_was_not_saved() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_named() {
-    let error = Gpu::open(99, &Images::Emulated).unwrap_err();
+    let error = Gpu::open(99, std::path::Path::new("")).unwrap_err();
     assert_eq!(error.code(), "BPEFT_DEVICE");
     let text = "cuda:99: the driver reported CUDA_ERROR_INVALID_DEVICE";
     assert_eq!(error.to_string(), text);

@@ -5,11 +5,12 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Parameters};
-use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Window};
+use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Quantized, Window};
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::ops::{Device, Implementation, Operation, Precision};
+use blob_core::ops::{Device, Implementation, Operation, Precision, Quantization};
 use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
+use support::answers::{logits, sampling};
 use support::device::devices;
 use support::golden::{assert_close, named};
 use support::small_model::{SmallWeights, batch_of, config, lora, prompts, trained};
@@ -49,6 +50,7 @@ fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters)
     backbone
         .backward(kept.unwrap(), &loss.dlogits, of, &mut gradients)
         .unwrap();
+    gradients.fetch().unwrap();
     (logits, gradients)
 }
 
@@ -138,6 +140,38 @@ fn rounded_models_agree_on_all_devices_within_their_rounding() {
                 dropout: 0.0,
                 tolerance,
             });
+        }
+    }
+}
+
+/// Each device decodes blocks in its own way, or keeps what they hold.
+#[test]
+fn quantised_models_agree_on_all_devices_and_stay_quantised() {
+    let model = BackboneConfig {
+        hidden_size: 64,
+        head_dim: 16,
+        intermediate_size: 128,
+        ..config()
+    };
+    let batch = batch_of(&prompts()[..3]);
+    for (to, type_name) in [
+        (Quantization::Q8_0, "Q8_0"),
+        (Quantization::Int8, "Q8_0"),
+        (Quantization::Nf4, "NF4"),
+    ] {
+        let source = Quantized::new(SmallWeights(1), to);
+        let load =
+            |device| Backbone::load_on(device, model.clone(), &source, Precision::F32).unwrap();
+        let of = |backbone: &Backbone| logits(backbone, None, &batch, &sampling(1));
+        let on_cpu = load(Device::Cpu);
+        let expected = of(&load(Device::Reference));
+        for device in devices().into_iter().filter(|it| *it != Device::Reference) {
+            let backbone = load(device);
+            let name = format!("{} {to:?}", device.name());
+            assert_close(&name, &of(&backbone), &expected, 1e-4);
+            let types: Vec<_> = backbone.block_types().into_keys().collect();
+            assert_eq!(types, [type_name], "{name}");
+            assert_eq!(backbone.weight_bytes(), on_cpu.weight_bytes(), "{name}");
         }
     }
 }

@@ -78,13 +78,16 @@ pub fn dispatches() -> Vec<&'static str> {
     available.map(Isa::name).collect()
 }
 
-/// JSON: version, target, dispatch.
+/// JSON: version, target, dispatch, whether it can use GPUs, processors and their features.
 #[napi(catch_unwind)]
 pub fn engine_info() -> String {
     serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "dispatch": isa::current().name(),
+        "cuda": cfg!(feature = "cuda"),
+        "processors": thread::available_parallelism().map_or(1, usize::from),
+        "cpuFeatures": isa::features(),
     })
     .to_string()
 }

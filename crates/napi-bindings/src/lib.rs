@@ -5,6 +5,7 @@
 mod adapter;
 mod allocator;
 mod batch;
+pub mod device;
 pub mod engine;
 mod error;
 pub mod forecast;
@@ -12,6 +13,7 @@ mod held;
 mod model;
 mod options;
 mod promise;
+pub mod rate;
 mod reading;
 pub mod trainer;
 mod worker;

@@ -16,6 +16,7 @@ use napi_derive::napi;
 use serde_json::json;
 
 use crate::adapter::NativeAdapter;
+use crate::device::open;
 use crate::error::{Result, thrown};
 use crate::held::Shelf;
 use crate::options::{LoadAdapterOptions, ModelOptions, Source, parse};
@@ -239,6 +240,7 @@ impl NativeModel {
 }
 
 fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result<ModelState> {
+    let device = open(&options.device)?;
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
     let opened = match &options.source {
@@ -260,7 +262,7 @@ fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result
     };
     let Opened { config, source, .. } = opened;
     let tokenizer = opened.tokenizer.for_rows(config.vocab_size);
-    let backbone = Backbone::load(config, source.as_ref(), precision)?;
+    let backbone = Backbone::load_on(device, config, source.as_ref(), precision)?;
     Ok(ModelState {
         backbone,
         source,
@@ -317,6 +319,8 @@ fn info_of(state: &ModelState) -> String {
         "maxPositionEmbeddings": config.max_position_embeddings,
         "tieWordEmbeddings": config.tie_word_embeddings,
         "ropeTheta": config.rope_theta,
+        "device": state.backbone.device().spelled(),
+        "gpu": state.backbone.device().gpu_name(),
         "precision": state.backbone.precision().name(),
         "tensorTypes": summary.tensor_types,
         "blockTypes": state.backbone.block_types(),

@@ -84,10 +84,11 @@ pub(crate) struct TrainerOptions {
     pub(crate) kept_bytes: Option<usize>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum DeviceName {
     Cpu,
+    Cuda { ordinal: usize, kernels: PathBuf },
 }
 
 #[derive(Deserialize)]
@@ -98,8 +99,14 @@ pub(crate) struct ModelOptions {
     pub(crate) quantize: Option<QuantizationName>,
     /// Of the process's pool; null: as many as it has, or one per processor.
     pub(crate) threads: Option<usize>,
-    #[serde(rename = "device")]
-    pub(crate) _device: DeviceName,
+    pub(crate) device: DeviceName,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RateOptions {
+    pub(crate) precision: PrecisionName,
+    pub(crate) threads: usize,
 }
 
 #[derive(Deserialize)]

@@ -39,6 +39,8 @@ it('explains itself when called without arguments', async () => {
       push         send a trained adapter with its card to the Hub; shows what it would send, unless told to
       datasets     list, show, pull or preview datasets
       models       list, show, pull or remove models: built-in ones and those of the Hub
+      estimate     memory and time of a run, on this CPU and on a GPU, before anything is there
+      doctor       what this machine has for the engine, GPUs included, and whether it computes what it should
 
     Examples:
       bpeft demo

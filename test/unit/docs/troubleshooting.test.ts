@@ -29,12 +29,12 @@ it('has one section per warning code and none besides', () => {
   expect(codesBelow('Warnings')).toEqual(Object.keys(WARNINGS).sort());
 });
 
-it('shows a transcript for every error but a bug', () => {
+it('shows a transcript for every error but a bug, and a full GPU', () => {
   const sections = (page.split('## Errors\n')[1]?.split(/^## /m)[0] ?? '').split(/^### /m).slice(1);
   const bare = sections.filter((section) => {
     const [code = ''] = section.split('\n');
     const shown = section.split('```console\n')[1]?.split('```')[0] ?? '';
     return !shown.includes(code);
   });
-  expect(bare.map((section) => section.split('\n')[0])).toEqual(['BPEFT_INTERNAL']);
+  expect(bare.map((section) => section.split('\n')[0])).toEqual(['BPEFT_OUT_OF_MEMORY', 'BPEFT_INTERNAL']);
 });

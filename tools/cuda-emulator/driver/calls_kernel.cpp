@@ -1,5 +1,6 @@
 // Modules, functions and launches. Kernels come from host-compiled libraries in the folder of
-// CUDA_EMU_KERNELS, by name; an image that is PTX text must have the entry and fit the device.
+// CUDA_EMU_KERNELS, by name; an image that is PTX text must have the entry. PTX and fat binaries
+// must fit the device.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -56,6 +57,28 @@ bool is_for_another(const std::string &text) {
   return at != std::string::npos && atoi(text.c_str() + at + 11) > capability();
 }
 
+template <typename T>
+T word(const unsigned char *at) {
+  T value;
+  memcpy(&value, at, sizeof value);
+  return value;
+}
+
+// Whether a fat binary has something for the device: PTX of no newer architecture, or a cubin of its
+// own major one. Head: magic (4), version (2), bytes of the head (2) and of all entries (8). An entry:
+// kind (2; 1 = PTX, 2 = cubin), at 4 the bytes of its head, at 8 those behind it, at 28 sm_.
+bool fits(const unsigned char *image) {
+  const unsigned char *at = image + word<uint16_t>(image + 6);
+  const unsigned char *end = at + word<uint64_t>(image + 8);
+  while (at + 64 <= end) {
+    int of = word<int>(at + 28), ours = capability();
+    bool is_ptx = word<uint16_t>(at) == 1;
+    if (of <= ours && (is_ptx || of / 10 == ours / 10)) return true;
+    at += word<uint32_t>(at + 4) + word<uint64_t>(at + 8);
+  }
+  return false;
+}
+
 Result check_arguments(const EmuKernel &kernel, void **parameters) {
   for (unsigned i = 0; i < kernel.count; i++) {
     Address p = 0;
@@ -88,8 +111,10 @@ Result cuModuleLoadData(void **module, const void *image) {
   ENTER;
   load_libraries();
   auto *text = static_cast<const unsigned char *>(image);
-  bool is_binary = text[0] == 0x7f || text[0] == 0x50;  // ELF, fatbin
-  std::string ptx = is_binary ? "" : static_cast<const char *>(image);
+  bool is_fat = word<uint32_t>(text) == 0xba55ed50;
+  if (is_fat && !fits(text)) return NO_BINARY_FOR_GPU;
+  bool is_elf = text[0] == 0x7f;
+  std::string ptx = is_fat || is_elf ? "" : static_cast<const char *>(image);
   if (is_for_another(ptx)) return NO_BINARY_FOR_GPU;
   *module = new Module{std::move(ptx)};
   return OK;

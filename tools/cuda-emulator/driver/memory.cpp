@@ -32,8 +32,9 @@ std::vector<std::unique_ptr<DeviceMemory>> &devices() {
   static auto *all = [] {
     auto *made = new std::vector<std::unique_ptr<DeviceMemory>>;
     size_t capacity = number("CUDA_EMU_MEMORY", 2048) << 20;
+    size_t taken = std::min(number("CUDA_EMU_TAKEN", 0) << 20, capacity);
     for (size_t i = 0; i < std::min<size_t>(number("CUDA_EMU_DEVICES", 1), 8); i++)
-      made->push_back(std::make_unique<DeviceMemory>(capacity));
+      made->push_back(std::make_unique<DeviceMemory>(capacity, taken));
     return made;
   }();
   return *all;
@@ -45,7 +46,8 @@ void fill_nan(char *p, size_t bytes) {
   asm volatile("rep stosb" : "+D"(p), "+c"(bytes) : "a"(0xff) : "memory");
 }
 
-DeviceMemory::DeviceMemory(size_t capacity) : capacity_(capacity) {
+DeviceMemory::DeviceMemory(size_t capacity, size_t taken)
+    : capacity_(capacity), taken_(taken), used_(taken) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   base_ = static_cast<char *>(mmap(nullptr, capacity, PROT_READ | PROT_WRITE, flags, -1, 0));
   poison(base_, capacity, true);
@@ -53,7 +55,7 @@ DeviceMemory::DeviceMemory(size_t capacity) : capacity_(capacity) {
 
 int DeviceMemory::allocate(size_t bytes, Address *address) {
   if (!bytes) return 1;
-  size_t at = GAP;
+  size_t at = taken_ + GAP;
   for (auto [offset, size] : extents_) {  // first fit
     if (at + room(bytes) <= offset) break;
     at = offset + room(size);

@@ -8,7 +8,8 @@ using Address = unsigned long long;  // CUdeviceptr
 
 class DeviceMemory {
  public:
-  explicit DeviceMemory(size_t capacity);
+  // Of its capacity another process has taken some.
+  DeviceMemory(size_t capacity, size_t taken);
   // A CUresult: 1 for no bytes, 2 when they do not fit.
   int allocate(size_t bytes, Address *address);
   int free(Address address);
@@ -23,11 +24,12 @@ class DeviceMemory {
 
  private:
   char *base_;
-  size_t capacity_, used_ = 0;
+  size_t capacity_, taken_, used_;
   std::map<size_t, size_t> extents_;  // offset → bytes
 };
 
-// The devices of this process: CUDA_EMU_DEVICES (1) of CUDA_EMU_MEMORY MiB (2048).
+// The devices of this process: CUDA_EMU_DEVICES (1) of CUDA_EMU_MEMORY MiB (2048), of which
+// CUDA_EMU_TAKEN (0) belong to somebody else.
 int device_count();
 DeviceMemory &memory_of(int device);
 int device_of(Address address);  // −1 when no device has it

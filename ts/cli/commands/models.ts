@@ -46,7 +46,7 @@ export function defineModels(command: Command, output: Output): void {
       const { loadModel } = await import('../../engine/model.ts');
       const onProgress = progressLine(output, flags);
       const model = await interruptible(output, (signal) =>
-        loadModel({ model: name }, { signal, onProgress }),
+        loadModel({ model: name, device: 'cpu' }, { signal, onProgress }),
       );
       try {
         const { sha256, name: own, revision } = model.resolved;

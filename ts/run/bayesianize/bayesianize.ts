@@ -48,7 +48,7 @@ export async function bayesianize(
     await requireFree(config, place);
     const source = await openDataset(config.dataset, { ...config, split: undefined }, context);
     const rows = await source.stream(config.trainSplit ?? source.trainSplit, callOf(context));
-    return withModel(config, context, async (model) => {
+    return withModel(config, { ...context, emit }, async (model) => {
       refuseOtherModel(place, model);
       const { signal } = context;
       await using opened = await openAnswering(begun, model, emit);

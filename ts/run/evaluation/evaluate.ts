@@ -39,7 +39,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
     const { signal } = context;
     const reading = { evaluated: datasets, limit: config.limit, ...callOf(context) };
     const heldOut = await rowsOfTemperature(trainedOn(place, config, datasets), config, reading);
-    return withModel(config, context, async (model) => {
+    return withModel(config, { ...context, emit }, async (model) => {
       const start = performance.now();
       const baseModel = model.resolved;
       await using opened = await openAnswering(begun, model, emit);
@@ -62,7 +62,7 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
         datasets: data,
         trainedOn: place.record?.dataset ?? null,
         versions: versions(),
-        hardware: hardware(model.info.threads),
+        hardware: hardware(model.info),
       };
       const begin = { ...head, steps: 0, resumedAt: null, plan: null, logged: 0, record };
       emit({ type: 'run-started', command: 'eval', ...begin });

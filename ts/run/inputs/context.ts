@@ -29,6 +29,7 @@ interface ModelSettings {
   readonly model: string;
   readonly precision: Precision;
   readonly quantize: Quantization;
+  readonly device?: string | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -41,6 +42,7 @@ export function withModelOf<
     model?: string | undefined;
     precision?: Precision | undefined;
     quantize?: Quantization | undefined;
+    device?: string | undefined;
   },
 >(options: T, { model }: RunContext, emit: Listener): T {
   if (model === undefined) return options;
@@ -50,7 +52,7 @@ export function withModelOf<
     const message = `the given model, ${name}, is used in place of ${options.model}`;
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
-  const { precision, quantize } = model.info;
+  const { precision, quantize, device } = model.info;
   for (const [name, asked, own, known] of [
     ['precision', options.precision, precision, PRECISIONS],
     ['quantize', options.quantize, quantize, QUANTIZATIONS],
@@ -67,23 +69,43 @@ export function withModelOf<
       },
     );
   }
+  requireDevice(options.device, device);
   return { ...options, model: requested, precision, quantize };
 }
 
+/** @throws {BpeftError} `BPEFT_USAGE`: another device is asked for than the model lies on. */
+function requireDevice(asked: string | undefined, own: string): void {
+  if (asked === undefined || ['auto', own].includes(asked) || `${asked}:0` === own) return;
+  throw new BpeftError('BPEFT_USAGE', `device must be ${own}, where the given model lies, got ${asked}`, {
+    hint: `leave it out, or load the model with { device: '${asked}' }`,
+  });
+}
+
 /** The context's model, or a loaded one, which is then the caller's to dispose of. */
-export async function openModel(settings: ModelSettings, context: RunContext): Promise<BayesianModel> {
-  const { model, precision, quantize, threads } = settings;
-  return context.model ?? loadModel({ model, precision, quantize, threads }, context);
+export async function openModel(
+  settings: ModelSettings,
+  context: RunContext,
+  emit: Listener,
+): Promise<BayesianModel> {
+  if (context.model !== undefined) return context.model;
+  const { model, precision, quantize, device, threads } = settings;
+  const loaded = await loadModel({ model, precision, quantize, device, threads }, context);
+  const { noGpu } = loaded.info;
+  if (noGpu !== null) {
+    const message = `no GPU can be used, and the CPU computes: ${noGpu}`;
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
+  return loaded;
 }
 
 /** The context's model, or one that lives as long as `work`. */
 export async function withModel<T>(
   settings: ModelSettings,
-  context: RunContext,
+  { emit, ...context }: RunContext & { emit: Listener },
   work: (model: BayesianModel) => Promise<T>,
 ): Promise<T> {
   throwIfAborted(context.signal);
-  const model = await openModel(settings, context);
+  const model = await openModel(settings, context, emit);
   try {
     return await work(model);
   } finally {

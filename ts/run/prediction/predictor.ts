@@ -57,7 +57,7 @@ export async function loadPredictor(
   context: RunContext,
   sinks: Sinks,
 ): Promise<Predictor> {
-  const model = await openModel(plan.config, context);
+  const model = await openModel(plan.config, context, sinks.event);
   try {
     const opened = await openAnswering(plan, model, sinks.event);
     return Predictor.of({ plan, model, opened, sinks, ownsModel: context.model === undefined });

@@ -1,7 +1,8 @@
 /** What a result was made with: versions and hardware, nothing that names a person's machine. */
 
 import { cpus, totalmem } from 'node:os';
-import { loadNative } from '../../engine/native.ts';
+import { engineInfo } from '../../engine/engine-info.ts';
+import type { ModelInfo } from '../../engine/model.ts';
 import { packageVersion } from '../../package-version.ts';
 
 export interface Versions {
@@ -17,12 +18,10 @@ export interface Hardware {
   readonly cores: number;
   readonly threads: number;
   readonly memoryGb: number;
+  /** `cpu` or `cuda:N`. */
+  readonly device: string;
+  /** What its maker calls the GPU. */
   readonly gpu: string | null;
-}
-
-interface EngineInfo {
-  readonly version: string;
-  readonly dispatch: string;
 }
 
 export function versions(): Versions {
@@ -35,18 +34,15 @@ export function versions(): Versions {
   };
 }
 
-/** @param threads of the model's pool */
-export function hardware(threads: number): Hardware {
+/** @param model where it lies, and the threads of its pool */
+export function hardware(model: Pick<ModelInfo, 'device' | 'gpu' | 'threads'>): Hardware {
   const cores = cpus();
   return {
     cpu: cores[0]?.model ?? 'unknown',
     cores: cores.length,
-    threads,
+    threads: model.threads,
     memoryGb: Math.round(totalmem() / 2 ** 30),
-    gpu: null,
+    device: model.device,
+    gpu: model.gpu,
   };
-}
-
-function engineInfo(): EngineInfo {
-  return JSON.parse(loadNative().engineInfo()) as EngineInfo;
 }

@@ -47,7 +47,7 @@ export async function withSession<T>(
   const pins = lock === undefined ? null : { lock, pins: await readPins(lock) };
   const config = pins === null ? asked : pinnedConfig(asked, pins.pins, pins.lock);
   const data = await trainingData(config, call);
-  return withModel(config, context, async (model) => {
+  return withModel(config, { ...context, emit }, async (model) => {
     await using session = await prepareSession(config, data, model, call);
     const records = [session.train, ...session.evaluations].map(({ record }) => record);
     if (pins !== null) checkPins(pins.pins, pins.lock, { model: model.resolved, records });

@@ -35,11 +35,12 @@ import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { type Session, withSession } from './session.ts';
+import { leavesTheState, stoppedAfter } from './stopped.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
  * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint, when the context's signal fires; `BPEFT_RUN_EXISTS`;
- * `BPEFT_NOT_FINITE`, with the last checkpoint intact; whatever the inputs deserve.
+ * `BPEFT_DEVICE` and `BPEFT_OUT_OF_MEMORY` likewise; `BPEFT_NOT_FINITE`, with the last checkpoint intact; whatever the inputs deserve.
  */
 export async function train(options: TrainOptions, context: RunContext = {}): Promise<RunResult> {
   if (options.dryRun === true) {
@@ -192,11 +193,15 @@ class Run {
       this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds });
       return result;
     } catch (error) {
-      if (!(error instanceof BpeftError) || error.code !== 'BPEFT_ABORTED') throw error;
-      await this.#checkpoint();
-      const done = `interrupted after step ${this.#progress.step} of ${plan.steps}`;
-      throw new BpeftError('BPEFT_ABORTED', done, { hint: 'continue with --resume', cause: error });
+      throw await this.#stopped(error);
     }
+  }
+
+  /** What stopped the run; what is trained until then is kept, unless the training itself went wrong. */
+  async #stopped(error: unknown): Promise<unknown> {
+    if (!leavesTheState(error)) return error;
+    await this.#checkpoint();
+    return stoppedAfter(error, { step: this.#progress.step, steps: this.#session.plan.steps });
   }
 
   close(): Promise<void> {
@@ -380,6 +385,6 @@ function runRecord(session: Session): RunRecord {
     },
     datasets: dataRecord(session),
     versions: versions(),
-    hardware: hardware(model.info.threads),
+    hardware: hardware(model.info),
   };
 }

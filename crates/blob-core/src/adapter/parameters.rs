@@ -5,14 +5,30 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site, WholeMut, WholeRef};
+use crate::Result;
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Gpu, Sums};
 
 /// Values of one layout, member after member; a gradient has the layout of what it is a gradient of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Parameters {
     layout: Arc<Layout>,
     members: usize,
     values: Buffer,
+    /// What kernels of a GPU have added to the values, until [`Parameters::fetch`].
+    #[cfg(feature = "cuda")]
+    sums: Option<Sums>,
+}
+
+impl Clone for Parameters {
+    /// Of the values: what has not been fetched stays with the original.
+    fn clone(&self) -> Self {
+        Self {
+            values: self.values.clone(),
+            ..Self::of(Arc::clone(&self.layout), self.members)
+        }
+    }
 }
 
 impl Parameters {
@@ -20,10 +36,57 @@ impl Parameters {
     pub fn zeros(layout: Arc<Layout>, members: usize) -> Self {
         let values = Buffer::zeros(layout.len() * members);
         Self {
+            values,
+            ..Self::of(layout, members)
+        }
+    }
+
+    /// Without values.
+    fn of(layout: Arc<Layout>, members: usize) -> Self {
+        Self {
             layout,
             members,
-            values,
+            values: Buffer::default(),
+            #[cfg(feature = "cuda")]
+            sums: None,
         }
+    }
+
+    /// Where kernels of a GPU add to the values.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn sums_on(&mut self, gpu: Gpu) -> Result<&mut Sums> {
+        if self.sums.as_ref().is_some_and(|sums| sums.gpu() != gpu) {
+            self.fetch()?;
+        }
+        let sums = match self.sums.take() {
+            Some(sums) => sums,
+            None => Sums::zeros(gpu, self.values.host().len())?,
+        };
+        Ok(self.sums.insert(sums))
+    }
+
+    /// Takes over what kernels of a GPU have added; waits for them.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when one of them failed.
+    #[cfg(feature = "cuda")]
+    pub fn fetch(&mut self) -> Result<()> {
+        match self.sums.take() {
+            Some(sums) => sums.add_to(self.values.host_mut()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes over what kernels of a GPU have added: this build has none.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(feature = "cuda"))]
+    pub fn fetch(&mut self) -> Result<()> {
+        Ok(())
     }
 
     /// Where everything lies.

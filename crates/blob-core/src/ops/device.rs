@@ -1,5 +1,9 @@
 //! Where a model's weights lie, and what runs its operations there.
 
+use std::path::Path;
+
+#[cfg(not(feature = "cuda"))]
+use crate::Error;
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Gpu;
@@ -77,7 +81,48 @@ impl Device {
     /// The devices that every machine has.
     pub const ALL: [Self; 2] = [Self::Cpu, Self::Reference];
 
-    /// The device's name in options and reports.
+    /// GPU `ordinal`, opened once; `kernels` is the folder of its kernels' binaries.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` saying what is missing: a build with `cuda`, driver, GPU, cuBLAS or kernels;
+    /// `BPEFT_OUT_OF_MEMORY`.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(ordinal: usize, kernels: &Path) -> Result<Self> {
+        Ok(Self::Cuda(Gpu::open(ordinal, kernels)?))
+    }
+
+    /// GPU `ordinal`: this build has none.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE`.
+    #[cfg(not(feature = "cuda"))]
+    pub fn cuda(ordinal: usize, _kernels: &Path) -> Result<Self> {
+        Err(Error::Device {
+            device: format!("cuda:{ordinal}"),
+            what: "this engine is built for the processor alone".into(),
+            hint: "install the engine for GPUs, @bpeft/cuda13-linux-x64-gnu, or take --device cpu",
+        })
+    }
+
+    /// The device as options spell it.
+    pub fn spelled(self) -> String {
+        match self {
+            Self::Cpu | Self::Reference => self.name().into(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => format!("{gpu:?}"),
+        }
+    }
+
+    /// What its maker calls the GPU.
+    pub fn gpu_name(self) -> Option<String> {
+        match self {
+            Self::Cpu | Self::Reference => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Some(gpu.name().into()),
+        }
+    }
+
+    /// The device's kind in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",

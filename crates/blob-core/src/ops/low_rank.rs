@@ -32,6 +32,9 @@ use noise::{Draw, Signs};
 pub struct Term<'a> {
     /// Where it sits.
     pub site: Site,
+    /// Of the adapter.
+    #[cfg(feature = "cuda")]
+    parameters: &'a Parameters,
     /// The factors of every member.
     members: Vec<LowRankRef<'a>>,
     shape: TermShape,
@@ -65,6 +68,8 @@ impl<'a> Term<'a> {
         let members = 0..parameters.members();
         Some(Self {
             site,
+            #[cfg(feature = "cuda")]
+            parameters,
             members: members
                 .map(|member| parameters.term(member, site))
                 .collect::<Option<_>>()?,

@@ -16,17 +16,14 @@ use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::weights::{HostTensor, StoredMatrix};
 
-/// Every device: in a build with `cuda` a GPU too, emulated unless `CUDA_KERNELS` names the kernels
-/// of a real one.
+/// Every device: in a build with `cuda` a GPU too, whose kernels `BPEFT_CUDA_KERNELS` names.
 pub(crate) fn devices() -> Vec<super::Device> {
     #[cfg_attr(not(feature = "cuda"), expect(unused_mut, reason = "a GPU is added"))]
     let mut devices = super::Device::ALL.to_vec();
     #[cfg(feature = "cuda")]
     {
-        use crate::kernels::cuda::{Gpu, Images};
-        let folder = std::env::var_os("CUDA_KERNELS");
-        let images = folder.map_or(Images::Emulated, |folder| Images::Folder(folder.into()));
-        devices.push(super::Device::Cuda(Gpu::open(0, &images).unwrap()));
+        let kernels = std::env::var_os("BPEFT_CUDA_KERNELS").unwrap_or_default();
+        devices.push(super::Device::cuda(0, kernels.as_ref()).unwrap());
     }
     devices
 }

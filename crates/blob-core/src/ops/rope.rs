@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use candle_core::{self as candle, D};
 
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
+use crate::buffer::Buffer;
 use crate::kernels::cpu::rope as cpu;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::pointwise as cuda;
@@ -34,8 +35,8 @@ pub struct RopeTables {
 /// Angles in f64, tables in f32.
 #[derive(Debug, Default)]
 struct Angles {
-    cos: Vec<f32>, // (positions, c/2)
-    sin: Vec<f32>, // (positions, c/2)
+    cos: Buffer, // (positions, c/2)
+    sin: Buffer, // (positions, c/2)
 }
 
 /// Tables for the positions below `max_len` on a device; `frequencies` holds ω (c/2), in radians per
@@ -72,7 +73,7 @@ impl RopeTables {
     fn below(&self, len: usize) -> Result<Arc<Angles>> {
         self.check(len)?;
         let pairs = self.frequencies.len();
-        let covers = |angles: &Angles| angles.cos.len() >= len * pairs;
+        let covers = |angles: &Angles| angles.cos.host().len() >= len * pairs;
         let angles = Arc::clone(&self.angles.read().unwrap_or_else(PoisonError::into_inner));
         if covers(&angles) {
             return Ok(angles);
@@ -124,15 +125,16 @@ impl RopeTables {
 
 impl Angles {
     fn new(frequencies: &[f64], len: usize) -> Self {
-        let mut angles = Self::default();
+        let (mut of_cos, mut of_sin) = (Vec::new(), Vec::new());
         for position in 0..len {
             for frequency in frequencies {
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
-                angles.cos.push(cos as f32);
-                angles.sin.push(sin as f32);
+                of_cos.push(cos as f32);
+                of_sin.push(sin as f32);
             }
         }
-        angles
+        let (cos, sin) = (of_cos.into(), of_sin.into());
+        Self { cos, sin }
     }
 }
 
@@ -178,8 +180,8 @@ fn turn(
         Implementation::CpuKernel => {
             let angles = tables.below(longest)?;
             let angles = cpu::Angles {
-                cos: &angles.cos,
-                sin: &angles.sin,
+                cos: angles.cos.host(),
+                sin: angles.sin.host(),
                 pairs,
             };
             wrap(cpu::rotate(&read(x)?, positions, angles, sign), (n, width))
@@ -188,8 +190,8 @@ fn turn(
         Implementation::CudaKernel(gpu) => {
             let angles = tables.below(longest)?;
             let angles = cuda::Angles {
-                cos: &angles.cos,
-                sin: &angles.sin,
+                cos: &angles.cos.on(gpu)?,
+                sin: &angles.sin.on(gpu)?,
                 pairs,
             };
             Ok(cuda::rotate(gpu, &x.on(gpu)?, positions, angles, sign)?.into())
@@ -258,19 +260,20 @@ mod tests {
     #[test]
     fn angles_grow_with_the_positions_and_do_not_change() {
         let tables = tables(&FREQUENCIES, 2000, Device::Cpu).unwrap();
-        let positions = |tables: &RopeTables| tables.angles.read().unwrap().cos.len() / 3;
+        let positions = |tables: &RopeTables| tables.angles.read().unwrap().cos.host().len() / 3;
         assert_eq!(positions(&tables), 0);
         let mut last = tables.below(7).unwrap();
         assert_eq!(positions(&tables), 512);
         for (len, grown) in [(512, 512), (513, 1024), (40, 1024), (1500, 2000)] {
             let angles = tables.below(len).unwrap();
             assert_eq!(positions(&tables), grown);
-            assert!(angles.cos.starts_with(&last.cos) && angles.sin.starts_with(&last.sin));
+            let [cos, sin] = [&angles.cos, &angles.sin].map(Buffer::host);
+            assert!(cos.starts_with(last.cos.host()) && sin.starts_with(last.sin.host()));
             last = angles;
         }
         let expected = (1999.0 * FREQUENCIES[2]).sin_cos();
-        let got = (last.sin[1999 * 3 + 2], last.cos[1999 * 3 + 2]);
-        assert_eq!(got, (expected.0 as f32, expected.1 as f32));
+        let got = [&last.sin, &last.cos].map(|table| table.host()[1999 * 3 + 2]);
+        assert_eq!(got, [expected.0 as f32, expected.1 as f32]);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use blob_core::ops::Device;
 
-/// All of them: in a build with `cuda` a GPU too, emulated unless `CUDA_KERNELS` names the kernels of a
-/// real one.
+/// All of them: in a build with `cuda` a GPU too.
 #[cfg(not(feature = "cuda"))]
 pub fn devices() -> Vec<Device> {
     Device::ALL.to_vec()
@@ -16,11 +15,9 @@ pub fn devices() -> Vec<Device> {
     devices
 }
 
-/// The first GPU.
+/// The first GPU; `BPEFT_CUDA_KERNELS` names the folder of its kernels.
 #[cfg(feature = "cuda")]
 pub fn gpu() -> blob_core::kernels::cuda::Gpu {
-    use blob_core::kernels::cuda::{Gpu, Images};
-    let folder = std::env::var_os("CUDA_KERNELS");
-    let images = folder.map_or(Images::Emulated, |folder| Images::Folder(folder.into()));
-    Gpu::open(0, &images).unwrap()
+    let kernels = std::env::var_os("BPEFT_CUDA_KERNELS").unwrap_or_default();
+    blob_core::kernels::cuda::Gpu::open(0, kernels.as_ref()).unwrap()
 }

@@ -15,6 +15,42 @@ macro_rules! has {
     ($($feature:tt),+) => { $(is_x86_feature_detected!($feature))&&+ };
 }
 
+/// Names of the features that kernels ask for, or may one day, and this machine has.
+pub fn features() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! note {
+            ($($feature:tt),+) => {
+                $(if is_x86_feature_detected!($feature) { found.push($feature); })+
+            };
+        }
+        note!(
+            "avx2",
+            "fma",
+            "f16c",
+            "avxvnni",
+            "avx512f",
+            "avx512bw",
+            "avx512dq",
+            "avx512vl",
+            "avx512vnni",
+            "avx512bf16",
+            "avx512fp16"
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        macro_rules! note {
+            ($($feature:tt),+) => {
+                $(if std::arch::is_aarch64_feature_detected!($feature) { found.push($feature); })+
+            };
+        }
+        note!("neon", "dotprod", "i8mm", "bf16", "sve", "sve2");
+    }
+    found
+}
+
 /// An instruction set that kernels are compiled for; each includes those below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Isa {

@@ -16,6 +16,7 @@
 //! | `rms_norm`, `layer_norm`, `rope` | norms and positions |
 //! | `gated`, `activation`, `low_rank` | the other operations of a layer |
 //! | `exp`, `lanes`, `rows`, `signs` | what they share: eˣ, sums over a row, whole rows, sign bits |
+//! | [`rate`] | how fast products run here |
 //! | `output`, `shared_matrix`, `prefetch` | memory: of results, between threads, ahead of its use |
 //!
 //! Kernels read `weights` (bytes, types, row order); nothing there knows of kernels. Operations
@@ -51,6 +52,7 @@ pub(crate) mod low_rank;
 pub(crate) mod output;
 pub(crate) mod prefetch;
 pub mod quantize;
+pub mod rate;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod rows;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core as candle;
-use cudarc::driver::{CudaSlice, DeviceRepr};
+use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr};
 
 use super::Gpu;
 use crate::{Error, Result};
@@ -27,6 +27,14 @@ impl Array {
             dims: dims.to_vec(),
             host: Arc::default(),
         }
+    }
+
+    /// A copy of the host's values, as a vector.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn of_values(gpu: Gpu, values: &[f32]) -> Result<Self> {
+        Ok(Self::of_kernel(gpu, gpu.upload(values)?, &[values.len()]))
     }
 
     /// A copy of the host's tensor.
@@ -106,17 +114,57 @@ impl std::fmt::Debug for Array {
     }
 }
 
+/// Sums that kernels add to, until the host asks for them.
+#[derive(Debug)]
+pub struct Sums {
+    gpu: Gpu,
+    values: CudaSlice<f32>,
+}
+
+impl Sums {
+    /// Zeros.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn zeros(gpu: Gpu, len: usize) -> Result<Self> {
+        let values = gpu.zeros(len)?;
+        Ok(Self { gpu, values })
+    }
+
+    /// Where they are.
+    pub(crate) fn gpu(&self) -> Gpu {
+        self.gpu
+    }
+
+    /// Adds them to as many values of the host; waits for them.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when what makes them failed.
+    pub(crate) fn add_to(&self, values: &mut [f32]) -> Result<()> {
+        for (value, sum) in values.iter_mut().zip(self.gpu.download(&self.values)?) {
+            *value += sum;
+        }
+        Ok(())
+    }
+
+    /// The address of a value, for a kernel that changes those from it on.
+    pub(super) fn address(&mut self, at: usize) -> u64 {
+        let (first, _) = self.values.device_ptr_mut(self.gpu.stream());
+        first + (at * size_of::<f32>()) as u64
+    }
+}
+
 impl Gpu {
     /// Memory whose values are written next.
     pub(super) fn empty<T: DeviceRepr>(self, len: usize) -> Result<CudaSlice<T>> {
         // SAFETY: every caller has a kernel or a copy write all of it before anything reads it.
         let memory = unsafe { self.stream().alloc(len.max(1)) };
-        memory.map_err(|error| self.failed(error))
+        memory.map_err(|error| self.not_given(error, len * size_of::<T>()))
     }
 
     pub(super) fn zeros(self, len: usize) -> Result<CudaSlice<f32>> {
         let memory = self.stream().alloc_zeros(len.max(1));
-        memory.map_err(|error| self.failed(error))
+        memory.map_err(|error| self.not_given(error, 4 * len))
     }
 
     pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<CudaSlice<T>> {
@@ -124,19 +172,25 @@ impl Gpu {
         if !values.is_empty() {
             let copied = self.stream().memcpy_htod(values, &mut memory);
             copied.map_err(|error| self.failed(error))?;
+            let mut traffic = self.counted();
+            traffic.uploads += 1;
+            traffic.uploaded += size_of_val(values);
         }
         Ok(memory)
     }
 
     pub(super) fn copied(self, values: &CudaSlice<f32>) -> Result<CudaSlice<f32>> {
         let copy = self.stream().clone_dtod(values);
-        copy.map_err(|error| self.failed(error))
+        copy.map_err(|error| self.not_given(error, 4 * values.len()))
     }
 
     pub(super) fn download(self, values: &CudaSlice<f32>) -> Result<Vec<f32>> {
         let copied = self.stream().clone_dtoh(values);
         let copied = copied.map_err(|error| self.failed(error))?;
         self.synchronize()?;
+        let mut traffic = self.counted();
+        traffic.read_backs += 1;
+        traffic.read_back += size_of_val(&*copied);
         Ok(copied)
     }
 }

@@ -1,8 +1,8 @@
 //! A GPU: opened once, for the life of the process, as the driver keeps its primary context.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::cublas::CudaBlas;
 use cudarc::driver::{
@@ -11,19 +11,27 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use super::failure::{failed, missing, product_failed};
+use super::failure::{failed, full, missing, product_failed};
 use crate::{Error, Result};
 
 /// The oldest driver whose kernels these can be: that of CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
 
-/// Where the kernels' binaries are.
-#[derive(Debug, Clone)]
-pub enum Images {
-    /// `NAME.fatbin` for each `.cu` file, as `npm run build:cuda` leaves them.
-    Folder(PathBuf),
-    /// The emulated driver has its own.
-    Emulated,
+/// What a GPU was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Kernels of ours.
+    pub launches: usize,
+    /// Products.
+    pub products: usize,
+    /// Copies to its memory, and their bytes.
+    pub uploads: usize,
+    /// Bytes of [`Self::uploads`].
+    pub uploaded: usize,
+    /// Copies from its memory, for each of which the host waits.
+    pub read_backs: usize,
+    /// Bytes of [`Self::read_backs`].
+    pub read_back: usize,
 }
 
 /// A GPU that has been opened.
@@ -32,28 +40,39 @@ pub struct Gpu(&'static Context);
 
 struct Context {
     ordinal: usize,
+    name: String,
     stream: Arc<CudaStream>,
     blas: CudaBlas,
+    traffic: Mutex<Traffic>,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
     functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
 }
 
 /// The `.cu` files.
-const FILES: [&str; 5] = ["attention", "low_rank", "noise", "norm", "pointwise"];
+const FILES: [&str; 6] = [
+    "attention",
+    "blocks",
+    "low_rank",
+    "noise",
+    "norm",
+    "pointwise",
+];
 
 impl Gpu {
-    /// Opens GPU `ordinal`; later calls give the same.
+    /// Opens GPU `ordinal`; later calls give the same. `kernels` is a folder with `NAME.fatbin` for
+    /// each `.cu` file, as `npm run build:cuda` leaves them.
     ///
     /// # Errors
     /// `BPEFT_DEVICE` saying what is missing: driver, GPU, cuBLAS or kernels for it;
     /// `BPEFT_OUT_OF_MEMORY`.
-    pub fn open(ordinal: usize, images: &Images) -> Result<Self> {
+    pub fn open(ordinal: usize, kernels: &Path) -> Result<Self> {
         static OPEN: Mutex<BTreeMap<usize, Gpu>> = Mutex::new(BTreeMap::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gpu) = open.get(&ordinal) {
+            gpu.synchronize()?; // one that was lost stays so
             return Ok(*gpu);
         }
-        let gpu = Self(Box::leak(Box::new(Context::new(ordinal, images)?)));
+        let gpu = Self(Box::leak(Box::new(Context::new(ordinal, kernels)?)));
         open.insert(ordinal, gpu);
         Ok(gpu)
     }
@@ -61,6 +80,11 @@ impl Gpu {
     /// Its place among the GPUs of the machine.
     pub fn ordinal(self) -> usize {
         self.0.ordinal
+    }
+
+    /// What its maker calls it.
+    pub fn name(self) -> &'static str {
+        &self.0.name
     }
 
     /// Bytes of memory that are free, and all.
@@ -71,6 +95,16 @@ impl Gpu {
         self.synchronize()?;
         let context = self.stream().context();
         context.mem_get_info().map_err(|error| self.failed(error))
+    }
+
+    /// What it was asked since it was opened.
+    pub fn traffic(self) -> Traffic {
+        *self.counted()
+    }
+
+    pub(super) fn counted(self) -> MutexGuard<'static, Traffic> {
+        let traffic = &self.0.traffic;
+        traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for all that was asked of it.
@@ -93,6 +127,14 @@ impl Gpu {
 
     pub(super) fn failed(self, error: cudarc::driver::DriverError) -> Error {
         failed(self.ordinal(), error)
+    }
+
+    /// As [`Self::failed`], of memory that was asked for.
+    pub(super) fn not_given(self, error: DriverError, bytes: usize) -> Error {
+        if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            return full(self.ordinal(), bytes);
+        }
+        self.failed(error)
     }
 
     pub(super) fn product_failed(self, error: cudarc::cublas::result::CublasError) -> Error {
@@ -129,12 +171,13 @@ impl Gpu {
         // SAFETY: each function of this folder passes what its kernel's header asks for, in arrays
         // whose sizes it was given with them.
         let launched = unsafe { call.launch(shape) };
+        self.counted().launches += 1;
         launched.map(drop).map_err(|error| self.failed(error))
     }
 }
 
 impl Context {
-    fn new(ordinal: usize, images: &Images) -> Result<Self> {
+    fn new(ordinal: usize, kernels: &Path) -> Result<Self> {
         check_libraries(ordinal)?;
         let of = |error| failed(ordinal, error);
         result::init().map_err(of)?;
@@ -151,14 +194,16 @@ impl Context {
         unsafe { context.disable_event_tracking() };
         let mut modules = BTreeMap::new();
         for file in FILES {
-            let image = image(images, file)?;
+            let image = image(ordinal, kernels, file)?;
             modules.insert(file, context.load_module(image).map_err(of)?);
         }
         let blas = CudaBlas::new(Arc::clone(&stream));
         Ok(Self {
             ordinal,
+            name: context.name().map_err(of)?,
             blas: blas.map_err(|error| product_failed(ordinal, error))?,
             stream,
+            traffic: Mutex::default(),
             modules,
             functions: Mutex::default(),
         })
@@ -166,14 +211,14 @@ impl Context {
 }
 
 /// 1000·major + 10·minor of the CUDA release that the driver supports.
-fn driver_version() -> std::result::Result<i32, DriverError> {
+pub(super) fn driver_version() -> std::result::Result<i32, DriverError> {
     let mut version = 0;
     // SAFETY: the driver writes an integer there.
     unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
     Ok(version)
 }
 
-fn check_libraries(ordinal: usize) -> Result<()> {
+pub(super) fn check_libraries(ordinal: usize) -> Result<()> {
     // SAFETY: opening NVIDIA's libraries runs their initialisers, which is what they are for.
     let (driver, products) = unsafe {
         (
@@ -193,15 +238,34 @@ fn check_libraries(ordinal: usize) -> Result<()> {
     Ok(())
 }
 
-fn image(images: &Images, file: &str) -> Result<Ptx> {
-    match images {
-        Images::Emulated => Ok(Ptx::from_src("// emulated")),
-        Images::Folder(folder) => {
-            let path = folder.join(format!("{file}.fatbin"));
-            let bytes = std::fs::read(&path).map_err(|source| Error::Io { path, source })?;
-            Ok(Ptx::from_binary(bytes))
-        }
+/// A file's binary. The driver reads as many bytes as the head says, so one that is cut short must
+/// not reach it.
+fn image(ordinal: usize, kernels: &Path, file: &str) -> Result<Ptx> {
+    let path = kernels.join(format!("{file}.fatbin"));
+    let refused = |why: &str| {
+        let what = format!(
+            "its kernels must be fat binaries, {}: {why}",
+            path.display()
+        );
+        let hint = "install the package for CUDA again, or correct BPEFT_CUDA_KERNELS";
+        missing(ordinal, &what, hint)
+    };
+    let bytes = std::fs::read(&path).map_err(|error| refused(&error.to_string()))?;
+    match bytes.first_chunk().and_then(length_of_image) {
+        None => Err(refused("it is something else")),
+        Some(length) if length > bytes.len() as u64 => Err(refused("it is cut short")),
+        Some(_) => Ok(Ptx::from_binary(bytes)),
     }
+}
+
+/// Bytes of a fat binary, of its head: magic, version (u16), bytes of the head (u16) and of the rest
+/// (u64).
+fn length_of_image(head: &[u8; 16]) -> Option<u64> {
+    let [m0, m1, m2, m3, _, _, h0, h1, rest @ ..] = *head;
+    if [m0, m1, m2, m3] != [0x50, 0xED, 0x55, 0xBA] {
+        return None;
+    }
+    u64::from_le_bytes(rest).checked_add(u16::from_le_bytes([h0, h1]).into())
 }
 
 impl PartialEq for Gpu {

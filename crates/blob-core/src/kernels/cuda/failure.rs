@@ -1,8 +1,8 @@
 //! What a driver reports, as errors with a remedy.
 
 use cudarc::cublas::result::CublasError;
-use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
+use cudarc::driver::{DriverError, result};
 
 use crate::Error;
 
@@ -10,7 +10,7 @@ use crate::Error;
 pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
     let device = format!("cuda:{ordinal}");
     if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-        return Error::OutOfMemory { device };
+        return full(ordinal, 0);
     }
     let name = error.error_name().map_or_else(
         |_| format!("{:?}", error.0),
@@ -35,6 +35,17 @@ pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
         device,
         what: format!("the driver reported {name}"),
         hint,
+    }
+}
+
+/// The memory does not hold `asked` bytes more.
+pub(super) fn full(ordinal: usize, asked: usize) -> Error {
+    let (free, total) = result::mem_get_info().unwrap_or_default();
+    Error::OutOfMemory {
+        device: format!("cuda:{ordinal}"),
+        asked,
+        free,
+        total,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
 
 use super::pointwise::{NOTHING, a_thread_per};
-use super::{Array, Gpu};
+use super::{Array, Gpu, Sums};
 use crate::Result;
 
 const FILE: &str = "low_rank";
@@ -13,28 +13,15 @@ const FILE: &str = "low_rank";
 /// Columns of a block of `low_rank_a`.
 const COLUMNS: usize = 128;
 
-/// One member's factors.
+/// Where one member's factors lie: their first values among all parameters and gradients.
+#[derive(Clone, Copy)]
 pub struct Factors {
     /// A, (r, k)
-    a: CudaSlice<f32>,
+    pub a: usize,
     /// B, (m, r)
-    b: CudaSlice<f32>,
+    pub b: usize,
     /// ρ, (r, k), where A is Gaussian.
-    rho: Option<CudaSlice<f32>>,
-}
-
-impl Factors {
-    /// Copies of A (r, k), B (m, r) and ρ (r, k).
-    ///
-    /// # Errors
-    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
-    pub fn new(gpu: Gpu, a: &[f32], b: &[f32], rho: Option<&[f32]>) -> Result<Self> {
-        Ok(Self {
-            a: gpu.upload(a)?,
-            b: gpu.upload(b)?,
-            rho: rho.map(|rho| gpu.upload(rho)).transpose()?,
-        })
-    }
+    pub rho: Option<usize>,
 }
 
 /// Who the rows of the input are, (n) each.
@@ -47,7 +34,7 @@ impl Identities {
     /// Copies of positions in prompts, and of what prompts are called.
     ///
     /// # Errors
-    /// As [`Factors::new`].
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
     pub fn new(gpu: Gpu, positions: &[u32], rows: &[u32]) -> Result<Self> {
         let (positions, rows) = (gpu.upload(positions)?, gpu.upload(rows)?);
         Ok(Self { positions, rows })
@@ -87,6 +74,8 @@ pub struct Group {
 pub struct Term<'a> {
     /// The GPU.
     pub gpu: Gpu,
+    /// All parameters of the adapter.
+    pub parameters: &'a Array,
     /// By member.
     pub members: &'a [Factors],
     /// Of the rows.
@@ -99,16 +88,6 @@ pub struct Term<'a> {
     pub shape: (usize, usize),
     /// s
     pub scaling: f32,
-}
-
-/// dL/dA, dL/dB and dL/dρ of one member.
-pub struct Gradients {
-    /// (r, k)
-    pub a: Vec<f32>,
-    /// (m, r)
-    pub b: Vec<f32>,
-    /// (r, k), where A is Gaussian.
-    pub rho: Option<Vec<f32>>,
 }
 
 /// As kernels take it; `uint2` lies at multiples of eight bytes.
@@ -141,7 +120,7 @@ impl Term<'_> {
     /// Adds s·h·Bᵀ to y (n, m), of x (n, k).
     ///
     /// # Errors
-    /// As [`Factors::new`].
+    /// As [`Identities::new`].
     pub(crate) fn add(&self, x: &Array, y: &mut CudaSlice<f32>) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         for group in self.groups {
@@ -152,7 +131,8 @@ impl Term<'_> {
             let mut y = y.slice_mut(group.rows.start * m..group.rows.end * m);
             let kernel = gpu.kernel(FILE, "low_rank_up_f32")?;
             let mut call = gpu.call(&kernel);
-            call.arg(&h).arg(&self.members[group.member].b).arg(&mut y);
+            let b = self.b(group);
+            call.arg(&h).arg(&b).arg(&mut y);
             call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
             call.arg(&self.scaling);
             gpu.run(call, a_thread_per(count))?;
@@ -160,41 +140,40 @@ impl Term<'_> {
         Ok(())
     }
 
-    /// The gradients of each member, of x (n, k) and dy (n, m); adds to dL/dx (n, k).
+    /// Adds the gradients of the factors to `sums`, of x (n, k) and dy (n, m), and to dL/dx (n, k).
     ///
     /// # Errors
-    /// As [`Factors::new`].
+    /// As [`Identities::new`].
     pub(crate) fn backward(
         &self,
         (x, dy): (&Array, &Array),
         mut dx: Option<&mut CudaSlice<f32>>,
-    ) -> Result<Vec<Gradients>> {
-        let (gpu, r, (m, k)) = (self.gpu, self.rank, self.shape);
-        let mut sums = Vec::new();
-        for _ in self.members {
-            sums.push([gpu.zeros(r * k)?, gpu.zeros(m * r)?, gpu.zeros(r * k)?]);
-        }
+        sums: &mut Sums,
+    ) -> Result<()> {
         for group in self.groups {
             let drawn = self.draw(group)?;
             let h = self.down(group, &drawn, x)?;
             let p = self.back(group, dy)?;
-            let [da, db, d_rho] = &mut sums[group.member];
-            self.factor_b(group, (dy, &h), db)?;
-            self.factor_a(group, &drawn, (x, &p), (da, d_rho))?;
+            self.factor_b(group, (dy, &h), sums)?;
+            self.factor_a(group, &drawn, (x, &p), sums)?;
             if let Some(dx) = dx.as_deref_mut() {
                 self.input(group, &drawn, &p, dx)?;
             }
         }
-        let host = |(sums, factors): ([CudaSlice<f32>; 3], &Factors)| {
-            let [a, b, rho] = sums;
-            let is_gaussian = factors.rho.is_some();
-            Ok(Gradients {
-                a: gpu.download(&a)?,
-                b: gpu.download(&b)?,
-                rho: is_gaussian.then(|| gpu.download(&rho)).transpose()?,
-            })
-        };
-        sums.into_iter().zip(self.members).map(host).collect()
+        Ok(())
+    }
+
+    /// A, B or ρ of a member, from its first value on.
+    fn factor(&self, from: usize, len: usize) -> CudaView<'_, f32> {
+        self.parameters.values().slice(from..from + len)
+    }
+
+    fn a(&self, group: &Group) -> CudaView<'_, f32> {
+        self.factor(self.members[group.member].a, self.rank * self.shape.1)
+    }
+
+    fn b(&self, group: &Group) -> CudaView<'_, f32> {
+        self.factor(self.members[group.member].b, self.rank * self.shape.0)
     }
 
     fn draw(&self, group: &Group) -> Result<Drawn> {
@@ -216,7 +195,7 @@ impl Term<'_> {
         let mut values = gpu.empty(count)?;
         let kernel = gpu.kernel("noise", "perturbation")?;
         let mut call = gpu.call(&kernel);
-        call.arg(rho).arg(&mut values).arg(&count);
+        call.arg(&rho).arg(&mut values).arg(&count);
         call.arg(&is_softplus).arg(&key);
         call.arg(&noise.gaussian).arg(&noise.sign);
         gpu.run(call, a_thread_per(count))?;
@@ -225,8 +204,9 @@ impl Term<'_> {
     }
 
     /// The noise of a group whose A is Gaussian, and its ρ.
-    fn gaussian(&self, group: &Group) -> Option<(Noise, &CudaSlice<f32>)> {
-        Some((group.noise?, self.members[group.member].rho.as_ref()?))
+    fn gaussian(&self, group: &Group) -> Option<(Noise, CudaView<'_, f32>)> {
+        let rho = self.members[group.member].rho?;
+        Some((group.noise?, self.factor(rho, self.rank * self.shape.1)))
     }
 
     /// h, (rows, r).
@@ -238,8 +218,9 @@ impl Term<'_> {
         let positions = self.identities.positions.slice(rows.clone());
         let identities = self.identities.rows.slice(rows.clone());
         let kernel = gpu.kernel(FILE, "low_rank_down_f32")?;
+        let a = self.a(group);
         let mut call = gpu.call(&kernel);
-        call.arg(&x).arg(&self.members[group.member].a);
+        call.arg(&x).arg(&a);
         match &drawn.perturbation {
             Some(values) => call.arg(values),
             None => call.arg(&NOTHING),
@@ -257,8 +238,9 @@ impl Term<'_> {
         let mut p = gpu.empty(rows.len() * r)?;
         let dy = dy.values().slice(rows.start * m..rows.end * m);
         let kernel = gpu.kernel(FILE, "low_rank_back_f32")?;
+        let b = self.b(group);
         let mut call = gpu.call(&kernel);
-        call.arg(&dy).arg(&self.members[group.member].b);
+        call.arg(&dy).arg(&b);
         call.arg(&mut p).arg(&sizes[0]).arg(&sizes[1]);
         call.arg(&self.scaling);
         gpu.run(call, blocks((rows.len(), 1)))?;
@@ -269,14 +251,15 @@ impl Term<'_> {
         &self,
         group: &Group,
         (dy, h): (&Array, &CudaSlice<f32>),
-        db: &mut CudaSlice<f32>,
+        sums: &mut Sums,
     ) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         let sizes = [group.rows.len(), m, r].map(|size| size as u32);
         let dy = dy.values().slice(group.rows.start * m..group.rows.end * m);
         let kernel = gpu.kernel(FILE, "low_rank_b_f32")?;
         let mut call = gpu.call(&kernel);
-        call.arg(&dy).arg(h).arg(db);
+        let db = sums.address(self.members[group.member].b);
+        call.arg(&dy).arg(h).arg(&db);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
         call.arg(&self.scaling);
         gpu.run(call, a_thread_per(m * r))
@@ -287,7 +270,7 @@ impl Term<'_> {
         group: &Group,
         drawn: &Drawn,
         (x, p): (&Array, &CudaSlice<f32>),
-        (da, d_rho): (&mut CudaSlice<f32>, &mut CudaSlice<f32>),
+        sums: &mut Sums,
     ) -> Result<()> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
         let rows = group.rows.clone();
@@ -296,17 +279,23 @@ impl Term<'_> {
         let positions = self.identities.positions.slice(rows.clone());
         let identities = self.identities.rows.slice(rows);
         let gaussian = self.gaussian(group);
-        let (asker, sign) = gaussian.map_or((0, 1.0), |(noise, _)| (noise.gaussian, noise.sign));
-        let is_softplus = u32::from(gaussian.is_some_and(|(noise, _)| noise.is_softplus));
+        let noise = gaussian.as_ref().map(|(noise, _)| noise);
+        let (asker, sign) = noise.map_or((0, 1.0), |noise| (noise.gaussian, noise.sign));
+        let is_softplus = u32::from(noise.is_some_and(|noise| noise.is_softplus));
+        let factors = self.members[group.member];
+        let (da, d_rho) = (
+            sums.address(factors.a),
+            factors.rho.map(|rho| sums.address(rho)),
+        );
         let kernel = gpu.kernel(FILE, "low_rank_a_f32")?;
         let mut call = gpu.call(&kernel);
         call.arg(&x).arg(p);
-        match gaussian {
+        match &gaussian {
             Some((_, rho)) => call.arg(rho),
             None => call.arg(&NOTHING),
         };
         call.arg(&positions).arg(&identities);
-        call.arg(da).arg(d_rho);
+        call.arg(&da).arg(d_rho.as_ref().unwrap_or(&NOTHING));
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
         call.arg(&is_softplus).arg(&asker).arg(&sign);
         call.arg(&drawn.signs);
@@ -327,8 +316,9 @@ impl Term<'_> {
         let positions = self.identities.positions.slice(rows.clone());
         let identities = self.identities.rows.slice(rows.clone());
         let kernel = gpu.kernel(FILE, "low_rank_input_f32")?;
+        let a = self.a(group);
         let mut call = gpu.call(&kernel);
-        call.arg(p).arg(&self.members[group.member].a);
+        call.arg(p).arg(&a);
         match &drawn.perturbation {
             Some(values) => call.arg(values),
             None => call.arg(&NOTHING),

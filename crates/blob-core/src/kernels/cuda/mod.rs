@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `context` | a GPU: its driver, stream, kernels and products |
+//! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `array` | values in its memory |
 //! | the others | a function for each kernel; equations and launches are in the `.cu` files |
 //!
@@ -15,12 +16,15 @@
 
 mod array;
 pub mod attention;
+pub(crate) mod blocks;
 mod context;
 mod failure;
 pub mod low_rank;
 pub mod norm;
 pub mod pointwise;
 pub mod product;
+mod survey;
 
-pub use array::Array;
-pub use context::{Gpu, Images};
+pub use array::{Array, Sums};
+pub use context::{Gpu, Traffic};
+pub use survey::{Found, Problem, Survey};

@@ -57,9 +57,9 @@ pub fn swiglu_backward(gpu: Gpu, [gate, up, dy]: [&Array; 3]) -> Result<[Array; 
 #[derive(Clone, Copy)]
 pub struct Angles<'a> {
     /// cos φ
-    pub cos: &'a [f32],
+    pub cos: &'a Array,
     /// sin φ
-    pub sin: &'a [f32],
+    pub sin: &'a Array,
     /// c/2
     pub pairs: usize,
 }
@@ -79,12 +79,12 @@ pub fn rotate(
     let (rows, half) = (n as u32, angles.pairs as u32);
     let heads = (width / (2 * angles.pairs)) as u32;
     let positions = gpu.upload(positions)?;
-    let (cos, sin) = (gpu.upload(angles.cos)?, gpu.upload(angles.sin)?);
     let mut y = gpu.empty(x.len())?;
     let kernel = gpu.kernel(FILE, "rope_f32")?;
     let mut call = gpu.call(&kernel);
     call.arg(x.values()).arg(&mut y).arg(&positions);
-    call.arg(&cos).arg(&sin).arg(&rows).arg(&heads).arg(&half);
+    call.arg(angles.cos.values()).arg(angles.sin.values());
+    call.arg(&rows).arg(&heads).arg(&half);
     call.arg(&direction);
     gpu.run(call, a_thread_per(x.len() / 2))?;
     Ok(Array::of_kernel(gpu, y, x.dims()))

@@ -4,6 +4,9 @@
 //! forward   y (n, m) = x·Wᵀ + b + addend        backward   dx (n, k) = dy·W + addend
 //! ```
 //!
+//! Blocks stay as they are stored, and are decoded for a product into memory of its own, in the
+//! products' type: so there is never more than one layer's.
+//!
 //! cuBLAS thinks in columns: a matrix in row order is its transpose there, and so is each result.
 
 use std::ffi::{c_int, c_void};
@@ -12,7 +15,7 @@ use cudarc::cublas::{result, sys};
 use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
 use half::bf16;
 
-use super::{Array, Gpu, pointwise};
+use super::{Array, Gpu, blocks, pointwise};
 use crate::{Error, Result};
 
 /// W (m, k) in a GPU's memory.
@@ -26,6 +29,15 @@ pub struct Matrix {
 enum Values {
     F32(CudaSlice<f32>),
     Bf16(CudaSlice<bf16>),
+    /// Blocks, decoded for each product into memory of its own.
+    Blocks(CudaSlice<u8>, Decoded),
+}
+
+/// What a product decodes blocks to, and the kernel that does it.
+#[derive(Clone, Copy)]
+enum Decoded {
+    F32(&'static str),
+    Bf16(&'static str),
 }
 
 impl Matrix {
@@ -44,14 +56,35 @@ impl Matrix {
         Ok(Self { gpu, values, shape })
     }
 
+    /// A copy of blocks in row order; `decoders` as [`blocks::decoders`] gives them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn of_blocks(
+        gpu: Gpu,
+        blocks: &[u8],
+        [to_f32, to_bf16]: [&'static str; 2],
+        shape: (usize, usize),
+        is_f32: bool,
+    ) -> Result<Self> {
+        let decoded = if is_f32 {
+            Decoded::F32(to_f32)
+        } else {
+            Decoded::Bf16(to_bf16)
+        };
+        let values = Values::Blocks(gpu.upload(blocks)?, decoded);
+        gpu.synchronize()?; // what was copied is dropped here
+        Ok(Self { gpu, values, shape })
+    }
+
     /// Bytes in the GPU's memory.
     pub fn bytes(&self) -> usize {
         let (m, k) = self.shape;
-        let of_value = match self.values {
-            Values::F32(_) => 4,
-            Values::Bf16(_) => 2,
-        };
-        m * k * of_value
+        match &self.values {
+            Values::F32(_) => 4 * m * k,
+            Values::Bf16(_) => 2 * m * k,
+            Values::Blocks(blocks, _) => blocks.len(),
+        }
     }
 
     /// (m, k)
@@ -113,10 +146,15 @@ impl Matrix {
             beta,
         };
         match &self.values {
-            Values::F32(w) => call.run(w, x.values(), sys::cudaDataType::CUDA_R_32F, &mut result),
-            Values::Bf16(w) => {
-                let rounded = pointwise::to_bf16(gpu, x.values(), x.len())?;
-                call.run(w, &rounded, sys::cudaDataType::CUDA_R_16BF, &mut result)
+            Values::F32(w) => call.in_f32(w, x, &mut result),
+            Values::Bf16(w) => call.in_bf16(w, x, &mut result),
+            Values::Blocks(stored, Decoded::F32(decoder)) => {
+                let w = blocks::decode(gpu, decoder, stored, self.shape)?;
+                call.in_f32(&w, x, &mut result)
+            }
+            Values::Blocks(stored, Decoded::Bf16(decoder)) => {
+                let w = blocks::decode(gpu, decoder, stored, self.shape)?;
+                call.in_bf16(&w, x, &mut result)
             }
         }?;
         Ok(result)
@@ -141,6 +179,15 @@ struct Call {
 }
 
 impl Call {
+    fn in_f32(&self, w: &CudaSlice<f32>, x: &Array, result: &mut CudaSlice<f32>) -> Result<()> {
+        self.run(w, x.values(), sys::cudaDataType::CUDA_R_32F, result)
+    }
+
+    fn in_bf16(&self, w: &CudaSlice<bf16>, x: &Array, result: &mut CudaSlice<f32>) -> Result<()> {
+        let rounded = pointwise::to_bf16(self.gpu, x.values(), x.len())?;
+        self.run(w, &rounded, sys::cudaDataType::CUDA_R_16BF, result)
+    }
+
     fn run<T>(
         &self,
         w: &CudaSlice<T>,
@@ -179,6 +226,7 @@ impl Call {
                 sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
         };
+        self.gpu.counted().products += 1;
         asked.map_err(|error| self.gpu.product_failed(error))
     }
 }

@@ -129,6 +129,7 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
             let read = (Source::Rows(&x), &d_hidden);
             let wants = wants(Some(x.clone()));
             let dx = backward(layers.factors, &kept, read, wants, &mut gradients).unwrap();
+            gradients.fetch().unwrap();
             (y, dx.unwrap(), gradients)
         };
         let (expected_y, expected_dx, expected) = run(Device::Reference);

@@ -67,6 +67,7 @@ fn run(device: Device, precision: Precision, dropout: f32) -> Computed {
     let mut gradients = terms.zeros();
     let dx = backward(&returning, Source::Rows(&x), wants, &mut gradients).unwrap();
     drop(returning);
+    gradients.fetch().unwrap();
     (outputs.map(|(y, _)| y), dx.unwrap(), gradients)
 }
 

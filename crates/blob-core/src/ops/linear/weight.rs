@@ -4,7 +4,7 @@ use candle_core as candle;
 
 use crate::kernels::cpu::gemm::FrozenMatrix;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::product::Matrix;
+use crate::kernels::cuda::{blocks::decoders, product::Matrix};
 use crate::ops::{Device, Implementation, Operation, Precision};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -38,8 +38,18 @@ impl Weight {
                 if matches!(precision, Precision::F32 | Precision::Bf16) =>
             {
                 let shape = (stored.rows(), stored.columns());
-                let values: Vec<f32> = values(&stored)?.flatten_all()?.to_vec1()?;
-                let matrix = Matrix::new(gpu, &values, shape, precision == Precision::F32)?;
+                let is_f32 = precision == Precision::F32;
+                let matrix = if let Some(decoders) = decoders(stored.kind()) {
+                    let rows = 0..stored.rows();
+                    let blocks: Vec<u8> = rows
+                        .flat_map(|row| stored.row_bytes(row))
+                        .copied()
+                        .collect();
+                    Matrix::of_blocks(gpu, &blocks, decoders, shape, is_f32)?
+                } else {
+                    let values: Vec<f32> = values(&stored)?.flatten_all()?.to_vec1()?;
+                    Matrix::new(gpu, &values, shape, is_f32)?
+                };
                 Held::Cuda(matrix, stored.type_name())
             }
             _ => {

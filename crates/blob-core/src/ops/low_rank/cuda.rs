@@ -3,13 +3,13 @@
 use cudarc::driver::CudaSlice;
 
 use super::{Term, reference};
-use crate::Result;
-use crate::adapter::{Parameters, Sigma};
+use crate::adapter::{Factor, Parameters, Sigma};
 use crate::kernels::cuda::low_rank::{self as cuda, Factors, Group, Identities, Noise};
 use crate::kernels::cuda::{Array, Gpu, pointwise};
 use crate::noise::Purpose;
 use crate::ops::Tensor;
 use crate::pass::NoiseSharing;
+use crate::{Error, Result};
 
 /// y (n, m) of what the frozen weight gave, with the term of x (n, k) added.
 pub(in crate::ops) fn add(
@@ -48,28 +48,15 @@ pub(in crate::ops) fn backward(
     }
     let placed = Placed::new(term, gpu)?;
     let (x, dy, mut dx) = (x.on(gpu)?, dy.on(gpu)?, dx);
-    let of_members = placed.term(term, gpu).backward((&x, &dy), dx.as_mut())?;
-    for (member, found) in of_members.iter().enumerate() {
-        let Some(sums) = gradients.term_mut(member, term.site) else {
-            continue;
-        };
-        add_to(sums.a, &found.a);
-        add_to(sums.b, &found.b);
-        if let (Some(sum), Some(found)) = (sums.rho, &found.rho) {
-            add_to(sum, found);
-        }
-    }
+    let sums = gradients.sums_on(gpu)?;
+    let term = placed.term(term, gpu);
+    term.backward((&x, &dy), dx.as_mut(), sums)?;
     Ok(dx.map(array))
-}
-
-fn add_to(sum: &mut [f32], values: &[f32]) {
-    for (sum, value) in sum.iter_mut().zip(values) {
-        *sum += value;
-    }
 }
 
 /// What a term's kernels read.
 struct Placed {
+    parameters: Array,
     members: Vec<Factors>,
     identities: Identities,
     groups: Vec<Group>,
@@ -77,8 +64,23 @@ struct Placed {
 
 impl Placed {
     fn new(term: &Term<'_>, gpu: Gpu) -> Result<Self> {
-        let members = term.members.iter();
-        let members = members.map(|of| Factors::new(gpu, of.a, of.b, of.rho));
+        let layout = term.parameters.layout();
+        let place = |member, factor| {
+            let range = layout.range(term.site, factor)?;
+            Some(member * layout.len() + range.start)
+        };
+        let members = 0..term.parameters.members();
+        let members = members.map(|member| {
+            Some(Factors {
+                a: place(member, Factor::A)?,
+                b: place(member, Factor::B)?,
+                rho: place(member, Factor::Rho),
+            })
+        });
+        let members = members.collect::<Option<_>>().ok_or_else(|| {
+            let site = term.site.path();
+            Error::InvalidInput(format!("an adapter must have factors at {site}, got none"))
+        })?;
         let rows: Vec<u32> = term.rows.ids.iter().map(|id| id.row).collect();
         let positions: Vec<u32> = match term.sharing() {
             Some(NoiseSharing::Example) => vec![0; rows.len()],
@@ -86,7 +88,8 @@ impl Placed {
         };
         let groups = term.rows.groups.iter();
         Ok(Self {
-            members: members.collect::<Result<_>>()?,
+            parameters: term.parameters.values().on(gpu)?,
+            members,
             identities: Identities::new(gpu, &positions, &rows)?,
             groups: groups
                 .map(|group| Group {
@@ -101,6 +104,7 @@ impl Placed {
     fn term<'a>(&'a self, term: &Term<'_>, gpu: Gpu) -> cuda::Term<'a> {
         cuda::Term {
             gpu,
+            parameters: &self.parameters,
             members: &self.members,
             identities: &self.identities,
             groups: &self.groups,

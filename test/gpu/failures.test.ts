@@ -1,0 +1,82 @@
+/** A GPU that fails in the middle: nothing that was trained is lost, and the process goes on with the CPU. */
+
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import { type EmulatedGpu, emulatedGpu, shortRows } from '../support/emulated-gpu.ts';
+import { runNode } from '../support/node-process.ts';
+
+let gpu: EmulatedGpu;
+let folder: string;
+
+beforeAll(() => {
+  gpu = emulatedGpu();
+  folder = mkdtempSync(join(tmpdir(), 'bpeft-gpu-'));
+  writeFileSync(join(folder, 'train.jsonl'), shortRows());
+});
+
+/** Trains on the GPU until it fails, goes on with the CPU in the same process, and trains all on the CPU. */
+const script = (out: string) => `
+const { train } = await import(dist + 'index.js');
+const options = { model: 'builtin:random', dataset: ${JSON.stringify(folder)}, batchSize: 2, maxSteps: 3, rank: 2, lr: 0.01, evalSamples: [1] };
+const losses = [];
+const hear = (of) => ({ onEvent: (event) => { if (event.type === 'step') of.push(event.nll); } });
+const error = await train({ ...options, out: ${JSON.stringify(out)}, device: 'cuda' }, hear(losses)).catch((error) => error);
+const before = losses.length;
+const again = await bpeft.loadModel({ model: 'builtin:random', device: 'cuda' }).then(() => null, ({ code }) => code);
+await train({ out: ${JSON.stringify(out)}, resume: true, device: 'cpu' }, hear(losses));
+const expected = [];
+await train({ ...options, out: ${JSON.stringify(`${out}-cpu`)}, device: 'cpu' }, hear(expected));
+const { code, message, hint } = error;
+console.log(JSON.stringify({ code, message, hint, before, again, losses, expected }));
+`;
+
+async function outcome(variables: Readonly<Record<string, string>>) {
+  const out = join(mkdtempSync(join(folder, 'run-')), 'run');
+  const { code, stdout, stderr } = await runNode(script(out), { env: { ...gpu, ...variables } });
+  expect([code, stderr.replace(/cuda-emu: .*\n/g, '')]).toEqual([0, '']);
+  const { losses, expected, ...rest } = JSON.parse(stdout);
+  expect(expected).toHaveLength(3);
+  expect(losses).toEqual(expected.map((loss: number) => expect.closeTo(loss, 3)));
+  return rest;
+}
+
+it('keeps the state of the last update when the GPU is lost in the middle of one', async () => {
+  const lost = await outcome({ CUDA_EMU_LOST_AT: '150' });
+  expect(lost).toMatchObject({
+    code: 'BPEFT_DEVICE',
+    message: expect.stringMatching(
+      /^cuda:0: the driver reported CUDA_ERROR_UNKNOWN \(the state after step \d is kept\)$/,
+    ),
+    hint: expect.stringMatching(/start again.*--device cpu|device/),
+    again: 'BPEFT_DEVICE',
+  });
+  expect(lost.message).toContain(`step ${lost.before} is`);
+  expect(lost.before).toBeGreaterThan(0);
+});
+
+it('says how much memory there was when it is full, and keeps the state', async () => {
+  const full = await outcome({ CUDA_EMU_MEMORY: '1' });
+  expect(full).toMatchObject({
+    code: 'BPEFT_OUT_OF_MEMORY',
+    message: expect.stringMatching(
+      /^cuda:0: the memory is full: \d+ MiB were asked for, \d+ of 1 MiB were free/,
+    ),
+    again: null,
+  });
+});
+
+it('says at loading that another process has the memory', async () => {
+  const { stdout } = await runNode(
+    `const error = await bpeft.loadModel({ model: 'builtin:tiny', device: 'cuda' }).catch((error) => error);
+     const { info } = await bpeft.loadModel({ model: 'builtin:tiny', device: 'cpu' });
+     console.log(JSON.stringify([error.code, error.message, error.hint, info.device]));`,
+    { env: { ...gpu, CUDA_EMU_MEMORY: '64', CUDA_EMU_TAKEN: '63' } },
+  );
+  const [code, message, hint, device] = JSON.parse(stdout);
+  expect(code).toBe('BPEFT_OUT_OF_MEMORY');
+  expect(message).toMatch(/of 64 MiB were free$/);
+  expect(hint).toContain('nvidia-smi');
+  expect(device).toBe('cpu');
+});

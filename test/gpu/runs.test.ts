@@ -1,0 +1,97 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import { BpeftProcess, type Finished } from '../support/bpeft-process.ts';
+import { type EmulatedGpu, emulatedGpu, shortRows } from '../support/emulated-gpu.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+let gpu: EmulatedGpu;
+let onCpu: string;
+let settings: readonly string[];
+
+const STEPS = 4;
+
+beforeAll(async () => {
+  gpu = emulatedGpu();
+  const data = mkdtempSync(join(tmpdir(), 'bpeft-gpu-'));
+  for (const split of ['train', 'validation']) writeFileSync(join(data, `${split}.jsonl`), shortRows());
+  const run = ['--model', 'builtin:random', '--dataset', data, '--batch-size', '2', '--lr', '0.01'];
+  settings = [
+    ...run,
+    '--max-steps',
+    String(STEPS),
+    '--checkpoint-every',
+    '2',
+    '--eval-samples',
+    '2',
+    '--rank',
+    '2',
+  ];
+  onCpu = join(data, 'cpu');
+  await done(bpeft(['train', ...settings, '--out', onCpu, '--device', 'cpu']));
+});
+
+function bpeft(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
+  return new BpeftProcess(args, { environment: { ...gpu, ...environment } }).finished;
+}
+
+async function done(process: Promise<Finished>): Promise<Finished> {
+  const finished = await process;
+  expect(finished).toMatchObject({ code: 0 });
+  return finished;
+}
+
+const json = (...path: string[]) => JSON.parse(readFileSync(join(...path), 'utf8'));
+
+function losses(run: string): number[] {
+  const lines = readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n');
+  const events = lines.map((line) => JSON.parse(line) as { type: string; nll: number; kl: number });
+  return events.filter(({ type }) => type === 'step').flatMap(({ nll, kl }) => [nll, kl]);
+}
+
+/** f32 on both: products sum in another order. */
+function sameRun(run: string): void {
+  expect(losses(onCpu)).toHaveLength(2 * STEPS);
+  expect(losses(run)).toEqual(losses(onCpu).map((value) => expect.closeTo(value, 3)));
+  const [metrics, expected] = [run, onCpu].map((of) => json(of, 'result.json').metrics);
+  expect(metrics.nll).toBeCloseTo(expected.nll, 3);
+}
+
+it('trains and evaluates on a GPU with the numbers of the CPU, and records where', async () => {
+  const out = join(temporaryFolder(), 'run');
+  await done(bpeft(['train', ...settings, '--out', out, '--device', 'cuda']));
+  sameRun(out);
+  const { hardware, config } = json(out, 'config.json');
+  expect([hardware.device, hardware.gpu, config.device]).toEqual(['cuda:0', 'Emulated device 0', 'cuda']);
+  const again = join(out, 'again');
+  const evaluate = ['eval', '--run', out, '--samples', '2', '--out', again];
+  await done(bpeft(evaluate, { BPEFT_DEVICE: 'cuda:1', CUDA_EMU_DEVICES: '2' }));
+  expect(json(again, 'result.json').metrics).toEqual(json(out, 'result.json').metrics);
+});
+
+it.each([
+  ['cuda', 'cpu'],
+  ['cpu', 'cuda'],
+])('goes on with a run of %s on %s', async (first, second) => {
+  const out = join(temporaryFolder(), 'run');
+  const begun = new BpeftProcess(['train', ...settings, '--out', out, '--device', first], {
+    environment: { ...gpu },
+  });
+  await begun.seen('checkpoint of step 2 written');
+  begun.kill('SIGKILL');
+  await begun.finished;
+  const { stderr } = await done(bpeft(['train', '--out', out, '--resume', '--device', second]));
+  expect(stderr).toMatch(/resumed after step [24]/);
+  sameRun(out);
+});
+
+it('takes a GPU by itself where there is one', async () => {
+  const out = join(temporaryFolder(), 'run');
+  await done(bpeft(['train', ...settings, '--out', out]));
+  expect(json(out, 'config.json').hardware.device).toBe('cuda:0');
+  sameRun(out);
+});

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { parseSettings } from '../../ts/config/parse.ts';
+import { resolveTrain } from '../../ts/config/resolve.ts';
+import { gpuNamed } from '../../ts/estimate/known-gpus.ts';
+import { cpuTraining, cpuWeightBytes, gpuTraining } from '../../ts/estimate/memory.ts';
+import { blockWeights, shapeNamed, tableWeights } from '../../ts/estimate/shape.ts';
+import { cpuStep, gpuStep } from '../../ts/estimate/time.ts';
+import { workOf } from '../../ts/estimate/work.ts';
+
+function work(name: string, settings: object = {}, tokens = 100) {
+  const targetModules = ['q_proj', 'v_proj', 'lm_head'];
+  const values = { model: 'x', dataset: 'y', targetModules, ...settings };
+  const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+  return workOf(config, shapeNamed(name), { tokens, weightBytes: null, threads: 2 });
+}
+
+it.each([
+  ['smollm2-135m', 0.134_5e9],
+  ['llama-3.2-1b', 1.236e9],
+  ['llama-2-7b', 6.738e9],
+  ['llama-3.1-8b', 8.03e9],
+])('knows how many parameters %s has', (name, parameters) => {
+  const shape = shapeNamed(name);
+  expect((blockWeights(shape) + tableWeights(shape)) / parameters).toBeCloseTo(1, 2);
+});
+
+it('names the nearest shape and the known GPUs', () => {
+  const refused = (hint: RegExp) =>
+    expect.objectContaining({ code: 'BPEFT_USAGE', hint: expect.stringMatching(hint) });
+  expect(() => shapeNamed('llama-2-7')).toThrow(refused(/^did you mean llama-2-7b\? known: smollm2/));
+  expect(() => gpuNamed('t4')).toThrow(refused(/^known: a100, h100/));
+});
+
+describe('the work of a step', () => {
+  it('counts the values of an adapter by hand', () => {
+    const { adapterValues } = work('llama-2-7b', { method: 'mle' });
+    const [d, vocabulary, rank] = [4096, 32_000, 8];
+    expect(adapterValues).toBe(32 * 2 * rank * (d + d) + rank * (d + vocabulary));
+    const gaussian = work('llama-2-7b', { method: 'blob' }).adapterValues;
+    expect(gaussian - adapterValues).toBe((32 * 2 + 1) * rank * d);
+    const both = work('llama-2-7b', { method: 'ivon' }).adapterValues;
+    expect(both).toBe(2 * adapterValues);
+  });
+
+  it('multiplies rows by samples of a step and by members', () => {
+    expect(work('llama-2-7b').rows).toBe(400);
+    expect(work('llama-2-7b', { method: 'blob', trainSamples: 3 }).rows).toBe(1200);
+    const ensemble = work('llama-2-7b', { method: 'ensemble', members: 5 });
+    expect([ensemble.rows, ensemble.samples]).toEqual([2000, 5]);
+  });
+});
+
+describe('memory', () => {
+  it('is that of the weights as they are stored', () => {
+    const bits = (quantize: string) => {
+      const { shape } = work('llama-2-7b');
+      const bytes = cpuWeightBytes(work('llama-2-7b', { quantize })) - 2 * tableWeights(shape);
+      return (8 * bytes) / blockWeights(shape);
+    };
+    expect(['none', 'q8_0', 'q4_k', 'int8', 'nf4'].map(bits)).toEqual([16, 8.5, 4.5, 8, 4.5]);
+  });
+
+  it('grows with rows, and hardly with them where blocks are computed again', () => {
+    const activations = (settings: object) => cpuTraining(work('llama-2-7b', settings)).parts.activations;
+    expect(activations({ batchSize: 8 })).toBe(2 * activations({}));
+    expect(activations({ checkpointing: 'full' })).toBeLessThan(activations({}) / 5);
+    expect(activations({ precision: 'bf16' })).toBeLessThan(activations({}));
+  });
+
+  it('of 7 billion parameters on a GPU is that of bf16, and fits an H200 but no 4090 in f32', () => {
+    const { parts, total } = gpuTraining(work('llama-2-7b', { precision: 'bf16' }));
+    expect(parts.weights).toBeCloseTo(12.95e9, -7);
+    expect(total.high).toBeLessThan(gpuNamed('h200').memoryBytes);
+    expect(gpuTraining(work('llama-2-7b')).total.low).toBeGreaterThan(18e9);
+    const nf4 = gpuTraining(work('llama-2-7b', { precision: 'bf16', quantize: 'nf4' }));
+    expect(nf4.total.high).toBeLessThan(10e9);
+  });
+});
+
+describe('time', () => {
+  it('is 4 P a token for the products of a step, and 6 P where blocks are computed again', () => {
+    const flop = (settings: object) => cpuStep(work('llama-2-7b', settings), 1).expected * 0.55;
+    const products = 4 * blockWeights(shapeNamed('llama-2-7b')) * 400;
+    expect(flop({}) / products).toBeGreaterThan(1);
+    expect(flop({}) / products).toBeLessThan(1.05);
+    expect(flop({ checkpointing: 'full' }) / flop({})).toBeCloseTo(1.5, 1);
+  });
+
+  it('has low below expected below high, and an A100 behind an H100', () => {
+    const [h100, a100] = ['h100', 'a100'].map((name) =>
+      gpuStep(work('llama-2-7b', { precision: 'bf16' }), gpuNamed(name)),
+    );
+    expect(h100?.low).toBeLessThan(h100?.expected ?? 0);
+    expect(h100?.expected).toBeLessThan(h100?.high ?? 0);
+    expect(a100?.expected).toBeGreaterThan(h100?.expected ?? 0);
+  });
+});

@@ -1,0 +1,51 @@
+/** Where a model lies: the caller's choice, else `BPEFT_DEVICE`, else a GPU where one can be used. */
+
+import { BpeftError } from '../errors.ts';
+import { native } from './abort.ts';
+import { engineInfo } from './engine-info.ts';
+import { kernelFolder, loadNative } from './native.ts';
+
+type Device = { readonly kind: 'auto' | 'cpu' } | { readonly kind: 'cuda'; readonly ordinal: number };
+
+/** A device that is open, as the engine takes it. */
+export interface OpenDevice {
+  readonly device:
+    | { readonly kind: 'cpu' }
+    | { readonly kind: 'cuda'; readonly ordinal: number; readonly kernels: string };
+  /** Why `auto` is no GPU, though the engine could use one. */
+  readonly noGpu: string | null;
+}
+
+/** @throws {BpeftError} `BPEFT_USAGE`: not auto, cpu or cuda[:N]. */
+export function namedDevice(asked: string | undefined): Device {
+  if (asked !== undefined && asked !== 'auto') return parse('--device', asked);
+  const text = process.env.BPEFT_DEVICE;
+  return text === undefined || text === '' ? { kind: 'auto' } : parse('BPEFT_DEVICE', text);
+}
+
+function parse(name: string, text: string): Device {
+  if (text === 'auto' || text === 'cpu') return { kind: text };
+  const [, ordinal] = /^cuda(?::(\d{1,3}))?$/.exec(text) ?? [];
+  if (ordinal !== undefined || text === 'cuda') return { kind: 'cuda', ordinal: Number(ordinal ?? 0) };
+  throw new BpeftError('BPEFT_USAGE', `${name} must be auto, cpu or cuda[:N], got ${JSON.stringify(text)}`);
+}
+
+/**
+ * Opens the device before anything is read for it.
+ * @throws {BpeftError} `BPEFT_USAGE`; `BPEFT_DEVICE` saying what the GPU lacks, if one was asked for;
+ * `BPEFT_OUT_OF_MEMORY`.
+ */
+export async function openDevice(asked: string | undefined): Promise<OpenDevice> {
+  const { kind, ...named } = namedDevice(asked);
+  const addon = loadNative();
+  const { cuda } = engineInfo();
+  if (kind === 'cpu' || (kind === 'auto' && !cuda)) return { device: { kind: 'cpu' }, noGpu: null };
+  const device = { kind: 'cuda', ordinal: 0, ...named, kernels: kernelFolder() } as const;
+  try {
+    await native(() => addon.openDevice(JSON.stringify(device)));
+    return { device, noGpu: null };
+  } catch (error) {
+    if (kind === 'cuda' || !(error instanceof BpeftError)) throw error;
+    return { device: { kind: 'cpu' }, noGpu: error.message };
+  }
+}

@@ -1,0 +1,36 @@
+/** What this machine has for GPUs, as the engine sees it. */
+
+import { native } from './abort.ts';
+import { kernelFolder, loadNative } from './native.ts';
+
+export interface GpuSurvey {
+  /** The newest release of CUDA that the driver supports. */
+  readonly driver: string | null;
+  readonly driverFile: string | null;
+  readonly cublasFile: string | null;
+  /** Why no GPU can be used, where that is not one GPU's fault. */
+  readonly problem: GpuProblem | null;
+  readonly gpus: readonly FoundGpu[];
+}
+
+export interface FoundGpu {
+  /** `cuda:N`, as `--device` takes it. */
+  readonly device: string;
+  readonly name: string;
+  /** Compute capability. */
+  readonly capability: string;
+  readonly memoryBytes: number;
+  /** Bytes that nobody uses; null where it cannot be opened. */
+  readonly freeBytes: number | null;
+  readonly problem: GpuProblem | null;
+}
+
+export interface GpuProblem {
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** Opens every GPU; null where the engine is built for the CPU alone. */
+export async function surveyGpus(): Promise<GpuSurvey | null> {
+  return JSON.parse(await native(() => loadNative().surveyGpus(kernelFolder()))) as GpuSurvey | null;
+}

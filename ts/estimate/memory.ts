@@ -1,0 +1,106 @@
+/**
+ * Memory of a training step and of an answer, in bytes.
+ *
+ *   process + weights + 16·(adapter's values) + rows·L·kept + rows·passing
+ *
+ * The adapter has its values, gradients and two moments in f32. A block keeps of each row, in f32,
+ * x and u (d), q and o (H·c), k and v (G·c), the logarithms of the heads' sums (H), and gate and up
+ * (f), in half the bytes unless products are f32. What passes through a block on the way back is at
+ * most six times as wide as the MLP and the stream together.
+ */
+
+import { blockMatrices, blockWeights, tableWeights } from './shape.ts';
+import type { Work } from './work.ts';
+
+/** Low and high bound what was measured (docs/performance.md); expected is the equation. */
+export interface Range {
+  readonly low: number;
+  readonly expected: number;
+  readonly high: number;
+}
+
+export interface MemoryEstimate {
+  readonly total: Range;
+  /** The parts of what is expected. */
+  readonly parts: {
+    readonly weights: number;
+    readonly adapter: number;
+    readonly activations: number;
+    readonly process: number;
+  };
+}
+
+/** Measured runs on CPUs lie within these multiples of the equation. */
+export const MEMORY_BAND = { low: 0.75, high: 1.35 } as const;
+
+/** Node, the engine and a tokenizer. */
+const PROCESS = 110e6;
+/** The driver's context, cuBLAS and its work space, on a GPU: not measured. */
+const CONTEXT = 600e6;
+
+/** Bytes of a weight in memory. */
+const BYTES: Readonly<Record<Work['quantize'], number>> = {
+  none: 2,
+  q8_0: 34 / 32,
+  q4_k: 144 / 256,
+  int8: 1,
+  nf4: 0.5 + 4 / 64,
+};
+
+/** On the CPU weights stay as they are stored or quantised; tables are never quantised. */
+export function cpuWeightBytes({ shape, quantize, weightBytes }: Work): number {
+  if (weightBytes !== null && quantize === 'none') return weightBytes;
+  return blockWeights(shape) * BYTES[quantize] + tableWeights(shape) * BYTES.none;
+}
+
+/**
+ * On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16. The tables stay with
+ * the host (ADR 0022).
+ */
+export function gpuWeightBytes({ shape, precision, quantize, weightBytes }: Work): number {
+  const decoded = precision === 'f32' ? 4 : 2;
+  const weights = blockWeights(shape);
+  const stored = weightBytes === null ? BYTES.none : weightBytes / (weights + tableWeights(shape));
+  const ofWeight = quantize === 'none' ? stored : BYTES[quantize];
+  if (ofWeight >= BYTES.none) return weights * decoded;
+  const widest = Math.max(...Object.values(blockMatrices(shape)).map(([m, k]) => m * k));
+  return weights * ofWeight + widest * decoded;
+}
+
+export function cpuTraining(work: Work): MemoryEstimate {
+  return sum(work, cpuWeightBytes(work), activationBytes(work), PROCESS, 16);
+}
+
+/** On a GPU the gates are kept in f32; optimizers stay with the host. */
+export function gpuTraining(work: Work): MemoryEstimate {
+  const activations = activationBytes({ ...work, precision: 'f32' });
+  return sum(work, gpuWeightBytes(work), activations, CONTEXT, 8);
+}
+
+function sum(
+  { adapterValues }: Work,
+  weights: number,
+  activations: number,
+  process: number,
+  bytesOfValue: number,
+): MemoryEstimate {
+  const adapter = bytesOfValue * adapterValues;
+  const expected = weights + adapter + activations + process;
+  return {
+    total: banded(expected, MEMORY_BAND),
+    parts: { weights, adapter, activations, process },
+  };
+}
+
+function activationBytes({ shape, precision, rows, recomputes }: Work): number {
+  const { hiddenSize: d, intermediateSize: f, numLayers, numHeads: h, numKvHeads: g, headDim: c } = shape;
+  const gates = precision === 'f32' ? 2 * f : f;
+  const kept = 4 * (2 * d + 2 * h * c + 2 * g * c + h + gates);
+  const layers = recomputes ? 4 * d * numLayers + kept : kept * numLayers;
+  const passing = 4 * 6 * (d + f);
+  return rows * (layers + passing);
+}
+
+export function banded(expected: number, { low, high }: { low: number; high: number }): Range {
+  return { low: expected * low, expected, high: expected * high };
+}
