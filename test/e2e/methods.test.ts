@@ -94,6 +94,7 @@ it.each([
   ['bbb', { gaussian: 'a', priorStd: 0.05 }],
   ['bbb', { gaussian: 'a-and-b', initEps: 0.2 }],
   ['ivon', { lr: undefined, ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
+  ['swag', { swagEvery: 2, swagRank: 3, swagLr: 0.01 }],
 ] as const)('trains, evaluates and answers by %s', async (method, own) => {
   const out = join(temporaryFolder(), 'run');
   const settings = { ...run, maxSteps: 12, rank: 4, method, ...own } as const;
@@ -111,6 +112,10 @@ it.each([
 it.each([
   [{ method: 'mc-dropout', loraDropout: 0 }, /needs a probability above 0/],
   [{ method: 'ensemble', members: 1 }, /members/],
+  [
+    { method: 'swag', swagEvery: 2 },
+    /2 collected points or more: swagStart 0.5 leaves 3 updates, of which one in 2/,
+  ],
 ] as const)('refuses %o', async (settings, message) => {
   const out = join(temporaryFolder(), 'run');
   await expect(train({ ...run, ...settings, out })).rejects.toMatchObject({

@@ -6,7 +6,7 @@ import type { MethodOptions } from '../methods/engine-options.ts';
 import { abortable, freed, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import { type CallOptions, told } from './call.ts';
-import type { Adapter, BayesianModel } from './model.ts';
+import { Adapter, type BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
 export interface TrainerOptions {
@@ -67,6 +67,15 @@ export class Trainer implements AsyncDisposable {
       klLr: klLr ?? null,
       sigmaMean: sigmaMean ?? null,
     };
+  }
+
+  /**
+   * What answers now, an adapter of its own, where that is not the one that is trained; null: it is, or there is
+   * nothing else yet.
+   */
+  async posterior(): Promise<Adapter | null> {
+    const handle = await native(() => this.#native.posterior());
+    return handle === null ? null : Adapter.of(handle);
   }
 
   /** Adapter and optimizers into an existing folder. A signal is heard before: a write that has begun ends. */

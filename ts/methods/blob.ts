@@ -16,7 +16,7 @@ import {
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
-import { GAUSSIAN_METHODS, POSTERIOR_METHODS } from './ids.ts';
+import { DRAWING_METHODS, POSTERIOR_METHODS } from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
@@ -68,7 +68,7 @@ export const BLOB_SETTINGS = {
   ),
   trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), {
     ...ours,
-    methods: GAUSSIAN_METHODS,
+    methods: DRAWING_METHODS,
   }),
   average: ofTraining(
     'what several training samples average',

@@ -1,7 +1,7 @@
 /** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
 
 /** What is trained, and how. */
-export type MethodOptions = MleOptions | MapOptions | BbbOptions | BlobOptions | IvonOptions;
+export type MethodOptions = MleOptions | MapOptions | BbbOptions | BlobOptions | IvonOptions | SwagOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -78,6 +78,22 @@ export interface IvonOptions {
   /** Most that a mean may move before its rate; 0 = any. */
   readonly clip: number;
   readonly trainSamples: number;
+}
+
+/** SWAG: AdamW, and the moments of where it goes. */
+export interface SwagOptions {
+  readonly id: 'swag';
+  readonly point: PointOptions;
+  /** Updates before the constant rate. */
+  readonly start: number;
+  /** Updates from one collected point to the next. */
+  readonly every: number;
+  /** The constant rate. */
+  readonly lr: number;
+  /** Columns of the covariance of low rank. */
+  readonly deviations: number;
+  /** Of the covariance. */
+  readonly scale: number;
 }
 
 /** How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or 1/length each. */

@@ -25,6 +25,7 @@ export const TRAINED_METHODS = [
   'bbb',
   'blob',
   'ivon',
+  'swag',
 ] as const satisfies MethodId[];
 
 export const DEFAULT_METHOD: MethodId = 'blob';
@@ -35,5 +36,8 @@ export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) =>
 /** Those whose weights are drawn in training, by signs that rows share. */
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 
+/** Those that draw weights in each update. */
+export const DRAWING_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'bbb', 'ivon'];
+
 /** Those whose samples can be mirrored at the mean. */
-export const GAUSSIAN_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'bbb', 'ivon'];
+export const GAUSSIAN_METHODS: readonly MethodId[] = [...DRAWING_METHODS, 'swag'];

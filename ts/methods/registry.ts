@@ -13,6 +13,7 @@ import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Asked, Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
+import { SWAG, SWAG_SETTINGS } from './swag.ts';
 import { TFB_SETTINGS } from './tfb.ts';
 
 /** Settings that belong to methods, by the library's names. */
@@ -21,12 +22,16 @@ export const METHOD_SETTINGS = {
   ...BLOB_SETTINGS,
   ...ENSEMBLE_SETTINGS,
   ...IVON_SETTINGS,
+  ...SWAG_SETTINGS,
   ...TFB_SETTINGS,
 };
 
 /** What every method finds among a run's settings. */
 export type MethodSettings = BlobSettings &
-  SettingsOf<typeof BBB_SETTINGS & typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS, 'train'> & {
+  SettingsOf<
+    typeof BBB_SETTINGS & typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS & typeof SWAG_SETTINGS,
+    'train'
+  > & {
     readonly loraDropout: number;
     readonly protocol: Protocol;
   };
@@ -36,7 +41,9 @@ export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0
   return resolveBlob(settings);
 }
 
-const IMPLEMENTED: readonly Method<MethodSettings>[] = [MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON];
+const IMPLEMENTED: readonly Method<MethodSettings>[] = [
+  ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG],
+];
 
 /** They make a trained adapter Bayesian, and train nothing themselves. */
 const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb'];

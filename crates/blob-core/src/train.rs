@@ -99,6 +99,14 @@ impl Trainer {
         self
     }
 
+    /// What answers now, where that is not the adapter that is trained ([`Method::posterior`]).
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` for an adapter of another shape.
+    pub fn posterior(&self, adapter: &Adapter) -> Result<Option<Adapter>> {
+        self.method.posterior(adapter, self.step)
+    }
+
     /// Updates done.
     pub fn step_count(&self) -> u64 {
         self.step

@@ -123,6 +123,23 @@ impl NativeTrainer {
         })
     }
 
+    /// What answers now, where that is not the adapter that is trained; null: it is.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeAdapter | null>")]
+    pub fn posterior<'env>(
+        &self,
+        env: &'env Env,
+    ) -> napi::Result<PromiseRaw<'env, Option<NativeAdapter>>> {
+        let handles = Arc::clone(&self.handles);
+        let worker = Arc::clone(handles.trainer.worker());
+        let of_adapter = Arc::clone(&worker);
+        worker.submit(env, move |state| {
+            let trainer = state.trainers.get_mut(handles.trainer.number())?;
+            let adapter = state.adapters.get_mut(handles.adapter.number())?;
+            let posterior = trainer.posterior(adapter)?;
+            Ok(posterior.map(|posterior| NativeAdapter::new(of_adapter, state, posterior, &[])))
+        })
+    }
+
     /// Writes the state into an existing folder.
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn save_state<'env>(

@@ -179,3 +179,14 @@ it('hands the engine every setting of IVON', () => {
   });
   expect(trainingMethod('ivon').adapter(config)).toMatchObject({ posterior: { over: 'a-and-b' } });
 });
+
+it('hands the engine every setting of SWAG, and collects once an epoch unless told otherwise', () => {
+  const own = { swagStart: 0.4, swagLr: 0.021, swagEvery: 3, swagRank: 4, swagScale: 0.5 };
+  const { config, options } = given({ method: 'swag', ...own });
+  const moments = { start: 20, every: 3, lr: 0.021, deviations: 4, scale: 0.5 };
+  expect(options).toEqual({ ...run, method: { id: 'swag', point, ...moments } });
+  expect(trainingMethod('swag').adapter(config)).toEqual({ posterior: null, members: 1 });
+  const usual = given({ method: 'swag' }).options.method;
+  expect(usual).toMatchObject({ start: 25, every: 10, lr: 0.0055, deviations: 5, scale: 1 });
+  expect(() => given({ method: 'swag', swagStart: 0.7 })).toThrow(/leaves 15 updates, of which one in 10/);
+});

@@ -5,6 +5,7 @@ import { readBatches } from '../../batches/data-loader.ts';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
+import type { Adapter } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
@@ -269,14 +270,16 @@ class Run {
   }
 
   async #evaluate({ isFinal }: { isFinal: boolean }): Promise<EvaluationResult[]> {
-    const { adapter, config, evaluations, heldOut } = this.#session;
+    const { config, evaluations, heldOut, trainer } = this.#session;
+    await using posterior = await trainer.posterior();
+    const adapter = posterior ?? this.#session.adapter;
     const given = typeof config.temperature === 'number' ? config.temperature : null;
     const temperatures = new Temperatures(isFinal ? (heldOut ?? given) : null);
     const rule = predictiveRule(config.method, adapter.info, config);
     const settings = { ...config, stochasticLayers: null, rule, earlier: new EarlierRows(), temperatures };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
-    const spread = await this.#posterior();
+    const spread = await this.#posterior(adapter);
     if (spread !== null && isFinal) this.#emit(spread);
     else if (spread !== null) held.push(spread);
     for (const split of evaluations) {
@@ -300,8 +303,8 @@ class Run {
     return results;
   }
 
-  async #posterior(): Promise<RunEvent | null> {
-    const layers = await this.#session.adapter.sigmaQuantiles(SIGMA_QUANTILES);
+  async #posterior(adapter: Adapter): Promise<RunEvent | null> {
+    const layers = await adapter.sigmaQuantiles(SIGMA_QUANTILES);
     if (layers.length === 0) return null;
     return { type: 'posterior', step: this.#progress.step, fractions: SIGMA_QUANTILES, layers };
   }
@@ -318,8 +321,10 @@ class Run {
   }
 
   async #saveAdapter(): Promise<void> {
-    const { adapter, config, model, train } = this.#session;
+    const { config, model, train, trainer } = this.#session;
     const { name, sha256 } = model.resolved;
+    await using posterior = await trainer.posterior();
+    const adapter = posterior ?? this.#session.adapter;
     await replaceFolder(this.#folder.adapter, async (temporary) => {
       await adapter.save(temporary, { baseModel: name });
       await writeAdapterRecord(temporary, {

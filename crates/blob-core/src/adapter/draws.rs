@@ -1,7 +1,7 @@
 //! Coherent draws from a Gaussian adapter: each a point adapter of its own.
 //!
 //! ```text
-//! θ_s = μ ± σ ∘ E_s          per factor that is Gaussian; the others are as they are
+//! θ_s = μ ± (σ ∘ E_s + D z_s)   per factor that is Gaussian; the others are as they are; D: `deviations`
 //! ```
 //!
 //! The draws are members of one adapter, so that a pass runs many at once
@@ -110,7 +110,14 @@ impl Adapter {
                 perturb(drawn.a, term.rho, Factor::A);
                 perturb(drawn.b, term.rho_b, Factor::B);
             }
+            if let Some(deviations) = &self.deviations {
+                deviations.add_to(parameters.member_mut(index), draw, from_block);
+            }
         }
-        Self { config, parameters }
+        Self {
+            config,
+            parameters,
+            deviations: None,
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! member j starts as a single adapter of seed + j does.
 
 mod config;
+mod deviations;
 mod draws;
 mod isotropic;
 mod layout;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
+pub use deviations::{Deviations, MOST_DEVIATIONS};
 pub use draws::Draw;
 pub use isotropic::SpectrumRule;
 pub use layout::{Factor, Layout, Parameter, TermShape, WholeLayers};
@@ -41,6 +43,7 @@ use crate::{Error, Result};
 pub struct Adapter {
     config: LoraConfig,
     parameters: Parameters,
+    deviations: Option<Deviations>,
 }
 
 impl Adapter {
@@ -75,7 +78,11 @@ impl Adapter {
                 }
             }
         }
-        let mut adapter = Self { config, parameters };
+        let mut adapter = Self {
+            config,
+            parameters,
+            deviations: None,
+        };
         if let Some(encoder) = &backbone.encoder {
             adapter.initialise_whole(encoder.initializer_range);
         }
@@ -149,7 +156,39 @@ impl Adapter {
         for (member, terms) in members.iter().enumerate() {
             parameters.set_terms(member, terms);
         }
-        Ok(Self { config, parameters })
+        Ok(Self {
+            config,
+            parameters,
+            deviations: None,
+        })
+    }
+
+    /// The same points as the means of another configuration's Gaussian, with every ρ at 0.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG`.
+    pub fn with_gaussian(&self, config: LoraConfig) -> Result<Self> {
+        config.check()?;
+        let own = self.parameters.layout();
+        let (terms, whole) = (own.terms().clone(), own.whole().clone());
+        let layout = Arc::new(Layout::new(terms, config.gaussian(), whole));
+        let mut parameters = Parameters::zeros(Arc::clone(&layout), self.parameters.members());
+        for member in 0..self.parameters.members() {
+            let (from, to) = (
+                self.parameters.member(member),
+                parameters.member_mut(member),
+            );
+            for parameter in own.parameters() {
+                if let Some(range) = layout.range(parameter.site, parameter.factor) {
+                    to[range].copy_from_slice(&from[parameter.range.clone()]);
+                }
+            }
+        }
+        Ok(Self {
+            config,
+            parameters,
+            deviations: None,
+        })
     }
 
     /// The configuration.

@@ -2,12 +2,13 @@
 //!
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
-//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores. The reference repeats the
-//! prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`), which is left
+//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores, as it does what `deviations`
+//! adds. The reference repeats the prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`), which is left
 //! out with a notice. Layers have transformers' names; those of an adapter's own, an encoder's head,
 //! are what PEFT calls `modules_to_save`, or the base layers of their low-rank terms.
 
 mod config;
+mod deviations;
 mod names;
 
 use std::collections::BTreeMap;
@@ -82,6 +83,11 @@ pub fn save(
             let name = names.of(parameter.site, parameter.factor);
             tensors.insert(format!("{PREFIX}{name}"), (shape, values));
         }
+        let deviations = deviations::tensors(adapter, backbone, member);
+        for (name, shape, values) in &deviations {
+            let name = format!("{PREFIX}{name}");
+            tensors.insert(name, (shape.clone(), values.as_slice()));
+        }
         let path = folder.join(MODEL);
         atomic_write(&path, &safetensors_bytes(&path, &tensors)?)?;
         config::write(&names.config(base_model), &folder.join(CONFIG))?;
@@ -133,6 +139,12 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
     for (number, member) in members.iter().enumerate() {
         adapter.set_whole(number, &member.whole);
     }
+    let all = members.iter_mut().filter_map(|it| it.deviations.take());
+    let all: Vec<_> = all.collect();
+    if let Some(&(columns, _)) = all.first() {
+        let values: Vec<_> = all.into_iter().flat_map(|(_, values)| values).collect();
+        adapter = adapter.with_deviations(columns, &values)?;
+    }
     Ok(Loaded {
         adapter,
         head_is_of_base: backbone.encoder.is_some() && members.iter().any(|it| it.whole.is_empty()),
@@ -155,6 +167,8 @@ struct Member {
     config: LoraConfig,
     terms: BTreeMap<Site, LowRank>,
     whole: Whole,
+    /// Columns of a covariance of low rank, and how many there are.
+    deviations: Option<(usize, Vec<Vec<f32>>)>,
     notices: Vec<String>,
 }
 
@@ -172,6 +186,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     let classes = head.map_or(backbone.classes(), |head| head.classes);
     let backbone = &backbone.with_classes(classes);
     let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
+    let mut columns = deviations::Found::default();
     let mut notices = Vec::new();
     for (name, view) in file.tensors() {
         let bare = bare(&name);
@@ -184,7 +199,8 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
             ));
             continue;
         }
-        let (layer, part) = names::low_rank(bare).ok_or_else(|| {
+        let column = deviations::part_of(bare);
+        let (layer, part) = column.or_else(|| names::low_rank(bare)).ok_or_else(|| {
             broken(format!(
                 "tensor {name:?} is neither lora_A, lora_B, lora_A_rho nor lora_B_rho"
             ))
@@ -194,6 +210,11 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
                 "tensor {name:?} names a layer that the model does not have"
             ))
         })?;
+        if column.is_some() {
+            let inserted = columns.insert((site, part), &view, (config.r, backbone));
+            inserted.map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
+            continue;
+        }
         let shape = shape_of(site, config.r, backbone).of(part);
         let values = checked_values(&view, &shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
@@ -210,6 +231,8 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         ));
     }
     let terms = complete(found, config.r, backbone).map_err(broken)?;
+    let shapes = terms.iter().map(|(&site, term)| (site, term.shape()));
+    let deviations = columns.complete(shapes.collect()).map_err(broken)?;
     let bayesian = terms.values().any(|term| term.rho.is_some());
     let over = if terms.values().any(|term| term.rho_b.is_some()) {
         Gaussian::AAndB
@@ -238,6 +261,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         config,
         terms,
         whole,
+        deviations,
         notices,
     })
 }

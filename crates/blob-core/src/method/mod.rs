@@ -11,6 +11,7 @@ mod ivon;
 mod map;
 mod mle;
 mod point;
+mod swag;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ pub use ivon::{Ivon, IvonConfig};
 pub use map::{Map, MapConfig};
 pub use mle::{Mle, MleConfig};
 pub use point::{PointConfig, PointUpdate};
+pub use swag::{Swag, SwagConfig};
 
 use crate::adapter::{Adapter, Parameters, Site};
 use crate::buffer::Buffer;
@@ -42,6 +44,8 @@ pub enum MethodConfig {
     Blob(BlobConfig),
     /// IVON.
     Ivon(IvonConfig),
+    /// SWAG.
+    Swag(SwagConfig),
 }
 
 impl MethodConfig {
@@ -56,6 +60,7 @@ impl MethodConfig {
             Self::Bbb(config) => Box::new(Bbb::new(config, adapter)?),
             Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
             Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
+            Self::Swag(config) => Box::new(Swag::new(config, adapter)?),
         })
     }
 }
@@ -137,6 +142,15 @@ pub trait Method: Send {
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient is not finite.
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update>;
+
+    /// What answers after update `t`, where that is not the adapter that is trained. `None`: it is,
+    /// or there is nothing else yet.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` for an adapter of another layout.
+    fn posterior(&self, _adapter: &Adapter, _t: u64) -> Result<Option<Adapter>> {
+        Ok(None)
+    }
 
     /// All that a checkpoint must hold to go on.
     fn statistics(&mut self) -> Vec<Statistic<'_>>;

@@ -123,9 +123,20 @@ impl PointUpdate {
         gradients: &Parameters,
         t: u64,
     ) -> Result<Update> {
+        let lr = self.config.lr * self.factor(t);
+        self.update_at(adapter, gradients, (t, lr))
+    }
+
+    /// The same at a rate of one's own.
+    pub(super) fn update_at(
+        &mut self,
+        adapter: &mut Adapter,
+        gradients: &Parameters,
+        (t, lr): (u64, f64),
+    ) -> Result<Update> {
         let members = gradients.members();
         let norms = norms(gradients, t)?;
-        let (adamw, lr) = (self.adamw, self.config.lr * self.factor(t));
+        let adamw = self.adamw;
         let points = gradients.layout().point_len();
         let without_decay = AdamW {
             weight_decay: 0.0,

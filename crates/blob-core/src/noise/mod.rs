@@ -52,6 +52,8 @@ pub enum Purpose {
     GaussianB = 7,
     /// Initial `ρ` of a Gaussian `B`.
     InitialRhoB = 8,
+    /// Coefficients of a covariance of low rank, (K), for all layers of a member: slot 0.
+    Deviations = 9,
 }
 
 /// The stream of one (seed, step, phase).

@@ -1,5 +1,6 @@
 //! Training runs: where they end, what stops them, and how they go on.
 
+mod conformance;
 mod encoders;
 mod ensemble;
 mod peft;
@@ -10,3 +11,4 @@ mod start;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
+mod swag;

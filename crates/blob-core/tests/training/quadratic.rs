@@ -132,6 +132,29 @@ fn bbb_over_both_factors_ends_at_the_best_mean_field_posterior() {
     assert_best(&adapter, (0.03, 0.05));
 }
 
+#[test]
+fn weight_decay_moves_the_means_of_bbb_and_no_rho() {
+    let after = |weight_decay| {
+        let mut adapter = adapter(Gaussian::AAndB);
+        let settings = BbbConfig {
+            point: PointConfig {
+                weight_decay,
+                ..point(0.01)
+            },
+            prior_std: 0.5,
+            rows: ROWS,
+            train_samples: 4,
+        };
+        let mut bbb = Bbb::new(settings, &adapter).unwrap();
+        train_whole(&mut bbb, &mut adapter, 1);
+        adapter.parameters().member(0).to_vec()
+    };
+    let (plain, decayed) = (after(0.0), after(0.5));
+    let points = adapter(Gaussian::AAndB).parameters().layout().point_len();
+    assert_eq!(plain[points..], decayed[points..]);
+    assert_ne!(plain[..points], decayed[..points]);
+}
+
 /// A method that draws both factors, under the loss alone.
 fn train_whole(method: &mut dyn Method, adapter: &mut Adapter, updates: u64) {
     let loss = Quadratic::new(adapter.parameters().layout().point_len());
