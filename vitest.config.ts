@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built addon and dist/, and run
-// one file after another, since each of them keeps every core busy.
+// By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built
+// addon and dist/, and run one file after another, since each of them keeps every core busy.
 export default defineConfig({
   test: {
     projects: [
@@ -25,7 +25,8 @@ export default defineConfig({
         },
       },
       {
-        // The engine with `cuda` on an emulated driver (tools/cuda-emulator): Linux on x86-64 with g++.
+        // The engine with `cuda` on an emulated driver (tools/cuda-emulator): Linux on x86-64 with
+        // g++.
         test: {
           name: 'gpu',
           include: ['test/gpu/**/*.test.ts'],
@@ -36,8 +37,14 @@ export default defineConfig({
         },
       },
       {
-        // What takes minutes and finds what `native` finds, only more of it: not in npm test, which runs the other projects.
-        test: { name: 'long', include: ['test/long/**/*.test.ts'], pool: 'forks', testTimeout: 1_800_000 },
+        // What takes minutes and finds what `native` finds, only more of it: not in npm test, which
+        // runs the other projects.
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 1_800_000,
+        },
       },
       {
         test: {
@@ -58,7 +65,8 @@ export default defineConfig({
         },
       },
       {
-        // Other people's programs read what we write: wandb, tensorboard. Their Python environment is made on first use.
+        // Other people's programs read what we write: wandb, tensorboard. Their Python environment
+        // is made on first use.
         test: {
           name: 'services',
           include: ['test/services/**/*.test.ts'],

@@ -1,8 +1,10 @@
-// node bench/event-loop.mjs [--steps 200] [--rows 1000] [--json]: how long a timer waits while the library works in its process.
+// node bench/event-loop.mjs [--steps 200] [--rows 1000] [--json]: how long a timer waits while the
+// library works in its process.
 //
-// A timer of 1 ms runs beside each piece of work; delay = how much later than asked for it fires (perf_hooks). The engine gets
-// one thread less than the machine has processors, so that what is measured is waiting for JavaScript, not for a processor; `nothing`
-// says what the machine itself makes a timer wait.
+// A timer of 1 ms runs beside each piece of work; delay = how much later than asked for it fires
+// (perf_hooks). The engine gets one thread less than the machine has processors, so that what is
+// measured is waiting for JavaScript, not for a processor; `nothing` says what the machine itself
+// makes a timer wait.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -47,7 +49,11 @@ function contender(name, shift) {
   const rows = Array.from({ length: Number(values.rows) }, (_, row) => {
     const weights = [0, 1, 2, 3].map((k) => 1 + ((row * 31 + k * 17 + shift) % 97));
     const sum = weights.reduce((total, weight) => total + weight, 0);
-    return { label: row % 4, probs: weights.map((weight) => weight / sum), mutualInformation: null };
+    return {
+      label: row % 4,
+      probs: weights.map((weight) => weight / sum),
+      mutualInformation: null,
+    };
   });
   return { name, runs: [{ test: rows, ood: rows }] };
 }
@@ -82,14 +88,20 @@ try {
   figures.prediction = await delayDuring(() => predictor.predict(questions));
   await predictor.dispose();
   const contenders = [contender('a', 0), contender('b', 7), contender('c', 29)];
-  figures.comparison = await delayDuring(() => compared({ labelled: ['test'], foreign: 'ood', contenders }));
+  figures.comparison = await delayDuring(() =>
+    compared({ labelled: ['test'], foreign: 'ood', contenders }),
+  );
   await model.dispose();
-  figures.loading = await delayDuring(async () => (await loadModel({ model: data.model })).dispose());
+  figures.loading = await delayDuring(async () =>
+    (await loadModel({ model: data.model })).dispose(),
+  );
   if (values.json) process.stdout.write(`${JSON.stringify({ threads, figures }, null, 2)}\n`);
   else {
     process.stdout.write(`${threads} engine thread(s); delay of the event loop in ms\n`);
     for (const [work, { p50, p99, max, seconds }] of Object.entries(figures)) {
-      process.stdout.write(`${work.padEnd(12)} p50 ${p50}  p99 ${p99}  max ${max}  (${seconds} s)\n`);
+      process.stdout.write(
+        `${work.padEnd(12)} p50 ${p50}  p99 ${p99}  max ${max}  (${seconds} s)\n`,
+      );
     }
   }
 } finally {

@@ -1,9 +1,10 @@
 // node bench/logging.mjs [--steps 200] [--rounds 20] [--json]: what it costs to log a step.
 //
-// CPU time of the whole process, its threads for files included, for events as a training sends them:
-// every sink hears `--steps` of them, one each 2 ms, so that each is written on its own. Sinks take turns,
-// and so do nobody, whose time is taken off (the timer's), and all sinks together, with the terminal as their
-// console. Medians over the rounds, in microseconds of CPU for each step, and in percent of a step of 50 ms.
+// CPU time of the whole process, its threads for files included, for events as a training sends
+// them: every sink hears `--steps` of them, one each 2 ms, so that each is written on its own.
+// Sinks take turns, and so do nobody, whose time is taken off (the timer's), and all sinks
+// together, with the terminal as their console. Medians over the rounds, in microseconds of CPU for
+// each step, and in percent of a step of 50 ms.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,14 +30,37 @@ const folder = mkdtempSync(join(tmpdir(), 'bpeft-logging-'));
 const nowhere = { isTTY: false, write: () => true };
 
 const started = {
-  ...{ type: 'run-started', command: 'eval', method: 'blob', model: 'm', dataset: 'd', out: folder, steps },
+  ...{
+    type: 'run-started',
+    command: 'eval',
+    method: 'blob',
+    model: 'm',
+    dataset: 'd',
+    out: folder,
+    steps,
+  },
   ...{ resumedAt: null, plan: null, logged: 0 },
-  record: { format: 1, command: 'train', config: {}, model: {}, datasets: {}, versions: {}, hardware: {} },
+  record: {
+    format: 1,
+    command: 'train',
+    config: {},
+    model: {},
+    datasets: {},
+    versions: {},
+    hardware: {},
+  },
 };
 
 function step(number) {
   return {
-    ...{ type: 'step', step: number, steps, nll: 1.5 / number, kl: 60_000 / number, klWeight: 0.25 },
+    ...{
+      type: 'step',
+      step: number,
+      steps,
+      nll: 1.5 / number,
+      kl: 60_000 / number,
+      klWeight: 0.25,
+    },
     ...{ accuracy: 0.75, lr: 1e-4 / number, klLr: 0.01 / number, sigmaMean: 0.002 * number },
     ...{ gradNorm: 2.5 / number, tokens: 500, ms: 50 + 1 / number },
   };
@@ -48,7 +72,9 @@ const sinks = {
   'log.txt': new LogFile(join(folder, 'log.txt')),
   console: consoleSink(nowhere, {}),
   terminal: consoleSink({ ...nowhere, isTTY: true, columns: 120 }, { environment: {} }),
-  'W&B': wandbSink({ environment: { WANDB_MODE: 'offline', WANDB_SILENT: 'true', WANDB_DIR: folder } }),
+  'W&B': wandbSink({
+    environment: { WANDB_MODE: 'offline', WANDB_SILENT: 'true', WANDB_DIR: folder },
+  }),
   TensorBoard: tensorboardSink(),
 };
 const all = Object.values(sinks).filter((sink) => sink !== sinks.console);
@@ -85,4 +111,6 @@ const table = names.slice(1).map((sink) => {
   return { sink, us: Math.round(us), percent: Math.round((1e4 * us) / STEP_US) / 100 };
 });
 if (values.json) console.log(JSON.stringify(table));
-else for (const { sink, us, percent } of table) console.log(`${sink.padEnd(16)}${us} us  ${percent} %`);
+else
+  for (const { sink, us, percent } of table)
+    console.log(`${sink.padEnd(16)}${us} us  ${percent} %`);

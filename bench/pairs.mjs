@@ -7,13 +7,13 @@
 //
 // BEFORE and AFTER are checkouts that are built; each is measured by its own `bench/run.mjs`, which
 // speaks its library's language, on random weights in SmolLM2-135M's shape: a training step and a
-// prediction with N = 10 samples, 4 prompts of 128 tokens. A pair is a fresh process of each build, so that the luck of
-// where its memory lies is drawn anew; both are asked in turn, one working while the other sleeps,
-// so that they meet the same mood of the machine. Each turn and each pair starts with the other
-// build. A process's time is the fastest of its repeats after one that is not counted: other work
-// on the machine only adds. CPU time (of all threads) tells more than time on a busy machine, but
-// does not see threads that wait.
-// Printed are medians of AFTER/BEFORE over the pairs and their intervals by order statistics.
+// prediction with N = 10 samples, 4 prompts of 128 tokens. A pair is a fresh process of each build,
+// so that the luck of where its memory lies is drawn anew; both are asked in turn, one working
+// while the other sleeps, so that they meet the same mood of the machine. Each turn and each pair
+// starts with the other build. A process's time is the fastest of its repeats after one that is not
+// counted: other work on the machine only adds. CPU time (of all threads) tells more than time on a
+// busy machine, but does not see threads that wait. Printed are medians of AFTER/BEFORE over the
+// pairs and their intervals by order statistics.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -61,12 +61,14 @@ const { values, positionals } = parse();
 if (positionals.length !== 2) stop(`needs two checkouts, got ${positionals.length}`);
 const checkouts = { before: resolve(positionals[0]), after: resolve(positionals[1]) };
 for (const checkout of Object.values(checkouts)) {
-  if (!existsSync(join(checkout, 'dist/index.js'))) stop(`${checkout} is not built: npm run build there`);
+  if (!existsSync(join(checkout, 'dist/index.js')))
+    stop(`${checkout} is not built: npm run build there`);
 }
 const [pairCount, repeats] = [Number(values.pairs), Number(values.repeats)];
 for (const name of ['pairs', 'repeats']) {
   const value = Number(values[name]);
-  if (!(Number.isInteger(value) && value >= 1)) stop(`--${name} must be 1 or more: ${values[name]}`);
+  if (!(Number.isInteger(value) && value >= 1))
+    stop(`--${name} must be 1 or more: ${values[name]}`);
 }
 const whats = values.what.split(',');
 for (const what of whats) {
@@ -87,10 +89,13 @@ function start(side, { dispatch, precision, what }) {
   const { BPEFT_DISPATCH: _, ...own } = process.env;
   const flags = { model, precision, repeats, threads: values.threads };
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return new TurnTaker(['bench/run.mjs', MEASURED[what], '--turns', '--json', '--no-peak', ...args], {
-    cwd: checkouts[side],
-    env: dispatch === 'own' ? own : { ...own, BPEFT_DISPATCH: dispatch },
-  });
+  return new TurnTaker(
+    ['bench/run.mjs', MEASURED[what], '--turns', '--json', '--no-peak', ...args],
+    {
+      cwd: checkouts[side],
+      env: dispatch === 'own' ? own : { ...own, BPEFT_DISPATCH: dispatch },
+    },
+  );
 }
 
 /** Side → its least seconds and CPU seconds, and its highest resident memory in MiB. */
@@ -165,7 +170,8 @@ process.stdout.write(
     '| path | precision | what | BEFORE s | AFTER s | time | CPU time | peak memory |\n' +
     '|---|---|---|---|---|---|---|---|\n',
 );
-const shown = ({ median, low, high }) => `${median.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
+const shown = ({ median, low, high }) =>
+  `${median.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
 for (const it of results) {
   const seconds = [it.before_s.toFixed(3), it.after_s.toFixed(3)];
   const found = [it.time, it.cpu_time, it.peak_memory].map(shown);

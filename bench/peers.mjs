@@ -1,7 +1,9 @@
-// npm run bench:peers -- --model FILE.gguf --data-dir DIR [--rounds 5] [--out FILE.json]: this engine and PyTorch in turn, on an idle machine.
+// npm run bench:peers -- --model FILE.gguf --data-dir DIR [--rounds 5] [--out FILE.json]: this
+// engine and PyTorch in turn, on an idle machine.
 //
-// Each round starts every program anew, ours and theirs one after the other; numbers are medians over the rounds. PyTorch runs in its own
-// virtual environment (`bench/peers/requirements.txt`), which the first call makes in .cache/peers.
+// Each round starts every program anew, ours and theirs one after the other; numbers are medians
+// over the rounds. PyTorch runs in its own virtual environment (`bench/peers/requirements.txt`),
+// which the first call makes in .cache/peers.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -43,7 +45,9 @@ if (!existsSync(python)) {
 }
 
 const ours = (what, ...args) =>
-  JSON.parse(run('node', ['bench/run.mjs', what, '--model', values.model, '--json', '--no-peak', ...args]));
+  JSON.parse(
+    run('node', ['bench/run.mjs', what, '--model', values.model, '--json', '--no-peak', ...args]),
+  );
 const torch = (...args) =>
   JSON.parse(run(python, ['bench/peers/blob_step.py', '--gguf', values.model, ...args]));
 
@@ -51,7 +55,10 @@ mkdirSync(`${root}.cache/bench`, { recursive: true });
 const files = { uniform: `${root}.cache/bench/uniform.json`, arc: `${root}.cache/bench/arc.json` };
 const real = ['--data-dir', values['data-dir']];
 writeFileSync(files.uniform, run('node', ['bench/run.mjs', 'workload', '--model', values.model]));
-writeFileSync(files.arc, run('node', ['bench/run.mjs', 'workload', '--model', values.model, ...real]));
+writeFileSync(
+  files.arc,
+  run('node', ['bench/run.mjs', 'workload', '--model', values.model, ...real]),
+);
 
 /** name → one measurement of one round, each a fresh process. */
 const programs = {};
@@ -60,7 +67,17 @@ for (const dtype of ['float32', 'bfloat16']) {
   programs[`torch ${short}`] = () =>
     torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3', '--samples', '10');
   programs[`torch ${short}, last position only`] = () =>
-    torch('--dtype', dtype, '--workload', files.uniform, '--steps', '3', '--samples', '10', '--lean');
+    torch(
+      '--dtype',
+      dtype,
+      '--workload',
+      files.uniform,
+      '--steps',
+      '3',
+      '--samples',
+      '10',
+      '--lean',
+    );
   programs[`torch ${short}, ARC-Easy`] = () =>
     torch('--dtype', dtype, '--workload', files.arc, '--steps', '1');
 }
@@ -72,7 +89,8 @@ for (const precision of ['f32', 'bf16', 'int8']) {
   };
   programs[`bpeft ${precision}, ARC-Easy`] = () =>
     ours('train-step', '--precision', precision, '--repeats', '3', ...real);
-  programs[`bpeft ${precision}, N = 1`] = () => ours('predict', '--precision', precision, '--samples', '1');
+  programs[`bpeft ${precision}, N = 1`] = () =>
+    ours('predict', '--precision', precision, '--samples', '1');
   programs[`bpeft ${precision}, last:1`] = () =>
     ours('predict', '--precision', precision, '--stochastic-layers', '1');
 }

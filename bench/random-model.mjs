@@ -1,7 +1,9 @@
-// node bench/random-model.mjs SHAPE FILE.gguf [--layers L]: a Llama of a known shape whose weights are random Q4_0 blocks, to time what no test
-// machine could download. Shapes: 135m (SmolLM2), 1b (Llama 3.2), 7b (Llama 2). The tokenizer knows single bytes.
+// node bench/random-model.mjs SHAPE FILE.gguf [--layers L]: a Llama of a known shape whose weights
+// are random Q4_0 blocks, to time what no test machine could download. Shapes: 135m (SmolLM2), 1b
+// (Llama 3.2), 7b (Llama 2). The tokenizer knows single bytes.
 //
-// One scale for all blocks, so that every weight has the standard deviation 0.02; levels are uniform, from a fixed seed.
+// One scale for all blocks, so that every weight has the standard deviation 0.02; levels are
+// uniform, from a fixed seed.
 
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -56,7 +58,9 @@ const words = (key, list) => pair(key, 9, u32(8), u64(list.length), ...list.map(
 function byteTokens() {
   const isVisible = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let extra = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(isVisible(byte) ? byte : extra++));
+  return Array.from({ length: 256 }, (_, byte) =>
+    String.fromCodePoint(isVisible(byte) ? byte : extra++),
+  );
 }
 
 const metadata = [
@@ -85,7 +89,11 @@ const tensors = [
 for (let layer = 0; layer < layers; layer += 1) {
   const block = (part, ...rest) => [`blk.${layer}.${part}.weight`, ...rest];
   tensors.push(block('attn_norm', [d], F32), block('ffn_norm', [d], F32));
-  tensors.push(block('attn_q', [d, d], Q4_0), block('attn_k', [d, kv], Q4_0), block('attn_v', [d, kv], Q4_0));
+  tensors.push(
+    block('attn_q', [d, d], Q4_0),
+    block('attn_k', [d, kv], Q4_0),
+    block('attn_v', [d, kv], Q4_0),
+  );
   tensors.push(
     block('attn_output', [d, d], Q4_0),
     block('ffn_gate', [d, f], Q4_0),
@@ -99,7 +107,13 @@ const sizeOf = (dims, { values: perBlock, bytes }) =>
 const aligned = (offset) => Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
 let offset = 0;
 const infos = tensors.map(([tensor, dims, type]) => {
-  const info = Buffer.concat([text(tensor), u32(dims.length), ...dims.map(u64), u32(type.code), u64(offset)]);
+  const info = Buffer.concat([
+    text(tensor),
+    u32(dims.length),
+    ...dims.map(u64),
+    u32(type.code),
+    u64(offset),
+  ]);
   offset = aligned(offset + sizeOf(dims, type));
   return info;
 });

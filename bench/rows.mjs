@@ -64,7 +64,8 @@ function peakMb() {
 }
 
 function makeRows(file, rows) {
-  const words = 'quick brown fox jumps over lazy dog rain falls green hills old towns ships sail'.split(' ');
+  const words =
+    'quick brown fox jumps over lazy dog rain falls green hills old towns ships sail'.split(' ');
   let state = 1;
   const below = (bound) => {
     state = (state * 1103515245 + 12345) % 2 ** 31;

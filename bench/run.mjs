@@ -1,12 +1,15 @@
-// npm run bench -- train-step|predict|load|gemm|workload [flags]: measures the engine as a Node program sees it.
+// npm run bench -- train-step|predict|load|gemm|workload [flags]: measures the engine as a Node
+// program sees it.
 //
-//   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR (real rows of ARC-Easy instead)
-//   --rank 8  --samples 10  --stochastic-layers K  --checkpointing none|full  --threads 2  --repeats 7  --json  --no-peak
-//   --build CHECKOUT (whose library is measured; this one unless given)  --turns (each repeat waits to be asked: bench/turns.mjs)
+//   --model FILE|builtin:NAME  --precision f32|bf16|int8  --batch 4  --seq-len 128  --data-dir DIR
+//   (real rows of ARC-Easy instead) --rank 8  --samples 10  --stochastic-layers K  --checkpointing
+//   none|full  --threads 2  --repeats 7  --json  --no-peak --build CHECKOUT (whose library is
+//   measured; this one unless given)  --turns (each repeat waits to be asked: bench/turns.mjs)
 //
-// Seconds are medians of the repeats, each the mean over the workload's batches, after one that is not counted. A FLOP is an addition or a
-// multiplication with a frozen weight that the result needs; `fraction_of_peak` divides the time that these would take at the rates of
-// a large product (`cargo run --example gemm_rate`, measured in the same call) by the time taken.
+// Seconds are medians of the repeats, each the mean over the workload's batches, after one that is
+// not counted. A FLOP is an addition or a multiplication with a frozen weight that the result
+// needs; `fraction_of_peak` divides the time that these would take at the rates of a large product
+// (`cargo run --example gemm_rate`, measured in the same call) by the time taken.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -20,7 +23,9 @@ import { answerTurn, takeTurns } from './turns.mjs';
 import { arcWorkload, raggedBatches, uniformWorkload } from './workload.mjs';
 
 process.once('uncaughtException', ({ code, message, hint }) => {
-  process.stderr.write(`error ${code}: ${message}\n${hint === undefined ? '' : `  hint: ${hint}\n`}`);
+  process.stderr.write(
+    `error ${code}: ${message}\n${hint === undefined ? '' : `  hint: ${hint}\n`}`,
+  );
   process.exitCode = 1;
 });
 
@@ -54,7 +59,8 @@ const flags = {
   batch: Number(values.batch),
   seqLen: Number(values['seq-len']),
   samples: Number(values.samples),
-  stochasticLayers: values['stochastic-layers'] === undefined ? null : Number(values['stochastic-layers']),
+  stochasticLayers:
+    values['stochastic-layers'] === undefined ? null : Number(values['stochastic-layers']),
   threads: Number(values.threads),
   repeats: Number(values.repeats),
 };
@@ -68,7 +74,8 @@ async function seconds(work, repeats) {
     await work();
     all.push((performance.now() - start) / 1000);
     const { user, system } = process.cpuUsage(cpu);
-    if (asked !== undefined) answerTurn({ seconds: all.at(-1), cpu_seconds: (user + system) / 1e6 });
+    if (asked !== undefined)
+      answerTurn({ seconds: all.at(-1), cpu_seconds: (user + system) / 1e6 });
   }
   return median(all.slice(1));
 }
@@ -88,7 +95,8 @@ function work(info, batch) {
   const { hiddenSize: d, intermediateSize: f, numLayers, numHeads, numKvHeads, headDim } = info;
   const q = d * numHeads * headDim;
   const kv = d * numKvHeads * headDim;
-  const late = 2 * q + 3 * d * f; // q, o, gate, up, down: in the last block for the last positions alone
+  // q, o, gate, up, down: in the last block for the last positions alone
+  const late = 2 * q + 3 * d * f;
   const forward = 2 * ((numLayers - 1) * tokens * (late + 2 * kv) + tokens * 2 * kv + last * late);
   return { forward, backward: forward - 2 * tokens * (q + 2 * kv) };
 }

@@ -1,9 +1,12 @@
-// node bench/samples.mjs --run FOLDER [--split test] [--limit 200] [--repeats 16] [--counts 2,4,8]: how close N samples come to many, for plain samples, antithetic pairs and
-// an adaptive number. The run must be the demonstration's, or one with its settings: f32, sigma square, protocol corrected, a `builtin:` model and dataset.
+// node bench/samples.mjs --run FOLDER [--split test] [--limit 200] [--repeats 16] [--counts 2,4,8]:
+// how close N samples come to many, for plain samples, antithetic pairs and an adaptive number. The
+// run must be the demonstration's, or one with its settings: f32, sigma square, protocol corrected,
+// a `builtin:` model and dataset.
 //
-// Truth: 2,048 plain samples of another seed. Error: root mean square over rows, classes and repeats (seeds) of the mean probability's
-// difference from the truth, which has an error of its own of about 1/√2048 of a sample's. A decision is wrong where the most probable class
-// is not the truth's.
+// Truth: 2,048 plain samples of another seed. Error: root mean square over rows, classes and
+// repeats (seeds) of the mean probability's difference from the truth, which has an error of its
+// own of about 1/√2048 of a sample's. A decision is wrong where the most probable class is not the
+// truth's.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -77,7 +80,9 @@ const print = (name, { rmse, wrong, far }, more = '') =>
   process.stdout.write(
     `| ${name} | ${rmse.toFixed(4)} | ${(100 * wrong).toFixed(2)} % | ${(100 * far).toFixed(1)} % |${more}\n`,
   );
-process.stdout.write('| samples | error | other decision | off by more than 0.02 |\n|---|---|---|---|\n');
+process.stdout.write(
+  '| samples | error | other decision | off by more than 0.02 |\n|---|---|---|---|\n',
+);
 for (const n of values.counts.split(',').filter(Boolean).map(Number)) {
   for (const sampling of ['plain', 'antithetic']) {
     const estimates = [];

@@ -1,5 +1,5 @@
-// A row of plots on logarithmic axes: seconds (solid) and peak memory (dashed) against what was varied; the thin line
-// grows in proportion (with threads: falls).
+// A row of plots on logarithmic axes: seconds (solid) and peak memory (dashed) against what was
+// varied; the thin line grows in proportion (with threads: falls).
 
 import * as echarts from 'echarts';
 
@@ -88,7 +88,9 @@ function ticks(low, high) {
 
 /** SVG of every axis with numbers. */
 export function drawScaling(points) {
-  const axes = [...new Set(points.filter(({ value }) => typeof value === 'number').map(({ axis }) => axis))];
+  const axes = [
+    ...new Set(points.filter(({ value }) => typeof value === 'number').map(({ axis }) => axis)),
+  ];
   const plots = axes.map((axis, index) =>
     plot(
       axis,
@@ -99,7 +101,11 @@ export function drawScaling(points) {
   const size = { width: LEFT + axes.length * (SIDE + GAP) - 10, height: TOP + SIDE + 62 };
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, ...size });
   chart.setOption({
-    ...{ animation: false, backgroundColor: '#ffffff', textStyle: { fontFamily: 'system-ui, sans-serif' } },
+    ...{
+      animation: false,
+      backgroundColor: '#ffffff',
+      textStyle: { fontFamily: 'system-ui, sans-serif' },
+    },
     legend: { left: LEFT, bottom: 4, itemGap: 36, textStyle: { color: INK } },
     title: plots.map(({ title }) => title),
     grid: plots.map(({ grid }) => grid),

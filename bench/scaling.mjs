@@ -1,7 +1,9 @@
-// node bench/scaling.mjs [--out FILE.json] [--picture FILE.svg] [--large]: how time and memory of a bf16 step grow with tokens, layers, rank, samples
-// and threads, on random models in SmolLM2-135M's shape; with --large also a step of 1B- and 7B-shaped models (Q4_0; 5 GB of disk in .cache).
+// node bench/scaling.mjs [--out FILE.json] [--picture FILE.svg] [--large]: how time and memory of a
+// bf16 step grow with tokens, layers, rank, samples and threads, on random models in SmolLM2-135M's
+// shape; with --large also a step of 1B- and 7B-shaped models (Q4_0; 5 GB of disk in .cache).
 //
-// Each point is a fresh process (`bench/run.mjs`); the expected growth is that of the arithmetic: FLOPs of a pass.
+// Each point is a fresh process (`bench/run.mjs`); the expected growth is that of the arithmetic:
+// FLOPs of a pass.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -28,7 +30,12 @@ function node(...args) {
 function model(shape, layers) {
   const file = `${folder}/random-${shape}${layers === undefined ? '' : `-${layers}`}.gguf`;
   if (!existsSync(file))
-    node('bench/random-model.mjs', shape, file, ...(layers === undefined ? [] : ['--layers', layers]));
+    node(
+      'bench/random-model.mjs',
+      shape,
+      file,
+      ...(layers === undefined ? [] : ['--layers', layers]),
+    );
   return file;
 }
 
@@ -67,7 +74,14 @@ if (values.large) {
   for (const shape of ['1b', '7b']) {
     for (const precision of ['bf16', 'int8']) {
       for (const checkpointing of ['none', 'full']) {
-        const flags = ['--precision', precision, '--checkpointing', checkpointing, '--repeats', '2'];
+        const flags = [
+          '--precision',
+          precision,
+          '--checkpointing',
+          checkpointing,
+          '--repeats',
+          '2',
+        ];
         record(
           `${shape}, 4 × 128 tokens`,
           `${precision}, checkpointing ${checkpointing}`,

@@ -148,7 +148,9 @@ export function firstGrid() {
     ...product([0, 1, 2, 4, 5, 6], [0.3, 1, 2, 3]).map(([a, b]) => binary('Gaussian', { a, b })),
     ...product([0, 2, 4], [0.3, 1], [-1, 1]).map(([a, b, g]) => binary('skewed', { a, b, g })),
     ...product([0, 2, 4], [0.3, 1]).map(([a, b]) => binary('heavy tails', { a, b, h: 0.3 })),
-    ...product([2, 4], [0.01, 0.03, 0.1], [false, true]).map(([a, q, even]) => flips({ a, q, even })),
+    ...product([2, 4], [0.01, 0.03, 0.1], [false, true]).map(([a, q, even]) =>
+      flips({ a, q, even }),
+    ),
     ...product(
       [3, 5, 26],
       [
@@ -167,10 +169,17 @@ export function drawnGrid(draw, perFamily = 8) {
   return [
     ...times(() => binary('Gaussian', { a: between(0, 6), b: between(0.1, 3) })),
     ...times(() => binary('skewed', { a: between(0, 4), b: between(0.3, 2), g: between(-1, 1) })),
-    ...times(() => binary('heavy tails', { a: between(0, 4), b: between(0.3, 2), h: between(0.1, 0.4) })),
+    ...times(() =>
+      binary('heavy tails', { a: between(0, 4), b: between(0.3, 2), h: between(0.1, 0.4) }),
+    ),
     ...times(() => flips({ a: between(1, 6), q: between(0.005, 0.3), even: draw(2) === 1 })),
     ...times(() =>
-      classes({ count: 3 + draw(24), lead: between(0, 6), second: between(0, 3), b: between(0.3, 2) }),
+      classes({
+        count: 3 + draw(24),
+        lead: between(0, 6),
+        second: between(0, 3),
+        b: between(0.3, 2),
+      }),
     ),
   ];
 }

@@ -12,7 +12,9 @@ function deviation(values) {
   return Math.sqrt(squares / (values.length - 1));
 }
 
-/** By intervals of means alone: `halfWidth(deviation, range of the values, units, looks, classes)`. */
+/**
+ * By intervals of means alone: `halfWidth(deviation, range of the values, units, looks, classes)`.
+ */
 function byIntervals(halfWidth, first) {
   const looksFor = (perUnit) =>
     [8, 16, 32, 64, 128, 256].filter((n) => n >= first && n * perUnit <= MAX_SAMPLES);
@@ -20,10 +22,19 @@ function byIntervals(halfWidth, first) {
     const units = Array.from({ length: samples.length / perUnit }, (_, i) =>
       perUnit === 1 ? samples[i] : samples[2 * i].map((p, k) => (p + samples[2 * i + 1][k]) / 2),
     );
-    const means = Array.from(units[0], (_, k) => units.reduce((sum, u) => sum + u[k], 0) / units.length);
+    const means = Array.from(
+      units[0],
+      (_, k) => units.reduce((sum, u) => sum + u[k], 0) / units.length,
+    );
     const best = means.indexOf(Math.max(...means));
     const half = (value, range) =>
-      halfWidth(deviation(units.map(value)), range, units.length, looksFor(perUnit).length, means.length);
+      halfWidth(
+        deviation(units.map(value)),
+        range,
+        units.length,
+        looksFor(perUnit).length,
+        means.length,
+      );
     if (half((u) => u[best], 1) > TOLERANCE) return false;
     return means.every((mean, rival) => {
       if (rival === best) return true;
@@ -41,9 +52,12 @@ function quantile(p, degrees) {
   return quantiles.get(key);
 }
 
-/** Student's t on probabilities, Bonferroni over looks, both ends and rivals: until this release. */
+/**
+ * Student's t on probabilities, Bonferroni over looks, both ends and rivals: until this release.
+ */
 export const student = byIntervals(
-  (s, _range, n, looks, classes) => (quantile(1 - RISK / (looks * (classes + 1)), n - 1) * s) / Math.sqrt(n),
+  (s, _range, n, looks, classes) =>
+    (quantile(1 - RISK / (looks * (classes + 1)), n - 1) * s) / Math.sqrt(n),
   8,
 );
 

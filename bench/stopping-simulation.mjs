@@ -9,7 +9,10 @@ const TOLERANCE = 0.02;
 
 export function isBroken(mean, truth) {
   const chosen = mean.indexOf(Math.max(...mean));
-  return Math.abs(mean[chosen] - truth[chosen]) > TOLERANCE || Math.max(...truth) - truth[chosen] > TOLERANCE;
+  return (
+    Math.abs(mean[chosen] - truth[chosen]) > TOLERANCE ||
+    Math.max(...truth) - truth[chosen] > TOLERANCE
+  );
 }
 
 /** (n, K) → (K) */
@@ -23,7 +26,8 @@ export function meanRow(rows) {
 
 /**
  * How many of `rows` stop, how many of these are broken, how many samples a row takes on average.
- * @param rule { isSteady(samples, perUnit), looksFor(perUnit) }, as ts/run/prediction/stopping-rule.ts
+ * @param rule { isSteady(samples, perUnit), looksFor(perUnit) }, as
+ * ts/run/prediction/stopping-rule.ts
  * @param draw what draws: `randomBelow(seed)`
  */
 export function simulate(law, rule, { rows, perUnit, draw, truth }) {

@@ -1,6 +1,7 @@
 // node bench/stopping.mjs [--rows 2000] [--grid first|drawn] [--seed 20261128] [--rules …]
-//   what stopping rules do to rows of known laws (bench/stopping-laws.mjs), for docs/performance.md.
-//   `exceeds`: laws of which more than 5 % of the stopped rows are broken (one-sided binomial, 99 %).
+//   what stopping rules do to rows of known laws (bench/stopping-laws.mjs), for
+//   docs/performance.md. `exceeds`: laws of which more than 5 % of the stopped rows are broken
+//   (one-sided binomial, 99 %).
 // node bench/stopping.mjs --run FOLDER [--limit 50]
 //   the same for rows of a run of the demonstration; truth: 1,000 samples in pairs, another seed.
 
@@ -35,7 +36,17 @@ const print = (cells) => process.stdout.write(`| ${cells.join(' | ')} |\n`);
 
 function fromLaws() {
   const laws = values.grid === 'drawn' ? drawnGrid(randomBelow(Number(values.seed))) : firstGrid();
-  print(['rule', 'samples', 'laws', 'exceeds', 'worst', 'of law', 'stopped', 'before the cap', 'mean']);
+  print([
+    'rule',
+    'samples',
+    'laws',
+    'exceeds',
+    'worst',
+    'of law',
+    'stopped',
+    'before the cap',
+    'mean',
+  ]);
   print(Array(9).fill('---'));
   for (const law of laws) law.mean = law.truth(randomBelow(77));
   for (const [name, rule] of rules) {
@@ -45,7 +56,12 @@ function fromLaws() {
           .filter((law) => law.family === family)
           .map((law) => {
             const draw = randomBelow(3);
-            const counts = simulate(law, rule, { rows: Number(values.rows), perUnit, draw, truth: law.mean });
+            const counts = simulate(law, rule, {
+              rows: Number(values.rows),
+              perUnit,
+              draw,
+              truth: law.mean,
+            });
             return { law, ...counts };
           });
         // A rate of a handful of rows says nothing: the worst is sought where 1 % of rows stop.
@@ -110,7 +126,10 @@ async function fromRun() {
         });
         const count = (key) => ends.filter((end) => end[key]).length;
         const mean = ends.reduce((sum, { spent }) => sum + spent, 0) / ends.length;
-        const shares = [percent(count('stopped') / ends.length), percent(count('early') / ends.length)];
+        const shares = [
+          percent(count('stopped') / ends.length),
+          percent(count('early') / ends.length),
+        ];
         const broken = `${count('broken')} of ${count('stopped')}`;
         print([name, split, sampling, ends.length, ...shares, mean.toFixed(0), broken]);
       }

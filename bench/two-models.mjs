@@ -1,6 +1,7 @@
-// node bench/two-models.mjs [--build CHECKOUT] [--model FILE|builtin:NAME] [--seconds 10]: what two models of
-// one process do to each other. One trains alone; one trains while the other answers single rows, one after
-// another; both train. Steps a second, and milliseconds that an answer takes (median, 99th percentile).
+// node bench/two-models.mjs [--build CHECKOUT] [--model FILE|builtin:NAME] [--seconds 10]: what two
+// models of one process do to each other. One trains alone; one trains while the other answers
+// single rows, one after another; both train. Steps a second, and milliseconds that an answer takes
+// (median, 99th percentile).
 
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -25,12 +26,16 @@ async function open() {
   const adapter = await blobAdapter(model, 8);
   const trainer = await blobTrainer(engine.Trainer, model, adapter, { updates: 1e6 });
   const batch = (rows) =>
-    raggedBatches(engine, uniformWorkload({ batch: rows, seqLen: 128, vocabSize: model.info.vocabSize }))[0];
+    raggedBatches(
+      engine,
+      uniformWorkload({ batch: rows, seqLen: 128, vocabSize: model.info.vocabSize }),
+    )[0];
   const [many, one] = [batch(8), batch(1)];
   return {
     model,
     train: () => trainer.step([many]),
-    answer: () => adapter.predict(one, { samples: 10, noise: 'token', seed: 1, stochasticLayers: null }),
+    answer: () =>
+      adapter.predict(one, { samples: 10, noise: 'token', seed: 1, stochasticLayers: null }),
   };
 }
 

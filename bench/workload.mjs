@@ -5,9 +5,15 @@ const ANSWERS = [330, 389, 340, 422];
 /** One batch of random tokens. */
 export function uniformWorkload({ batch, seqLen, vocabSize }) {
   const rows = Array.from({ length: batch }, (_, row) =>
-    Array.from({ length: seqLen }, (_, at) => 10 + (((row * seqLen + at) * 7919) % (vocabSize - 10))),
+    Array.from(
+      { length: seqLen },
+      (_, at) => 10 + (((row * seqLen + at) * 7919) % (vocabSize - 10)),
+    ),
   );
-  return { answers: ANSWERS, batches: [{ rows, labels: rows.map((_, row) => row % ANSWERS.length) }] };
+  return {
+    answers: ANSWERS,
+    batches: [{ rows, labels: rows.map((_, row) => row % ANSWERS.length) }],
+  };
 }
 
 /**

@@ -2,7 +2,8 @@
 #   MODEL      folder or .gguf file (required)        DATA_DIR  folder of the datasets (required)
 #   OUT_DIR    where run folders go (runs)            SEEDS, DATASETS  override the script's lists
 #   DRY_RUN=1  plans and one step of each run, writes nothing     EXTRA  more flags for each training run
-#   WANDB_MODE and the other WANDB_* variables as everywhere; the project is the script's name, as in the reference
+#   WANDB_MODE and the other WANDB_* variables as everywhere; the project is the script's name, as
+#   in the reference
 # A run that is finished is not run again; one that was interrupted continues.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,4 +1,5 @@
-// What the tables of cmd/ share: means over seeds, intervals of differences that are paired by seed, Markdown.
+// What the tables of cmd/ share: means over seeds, intervals of differences that are paired by
+// seed, Markdown.
 
 import { studentQuantile } from '../dist/metrics/student.js';
 
@@ -7,7 +8,9 @@ export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / 
 /** The sample's standard deviation. */
 function deviation(values) {
   const center = mean(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1));
+  return Math.sqrt(
+    values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1),
+  );
 }
 
 /** Mean ± standard deviation. */
@@ -27,6 +30,7 @@ export function interval(values) {
 }
 
 export function printTable(head, rows) {
-  for (const row of [head, head.map(() => '---'), ...rows]) process.stdout.write(`| ${row.join(' | ')} |\n`);
+  for (const row of [head, head.map(() => '---'), ...rows])
+    process.stdout.write(`| ${row.join(' | ')} |\n`);
   process.stdout.write('\n');
 }

@@ -1,7 +1,8 @@
 /**
- * Your own rows: writes a classification dataset, trains on it, and answers new texts, or says that it would
- * rather not. An answer is withheld when its probability is low; a large epistemic share then says that more
- * training rows of this kind would help, a small one that the text itself is ambiguous.
+ * Your own rows: writes a classification dataset, trains on it, and answers new texts, or says that
+ * it would rather not. An answer is withheld when its probability is low; a large epistemic share
+ * then says that more training rows of this kind would help, a small one that the text itself is
+ * ambiguous.
  *
  * In a checkout, after `npm run setup`, with Node 22.18 or later:   node examples/custom-dataset.ts
  */

@@ -51,7 +51,10 @@ export function csvSink(path: string): Sink {
 }
 
 /** Trains in `folder` and returns the path of the log. */
-export async function trainWithLog(folder: string, settings: TrainOptions = SETTINGS): Promise<string> {
+export async function trainWithLog(
+  folder: string,
+  settings: TrainOptions = SETTINGS,
+): Promise<string> {
   const log = join(folder, 'steps.csv');
   const onEvent = broadcast(csvSink(log), consoleSink(process.stderr));
   await train({ ...settings, out: join(folder, 'run') }, { onEvent });

@@ -1,8 +1,8 @@
 /**
  * A service that answers with probabilities and says when it is not sure.
  *
- * Two trained runs stay in memory, each model on its own thread, so that a long answer of one never holds up the
- * other, nor the event loop. A client that hangs up stops the work between two layers.
+ * Two trained runs stay in memory, each model on its own thread, so that a long answer of one never
+ * holds up the other, nor the event loop. A client that hangs up stops the work between two layers.
  *
  *   POST /<name>   {"question": "…", "choices": ["…", "…"]}
  */
@@ -26,7 +26,10 @@ export interface Service extends AsyncDisposable {
 }
 
 /** @param runs name → folder of a finished run */
-export async function startService(runs: Readonly<Record<string, string>>, port: number): Promise<Service> {
+export async function startService(
+  runs: Readonly<Record<string, string>>,
+  port: number,
+): Promise<Service> {
   const predictors = new Map<string, Predictor>();
   for (const [name, run] of Object.entries(runs)) {
     predictors.set(name, await openPredictor({ run, samples: 10, maxSeqLen: 1000 }));
@@ -56,14 +59,18 @@ async function handle(
     const predictor = predictors.get((request.url ?? '/').slice(1));
     if (request.method !== 'POST' || predictor === undefined)
       return send(response, 404, { error: 'unknown run' });
-    const row = JSON.parse(await body(request)) as PredictRow; // what is wrong with it, predict says
+    // what is wrong with it, predict says
+    const row = JSON.parse(await body(request)) as PredictRow;
     const [prediction] = await predictor.predict([row], { signal: hangUp.signal });
     if (prediction === undefined) return send(response, 400, { error: 'no row' });
     send(response, 200, answer(prediction));
   } catch (error) {
     const known = error instanceof BpeftError ? error : null;
     if (known?.code === 'BPEFT_ABORTED') return; // nobody listens any more
-    send(response, known === null ? 400 : 422, { error: known?.message ?? String(error), code: known?.code });
+    send(response, known === null ? 400 : 422, {
+      error: known?.message ?? String(error),
+      code: known?.code,
+    });
   }
 }
 
@@ -71,7 +78,8 @@ function answer({ prediction, probs, entropy, mutualInformation }: Prediction): 
   return {
     prediction,
     probs,
-    epistemic: mutualInformation === null ? null : mutualInformation / Math.max(entropy, Number.EPSILON),
+    epistemic:
+      mutualInformation === null ? null : mutualInformation / Math.max(entropy, Number.EPSILON),
     abstain: entropy > ABSTAIN_ABOVE * Math.log(probs.length),
   };
 }

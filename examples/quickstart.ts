@@ -1,6 +1,6 @@
 /**
- * Trains the same adapter twice, as a point estimate (MLE) and as a posterior (BLoB), and compares how well each
- * one's probabilities fit: NLL and calibration error, lower is better.
+ * Trains the same adapter twice, as a point estimate (MLE) and as a posterior (BLoB), and compares
+ * how well each one's probabilities fit: NLL and calibration error, lower is better.
  *
  * In a checkout, after `npm run setup`, with Node 22.18 or later:   node examples/quickstart.ts
  */
@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TrainOptions, train } from 'bpeft';
 
-/** Model and data that ship with bpeft; put yours here (`npx bpeft demo` trains these for longer). */
+/**
+ * Model and data that ship with bpeft; put yours here (`npx bpeft demo` trains these for longer).
+ */
 const SETTINGS: TrainOptions = {
   model: 'builtin:tiny',
   dataset: 'builtin:exam-topics',
@@ -27,10 +29,18 @@ export interface Comparison {
 }
 
 /** @param folder where the two runs are written */
-export async function compare(folder: string, settings: TrainOptions = SETTINGS): Promise<Comparison[]> {
+export async function compare(
+  folder: string,
+  settings: TrainOptions = SETTINGS,
+): Promise<Comparison[]> {
   const rows: Comparison[] = [];
   for (const method of ['mle', 'blob'] as const) {
-    const result = await train({ ...settings, method, out: join(folder, method), evalSamples: [10, 0] });
+    const result = await train({
+      ...settings,
+      method,
+      out: join(folder, method),
+      evalSamples: [10, 0],
+    });
     for (const { samples, metrics } of result.evaluations) {
       rows.push({ method, samples, nll: metrics.nll, ece: metrics.ece });
     }

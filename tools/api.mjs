@@ -1,5 +1,5 @@
-// The pages of docs/api, by typedoc from both doors of the library. It wants a TypeScript of its own,
-// which cannot be installed beside ours.
+// The pages of docs/api, by typedoc from both doors of the library. It wants a TypeScript of its
+// own, which cannot be installed beside ours.
 
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,11 +19,20 @@ const COMMANDS = {
 
 const OPTIONS = {
   ...{ entryPoints: [`${root}ts/index.ts`, `${root}ts/engine/index.ts`] },
-  ...{ tsconfig: `${root}tsconfig.build.json`, plugin: ['typedoc-plugin-markdown'], readme: 'none' },
+  ...{
+    tsconfig: `${root}tsconfig.build.json`,
+    plugin: ['typedoc-plugin-markdown'],
+    readme: 'none',
+  },
   ...{ treatWarningsAsErrors: true, validation: { invalidLink: true, notExported: false } },
   ...{ disableGit: true, disableSources: true, logLevel: 'Warn' },
   ...{ excludeInternal: true, excludePrivate: true, excludeExternals: true },
-  ...{ outputFileStrategy: 'modules', hidePageHeader: true, hideBreadcrumbs: true, useCodeBlocks: true },
+  ...{
+    outputFileStrategy: 'modules',
+    hidePageHeader: true,
+    hideBreadcrumbs: true,
+    useCodeBlocks: true,
+  },
   ...{ parametersFormat: 'table', typeDeclarationFormat: 'table', propertyMembersFormat: 'table' },
   ...{ interfacePropertiesFormat: 'table', classPropertiesFormat: 'table' },
   groupOrder: ['Functions', 'Classes', 'Interfaces', 'Type Aliases', 'Variables'],
@@ -44,7 +53,9 @@ export function apiPages(commands) {
   const typedoc = join(folder, 'node_modules/typedoc/bin/typedoc');
   if (!run(process.execPath, [typedoc, '--options', options]).ok) return null;
   const names = readdirSync(out, { recursive: true }).filter((name) => name.endsWith('.md'));
-  return new Map(names.sort().map((name) => [name, tidied(readFileSync(join(out, name), 'utf8'), commands)]));
+  return new Map(
+    names.sort().map((name) => [name, tidied(readFileSync(join(out, name), 'utf8'), commands)]),
+  );
 }
 
 const HEAD = `# The library
@@ -67,7 +78,10 @@ function described(section, { settingsOf, defaultOf }) {
     .replace(/#### Extends\n\n.*\n\n/, '')
     .replace('docs/cli.md', '[cli.md](../cli.md)')
     .replace('| Property | Type | Inherited from |', '| Property | Type | What |')
-    .replaceAll(/\| `z\.input\.(\w+)` \|/g, (_, key) => `| ${what(settings.get(key), defaultOf)} |`);
+    .replaceAll(
+      /\| `z\.input\.(\w+)` \|/g,
+      (_, key) => `| ${what(settings.get(key), defaultOf)} |`,
+    );
 }
 
 function what(schema, defaultOf) {

@@ -21,5 +21,7 @@ export async function openBrowser() {
 
 if (process.argv[1] === import.meta.filename) {
   process.exitCode =
-    ownPackages('browser', packages) !== null && bin('vitest', ['run', '--project', 'browser']).ok ? 0 : 1;
+    ownPackages('browser', packages) !== null && bin('vitest', ['run', '--project', 'browser']).ok
+      ? 0
+      : 1;
 }

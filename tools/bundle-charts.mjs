@@ -11,8 +11,15 @@ const bundle = await rolldown({
   platform: 'node',
   external: (id, importer) => importer === `${folder}/chart.js` && id.startsWith('.'),
 });
-await bundle.write({ file: `${folder}/chart.js`, format: 'esm', minify: true, comments: { legal: true } });
+await bundle.write({
+  file: `${folder}/chart.js`,
+  format: 'esm',
+  minify: true,
+  comments: { legal: true },
+});
 await bundle.close();
 const licences = ['echarts/LICENSE', 'echarts/NOTICE', 'zrender/LICENSE', 'tslib/LICENSE.txt'];
-const texts = licences.map((name) => `${name}\n\n${readFileSync(`${root}node_modules/${name}`, 'utf8')}`);
+const texts = licences.map(
+  (name) => `${name}\n\n${readFileSync(`${root}node_modules/${name}`, 'utf8')}`,
+);
 writeFileSync(`${folder}/chart.LICENSES.txt`, texts.join('\n\n'));

@@ -4,7 +4,8 @@ import { bin, run } from './steps.mjs';
 
 const stages = [
   () => run('cargo', ['fmt', '--all', '--check']).ok,
-  () => run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']).ok,
+  () =>
+    run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']).ok,
   () => bin('tsc', ['--noEmit']).ok,
   () => bin('biome', ['check', '--error-on-warnings']).ok,
   () => bin('knip', []).ok,

@@ -1,5 +1,6 @@
-// The CommonJS entries: beside each door's index.js an index.cjs hands out the very objects of the ES module, an index.d.cts
-// their types. Why types need a file of their own: docs/adr/0008-one-module-two-entries.md.
+// The CommonJS entries: beside each door's index.js an index.cjs hands out the very objects of the
+// ES module, an index.d.cts their types. Why types need a file of their own:
+// docs/adr/0008-one-module-two-entries.md.
 
 import { writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';

@@ -1,7 +1,8 @@
-// npm run build:cuda -- [--cuda 13.0] [--out FOLDER] [--package]: compiles the CUDA kernels, one fat
-// binary a file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and no system toolkit: the
-// compiler comes as NVIDIA's Python wheels, once, into .cache. What was made is listed with its SHA-256.
-// --package: then the engine for GPUs around them, packed, installed in an empty folder and tried.
+// npm run build:cuda -- [--cuda 13.0] [--out FOLDER] [--package]: compiles the CUDA kernels, one
+// fat binary a file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and no system
+// toolkit: the compiler comes as NVIDIA's Python wheels, once, into .cache. What was made is listed
+// with its SHA-256. --package: then the engine for GPUs around them, packed, installed in an empty
+// folder and tried.
 
 import { createHash } from 'node:crypto';
 import {
@@ -44,7 +45,10 @@ function fail(message) {
   process.exit(1);
 }
 
-/** The wheels' folder with nvcc in it; installed whole, then renamed, so that it is never half there. */
+/**
+ * The wheels' folder with nvcc in it; installed whole, then renamed, so that it is never half
+ * there.
+ */
 function toolkit() {
   const folder = join(root, '.cache/cuda', `toolkit-${values.cuda}`);
   if (!existsSync(folder)) {
@@ -67,7 +71,8 @@ function sha256(path) {
 function keyOf(source, flags, version) {
   const hash = createHash('sha256').update(version).update(flags.join('\0'));
   const headers = readdirSync(KERNELS).filter((name) => name.endsWith('.cuh'));
-  for (const name of [basename(source), ...headers.sort()]) hash.update(readFileSync(join(KERNELS, name)));
+  for (const name of [basename(source), ...headers.sort()])
+    hash.update(readFileSync(join(KERNELS, name)));
   return hash.digest('hex');
 }
 
@@ -86,10 +91,15 @@ const made = [];
 for (const name of readdirSync(KERNELS).filter((file) => file.endsWith('.cu'))) {
   const source = join(KERNELS, name);
   const stem = basename(name, '.cu');
-  const kept = join(root, '.cache/cuda', `${stem}.${keyOf(source, flags, version).slice(0, 16)}.fatbin`);
+  const kept = join(
+    root,
+    '.cache/cuda',
+    `${stem}.${keyOf(source, flags, version).slice(0, 16)}.fatbin`,
+  );
   const began = Date.now();
   if (!existsSync(kept)) {
-    if (!run(nvcc, [...flags, source, '-o', `${kept}.part`]).ok) fail(`${name} does not compile: see above`);
+    if (!run(nvcc, [...flags, source, '-o', `${kept}.part`]).ok)
+      fail(`${name} does not compile: see above`);
     renameSync(`${kept}.part`, kept);
   }
   const target = join(out, `${stem}.fatbin`);
@@ -97,7 +107,9 @@ for (const name of readdirSync(KERNELS).filter((file) => file.endsWith('.cu'))) 
   const row = { file: `${stem}.fatbin`, bytes: statSync(target).size, sha256: sha256(target) };
   made.push(row);
   const seconds = ((Date.now() - began) / 1000).toFixed(1);
-  process.stdout.write(`${row.file.padEnd(20)} ${String(row.bytes).padStart(9)} bytes ${seconds} s\n`);
+  process.stdout.write(
+    `${row.file.padEnd(20)} ${String(row.bytes).padStart(9)} bytes ${seconds} s\n`,
+  );
 }
 const compiler = /release ([\d.]+), V([\d.]+)/.exec(version)?.[2] ?? values.cuda;
 const list = { cuda: values.cuda, compiler, architectures: ARCHITECTURES, ptx: 80, files: made };

@@ -1,7 +1,16 @@
-// The package of the engine for GPUs: addon and kernels in its folder, packed with bpeft itself, installed
-// in an empty folder and tried there; on an emulated GPU as well, whose driver reads the same binaries.
+// The package of the engine for GPUs: addon and kernels in its folder, packed with bpeft itself,
+// installed in an empty folder and tried there; on an emulated GPU as well, whose driver reads the
+// same binaries.
 
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildForEngine } from './cuda-emulator/build.mjs';
@@ -25,7 +34,8 @@ export async function packAndTry(cuda, kernels) {
     if (!run('npm', [...pack, source], { stdio: ['ignore', 2, 2] }).ok) return false;
   }
   const tarballs = readdirSync(packed).map((name) => join(packed, name));
-  for (const path of tarballs) process.stdout.write(`${path} ${(statSync(path).size / 1e6).toFixed(1)} MB\n`);
+  for (const path of tarballs)
+    process.stdout.write(`${path} ${(statSync(path).size / 1e6).toFixed(1)} MB\n`);
   return tried(tarballs);
 }
 
@@ -33,7 +43,15 @@ async function tried(tarballs) {
   const user = mkdtempSync(join(tmpdir(), 'bpeft-cuda-'));
   try {
     writeFileSync(join(user, 'package.json'), '{"name":"user","private":true}');
-    const install = ['install', '--prefix', user, '--no-audit', '--no-fund', '--silent', ...tarballs];
+    const install = [
+      'install',
+      '--prefix',
+      user,
+      '--no-audit',
+      '--no-fund',
+      '--silent',
+      ...tarballs,
+    ];
     if (!run('npm', install, { stdio: ['ignore', 2, 2] }).ok) return false;
     const here = doctor(user, {});
     const { LD_LIBRARY_PATH, CUDA_EMU_KERNELS } = await buildForEngine();

@@ -1,4 +1,5 @@
-// npm run docs: writes docs/cli.md from the program's definitions, and docs/api from the library's types.
+// npm run docs: writes docs/cli.md from the program's definitions, and docs/api from the library's
+// types.
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -6,7 +6,8 @@ import { readText, root, run } from './steps.mjs';
 
 /**
  * @param dependencies name → exact version
- * @returns {string | null} the folder of the installation; null when it cannot be made, which npm has said
+ * @returns {string | null} the folder of the installation; null when it cannot be made, which npm
+ * has said
  */
 export function ownPackages(name, dependencies, { flags = [] } = {}) {
   const folder = `${root}.cache/${name}`;
@@ -15,7 +16,15 @@ export function ownPackages(name, dependencies, { flags = [] } = {}) {
   if (readText(stamp) === wanted) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(`${folder}/package.json`, wanted);
-  const install = ['install', '--prefix', folder, '--no-audit', '--no-fund', '--no-package-lock', ...flags];
+  const install = [
+    'install',
+    '--prefix',
+    folder,
+    '--no-audit',
+    '--no-fund',
+    '--no-package-lock',
+    ...flags,
+  ];
   if (!run('npm', install).ok) return null;
   writeFileSync(stamp, wanted);
   return folder;

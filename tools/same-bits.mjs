@@ -55,7 +55,8 @@ function pattern(text) {
 }
 
 function allowance(text) {
-  const [, name, reason] = /^([^=]+)=(.+)$/s.exec(text) ?? stop(`--allow needs PATTERN=REASON: ${text}`);
+  const [, name, reason] =
+    /^([^=]+)=(.+)$/s.exec(text) ?? stop(`--allow needs PATTERN=REASON: ${text}`);
   return { matches: pattern(name), reason };
 }
 
@@ -63,7 +64,8 @@ const { values, positionals } = parse();
 if (positionals.length !== 2) stop(`needs two checkouts, got ${positionals.length}`);
 const builds = positionals.map((checkout) => resolve(checkout));
 for (const build of builds) {
-  if (!existsSync(join(build, 'dist/cli/main.js'))) stop(`${build} is not built: npm run build there`);
+  if (!existsSync(join(build, 'dist/cli/main.js')))
+    stop(`${build} is not built: npm run build there`);
 }
 const allowances = values.allow.map(allowance);
 const folder = resolve(values.keep ?? mkdtempSync(join(tmpdir(), 'same-bits-')));
@@ -87,7 +89,11 @@ const only = pattern(values.only);
 const paths = values.dispatch.split(',').map((path) => (path === 'own' ? '' : path));
 const selected = paths
   .flatMap((path) =>
-    cases(wideModel).map((it) => ({ ...it, name: path === '' ? it.name : `${path}/${it.name}`, path })),
+    cases(wideModel).map((it) => ({
+      ...it,
+      name: path === '' ? it.name : `${path}/${it.name}`,
+      path,
+    })),
   )
   .filter(({ name }) => only.test(name));
 if (selected.length === 0) stop(`no case matches --only ${values.only}`);

@@ -10,8 +10,14 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 /** The platform's folder below npm/, as `ts/engine/native.ts` looks for it. */
 const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
 
-/** Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`. */
-export function run(command, args, { capture = false, isSilent = false, extraEnv = {}, stdio } = {}) {
+/**
+ * Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`.
+ */
+export function run(
+  command,
+  args,
+  { capture = false, isSilent = false, extraEnv = {}, stdio } = {},
+) {
   const result = spawnSync(command, args, {
     cwd: root,
     env: { ...process.env, ...extraEnv },
@@ -30,13 +36,14 @@ export function bin(name, args, options) {
 }
 
 /**
- * The versions of package-lock.json. Not `npm ci`: it insists on an entry for every platform's optional binary,
- * which a registry that mirrors only some platforms cannot give.
+ * The versions of package-lock.json. Not `npm ci`: it insists on an entry for every platform's
+ * optional binary, which a registry that mirrors only some platforms cannot give.
  */
 export function installPackages() {
   const installed = `${root}node_modules/.package-lock.json`;
   const isFresh =
-    existsSync(installed) && statSync(installed).mtimeMs >= statSync(`${root}package-lock.json`).mtimeMs;
+    existsSync(installed) &&
+    statSync(installed).mtimeMs >= statSync(`${root}package-lock.json`).mtimeMs;
   return isFresh || run('npm', ['install', '--no-save', '--no-audit', '--no-fund']).ok;
 }
 
@@ -58,8 +65,14 @@ function hasCompilers() {
   return missing.length === 0;
 }
 
-/** The addon's file, or null: what failed has been written then. Its output goes to standard error. */
-export function buildNative({ features = [], output = `${root}npm/${platform}`, types = addonTypes } = {}) {
+/**
+ * The addon's file, or null: what failed has been written then. Its output goes to standard error.
+ */
+export function buildNative({
+  features = [],
+  output = `${root}npm/${platform}`,
+  types = addonTypes,
+} = {}) {
   if (!hasCompilers()) return null;
   const { ok } = bin(
     'napi',
@@ -83,13 +96,17 @@ export function buildJavaScript() {
   cpSync(addonTypes, `${root}dist/engine/addon.d.ts`);
   chmodSync(`${root}dist/cli/main.js`, 0o755);
   return (
-    run(process.execPath, ['tools/bundle-charts.mjs']).ok && run(process.execPath, ['tools/commonjs.mjs']).ok
+    run(process.execPath, ['tools/bundle-charts.mjs']).ok &&
+    run(process.execPath, ['tools/commonjs.mjs']).ok
   );
 }
 
 /** Whether there is something to run; `setUp` brings it up to date. */
 export function isBuilt() {
-  return existsSync(`${root}dist/cli/main.js`) && existsSync(`${root}npm/${platform}/bpeft.${platform}.node`);
+  return (
+    existsSync(`${root}dist/cli/main.js`) &&
+    existsSync(`${root}npm/${platform}/bpeft.${platform}.node`)
+  );
 }
 
 /** Packages, addon and JavaScript; quick when nothing changed. */

@@ -54,10 +54,15 @@ function cargoTest() {
 
 /** What needs a GPU, on the emulated driver. */
 function cudaEmulated(program) {
-  const { ok, stdout } = run(process.execPath, [`tools/cuda-emulator/${program}`], { capture: true });
+  const { ok, stdout } = run(process.execPath, [`tools/cuda-emulator/${program}`], {
+    capture: true,
+  });
   const counts = /(\d+) passed, (\d+) failed\n$/.exec(stdout);
   if (counts === null) return false;
-  return { passed: Number(counts[1]), failed: ok ? Number(counts[2]) : Math.max(1, Number(counts[2])) };
+  return {
+    passed: Number(counts[1]),
+    failed: ok ? Number(counts[2]) : Math.max(1, Number(counts[2])),
+  };
 }
 
 function vitest() {
@@ -68,9 +73,15 @@ function vitest() {
   const { ok } = bin('vitest', [
     'run',
     // All but `long` and `browser`: of several exclusions vitest would take back each by the other.
-    ...['unit', 'types', 'native', 'package', 'services', 'e2e', ...(hasEmulator ? ['gpu'] : [])].map(
-      (name) => `--project=${name}`,
-    ),
+    ...[
+      'unit',
+      'types',
+      'native',
+      'package',
+      'services',
+      'e2e',
+      ...(hasEmulator ? ['gpu'] : []),
+    ].map((name) => `--project=${name}`),
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
@@ -85,7 +96,9 @@ function addonAndItsTypes() {
   const before = readText(addonTypes);
   if (buildNative() === null) return false;
   if (readText(addonTypes) === before) return true;
-  process.stdout.write('ts/engine/addon.d.ts was out of date and has been written again: commit it\n');
+  process.stdout.write(
+    'ts/engine/addon.d.ts was out of date and has been written again: commit it\n',
+  );
   return false;
 }
 
@@ -95,7 +108,9 @@ if (stage('npm packages', installPackages)) {
   stage('cargo fmt', () => run('cargo', ['fmt', '--all', '--check']).ok);
   stage(
     'cargo clippy',
-    () => run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']).ok,
+    () =>
+      run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings'])
+        .ok,
   );
   stage(
     'cargo doc',
@@ -106,7 +121,10 @@ if (stage('npm packages', installPackages)) {
   );
   stage('cargo test', cargoTest);
   if (hasEmulator) {
-    stage('addon for GPUs, emulated', () => run(process.execPath, ['tools/cuda-emulator/addon.mjs']).ok);
+    stage(
+      'addon for GPUs, emulated',
+      () => run(process.execPath, ['tools/cuda-emulator/addon.mjs']).ok,
+    );
     stage('CUDA kernels, emulated', () => cudaEmulated('test.mjs'));
     stage('engine on a GPU, emulated', () => cudaEmulated('engine.mjs'));
   }

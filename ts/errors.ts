@@ -1,15 +1,17 @@
 /**
  * What can go wrong, as one class with a stable code.
  *
- * Texts say subject, rule, value received; `hint` says what to do. The first group of codes is the engine's
- * (`Error::code` in `blob-core`); a test holds both lists against each other.
+ * Texts say subject, rule, value received; `hint` says what to do. The first group of codes is the
+ * engine's (`Error::code` in `blob-core`); a test holds both lists against each other.
  */
 
 import { withoutFlags } from './names.ts';
 
 let isCommandLine = false;
 
-/** From now on messages of this process name settings by their flags, not as the library's options. */
+/**
+ * From now on messages of this process name settings by their flags, not as the library's options.
+ */
 export function speakFlags(): void {
   isCommandLine = true;
 }
@@ -54,7 +56,10 @@ export interface BpeftErrorOptions {
 }
 
 export class BpeftError extends Error {
-  /** `AbortError` for work that its signal has stopped, as the platform calls it; otherwise `BpeftError`. */
+  /**
+   * `AbortError` for work that its signal has stopped, as the platform calls it; otherwise
+   * `BpeftError`.
+   */
   override readonly name: 'BpeftError' | 'AbortError';
   /** Stable across releases. */
   readonly code: BpeftErrorCode;
@@ -65,7 +70,8 @@ export class BpeftError extends Error {
     super(spoken(message), options.cause === undefined ? {} : { cause: options.cause });
     this.name = code === 'BPEFT_ABORTED' ? 'AbortError' : 'BpeftError';
     this.code = code;
-    this.hint = options.hint === undefined || options.hint === '' ? undefined : spoken(options.hint);
+    this.hint =
+      options.hint === undefined || options.hint === '' ? undefined : spoken(options.hint);
   }
 }
 
@@ -83,7 +89,10 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw abortError(signal);
 }
 
-/** The addon's rejection as a {@link BpeftError}; what carries no known code becomes `BPEFT_INTERNAL`. */
+/**
+ * The addon's rejection as a {@link BpeftError}; what carries no known code becomes
+ * `BPEFT_INTERNAL`.
+ */
 export function fromNative(error: unknown): BpeftError {
   if (error instanceof BpeftError) return error;
   const { code, message, hint } = (typeof error === 'object' && error !== null ? error : {}) as {

@@ -52,7 +52,12 @@ export {
 } from './engine/model.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';
-export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from './errors.ts';
+export {
+  BPEFT_ERROR_CODES,
+  BpeftError,
+  type BpeftErrorCode,
+  type BpeftErrorOptions,
+} from './errors.ts';
 export type * from './events/run-event.ts';
 export { broadcast, type Listener, type Outcome, type Sink } from './events/sinks.ts';
 export { type ConsoleOptions, consoleSink, type TextStream } from './logging/console.ts';
@@ -85,9 +90,20 @@ export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
 export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
-export type { AnyRow, ChoiceRow, ClassifiedRow, PredictRow, PublishedRow } from './run/prediction/row.ts';
+export type {
+  AnyRow,
+  ChoiceRow,
+  ClassifiedRow,
+  PredictRow,
+  PublishedRow,
+} from './run/prediction/row.ts';
 export type { DatasetRecord } from './run/records/dataset-record.ts';
-export type { EvaluationResult, RunResult, ScaledResult, TrainingResult } from './run/records/result.ts';
+export type {
+  EvaluationResult,
+  RunResult,
+  ScaledResult,
+  TrainingResult,
+} from './run/records/result.ts';
 export type { RunRecord } from './run/records/run-record.ts';
 export type { Hardware, Versions } from './run/records/versions.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';

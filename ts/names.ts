@@ -1,6 +1,6 @@
 /**
- * One field, three spellings: the library writes `klLr`, files write `kl_lr`, the command line `--kl-lr`.
- * All three come from the library's name, so that none can drift.
+ * One field, three spellings: the library writes `klLr`, files write `kl_lr`, the command line
+ * `--kl-lr`. All three come from the library's name, so that none can drift.
  */
 
 /** `klLr` → `kl-lr`. */
@@ -19,7 +19,8 @@ export function camelCase(name: string): string {
 }
 
 /** A flag, or the rest of a text from a command line on, whose flags are its own. */
-const FLAG = /\b(?:bpeft|npm|llama-gguf-split|ulimit) [a-z-].*$|(?<![\w-])--([a-z][a-z0-9-]*)(?![\w=-])/gs;
+const FLAG =
+  /\b(?:bpeft|npm|llama-gguf-split|ulimit) [a-z-].*$|(?<![\w-])--([a-z][a-z0-9-]*)(?![\w=-])/gs;
 
 /** Settings that are on or off. */
 const SWITCHES: ReadonlySet<string> = new Set([
@@ -31,7 +32,10 @@ const SWITCHES: ReadonlySet<string> = new Set([
   'saveSamples',
 ]);
 
-/** A message that names settings as flags, for a caller of the library: `--kl-lr` → `klLr`, `--resume` → `resume: true`. */
+/**
+ * A message that names settings as flags, for a caller of the library: `--kl-lr` → `klLr`,
+ * `--resume` → `resume: true`.
+ */
 export function withoutFlags(text: string): string {
   return text.replace(FLAG, (whole, flag: string | undefined) => {
     if (flag === undefined) return whole;
@@ -41,9 +45,17 @@ export function withoutFlags(text: string): string {
 }
 
 /** Fields whose keys are data and stay as they are: class names, types of tensors, layers. */
-const KEYED_BY_DATA: ReadonlySet<string> = new Set(['labelTokens', 'tensorTypes', 'blockTypes', 'sigma']);
+const KEYED_BY_DATA: ReadonlySet<string> = new Set([
+  'labelTokens',
+  'tensorTypes',
+  'blockTypes',
+  'sigma',
+]);
 
-/** What files hold of a value in memory: names of fields in `snake_case`, at every depth; absent values are left out. */
+/**
+ * What files hold of a value in memory: names of fields in `snake_case`, at every depth; absent
+ * values are left out.
+ */
 export function toSnakeKeys<T extends object>(value: T): Record<string, unknown>;
 export function toSnakeKeys(value: unknown): unknown;
 export function toSnakeKeys(value: unknown): unknown {
@@ -62,6 +74,9 @@ function renamed(value: unknown, name: (key: string) => string): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
   return Object.fromEntries(
-    entries.map(([key, item]) => [name(key), KEYED_BY_DATA.has(camelCase(key)) ? item : renamed(item, name)]),
+    entries.map(([key, item]) => [
+      name(key),
+      KEYED_BY_DATA.has(camelCase(key)) ? item : renamed(item, name),
+    ]),
   );
 }

@@ -1,8 +1,8 @@
 /** "Did you mean …?": the known name closest to a misspelt one. */
 
 /**
- * The known name with the smallest edit distance to `name` (letter case ignored), or null when none is within
- * a third of the name's length (at least 2 edits). Ties go to the first.
+ * The known name with the smallest edit distance to `name` (letter case ignored), or null when none
+ * is within a third of the name's length (at least 2 edits). Ties go to the first.
  */
 export function nearestName(name: string, known: Iterable<string>): string | null {
   let best: string | null = null;
@@ -32,7 +32,10 @@ export function unknownName(
   };
 }
 
-/** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours cost 1. */
+/**
+ * Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours
+ * cost 1.
+ */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -1,13 +1,17 @@
 """A PyTorch peer on the CPU: BLoB training steps and predictions of a Llama in transformers.
 
-  python blob_step.py [--gguf FILE] [--workload FILE.json] [--dtype float32|bfloat16] [--threads 2] [--steps 5] [--samples 10] [--lean]
+  python blob_step.py [--gguf FILE] [--workload FILE.json] [--dtype float32|bfloat16] [--threads 2]
+  [--steps 5] [--samples 10] [--lean]
 
-The step is that of arXiv:2406.11675's code (reference): LoRA r 8, alpha 16 on q_proj, v_proj and lm_head; Flipout with signs per token; NLL of
-the answer tokens at the last position; AdamW on mean and B, then SGD with the KL. Like the reference it computes the whole vocabulary at
-every position unless --lean, which computes the last position's logits only. Without --gguf the weights are random, in SmolLM2-135M's shape.
+The step is that of arXiv:2406.11675's code (reference): LoRA r 8, alpha 16 on q_proj, v_proj and
+lm_head; Flipout with signs per token; NLL of the answer tokens at the last position; AdamW on mean
+and B, then SGD with the KL. Like the reference it computes the whole vocabulary at every position
+unless --lean, which computes the last position's logits only. Without --gguf the weights are
+random, in SmolLM2-135M's shape.
 
-The workload is what `npm run bench -- workload` writes: {"answers": [4 token ids], "batches": [{"rows": [[ids]], "labels": [0]}]}; rows of a batch are
-padded on the left, as the reference's tokenizer does. Prints one JSON line: seconds, medians over the steps; memory is the process's peak.
+The workload is what `npm run bench -- workload` writes: {"answers": [4 token ids], "batches":
+[{"rows": [[ids]], "labels": [0]}]}; rows of a batch are padded on the left, as the reference's
+tokenizer does. Prints one JSON line: seconds, medians over the steps; memory is the process's peak.
 Versions: requirements.txt.
 """
 
@@ -69,8 +73,14 @@ if args.gguf:
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=dtype)
 else:
     config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-        num_key_value_heads=3, tie_word_embeddings=False, max_position_embeddings=2048,
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=False,
+        max_position_embeddings=2048,
     )
     model = LlamaForCausalLM(config).to(dtype)
 load_s = time.perf_counter() - started
@@ -93,7 +103,10 @@ def padded(rows):
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask if mask.min() == 0 else None  # without padding, attention may take its causal fast path
+    return (
+        ids,
+        mask if mask.min() == 0 else None,
+    )  # without padding, attention may take its causal fast path
 
 
 if args.workload:
@@ -101,7 +114,10 @@ if args.workload:
         workload = json.load(file)
 else:
     rows = torch.randint(10, 40000, (4, 128)).tolist()
-    workload = {"answers": [330, 389, 340, 422], "batches": [{"rows": rows, "labels": [0, 1, 2, 3]}]}
+    workload = {
+        "answers": [330, 389, 340, 422],
+        "batches": [{"rows": rows, "labels": [0, 1, 2, 3]}],
+    }
 targets = torch.tensor(workload["answers"])
 batches = [(*padded(batch["rows"]), torch.tensor(batch["labels"])) for batch in workload["batches"]]
 tokens = sum(len(row) for batch in workload["batches"] for row in batch["rows"])
@@ -109,7 +125,11 @@ tokens = sum(len(row) for batch in workload["batches"] for row in batch["rows"])
 
 def logits(ids, mask):
     keep = {"logits_to_keep": 1} if args.lean else {}
-    return model(input_ids=ids, attention_mask=mask, use_cache=False, **keep).logits[:, -1, targets].float()
+    return (
+        model(input_ids=ids, attention_mask=mask, use_cache=False, **keep)
+        .logits[:, -1, targets]
+        .float()
+    )
 
 
 def step(ids, mask, labels):
@@ -127,7 +147,8 @@ def predict(ids, mask, _):
 
 
 def timed(work, passes):
-    """Seconds per batch: the median over passes of the mean over the batches, after one pass to warm up."""
+    """Seconds per batch: the median over passes of the mean over the batches, after one pass to
+    warm up."""
     seconds = []
     for _ in range(passes + 1):
         start = time.perf_counter()
@@ -137,7 +158,13 @@ def timed(work, passes):
     return statistics.median(seconds[1:])
 
 
-result = {"dtype": args.dtype, "lean": args.lean, "threads": args.threads, "tokens": tokens, "load_s": round(load_s, 3)}
+result = {
+    "dtype": args.dtype,
+    "lean": args.lean,
+    "threads": args.threads,
+    "tokens": tokens,
+    "load_s": round(load_s, 3),
+}
 if args.steps > 0:
     result["train_step_s"] = round(timed(step, args.steps), 4)
     result["train_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

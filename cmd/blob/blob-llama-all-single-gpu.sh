@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# BLoB on Llama-2-7B, six datasets, three seeds, one process (the reference's blob-llama-all-single-gpu).
+# BLoB on Llama-2-7B, six datasets, three seeds, one process (the reference's
+# blob-llama-all-single-gpu).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# BLoB trained on obqa, evaluated on four other datasets (the reference's blob-llama-ood-all). The training omits
-# the rescaling of the KL cycle: M is the loader's length per process, 619. The evaluation uses batches of 16.
+# BLoB trained on obqa, evaluated on four other datasets (the reference's blob-llama-ood-all). The
+# training omits the rescaling of the KL cycle: M is the loader's length per process, 619. The
+# evaluation uses batches of 16.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# BLoB on RoBERTa, five datasets, three seeds, four processes (what the reference's blob-roberta-all intends).
+# BLoB on RoBERTa, five datasets, three seeds, four processes (what the reference's blob-roberta-all
+# intends).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A deep ensemble trained on obqa, evaluated on four other datasets (the reference's deepensemble-llama-ood-all).
+# A deep ensemble trained on obqa, evaluated on four other datasets (the reference's
+# deepensemble-llama-ood-all).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

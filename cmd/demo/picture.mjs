@@ -1,4 +1,5 @@
-// picture.mjs [RESULTS] [FILE]: docs/reliability.svg, the reliability on shift of MLE and of BLoB, all seeds of seeds.sh together.
+// picture.mjs [RESULTS] [FILE]: docs/reliability.svg, the reliability on shift of MLE and of BLoB,
+// all seeds of seeds.sh together.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,8 +22,15 @@ function pooled(method) {
   );
   return tables[0].map(({ lower, upper }, bin) => {
     const n = tables.reduce((sum, table) => sum + table[bin].n, 0);
-    const total = (key) => tables.reduce((sum, table) => sum + table[bin].n * (table[bin][key] ?? 0), 0);
-    return { lower, upper, n, accuracy: total('accuracy') / n, confidence: total('confidence') / n };
+    const total = (key) =>
+      tables.reduce((sum, table) => sum + table[bin].n * (table[bin][key] ?? 0), 0);
+    return {
+      lower,
+      upper,
+      n,
+      accuracy: total('accuracy') / n,
+      confidence: total('confidence') / n,
+    };
   });
 }
 
@@ -31,7 +39,10 @@ function panel(method, place) {
   const bins = pooled(method).filter(({ upper, lower }) => upper > lower);
   const known = bins.filter(({ n }) => n > 0);
   const rows = known.reduce((sum, { n }) => sum + n, 0);
-  const ece = known.reduce((sum, bin) => sum + (bin.n / rows) * Math.abs(bin.accuracy - bin.confidence), 0);
+  const ece = known.reduce(
+    (sum, bin) => sum + (bin.n / rows) * Math.abs(bin.accuracy - bin.confidence),
+    0,
+  );
   const bar = { type: 'bar', stack: `${place}`, barCategoryGap: '2%', silent: true };
   const at = { xAxisIndex: place, yAxisIndex: place };
   const value = (bin, of) => (bin.n > 0 ? of(bin) : null);
@@ -46,7 +57,14 @@ function panel(method, place) {
       ...{ type: 'value', gridIndex: place, min: 0, max: 1, interval: 0.5 },
       ...{ name: 'confidence', nameLocation: 'middle', nameGap: 24, splitLine: { show: false } },
     },
-    yAxis: { type: 'value', gridIndex: place, min: 0, max: 1, interval: 0.5, splitLine: { show: false } },
+    yAxis: {
+      type: 'value',
+      gridIndex: place,
+      min: 0,
+      max: 1,
+      interval: 0.5,
+      splitLine: { show: false },
+    },
     series: [
       {
         ...{ ...bar, ...at, name: 'share of right answers', itemStyle: { color: '#3b6fb6' } },
@@ -79,7 +97,11 @@ const panels = [panel(0, 0), panel(count - 1, 1)];
 const size = { width: LEFT + 2 * SIDE + GAP + 20, height: TOP + SIDE + 74 };
 const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, ...size });
 chart.setOption({
-  ...{ animation: false, backgroundColor: '#ffffff', textStyle: { fontFamily: 'system-ui, sans-serif' } },
+  ...{
+    animation: false,
+    backgroundColor: '#ffffff',
+    textStyle: { fontFamily: 'system-ui, sans-serif' },
+  },
   legend: {
     left: LEFT,
     bottom: 2,

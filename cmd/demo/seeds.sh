@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demonstration for several seeds (SEEDS, default 1 to 5): cmd/results/demo/seed-<n>.json; table by table.mjs.
-# A run that is finished is not run again; one that was interrupted continues.
+# The demonstration for several seeds (SEEDS, default 1 to 5): cmd/results/demo/seed-<n>.json; table
+# by table.mjs. A run that is finished is not run again; one that was interrupted continues.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 results=${RESULTS:-cmd/results/demo}

@@ -1,5 +1,6 @@
-// table.mjs [RESULTS]: the demonstration over its seeds, from the committed `bpeft demo --json` files.
-// Mean ± standard deviation over seeds; differences with a 95 % t interval over seeds, paired by seed.
+// table.mjs [RESULTS]: the demonstration over its seeds, from the committed `bpeft demo --json`
+// files. Mean ± standard deviation over seeds; differences with a 95 % t interval over seeds,
+// paired by seed.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,7 +37,9 @@ printTable(
         split,
         name,
         ...METRICS.map((metric) =>
-          interval(demos.map((demo) => demo.splits[place].methods[index + 1].difference[metric].value)),
+          interval(
+            demos.map((demo) => demo.splits[place].methods[index + 1].difference[metric].value),
+          ),
         ),
       ]),
   ),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Settings of the demonstration, chosen on validation (never test, shift or ood): learning rate, length and --kl-lr over TUNE_SEEDS.
-# Each line of the outcome: settings, N, mean validation NLL, ACC and ECE over the seeds.
+# Settings of the demonstration, chosen on validation (never test, shift or ood): learning rate,
+# length and --kl-lr over TUNE_SEEDS. Each line of the outcome: settings, N, mean validation NLL,
+# ACC and ECE over the seeds.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${OUT_DIR:-runs}/demo-tune

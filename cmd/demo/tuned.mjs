@@ -1,4 +1,5 @@
-// tuned.mjs FOLDER: validation NLL, accuracy and ECE of each setting of tune.sh, mean over its seeds, best NLL first.
+// tuned.mjs FOLDER: validation NLL, accuracy and ECE of each setting of tune.sh, mean over its
+// seeds, best NLL first.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +14,8 @@ for (const name of readdirSync(folder)) {
   const counts = results[0]?.evaluations.map(({ samples }) => samples) ?? [];
   for (const [index, samples] of counts.entries()) {
     const mean = (metric) =>
-      results.reduce((sum, { evaluations }) => sum + evaluations[index].metrics[metric], 0) / results.length;
+      results.reduce((sum, { evaluations }) => sum + evaluations[index].metrics[metric], 0) /
+      results.length;
     lines.push({
       name,
       samples,

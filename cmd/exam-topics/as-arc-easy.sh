@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # exam-topics through the prompts of ARC-Easy, MLE, protocol reference: 150 updates at 1e-4 of two
 # seeds and 450 at 3e-4 of one, each evaluated on the first 400 test rows. The reference's own code
-# has a prompt for ARC and none for exam-topics, so its numbers for these rows are those of this run.
+# has a prompt for ARC and none for exam-topics, so its numbers for these rows are those of this
+# run.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

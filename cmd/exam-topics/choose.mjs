@@ -1,4 +1,5 @@
-// choose.mjs FOLDER PREFIX: the run whose first evaluation (validation) has the smallest NLL; the grid goes to stderr.
+// choose.mjs FOLDER PREFIX: the run whose first evaluation (validation) has the smallest NLL; the
+// grid goes to stderr.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// collect.mjs RUNS TARGET: copies the result.json of each run of these experiments, to be committed.
+// collect.mjs RUNS TARGET: copies the result.json of each run of these experiments, to be
+// committed.
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

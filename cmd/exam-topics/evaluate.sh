@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# exam-topics: MLE and the chosen BLoB of each length on 400 test rows, 200 of shift and 200 of ood (no labels).
+# exam-topics: MLE and the chosen BLoB of each length on 400 test rows, 200 of shift and 200 of ood
+# (no labels).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

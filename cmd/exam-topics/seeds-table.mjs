@@ -1,5 +1,6 @@
-// seeds-table.mjs [RESULTS]: exam-topics over seeds and learning rates, from the committed result.json files of seeds.sh.
-// Mean ± standard deviation over seeds; differences with a 95 % t interval over seeds, paired by seed.
+// seeds-table.mjs [RESULTS]: exam-topics over seeds and learning rates, from the committed
+// result.json files of seeds.sh. Mean ± standard deviation over seeds; differences with a 95 % t
+// interval over seeds, paired by seed.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -46,7 +47,8 @@ for (const lr of rates) {
       rows.push([...where, ...METRICS.map((metric) => spread(all.map((it) => it[metric])))]);
       const pairs = [...bySeed].filter(([seed]) => method !== 'mle' && mle.has(seed));
       if (pairs.length === 0) continue;
-      const minus = (metric) => interval(pairs.map(([seed, it]) => it[metric] - mle.get(seed)[metric]));
+      const minus = (metric) =>
+        interval(pairs.map(([seed, it]) => it[metric] - mle.get(seed)[metric]));
       differences.push([...where, ...METRICS.map(minus)]);
     }
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# exam-topics over seeds and learning rates: MLE and BLoB (--kl-lr as train-grid.sh chose it), 900 updates each, on all rows
-# of shift and the first 200 of test. Stop it at any time and start it again. Then: seeds-table.mjs.
+# exam-topics over seeds and learning rates: MLE and BLoB (--kl-lr as train-grid.sh chose it), 900
+# updates each, on all rows of shift and the first 200 of test. Stop it at any time and start it
+# again. Then: seeds-table.mjs.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# exam-topics: MLE and, for each KL rate, BLoB; a short and a long run of each. Chosen by validation NLL (choose.mjs).
+# exam-topics: MLE and, for each KL rate, BLoB; a short and a long run of each. Chosen by validation
+# NLL (choose.mjs).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# MAP on RoBERTa, five datasets, three seeds, four processes (what the reference's map-roberta-all intends).
+# MAP on RoBERTa, five datasets, three seeds, four processes (what the reference's map-roberta-all
+# intends).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# MC dropout on Llama-2-7B, six datasets, three seeds, two processes (the reference's mcdropout-llama-all).
+# MC dropout on Llama-2-7B, six datasets, three seeds, two processes (the reference's
+# mcdropout-llama-all).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

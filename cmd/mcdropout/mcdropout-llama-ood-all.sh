@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# MC dropout trained on obqa, evaluated on four other datasets (the reference's mcdropout-llama-ood-all).
+# MC dropout trained on obqa, evaluated on four other datasets (the reference's
+# mcdropout-llama-ood-all).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

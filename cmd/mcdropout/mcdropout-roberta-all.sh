@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# MC dropout on RoBERTa, five datasets, three seeds, four processes (what the reference's mcdropout-roberta-all
-# intends).
+# MC dropout on RoBERTa, five datasets, three seeds, four processes (what the reference's
+# mcdropout-roberta-all intends).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,7 +1,9 @@
-"""MiniLM by transformers, PEFT and PyTorch with the settings of cmd/configs/minilm.json: what MLE is held against.
+"""MiniLM by transformers, PEFT and PyTorch with the settings of cmd/configs/minilm.json: what MLE
+is held against.
 
-python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED: a line of JSON. The base's dropout is off, the head is
-trained with the adapters, the rows are shuffled anew in each epoch, the rate falls in a line after its warm-up.
+python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED: a line of JSON. The base's dropout is
+off, the head is trained with the adapters, the rows are shuffled anew in each epoch, the rate falls
+in a line after its warm-up.
 """
 
 import json
@@ -30,7 +32,9 @@ def rows(folder: str, dataset: str, split: str) -> list[dict]:
 def batch_of(tokenizer, dataset: str, some: list[dict]):
     first, second = FIELDS[dataset]
     texts = [[row[field] for row in some] for field in (first, second) if field is not None]
-    encoded = tokenizer(*texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt")
+    encoded = tokenizer(
+        *texts, truncation=True, max_length=LENGTH, padding=True, return_tensors="pt"
+    )
     labels = [int(row["answer"] if "answer" in row else row["label"]) for row in some]
     return encoded, torch.tensor(labels)
 
@@ -56,8 +60,12 @@ def measured(probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 def main(path: str, folder: str, dataset: str, seed: int) -> None:
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    base = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, dtype=torch.float32)
-    lora = LoraConfig(r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["classifier"])
+    base = AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=2, dtype=torch.float32
+    )
+    lora = LoraConfig(
+        r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["classifier"]
+    )
     model = get_peft_model(base, lora).eval()
     train, held = rows(folder, dataset, "train"), rows(folder, dataset, "validation")
     per_epoch = math.ceil(len(train) / BATCH)
@@ -69,9 +77,13 @@ def main(path: str, folder: str, dataset: str, seed: int) -> None:
         if step % per_epoch == 0:
             order = torch.randperm(len(train)).tolist()
         at = (step % per_epoch) * BATCH
-        encoded, labels = batch_of(tokenizer, dataset, [train[index] for index in order[at : at + BATCH]])
+        encoded, labels = batch_of(
+            tokenizer, dataset, [train[index] for index in order[at : at + BATCH]]
+        )
         tick = step + 1
-        factor = tick / warmup if tick < warmup else max(0.0, (total - tick) / max(1.0, total - warmup))
+        factor = (
+            tick / warmup if tick < warmup else max(0.0, (total - tick) / max(1.0, total - warmup))
+        )
         for group in optimizer.param_groups:
             group["lr"] = RATE * factor
         loss = torch.nn.functional.cross_entropy(model(**encoded).logits, labels)
@@ -84,7 +96,11 @@ def main(path: str, folder: str, dataset: str, seed: int) -> None:
             encoded, gold = batch_of(tokenizer, dataset, held[at : at + BATCH])
             probs.append(model(**encoded).logits.double().softmax(1))
             labels.append(gold)
-    print(json.dumps({"dataset": dataset, "seed": seed, **measured(torch.cat(probs), torch.cat(labels))}))
+    print(
+        json.dumps(
+            {"dataset": dataset, "seed": seed, **measured(torch.cat(probs), torch.cat(labels))}
+        )
+    )
 
 
 if __name__ == "__main__":

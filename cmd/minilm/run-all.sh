@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# MiniLM on MRPC, RTE, CoLA and WiC: what the reference's code does (a random head, frozen; its accounting), and
-# methods with a trained head.
+# MiniLM on MRPC, RTE, CoLA and WiC: what the reference's code does (a random head, frozen; its
+# accounting), and methods with a trained head.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,5 +1,5 @@
-// table.mjs [RUNS] [TARGET]: MiniLM's runs over seeds, and the share of the most frequent class; copies each result.json to
-// TARGET, to be committed (never rows or predictions).
+// table.mjs [RUNS] [TARGET]: MiniLM's runs over seeds, and the share of the most frequent class;
+// copies each result.json to TARGET, to be committed (never rows or predictions).
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,10 @@ for (const name of readdirSync(runs).sort()) {
 }
 
 function majority(run, dataset, split, samples) {
-  const lines = readFileSync(join(run, 'predictions', `${dataset}-${split}-n${samples}.jsonl`), 'utf8');
+  const lines = readFileSync(
+    join(run, 'predictions', `${dataset}-${split}-n${samples}.jsonl`),
+    'utf8',
+  );
   const counts = new Map();
   for (const line of lines.trimEnd().split('\n')) {
     const { label } = JSON.parse(line);
@@ -45,4 +48,7 @@ const rows = [...groups].map(([key, metrics]) => {
   const rate = majorities.get(dataset).toFixed(3);
   return [`${dataset} (${n})`, rate, `${method}, N = ${samples}`, metrics.length, ...values];
 });
-printTable(['dataset', 'majority', 'method', 'seeds', 'ACC', 'ECE', 'NLL', 'Brier', 'MCC', 'F1'], rows);
+printTable(
+  ['dataset', 'majority', 'method', 'seeds', 'ACC', 'ECE', 'NLL', 'Brier', 'MCC', 'F1'],
+  rows,
+);

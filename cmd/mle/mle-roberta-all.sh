@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# MLE on RoBERTa, five datasets, three seeds, four processes (what the reference's mle-roberta-all intends).
+# MLE on RoBERTa, five datasets, three seeds, four processes (what the reference's mle-roberta-all
+# intends).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

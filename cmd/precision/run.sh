@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What rounding costs: BLoB of the demonstration's settings, trained in each precision (and with quantised blocks) over SEEDS, and the
-# f32 runs' adapters evaluated in each. Tables by table.mjs.
+# What rounding costs: BLoB of the demonstration's settings, trained in each precision (and with
+# quantised blocks) over SEEDS, and the f32 runs' adapters evaluated in each. Tables by table.mjs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${OUT_DIR:-runs}/precision

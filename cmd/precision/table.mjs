@@ -1,14 +1,18 @@
-// table.mjs FOLDER: what run.sh found. Trained: mean ± standard deviation over seeds. Evaluated: probabilities of the same adapter against f32's.
+// table.mjs FOLDER: what run.sh found. Trained: mean ± standard deviation over seeds. Evaluated:
+// probabilities of the same adapter against f32's.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mean, printTable, spread } from '../statistics.mjs';
 
 const [folder = 'runs/precision'] = process.argv.slice(2);
-const NAMES = ['f32', 'bf16', 'int8', 'f32-q4_k', 'f32-nf4'].filter((name) => existsSync(join(folder, name)));
+const NAMES = ['f32', 'bf16', 'int8', 'f32-q4_k', 'f32-nf4'].filter((name) =>
+  existsSync(join(folder, name)),
+);
 const SPLITS = ['test', 'shift'];
 const seedsOf = (name) => readdirSync(join(folder, name)).sort();
-const result = (name, seed) => JSON.parse(readFileSync(join(folder, name, seed, 'result.json'), 'utf8'));
+const result = (name, seed) =>
+  JSON.parse(readFileSync(join(folder, name, seed, 'result.json'), 'utf8'));
 const predictions = (name, seed, split, samples) =>
   readFileSync(
     join(folder, name, seed, 'predictions', `builtin-exam-topics-${split}-n${samples}.jsonl`),
@@ -25,9 +29,14 @@ printTable(
     SPLITS.map((split) => {
       const metrics = seedsOf(name).map(
         (seed) =>
-          result(name, seed).evaluations.find((it) => it.split === split && it.samples === 10).metrics,
+          result(name, seed).evaluations.find((it) => it.split === split && it.samples === 10)
+            .metrics,
       );
-      return [name, split, ...['acc', 'ece', 'nll'].map((key) => spread(metrics.map((it) => it[key])))];
+      return [
+        name,
+        split,
+        ...['acc', 'ece', 'nll'].map((key) => spread(metrics.map((it) => it[key]))),
+      ];
     }),
   ),
 );
@@ -45,7 +54,8 @@ function difference(name, split, samples) {
       decisions += Number(best(probs) !== chosen);
     }
     const of = (run) =>
-      result(run, seed).evaluations.find((it) => it.split === split && it.samples === samples).metrics.nll;
+      result(run, seed).evaluations.find((it) => it.split === split && it.samples === samples)
+        .metrics.nll;
     nll.push(of(`evaluated-${name}`) - of('evaluated-f32'));
   }
   return [

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# TFB of an MLE adapter, six datasets, three seeds (the reference's tfblora/mle, there of published adapters of
-# Llama-3.1-8B; here of our own runs of MODEL, which are trained first).
+# TFB of an MLE adapter, six datasets, three seeds (the reference's tfblora/mle, there of published
+# adapters of Llama-3.1-8B; here of our own runs of MODEL, which are trained first).
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -52,7 +52,11 @@ interface Seen {
 }
 
 async function opened(scheme: 'light' | 'dark', media: 'screen' | 'print') {
-  const folders = [writtenRun(), writtenRun({ name: 'second', seed: 2 }), writtenRun({ method: 'mle' })];
+  const folders = [
+    writtenRun(),
+    writtenRun({ name: 'second', seed: 2 }),
+    writtenRun({ method: 'mle' }),
+  ];
   const path = join(temporaryFolder(), 'report.html');
   writeFileSync(path, await reportText(await readReport(folders), 'html'));
   const page = await browser.newPage();

@@ -32,11 +32,14 @@ async function refused(model: string, data: string, ...more: string[]) {
   const { code, stdout, stderr } = await bpeft(...args, ...more);
   expect([code, stderr]).toEqual([2, '']);
   expect(existsSync(out)).toBe(false);
-  return (JSON.parse(stdout) as { error: { code: string; message: string; hint: string | null } }).error;
+  return (JSON.parse(stdout) as { error: { code: string; message: string; hint: string | null } })
+    .error;
 }
 
 it('names a missing model file', async () => {
-  expect(await refused('./nowhere.gguf', 'ARC-Easy')).toMatchObject({ code: 'BPEFT_MODEL_NOT_FOUND' });
+  expect(await refused('./nowhere.gguf', 'ARC-Easy')).toMatchObject({
+    code: 'BPEFT_MODEL_NOT_FOUND',
+  });
 });
 
 it.each([
@@ -88,7 +91,10 @@ it('does not cut question or choices of a prompt that is too long', async () => 
 
 it('refuses labels of several tokens', async () => {
   const error = await refused('builtin:random', 'boolq', '--max-seq-len', '2000');
-  expect([error.code, error.message]).toEqual(['BPEFT_LABEL_TOKENS', expect.stringContaining('true')]);
+  expect([error.code, error.message]).toEqual([
+    'BPEFT_LABEL_TOKENS',
+    expect.stringContaining('true'),
+  ]);
 });
 
 it('names an unknown target module', async () => {
@@ -133,7 +139,10 @@ it('stops with the step when the loss is no number, and keeps what was there', a
   );
   expect(code).toBe(1);
   const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
-  expect(error).toMatchObject({ code: 'BPEFT_NOT_FINITE', message: expect.stringMatching(/step \d+/) });
+  expect(error).toMatchObject({
+    code: 'BPEFT_NOT_FINITE',
+    message: expect.stringMatching(/step \d+/),
+  });
   expect(existsSync(join(out, 'state', 'latest'))).toBe(true);
 });
 
@@ -149,7 +158,13 @@ it.each([
 });
 
 it('names an input of predict that is not there, as one JSON document', async () => {
-  const { code, stdout, stderr } = await bpeft('predict', '--run', 'unused', 'nowhere.jsonl', '--json');
+  const { code, stdout, stderr } = await bpeft(
+    'predict',
+    '--run',
+    'unused',
+    'nowhere.jsonl',
+    '--json',
+  );
   expect([code, stderr]).toEqual([2, '']);
   expect(JSON.parse(stdout).error.message).toContain('cannot read the input nowhere.jsonl');
 });

@@ -24,7 +24,14 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
   const mle = await trained();
   const out = join(temporaryFolder(), 'tfb');
   const events: RunEvent[] = [];
-  const options = { run: mle, method: 'tfb', anchors: 24, iterations: 6, tolerance: 0.02, out } as const;
+  const options = {
+    run: mle,
+    method: 'tfb',
+    anchors: 24,
+    iterations: 6,
+    tolerance: 0.02,
+    out,
+  } as const;
   const { sigma, looks } = await bayesianize(options, { onEvent: (event) => events.push(event) });
   expect(looks).toHaveLength(8);
   const within = looks.filter((look) => look.isWithin);
@@ -38,7 +45,11 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
     search: { sigma, anchors: 24, tolerance: 0.02 },
   });
   expect(record.search.looks.at(-1)).toEqual({
-    ...{ sigma: looks.at(-1)?.sigma, change: looks.at(-1)?.change, is_within: looks.at(-1)?.isWithin },
+    ...{
+      sigma: looks.at(-1)?.sigma,
+      change: looks.at(-1)?.change,
+      is_within: looks.at(-1)?.isWithin,
+    },
   });
   const asked = { model, dataset: ['builtin:exam-topics'], limit: 16 };
   const point = await evaluate({ ...asked, adapter: join(mle, 'adapter') });
@@ -54,7 +65,12 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
 
 it('bayesianizes every member of an ensemble by one scale', async () => {
   const run = join(temporaryFolder(), 'ensemble');
-  const settings = { dataset: 'builtin:exam-topics', method: 'ensemble', members: 2, maxSteps: 12 } as const;
+  const settings = {
+    dataset: 'builtin:exam-topics',
+    method: 'ensemble',
+    members: 2,
+    maxSteps: 12,
+  } as const;
   await train({ ...settings, model, rank: 4, lr: 0.01, out: run, evalLimit: 2 });
   const out = join(temporaryFolder(), 'tfb');
   const search = { anchors: 8, iterations: 2, tolerance: 0.5, samples: 4 };
@@ -79,7 +95,9 @@ it('refuses another base model, an adapter that is there, and a folder that is n
     code: 'BPEFT_ADAPTER',
     message: expect.stringMatching(/SHA-256 .* got one of/),
   });
-  await expect(bayesianize({ ...options, method: 'blob' })).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
+  await expect(bayesianize({ ...options, method: 'blob' })).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+  });
   await expect(bayesianize({ ...options, method: 'laplace' })).rejects.toMatchObject({
     code: 'BPEFT_UNSUPPORTED',
   });

@@ -1,5 +1,12 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { RunResult } from '../../ts/run/records/result.ts';
@@ -15,7 +22,10 @@ function script(
   environment: Record<string, string>,
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const env = { ...process.env, MODEL: 'builtin:random', DATA_DIR: fixtureData, ...environment };
-  const child = spawn('bash', [join(root, 'cmd', name)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('bash', [join(root, 'cmd', name)], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
@@ -31,8 +41,14 @@ const scaledDown = '--batch-size 2 --max-steps 8 --eval-limit 4 --eval-samples 2
 
 it.each([
   ['blob/blob-llama-all.sh', 'blob-ARC-Easy-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
-  ['blob/blob-llama-all-single-gpu.sh', 'blob-ARC-Easy-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
-  ['blob/blob-mean-llama-all-single-gpu.sh', 'blob-ARC-Easy-sample1-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
+  [
+    'blob/blob-llama-all-single-gpu.sh',
+    'blob-ARC-Easy-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed1',
+  ],
+  [
+    'blob/blob-mean-llama-all-single-gpu.sh',
+    'blob-ARC-Easy-sample1-eps0.05-kllr0.01-beta0.2-gamma8-seed1',
+  ],
   ['blob/blob-llama-ood-all.sh', 'blob-obqa-eps0.05-kllr0.01-beta0.2-gamma8-seed1'],
 ])('plans the runs of %s without writing', async (path, name) => {
   const out = temporaryFolder();
@@ -54,10 +70,15 @@ const roberta = ['rte', 'cola'] as const;
 /** A few rows of our own, in the fields of the official files. */
 function glueData(): string {
   const data = temporaryFolder();
-  const rows = { rte: { sentence1: 'It rains.', sentence2: 'It is wet.' }, cola: { sentence: 'It rains.' } };
+  const rows = {
+    rte: { sentence1: 'It rains.', sentence2: 'It is wet.' },
+    cola: { sentence: 'It rains.' },
+  };
   for (const name of roberta) {
     mkdirSync(join(data, name));
-    const lines = Array.from({ length: 9 }, (_, row) => JSON.stringify({ ...rows[name], label: row % 2 }));
+    const lines = Array.from({ length: 9 }, (_, row) =>
+      JSON.stringify({ ...rows[name], label: row % 2 }),
+    );
     for (const split of ['train', 'validation'])
       writeFileSync(join(data, name, `${split}.jsonl`), lines.join('\n'));
   }
@@ -72,9 +93,18 @@ it.each([
   ['deepensemble', 'deepensemble-rte-seed1'],
 ])('plans the runs of %s-roberta-all without writing', async (method, name) => {
   const out = temporaryFolder();
-  const environment = { DRY_RUN: '1', OUT_DIR: out, SEEDS: '1', DATASETS: 'rte', EXTRA: '--batch-size 2' };
+  const environment = {
+    DRY_RUN: '1',
+    OUT_DIR: out,
+    SEEDS: '1',
+    DATASETS: 'rte',
+    EXTRA: '--batch-size 2',
+  };
   const inputs = { MODEL: randomEncoder(), DATA_DIR: glueData() };
-  const { code, stderr } = await script(`${method}/${method}-roberta-all.sh`, { ...environment, ...inputs });
+  const { code, stderr } = await script(`${method}/${method}-roberta-all.sh`, {
+    ...environment,
+    ...inputs,
+  });
   expect([code, names(stderr)]).toEqual([0, [name]]);
   expect(stderr).toContain('dry run: nothing was written');
   expect(readdirSync(out)).toEqual([]);
@@ -84,7 +114,9 @@ it('runs blob-roberta-all scaled down', async () => {
   const out = temporaryFolder();
   const inputs = { MODEL: randomEncoder(), DATA_DIR: glueData() };
   const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: roberta.join(' '), EXTRA: scaledDown };
-  expect(await script('blob/blob-roberta-all.sh', { ...environment, ...inputs })).toMatchObject({ code: 0 });
+  expect(await script('blob/blob-roberta-all.sh', { ...environment, ...inputs })).toMatchObject({
+    code: 0,
+  });
   for (const name of roberta) {
     const run = join(
       ...[out, 'BLoB-roberta-all', `blob-${name}-sample10-eps0.05-kllr0.002-beta0.2-gamma8-seed1`],
@@ -96,11 +128,22 @@ it('runs blob-roberta-all scaled down', async () => {
   }
 });
 
-const ofLlama = { protocol: 'reference', processes: 2, max_steps: 5000, lr: 1e-4, rank: 8, alpha: 16 };
+const ofLlama = {
+  protocol: 'reference',
+  processes: 2,
+  max_steps: 5000,
+  lr: 1e-4,
+  rank: 8,
+  alpha: 16,
+};
 const dropout = { method: 'mc-dropout', lora_dropout: 0.1, eval_samples: [10] };
 
 it.each([
-  ['mle/mle-llama-all.sh', 'mle-ARC-Easy-seed1', { method: 'mle', weight_decay: 0, lora_dropout: 0 }],
+  [
+    'mle/mle-llama-all.sh',
+    'mle-ARC-Easy-seed1',
+    { method: 'mle', weight_decay: 0, lora_dropout: 0 },
+  ],
   ['mle/mle-llama-ood-all.sh', 'mle-obqa-seed1', { method: 'mle', dataset: 'obqa' }],
   ['map/map-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map' }],
   ['map/map-llama-ood-all.sh', 'map-obqa-seed1', { method: 'map', dataset: 'obqa' }],
@@ -111,7 +154,11 @@ it.each([
     'deepensemble-ARC-Easy-seed1',
     { method: 'ensemble', members: 3 },
   ],
-  ['deepensemble/deepensemble-llama-ood-all.sh', 'deepensemble-obqa-seed1', { members: 3, dataset: 'obqa' }],
+  [
+    'deepensemble/deepensemble-llama-ood-all.sh',
+    'deepensemble-obqa-seed1',
+    { members: 3, dataset: 'obqa' },
+  ],
   ['tfblora/mle-llama-all.sh', 'mle-ARC-Easy-seed1', { method: 'mle', processes: 1 }],
   ['tfblora/map-acc-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
   [
@@ -140,8 +187,14 @@ it('runs TFB of MLE scaled down, search and evaluation, and not again when it is
   const first = await script('tfblora/mle-llama-all.sh', environment);
   expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('sigma 0.008')]);
   const name = 'tfblora-mle-th0.003-ARC-Easy-sample10-beta0.015-iter5-seed1';
-  const result = JSON.parse(readFileSync(join(out, 'tfblora', name, 'result.json'), 'utf8')) as RunResult;
-  expect(result).toMatchObject({ method: 'tfb', protocol: 'reference', evaluations: [{ samples: 10 }] });
+  const result = JSON.parse(
+    readFileSync(join(out, 'tfblora', name, 'result.json'), 'utf8'),
+  ) as RunResult;
+  expect(result).toMatchObject({
+    method: 'tfb',
+    protocol: 'reference',
+    evaluations: [{ samples: 10 }],
+  });
   const again = await script('tfblora/mle-llama-all.sh', environment);
   expect(again.stderr).not.toContain('sigma 0.008');
 });
@@ -158,14 +211,19 @@ it('runs blob-llama-ood-all scaled down, and not again when it is finished', asy
     protocol: 'reference',
     run: { processes: 2, kl_cycle: 'epoch', kl_lr: 0.01, prior_std: 0.2, lr: 0.0001 },
   });
-  expect(read(`blob-ARC-Challenge-sample10-${settings}`).evaluations).toMatchObject([{ samples: 10 }]);
+  expect(read(`blob-ARC-Challenge-sample10-${settings}`).evaluations).toMatchObject([
+    { samples: 10 },
+  ]);
   const again = await script('blob/blob-llama-ood-all.sh', environment);
   expect(again.stderr).not.toContain('step 1/');
 });
 
 it('says what it needs', async () => {
   const { code, stderr } = await script('blob/blob-llama-all.sh', { MODEL: '' });
-  expect([code === 0, stderr]).toEqual([false, expect.stringContaining('MODEL must name a model folder')]);
+  expect([code === 0, stderr]).toEqual([
+    false,
+    expect.stringContaining('MODEL must name a model folder'),
+  ]);
 });
 
 it('trains the grid of exam-topics scaled down', async () => {
@@ -190,7 +248,10 @@ it('plans the runs of exam-topics/as-arc-easy.sh through the prompts of ARC-Easy
   const data = temporaryFolder();
   mkdirSync(join(data, 'exam_topics'));
   for (const split of ['train', 'test']) {
-    copyFileSync(join(fixtureData, 'exam_topics/train.jsonl'), join(data, 'exam_topics', `${split}.jsonl`));
+    copyFileSync(
+      join(fixtureData, 'exam_topics/train.jsonl'),
+      join(data, 'exam_topics', `${split}.jsonl`),
+    );
   }
   const environment = { DRY_RUN: '1', OUT_DIR: out, DATA_DIR: data };
   const { code, stderr } = await script('exam-topics/as-arc-easy.sh', environment);

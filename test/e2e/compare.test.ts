@@ -44,18 +44,31 @@ interface Cell {
 
 /** What does not depend on the clock. */
 const measured = (stdout: string) =>
-  (fromFileJson(stdout) as { cells: Cell[] }).cells.map(({ msPerRow: _, peakRssMb: __, ...cell }) => cell);
+  (fromFileJson(stdout) as { cells: Cell[] }).cells.map(
+    ({ msPerRow: _, peakRssMb: __, ...cell }) => cell,
+  );
 
 it('compares methods over seeds, raw and scaled, and goes on after kill -9 as if nothing had been', async () => {
   const { config, folder } = written(TABLE);
-  const whole = await bpeft('compare', '--config', config, '--out', join(folder, 'whole'), '--json');
-  expect([whole.code, whole.stderr]).toEqual([0, expect.stringContaining('[6/6] builtin:exam-topics · tfb')]);
+  const whole = await bpeft(
+    'compare',
+    '--config',
+    config,
+    '--out',
+    join(folder, 'whole'),
+    '--json',
+  );
+  expect([whole.code, whole.stderr]).toEqual([
+    0,
+    expect.stringContaining('[6/6] builtin:exam-topics · tfb'),
+  ]);
   const { cells } = fromFileJson(whole.stdout) as { cells: Cell[] };
   const keys = cells.map(({ method, split, samples, temperature }) =>
     [method, split, samples, temperature === null ? 'raw' : 'scaled'].join(' '),
   );
   expect(new Set(keys).size).toBe(keys.length);
-  // A point has one answer, a posterior two: with samples, and its mean; each raw and scaled, on two splits.
+  // A point has one answer, a posterior two: with samples, and its mean; each raw and scaled, on
+  // two splits.
   expect(keys.length).toBe((1 + 2 + 2) * 2 * 2);
   for (const cell of cells) {
     expect(cell.seeds).toBe(2);
@@ -65,7 +78,9 @@ it('compares methods over seeds, raw and scaled, and goes on after kill -9 as if
     expect(cell.difference === null).toBe(cell.method === 'mle');
   }
   const at = (method: string) =>
-    cells.find((cell) => cell.method === method && cell.split === 'test' && cell.temperature === null);
+    cells.find(
+      (cell) => cell.method === method && cell.split === 'test' && cell.temperature === null,
+    );
   const minus = (at('blob')?.metrics.nll.mean ?? 0) - (at('mle')?.metrics.nll.mean ?? 0);
   expect(at('blob')?.difference?.nll.value).toBeCloseTo(minus, 10);
 
@@ -115,9 +130,19 @@ function readIfThere(path: string): string {
 }
 
 it.each([
-  ['a setting of another method', 'mle:\n', 'mle: { kl_lr: 0.1 }\n', 'kl_lr is a setting of method blob'],
+  [
+    'a setting of another method',
+    'mle:\n',
+    'mle: { kl_lr: 0.1 }\n',
+    'kl_lr is a setting of method blob',
+  ],
   ['an unknown setting', 'lr: 0.003', 'lrate: 0.003', 'unknown setting "lrate"'],
-  ['a row made of a missing one', 'from: mle', 'from: map', 'from must name a row that trains, got map'],
+  [
+    'a row made of a missing one',
+    'from: mle',
+    'from: map',
+    'from must name a row that trains, got map',
+  ],
   ['a method after training without from', 'from: mle, ', '', 'method tfb needs from'],
   ['from for a method that trains', 'kl_lr: 0.0075', 'from: mle', 'trains its own adapters'],
   ['a method that is not known', 'blob: {', 'blib: {', 'blib'],

@@ -24,11 +24,17 @@ it('computes the same in plain Rust', async () => {
   const environment = { BPEFT_DISPATCH: 'portable' };
   const { code, stdout } = await new BpeftProcess(['doctor', '--json'], { environment }).finished;
   expect(code).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({ cpu: { dispatch: 'portable' }, self_tests: [{ passed: true }] });
+  expect(JSON.parse(stdout)).toMatchObject({
+    cpu: { dispatch: 'portable' },
+    self_tests: [{ passed: true }],
+  });
 });
 
 it('tells a wrong BPEFT_DEVICE before anything else', async () => {
   const environment = { BPEFT_DEVICE: 'tpu' };
   const { code, stderr } = await new BpeftProcess(['doctor'], { environment }).finished;
-  expect([code, stderr]).toEqual([2, expect.stringContaining('BPEFT_DEVICE must be auto, cpu or cuda[:N]')]);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringContaining('BPEFT_DEVICE must be auto, cpu or cuda[:N]'),
+  ]);
 });

@@ -20,7 +20,8 @@ function world(): World {
     label: row % 3,
   }));
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  for (const split of ['train', 'validation']) writeFileSync(join(data, 'cb', `${split}.jsonl`), lines);
+  for (const split of ['train', 'validation'])
+    writeFileSync(join(data, 'cb', `${split}.jsonl`), lines);
   return { model: randomEncoder(), data };
 }
 
@@ -41,10 +42,12 @@ it('trains BLoB on pairs with three classes, evaluates and predicts by class', a
   expect(await train(own, out, '--eval-samples', '4,0')).toMatchObject({ code: 0 });
   const { run, evaluations } = read(out, 'result.json');
   expect(run).toMatchObject({ target_modules: ['query', 'value'], head: 'trained' });
-  expect(evaluations.map(({ samples, n }: { samples: number; n: number }) => [samples, n])).toEqual([
-    [4, 12],
-    [0, 12],
-  ]);
+  expect(evaluations.map(({ samples, n }: { samples: number; n: number }) => [samples, n])).toEqual(
+    [
+      [4, 12],
+      [0, 12],
+    ],
+  );
   expect(evaluations[0].metrics.mcc).not.toBeNull();
   expect(read(out, 'adapter/adapter_config.json')).toMatchObject({ task_type: 'SEQ_CLS' });
   expect(read(out, 'adapter/bpeft.json').label_tokens).toEqual({
@@ -119,6 +122,16 @@ it.each([
 
 it('refuses a head in a decoder', async () => {
   const args = ['--model', 'builtin:random', '--dataset', 'builtin:exam-topics', '--head', 'lora'];
-  const { code, stderr } = await bpeft('train', ...args, '--max-steps', '1', '--out', temporaryFolder());
-  expect([code, stderr]).toEqual([2, expect.stringContaining('--head is about the head of an encoder')]);
+  const { code, stderr } = await bpeft(
+    'train',
+    ...args,
+    '--max-steps',
+    '1',
+    '--out',
+    temporaryFolder(),
+  );
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringContaining('--head is about the head of an encoder'),
+  ]);
 });

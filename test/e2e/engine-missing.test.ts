@@ -8,7 +8,9 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const root = join(import.meta.dirname, '../..');
 
-/** The program where no checkout's engine lies beside it; `engine` is the text of the installed one. */
+/**
+ * The program where no checkout's engine lies beside it; `engine` is the text of the installed one.
+ */
 function installed(engine: string | null): string {
   const folder = temporaryFolder();
   cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
@@ -75,7 +77,9 @@ it.runIf(process.platform === 'linux' && process.arch === 'x64')(
   () => {
     expect(complaint(installed(null))).toContain('install bpeft again without --omit=optional');
     const tooOld = "throw new Error('version `GLIBC_2.99\\' not found')";
-    expect(complaint(installed(tooOld))).toContain("cannot load the engine: version `GLIBC_2.99' not found");
+    expect(complaint(installed(tooOld))).toContain(
+      "cannot load the engine: version `GLIBC_2.99' not found",
+    );
   },
 );
 
@@ -84,12 +88,17 @@ describe.runIf(process.platform === 'linux' && process.arch === 'x64')('a packag
   const engine = `module.exports = require(${JSON.stringify(cpu)})`;
 
   /** What the program says of its engine, where a package for GPUs holds that text. */
-  function engineBeside(forGpus: string): { readonly why: string; readonly passed_over: string | null } {
+  function engineBeside(forGpus: string): {
+    readonly why: string;
+    readonly passed_over: string | null;
+  } {
     const path = installed(engine);
     const folder = join(path, '../../../node_modules/@bpeft/cuda13-linux-x64-gnu');
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'index.js'), forGpus);
-    const { stdout } = spawnSync(process.execPath, [path, 'doctor', '--json'], { encoding: 'utf8' });
+    const { stdout } = spawnSync(process.execPath, [path, 'doctor', '--json'], {
+      encoding: 'utf8',
+    });
     return JSON.parse(stdout).engine;
   }
 

@@ -35,9 +35,26 @@ it.each([
   'holds for the peak of a training of %s in %s, %i prompts of about %i bytes, %j',
   async (name, precision, batch, bytes, more) => {
     const model = name === 'large' ? large : name;
-    const settings = ['--model', model, '--precision', precision, '--batch-size', String(batch), ...more];
+    const settings = [
+      '--model',
+      model,
+      '--precision',
+      precision,
+      '--batch-size',
+      String(batch),
+      ...more,
+    ];
     const out = join(mkdtempSync(join(folder, 'run-')), 'run');
-    const limits = ['--max-steps', '3', '--max-seq-len', '2000', '--eval-limit', '1', '--eval-samples', '1'];
+    const limits = [
+      '--max-steps',
+      '3',
+      '--max-seq-len',
+      '2000',
+      '--eval-limit',
+      '1',
+      '--eval-samples',
+      '1',
+    ];
     const data = dataset(bytes);
     const trained = await bpeft('train', ...settings, ...limits, '--dataset', data, '--out', out);
     expect(trained).toMatchObject({ code: 0 });
@@ -55,14 +72,27 @@ it.each([
 );
 
 it('tells of a shape without files, on a GPU too', async () => {
-  const settings = ['--shape', 'llama-2-7b', '--precision', 'bf16', '--tokens', '100', '--gpu', 'h200'];
+  const settings = [
+    '--shape',
+    'llama-2-7b',
+    '--precision',
+    'bf16',
+    '--tokens',
+    '100',
+    '--gpu',
+    'h200',
+  ];
   const { code, stdout } = await bpeft('estimate', ...settings);
   expect(code).toBe(0);
   expect(stdout).toMatch(/^model {6}llama-2-7b: 6\.74 billion parameters, [\d,]+ trained$/m);
   expect(stdout).toMatch(/^update {5}4 prompts of 100 tokens, 400 rows, bf16$/m);
-  expect(stdout).toMatch(/^CPU {8}[\d.]+ GB of memory \([\d.]+ GB to [\d.]+ GB\): weights 13\.5 GB/m);
+  expect(stdout).toMatch(
+    /^CPU {8}[\d.]+ GB of memory \([\d.]+ GB to [\d.]+ GB\): weights 13\.5 GB/m,
+  );
   expect(stdout).toMatch(/^h200 {7}[\d.]+ GB of memory .*: fits yes$/m);
-  expect(stdout).toMatch(/an update [\d.]+ m?s \([\d.]+ m?s to [\d.]+ m?s\), 16 answers of 10 samples/);
+  expect(stdout).toMatch(
+    /an update [\d.]+ m?s \([\d.]+ m?s to [\d.]+ m?s\), 16 answers of 10 samples/,
+  );
   expect(stdout).toContain('nothing has been measured on a GPU yet');
 });
 

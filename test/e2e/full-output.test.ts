@@ -17,6 +17,8 @@ it('fails with a code where standard output is full, and says so once', () => {
 
 it('fails with a code where standard error is full too', () => {
   const full = openSync('/dev/full', 'w');
-  const { status } = spawnSync(process.execPath, [program, 'eval'], { stdio: ['ignore', full, full] });
+  const { status } = spawnSync(process.execPath, [program, 'eval'], {
+    stdio: ['ignore', full, full],
+  });
   expect(status).toBe(1);
 });

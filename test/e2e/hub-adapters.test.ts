@@ -23,7 +23,10 @@ beforeEach(() => {
   server.publish(MODEL, randomModel());
 });
 
-function bpeft(args: readonly string[], environment: Record<string, string> = {}): Promise<Finished> {
+function bpeft(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<Finished> {
   const hub = { HF_ENDPOINT: server.url, HF_HUB_CACHE: cache, HF_TOKEN: '' };
   return new BpeftProcess(args, { cwd: folder, environment: { ...hub, ...environment } }).finished;
 }
@@ -42,10 +45,13 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
     bpeft(['eval', '--model', MODEL, ...rows, '--limit', '8', '--json', ...adapter]);
   const own = await evaluate('--adapter', 'run/adapter');
   const named = await evaluate('--adapter', 'tiny-org/adapter');
-  expect([named.code, JSON.parse(named.stdout).metrics]).toEqual([0, JSON.parse(own.stdout).metrics]);
-  expect((await train('--init-adapter', 'tiny-org/adapter', '--method', 'mle', '--out', 'next')).code).toBe(
+  expect([named.code, JSON.parse(named.stdout).metrics]).toEqual([
     0,
-  );
+    JSON.parse(own.stdout).metrics,
+  ]);
+  expect(
+    (await train('--init-adapter', 'tiny-org/adapter', '--method', 'mle', '--out', 'next')).code,
+  ).toBe(0);
   const bayesian = [
     'bayesianize',
     '--model',
@@ -60,7 +66,10 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
   expect(existsSync(join(folder, 'tfb', 'adapter_model.safetensors'))).toBe(true);
 
   // Another base model: told by the record's hash, and without one by PEFT's name.
-  server.publish('tiny-org/other', { ...randomModel(), 'config.json': `${randomModel()['config.json']}\n` });
+  server.publish('tiny-org/other', {
+    ...randomModel(),
+    'config.json': `${randomModel()['config.json']}\n`,
+  });
   const other = (adapter: string) =>
     bpeft(['eval', '--model', 'tiny-org/other', ...rows, '--limit', '4', '--adapter', adapter]);
   expect((await other('tiny-org/adapter')).stderr).toContain(
@@ -76,14 +85,17 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
 it('finds adapters in folders of a repository, and refuses pickles', async () => {
   const files = { 'first/adapter_config.json': '{}', 'first/adapter_model.safetensors': 'x' };
   server.publish('tiny-org/several', files);
-  const evaluate = (adapter: string) => bpeft(['eval', '--model', MODEL, ...rows, '--adapter', adapter]);
+  const evaluate = (adapter: string) =>
+    bpeft(['eval', '--model', MODEL, ...rows, '--adapter', adapter]);
   expect(await evaluate('tiny-org/several')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('write tiny-org/several:first; adapters there: first'),
   });
   expect((await evaluate('tiny-org/several:first')).stderr).toContain('adapter_config.json');
   server.publish('tiny-org/pickle', { 'adapter_config.json': '{}', 'adapter_model.bin': 'x' });
-  expect((await evaluate('tiny-org/pickle')).stderr).toMatch(/only as a pickle .*\n.*save_pretrained/);
+  expect((await evaluate('tiny-org/pickle')).stderr).toMatch(
+    /only as a pickle .*\n.*save_pretrained/,
+  );
   expect((await evaluate(MODEL)).stderr).toContain('it may be a model: give it as --model');
   expect((await evaluate('tiny-org/sevral')).stderr).toContain('shows no model tiny-org/sevral');
 });
@@ -92,7 +104,10 @@ it('shows what it would push, and sends it when it is told to', async () => {
   expect((await train('--method', 'blob', '--out', 'run')).code).toBe(0);
   server.requests.length = 0;
   const shown = await bpeft(['push', 'run', 'tiny-org/mine']);
-  expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/^adapter_config\.json {2}\d/) });
+  expect(shown).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^adapter_config\.json {2}\d/),
+  });
   expect(shown.stdout).toMatch(
     /README\.md {2}a calibration card.*\nnothing was sent to tiny-org\/mine; --yes/,
   );
@@ -103,7 +118,9 @@ it('shows what it would push, and sends it when it is told to', async () => {
   expect((await bpeft(push, { HF_TOKEN: 'hf_reader' })).stderr).toMatch(
     /not write access\n.*a token that may write there/,
   );
-  expect((await bpeft(push, { HF_TOKEN: TOKEN })).stderr).toContain('give --create, which makes it private');
+  expect((await bpeft(push, { HF_TOKEN: TOKEN })).stderr).toContain(
+    'give --create, which makes it private',
+  );
   const pushed = await bpeft([...push, '--create', '--message', 'First'], { HF_TOKEN: TOKEN });
   expect([pushed.code, pushed.stderr]).toEqual([0, expect.not.stringContaining(TOKEN)]);
   expect(server.uploads.created).toEqual([
@@ -125,7 +142,17 @@ it('refuses to resume with a model or with data that moved, and says from where 
   const text = (name: string) =>
     `{"text":"${name}","label":"a"}\n{"text":"not ${name}","label":"b"}\n`.repeat(4);
   const data = server.publishDataset('tiny-org/texts', { 'train.jsonl': text('x') });
-  const run = ['train', '--model', MODEL, '--dataset', 'tiny-org/texts', '--out', 'run', '--max-steps', '2'];
+  const run = [
+    'train',
+    '--model',
+    MODEL,
+    '--dataset',
+    'tiny-org/texts',
+    '--out',
+    'run',
+    '--max-steps',
+    '2',
+  ];
   expect((await bpeft(run)).code).toBe(0);
   rmSync(join(folder, 'run', 'result.json'));
   const resume = ['train', '--out', 'run', '--resume'];

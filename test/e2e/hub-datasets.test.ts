@@ -29,7 +29,12 @@ beforeEach(() => {
 });
 
 function bpeft(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
-  const environment = { HF_ENDPOINT: server.url, HF_HUB_CACHE: cache, HF_TOKEN: '', ...options.environment };
+  const environment = {
+    HF_ENDPOINT: server.url,
+    HF_HUB_CACHE: cache,
+    HF_TOKEN: '',
+    ...options.environment,
+  };
   return new BpeftProcess(args, { cwd: folder, ...options, environment }).finished;
 }
 
@@ -46,7 +51,11 @@ it('trains on what a researcher types: a model and a dataset by their names', as
   const split = (name: string, rows: number) => ({
     ...{ name: 'ARC-Easy', split: name, rows, licence: 'CC BY-SA 4.0', hub },
     files: [
-      { path: `ARC-Easy/${name}-00000-of-00001.parquet`, sha256: expect.stringMatching(/^\w{64}$/), rows },
+      {
+        path: `ARC-Easy/${name}-00000-of-00001.parquet`,
+        sha256: expect.stringMatching(/^\w{64}$/),
+        rows,
+      },
     ],
   });
   expect(json(run, 'result.json').data).toEqual({
@@ -73,14 +82,24 @@ it('asks for a configuration, and writes nothing', async () => {
   const { code, stderr } = await bpeft(['train', '--model', MODEL, '--dataset', ARC]);
   expect([code, stderr]).toEqual([
     2,
-    expect.stringMatching(/has 2 configurations: which one\?\n.*its configurations: ARC-Challenge, ARC-Easy/),
+    expect.stringMatching(
+      /has 2 configurations: which one\?\n.*its configurations: ARC-Challenge, ARC-Easy/,
+    ),
   ]);
   expect(existsSync(join(folder, 'runs'))).toBe(false);
 });
 
 it('lists, shows and previews datasets by their names', async () => {
   const preview = await bpeft(['datasets', 'preview', `${ARC}:ARC-Easy`, '--limit', '1']);
-  const own = await bpeft(['datasets', 'preview', 'ARC-Easy', '--limit', '1', '--data-dir', dataDir]);
+  const own = await bpeft([
+    'datasets',
+    'preview',
+    'ARC-Easy',
+    '--limit',
+    '1',
+    '--data-dir',
+    dataDir,
+  ]);
   expect(preview).toMatchObject({ code: 0, stdout: own.stdout });
   const pulled = await bpeft(['datasets', 'pull', 'ARC-Challenge']);
   expect(pulled).toMatchObject({
@@ -105,8 +124,19 @@ it('takes columns of other names, and suggests them', async () => {
   expect(refused.stderr).toContain('try --columns question=prompt,choices=opa+opb,answer=cop');
   const columns = ['--columns', 'question=prompt,choices=opa+opb,answer=cop'];
   expect((await bpeft(['train', ...options, ...columns, '--out', 'run'])).code).toBe(0);
-  const predicted = await bpeft(['predict', 'mine/train.parquet', '--run', 'run', '--samples', '2']);
-  expect([predicted.code, predicted.stderr, predicted.stdout.trim().split('\n').length]).toEqual([0, '', 8]);
+  const predicted = await bpeft([
+    'predict',
+    'mine/train.parquet',
+    '--run',
+    'run',
+    '--samples',
+    '2',
+  ]);
+  expect([predicted.code, predicted.stderr, predicted.stdout.trim().split('\n').length]).toEqual([
+    0,
+    '',
+    8,
+  ]);
 });
 
 it('keeps what came before the disk was full, and goes on from there', async () => {
@@ -124,7 +154,9 @@ it('keeps what came before the disk was full, and goes on from there', async () 
   });
   server.stored.length = 0;
   expect((await bpeft(preview)).code).toBe(0);
-  expect(server.stored.map(({ range }) => range)).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
+  expect(server.stored.map(({ range }) => range)).toEqual([
+    expect.stringMatching(/^bytes=[1-9]\d*-$/),
+  ]);
 
   server.claims.set('train.parquet', 1e15);
   server.publishDataset('tiny-org/huge', { 'train.parquet': Buffer.concat([file, file]) });
@@ -153,7 +185,10 @@ it('locks the model and the data of a configuration, and trains on these or not 
 
   // Both move; the locked run stays with what it was.
   server.publish(MODEL, { ...randomModel(), 'config.json': `${randomModel()['config.json']}\n` });
-  server.publishDataset('tiny-org/texts', { 'train.jsonl': text('z'), 'validation.jsonl': text('y') });
+  server.publishDataset('tiny-org/texts', {
+    'train.jsonl': text('z'),
+    'validation.jsonl': text('y'),
+  });
   const run = ['train', '--config', 'run.json', '--lock', 'bpeft.lock.json'];
   expect((await bpeft([...run, '--out', 'run'])).code).toBe(0);
   expect(json('run', 'config.json')).toMatchObject({
@@ -170,7 +205,9 @@ it('locks the model and the data of a configuration, and trains on these or not 
   // Files of one's own are held by their hashes alone.
   writeFileSync(join(folder, 'mine.jsonl'), text('x'));
   const mine = ['--model', 'builtin:random', '--dataset', './mine.jsonl', '--max-steps', '1'];
-  expect((await bpeft(['lock', 'mine.lock.json', ...mine])).stdout).toContain('./mine.jsonl  by its hash');
+  expect((await bpeft(['lock', 'mine.lock.json', ...mine])).stdout).toContain(
+    './mine.jsonl  by its hash',
+  );
   appendFileSync(join(folder, 'mine.jsonl'), text('more'));
   const changed = await bpeft(['train', ...mine, '--lock', 'mine.lock.json', '--out', 'mine']);
   expect(changed.stderr).toMatch(

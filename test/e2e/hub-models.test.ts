@@ -27,7 +27,12 @@ beforeEach(() => {
 });
 
 function start(args: readonly string[], options: ProcessOptions = {}): BpeftProcess {
-  const environment = { HF_ENDPOINT: server.url, HF_HUB_CACHE: cache, HF_TOKEN: '', ...options.environment };
+  const environment = {
+    HF_ENDPOINT: server.url,
+    HF_HUB_CACHE: cache,
+    HF_TOKEN: '',
+    ...options.environment,
+  };
   return new BpeftProcess(['models', ...args], { ...options, environment });
 }
 
@@ -37,16 +42,20 @@ function models(...args: string[]): Promise<Finished> {
 
 const blobs = () => join(cache, 'models--tiny-org--tiny', 'blobs');
 const parts = () =>
-  existsSync(blobs()) ? readdirSync(blobs()).filter((name) => name.endsWith('.bpeft.incomplete')) : [];
+  existsSync(blobs())
+    ? readdirSync(blobs()).filter((name) => name.endsWith('.bpeft.incomplete'))
+    : [];
 
 /** Waits for an unfinished download of so many bytes. */
 async function partOf(bytes: number): Promise<void> {
   const isThere = () => parts().some((name) => statSync(join(blobs(), name)).size >= bytes);
-  for (const end = performance.now() + 20_000; !isThere() && performance.now() < end; ) await pause(20);
+  for (const end = performance.now() + 20_000; !isThere() && performance.now() < end; )
+    await pause(20);
   expect(isThere()).toBe(true);
 }
 
-const downloaded = (snapshot: string) => readFileSync(join(snapshot, 'model.safetensors')).equals(weights);
+const downloaded = (snapshot: string) =>
+  readFileSync(join(snapshot, 'model.safetensors')).equals(weights);
 
 it('pulls, lists, shows and removes a model, and says what it does', async () => {
   const { commit } = server.publish('tiny-org/tiny', files);
@@ -87,7 +96,8 @@ it('counts what revisions share, and removes one of them without hurting the oth
   expect(own(second.commit).bytes - own(second.commit).shared_bytes).toBe(more.length);
   expect(list.cached[0].bytes).toBe(own(second.commit).bytes);
 
-  const freed = async (...args: string[]) => JSON.parse((await models('remove', ...args, '--json')).stdout);
+  const freed = async (...args: string[]) =>
+    JSON.parse((await models('remove', ...args, '--json')).stdout);
   expect(await freed(`tiny-org/tiny@${first.commit}`, '--dry-run')).toMatchObject({
     bytes: 0,
     dry_run: true,
@@ -99,7 +109,9 @@ it('counts what revisions share, and removes one of them without hurting the oth
   expect(downloaded(JSON.parse(left.stdout).path)).toBe(true);
   const gone = await models('remove', 'tiny-org/tiny@main');
   expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining(`held: ${first.commit}`) });
-  expect((await models('remove', 'tiny-org/tinny')).stderr).toContain('did you mean "tiny-org/tiny"?');
+  expect((await models('remove', 'tiny-org/tinny')).stderr).toContain(
+    'did you mean "tiny-org/tiny"?',
+  );
 });
 
 it('goes on after kill -9 in mid-download, and asks for the missing bytes only', async () => {
@@ -110,7 +122,8 @@ it('goes on after kill -9 in mid-download, and asks for the missing bytes only',
   expect((await killed.finished).code).toBeNull();
   const unfinished = JSON.parse((await models('list', '--json')).stdout);
   expect(unfinished.cached[0]).toMatchObject({ unfinished_bytes: 40_000 });
-  const offline = await start(['pull', 'tiny-org/tiny'], { environment: { HF_HUB_OFFLINE: '1' } }).finished;
+  const offline = await start(['pull', 'tiny-org/tiny'], { environment: { HF_HUB_OFFLINE: '1' } })
+    .finished;
   expect(offline).toMatchObject({ code: 2, stderr: expect.stringContaining('is not whole in') });
 
   server.requests.length = 0;
@@ -121,16 +134,24 @@ it('goes on after kill -9 in mid-download, and asks for the missing bytes only',
 });
 
 it('lets two processes at once share one download', async () => {
-  const both = await Promise.all([models('pull', 'tiny-org/tiny'), models('pull', 'tiny-org/tiny')]);
+  const both = await Promise.all([
+    models('pull', 'tiny-org/tiny'),
+    models('pull', 'tiny-org/tiny'),
+  ]);
   expect(both.map(({ code }) => code)).toEqual([0, 0]);
   expect(both[0]?.stdout).toBe(both[1]?.stdout);
-  expect(server.downloads.toSorted()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json']);
+  expect(server.downloads.toSorted()).toEqual([
+    'config.json',
+    'model.safetensors',
+    'tokenizer.json',
+  ]);
 });
 
 it('goes on by itself where a connection falls silent', async () => {
   server.faults = [{ kind: 'whole' }, { kind: 'whole' }, { kind: 'stall', after: 40_000 }];
   const environment = { HF_HUB_DOWNLOAD_TIMEOUT: '1' };
-  const { code, stdout } = await start(['pull', 'tiny-org/tiny', '--json'], { environment }).finished;
+  const { code, stdout } = await start(['pull', 'tiny-org/tiny', '--json'], { environment })
+    .finished;
   expect([code, downloaded(JSON.parse(stdout).path)]).toEqual([0, true]);
   expect(server.stored.at(-1)?.range).toBe('bytes=40000-');
 });
@@ -155,7 +176,9 @@ it('asks for no byte of a file that is larger than the disk', async () => {
   const { code, stderr } = await models('pull', 'tiny-org/tiny');
   expect([code, stderr]).toEqual([
     1,
-    expect.stringMatching(/tiny-org\/tiny needs 1000(\.0)? TB more, but .* has room for .*\n {2}hint: free/),
+    expect.stringMatching(
+      /tiny-org\/tiny needs 1000(\.0)? TB more, but .* has room for .*\n {2}hint: free/,
+    ),
   ]);
   expect(server.stored).toEqual([]);
 });
@@ -173,7 +196,9 @@ it('goes through the proxy that the environment names, unless NO_PROXY excepts t
     expect(seen).toEqual([]);
     expect(await through({ HTTP_PROXY: 'socks5://user:secret@host' })).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/HTTP_PROXY must be the address of an http proxy, got "…@host"/),
+      stderr: expect.stringMatching(
+        /HTTP_PROXY must be the address of an http proxy, got "…@host"/,
+      ),
     });
   } finally {
     proxy.stop();

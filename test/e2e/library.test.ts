@@ -38,7 +38,10 @@ it('tells what it does as typed events', async () => {
     maxSteps: 2,
     checkpointEvery: 1,
   };
-  await train({ ...run, evalLimit: 4, evalSamples: [0] }, { onEvent: (event) => events.push(event) });
+  await train(
+    { ...run, evalLimit: 4, evalSamples: [0] },
+    { onEvent: (event) => events.push(event) },
+  );
   expect(events.map(({ type }) => type)).toEqual([
     'run-started',
     'warning', // two updates are too few for the KL to act
@@ -82,7 +85,8 @@ it('quantises the blocks where they fit, and says so', async () => {
   await quantized.dispose();
   const run = { ...data, model: 'builtin:random', quantize: 'q4_k', maxSteps: 2 } as const;
   const { plan } = await dryRun(run);
-  expect(Object.keys(plan.blockTypes)).toEqual(['Q8_0']); // its rows are shorter than a block of q4_k
+  // its rows are shorter than a block of q4_k
+  expect(Object.keys(plan.blockTypes)).toEqual(['Q8_0']);
   const nf4 = await loadModel({ model: 'builtin:tiny', quantize: 'nf4' });
   expect(nf4.info.blockTypes).toEqual({ NF4: 7 * plain.info.numLayers });
   await nf4.dispose();
@@ -108,7 +112,14 @@ it('computes activations again where it is told to, with the same result', async
 it('records the arithmetic of a model that is already loaded, which the adapter asks for again', async () => {
   const model = await loadModel({ model: 'builtin:random', precision: 'bf16', quantize: 'q8_0' });
   const out = join(folder, 'arithmetic');
-  const run = { ...data, model: 'builtin:random', out, maxSteps: 2, evalLimit: 4, evalSamples: [0] };
+  const run = {
+    ...data,
+    model: 'builtin:random',
+    out,
+    maxSteps: 2,
+    evalLimit: 4,
+    evalSamples: [0],
+  };
   await expect(train({ ...run, precision: 'f32' }, { model })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',
     message: 'precision must be bf16, as the given model was loaded, got f32',
@@ -182,7 +193,9 @@ it('rejects work that is aborted before or while it runs', async () => {
     code: 'BPEFT_ABORTED',
     message: 'interrupted after step 3 of 5000',
   });
-  await expect(dryRun(run, { signal: controller.signal })).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+  await expect(dryRun(run, { signal: controller.signal })).rejects.toMatchObject({
+    code: 'BPEFT_ABORTED',
+  });
 });
 
 it('answers from two models at once, while a third request is aborted', async () => {
@@ -201,14 +214,20 @@ it('answers from two models at once, while a third request is aborted', async ()
 });
 
 it('runs the service of examples/node-service.ts', async () => {
-  await using service = await startService({ mle: join(folder, 'mle'), blob: join(folder, 'blob') }, 0);
+  await using service = await startService(
+    { mle: join(folder, 'mle'), blob: join(folder, 'blob') },
+    0,
+  );
   const { port } = service.server.address() as AddressInfo;
   const post = async (path: string, content: object) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, {
       method: 'POST',
       body: JSON.stringify(content),
     });
-    return { status: response.status, content: (await response.json()) as Answer & { code?: string } };
+    return {
+      status: response.status,
+      content: (await response.json()) as Answer & { code?: string },
+    };
   };
   const [mle, blob] = await Promise.all([post('/mle', question), post('/blob', question)]);
   expect([mle.status, blob.status]).toEqual([200, 200]);

@@ -5,7 +5,12 @@ import { expect, it } from 'vitest';
 import { BpeftProcess, bpeft, fixtureData, outcome, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-const data = { model: 'builtin:random', dataset: 'ARC-Easy', dataDir: fixtureData, maxSeqLen: 700 } as const;
+const data = {
+  model: 'builtin:random',
+  dataset: 'ARC-Easy',
+  dataDir: fixtureData,
+  maxSeqLen: 700,
+} as const;
 const run = { ...data, maxSteps: 6, evalLimit: 6, lr: 1e-3, loraDropout: 0.1 } as const;
 const question = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn', 'Venus'] };
 const weights = (folder: string) => readFileSync(join(folder, 'adapter_model.safetensors'));
@@ -13,14 +18,22 @@ const weights = (folder: string) => readFileSync(join(folder, 'adapter_model.saf
 it('trains an ensemble whose members are the runs of their seeds, and averages their answers', async () => {
   const folder = temporaryFolder();
   const [ensemble, rank] = [join(folder, 'ensemble'), 4];
-  const { metrics, evaluations } = await train({ ...run, method: 'ensemble', rank, seed: 5, out: ensemble });
+  const { metrics, evaluations } = await train({
+    ...run,
+    method: 'ensemble',
+    rank,
+    seed: 5,
+    out: ensemble,
+  });
   expect(evaluations.map(({ samples }) => samples)).toEqual([3]);
   expect(metrics?.nll).toBeGreaterThan(0);
   const answers: (readonly number[])[] = [];
   for (const [member, below] of ['.', 'adapter_1', 'adapter_2'].entries()) {
     const single = join(folder, `mle-${member}`);
     await train({ ...run, method: 'mle', rank, seed: 5 + member, out: single });
-    expect(weights(join(ensemble, 'adapter', below)).equals(weights(join(single, 'adapter')))).toBe(true);
+    expect(weights(join(ensemble, 'adapter', below)).equals(weights(join(single, 'adapter')))).toBe(
+      true,
+    );
     await using predictor = await openPredictor({ run: single });
     answers.push(...(await predictor.predict([question])).map(({ probs }) => probs));
   }
@@ -126,7 +139,11 @@ it.each([
 
 it('takes what answers do not depend on from a file for many runs, not from a flag for one', async () => {
   const folder = temporaryFolder();
-  const [out, config, rows] = [join(folder, 'run'), join(folder, 'shared.json'), join(folder, 'rows.jsonl')];
+  const [out, config, rows] = [
+    join(folder, 'run'),
+    join(folder, 'shared.json'),
+    join(folder, 'rows.jsonl'),
+  ];
   await train({ ...run, method: 'mle', maxSteps: 1, out });
   writeFileSync(config, JSON.stringify({ noise: 'example' }));
   writeFileSync(rows, `${JSON.stringify(question)}\n`);
@@ -134,6 +151,10 @@ it('takes what answers do not depend on from a file for many runs, not from a fl
   expect(await ask('--config', config)).toMatchObject({ code: 0, stderr: '' });
   const refused = await ask('--config', config, '--noise', 'token');
   expect(refused.code).toBe(2);
-  expect(refused.stderr).toContain('--noise is a setting of method blob, got an adapter of method mle');
-  await expect(openPredictor({ run: out, noise: 'token' })).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
+  expect(refused.stderr).toContain(
+    '--noise is a setting of method blob, got an adapter of method mle',
+  );
+  await expect(openPredictor({ run: out, noise: 'token' })).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+  });
 });

@@ -1,4 +1,12 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { evaluate, predict, type RunEvent, train } from 'bpeft';
@@ -32,13 +40,18 @@ it.each([
   ['eval', (run: string) => ['eval', '--run', run, '--limit', '2', '--out', run]],
   ['eval into its adapter', (run: string) => ['eval', '--run', run, '--out', join(run, 'adapter')]],
   ['training', (run: string) => trainArgs(join(run, 'state'), ...short)],
-  ['prediction', (run: string) => ['predict', '--run', run, '-', '--out', join(run, 'result.json')]],
+  [
+    'prediction',
+    (run: string) => ['predict', '--run', run, '-', '--out', join(run, 'result.json')],
+  ],
 ])('does not let %s replace a training run', async (_, command) => {
   const run = copyOfRun();
   const before = { ...outcome(run), result: readFileSync(join(run, 'result.json'), 'utf8') };
   const { code, stderr } = await bpeft(...command(run), '--overwrite', '--quiet');
   expect([code, stderr]).toEqual([2, expect.stringContaining('hint: give')]);
-  expect({ ...outcome(run), result: readFileSync(join(run, 'result.json'), 'utf8') }).toEqual(before);
+  expect({ ...outcome(run), result: readFileSync(join(run, 'result.json'), 'utf8') }).toEqual(
+    before,
+  );
 });
 
 it('does not let a training replace an evaluation, but another evaluation', async () => {
@@ -111,7 +124,12 @@ it('trains and evaluates to the end with a sink that throws, which it tells and 
     },
     close: async ({ status }: { status: string }) => void closed.push(status),
   };
-  const data = { model: 'builtin:random', dataset: 'ARC-Easy', dataDir: fixtureData, maxSeqLen: 700 };
+  const data = {
+    model: 'builtin:random',
+    dataset: 'ARC-Easy',
+    dataDir: fixtureData,
+    maxSeqLen: 700,
+  };
   await train({ ...data, out, maxSteps: 2, evalLimit: 4, evalSamples: [0] }, { onEvent });
   expect(existsSync(join(out, 'result.json'))).toBe(true);
   expect(readFileSync(join(out, 'log.txt'), 'utf8').match(/BPEFT_SINK_FAILED/g)).toHaveLength(1);

@@ -18,7 +18,10 @@ const own = ['--sigma', 'softplus', '--rank', '4', '--lora-dropout', '0.1'];
 beforeAll(async () => {
   mkdirSync(data);
   writeFileSync(input, '{"text":"fine"}\n');
-  const rows = ['good', 'bad', 'mixed', 'good'].map((label, index) => ({ text: `text ${index}`, label }));
+  const rows = ['good', 'bad', 'mixed', 'good'].map((label, index) => ({
+    text: `text ${index}`,
+    label,
+  }));
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
   for (const split of ['train', 'validation']) writeFileSync(join(data, `${split}.jsonl`), lines);
   expect((await bpeft(...train, '--out', run, ...own)).code).toBe(0);
@@ -45,7 +48,8 @@ it.each([
   const out = join(root, 'refused');
   const { code, stdout } = await bpeft(
     ...[...train, '--out', out, '--init-adapter', join(run, 'adapter'), ...own, ...flags],
-    ...['--max-seq-len', '8'], // too few for any prompt: the adapter is looked at before the rows are tokenised
+    // too few for any prompt: the adapter is looked at before the rows are tokenised
+    ...['--max-seq-len', '8'],
   );
   expect([code, JSON.parse(stdout).error.message]).toEqual([2, message]);
 });
@@ -58,18 +62,30 @@ it('goes on from an adapter with its own settings', async () => {
   expect(config).toMatchObject({ r: 4, lora_dropout: 0.1 });
 });
 
-it.each(['eval', 'predict'])('lets %s sample no more places than the model has', async (command) => {
-  const args = [command, '--run', run, '--samples', '2', ...(command === 'predict' ? [input] : [])];
-  const { code, stderr } = await bpeft(...args, '--stochastic-layers', 'last:4');
-  expect(code).toBe(2);
-  expect(stderr).toContain('--stochastic-layers last:4: the model has 3 places, 2 layers and the head');
-  const json = async (layers: string) => {
-    const { stdout } = await bpeft(...args, '--stochastic-layers', layers, '--json', '--quiet');
-    const { metrics, predictions } = JSON.parse(stdout);
-    return metrics ?? predictions;
-  };
-  expect(await json('last:3')).toEqual(await json('all'));
-});
+it.each(['eval', 'predict'])(
+  'lets %s sample no more places than the model has',
+  async (command) => {
+    const args = [
+      command,
+      '--run',
+      run,
+      '--samples',
+      '2',
+      ...(command === 'predict' ? [input] : []),
+    ];
+    const { code, stderr } = await bpeft(...args, '--stochastic-layers', 'last:4');
+    expect(code).toBe(2);
+    expect(stderr).toContain(
+      '--stochastic-layers last:4: the model has 3 places, 2 layers and the head',
+    );
+    const json = async (layers: string) => {
+      const { stdout } = await bpeft(...args, '--stochastic-layers', layers, '--json', '--quiet');
+      const { metrics, predictions } = JSON.parse(stdout);
+      return metrics ?? predictions;
+    };
+    expect(await json('last:3')).toEqual(await json('all'));
+  },
+);
 
 it('does not sample the head alone where the adapter has none there', async () => {
   const out = join(root, 'headless');
@@ -84,7 +100,10 @@ it.each([
   ['eval', run, `that is a run: give --adapter ${join(run, 'adapter')}`],
 ])('lets %s say that no adapter is in %s', async (command, adapter, text) => {
   const args = [command, '--model', 'builtin:random', '--adapter', adapter];
-  const { code, stderr } = await bpeft(...args, ...(command === 'predict' ? [input] : ['--dataset', data]));
+  const { code, stderr } = await bpeft(
+    ...args,
+    ...(command === 'predict' ? [input] : ['--dataset', data]),
+  );
   expect(code).toBe(2);
   expect(stderr).toContain('BPEFT_ADAPTER');
   expect(stderr).toContain(text);
@@ -95,13 +114,19 @@ it('takes the form of the prompts from a named or an own dataset', async () => {
   const answers = async (...more: string[]) => (await bpeft(...args, ...more)).stdout;
   expect(await answers('--dataset', data)).toBe(await answers());
   const unknown = await bpeft(...args, '--dataset', 'ARC-Esay');
-  expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('did you mean "ARC-Easy"?')]);
+  expect([unknown.code, unknown.stderr]).toEqual([
+    2,
+    expect.stringContaining('did you mean "ARC-Easy"?'),
+  ]);
 });
 
 it('says what came out of a quiet evaluation unless it is written elsewhere', async () => {
   const args = ['eval', '--run', run, '--samples', '1', '--quiet'];
   const { stdout, stderr } = await bpeft(...args);
-  expect([stdout, stderr]).toEqual(['', expect.stringMatching(/^mood validation \(4 rows, 1 sample\).*\n$/)]);
+  expect([stdout, stderr]).toEqual([
+    '',
+    expect.stringMatching(/^mood validation \(4 rows, 1 sample\).*\n$/),
+  ]);
   expect((await bpeft(...args, '--json')).stderr).toBe('');
   expect((await bpeft(...args, '--out', join(root, 'quiet'))).stderr).toBe('');
 });
@@ -111,5 +136,8 @@ it('says how to finish a run that has no adapter yet', async () => {
   cpSync(run, unfinished, { recursive: true });
   rmSync(join(unfinished, 'adapter'), { recursive: true });
   const { code, stderr } = await bpeft('predict', '--run', unfinished, input);
-  expect([code, stderr]).toEqual([2, expect.stringContaining(`bpeft train --out ${unfinished} --resume`)]);
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringContaining(`bpeft train --out ${unfinished} --resume`),
+  ]);
 });

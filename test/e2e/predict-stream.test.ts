@@ -37,7 +37,8 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const jsonLines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+const jsonLines = (rows: readonly object[]) =>
+  rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 const parsed = (text: string) => {
   const lines = text.split('\n').filter((line) => line !== '');
   return lines.map((line) => JSON.parse(line) as Prediction & Partial<RefusedRow>);
@@ -102,12 +103,24 @@ it('puts the error of a bad row in its place and goes on, or leaves the row out'
     undefined,
   ]);
   expect(answers[1]?.error?.message).toContain('bad.jsonl:2: is not valid JSON');
-  expect(answers[2]).toMatchObject({ id: 'q3', error: { message: expect.stringContaining('choices') } });
+  expect(answers[2]).toMatchObject({
+    id: 'q3',
+    error: { message: expect.stringContaining('choices') },
+  });
   expect(stderr).toContain(
     'warning BPEFT_BAD_ROWS: 3 of 5 rows could not be answered; the first: bad.jsonl:2',
   );
 
-  const skipped = await bpeft('predict', '--run', run, '--samples', '0', path, '--bad-rows', 'skip');
+  const skipped = await bpeft(
+    'predict',
+    '--run',
+    run,
+    '--samples',
+    '0',
+    path,
+    '--bad-rows',
+    'skip',
+  );
   expect(parsed(skipped.stdout)).toEqual(answers.filter(({ error }) => error === undefined));
 });
 
@@ -123,7 +136,12 @@ it('takes a row of a table that has too many cells for a bad row', async () => {
   expect(code).toBe(0);
   expect(parsed(stdout).map(({ row, error }) => [row, error?.message])).toEqual([
     [0, undefined],
-    [1, expect.stringContaining('bad.csv:3: is not valid CSV: 4 cells where the header has 3 columns')],
+    [
+      1,
+      expect.stringContaining(
+        'bad.csv:3: is not valid CSV: 4 cells where the header has 3 columns',
+      ),
+    ],
     [2, undefined],
   ]);
 });
@@ -140,13 +158,11 @@ it('refuses a prompt that is too long where that is asked for, and answers its n
   const long = { ...rings, context: 'Saturn has rings. '.repeat(200) };
   const input = { name: 'rows.jsonl', stream: bytes(jsonLines([rings, melts, long, rings])) };
   const found: (Prediction | RefusedRow)[] = [];
-  for await (const line of predictStream({ run, samples: 0, onLong: 'error' }, input)) found.push(line);
-  expect(found.map((line) => ('error' in line ? line.error.code : line.prediction !== ''))).toEqual([
-    true,
-    true,
-    'BPEFT_PROMPT_TOO_LONG',
-    true,
-  ]);
+  for await (const line of predictStream({ run, samples: 0, onLong: 'error' }, input))
+    found.push(line);
+  expect(found.map((line) => ('error' in line ? line.error.code : line.prediction !== ''))).toEqual(
+    [true, true, 'BPEFT_PROMPT_TOO_LONG', true],
+  );
   expect({ ...found[3], row: 0 }).toEqual(found[0]);
 });
 
@@ -234,19 +250,27 @@ it('stops a call in the middle, with the reason of its signal', async () => {
   const controller = new AbortController();
   const reason = new Error('the client hung up');
   const seen: number[] = [];
-  const input = { name: 'many', stream: bytes(jsonLines(Array.from({ length: 400 }, () => rings))) };
+  const input = {
+    name: 'many',
+    stream: bytes(jsonLines(Array.from({ length: 400 }, () => rings))),
+  };
   const answers = (async () => {
     for await (const { row } of predictor.stream(input, { signal: controller.signal })) {
       seen.push(row);
       if (row === 7) controller.abort(reason);
     }
   })();
-  await expect(answers).rejects.toMatchObject({ name: 'AbortError', code: 'BPEFT_ABORTED', cause: reason });
+  await expect(answers).rejects.toMatchObject({
+    name: 'AbortError',
+    code: 'BPEFT_ABORTED',
+    cause: reason,
+  });
   expect(seen.length).toBeLessThan(20);
 });
 
 /** Answers without their places. */
-const questionsOf = (answers: readonly Prediction[]) => answers.map(({ row: _, id: __, ...rest }) => rest);
+const questionsOf = (answers: readonly Prediction[]) =>
+  answers.map(({ row: _, id: __, ...rest }) => rest);
 
 it('answers a question alike wherever it stands, by its tokens or by its id', async () => {
   await using predictor: Predictor = await openPredictor({ run, samples: 3, evalBatchSize: 3 });

@@ -1,5 +1,5 @@
-// Runs what README.md and docs/*.md show. Each document has a folder of its own, and its blocks run there in order,
-// as for a reader who follows the page; CONTRIBUTING.md says what the folder holds.
+// Runs what README.md and docs/*.md show. Each document has a folder of its own, and its blocks run
+// there in order, as for a reader who follows the page; CONTRIBUTING.md says what the folder holds.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -68,7 +68,8 @@ function makeWorld(world: string): void {
     label,
   }));
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  for (const split of ['train', 'validation']) writeFileSync(join(world, `my-data/${split}.jsonl`), lines);
+  for (const split of ['train', 'validation'])
+    writeFileSync(join(world, `my-data/${split}.jsonl`), lines);
 }
 
 const fileOf = ({ place }: Snippet) => `snippet-${all.findIndex((one) => one.place === place)}`;
@@ -86,7 +87,12 @@ function compile(): void {
     writeFileSync(join(sources, `${fileOf(snippet)}.ts`), `${text}\nexport {};\n`);
   }
   const compilerOptions = {
-    ...{ noEmit: false, outDir: '../js', rootDir: '.', paths: { bpeft: [join(root, 'dist/index.d.ts')] } },
+    ...{
+      noEmit: false,
+      outDir: '../js',
+      rootDir: '.',
+      paths: { bpeft: [join(root, 'dist/index.d.ts')] },
+    },
     ...{ typeRoots: [join(root, 'node_modules/@types')], allowImportingTsExtensions: false },
     ...{ noUnusedLocals: false, noUnusedParameters: false },
   };
@@ -109,42 +115,43 @@ function shell(command: string, world: string): { code: number | null; output: s
   return { code: status, output: stdout };
 }
 
-const RUNNERS: Readonly<Record<string, (snippet: Snippet, world: string) => void | Promise<void>>> = {
-  sh: ({ text }, world) => {
-    for (const line of shellLines(text)) {
-      const command = line.replace(/\s+#.*$/, '').trim();
-      if (Object.hasOwn(RUN_ELSEWHERE, command)) continue;
-      const { code, output } = shell(command, world);
-      expect(code, `${command}\n${output}`).toBe(0);
-    }
-  },
-  console: ({ text }, world) => {
-    for (const { command, output: expected } of transcript(text)) {
-      const { output } = shell(command, world);
-      if (!matches(output, expected)) expect(output.trim(), command).toBe(expected);
-    }
-  },
-  ts: (snippet, world) => {
-    expect(complaints).not.toContain(`${fileOf(snippet)}.ts`);
-    const { code, output } = shell(
-      `"${process.execPath}" --import ../globals.mjs ../js/${fileOf(snippet)}.js`,
-      world,
-    );
-    expect(code, output).toBe(0);
-  },
-  json: async ({ text }, world) => {
-    const lines = text.split('\n');
-    if (lines[0] === '{') {
-      const path = join(world, 'config.json');
-      writeFileSync(path, text);
-      parseSettings('train', [await readConfigFile(path)]);
-      return;
-    }
-    for (const line of lines) await readRow(line);
-  },
-  // Equations, layouts and output: nothing to run.
-  text: () => {},
-};
+const RUNNERS: Readonly<Record<string, (snippet: Snippet, world: string) => void | Promise<void>>> =
+  {
+    sh: ({ text }, world) => {
+      for (const line of shellLines(text)) {
+        const command = line.replace(/\s+#.*$/, '').trim();
+        if (Object.hasOwn(RUN_ELSEWHERE, command)) continue;
+        const { code, output } = shell(command, world);
+        expect(code, `${command}\n${output}`).toBe(0);
+      }
+    },
+    console: ({ text }, world) => {
+      for (const { command, output: expected } of transcript(text)) {
+        const { output } = shell(command, world);
+        if (!matches(output, expected)) expect(output.trim(), command).toBe(expected);
+      }
+    },
+    ts: (snippet, world) => {
+      expect(complaints).not.toContain(`${fileOf(snippet)}.ts`);
+      const { code, output } = shell(
+        `"${process.execPath}" --import ../globals.mjs ../js/${fileOf(snippet)}.js`,
+        world,
+      );
+      expect(code, output).toBe(0);
+    },
+    json: async ({ text }, world) => {
+      const lines = text.split('\n');
+      if (lines[0] === '{') {
+        const path = join(world, 'config.json');
+        writeFileSync(path, text);
+        parseSettings('train', [await readConfigFile(path)]);
+        return;
+      }
+      for (const line of lines) await readRow(line);
+    },
+    // Equations, layouts and output: nothing to run.
+    text: () => {},
+  };
 
 /** As a row of one's own dataset. */
 async function readRow(line: string): Promise<void> {
@@ -178,7 +185,9 @@ describe.each(withSnippets)('%s', (document) => {
 
 it('leaves out no blocks but these', () => {
   const left = all.filter(({ notRun }) => notRun !== null);
-  expect(left.map(({ place, notRun }) => `${place.split(':')[0]}: ${notRun}`)).toMatchInlineSnapshot(`
+  expect(
+    left.map(({ place, notRun }) => `${place.split(':')[0]}: ${notRun}`),
+  ).toMatchInlineSnapshot(`
     [
       "docs/adapter-format.md: needs Python and PEFT; npm run test:parity loads such adapters in PEFT",
       "docs/datasets.md: shows the form only",

@@ -7,7 +7,9 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 it('reports a real run as a page with pictures, and as a card beside its adapter', async () => {
   const folder = temporaryFolder();
   const [run, page] = [join(folder, 'run'), join(folder, 'report.html')];
-  const trained = await bpeft(...trainArgs(run, '--max-steps', '3', '--eval-limit', '12', '--quiet'));
+  const trained = await bpeft(
+    ...trainArgs(run, '--max-steps', '3', '--eval-limit', '12', '--quiet'),
+  );
   expect(trained.code).toBe(0);
   expect(await bpeft('report', run, '--out', page)).toMatchObject({ code: 0, stdout: '' });
   const text = readFileSync(page, 'utf8');

@@ -5,7 +5,8 @@ import { beforeAll, expect, it } from 'vitest';
 import { BpeftProcess, bpeft, outcome, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-// Steps, evaluations and checkpoints fall on different steps; two passes over the 50 batches shuffle twice.
+// Steps, evaluations and checkpoints fall on different steps; two passes over the 50 batches
+// shuffle twice.
 const settings = [
   '--max-steps',
   '80',
@@ -44,13 +45,18 @@ it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   'writes a checkpoint on %s, exits with 130 and continues',
   async (signal) => {
     const out = join(temporaryFolder(), 'run');
-    const first = new BpeftProcess(trainArgs(out, ...settings, '--checkpoint-every', '0', '--json'));
+    const first = new BpeftProcess(
+      trainArgs(out, ...settings, '--checkpoint-every', '0', '--json'),
+    );
     await first.seen('step 24/80');
     first.kill(signal);
     const { code, stdout } = await first.finished;
     expect(code).toBe(130);
     expect(JSON.parse(stdout)).toMatchObject({
-      error: { code: 'BPEFT_ABORTED', message: expect.stringMatching(/^interrupted after step \d+ of 80$/) },
+      error: {
+        code: 'BPEFT_ABORTED',
+        message: expect.stringMatching(/^interrupted after step \d+ of 80$/),
+      },
     });
     expect(readFileSync(join(out, 'state', 'latest'), 'utf8')).toMatch(/^step-\d+\n$/);
     expect(await bpeft('train', '--out', out, '--resume')).toMatchObject({ code: 0 });
@@ -65,8 +71,9 @@ it('keeps the previous checkpoint whole when the disk is full, and continues fro
   first.kill('SIGTERM');
   await first.finished;
   const latest = readFileSync(join(out, 'state', 'latest'), 'utf8');
-  const full = await new BpeftProcess(['train', '--out', out, '--resume', '--json'], { limitFileKb: 40 })
-    .finished;
+  const full = await new BpeftProcess(['train', '--out', out, '--resume', '--json'], {
+    limitFileKb: 40,
+  }).finished;
   expect(full.code).toBe(1);
   expect(JSON.parse(full.stdout)).toMatchObject({ error: { code: 'BPEFT_IO' } });
   expect(readFileSync(join(out, 'state', 'latest'), 'utf8')).toBe(latest);

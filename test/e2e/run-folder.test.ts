@@ -39,8 +39,11 @@ it('does not pass an old evaluation off as a new one', async () => {
 
 it('refuses to evaluate two datasets of one name, whose results could not be told apart', async () => {
   const [here, there] = [join(temporaryFolder(), 'own'), join(temporaryFolder(), 'own')];
-  for (const folder of [here, there]) cpSync(join(fixtureData, 'arc_easy'), folder, { recursive: true });
+  for (const folder of [here, there])
+    cpSync(join(fixtureData, 'arc_easy'), folder, { recursive: true });
   const out = join(temporaryFolder(), 'run');
-  const { code, stderr } = await bpeft(...trainArgs(out, ...short, '--eval-dataset', `${here},${there}`));
+  const { code, stderr } = await bpeft(
+    ...trainArgs(out, ...short, '--eval-dataset', `${here},${there}`),
+  );
   expect([code, stderr]).toEqual([2, expect.stringContaining('own validation twice')]);
 });

@@ -1,4 +1,7 @@
-/** What a run started from TypeScript has told the engine, by what the engine itself writes down and does. */
+/**
+ * What a run started from TypeScript has told the engine, by what the engine itself writes down and
+ * does.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,8 +10,19 @@ import { expect, it } from 'vitest';
 import { bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-const data = { model: 'builtin:random', dataset: 'ARC-Easy', dataDir: fixtureData, maxSeqLen: 700 } as const;
-const SHORT = { ...data, rank: 2, targetModules: ['v_proj'], evalLimit: 1, evalSamples: [0] } as const;
+const data = {
+  model: 'builtin:random',
+  dataset: 'ARC-Easy',
+  dataDir: fixtureData,
+  maxSeqLen: 700,
+} as const;
+const SHORT = {
+  ...data,
+  rank: 2,
+  targetModules: ['v_proj'],
+  evalLimit: 1,
+  evalSamples: [0],
+} as const;
 
 type Step = Extract<RunEvent, { type: 'step' }>;
 
@@ -127,7 +141,13 @@ it.each([
 ] as const)(
   'starts sigma = %s of rho in protocol %s between %d and %d',
   async (sigma, protocol, low, high) => {
-    const { plan } = await dryRun({ ...data, targetModules: ['v_proj'], maxSteps: 40, sigma, protocol });
+    const { plan } = await dryRun({
+      ...data,
+      targetModules: ['v_proj'],
+      maxSteps: 40,
+      sigma,
+      protocol,
+    });
     expect(plan.kl?.sigmaStart).toBeGreaterThan(low);
     expect(plan.kl?.sigmaStart).toBeLessThan(high);
   },
@@ -146,7 +166,17 @@ it('hands the engine what --sampling says: a pair that mirrors each other, or tw
   const { out } = await steps({ maxSteps: 20, lr: 0.01, klLr: 0.05, klCycle: 2, rank: 4 });
   const probabilities = async (sampling: string) => {
     const to = join(temporaryFolder(), sampling);
-    const flags = ['--samples', '2', '--save-samples', '--limit', '6', '--sampling', sampling, '--out', to];
+    const flags = [
+      '--samples',
+      '2',
+      '--save-samples',
+      '--limit',
+      '6',
+      '--sampling',
+      sampling,
+      '--out',
+      to,
+    ];
     expect((await bpeft('eval', '--run', out, ...flags)).code).toBe(0);
     return lines(to, 2).map(({ sample_probs }) => sample_probs);
   };
@@ -169,11 +199,20 @@ it('takes means over batches, or over rows, as --metric-mean says', async () => 
   const folder = join(temporaryFolder(), 'eval');
   const options = { evaluationTail: 'keep', evalBatchSize: 4, limit: 10 } as const;
   const nll = async (metricMean: 'batches' | 'rows') =>
-    (await evaluate({ ...options, samples: [0], run: out, metricMean, out: folder, overwrite: true })).metrics
-      ?.nll;
+    (
+      await evaluate({
+        ...options,
+        samples: [0],
+        run: out,
+        metricMean,
+        out: folder,
+        overwrite: true,
+      })
+    ).metrics?.nll;
   const [overBatches, overRows] = [await nll('batches'), await nll('rows')];
   const losses = lines(folder, 0).map(({ label, probs }) => -Math.log(probs[label] ?? Number.NaN));
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const mean = (values: readonly number[]) =>
+    values.reduce((sum, value) => sum + value, 0) / values.length;
   expect(overRows).toBeCloseTo(mean(losses), 12);
   const batches = [losses.slice(0, 4), losses.slice(4, 8), losses.slice(8)];
   expect(overBatches).toBeCloseTo(mean(batches.map(mean)), 12);
@@ -184,9 +223,14 @@ it('refuses a flag of another method, and resumes a run without them', async () 
   const out = join(temporaryFolder(), 'run');
   const mle = ['--method', 'mle', '--max-steps', '2', '--eval-limit', '1'];
   const refused = await bpeft(...trainArgs(out, ...mle, '--kl-lr', '5'));
-  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('--kl-lr is a setting of')]);
+  expect([refused.code, refused.stderr]).toEqual([
+    2,
+    expect.stringContaining('--kl-lr is a setting of'),
+  ]);
   expect((await bpeft(...trainArgs(out, ...mle))).code).toBe(0);
-  expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).config).not.toHaveProperty('kl_lr');
+  expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).config).not.toHaveProperty(
+    'kl_lr',
+  );
   expect((await bpeft(...trainArgs(out, ...mle, '--resume'))).code).toBe(0);
 });
 
@@ -197,7 +241,10 @@ interface Line {
 }
 
 function lines(folder: string, samples: number): Line[] {
-  const text = readFileSync(join(folder, `predictions/ARC-Easy-validation-n${samples}.jsonl`), 'utf8');
+  const text = readFileSync(
+    join(folder, `predictions/ARC-Easy-validation-n${samples}.jsonl`),
+    'utf8',
+  );
   return text
     .trimEnd()
     .split('\n')
@@ -208,14 +255,19 @@ function lines(folder: string, samples: number): Line[] {
 function factors(path: string): { a: number[]; rho: number[] } {
   const bytes = readFileSync(path);
   const start = 8 + Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<string, { data_offsets: number[] }>;
+  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<
+    string,
+    { data_offsets: number[] }
+  >;
   const values = (ending: string) =>
     Object.keys(header)
       .filter((name) => name.endsWith(ending))
       .sort()
       .flatMap((name) => {
         const [from = 0, to = 0] = header[name]?.data_offsets ?? [];
-        return Array.from({ length: (to - from) / 4 }, (_, i) => bytes.readFloatLE(start + from + 4 * i));
+        return Array.from({ length: (to - from) / 4 }, (_, i) =>
+          bytes.readFloatLE(start + from + 4 * i),
+        );
       });
   return { a: values('lora_A.weight'), rho: values('lora_A_rho') };
 }

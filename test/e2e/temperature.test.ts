@@ -15,7 +15,11 @@ it('measures raw and scaled answers side by side, and answers with what it has f
   const [sampled, mean] = evaluations;
   for (const evaluation of [sampled, mean]) {
     const { scaled, metrics } = evaluation ?? {};
-    expect(scaled?.fit).toMatchObject({ dataset: 'builtin:exam-topics', split: 'validation', n: 40 });
+    expect(scaled?.fit).toMatchObject({
+      dataset: 'builtin:exam-topics',
+      split: 'validation',
+      n: 40,
+    });
     expect(scaled?.fit?.nllScaled).toBeLessThanOrEqual(scaled?.fit?.nll ?? 0);
     expect(scaled?.metrics.acc).toBe(metrics?.acc);
     expect(scaled?.metrics.nll).not.toBe(metrics?.nll);
@@ -23,12 +27,21 @@ it('measures raw and scaled answers side by side, and answers with what it has f
   expect(sampled?.scaled?.temperature).not.toBe(mean?.scaled?.temperature);
   const temperature = mean?.scaled?.temperature ?? 0;
   const file = JSON.parse(readFileSync(join(out, 'result.json'), 'utf8'));
-  expect(file.evaluations[1].scaled).toMatchObject({ temperature, fit: { nll_scaled: expect.any(Number) } });
+  expect(file.evaluations[1].scaled).toMatchObject({
+    temperature,
+    fit: { nll_scaled: expect.any(Number) },
+  });
   expect(readFileSync(join(out, 'log.txt'), 'utf8')).toContain(
     'fitted on 40 rows of builtin:exam-topics validation',
   );
 
-  const again = await evaluate({ run: out, split: ['test'], limit: 40, samples: [0], temperature: 'fit' });
+  const again = await evaluate({
+    run: out,
+    split: ['test'],
+    limit: 40,
+    samples: [0],
+    temperature: 'fit',
+  });
   expect(again.evaluations[0]?.scaled).toEqual(mean?.scaled);
   const given = await evaluate({ run: out, split: ['test'], limit: 40, samples: [0], temperature });
   expect(given.evaluations[0]?.scaled).toEqual({ ...mean?.scaled, fit: null });
@@ -39,7 +52,8 @@ it('measures raw and scaled answers side by side, and answers with what it has f
   const [[before], [after]] = [await raw.predict([question]), await scaled.predict([question])];
   const roots = (before?.probs ?? []).map(Math.sqrt);
   const sum = roots.reduce((total, root) => total + root, 0);
-  for (const [index, root] of roots.entries()) expect(after?.probs[index]).toBeCloseTo(root / sum, 12);
+  for (const [index, root] of roots.entries())
+    expect(after?.probs[index]).toBeCloseTo(root / sum, 12);
   expect(after?.prediction).toBe(before?.prediction);
   expect(after?.entropy).toBeGreaterThan(before?.entropy ?? 0);
 
@@ -62,12 +76,19 @@ it('fits on the dataset that the adapter was trained on, whatever is evaluated',
   const other = { dataset: ['ARC-Easy'], dataDir: fixtureData, split: ['validation'], limit: 12 };
   const { evaluations } = await evaluate({ run: out, ...other, temperature: 'fit' });
   expect(evaluations[0]?.dataset).toBe('ARC-Easy');
-  expect(evaluations[0]?.scaled?.fit).toMatchObject({ dataset: 'builtin:exam-topics', split: 'validation' });
+  expect(evaluations[0]?.scaled?.fit).toMatchObject({
+    dataset: 'builtin:exam-topics',
+    split: 'validation',
+  });
 });
 
 it.each([
   ['evaluated rows', ['--split', 'validation'], 'validation is evaluated'],
-  ['training rows', ['--split', 'test', '--temperature-split', 'train'], 'train trains the adapter'],
+  [
+    'training rows',
+    ['--split', 'test', '--temperature-split', 'train'],
+    'train trains the adapter',
+  ],
   ['rows without answers', ['--split', 'test', '--temperature-split', 'ood'], 'got none in 8 rows'],
 ])('refuses to fit on %s, before it trains', async (_, flags, message) => {
   const out = join(temporaryFolder(), 'run');
@@ -83,7 +104,17 @@ it.each([
     '--max-seq-len',
     '700',
   ];
-  const words = ['train', ...args, '--eval-limit', '8', '--out', out, '--temperature', 'fit', ...flags];
+  const words = [
+    'train',
+    ...args,
+    '--eval-limit',
+    '8',
+    '--out',
+    out,
+    '--temperature',
+    'fit',
+    ...flags,
+  ];
   const { code, stderr } = await bpeft(...words);
   expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
   expect(stderr).toContain('--temperature-split another split');
@@ -92,7 +123,11 @@ it.each([
 
 it.each([
   ['a split without a fit', ['train', '--temperature-split', 'test'], '--temperature fit'],
-  ['a temperature of 0', ['train', '--temperature', '0'], '--temperature must be greater than 0, got 0'],
+  [
+    'a temperature of 0',
+    ['train', '--temperature', '0'],
+    '--temperature must be greater than 0, got 0',
+  ],
   [
     'temperature as a method',
     ['train', '--method', 'temperature'],

@@ -41,7 +41,15 @@ const jsonLines = (path: string) =>
 
 it('writes the run folder of the contract', () => {
   expect(readdirSync(run).sort()).toEqual(
-    ['adapter', 'config.json', 'log.txt', 'metrics.jsonl', 'predictions', 'result.json', 'state'].sort(),
+    [
+      'adapter',
+      'config.json',
+      'log.txt',
+      'metrics.jsonl',
+      'predictions',
+      'result.json',
+      'state',
+    ].sort(),
   );
   expect(readdirSync(join(run, 'adapter')).sort()).toEqual([
     'adapter_config.json',
@@ -56,15 +64,23 @@ it('writes the run folder of the contract', () => {
 });
 
 it('records no absolute path in what people share', () => {
-  for (const name of ['config.json', 'result.json', 'adapter/bpeft.json', 'adapter/adapter_config.json']) {
+  for (const name of [
+    'config.json',
+    'result.json',
+    'adapter/bpeft.json',
+    'adapter/adapter_config.json',
+  ]) {
     expect(readFileSync(join(run, name), 'utf8')).not.toContain(fixtureData);
   }
 });
 
 it('learns: the loss of the last steps is below that of the first', () => {
   const steps = jsonLines(join(run, 'metrics.jsonl')).filter(({ type }) => type === 'step');
-  expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
-  const mean = (part: typeof steps) => part.reduce((sum, { nll }) => sum + Number(nll), 0) / part.length;
+  expect(steps.map(({ step }) => step)).toEqual(
+    Array.from({ length: 60 }, (_, index) => index + 1),
+  );
+  const mean = (part: typeof steps) =>
+    part.reduce((sum, { nll }) => sum + Number(nll), 0) / part.length;
   expect(mean(steps.slice(-15))).toBeLessThan(mean(steps.slice(0, 15)));
 });
 
@@ -96,7 +112,8 @@ it.each([
 ])('gives the same numbers to the bit for any %s', async (_, flags) => {
   const out = join(temporaryFolder(), 'eval');
   await bpeft('eval', '--run', run, '--samples', '4', ...flags, '--out', out);
-  const answers = (from: string) => jsonLines(join(from, 'predictions', 'ARC-Easy-validation-n4.jsonl'));
+  const answers = (from: string) =>
+    jsonLines(join(from, 'predictions', 'ARC-Easy-validation-n4.jsonl'));
   expect(answers(out)).toHaveLength(60);
   expect(answers(out)).toEqual(answers(run));
 });
@@ -104,7 +121,17 @@ it.each([
 it('evaluates several datasets, splits and sample counts, also without labels', async () => {
   const out = join(temporaryFolder(), 'ood');
   const { code, stdout } = await bpeft(
-    ...['eval', '--run', run, '--dataset', 'exam-topics', '--split', 'validation,ood', '--samples', '2,0'],
+    ...[
+      'eval',
+      '--run',
+      run,
+      '--dataset',
+      'exam-topics',
+      '--split',
+      'validation,ood',
+      '--samples',
+      '2,0',
+    ],
     ...['--out', out, '--save-samples', '--json'],
   );
   expect(code).toBe(0);
@@ -115,17 +142,26 @@ it('evaluates several datasets, splits and sample counts, also without labels', 
     'ood 2',
     'ood 0',
   ]);
-  expect(evaluations[2]?.metrics).toMatchObject({ acc: null, nll: null, entropy: expect.any(Number) });
+  expect(evaluations[2]?.metrics).toMatchObject({
+    acc: null,
+    nll: null,
+    entropy: expect.any(Number),
+  });
   const [row] = jsonLines(join(out, 'predictions', 'exam-topics-ood-n2.jsonl'));
   expect(row).toMatchObject({ row: 0, label: null, mutual_information: expect.any(Number) });
   const perSample = row?.sample_probs ?? [];
   expect(perSample.length).toBe(2);
-  const mean = (row?.probs ?? []).map((_, k) => ((perSample[0]?.[k] ?? 0) + (perSample[1]?.[k] ?? 0)) / 2);
-  for (const [k, value] of mean.entries()) expect(value).toBeCloseTo(row?.probs?.[k] ?? Number.NaN, 12);
+  const mean = (row?.probs ?? []).map(
+    (_, k) => ((perSample[0]?.[k] ?? 0) + (perSample[1]?.[k] ?? 0)) / 2,
+  );
+  for (const [k, value] of mean.entries())
+    expect(value).toBeCloseTo(row?.probs?.[k] ?? Number.NaN, 12);
 });
 
 it('predicts the rows of a file and of standard input alike, as evaluation does', async () => {
-  const rows = readFileSync(join(fixtureData, 'arc_easy/validation.jsonl'), 'utf8').split('\n').slice(0, 5);
+  const rows = readFileSync(join(fixtureData, 'arc_easy/validation.jsonl'), 'utf8')
+    .split('\n')
+    .slice(0, 5);
   const input = join(temporaryFolder(), 'input.jsonl');
   writeFileSync(input, `${rows.join('\n')}\n`);
   const args = ['predict', '--run', run, '--samples', '4', '--quiet'];
@@ -182,14 +218,18 @@ it('drops the tail and stops at whole epochs in protocol reference', async () =>
     '--eval-samples',
     '2',
   );
-  const { training, evaluations } = JSON.parse((await bpeft(...args, '--json')).stdout) as RunResult;
+  const { training, evaluations } = JSON.parse(
+    (await bpeft(...args, '--json')).stdout,
+  ) as RunResult;
   expect(training?.steps).toBe(100); // 2 epochs of 50 batches
   expect(evaluations[0]?.n).toBe(48);
 });
 
 it('writes nothing in a dry run, but plans and times a step', async () => {
   const out = join(temporaryFolder(), 'dry');
-  const { code, stdout } = await bpeft(...trainArgs(out, '--dry-run', '--json', '--max-steps', '300'));
+  const { code, stdout } = await bpeft(
+    ...trainArgs(out, '--dry-run', '--json', '--max-steps', '300'),
+  );
   expect(code).toBe(0);
   expect(() => readdirSync(out)).toThrow('ENOENT');
   expect(JSON.parse(stdout)).toMatchObject({
@@ -210,7 +250,9 @@ it('warns when the KL cannot act', async () => {
     ...trainArgs('unused', '--dry-run', '--max-steps', '30', '--kl-cycle', '11'),
   );
   expect(stderr).toContain('warning BPEFT_KL_NEVER_ACTS');
-  const acting = await bpeft(...trainArgs('unused', '--dry-run', '--max-steps', '30', '--kl-cycle', '10'));
+  const acting = await bpeft(
+    ...trainArgs('unused', '--dry-run', '--max-steps', '30', '--kl-cycle', '10'),
+  );
   expect(acting.stderr).not.toContain('BPEFT_KL_NEVER_ACTS');
 });
 

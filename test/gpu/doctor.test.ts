@@ -36,7 +36,9 @@ it('finds driver, cuBLAS and GPUs, and tests each of them', async () => {
       name: `Emulated device ${ordinal}`,
       capability: '8.0',
       memory_bytes: 2 ** 31,
-      free_bytes: expect.toSatisfy((bytes: number) => bytes <= 2 ** 31 - 48 * 2 ** 20 && bytes > 2 ** 30),
+      free_bytes: expect.toSatisfy(
+        (bytes: number) => bytes <= 2 ** 31 - 48 * 2 ** 20 && bytes > 2 ** 30,
+      ),
       problem: null,
     })),
   );
@@ -59,7 +61,10 @@ it('says what keeps a GPU from being used, and tests the CPU', async () => {
   expect(none.found.gpu).toMatchObject({
     driver: null,
     gpus: [],
-    problem: { message: 'cuda:0: there is no libcuda.so.1', hint: expect.stringContaining('NVIDIA') },
+    problem: {
+      message: 'cuda:0: there is no libcuda.so.1',
+      hint: expect.stringContaining('NVIDIA'),
+    },
   });
 });
 

@@ -1,4 +1,7 @@
-/** A GPU that fails in the middle: nothing that was trained is lost, and the process goes on with the CPU. */
+/**
+ * A GPU that fails in the middle: nothing that was trained is lost, and the process goes on with
+ * the CPU.
+ */
 
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +19,10 @@ beforeAll(() => {
   writeFileSync(join(folder, 'train.jsonl'), shortRows());
 });
 
-/** Trains on the GPU until it fails, goes on with the CPU in the same process, and trains all on the CPU. */
+/**
+ * Trains on the GPU until it fails, goes on with the CPU in the same process, and trains all on the
+ * CPU.
+ */
 const script = (out: string) => `
 const { train } = await import(dist + 'index.js');
 const options = { model: 'builtin:random', dataset: ${JSON.stringify(folder)}, batchSize: 2, maxSteps: 3, rank: 2, lr: 0.01, evalSamples: [1] };

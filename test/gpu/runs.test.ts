@@ -15,7 +15,8 @@ const STEPS = 4;
 beforeAll(async () => {
   gpu = emulatedGpu();
   const data = mkdtempSync(join(tmpdir(), 'bpeft-gpu-'));
-  for (const split of ['train', 'validation']) writeFileSync(join(data, `${split}.jsonl`), shortRows());
+  for (const split of ['train', 'validation'])
+    writeFileSync(join(data, `${split}.jsonl`), shortRows());
   const run = ['--model', 'builtin:random', '--dataset', data, '--batch-size', '2', '--lr', '0.01'];
   settings = [
     ...run,
@@ -66,7 +67,11 @@ it('trains and evaluates on a GPU with the numbers of the CPU, and records where
   await done(bpeft(['train', ...settings, '--out', out, '--device', 'cuda']));
   sameRun(out);
   const { hardware, config } = json(out, 'config.json');
-  expect([hardware.device, hardware.gpu, config.device]).toEqual(['cuda:0', 'Emulated device 0', 'cuda']);
+  expect([hardware.device, hardware.gpu, config.device]).toEqual([
+    'cuda:0',
+    'Emulated device 0',
+    'cuda',
+  ]);
   const again = join(out, 'again');
   const evaluate = ['eval', '--run', out, '--samples', '2', '--out', again];
   await done(bpeft(evaluate, { BPEFT_DEVICE: 'cuda:1', CUDA_EMU_DEVICES: '2' }));

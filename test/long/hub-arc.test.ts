@@ -11,9 +11,10 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 const rows = process.env.BPEFT_DATA ?? join(import.meta.dirname, '../../../shared/data');
 
 it('trains on all of ARC-Easy, by the command that a researcher types', async () => {
-  expect(existsSync(join(rows, 'arc_easy')), `set BPEFT_DATA to a folder with arc_easy/, got ${rows}`).toBe(
-    true,
-  );
+  expect(
+    existsSync(join(rows, 'arc_easy')),
+    `set BPEFT_DATA to a folder with arc_easy/, got ${rows}`,
+  ).toBe(true);
   const server = await StandInHub.start();
   try {
     server.publish('HuggingFaceTB/SmolLM2-135M', randomModel());
@@ -23,7 +24,8 @@ it('trains on all of ARC-Easy, by the command that a researcher types', async ()
       'train --model HuggingFaceTB/SmolLM2-135M --dataset allenai/ai2_arc:ARC-Easy --method blob';
     // The small model spells every byte.
     const words = [...command.split(' '), '--max-seq-len', '1500', '--json'];
-    const { code, stdout } = await new BpeftProcess(words, { cwd: temporaryFolder(), environment }).finished;
+    const { code, stdout } = await new BpeftProcess(words, { cwd: temporaryFolder(), environment })
+      .finished;
     expect(code).toBe(0);
     const { data } = JSON.parse(stdout);
     expect([data.train.rows, data.evaluation[0].rows]).toEqual([2251, 570]);

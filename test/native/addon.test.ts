@@ -14,7 +14,14 @@ it('knows no error code that the library does not', () => {
 
 it('keeps code, message and hint of an error across a promise', async () => {
   await using model = await loadModel({ model: 'builtin:random' });
-  const options = { rank: 0, alpha: 16, dropout: 0, targetModules: ['q_proj'], posterior: null, seed: 1 };
+  const options = {
+    rank: 0,
+    alpha: 16,
+    dropout: 0,
+    targetModules: ['q_proj'],
+    posterior: null,
+    seed: 1,
+  };
   await expect(model.createAdapter(options)).rejects.toMatchObject({
     name: 'BpeftError',
     code: 'BPEFT_INVALID_CONFIG',
@@ -50,7 +57,14 @@ it('makes the same adapter from the same seed, and another from another', async 
 it('refuses to train an adapter on a model that it was not made for', async () => {
   await using model = await loadModel({ model: 'builtin:random' });
   await using other = await loadModel({ model: 'builtin:random' });
-  const shape = { rank: 4, alpha: 8, dropout: 0, targetModules: ['q_proj'], posterior: null, seed: 1 };
+  const shape = {
+    rank: 4,
+    alpha: 8,
+    dropout: 0,
+    targetModules: ['q_proj'],
+    posterior: null,
+    seed: 1,
+  };
   const adapter = await model.createAdapter(shape);
   const options = {
     seed: 1,
@@ -74,7 +88,14 @@ it('refuses to train an adapter on a model that it was not made for', async () =
 it('trains, saves and draws a Gaussian over both factors by IVON', async () => {
   await using model = await loadModel({ model: 'builtin:random' });
   const posterior = { sigma: 'square', initEps: 0.05, over: 'a-and-b' } as const;
-  const shape = { rank: 4, alpha: 8, dropout: 0, targetModules: ['q_proj', 'lm_head'], posterior, seed: 1 };
+  const shape = {
+    rank: 4,
+    alpha: 8,
+    dropout: 0,
+    targetModules: ['q_proj', 'lm_head'],
+    posterior,
+    seed: 1,
+  };
   const adapter = await model.createAdapter(shape);
   const trainer = await Trainer.create(model, adapter, {
     seed: 1,

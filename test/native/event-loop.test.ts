@@ -11,7 +11,9 @@ const LIMIT_MS = 50;
 it('keeps no timer waiting while it trains, evaluates, predicts, compares and loads', async () => {
   const args = [bench, '--steps', '60', '--rows', '1000', '--json'];
   const { stdout } = await promisify(execFile)(process.execPath, args);
-  const { figures } = JSON.parse(stdout) as { figures: Record<string, { p99: number; seconds: number }> };
+  const { figures } = JSON.parse(stdout) as {
+    figures: Record<string, { p99: number; seconds: number }>;
+  };
   expect(Object.keys(figures)).toEqual([
     'nothing',
     'training',

@@ -19,7 +19,8 @@ let cache: string;
 beforeAll(async () => {
   speakFlags();
   server = await StandInHub.start();
-  for (const [name, files] of Object.entries(referenceRepositories())) server.publishDataset(name, files);
+  for (const [name, files] of Object.entries(referenceRepositories()))
+    server.publishDataset(name, files);
 });
 afterAll(() => server.stop());
 beforeEach(() => {
@@ -60,7 +61,10 @@ it.each([...published, 'MMLU-chem', 'MMLU-phy', 'MMLU-cs'])(
       const own = await here.load(split);
       const found = await byName.load(split);
       expect(found.items.map(shown)).toEqual(own.items.map(shown));
-      expect(found).toMatchObject({ classCount: own.classCount, hub: { repository: place?.repository } });
+      expect(found).toMatchObject({
+        classCount: own.classCount,
+        hub: { repository: place?.repository },
+      });
       const [configuration = '', ...others] = place?.configurations ?? [];
       if (others.length > 0) continue;
       const byId = await load(`${place?.repository}:${configuration}`, split);
@@ -72,7 +76,10 @@ it.each([...published, 'MMLU-chem', 'MMLU-phy', 'MMLU-cs'])(
 
 it('has a place on the Hub for every name but those that were made here', () => {
   const names = listDatasets().map(({ name }) => name);
-  expect(names.filter((name) => hubPlaceOf(name) === null)).toEqual(['exam-topics', 'builtin:exam-topics']);
+  expect(names.filter((name) => hubPlaceOf(name) === null)).toEqual([
+    'exam-topics',
+    'builtin:exam-topics',
+  ]);
 });
 
 it("reads GLUE and SuperGLUE in the Hub's columns", async () => {
@@ -87,14 +94,24 @@ it("reads GLUE and SuperGLUE in the Hub's columns", async () => {
     answer: 0,
   });
   expect((await load('nyu-mll/glue:rte')).items[0]).toMatchObject({ answer: null });
-  const wic = { word: 'bank', sentence1: 'A bank.', sentence2: 'The bank.', start1: 2, idx: 0, label: 1 };
+  const wic = {
+    word: 'bank',
+    sentence1: 'A bank.',
+    sentence2: 'The bank.',
+    start1: 2,
+    idx: 0,
+    label: 1,
+  };
   server.publishDataset(
     'aps/super_glue',
     { 'wic/validation/0000.parquet': parquet([wic], classes({ label: ['False', 'True'] })) },
     { branch: 'refs/convert/parquet' },
   );
   server.publishDataset('aps/super_glue', { 'super_glue.py': 'a program' });
-  expect((await load('wic')).items[0]).toMatchObject({ texts: ['bank', 'A bank.', 'The bank.'], answer: 1 });
+  expect((await load('wic')).items[0]).toMatchObject({
+    texts: ['bank', 'A bank.', 'The bank.'],
+    answer: 1,
+  });
   expect(await complaint('nyu-mll/glue:stsb')).toContain('is a regression');
 });
 
@@ -151,7 +168,8 @@ configs:
     'parts/deep/er/b.jsonl': lines(row('xy')),
     'parts/other.jsonl': lines(row('xyz')),
   });
-  const texts = async (name: string) => (await load(name, 'train')).items.map(({ texts: [text] }) => text);
+  const texts = async (name: string) =>
+    (await load(name, 'train')).items.map(({ texts: [text] }) => text);
   expect(await texts('tiny-org/carded')).toEqual(['ab', 'abc']);
   expect(await texts('tiny-org/carded:split')).toEqual(['x', 'xy']);
   expect((await load('tiny-org/carded', 'train')).licence).toBe('mit, other');
@@ -163,7 +181,11 @@ configs:
     'config.json': '{"not": "rows"}',
   });
   const bare = await resolveDataset('tiny-org/bare');
-  expect(bare).toMatchObject({ name: 'tiny-org/bare', family: 'classification', splits: ['test', 'train'] });
+  expect(bare).toMatchObject({
+    name: 'tiny-org/bare',
+    family: 'classification',
+    splits: ['test', 'train'],
+  });
   expect((await bare.load('test')).items[0]).toMatchObject({ texts: ['abc'], answer: 1 });
   server.publishDataset('tiny-org/none', { 'README.md': '# none', 'data.zip': 'PK' });
   expect(await complaint('tiny-org/none')).toContain('holds no files of rows');
@@ -175,7 +197,10 @@ it('names classes as the file does, and columns as it is told', async () => {
     { review: 'Bad.', stars: 0 },
   ];
   server.publishDataset('tiny-org/reviews', {
-    'data/train-00000-of-00001.parquet': parquet(rows, classes({ stars: ['negative', 'positive'] })),
+    'data/train-00000-of-00001.parquet': parquet(
+      rows,
+      classes({ stars: ['negative', 'positive'] }),
+    ),
   });
   expect(await complaint('tiny-org/reviews', null, { task: 'classification' })).toMatch(
     /text: is required .*got the fields "review", "stars" \| try --columns text=review,label=stars; else/,
@@ -185,7 +210,9 @@ it('names classes as the file does, and columns as it is told', async () => {
   expect(labelNames).toEqual(['negative', 'positive']);
   expect(items.map(({ answer }) => answer)).toEqual([1, 0]);
   expect(hub).toMatchObject({ repository: 'tiny-org/reviews', configuration: 'default' });
-  expect(await complaint('tiny-org/reviews', null, { columns: ['text=revue', 'label=stars'] })).toMatch(
+  expect(
+    await complaint('tiny-org/reviews', null, { columns: ['text=revue', 'label=stars'] }),
+  ).toMatch(
     /:1: has no column "revue", which --columns names \| did you mean "review"\? its columns: review, stars/,
   );
 });
@@ -199,8 +226,12 @@ it('holds every file against the hash that is listed, through cuts and wrong byt
   expect(blobs.filter((name) => name.includes('incomplete'))).toEqual([]);
 
   server.faults = [{ kind: 'corrupt' }, { kind: 'corrupt' }];
-  expect(await complaint('boolq')).toMatch(/^BPEFT_IO .*came twice with another hash than the Hub lists/);
-  const found = readdirSync(join(cache, 'datasets--google--boolq', 'snapshots'), { recursive: true });
+  expect(await complaint('boolq')).toMatch(
+    /^BPEFT_IO .*came twice with another hash than the Hub lists/,
+  );
+  const found = readdirSync(join(cache, 'datasets--google--boolq', 'snapshots'), {
+    recursive: true,
+  });
   expect(found.filter((name) => String(name).includes('validation'))).toEqual([]);
 });
 

@@ -55,7 +55,8 @@ function pull(name: string, more: Partial<Hub> = {}, call = {}) {
 }
 
 const folder = (name = 'tiny-org/tiny') => join(cache, `models--${name.replace('/', '--')}`);
-const blobs = () => (existsSync(join(folder(), 'blobs')) ? readdirSync(join(folder(), 'blobs')) : []);
+const blobs = () =>
+  existsSync(join(folder(), 'blobs')) ? readdirSync(join(folder(), 'blobs')) : [];
 const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 it('trains two steps on a model by its name, and knows it again', async () => {
@@ -64,7 +65,12 @@ it('trains two steps on a model by its name, and knows it again', async () => {
   vi.stubEnv('HF_TOKEN', '');
   const { commit } = server.publish('tiny-org/tiny', files);
   const out = join(temporaryFolder(), 'run');
-  const options = { model: 'tiny-org/tiny', dataset: 'builtin:exam-topics', maxSteps: 2, evalLimit: 2 };
+  const options = {
+    model: 'tiny-org/tiny',
+    dataset: 'builtin:exam-topics',
+    maxSteps: 2,
+    evalLimit: 2,
+  };
   const result = await train({ ...options, evalSamples: [0], maxSeqLen: 700, out });
   expect(result).toMatchObject({ model: 'tiny-org/tiny', training: { steps: 2 } });
   const json = (name: string) => JSON.parse(readFileSync(join(out, name), 'utf8'));
@@ -196,7 +202,9 @@ it('waits as long as a busy server says, and not for ever', async () => {
     message: `${server.url} cannot be reached: it answers 429, to wait 3600 s`,
   });
   server.apiFaults = Array.from({ length: 5 }, () => fails(502));
-  await expect(pull('tiny-org/tiny')).rejects.toMatchObject({ message: expect.stringContaining('502') });
+  await expect(pull('tiny-org/tiny')).rejects.toMatchObject({
+    message: expect.stringContaining('502'),
+  });
 });
 
 it('follows a repository to its new name', async () => {
@@ -220,10 +228,18 @@ it('stops at once when its signal fires, and the next call loads only what is mi
   const have = readFileSync(join(folder(), 'blobs', part ?? '')).length;
   expect(have).toBeGreaterThan(0);
   server.stored.length = 0;
-  const { path } = await pull('tiny-org/tiny', {}, { onProgress: (one: Progress) => told.push(one) });
+  const { path } = await pull(
+    'tiny-org/tiny',
+    {},
+    { onProgress: (one: Progress) => told.push(one) },
+  );
   expect(server.stored.map(({ range }) => range)).toEqual([`bytes=${have}-`]);
   expect(readFileSync(join(path, 'model.safetensors')).equals(weights)).toBe(true);
-  expect(told.at(-1)).toMatchObject({ activity: 'downloading', done: weights.length, total: weights.length });
+  expect(told.at(-1)).toMatchObject({
+    activity: 'downloading',
+    done: weights.length,
+    total: weights.length,
+  });
 });
 
 it('lets two at once share one download', async () => {
@@ -242,7 +258,11 @@ it('sends the token to the hub, and not to the store that it redirects to', asyn
 });
 
 it.each([
-  ['tiny-org/nothing', /shows no model tiny-org\/nothing: it does not exist, or is private/, /HF_TOKEN/],
+  [
+    'tiny-org/nothing',
+    /shows no model tiny-org\/nothing: it does not exist, or is private/,
+    /HF_TOKEN/,
+  ],
   ['tiny-org/closed', /tiny-org\/closed is gated/, /accept its conditions at .*\/tiny-org\/closed/],
   ['tiny-org/tiny@v9', /no revision "v9"/, /branches, tags and commits/],
   ['tiny-org/tiny:Q4_K_M', /Q4_K_M names no \.gguf file of tiny-org\/tiny/, /files: none/],
@@ -287,7 +307,9 @@ it('takes no half of a download for a model', async () => {
   truncateSync(blob, 100);
   renameSync(blob, `${blob}.bpeft.incomplete`);
   await expect(pull('tiny-org/tiny', { isOffline: true })).rejects.toMatchObject({
-    message: expect.stringMatching(/is not whole in .*: tiny-org\/tiny holds no model\.safetensors/),
+    message: expect.stringMatching(
+      /is not whole in .*: tiny-org\/tiny holds no model\.safetensors/,
+    ),
     hint: 'unset HF_HUB_OFFLINE: what is missing is downloaded, and nothing twice',
   });
   await pull('tiny-org/tiny');
@@ -310,6 +332,13 @@ it('reads the environment as Python does', () => {
     HF_ENDPOINT: 'http://mirror/',
     HF_HUB_OFFLINE: 'on',
   };
-  expect(hubFrom(set)).toEqual({ endpoint: 'http://mirror', cache: '/c', token: 'hf_set', isOffline: true });
-  expect(() => hubFrom({ HF_ENDPOINT: 'mirror' })).toThrow('HF_ENDPOINT must be an http or https address');
+  expect(hubFrom(set)).toEqual({
+    endpoint: 'http://mirror',
+    cache: '/c',
+    token: 'hf_set',
+    isOffline: true,
+  });
+  expect(() => hubFrom({ HF_ENDPOINT: 'mirror' })).toThrow(
+    'HF_ENDPOINT must be an http or https address',
+  );
 });

@@ -8,7 +8,14 @@ import { loadNative } from '../../ts/engine/native.ts';
 import { Trainer } from '../../ts/engine/trainer.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-const shape = { rank: 2, alpha: 4, dropout: 0, targetModules: ['q_proj'], posterior: null, seed: 1 };
+const shape = {
+  rank: 2,
+  alpha: 4,
+  dropout: 0,
+  targetModules: ['q_proj'],
+  posterior: null,
+  seed: 1,
+};
 const point = { lr: 1e-3, weightDecay: 0, adamEpsilon: 1e-6, maxGradNorm: 0 };
 const schedule = { total: 8, warmup: 0, warmupStart: 0, stride: 1 };
 const training = { seed: 1, method: { id: 'mle', point: { ...point, schedule } } } as const;
@@ -26,11 +33,16 @@ afterAll(() => model.dispose());
 
 it('tells how many tensors of a model are read, to the last', async () => {
   const news: Progress[] = [];
-  await using tiny = await loadModel({ model: 'builtin:tiny' }, { onProgress: (one) => news.push(one) });
+  await using tiny = await loadModel(
+    { model: 'builtin:tiny' },
+    { onProgress: (one) => news.push(one) },
+  );
   const total = Object.values(tiny.info.tensorTypes).reduce((sum, count) => sum + count, 0);
   const reading = news.filter(({ activity }) => activity === 'reading');
   expect(reading.at(-1)).toEqual({ activity: 'reading', unit: 'tensors', done: total, total });
-  expect(reading.map(({ done }) => done)).toEqual(reading.map(({ done }) => done).toSorted((a, b) => a - b));
+  expect(reading.map(({ done }) => done)).toEqual(
+    reading.map(({ done }) => done).toSorted((a, b) => a - b),
+  );
 });
 
 it('tells when it begins to save or to restore, and when it has', async () => {

@@ -35,20 +35,32 @@ it('says which model was loaded: its name, its source, the hash of its file', ()
     revision: null,
     source: { kind: 'file', path: assetPath('tiny.gguf') },
     sha256: tinyHash,
-    files: [{ name: 'tiny.gguf', bytes: readFileSync(assetPath('tiny.gguf')).length, sha256: tinyHash }],
+    files: [
+      { name: 'tiny.gguf', bytes: readFileSync(assetPath('tiny.gguf')).length, sha256: tinyHash },
+    ],
   });
 });
 
 it('knows a folder by the hashes of all files that make the model, and by no other', async () => {
   const model = join(folder, 'some-model');
   mkdirSync(model);
-  for (const name of ['b.safetensors', 'a.safetensors', 'config.json', 'tokenizer.json', 'README.md']) {
+  for (const name of [
+    'b.safetensors',
+    'a.safetensors',
+    'config.json',
+    'tokenizer.json',
+    'README.md',
+  ]) {
     writeFileSync(join(model, name), `content of ${name}`);
   }
   const names = ['a.safetensors', 'b.safetensors', 'config.json', 'tokenizer.json'];
   const lines = names.map((name) => `${sha256(`content of ${name}`)}  ${name}\n`).join('');
   const resolved = await resolveModel(await findModel(`${model}/`));
-  expect(resolved).toMatchObject({ name: 'some-model', requested: `${model}/`, sha256: sha256(lines) });
+  expect(resolved).toMatchObject({
+    name: 'some-model',
+    requested: `${model}/`,
+    sha256: sha256(lines),
+  });
   expect(resolved.files.map(({ name }) => name)).toEqual(names);
 });
 
@@ -121,7 +133,11 @@ it('stops as soon as its signal fires, with the reason that it gives', async () 
   const controller = new AbortController();
   const loading = loadModel({ model: 'builtin:tiny' }, { signal: controller.signal });
   controller.abort(reason);
-  await expect(loading).rejects.toMatchObject({ code: 'BPEFT_ABORTED', name: 'AbortError', cause: reason });
+  await expect(loading).rejects.toMatchObject({
+    code: 'BPEFT_ABORTED',
+    name: 'AbortError',
+    cause: reason,
+  });
   await expect(
     resolveModel(await findModel('builtin:tiny'), { signal: controller.signal }),
   ).rejects.toMatchObject({

@@ -47,7 +47,9 @@ it('tells the quantiles of sigma in each layer, and none of a point estimate', a
     expect(most).toBeLessThanOrEqual(0.05 ** 2 + 1e-9);
     expect(median).toBeCloseTo((0.05 * (1 + Math.SQRT1_2)) ** 2 / 4, 4);
   }
-  await expect(adapter.sigmaQuantiles([1.5])).rejects.toMatchObject({ code: 'BPEFT_INVALID_INPUT' });
+  await expect(adapter.sigmaQuantiles([1.5])).rejects.toMatchObject({
+    code: 'BPEFT_INVALID_INPUT',
+  });
   const point = await model.createAdapter({ ...options, posterior: null });
   expect(await point.sigmaQuantiles([0.5])).toEqual([]);
 });

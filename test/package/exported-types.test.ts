@@ -1,5 +1,6 @@
-// Whoever holds a value of the library can write down its type: every type of ours that the declarations of a door's
-// exports name is exported from that door. Read from dist/ by the compiler itself.
+// Whoever holds a value of the library can write down its type: every type of ours that the
+// declarations of a door's exports name is exported from that door. Read from dist/ by the compiler
+// itself.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -56,9 +57,12 @@ function unexported(door: string, folder: string): string[] {
   const exported = checker.getExportsOfModule(module).map((one) => unaliased(one, project));
   const missing = new Set<string>();
   for (const one of exported) {
-    for (const named of one.declarations.flatMap((handle) => namedTypes(handle.resolve(project), project))) {
+    for (const named of one.declarations.flatMap((handle) =>
+      namedTypes(handle.resolve(project), project),
+    )) {
       const isOurs = named.declarations.some((handle) => handle.path.startsWith(folder));
-      if (isOurs && !exported.some(({ id }) => id === named.id)) missing.add(`${named.name}, of ${one.name}`);
+      if (isOurs && !exported.some(({ id }) => id === named.id))
+        missing.add(`${named.name}, of ${one.name}`);
     }
   }
   return [...missing].sort();

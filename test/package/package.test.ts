@@ -1,4 +1,5 @@
-// What users get: both packages packed, installed in an empty folder and used there, on Node 20, 22 and 24.
+// What users get: both packages packed, installed in an empty folder and used there, on Node 20, 22
+// and 24.
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -37,7 +38,8 @@ function succeed(command: string, args: readonly string[], cwd: string): string 
   return stdout;
 }
 
-const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+const readJson = (path: string) =>
+  JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
 const pick = (from: Record<string, unknown>, ...keys: string[]) =>
   Object.fromEntries(keys.map((key) => [key, from[key]]));
 const own = readJson(join(root, 'package.json'));
@@ -65,7 +67,10 @@ beforeAll(() => {
       text: `${label} text ${row}`,
       label,
     }));
-    writeFileSync(join(user, `mine/${split}.jsonl`), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    writeFileSync(
+      join(user, `mine/${split}.jsonl`),
+      rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+    );
   }
   writeFileSync(join(user, 'new.jsonl'), '{"text":"a red text"}\n');
 });
@@ -75,7 +80,12 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 it('names the engine of the same version, for this platform alone', () => {
   const engine = readJson(join(root, 'npm/linux-x64-gnu/package.json'));
   expect(own.optionalDependencies).toEqual({ [platform]: own.version });
-  expect(engine).toMatchObject({ name: platform, version: own.version, os: ['linux'], cpu: ['x64'] });
+  expect(engine).toMatchObject({
+    name: platform,
+    version: own.version,
+    os: ['linux'],
+    cpu: ['x64'],
+  });
   const forGpus = readJson(join(root, 'npm/cuda13-linux-x64-gnu/package.json'));
   expect({ ...engine, ...pick(forGpus, 'name', 'description', 'files') }).toEqual(forGpus);
 });
@@ -109,12 +119,19 @@ it('starts: prints how long --help takes', () => {
   };
   const bare = median(['-e', '0']);
   const help = median([program(), '--help']);
-  process.stdout.write(`bpeft --help ${help.toFixed(0)} ms, of which Node itself ${bare.toFixed(0)} ms\n`);
+  process.stdout.write(
+    `bpeft --help ${help.toFixed(0)} ms, of which Node itself ${bare.toFixed(0)} ms\n`,
+  );
 });
 
 it('is clean for publint', () => {
-  const tarball = tarballs.find((path) => /bpeft-\d[^/]*$/.test(path) && !path.includes('linux')) ?? '';
-  const { code, stdout, stderr } = run(join(root, 'node_modules/.bin/publint'), ['--strict', tarball], root);
+  const tarball =
+    tarballs.find((path) => /bpeft-\d[^/]*$/.test(path) && !path.includes('linux')) ?? '';
+  const { code, stdout, stderr } = run(
+    join(root, 'node_modules/.bin/publint'),
+    ['--strict', tarball],
+    root,
+  );
   expect(code, stdout + stderr).toBe(0);
   expect(stdout).toContain('All good!');
 });
@@ -169,19 +186,33 @@ describe.each(['20', '22', '24'])('on Node %s', (major) => {
     expect(succeed(node, [program(), '--version'], user).trim()).toBe(own.version);
     expect(succeed(node, [program(), 'models', 'list'], user)).toContain('builtin:tiny');
     const out = `run-${major}`;
-    const settings = ['--model', 'builtin:tiny', '--max-steps', '4', '--eval-samples', '2', '--quiet'];
+    const settings = [
+      '--model',
+      'builtin:tiny',
+      '--max-steps',
+      '4',
+      '--eval-samples',
+      '2',
+      '--quiet',
+    ];
     succeed(node, [program(), 'train', '--dataset', './mine', '--out', out, ...settings], user);
-    const answers = succeed(node, [program(), 'predict', '--run', out, '--quiet', 'new.jsonl'], user);
+    const answers = succeed(
+      node,
+      [program(), 'predict', '--run', out, '--quiet', 'new.jsonl'],
+      user,
+    );
     const { probs } = JSON.parse(answers) as { probs: number[] };
     expect(probs.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 6);
   });
 });
 
-it.each(['node16', 'nodenext', 'bundler'])('has types for modules and CommonJS under %s', (resolution) => {
-  const folder = join(user, `types-${resolution}`);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder);
-  const source = `
+it.each(['node16', 'nodenext', 'bundler'])(
+  'has types for modules and CommonJS under %s',
+  (resolution) => {
+    const folder = join(user, `types-${resolution}`);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder);
+    const source = `
     import { BpeftError, type TrainOptions, train, loadModel, type RunEvent } from 'bpeft';
     import * as engine from 'bpeft/engine';
     export const same: typeof engine.BpeftError = BpeftError;
@@ -197,28 +228,44 @@ it.each(['node16', 'nodenext', 'bundler'])('has types for modules and CommonJS u
     // @ts-expect-error an unknown method is refused
     export const wrong: TrainOptions = { method: 'blbo' };
   `;
-  writeFileSync(join(folder, 'module.mts'), source);
-  const isBundler = resolution === 'bundler';
-  if (!isBundler) writeFileSync(join(folder, 'script.cts'), source);
-  const compilerOptions = {
-    ...{ strict: true, noEmit: true, target: 'es2023', lib: ['es2023', 'esnext.disposable'] },
-    ...{ module: isBundler ? 'esnext' : resolution, moduleResolution: resolution, skipLibCheck: false },
-    ...{ types: ['node'], typeRoots: [join(root, 'node_modules/@types')] },
-  };
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['.'] }));
-  succeed(join(root, 'node_modules/.bin/tsc'), ['-p', folder], folder);
-});
+    writeFileSync(join(folder, 'module.mts'), source);
+    const isBundler = resolution === 'bundler';
+    if (!isBundler) writeFileSync(join(folder, 'script.cts'), source);
+    const compilerOptions = {
+      ...{ strict: true, noEmit: true, target: 'es2023', lib: ['es2023', 'esnext.disposable'] },
+      ...{
+        module: isBundler ? 'esnext' : resolution,
+        moduleResolution: resolution,
+        skipLibCheck: false,
+      },
+      ...{ types: ['node'], typeRoots: [join(root, 'node_modules/@types')] },
+    };
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, include: ['.'] }),
+    );
+    succeed(join(root, 'node_modules/.bin/tsc'), ['-p', folder], folder);
+  },
+);
 
 it('shows the demo', () => {
   const { code, stdout, stderr } = run('npx', ['bpeft', 'demo'], user);
   expect(code, stderr).toBe(0);
   process.stdout.write(stdout);
-  for (const text of ['test (1000 rows)', 'shift (360 rows)', 'ood (400 rows)', 'MLE', 'BLoB N = 10']) {
+  for (const text of [
+    'test (1000 rows)',
+    'shift (360 rows)',
+    'ood (400 rows)',
+    'MLE',
+    'BLoB N = 10',
+  ]) {
     expect(stdout).toContain(text);
   }
   expect(stdout).toMatch(/BLoB N = 10 minus MLE on test: NLL [−+]\d\.\d{3} \(/);
   for (const method of ['mle', 'blob']) {
-    expect(existsSync(join(user, 'runs/demo', method, 'adapter/adapter_model.safetensors'))).toBe(true);
+    expect(existsSync(join(user, 'runs/demo', method, 'adapter/adapter_model.safetensors'))).toBe(
+      true,
+    );
   }
 });
 

@@ -1,7 +1,8 @@
 /**
- * Adapter files both ways with real PEFT, on tiny random Llamas with grouped keys: equal logits of the posterior
- * mean after the same token ids, over the whole vocabulary, max |Δ| ≤ 1e-4 of the largest logit (two orders of
- * float32 sums; a low-rank term that is left out, misplaced or wrongly scaled is off by more than a hundredth).
+ * Adapter files both ways with real PEFT, on tiny random Llamas with grouped keys: equal logits of
+ * the posterior mean after the same token ids, over the whole vocabulary, max |Δ| ≤ 1e-4 of the
+ * largest logit (two orders of float32 sums; a low-rank term that is left out, misplaced or wrongly
+ * scaled is off by more than a hundredth).
  */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -33,7 +34,16 @@ import {
 const TOLERANCE = 1e-4;
 const PRIOR_STD = 0.2;
 const HEAD = ['q_proj', 'v_proj', 'lm_head'];
-const ALL = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'];
+const ALL = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'down_proj',
+  'lm_head',
+];
 const MODELS = ['untied', 'tied'] as const;
 /** Trained by us, read by PEFT. */
 const RUNS = [
@@ -76,7 +86,8 @@ const folder = mkdtempSync(join(tmpdir(), 'bpeft-parity-'));
 const at = (...names: string[]): string => join(folder, ...names);
 const data = at('data');
 const runAdapter = (name: string): string => at('runs', name, 'adapter');
-const foreignAdapter = (environment: string, name: string): string => at(`foreign-${environment}`, name);
+const foreignAdapter = (environment: string, name: string): string =>
+  at(`foreign-${environment}`, name);
 const refusedAdapter = (environment: string, setting: string, value: unknown): string =>
   at(`refused-${environment}`, setting, JSON.stringify(value).replaceAll(/\W/g, '-'));
 const sides = new Map<string, Side>();
@@ -87,7 +98,8 @@ let reference: ReferenceReport;
 
 beforeAll(async () => {
   const [oldest, newest] = environments;
-  if (oldest === undefined || newest === undefined) throw new Error('two Python environments are needed');
+  if (oldest === undefined || newest === undefined)
+    throw new Error('two Python environments are needed');
   const maker = new PeftProcess(newest);
   for (const [seed, model] of MODELS.entries()) {
     maker.ask('make_model', { out: at(model), tied: model === 'tied', seed });
@@ -99,10 +111,15 @@ beforeAll(async () => {
   for (const { name, method, model, targets } of RUNS) {
     await trainRun({ model: at(model), data, out: at('runs', name), method, targets });
   }
-  for (const environment of environments) sides.set(environment.name, await everything(environment));
+  for (const environment of environments)
+    sides.set(environment.name, await everything(environment));
   const checkpoint = new PeftProcess(oldest);
   const report = checkpoint.ask('make_reference_checkpoint', {
-    ...{ model: at('untied'), adapter: foreignAdapter(oldest.name, 'untied'), out: at('reference') },
+    ...{
+      model: at('untied'),
+      adapter: foreignAdapter(oldest.name, 'untied'),
+      out: at('reference'),
+    },
     ...{ seed: 3, prompts: tokenIds(), prior_std: PRIOR_STD },
   });
   await checkpoint.run();
@@ -134,7 +151,13 @@ async function everything(environment: PythonEnvironment): Promise<Side> {
   });
   for (const { setting, value } of refusedOf(environment.name)) {
     const out = refusedAdapter(environment.name, setting, value);
-    python.ask('make_adapter', { model: at('untied'), out, seed: 9, target_modules: HEAD, [setting]: value });
+    python.ask('make_adapter', {
+      model: at('untied'),
+      out,
+      seed: 9,
+      target_modules: HEAD,
+      [setting]: value,
+    });
   }
   await python.run();
   return {
@@ -204,7 +227,8 @@ describe.each(environments)('PEFT $name', ({ name: environment }) => {
   it.each(RUNS)(
     'loads $name whole: no key is missing, none but rho is foreign',
     ({ name, method, targets }) => {
-      const { missing, unexpected, complaints, not_loaded, not_in_file, largest_b } = side().run(name);
+      const { missing, unexpected, complaints, not_loaded, not_in_file, largest_b } =
+        side().run(name);
       expect({ missing, complaints, not_loaded, not_in_file }).toEqual({
         ...{ missing: [], complaints: [], not_loaded: [], not_in_file: [] },
       });
@@ -217,7 +241,12 @@ describe.each(environments)('PEFT $name', ({ name: environment }) => {
 
   it.each(RUNS)('gives $name the logits of our posterior mean', async ({ name, model }) => {
     const adapter = await engine(model).loadAdapter(runAdapter(name));
-    await expectSameLogits(`${environment}: trained, ${name}`, model, adapter, side().run(name).logits);
+    await expectSameLogits(
+      `${environment}: trained, ${name}`,
+      model,
+      adapter,
+      side().run(name).logits,
+    );
   });
 
   it.each(RUNS)('sees that every B of $name was trained, and that q counts', ({ name, model }) => {
@@ -229,7 +258,17 @@ describe.each(environments)('PEFT $name', ({ name: environment }) => {
 
   it.each(RUNS)('gives $name the probabilities of bpeft predict', async ({ name, model }) => {
     const { stdout } = await succeed(
-      ...['predict', '--model', at(model), '--adapter', runAdapter(name), '--samples', '0', '--threads', '1'],
+      ...[
+        'predict',
+        '--model',
+        at(model),
+        '--adapter',
+        runAdapter(name),
+        '--samples',
+        '0',
+        '--threads',
+        '1',
+      ],
       join(data, 'validation.jsonl'),
     );
     const ours = stdout
@@ -240,35 +279,53 @@ describe.each(environments)('PEFT $name', ({ name: environment }) => {
     expect(ours).toEqual(theirs.map((row) => row.map((prob) => expect.closeTo(prob, 4))));
   });
 
-  it.each(FOREIGN)('makes an adapter, $name, that gives the same logits here', async ({ name, model }) => {
-    const adapter = await engine(model).loadAdapter(foreignAdapter(environment, name));
-    const { logits, logits_without, not_in_file } = side().foreign(name);
-    expect(not_in_file).toEqual([]);
-    expect(adapter.info.bayesian).toBe(false);
-    await expectSameLogits(`${environment}: foreign, ${name}`, model, adapter, logits);
-    expect(largestDifference(logits, logits_without)).toBeGreaterThan(100 * TOLERANCE);
-  });
+  it.each(FOREIGN)(
+    'makes an adapter, $name, that gives the same logits here',
+    async ({ name, model }) => {
+      const adapter = await engine(model).loadAdapter(foreignAdapter(environment, name));
+      const { logits, logits_without, not_in_file } = side().foreign(name);
+      expect(not_in_file).toEqual([]);
+      expect(adapter.info.bayesian).toBe(false);
+      await expectSameLogits(`${environment}: foreign, ${name}`, model, adapter, logits);
+      expect(largestDifference(logits, logits_without)).toBeGreaterThan(100 * TOLERANCE);
+    },
+  );
 
-  it.each(FOREIGN)('makes an adapter, $name, that bpeft eval scores alike', async ({ name, model }) => {
-    const { nll, stderr } = await evaluatedNll(at(model), foreignAdapter(environment, name));
-    expect(nll).toBeCloseTo(meanNll(answerProbs(side().foreign(name).logits, prompts), prompts), 4);
-    expect(stderr).toContain('lm_head.base_layer.weight repeats a frozen weight');
-  });
+  it.each(FOREIGN)(
+    'makes an adapter, $name, that bpeft eval scores alike',
+    async ({ name, model }) => {
+      const { nll, stderr } = await evaluatedNll(at(model), foreignAdapter(environment, name));
+      expect(nll).toBeCloseTo(
+        meanNll(answerProbs(side().foreign(name).logits, prompts), prompts),
+        4,
+      );
+      expect(stderr).toContain('lm_head.base_layer.weight repeats a frozen weight');
+    },
+  );
 
-  it.each(refusedOf(environment))('makes an adapter with $setting $value, which is refused', async (one) => {
-    const { setting, value } = one;
-    const loading = engine('untied').loadAdapter(refusedAdapter(environment, setting, value));
-    await expect(loading).rejects.toMatchObject({
-      code: 'BPEFT_UNSUPPORTED',
-      message: expect.stringContaining(setting),
-    });
-  });
+  it.each(refusedOf(environment))(
+    'makes an adapter with $setting $value, which is refused',
+    async (one) => {
+      const { setting, value } = one;
+      const loading = engine('untied').loadAdapter(refusedAdapter(environment, setting, value));
+      await expect(loading).rejects.toMatchObject({
+        code: 'BPEFT_UNSUPPORTED',
+        message: expect.stringContaining(setting),
+      });
+    },
+  );
 });
 
-it.each(RUNS)('writes no key into the configuration of $name that PEFT does not know', ({ name }) => {
-  const keys = Object.keys(JSON.parse(readFileSync(join(runAdapter(name), 'adapter_config.json'), 'utf8')));
-  for (const { fields } of sides.values()) expect(keys.filter((key) => !fields.includes(key))).toEqual([]);
-});
+it.each(RUNS)(
+  'writes no key into the configuration of $name that PEFT does not know',
+  ({ name }) => {
+    const keys = Object.keys(
+      JSON.parse(readFileSync(join(runAdapter(name), 'adapter_config.json'), 'utf8')),
+    );
+    for (const { fields } of sides.values())
+      expect(keys.filter((key) => !fields.includes(key))).toEqual([]);
+  },
+);
 
 describe('a checkpoint of the reference code', () => {
   it('gives the logits of its mean, and says what it leaves out', async () => {
@@ -305,7 +362,15 @@ describe('a checkpoint of the reference code', () => {
 
   it('predicts with samples from the command line', async () => {
     const { stdout } = await succeed(
-      ...['predict', '--model', at('untied'), '--adapter', at('reference'), '--task', 'multiple-choice'],
+      ...[
+        'predict',
+        '--model',
+        at('untied'),
+        '--adapter',
+        at('reference'),
+        '--task',
+        'multiple-choice',
+      ],
       ...['--samples', '8', '--threads', '1', join(data, 'validation.jsonl')],
     );
     const rows = stdout
@@ -320,7 +385,10 @@ describe('a checkpoint of the reference code', () => {
   });
 });
 
-async function evaluatedNll(model: string, adapter: string): Promise<{ nll: number; stderr: string }> {
+async function evaluatedNll(
+  model: string,
+  adapter: string,
+): Promise<{ nll: number; stderr: string }> {
   const { stdout, stderr } = await succeed(
     ...['eval', '--model', model, '--adapter', adapter, '--dataset', data, '--split', 'validation'],
     ...['--samples', '0', '--threads', '1', '--json'],

@@ -1,12 +1,19 @@
 /**
- * Adapters of encoders both ways with real PEFT, on tiny random BERTs, RoBERTas and DistilBERTs: equal class logits of
- * the posterior mean, max |Δ| ≤ 1e-4 of the largest; the head is part of the files, trained or under low-rank terms.
+ * Adapters of encoders both ways with real PEFT, on tiny random BERTs, RoBERTas and DistilBERTs:
+ * equal class logits of the posterior mean, max |Δ| ≤ 1e-4 of the largest; the head is part of the
+ * files, trained or under low-rank terms.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Adapter, type BayesianModel, loadModel, type RaggedBatch, Trainer } from 'bpeft/engine';
+import {
+  type Adapter,
+  type BayesianModel,
+  loadModel,
+  type RaggedBatch,
+  Trainer,
+} from 'bpeft/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { largestDifference } from './engine-side.ts';
 import { type ClassReport, type Logits, PeftProcess, pythonEnvironments } from './peft-process.ts';
@@ -19,7 +26,14 @@ const FAMILIES = [
     name: 'Bert',
     types: 2,
     targets: ['query', 'value'],
-    everywhere: ['query', 'key', 'value', 'attention.output.dense', 'intermediate.dense', 'output.dense'],
+    everywhere: [
+      'query',
+      'key',
+      'value',
+      'attention.output.dense',
+      'intermediate.dense',
+      'output.dense',
+    ],
     mlpAlone: ['output.dense'],
     head: ['classifier'],
     saved: ['classifier'],
@@ -28,7 +42,14 @@ const FAMILIES = [
     name: 'Roberta',
     types: 1,
     targets: ['query', 'value'],
-    everywhere: ['query', 'key', 'value', 'attention.output.dense', 'intermediate.dense', 'output.dense'],
+    everywhere: [
+      'query',
+      'key',
+      'value',
+      'attention.output.dense',
+      'intermediate.dense',
+      'output.dense',
+    ],
     mlpAlone: ['output.dense'],
     head: ['classifier.dense', 'classifier.out_proj'],
     saved: ['classifier'],
@@ -66,7 +87,8 @@ const reports = new Map<string, ClassReport>();
 function texts(family: Family): { input_ids: number[]; token_type_ids: number[] | null }[] {
   return LENGTHS.map((length, text) => ({
     input_ids: Array.from({ length }, (_, index) => 2 + ((37 * index + 101 * text) % 280)),
-    token_type_ids: family.types === 2 ? Array.from({ length }, (_, i) => (i * 2 < length ? 0 : 1)) : null,
+    token_type_ids:
+      family.types === 2 ? Array.from({ length }, (_, i) => (i * 2 < length ? 0 : 1)) : null,
   }));
 }
 
@@ -78,7 +100,9 @@ function batch(family: Family): RaggedBatch {
   };
   return {
     ids: Uint32Array.from(rows.flatMap((row) => row.input_ids)),
-    types: Uint32Array.from(rows.flatMap((row) => row.token_type_ids ?? row.input_ids.map(() => 0))),
+    types: Uint32Array.from(
+      rows.flatMap((row) => row.token_type_ids ?? row.input_ids.map(() => 0)),
+    ),
     offsets: Uint32Array.from(sums(LENGTHS)),
     answers: Uint32Array.from(rows.flatMap(() => [0, 1, 2])),
     answerOffsets: Uint32Array.from(sums(rows.map(() => CLASSES))),
@@ -131,7 +155,10 @@ beforeAll(async () => {
       const base = { model: at(family.name), family: family.name, classes: CLASSES };
       for (const kind of Object.keys(kinds(family))) {
         const details = { ...base, texts: texts(family), adapter: at('ours', family.name, kind) };
-        asked.set(`${environment.name} ${family.name} ${kind}`, python.ask('class_logits', details));
+        asked.set(
+          `${environment.name} ${family.name} ${kind}`,
+          python.ask('class_logits', details),
+        );
       }
       const out = at(`theirs-${environment.name}`, family.name);
       const settings = {
@@ -154,7 +181,9 @@ afterAll(async () => {
 });
 
 describe.each(environments.map(({ name }) => name))('PEFT %s', (environment) => {
-  const cases = FAMILIES.flatMap((family) => Object.keys(kinds(family)).map((kind) => ({ family, kind })));
+  const cases = FAMILIES.flatMap((family) =>
+    Object.keys(kinds(family)).map((kind) => ({ family, kind })),
+  );
 
   it.each(cases)('reads what we trained: $family.name $kind', ({ family, kind }) => {
     const report = reports.get(`${environment} ${family.name} ${kind}`);
@@ -170,7 +199,9 @@ describe.each(environments.map(({ name }) => name))('PEFT %s', (environment) => 
     expect(adapter.info.notices).toEqual([]);
     expect(adapter.info.head).toEqual({ classes: CLASSES, trained: true });
     const report = reports.get(`${environment} ${family.name} theirs`);
-    expect(largestDifference(await logitsOf(adapter, family), report?.logits ?? [])).toBeLessThan(TOLERANCE);
+    expect(largestDifference(await logitsOf(adapter, family), report?.logits ?? [])).toBeLessThan(
+      TOLERANCE,
+    );
     await adapter.dispose();
   });
 });

@@ -25,7 +25,10 @@ export function writeQuestions(folder: string): void {
   const rows = Array.from({ length: ROWS }, (_, row) => {
     const count = 2 + (row % 4);
     const answer = (row * 5) % count;
-    const choices = Array.from({ length: count }, (_, index) => words[(row + 3 * index) % words.length]);
+    const choices = Array.from(
+      { length: count },
+      (_, index) => words[(row + 3 * index) % words.length],
+    );
     return { question: `Pick ${choices[answer]}, number ${row}.`, choices, answer };
   });
   mkdirSync(folder, { recursive: true });
@@ -35,7 +38,10 @@ export function writeQuestions(folder: string): void {
 }
 
 /** The validation split as `eval` and `predict` encode it. */
-export async function encodedPrompts(model: BayesianModel, data: string): Promise<readonly Prompt[]> {
+export async function encodedPrompts(
+  model: BayesianModel,
+  data: string,
+): Promise<readonly Prompt[]> {
   const dataset = await (await resolveDataset(data)).load('validation');
   const options = { protocol: DATA_PROTOCOLS.corrected, maxSeqLen: 300 };
   return (await encodeDataset(dataset, model, options)).examples;
@@ -50,9 +56,30 @@ export async function trainRun(run: {
   readonly targets: readonly string[];
 }): Promise<void> {
   await succeed(
-    ...['train', '--model', run.model, '--dataset', run.data, '--out', run.out, '--method', run.method],
+    ...[
+      'train',
+      '--model',
+      run.model,
+      '--dataset',
+      run.data,
+      '--out',
+      run.out,
+      '--method',
+      run.method,
+    ],
     ...['--target-modules', run.targets.join(','), '--rank', '4', '--alpha', '12', '--seed', '1'],
-    ...['--max-steps', '60', '--lr', '0.01', '--kl-cycle', '10', '--eval-samples', '0', '--threads', '1'],
+    ...[
+      '--max-steps',
+      '60',
+      '--lr',
+      '0.01',
+      '--kl-cycle',
+      '10',
+      '--eval-samples',
+      '0',
+      '--threads',
+      '1',
+    ],
   );
 }
 
@@ -73,16 +100,25 @@ export async function meanLogits(
   const batch = raggedBatch(prompts.map((prompt) => ({ ...prompt, answers })));
   const options = { samples: 0, noise: 'token', seed: 1, stochasticLayers: null } as const;
   const logits = await adapter.predict(batch, options);
-  return prompts.map((_, row) => Array.from(logits.subarray(row * vocabSize, (row + 1) * vocabSize)));
+  return prompts.map((_, row) =>
+    Array.from(logits.subarray(row * vocabSize, (row + 1) * vocabSize)),
+  );
 }
 
 /** Standard deviation of each answer's logit over samples of the head alone, (K). */
-export async function logitSpread(adapter: Adapter, prompt: Prompt, samples: number): Promise<number[]> {
+export async function logitSpread(
+  adapter: Adapter,
+  prompt: Prompt,
+  samples: number,
+): Promise<number[]> {
   const options = { samples, noise: 'token', seed: 1, stochasticLayers: 1 } as const;
   const logits = await adapter.predict(raggedBatch([prompt]), options);
   const classes = prompt.answers.length;
   return Array.from({ length: classes }, (_, answer) => {
-    const values = Array.from({ length: samples }, (_, sample) => logits[sample * classes + answer] ?? 0);
+    const values = Array.from(
+      { length: samples },
+      (_, sample) => logits[sample * classes + answer] ?? 0,
+    );
     const mean = values.reduce((sum, value) => sum + value, 0) / samples;
     return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (samples - 1));
   });

@@ -1,4 +1,7 @@
-/** Real PEFT in a Python process of its own: jobs for `tools/parity/peft_side.py`, one after another. */
+/**
+ * Real PEFT in a Python process of its own: jobs for `tools/parity/peft_side.py`, one after
+ * another.
+ */
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -46,7 +49,11 @@ export interface ReferenceReport {
 
 /** What each job answers. */
 interface Answers {
-  readonly versions: { readonly peft: string; readonly transformers: string; readonly torch: string };
+  readonly versions: {
+    readonly peft: string;
+    readonly transformers: string;
+    readonly torch: string;
+  };
   readonly lora_config_fields: readonly string[];
   readonly make_model: null;
   readonly make_encoder: null;
@@ -62,7 +69,8 @@ const script = join(import.meta.dirname, '../../tools/parity/peft_side.py');
 
 export function pythonEnvironments(): readonly PythonEnvironment[] {
   const text = process.env.BPEFT_PARITY_ENVIRONMENTS;
-  if (text === undefined) throw new Error('no Python environment: start this with npm run test:parity');
+  if (text === undefined)
+    throw new Error('no Python environment: start this with npm run test:parity');
   return JSON.parse(text) as PythonEnvironment[];
 }
 
@@ -77,7 +85,10 @@ export class PeftProcess {
   }
 
   /** Puts a job last in the queue. @returns its answer, once {@link run} has ended */
-  ask<K extends keyof Answers>(kind: K, details: Readonly<Record<string, unknown>> = {}): () => Answers[K] {
+  ask<K extends keyof Answers>(
+    kind: K,
+    details: Readonly<Record<string, unknown>> = {},
+  ): () => Answers[K] {
     const place = this.#jobs.push({ kind, ...details }) - 1;
     return () => this.#answers[place] as Answers[K];
   }
@@ -88,7 +99,12 @@ export class PeftProcess {
     try {
       const [jobs, answers] = [join(folder, 'jobs.json'), join(folder, 'answers.json')];
       await writeFile(jobs, JSON.stringify(this.#jobs));
-      const env = { ...process.env, PYTHONPATH: path, HF_HUB_OFFLINE: '1', TOKENIZERS_PARALLELISM: 'false' };
+      const env = {
+        ...process.env,
+        PYTHONPATH: path,
+        HF_HUB_OFFLINE: '1',
+        TOKENIZERS_PARALLELISM: 'false',
+      };
       await promisify(execFile)(python, [script, jobs, answers], { env, maxBuffer: 1 << 26 });
       this.#answers = JSON.parse(await readFile(answers, 'utf8'));
     } finally {

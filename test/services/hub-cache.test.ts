@@ -30,7 +30,11 @@ beforeEach(() => {
 async function hubOf(program: string, more: Record<string, string> = {}): Promise<string> {
   const quiet = { HF_HUB_DISABLE_XET: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1' };
   const environment = { HF_ENDPOINT: server.url, HF_HUB_CACHE: hub.cache, ...quiet, ...more };
-  const printed = await runPython(python, ['-c', `from huggingface_hub import *\n${program}`], environment);
+  const printed = await runPython(
+    python,
+    ['-c', `from huggingface_hub import *\n${program}`],
+    environment,
+  );
   return printed.trim().split('\n').at(-1) ?? '';
 }
 

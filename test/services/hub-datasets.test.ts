@@ -31,7 +31,11 @@ beforeEach(() => {
 /** The last line that a Python program prints. */
 async function printed(program: string, more: Record<string, string> = {}): Promise<string> {
   const quiet = { HF_HUB_DISABLE_XET: '1', HF_DATASETS_DISABLE_PROGRESS_BARS: '1' };
-  const own = { HF_DATASETS_CACHE: join(cache, 'arrow'), HF_ENDPOINT: server.url, HF_HUB_CACHE: cache };
+  const own = {
+    HF_DATASETS_CACHE: join(cache, 'arrow'),
+    HF_ENDPOINT: server.url,
+    HF_HUB_CACHE: cache,
+  };
   const lines = await runPython(python, ['-c', program], { ...own, ...quiet, ...more });
   return lines.trim().split('\n').at(-1) ?? '';
 }
@@ -45,7 +49,11 @@ print(json.dumps([[row['question'], row['choices']['text'], row['answerKey']] fo
 /** What ours reads, as the Python program prints it. */
 async function ours(): Promise<unknown[]> {
   const { items } = await (await resolveDataset(`${ARC}:ARC-Easy`)).load('validation');
-  return items.map(({ question, choices, labels, answer }) => [question, choices, labels[answer ?? -1]]);
+  return items.map(({ question, choices, labels, answer }) => [
+    question,
+    choices,
+    labels[answer ?? -1],
+  ]);
 }
 
 it("reads the rows that Python's datasets reads, from the files that it has left, offline", async () => {
@@ -71,7 +79,10 @@ it("leaves files that Python's datasets does not load again", async () => {
     .replace(split, `data_files='ARC-Easy/validation-*', split='train'`)
     .replace("'ARC-Easy', ", '');
   expect(JSON.parse(await printed(only))).toEqual(own);
-  expect([server.downloads.filter((path) => path.endsWith('.parquet')), server.stored]).toEqual([[], []]);
+  expect([server.downloads.filter((path) => path.endsWith('.parquet')), server.stored]).toEqual([
+    [],
+    [],
+  ]);
 });
 
 it('reads what pyarrow writes, in every packing and both forms of pages', async () => {
@@ -89,7 +100,9 @@ for codec in ${JSON.stringify(codecs)}:
         path = f'${folder}/{codec}-{version[0]}.parquet'
         pq.write_table(table, path, compression=codec, row_group_size=700, data_page_version=version)`);
   for (const name of codecs.flatMap((codec) => [`${codec}-1`, `${codec}-2`])) {
-    const { items, labelNames } = await (await resolveDataset(join(folder, `${name}.parquet`))).load(null);
+    const { items, labelNames } = await (
+      await resolveDataset(join(folder, `${name}.parquet`))
+    ).load(null);
     expect([name, items.length, labelNames]).toEqual([name, 3000, ['no', 'yes']]);
     const wrong = items.filter(({ texts: [text], answer, meta }, n) => {
       return text !== `the text ${n % 7}, `.repeat(1 + (n % 3)) || answer !== n % 2 || meta.n !== n;
@@ -108,7 +121,9 @@ Dataset.from_list(rows).to_parquet('${folder}/train.parquet')`;
   await printed(program);
   writeFileSync(join(folder, 'note.txt'), 'no rows');
   const { items } = await (await resolveDataset(folder)).load('train');
-  expect(items.map(({ choices, labels, answer, id }) => [choices.length, labels[1], answer, id])).toEqual([
+  expect(
+    items.map(({ choices, labels, answer, id }) => [choices.length, labels[1], answer, id]),
+  ).toEqual([
     [2, '2', 1, null],
     [3, 'B', 0, 'x'],
   ]);

@@ -5,7 +5,8 @@ import { virtualEnvironment } from '../../tools/python/environment.mjs';
 /** Python with the packages of `tools/python/<list>.txt`. @throws when they cannot be installed */
 function python(list: string): string {
   const path = virtualEnvironment(list);
-  if (path === null) throw new Error(`the Python packages of tools/python/${list}.txt cannot be installed`);
+  if (path === null)
+    throw new Error(`the Python packages of tools/python/${list}.txt cannot be installed`);
   return path;
 }
 

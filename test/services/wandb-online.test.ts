@@ -21,7 +21,12 @@ function train(
 ): Promise<Finished> {
   const environment = {
     ...NO_PROXIES,
-    ...{ WANDB_MODE: 'online', WANDB_BASE_URL: stand.url, WANDB_API_KEY: key, WANDB_RUN_ID: 'online' },
+    ...{
+      WANDB_MODE: 'online',
+      WANDB_BASE_URL: stand.url,
+      WANDB_API_KEY: key,
+      WANDB_RUN_ID: 'online',
+    },
     WANDB_INIT_TIMEOUT: '2',
     ...more,
   };
@@ -91,7 +96,11 @@ it.each([
     stand.always = null;
     // The very command that the warning gives.
     const [, ...words] = /later: (wandb sync .*)$/m.exec(stderr)?.[1]?.split(' ') ?? [];
-    const environment = { WANDB_API_KEY: API_KEY, WANDB_BASE_URL: stand.url, WANDB_DIR: temporaryFolder() };
+    const environment = {
+      WANDB_API_KEY: API_KEY,
+      WANDB_BASE_URL: stand.url,
+      WANDB_DIR: temporaryFolder(),
+    };
     await runPython(servicesPython(), ['-m', 'wandb', ...words], environment);
     expect(sent(stand)).toEqual(recorded(out));
   },

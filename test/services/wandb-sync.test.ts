@@ -69,17 +69,36 @@ it('is taken up by wandb sync: every row, the configuration, the summary and the
   await sync(stand, folder);
   const run = stand.run('run-a');
   expect(run.variables).toMatchObject({
-    ...{ project: 'Bayes LoRA', entity: 'a-team', displayName: 'first', notes: 'a note', tags: ['x', 'y'] },
+    ...{
+      project: 'Bayes LoRA',
+      entity: 'a-team',
+      displayName: 'first',
+      notes: 'a note',
+      tags: ['x', 'y'],
+    },
     ...{ groupName: 'group', jobType: 'tests' },
   });
   expect(run.config).toMatchObject({ lr: { value: 1e-4 }, method: { value: 'blob' } });
   expect(run.history.map((row) => row._step)).toEqual([0, 1, 2, 3]);
   expect(run.history[1]).toMatchObject({
-    ...{ train_acc: 75, train_nll_loss: 0.75, lr: 2e-4, kl_loss: 74.5, elbo_loss: 298.75, pi: 0.25, step: 2 },
+    ...{
+      train_acc: 75,
+      train_nll_loss: 0.75,
+      lr: 2e-4,
+      kl_loss: 74.5,
+      elbo_loss: 298.75,
+      pi: 0.25,
+      step: 2,
+    },
   });
   const { metrics } = evaluationDone().result;
   const scores = {
-    ...{ val_acc: metrics.acc, val_ece: metrics.ece, val_nll: metrics.nll, val_brier: metrics.brier },
+    ...{
+      val_acc: metrics.acc,
+      val_ece: metrics.ece,
+      val_nll: metrics.nll,
+      val_brier: metrics.brier,
+    },
     ...{ final_val_acc: metrics.acc, final_val_ece: metrics.ece, final_val_nll: metrics.nll },
     ...{ final_val_brier: metrics.brier, std: 0.125 },
   };
@@ -90,7 +109,9 @@ it('is taken up by wandb sync: every row, the configuration, the summary and the
   expect(reliability._type).toBe('image-file');
   const picture = run.files.get(reliability.path);
   expect(picture).toEqual(readFileSync(join(folder, 'files', reliability.path)));
-  expect(parse(readFileSync(join(folder, 'files/config.yaml'), 'utf8')).lr).toEqual({ value: 1e-4 });
+  expect(parse(readFileSync(join(folder, 'files/config.yaml'), 'utf8')).lr).toEqual({
+    value: 1e-4,
+  });
   expect(run.files.get('requirements.txt')?.toString()).toContain('bpeft==0.1.0\nengine==0.1.0\n');
   expect(run.output.join('\n')).toContain('arc_easy validation (3 rows, 10 samples)');
 });

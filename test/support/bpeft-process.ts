@@ -34,9 +34,14 @@ export class BpeftProcess {
     // With the signal ignored, a write past the limit fails like one on a full disk.
     const shell = `trap '' XFSZ; ulimit -f ${limit}; exec "$@"`;
     const command = [process.execPath, program, ...args];
-    const [file = '', ...rest] = limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
+    const [file = '', ...rest] =
+      limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
     const env = { ...process.env, ...options.environment };
-    this.#child = spawn(file, rest, { cwd: options.cwd ?? root, env, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = spawn(file, rest, {
+      cwd: options.cwd ?? root,
+      env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     // A test that fails must not leave its process behind.
     const stop = () => this.#child.kill('SIGKILL');
     process.once('exit', stop);
@@ -64,7 +69,10 @@ export class BpeftProcess {
     await Promise.race([shown, this.finished]);
   }
 
-  /** Resolves when the engine is in the process's memory, from when on its command hears signals; or when it ends. */
+  /**
+   * Resolves when the engine is in the process's memory, from when on its command hears signals; or
+   * when it ends.
+   */
   async hasEngine(): Promise<void> {
     let hasEnded = false;
     this.finished.then(() => {
@@ -97,7 +105,15 @@ export function bpeft(...args: string[]): Promise<Finished> {
 
 /** The random model on ARC-Easy; its byte tokenizer makes long prompts. */
 export function trainArgs(out: string, ...more: string[]): string[] {
-  const base = ['train', '--model', 'builtin:random', '--data-dir', fixtureData, '--dataset', 'ARC-Easy'];
+  const base = [
+    'train',
+    '--model',
+    'builtin:random',
+    '--data-dir',
+    fixtureData,
+    '--dataset',
+    'ARC-Easy',
+  ];
   return [...base, '--max-seq-len', '700', '--out', out, ...more];
 }
 
@@ -112,6 +128,9 @@ export function outcome(run: string): Record<string, string> {
       files[relative(run, path)] = readFileSync(path).toString('base64');
     }
   }
-  files['metrics.jsonl'] = readFileSync(join(run, 'metrics.jsonl'), 'utf8').replace(/,"ms":[\d.]+/g, '');
+  files['metrics.jsonl'] = readFileSync(join(run, 'metrics.jsonl'), 'utf8').replace(
+    /,"ms":[\d.]+/g,
+    '',
+  );
   return files;
 }

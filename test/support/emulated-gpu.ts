@@ -1,4 +1,7 @@
-/** The engine with `cuda` on an emulated driver, for the processes of tests; `npm test` has built it before. */
+/**
+ * The engine with `cuda` on an emulated driver, for the processes of tests; `npm test` has built it
+ * before.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -17,7 +20,10 @@ export interface EmulatedGpu {
 /** Variables of a process with an emulated GPU; quick when nothing has changed. */
 export function emulatedGpu(): EmulatedGpu {
   const build = [join(root, 'tools/cuda-emulator/addon.mjs'), '--json'];
-  const { status, stdout, stderr } = spawnSync(process.execPath, build, { cwd: root, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, build, {
+    cwd: root,
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(stderr);
   return JSON.parse(stdout) as EmulatedGpu;
 }

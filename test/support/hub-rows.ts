@@ -1,4 +1,7 @@
-/** The named datasets' rows in the columns that the Hub has, made of those in the folder of fixtures. */
+/**
+ * The named datasets' rows in the columns that the Hub has, made of those in the folder of
+ * fixtures.
+ */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,7 +47,8 @@ const card = (license: string, ...configurations: readonly string[]) =>
     )
     .join('')}---\n# A dataset\n`;
 
-const shard = (configuration: string, split: string) => `${configuration}/${split}-00000-of-00001.parquet`;
+const shard = (configuration: string, split: string) =>
+  `${configuration}/${split}-00000-of-00001.parquet`;
 
 /** `allenai/ai2_arc`, with rows of the folder. */
 export function arcRepository(folder = dataDir, limit = Number.POSITIVE_INFINITY): Files {
@@ -67,13 +71,21 @@ export function referenceRepositories(): Record<string, Files> {
   const same = (row: Row) => row;
   const winogrande: Files = { 'README.md': card('cc-by-4.0', 'winogrande_s', 'winogrande_m') };
   for (const size of ['s', 'm']) {
-    winogrande[shard(`winogrande_${size}`, 'train')] = table(`winogrande/train_${size}.jsonl`, winograndeRow);
+    winogrande[shard(`winogrande_${size}`, 'train')] = table(
+      `winogrande/train_${size}.jsonl`,
+      winograndeRow,
+    );
     winogrande[shard(`winogrande_${size}`, 'validation')] = table(
       'winogrande/validation.jsonl',
       winograndeRow,
     );
   }
-  const subjects = ['college_chemistry', 'college_computer_science', 'college_physics', 'computer_security'];
+  const subjects = [
+    'college_chemistry',
+    'college_computer_science',
+    'college_physics',
+    'computer_security',
+  ];
   const mmlu: Files = {};
   for (const subject of [...subjects, 'high_school_computer_science', 'machine_learning']) {
     mmlu[shard(subject, 'test')] = parquet(

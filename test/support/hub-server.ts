@@ -1,6 +1,6 @@
 /**
- * A stand-in for the Hub on loopback: repositories of models and datasets over the real routes, and a store of its own address
- * to which files in LFS are redirected. It fails as it is told.
+ * A stand-in for the Hub on loopback: repositories of models and datasets over the real routes, and
+ * a store of its own address to which files in LFS are redirected. It fails as it is told.
  */
 
 import { createHash } from 'node:crypto';
@@ -11,7 +11,9 @@ import { Uploads } from './hub-uploads.ts';
 /** What happens to a request for a file's bytes. */
 export type Fault =
   | { readonly kind: 'status'; readonly status: number; readonly retryAfter?: string }
-  /** After so many bytes of the body the connection breaks, the body ends, or nothing more comes. */
+  /**
+   * After so many bytes of the body the connection breaks, the body ends, or nothing more comes.
+   */
   | { readonly kind: 'cut' | 'short' | 'stall'; readonly after: number }
   /** One bit of the body is another. */
   | { readonly kind: 'corrupt' }
@@ -104,7 +106,9 @@ export class StandInHub {
   }
 
   #publish(name: string, branch: string, files: Files, access: Repository['access']): Repository {
-    const content = new Map(Object.entries(files).map(([path, bytes]) => [path, Buffer.from(bytes)]));
+    const content = new Map(
+      Object.entries(files).map(([path, bytes]) => [path, Buffer.from(bytes)]),
+    );
     const list = [...content].map(([path, bytes]) => `${gitHash(bytes)} ${path}`).join('\n');
     const commit = createHash('sha1').update(`${name}\n${list}`).digest('hex');
     const repository = { files: content, commit, access };
@@ -138,7 +142,9 @@ export class StandInHub {
     const asked = api?.[2] ?? file?.[2] ?? '';
     const name = this.renamed.get(asked) ?? asked;
     if (name !== asked) {
-      response.writeHead(307, { location: `${url.pathname.replace(asked, name)}${url.search}` }).end();
+      response
+        .writeHead(307, { location: `${url.pathname.replace(asked, name)}${url.search}` })
+        .end();
       return;
     }
     const isKnown = request.headers.authorization === `Bearer ${TOKEN}`;
@@ -156,9 +162,16 @@ export class StandInHub {
     } else if (api !== null) {
       const fault = this.apiFaults.shift();
       if (fault?.kind === 'status') fail(response, fault);
-      else if (api[3] === 'tree') this.#tree(response, url, repository, decodeURIComponent(api[5] ?? ''));
+      else if (api[3] === 'tree')
+        this.#tree(response, url, repository, decodeURIComponent(api[5] ?? ''));
       else if (api[3] === 'paths-info') void this.#paths(request, response, repository);
-      else json(response, { _id: '1', id: name, sha: repository.commit, siblings: siblings(repository) });
+      else
+        json(response, {
+          _id: '1',
+          id: name,
+          sha: repository.commit,
+          siblings: siblings(repository),
+        });
     } else if (repository.access === 'gated' && !isKnown) {
       refuse(response, 401, 'GatedRepo', `Access to ${kind} ${name} is restricted`);
     } else {
@@ -185,7 +198,11 @@ export class StandInHub {
   }
 
   /** What stands at some paths; nothing of what does not. */
-  async #paths(request: IncomingMessage, response: ServerResponse, repository: Repository): Promise<void> {
+  async #paths(
+    request: IncomingMessage,
+    response: ServerResponse,
+    repository: Repository,
+  ): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
@@ -197,9 +214,12 @@ export class StandInHub {
   #entries({ files }: Repository, paths: readonly string[]): object[] {
     return paths.flatMap((path) => {
       const bytes = files.get(path);
-      if (bytes !== undefined) return [{ type: 'file', path, ...entry(bytes, this.claims.get(path)) }];
+      if (bytes !== undefined)
+        return [{ type: 'file', path, ...entry(bytes, this.claims.get(path)) }];
       const isFolder = [...files.keys()].some((name) => name.startsWith(`${path}/`));
-      return isFolder ? [{ type: 'directory', path, size: 0, oid: gitHash(Buffer.from(path)) }] : [];
+      return isFolder
+        ? [{ type: 'directory', path, size: 0, oid: gitHash(Buffer.from(path)) }]
+        : [];
     });
   }
 
@@ -239,7 +259,9 @@ export class StandInHub {
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
     const isPart = range !== null && fault?.kind !== 'whole';
     const start = isPart ? Number(range[1]) : 0;
-    const body = Buffer.from(bytes.subarray(start, isPart && range[2] ? Number(range[2]) + 1 : undefined));
+    const body = Buffer.from(
+      bytes.subarray(start, isPart && range[2] ? Number(range[2]) + 1 : undefined),
+    );
     if (fault?.kind === 'corrupt') body[0] = (body[0] ?? 0) ^ 1;
     const place = { 'content-range': `bytes ${start}-${start + body.length - 1}/${bytes.length}` };
     const sent = fault !== undefined && 'after' in fault ? body.subarray(0, fault.after) : body;
@@ -294,7 +316,10 @@ function json(response: ServerResponse, body: unknown): void {
   response.end(JSON.stringify(body));
 }
 
-function fail(response: ServerResponse, { status, retryAfter }: Extract<Fault, { kind: 'status' }>): void {
+function fail(
+  response: ServerResponse,
+  { status, retryAfter }: Extract<Fault, { kind: 'status' }>,
+): void {
   response.writeHead(status, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).end();
 }
 

@@ -1,4 +1,7 @@
-/** The routes by which the stand-in hub takes files: small ones in the commit, large ones through its store. */
+/**
+ * The routes by which the stand-in hub takes files: small ones in the commit, large ones through
+ * its store.
+ */
 
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -63,7 +66,8 @@ export class Uploads {
     const bytes = Buffer.concat(chunks);
     const oid = (request.url ?? '').split('/').at(-1) ?? '';
     const isRight = createHash('sha256').update(bytes).digest('hex') === oid;
-    const isSigned = request.headers['x-signed'] === 'yes' && request.headers.authorization === undefined;
+    const isSigned =
+      request.headers['x-signed'] === 'yes' && request.headers.authorization === undefined;
     if (isRight && isSigned) this.stored.set(oid, bytes);
     response.writeHead(isRight && isSigned ? 200 : 400).end();
   }
@@ -75,7 +79,9 @@ export class Uploads {
         size,
         ...(this.stored.has(oid)
           ? {}
-          : { actions: { upload: { href: `${store}/lfs/${oid}`, header: { 'x-signed': 'yes' } } } }),
+          : {
+              actions: { upload: { href: `${store}/lfs/${oid}`, header: { 'x-signed': 'yes' } } },
+            }),
       })),
     };
   }
@@ -90,13 +96,20 @@ export class Uploads {
       if (key === 'file') return [[path, Buffer.from(content, 'base64')]];
       return key === 'lfsFile' ? [[path, this.stored.get(oid) ?? Buffer.alloc(0)]] : [];
     });
-    this.commits.push({ repository, summary: lines[0]?.value.summary ?? '', files: new Map(files) });
+    this.commits.push({
+      repository,
+      summary: lines[0]?.value.summary ?? '',
+      files: new Map(files),
+    });
     return { success: true, commitOid: createHash('sha1').update(body).digest('hex') };
   }
 }
 
 function preupload({ files }: { files: { path: string; size: number; sample: string }[] }): object {
   return {
-    files: files.map(({ path, size }) => ({ path, uploadMode: size >= LARGE_BYTES ? 'lfs' : 'regular' })),
+    files: files.map(({ path, size }) => ({
+      path,
+      uploadMode: size >= LARGE_BYTES ? 'lfs' : 'regular',
+    })),
   };
 }

@@ -1,6 +1,9 @@
 import { type Ended, runNode, workerScript } from './node-process.ts';
 
-/** A process in which `count` worker threads load the library one after another, and the main thread after them. */
+/**
+ * A process in which `count` worker threads load the library one after another, and the main thread
+ * after them.
+ */
 export function manyWorkers(count: number): Promise<Ended> {
   const using = workerScript(`
     const model = await bpeft.loadModel({ model: 'builtin:random' });

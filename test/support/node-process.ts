@@ -15,8 +15,8 @@ export interface Ended {
 }
 
 /**
- * What scripts of guests begin with: the built engine as `bpeft`, the folder of the library as `dist`, a batch
- * of prompts, and a training that is over only when somebody ends it.
+ * What scripts of guests begin with: the built engine as `bpeft`, the folder of the library as
+ * `dist`, a batch of prompts, and a training that is over only when somebody ends it.
  */
 const PRELUDE = `
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,4 +1,7 @@
-/** Rows as Parquet, as the Hub has them: texts, integers, truth values, lists of texts, and structures of these. */
+/**
+ * Rows as Parquet, as the Hub has them: texts, integers, truth values, lists of texts, and
+ * structures of these.
+ */
 
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
@@ -33,7 +36,8 @@ export function classes(names: Readonly<Record<string, readonly string[]>>): Opt
 
 function elements(name: string, value: unknown): Element[] {
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
-  if (typeof value === 'string') return [{ ...optional, type: 'BYTE_ARRAY', converted_type: 'UTF8' }];
+  if (typeof value === 'string')
+    return [{ ...optional, type: 'BYTE_ARRAY', converted_type: 'UTF8' }];
   if (typeof value === 'boolean') return [{ ...optional, type: 'BOOLEAN' }];
   if (typeof value === 'number') return [{ ...optional, type: 'INT64' }];
   if (Array.isArray(value)) {

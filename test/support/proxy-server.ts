@@ -5,7 +5,14 @@ import { type AddressInfo, connect } from 'node:net';
 
 /** No proxy of the machine that runs the test. */
 export const NO_PROXIES = {
-  ...{ http_proxy: '', HTTP_PROXY: '', https_proxy: '', HTTPS_PROXY: '', no_proxy: '', NO_PROXY: '' },
+  ...{
+    http_proxy: '',
+    HTTP_PROXY: '',
+    https_proxy: '',
+    HTTPS_PROXY: '',
+    no_proxy: '',
+    NO_PROXY: '',
+  },
 };
 
 export class StandInProxy {

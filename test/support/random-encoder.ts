@@ -1,4 +1,6 @@
-/** A folder with a small random RoBERTa in safetensors: tokens are bytes behind four special ones. */
+/**
+ * A folder with a small random RoBERTa in safetensors: tokens are bytes behind four special ones.
+ */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +16,18 @@ export function randomEncoder(): string {
   const config = {
     ...{ architectures: ['RobertaModel'], model_type: 'roberta', hidden_act: 'gelu' },
     ...{ hidden_size: HIDDEN, intermediate_size: INNER, num_hidden_layers: LAYERS },
-    ...{ num_attention_heads: HEADS, vocab_size: VOCABULARY, type_vocab_size: 1, layer_norm_eps: 1e-5 },
-    ...{ max_position_embeddings: POSITIONS + 2, pad_token_id: 1, bos_token_id: 0, eos_token_id: 2 },
+    ...{
+      num_attention_heads: HEADS,
+      vocab_size: VOCABULARY,
+      type_vocab_size: 1,
+      layer_norm_eps: 1e-5,
+    },
+    ...{
+      max_position_embeddings: POSITIONS + 2,
+      pad_token_id: 1,
+      bos_token_id: 0,
+      eos_token_id: 2,
+    },
   };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer()));
@@ -26,9 +38,18 @@ export function randomEncoder(): string {
 function tokenizer(): object {
   const bytes = byteTokenizer();
   const vocab: Record<string, number> = Object.fromEntries(SPECIAL.map((text, id) => [text, id]));
-  for (const [letter, byte] of Object.entries(bytes.model.vocab)) vocab[letter] = byte + SPECIAL.length;
+  for (const [letter, byte] of Object.entries(bytes.model.vocab))
+    vocab[letter] = byte + SPECIAL.length;
   const special = SPECIAL.map((content, id) => ({
-    ...{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+    ...{
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    },
   }));
   return {
     ...bytes,

@@ -82,8 +82,14 @@ export function byteTokenizer() {
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
   const hidden = bytes.filter((byte) => !isShown(byte));
-  const letter = (byte: number) => String.fromCodePoint(isShown(byte) ? byte : 256 + hidden.indexOf(byte));
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const letter = (byte: number) =>
+    String.fromCodePoint(isShown(byte) ? byte : 256 + hidden.indexOf(byte));
+  const byteLevel = {
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: true,
+  };
   return {
     version: '1.0',
     added_tokens: [],

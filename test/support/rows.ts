@@ -51,4 +51,5 @@ export async function complaint(...args: Parameters<typeof read>): Promise<strin
 }
 
 /** JSON Lines. */
-export const lines = (...rows: unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+export const lines = (...rows: unknown[]): string =>
+  rows.map((row) => `${JSON.stringify(row)}\n`).join('');

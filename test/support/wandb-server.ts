@@ -60,7 +60,8 @@ export class StandInWandb {
   /** The run with this id. @throws when it never came */
   run(id: string): KeptRun {
     const found = this.runs.get(id);
-    if (found === undefined) throw new Error(`the server has no run ${id}, only ${[...this.runs.keys()]}`);
+    if (found === undefined)
+      throw new Error(`the server has no run ${id}, only ${[...this.runs.keys()]}`);
     return found;
   }
 
@@ -91,7 +92,10 @@ export class StandInWandb {
   }
 
   #graphql(body: string): object {
-    const { query, variables } = JSON.parse(body) as { query: string; variables: Record<string, unknown> };
+    const { query, variables } = JSON.parse(body) as {
+      query: string;
+      variables: Record<string, unknown>;
+    };
     if (query.includes('upsertBucket')) return { data: { upsertBucket: this.#upsert(variables) } };
     if (query.includes('createRunFiles')) {
       const files = (variables.files as string[]).map((name) => ({
@@ -103,7 +107,9 @@ export class StandInWandb {
     if (query.includes('RunResumeStatus')) {
       const run = this.runs.get(String(variables.name));
       return {
-        data: { model: run === undefined ? null : { bucket: statusOf(String(variables.name), run) } },
+        data: {
+          model: run === undefined ? null : { bucket: statusOf(String(variables.name), run) },
+        },
       };
     }
     return { data: {} };
@@ -118,7 +124,12 @@ export class StandInWandb {
     if (typeof variables.config === 'string') run.config = JSON.parse(variables.config);
     const entity = String(variables.entity ?? 'someone');
     const project = { id: 'p', name: String(variables.project), entity: { id: 'e', name: entity } };
-    const bucket = { ...statusOf(id, run), displayName: variables.displayName, sweepName: null, project };
+    const bucket = {
+      ...statusOf(id, run),
+      displayName: variables.displayName,
+      sweepName: null,
+      project,
+    };
     return { bucket, inserted: true };
   }
 
@@ -146,7 +157,8 @@ interface StreamBody {
 /** RFC 7523 §2.1 */
 function exchanged(form: string): [status: number, body: object] {
   const { grant_type: grant, assertion } = Object.fromEntries(new URLSearchParams(form));
-  const isGood = grant === 'urn:ietf:params:oauth:grant-type:jwt-bearer' && assertion === IDENTITY_TOKEN;
+  const isGood =
+    grant === 'urn:ietf:params:oauth:grant-type:jwt-bearer' && assertion === IDENTITY_TOKEN;
   return isGood ? [200, { access_token: ACCESS_TOKEN, expires_in: 3600 }] : [401, {}];
 }
 

@@ -28,21 +28,52 @@ const ROWS = Array.from({ length: 40 }, (_, row) => {
 
 /** A folder as a finished training run leaves it; nobody trained. */
 export function writtenRun(run: WrittenRun = {}): string {
-  const { name = 'first', method = 'blob', model = 'builtin:tiny', dataset = 'ARC-Easy', seed = 1 } = run;
+  const {
+    name = 'first',
+    method = 'blob',
+    model = 'builtin:tiny',
+    dataset = 'ARC-Easy',
+    seed = 1,
+  } = run;
   const folder = join(temporaryFolder(), name);
   mkdirSync(join(folder, 'predictions'), { recursive: true });
   mkdirSync(join(folder, 'adapter'));
   const report = metricsReport(ROWS);
   const versions = { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' };
-  const config = { method, model, dataset, seed, protocol: 'corrected', max_steps: 3, ...run.settings };
-  const evaluation = { dataset, split: 'validation', samples: 10, n: 40, n_truncated: 0, seconds: 1 };
+  const config = {
+    method,
+    model,
+    dataset,
+    seed,
+    protocol: 'corrected',
+    max_steps: 3,
+    ...run.settings,
+  };
+  const evaluation = {
+    dataset,
+    split: 'validation',
+    samples: 10,
+    n: 40,
+    n_truncated: 0,
+    seconds: 1,
+  };
   const { metrics, definitions, reliability } = report;
-  const head = { format: 1, method, model, dataset, seed, protocol: 'corrected', run: config, versions };
+  const head = {
+    format: 1,
+    method,
+    model,
+    dataset,
+    seed,
+    protocol: 'corrected',
+    run: config,
+    versions,
+  };
   const training = { steps: 3, seconds: 2, tokens: 900, tokens_per_s: 450, peak_rss_mb: 300 };
   const found = { maxProbability: 0.625, entropy: 0.5, mutualInformation: null };
   const detection = { against: { dataset, split: 'train' }, auroc: found, fpr95: found };
   const evaluations = [{ ...evaluation, metrics, definitions, reliability, detection }];
-  const write = (file: string, value: unknown) => writeFileSync(join(folder, file), `${fileJson(value)}\n`);
+  const write = (file: string, value: unknown) =>
+    writeFileSync(join(folder, file), `${fileJson(value)}\n`);
   write('config.json', {
     format: 1,
     command: 'train',
@@ -63,7 +94,8 @@ export function writtenRun(run: WrittenRun = {}): string {
       sigma_mean: 0.01 * step,
     },
   }));
-  const lines = (values: readonly object[]) => values.map((value) => `${fileJson(value)}\n`).join('');
+  const lines = (values: readonly object[]) =>
+    values.map((value) => `${fileJson(value)}\n`).join('');
   writeFileSync(join(folder, 'metrics.jsonl'), lines(steps));
   writeFileSync(join(folder, 'predictions', `${dataset}-validation-n10.jsonl`), lines(ROWS));
   return folder;

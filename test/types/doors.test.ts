@@ -1,4 +1,5 @@
-// The types of both doors; the compiler checks them (`tsc --noEmit`), the names that are there at run time are checked here.
+// The types of both doors; the compiler checks them (`tsc --noEmit`), the names that are there at
+// run time are checked here.
 
 import type {
   BpeftErrorCode,
@@ -46,7 +47,9 @@ it('types a run: options in, typed events meanwhile, a result out', () => {
   >();
   expectTypeOf<TrainOptions['lr']>().toEqualTypeOf<number | undefined>();
   expectTypeOf<Extract<RunEvent, { type: 'step' }>>().toEqualTypeOf<StepDone>();
-  expectTypeOf<NonNullable<RunContext['onEvent']>>().toExtend<Sink | ((event: RunEvent) => unknown)>();
+  expectTypeOf<NonNullable<RunContext['onEvent']>>().toExtend<
+    Sink | ((event: RunEvent) => unknown)
+  >();
   // @ts-expect-error a method that is not there
   const wrong: TrainOptions = { method: 'blbo' };
   expect(wrong).toBeDefined();
@@ -79,11 +82,17 @@ it('types what every long call takes, and what a model says of itself', () => {
   expectTypeOf<Parameters<engine.Trainer['step']>[1]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Adapter['predict']>[2]>().toEqualTypeOf<CallOptions | undefined>();
   expectTypeOf<Parameters<engine.Adapter['save']>[2]>().toEqualTypeOf<CallOptions | undefined>();
-  expectTypeOf<Parameters<engine.Trainer['saveState']>[1]>().toEqualTypeOf<CallOptions | undefined>();
-  expectTypeOf<Parameters<engine.Trainer['loadState']>[1]>().toEqualTypeOf<CallOptions | undefined>();
+  expectTypeOf<Parameters<engine.Trainer['saveState']>[1]>().toEqualTypeOf<
+    CallOptions | undefined
+  >();
+  expectTypeOf<Parameters<engine.Trainer['loadState']>[1]>().toEqualTypeOf<
+    CallOptions | undefined
+  >();
   expectTypeOf<Parameters<engine.BayesianModel['encode']>[2]>().toExtend<CallOptions | undefined>();
   expectTypeOf<engine.EncodeOptions>().toExtend<CallOptions>();
-  expectTypeOf<engine.Adapter | engine.Trainer | engine.BayesianModel>().toExtend<AsyncDisposable>();
+  expectTypeOf<
+    engine.Adapter | engine.Trainer | engine.BayesianModel
+  >().toExtend<AsyncDisposable>();
   expectTypeOf<engine.BayesianModel['resolved']>().toEqualTypeOf<ResolvedModel>();
   expectTypeOf<bpeft.BpeftError['name']>().toEqualTypeOf<'BpeftError' | 'AbortError'>();
 });

@@ -27,7 +27,9 @@ it.each([
 it('names the nearest shape and the known GPUs', () => {
   const refused = (hint: RegExp) =>
     expect.objectContaining({ code: 'BPEFT_USAGE', hint: expect.stringMatching(hint) });
-  expect(() => shapeNamed('llama-2-7')).toThrow(refused(/^did you mean llama-2-7b\? known: smollm2/));
+  expect(() => shapeNamed('llama-2-7')).toThrow(
+    refused(/^did you mean llama-2-7b\? known: smollm2/),
+  );
   expect(() => gpuNamed('t4')).toThrow(refused(/^known: a100, h100/));
 });
 
@@ -61,7 +63,8 @@ describe('memory', () => {
   });
 
   it('grows with rows, and hardly with them where blocks are computed again', () => {
-    const activations = (settings: object) => cpuTraining(work('llama-2-7b', settings)).parts.activations;
+    const activations = (settings: object) =>
+      cpuTraining(work('llama-2-7b', settings)).parts.activations;
     expect(activations({ batchSize: 8 })).toBe(2 * activations({}));
     expect(activations({ checkpointing: 'full' })).toBeLessThan(activations({}) / 5);
     expect(activations({ precision: 'bf16' })).toBeLessThan(activations({}));

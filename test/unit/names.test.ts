@@ -1,6 +1,13 @@
 import { expect, it } from 'vitest';
 import { SCHEMAS, SETTINGS } from '../../ts/config/schema.ts';
-import { camelCase, kebabCase, snakeCase, toCamelKeys, toSnakeKeys, withoutFlags } from '../../ts/names.ts';
+import {
+  camelCase,
+  kebabCase,
+  snakeCase,
+  toCamelKeys,
+  toSnakeKeys,
+  withoutFlags,
+} from '../../ts/names.ts';
 
 it.each([
   ['klLr', 'kl-lr', 'kl_lr'],
@@ -43,7 +50,10 @@ it.each([
     'add resume: true or overwrite: true, or give another out',
   ],
   ['name the classes: --labels NAME,NAME', 'name the classes: labels NAME,NAME'],
-  ['evaluate it again with: bpeft eval --run runs/x', 'evaluate it again with: bpeft eval --run runs/x'],
+  [
+    'evaluate it again with: bpeft eval --run runs/x',
+    'evaluate it again with: bpeft eval --run runs/x',
+  ],
   ['install bpeft again without --omit=optional', 'install bpeft again without --omit=optional'],
   ['raise the limit (ulimit -u, --pids-limit)', 'raise the limit (ulimit -u, --pids-limit)'],
 ])('says %j without flags', (text, expected) => {
@@ -55,6 +65,9 @@ it('knows which settings are switches', () => {
     const isSwitch = Object.values(schemas).some(
       (schema) => schema.safeParse(true).success && schema.safeParse(false).success,
     );
-    expect([key, withoutFlags(`--${kebabCase(key)}`)]).toEqual([key, isSwitch ? `${key}: true` : key]);
+    expect([key, withoutFlags(`--${kebabCase(key)}`)]).toEqual([
+      key,
+      isSwitch ? `${key}: true` : key,
+    ]);
   }
 });

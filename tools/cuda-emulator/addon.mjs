@@ -1,5 +1,5 @@
-// node tools/cuda-emulator/addon.mjs [--json]: the engine with `cuda` as an addon, the emulated driver
-// and its kernels; prints the variables with which Node runs them.
+// node tools/cuda-emulator/addon.mjs [--json]: the engine with `cuda` as an addon, the emulated
+// driver and its kernels; prints the variables with which Node runs them.
 
 import { join } from 'node:path';
 import { addonTypes, buildNative, readText, root } from '../steps.mjs';

@@ -27,8 +27,8 @@ const KERNELS = join(root, 'crates/blob-core/src/kernels/cuda');
 const MAJOR = 13;
 
 /**
- * How kernels are compiled, and what is compiled with them. `checked` puts hooks around every access
- * of a kernel; the hooks are in the plain driver.
+ * How kernels are compiled, and what is compiled with them. `checked` puts hooks around every
+ * access of a kernel; the hooks are in the plain driver.
  */
 const MODES = {
   plain: { host: 'plain', kernels: [], all: [] },
@@ -50,7 +50,9 @@ function run(command, args, input = '') {
     const err = [];
     child.stdout.on('data', (chunk) => out.push(chunk));
     child.stderr.on('data', (chunk) => err.push(chunk));
-    child.on('error', (error) => reject(new Error(`${error.message}: install a C++ compiler (g++)`)));
+    child.on('error', (error) =>
+      reject(new Error(`${error.message}: install a C++ compiler (g++)`)),
+    );
     child.on('close', (status) => {
       if (status === 0) resolve(Buffer.concat(out).toString());
       else reject(new Error(`${command} ${args.join(' ')}\n${Buffer.concat(err)}`));
@@ -187,7 +189,15 @@ function buildKernel(host, mode, source) {
   const device = join(here, 'device');
   const { all, kernels: hooks } = MODES[mode];
   const first = ['-include', join(device, 'cuda_host.h'), '-I', device, '-Wno-unknown-pragmas'];
-  const flags = [...BASE, '-O2', ...all, '-fno-threadsafe-statics', '-fno-strict-aliasing', '-w', ...hooks];
+  const flags = [
+    ...BASE,
+    '-O2',
+    ...all,
+    '-fno-threadsafe-statics',
+    '-fno-strict-aliasing',
+    '-w',
+    ...hooks,
+  ];
   return make(join(folder, `${basename(source, '.cu')}.so`), [source], flags, async (part) => {
     const text = await run('g++', [...BASE, ...all, ...first, '-x', 'c++', '-E', source]);
     await run(
@@ -219,8 +229,8 @@ function kernelFolder(mode) {
 }
 
 /**
- * A fat binary for each kernel, with an entry of PTX for sm_80 and nothing behind it: what the engine
- * reads, and what the driver looks for an architecture in.
+ * A fat binary for each kernel, with an entry of PTX for sm_80 and nothing behind it: what the
+ * engine reads, and what the driver looks for an architecture in.
  */
 function buildImages(kernels) {
   const folder = join(root, '.cache/cuda/images');
@@ -233,7 +243,8 @@ function buildImages(kernels) {
   image.writeUInt16LE(1, 16);
   image.writeUInt32LE(64, 20);
   image.writeUInt32LE(80, 16 + 28);
-  for (const source of kernels) writeFileSync(join(folder, `${basename(source, '.cu')}.fatbin`), image);
+  for (const source of kernels)
+    writeFileSync(join(folder, `${basename(source, '.cu')}.fatbin`), image);
   return folder;
 }
 

@@ -89,12 +89,15 @@ for (const [name, notices] of Object.entries(FAULTS)) {
   }
 }
 const everyRun = Object.keys(RUNS);
-for (const source of OWN_TESTS) for (const run of everyRun) runProgram(folders[RUNS[run].build], source, run);
+for (const source of OWN_TESTS)
+  for (const run of everyRun) runProgram(folders[RUNS[run].build], source, run);
 for (const source of KERNEL_TESTS)
   for (const run of isAll ? everyRun : ['plain', 'checked'])
     runProgram(folders[RUNS[run].build], source, run);
 
 const seconds = (from, to) => ((to - from) / 1000).toFixed(0);
-process.stdout.write(`built in ${seconds(began, built)} s, run in ${seconds(built, Date.now())} s\n`);
+process.stdout.write(
+  `built in ${seconds(began, built)} s, run in ${seconds(built, Date.now())} s\n`,
+);
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -87,8 +87,8 @@ MODELS = {
         "head_dim": 6,
         "hidden_act": "gelu",  # as published; means the form by tanh
     },
-    # as Gemma 1 with norms on both sides of a part, soft caps, and a window in every other block, the
-    # first of them
+    # as Gemma 1 with norms on both sides of a part, soft caps, and a window in every other block,
+    # the first of them
     "gemma2": {
         "model_type": "gemma2",
         "rms_norm_eps": 1e-6,

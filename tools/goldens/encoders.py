@@ -47,12 +47,24 @@ ROBERTA = COMMON | {
     "layer_norm_eps": 1e-5,
     "pad_token_id": PADDING,
 }
-EVERYWHERE = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+EVERYWHERE = [
+    "query",
+    "key",
+    "value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+]
 
 # name: (family, class that saves the base, configuration, PEFT's settings)
 CASES = {
     # as MiniLM is published: the base alone, its names without a prefix
-    "bert": ("Bert", "BertModel", COMMON, {"task_type": "SEQ_CLS", "target_modules": ["query", "value"]}),
+    "bert": (
+        "Bert",
+        "BertModel",
+        COMMON,
+        {"task_type": "SEQ_CLS", "target_modules": ["query", "value"]},
+    ),
     # the head of the pre-training in the file, the tanh form of GELU, terms everywhere
     "bert-everywhere": (
         "Bert",
@@ -84,13 +96,20 @@ CASES = {
         "DistilBert",
         "DistilBertForMaskedLM",
         DISTILBERT,
-        {"task_type": "SEQ_CLS", "target_modules": ["q_lin", "v_lin"], "modules_to_save": ["pre_classifier", "classifier"]},
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": ["q_lin", "v_lin"],
+            "modules_to_save": ["pre_classifier", "classifier"],
+        },
     ),
     "distilbert-everywhere": (
         "DistilBert",
         "DistilBertModel",
         DISTILBERT,
-        {"task_type": "SEQ_CLS", "target_modules": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]},
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
+        },
     ),
 }
 
@@ -158,7 +177,10 @@ def logits_of(model, rows):
 
 
 def numpy(tensors):
-    return {name: np.ascontiguousarray(value.detach().numpy(), np.float32) for name, value in tensors.items()}
+    return {
+        name: np.ascontiguousarray(value.detach().numpy(), np.float32)
+        for name, value in tensors.items()
+    }
 
 
 def compute(case):
@@ -167,12 +189,18 @@ def compute(case):
     family, _, settings, lora = CASES[case]
     rows = batch(family, settings)
     head = {name: value for name, value in model.state_dict().items() if "classifier" in name}
-    adapted = get_peft_model(model, LoraConfig(r=tiny.RANK, lora_alpha=tiny.ALPHA, lora_dropout=0.0, **lora)).eval()
+    adapted = get_peft_model(
+        model, LoraConfig(r=tiny.RANK, lora_alpha=tiny.ALPHA, lora_dropout=0.0, **lora)
+    ).eval()
     trained = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
     for name, parameter in trained.items():
-        scale = 0.3 if "lora_B" in name or name.endswith("bias") else 0.8 / np.sqrt(parameter.shape[-1])
+        scale = (
+            0.3 if "lora_B" in name or name.endswith("bias") else 0.8 / np.sqrt(parameter.shape[-1])
+        )
         with torch.no_grad():
-            parameter.copy_(torch.tensor(rng.normal(0, scale, tuple(parameter.shape)), dtype=torch.float32))
+            parameter.copy_(
+                torch.tensor(rng.normal(0, scale, tuple(parameter.shape)), dtype=torch.float32)
+            )
     with tempfile.TemporaryDirectory() as folder:
         adapted.save_pretrained(folder)
         adapter_config = json.loads((Path(folder) / "adapter_config.json").read_text())
@@ -184,7 +212,10 @@ def compute(case):
             adapter[f"base_model.model.{layer}.base_layer.{part}"] = value.numpy()
     logits = logits_of(adapted, rows)
     nll = torch.stack(
-        [-torch.log_softmax(row, 0)[label] for row, label in zip(logits, rows["labels"], strict=True)]
+        [
+            -torch.log_softmax(row, 0)[label]
+            for row, label in zip(logits, rows["labels"], strict=True)
+        ]
     ).mean()
     nll.backward()
     check_gradient(case, adapted, trained, rows, nll)
@@ -216,7 +247,9 @@ def check_gradient(case, model, trained, rows, nll):
             for name, p in trained.items():
                 p.copy_(start[name] + distance / norm * p.grad)
             logits = logits_of(model, rows)
-            terms = [-torch.log_softmax(row, 0)[label] for row, label in zip(logits, rows["labels"])]
+            terms = [
+                -torch.log_softmax(row, 0)[label] for row, label in zip(logits, rows["labels"])
+            ]
             return torch.stack(terms).mean().item()
 
     slope = (loss_at(step) - loss_at(-step)) / (2 * step)

@@ -1,13 +1,14 @@
-"""What the KL stream alone does to σ and μ over a published run (reference-protocol dynamics, no likelihood).
+"""What the KL stream alone does to σ and μ over a published run (reference-protocol dynamics, no
+likelihood).
 
     π_t = 2^i / (2^(M+1) − 1),  i = (t − 1) mod M + 1
     ρ ← ρ − κλ·π·2ρ·(2σ/(2σp² + c) − 1/(σ + c)),   σ = ρ²
     μ ← μ − κλ·π·2μ/(2σp² + c)
 
-κ = 0.01, σp = 0.2, c = 1e-6, ρ₀ = 0.04, T = 5000 batches, 300 of them warm-up, batch 4, γ = 8. Update t of P processes uses
-λ((t − 1)·P). Rows N, loader length l = N / 4, per process l_P = ⌊l / P⌋; whole epochs are run, ⌈T / l⌉ of them.
-Cycle M: rescaled int(100·N^(π/γ) / (l / l_P) / 4), plain l_P. Pure Python floats; checked against the published table to ± 0.001.
-Writes kl-dynamics.json.
+κ = 0.01, σp = 0.2, c = 1e-6, ρ₀ = 0.04, T = 5000 batches, 300 of them warm-up, batch 4, γ = 8.
+Update t of P processes uses λ((t − 1)·P). Rows N, loader length l = N / 4, per process l_P = ⌊l /
+P⌋; whole epochs are run, ⌈T / l⌉ of them. Cycle M: rescaled int(100·N^(π/γ) / (l / l_P) / 4), plain
+l_P. Pure Python floats; checked against the published table to ± 0.001. Writes kl-dynamics.json.
 """
 
 from fractions import Fraction
@@ -18,9 +19,17 @@ from noise import write_document
 BATCH, TOTAL, WARMUP = 4, 5000, 300
 KL_LR, PRIOR_STD, GAMMA, RHO, C = 0.01, 0.2, 8, 0.04, 1e-6
 
-ROWS = {"winogrande_s": 640, "ARC-Challenge": 1116, "ARC-Easy": 2248, "winogrande_m": 2556, "obqa": 4956, "boolq": 9424}
+ROWS = {
+    "winogrande_s": 640,
+    "ARC-Challenge": 1116,
+    "ARC-Easy": 2248,
+    "winogrande_m": 2556,
+    "obqa": 4956,
+    "boolq": 9424,
+}
 
-# (σ, shrink of μ) for rescaled on 1 and 2 processes, then plain on 1 and 2; M likewise; batches run on 1 and 2 processes.
+# (σ, shrink of μ) for rescaled on 1 and 2 processes, then plain on 1 and 2; M likewise; batches run
+# on 1 and 2 processes.
 EXPECTED = {
     "winogrande_s": ([(0.1867, 0.131), (0.1867, 0.131), (0.1994, 0.018), (0.1994, 0.018)], [316, 158, 160, 80], [5120, 5120]),
     "ARC-Challenge": ([(0.1743, 0.200), (0.1749, 0.197), (0.1912, 0.100), (0.1913, 0.100)], [393, 195, 279, 139], [5022, 5004]),
@@ -40,7 +49,11 @@ def cycle_of(rows, processes, rescaled):
     """M, in updates."""
     loader = rows // BATCH
     per_process = loader // processes
-    return int(100 * rows ** (pi / GAMMA) / (loader / per_process) / BATCH) if rescaled else per_process
+    return (
+        int(100 * rows ** (pi / GAMMA) / (loader / per_process) / BATCH)
+        if rescaled
+        else per_process
+    )
 
 
 def kl_weight(update, cycle):
@@ -83,12 +96,18 @@ def main():
     for dataset, rows in ROWS.items():
         numbers, cycles, batches = EXPECTED[dataset]
         asked = [(True, 1), (True, 2), (False, 1), (False, 2)]
-        for (rescaled, processes), (sigma, shrink), expected_cycle in zip(asked, numbers, cycles, strict=True):
+        for (rescaled, processes), (sigma, shrink), expected_cycle in zip(
+            asked, numbers, cycles, strict=True
+        ):
             cycle, updates, end, left = simulate(rows, processes, rescaled)
             kind = "rescaled" if rescaled else "plain"
-            print(f"{dataset:14} {kind:9} {processes}  {cycle:<5} {updates:<8} {end:.4f}  {left:.4f}")
+            print(
+                f"{dataset:14} {kind:9} {processes}  {cycle:<5} {updates:<8} {end:.4f}  {left:.4f}"
+            )
             assert cycle == expected_cycle, f"{dataset}: cycle {cycle}, published {expected_cycle}"
-            assert updates * processes == batches[processes - 1], f"{dataset}: {updates * processes} batches run"
+            assert updates * processes == batches[processes - 1], (
+                f"{dataset}: {updates * processes} batches run"
+            )
             worst = max(worst, abs(end - sigma), abs(left - shrink))
             runs.append({"dataset": dataset, "rows": rows, "cycle_rule": kind, "processes": processes,
                          "cycle": cycle, "updates": updates, "sigma": end, "mean_shrink": left})  # fmt: skip

@@ -1,7 +1,9 @@
-"""Goldens of a whole tiny Llama: answer logits, NLL and all adapter gradients, from PyTorch and transformers.
+"""Goldens of a whole tiny Llama: answer logits, NLL and all adapter gradients, from PyTorch and
+transformers.
 
-Writes crates/blob-core/tests/goldens/llama-{gqa,mha}.safetensors (weights and adapters, shared by the cases) and, per case,
-llama-<case>.safetensors (logits, gradients) with llama-<case>.json (switches, batch, scalars). See README.md.
+Writes crates/blob-core/tests/goldens/llama-{gqa,mha}.safetensors (weights and adapters, shared by
+the cases) and, per case, llama-<case>.safetensors (logits, gradients) with llama-<case>.json
+(switches, batch, scalars). See README.md.
 """
 
 import noise
@@ -55,7 +57,9 @@ def prepare(case):
     asker.mode, asker.sigma = settings["noise"], settings["sigma"]
     if asker.mode:
         phase = noise.EVALUATION if settings["phase"] == "evaluation" else noise.TRAINING
-        asker.key = noise.stream_key(settings["seed"], settings["step"], phase, settings["micro_batch"])
+        asker.key = noise.stream_key(
+            settings["seed"], settings["step"], phase, settings["micro_batch"]
+        )
     return model, asker, layers, batch, settings
 
 
@@ -90,11 +94,14 @@ def compute(case):
 
 def loss_of(model, asker, batch, settings):
     with torch.no_grad():
-        return tiny.nll_of(tiny.sampled_logits(model, asker, batch, settings["samples"]), batch).item()
+        return tiny.nll_of(
+            tiny.sampled_logits(model, asker, batch, settings["samples"]), batch
+        ).item()
 
 
 def check_gradient(case, model, asker, layers, batch, settings):
-    """Central difference along the gradient, separately for all A, all B, all ρ: the slope is the gradient's norm."""
+    """Central difference along the gradient, separately for all A, all B, all ρ: the slope is the
+    gradient's norm."""
     for part in ("A", "B", "rho") if asker.mode else ("A", "B"):
         chosen = list(tiny.parameters(layers, (part,)).values())
         start = [p.detach().clone() for p in chosen]
@@ -109,11 +116,14 @@ def check_gradient(case, model, asker, layers, batch, settings):
 
         slope = (loss_at(step) - loss_at(-step)) / (2 * step)
         loss_at(0.0)
-        assert abs(slope / norm - 1) < 0.01, f"{case}: slope {slope} along the gradient of {part}, norm {norm}"
+        assert abs(slope / norm - 1) < 0.01, (
+            f"{case}: slope {slope} along the gradient of {part}, norm {norm}"
+        )
 
 
 def check_merged():
-    """Under `shared` and `example` a prompt sees one weight matrix: W₀ + s·B(M + (S Rᵀ) ∘ σ ∘ E), merged by hand."""
+    """Under `shared` and `example` a prompt sees one weight matrix: W₀ + s·B(M + (S Rᵀ) ∘ σ ∘ E),
+    merged by hand."""
     for case in ("blob-shared-mha-tied-linear", "blob-example-mha"):
         model, asker, layers, batch, _ = prepare(case)
         with torch.no_grad():
@@ -135,7 +145,8 @@ def check_merged():
 
 
 def check_padding():
-    """Left-padded prompts under an attention mask, all positions computed at once, give the same answers."""
+    """Left-padded prompts under an attention mask, all positions computed at once, give the same
+    answers."""
     model, asker, _, batch, _ = prepare("mle-mha-llama3-all")
     rows = list(tiny.prompts(batch))
     width = max(len(ids) for ids, *_ in rows)
@@ -143,8 +154,12 @@ def check_padding():
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids, *_ in rows])
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
-        together = model(input_ids=padded, attention_mask=mask, position_ids=positions).logits[:, -1]
-        for row, (_, answers, *_), alone in zip(together, rows, tiny.answer_logits(model, asker, batch)):
+        together = model(input_ids=padded, attention_mask=mask, position_ids=positions).logits[
+            :, -1
+        ]
+        for row, (_, answers, *_), alone in zip(
+            together, rows, tiny.answer_logits(model, asker, batch)
+        ):
             torch.testing.assert_close(row[answers], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -153,7 +168,9 @@ def check_peft():
     arch, tied, rope, modules, _ = CASES["mle-mha-llama3-all"]
     model, asker, layers, batch, _ = prepare("mle-mha-llama3-all")
     plain, other_asker, _ = tiny.build(arch, tied, rope, [])
-    peft_model = get_peft_model(plain, LoraConfig(r=tiny.RANK, lora_alpha=tiny.ALPHA, target_modules=modules))
+    peft_model = get_peft_model(
+        plain, LoraConfig(r=tiny.RANK, lora_alpha=tiny.ALPHA, target_modules=modules)
+    )
     with torch.no_grad():
         for path, layer in layers.items():
             theirs = plain.get_submodule(path)
@@ -165,8 +182,11 @@ def check_peft():
 
 
 def check_coverage():
-    """Every switch occurs on both sides, and each kind of noise with both kinds of attention or σ somewhere."""
-    columns = [set(column) for column in zip(*((a, t, r, tuple(m)) for a, t, r, m, _ in CASES.values()))]
+    """Every switch occurs on both sides, and each kind of noise with both kinds of attention or σ
+    somewhere."""
+    columns = [
+        set(column) for column in zip(*((a, t, r, tuple(m)) for a, t, r, m, _ in CASES.values()))
+    ]
     assert [len(column) for column in columns] == [2, 2, 3, 3]
     seen = {(DEFAULTS | chosen)["noise"] for *_, chosen in CASES.values()}
     assert seen == {None, "token", "example", "shared"}
@@ -188,7 +208,9 @@ def main():
         tensors, document = compute(case)
         save_file(tensors, noise.GOLDENS / f"llama-{case}.safetensors")
         noise.write_document(f"llama-{case}.json", document)
-        print(f"llama-{case}: nll {document['nll']:.4f}, {sum(t.nbytes for t in tensors.values())} bytes")
+        print(
+            f"llama-{case}: nll {document['nll']:.4f}, {sum(t.nbytes for t in tensors.values())} bytes"
+        )
 
 
 if __name__ == "__main__":

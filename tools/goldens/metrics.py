@@ -1,9 +1,10 @@
-"""Golden values for test/unit/metrics: torchmetrics' accuracy, ECE and torch's NLL, Brier score, entropy, mutual information.
+"""Golden values for test/unit/metrics: torchmetrics' accuracy, ECE and torch's NLL, Brier score,
+entropy, mutual information.
 
     python tools/goldens/metrics.py > test/fixtures/metrics.json        (torch, torchmetrics; versions are written down)
 
-Probabilities are float32 values written exactly, so that torchmetrics (which bins in float32) and float64 code see
-the same numbers. The case "edges" puts confidences on bin edges and on 1.
+Probabilities are float32 values written exactly, so that torchmetrics (which bins in float32) and
+float64 code see the same numbers. The case "edges" puts confidences on bin edges and on 1.
 """
 
 import json
@@ -30,7 +31,9 @@ def scored(name, probs, labels):
         "probs": exact(probs),
         "labels": labels.tolist(),
         "acc": float(multiclass_accuracy(probs, labels, num_classes=k, average="micro")),
-        "ece": float(multiclass_calibration_error(probs, labels, num_classes=k, n_bins=BINS, norm="l1")),
+        "ece": float(
+            multiclass_calibration_error(probs, labels, num_classes=k, n_bins=BINS, norm="l1")
+        ),
         "nll": float(-gold.log().mean()),
         "nll_of_batches_of_4": float(torch.stack([-b.log().mean() for b in gold.split(4)]).mean()),
         "brier": float(((wide - one_hot) ** 2).sum(-1).mean()),

@@ -1,13 +1,16 @@
 """The engine's noise, written a second time in numpy: the oracle of the Rust side.
 
-Every random number is a pure function of who asks for it (Philox4x32-10, Salmon et al. 2011, SC'11):
+Every random number is a pure function of who asks for it (Philox4x32-10, Salmon et al. 2011,
+SC'11):
 
-    stream key = words 0, 1 of philox(counter = [step_lo, step_hi, phase | micro_batch << 8, 0], key = [seed_lo, seed_hi])
+    stream key = words 0, 1 of philox(counter = [step_lo, step_hi, phase | micro_batch << 8, 0], key
+    = [seed_lo, seed_hi])
     draw       = philox(counter = [element_block, position, row, site | sample << 16], key = stream key)
     site       = slot * 16 + purpose,   slot = block * 8 + module,   lm_head: slot = num_layers * 8 + 7
 
-Transcendental functions are evaluated in float64 and rounded once to float32; the engine's own float32 polynomials
-differ from that in the last bits. Run as a script to write crates/blob-core/tests/goldens/noise.json.
+Transcendental functions are evaluated in float64 and rounded once to float32; the engine's own
+float32 polynomials differ from that in the last bits. Run as a script to write
+crates/blob-core/tests/goldens/noise.json.
 """
 
 import json
@@ -19,7 +22,15 @@ GOLDENS = Path(__file__).resolve().parents[2] / "crates" / "blob-core" / "tests"
 
 TRAINING, EVALUATION, INITIALISATION = 0, 1, 2
 GAUSSIAN, INPUT_SIGNS, RANK_SIGNS, MEAN_DROPOUT, NOISE_DROPOUT, INITIAL_A, INITIAL_RHO = range(7)
-MODULES = {"q_proj": 0, "k_proj": 1, "v_proj": 2, "o_proj": 3, "gate_proj": 4, "up_proj": 5, "down_proj": 6}
+MODULES = {
+    "q_proj": 0,
+    "k_proj": 1,
+    "v_proj": 2,
+    "o_proj": 3,
+    "gate_proj": 4,
+    "up_proj": 5,
+    "down_proj": 6,
+}
 
 # Bits of the uniforms under Box-Muller: u = (⌊w / 2^(32 − bits)⌋ + ½)·2^−bits.
 NORMAL_BITS = 23
@@ -63,9 +74,14 @@ def words64(value):
 
 
 def stream_key(seed, step, phase, micro_batch=0):
-    """The key under which all draws of one update (or evaluation, or initialisation) are made. → (2,) uint32."""
-    assert step == 0 if phase != TRAINING else step >= 1, "training counts from 1, the other phases use 0"
-    return philox(np.array([*words64(step), phase | micro_batch << 8, 0], np.uint64), words64(seed))[:2]
+    """The key under which all draws of one update (or evaluation, or initialisation) are made. →
+    (2,) uint32."""
+    assert step == 0 if phase != TRAINING else step >= 1, (
+        "training counts from 1, the other phases use 0"
+    )
+    return philox(
+        np.array([*words64(step), phase | micro_batch << 8, 0], np.uint64), words64(seed)
+    )[:2]
 
 
 def slot_of(module_path, num_layers):
@@ -113,7 +129,8 @@ def initial_a(key, slot, r, k):
 
 
 def initial_rho(key, slot, r, k, eps=0.05):
-    """eps ≥ 0 (σ = ρ²): U(eps/√2, eps); eps < 0 (σ = softplus ρ): U(eps - 1, eps). → (r, k) float32."""
+    """eps ≥ 0 (σ = ρ²): U(eps/√2, eps); eps < 0 (σ = softplus ρ): U(eps - 1, eps). → (r, k)
+    float32."""
     lo, hi = (eps / np.sqrt(2.0), eps) if eps >= 0 else (eps - 1.0, eps)
     u = uniforms(key, slot, INITIAL_RHO, r * k).reshape(r, k)
     return (lo + (hi - lo) * u).astype(np.float32)
@@ -127,7 +144,8 @@ def signs(key, slot, purpose, count, position, row, sample=0):
 
 
 def token_signs(mode, key, slot, purpose, count, positions, row, sample=0):
-    """Signs of the tokens of one prompt under --noise token, example or shared. → (len(positions), count) float32."""
+    """Signs of the tokens of one prompt under --noise token, example or shared. → (len(positions),
+    count) float32."""
     if mode == "shared":
         return np.ones((len(positions), count), np.float32)
     asked = positions if mode == "token" else [0] * len(positions)
@@ -145,7 +163,9 @@ def check():
     by_hand = np.sqrt(-2 * np.log(u[2])) * np.sin(2 * np.pi * u[3])
     assert abs(by_hand - gaussian(key, 0, 1, 4)[0, 3]) < 1e-6
 
-    e = gaussian(key, 3, 8, 32768).astype(np.float64)  # n = 262144: sd of the mean is 0.002, of the variance 0.0028
+    e = gaussian(key, 3, 8, 32768).astype(
+        np.float64
+    )  # n = 262144: sd of the mean is 0.002, of the variance 0.0028
     assert abs(e.mean()) < 0.01 and abs(e.var() - 1) < 0.014 and abs((e**4).mean() - 3) < 0.1
     s = signs(key, 3, INPUT_SIGNS, 65536, 5, 9)
     assert abs(s.mean()) < 0.02 and set(s) == {-1.0, 1.0}
@@ -159,26 +179,54 @@ def normal_case(key, slot, r, k, sample):
 
 def sign_case(key, slot, purpose, count, position, row, sample):
     values = signs(key, slot, purpose, count, position, row, sample).astype(int).tolist()
-    case = {"slot": slot, "purpose": purpose, "count": count, "position": position, "row": row, "sample": sample}
+    case = {
+        "slot": slot,
+        "purpose": purpose,
+        "count": count,
+        "position": position,
+        "row": row,
+        "sample": sample,
+    }
     return case | {"negative": [i for i, value in enumerate(values) if value < 0]}
 
 
 def golden():
-    """Every function above on a few arguments, awkward ones among them (64-bit seed and step, part blocks)."""
+    """Every function above on a few arguments, awkward ones among them (64-bit seed and step, part
+    blocks)."""
     big = 0xFEDCBA9876543210
-    asked = [(1, 1, TRAINING, 0), (big, 5_000_000_000, TRAINING, 3), (7, 0, EVALUATION, 0), (7, 0, INITIALISATION, 0)]
+    asked = [
+        (1, 1, TRAINING, 0),
+        (big, 5_000_000_000, TRAINING, 3),
+        (7, 0, EVALUATION, 0),
+        (7, 0, INITIALISATION, 0),
+    ]
     key = stream_key(big, 5_000_000_000, TRAINING, 3)
-    extremes = np.array([[0, 0, 0, 0xFFFFFFFF], [0x80000000, 0x40000000, 0xFFFF0000, 0xC0000000]], np.uint32)
+    extremes = np.array(
+        [[0, 0, 0, 0xFFFFFFFF], [0x80000000, 0x40000000, 0xFFFF0000, 0xC0000000]], np.uint32
+    )
     return {
         "philox": [{"counter": c, "key": k, "words": w} for c, k, w in KNOWN_ANSWERS],
         "stream_keys": [
-            {"seed": s, "step": t, "phase": p, "micro_batch": m, "key": stream_key(s, t, p, m).tolist()}
+            {
+                "seed": s,
+                "step": t,
+                "phase": p,
+                "micro_batch": m,
+                "key": stream_key(s, t, p, m).tolist(),
+            }
             for s, t, p, m in asked
         ],
         "key": key.tolist(),
         "draws": [
-            {"slot": 255, "purpose": 4, "position": 299, "row": 0xFFFFFFFF, "sample": 65535, "blocks": 2,
-             "words": draw(key, 255, 4, 2, 299, 0xFFFFFFFF, 65535).tolist()}
+            {
+                "slot": 255,
+                "purpose": 4,
+                "position": 299,
+                "row": 0xFFFFFFFF,
+                "sample": 65535,
+                "blocks": 2,
+                "words": draw(key, 255, 4, 2, 299, 0xFFFFFFFF, 65535).tolist(),
+            }
         ],
         "normals_of_words": [
             {"words": w.tolist(), "values": normals_of_words(w).tolist()} for w in extremes
@@ -189,9 +237,20 @@ def golden():
             sign_case(key, 18, INPUT_SIGNS, 32, 17, 123456, 2),
             sign_case(key, 18, RANK_SIGNS, 8, 17, 123456, 2),
         ],
-        "initial_a": {"slot": 2, "r": 3, "k": 7, "values": initial_a(key, 2, 3, 7).ravel().tolist()},
+        "initial_a": {
+            "slot": 2,
+            "r": 3,
+            "k": 7,
+            "values": initial_a(key, 2, 3, 7).ravel().tolist(),
+        },
         "initial_rho": [
-            {"slot": 2, "r": 3, "k": 7, "eps": eps, "values": initial_rho(key, 2, 3, 7, eps).ravel().tolist()}
+            {
+                "slot": 2,
+                "r": 3,
+                "k": 7,
+                "eps": eps,
+                "values": initial_rho(key, 2, 3, 7, eps).ravel().tolist(),
+            }
             for eps in (0.05, -0.05)
         ],
         "normal_bits": NORMAL_BITS,
@@ -202,7 +261,10 @@ def golden():
 def write_document(name, document):
     """A JSON golden: one line for each top-level key, small and still readable in a diff."""
     GOLDENS.mkdir(parents=True, exist_ok=True)
-    lines = (f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}" for key, value in document.items())
+    lines = (
+        f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}"
+        for key, value in document.items()
+    )
     (GOLDENS / name).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

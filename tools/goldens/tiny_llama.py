@@ -1,9 +1,11 @@
-"""Tiny random Llamas of transformers with our own low-rank layers: what the golden scripts compute on.
+"""Tiny random Llamas of transformers with our own low-rank layers: what the golden scripts compute
+on.
 
     y = W₀x + s·B(Mx) + s·B(S ∘ ((σ∘E)(R ∘ x)))          s = alpha / r, the last term only when sampling
 
-M is `A` in all names, (r, k); B (m, r); ρ (r, k) with σ = ρ² or softplus ρ; R (k), S (r) signs of one token.
-(arXiv:2406.11675 §3; per-token Flipout as in the reference implementation.) Dimensions: d 32, f 48, vocabulary 64.
+M is `A` in all names, (r, k); B (m, r); ρ (r, k) with σ = ρ² or softplus ρ; R (k), S (r) signs of
+one token. (arXiv:2406.11675 §3; per-token Flipout as in the reference implementation.) Dimensions:
+d 32, f 48, vocabulary 64.
 """
 
 from dataclasses import dataclass
@@ -18,9 +20,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 RANK, ALPHA = 4, 8
 WIDTH, INNER, VOCAB, BLOCKS, HEADS = 32, 48, 64, 2, 4
 KV_HEADS = {"gqa": 2, "mha": 4}
-ALL_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
+ALL_MODULES = [
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "lm_head",
+]
 ROPE_THETA, CONTEXT, EPSILON = 10000.0, 512, 1e-5
-# head_dim 8 has four wave lengths: 6.3, 63, 628, 6283. Under llama3 the first is kept, the second blended, the rest stretched.
+# head_dim 8 has four wave lengths: 6.3, 63, 628, 6283. Under llama3 the first is kept, the second
+# blended, the rest stretched.
 ROPE = {
     "plain": None,
     "linear": {"rope_type": "linear", "factor": 2.0},
@@ -32,7 +44,8 @@ ROPE = {
         "original_max_position_embeddings": 128,
     },
 }
-# Three prompts of 5, 1 and 9 tokens; the classes of a row differ in number and overlap with those of other rows.
+# Three prompts of 5, 1 and 9 tokens; the classes of a row differ in number and overlap with those
+# of other rows.
 BATCH = {
     "ids": [11, 2, 50, 33, 7, 29, 1, 17, 17, 62, 5, 40, 8, 0, 21],
     "offsets": [0, 5, 6, 15],
@@ -83,7 +96,11 @@ class LowRank(nn.Module):
         positions = range(a.length - n, a.length)
         e = torch.tensor(noise.gaussian(a.key, self.slot, r, k, a.sample))
         inputs, ranks = (
-            torch.tensor(noise.token_signs(a.mode, a.key, self.slot, purpose, count, positions, a.row, a.sample))
+            torch.tensor(
+                noise.token_signs(
+                    a.mode, a.key, self.slot, purpose, count, positions, a.row, a.sample
+                )
+            )
             for purpose, count in ((noise.INPUT_SIGNS, k), (noise.RANK_SIGNS, r))
         )
         return ((x * inputs) @ (std_of(self.rho, a.sigma) * e).T) * ranks
@@ -101,10 +118,12 @@ def module_paths(modules):
 
 
 def base_tensors(arch):
-    """All weights of one architecture with adapters on every layer, float32, under their golden names.
+    """All weights of one architecture with adapters on every layer, float32, under their golden
+    names.
 
-    Larger than an ordinary initialisation, so that every term matters; |ρ| ≥ 0.2 keeps its KL gradient tame, its signs
-    differ, so that dσ/dρ = 2ρ and 2|ρ| can be told apart. Rows of the head's B outside the answer tokens are zero.
+    Larger than an ordinary initialisation, so that every term matters; |ρ| ≥ 0.2 keeps its KL
+    gradient tame, its signs differ, so that dσ/dρ = 2ρ and 2|ρ| can be told apart. Rows of the
+    head's B outside the answer tokens are zero.
     """
     rng = np.random.default_rng({"gqa": 11, "mha": 12}[arch])
     kv = WIDTH // HEADS * KV_HEADS[arch]
@@ -121,7 +140,9 @@ def base_tensors(arch):
             b[[token for token in range(VOCAB) if token not in BATCH["answers"]]] = 0
         tensors[f"lora.{path}.A"] = rng.uniform(-1, 1, (RANK, k)) / np.sqrt(k)
         tensors[f"lora.{path}.B"] = b
-        tensors[f"lora.{path}.rho"] = rng.uniform(0.2, 0.5, (RANK, k)) * rng.choice([-1, 1], (RANK, k))
+        tensors[f"lora.{path}.rho"] = rng.uniform(0.2, 0.5, (RANK, k)) * rng.choice(
+            [-1, 1], (RANK, k)
+        )
     for block in range(BLOCKS):
         for norm in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"model.layers.{block}.{norm}.weight"] = rng.normal(1, 0.2, WIDTH)
@@ -157,9 +178,13 @@ def build(arch, tied, rope, modules):
     config = hf_config(arch, tied, rope)
     scaling = config.pop("rope_scaling") or {"rope_type": "default"}
     config["rope_parameters"] = scaling | {"rope_theta": config.pop("rope_theta")}
-    model = LlamaForCausalLM(LlamaConfig(**config, attn_implementation="eager", use_cache=False)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(**config, attn_implementation="eager", use_cache=False)
+    ).eval()
     tensors = base_tensors(arch)
-    weights = {name: torch.tensor(value) for name, value in tensors.items() if not name.startswith("lora.")}
+    weights = {
+        name: torch.tensor(value) for name, value in tensors.items() if not name.startswith("lora.")
+    }
     if tied:
         weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
     model.load_state_dict(weights, strict=True)
@@ -177,12 +202,15 @@ def prompts(batch):
     """(ids, answers, label, row) of every prompt."""
     spans = zip(batch["offsets"], batch["offsets"][1:])
     answers = zip(batch["answer_offsets"], batch["answer_offsets"][1:])
-    for (start, end), (first, last), label, row in zip(spans, answers, batch["labels"], batch["rows"], strict=True):
+    for (start, end), (first, last), label, row in zip(
+        spans, answers, batch["labels"], batch["rows"], strict=True
+    ):
         yield batch["ids"][start:end], batch["answers"][first:last], label, row
 
 
 def answer_logits(model, asker, batch):
-    """The logits of each prompt's answers at its last position, prompts one by one, unpadded. → list of (K,)."""
+    """The logits of each prompt's answers at its last position, prompts one by one, unpadded. →
+    list of (K,)."""
     rows = []
     for ids, answers, _, row in prompts(batch):
         asker.row, asker.length = row, len(ids)
@@ -191,7 +219,8 @@ def answer_logits(model, asker, batch):
 
 
 def sampled_logits(model, asker, batch, samples):
-    """Posterior samples 0..samples, or the mean if `asker.mode` is None. → per sample a list of (K,)."""
+    """Posterior samples 0..samples, or the mean if `asker.mode` is None. → per sample a list of
+    (K,)."""
     drawn = []
     for asker.sample in range(samples):
         drawn.append(answer_logits(model, asker, batch))
@@ -210,13 +239,20 @@ def nll_of(drawn, batch):
 
 def parameters(layers, parts=("A", "B", "rho")):
     """{"path.part": parameter} of the adapted layers."""
-    return {f"{path}.{part}": getattr(layer, part) for path, layer in layers.items() for part in parts}
+    return {
+        f"{path}.{part}": getattr(layer, part) for path, layer in layers.items() for part in parts
+    }
 
 
 def snapshot(layers, prefix, parts=("A", "B", "rho")):
     """Copies of the parameters as float32 arrays."""
-    return {f"{prefix}.{name}": p.detach().numpy().copy() for name, p in parameters(layers, parts).items()}
+    return {
+        f"{prefix}.{name}": p.detach().numpy().copy()
+        for name, p in parameters(layers, parts).items()
+    }
 
 
 def versions():
-    return {name: version(name) for name in ("torch", "transformers", "peft", "safetensors", "numpy")}
+    return {
+        name: version(name) for name in ("torch", "transformers", "peft", "safetensors", "numpy")
+    }

@@ -2,8 +2,8 @@
 
 The vocabularies are trained here on the questions of assets/exam_topics (ours to ship), with
 Python's tokenizers. The normaliser, pre-tokenizer, special tokens and template around them are
-those of the published tokenizer.json. Ids, special tokens among them, are written in full for awkward
-texts, and for every question as a hash: FNV-1a (64 bits) over the ids as little-endian u32.
+those of the published tokenizer.json. Ids, special tokens among them, are written in full for
+awkward texts, and for every question as a hash: FNV-1a (64 bits) over the ids as little-endian u32.
 
 Writes to crates/blob-core/tests/goldens:
   tokenizer-<family>.json        the tokenizer.json

@@ -1,15 +1,16 @@
 """Goldens of sentence pairs: small vocabularies behind the published rules of three encoders.
 
 WordPiece with BERT's normaliser, pre-tokenizer and template (also MiniLM's), byte-level BPE with
-RoBERTa's, Unigram with DeBERTa-v3's (whose table of characters is replaced by NFKC). They are trained
-here on the questions of assets/exam_topics (ours to ship), with Python's tokenizers. A pair is two
-questions that follow each other; each is cut, longest first, to three lengths, by tokenizers and by
-transformers, which must agree.
+RoBERTa's, Unigram with DeBERTa-v3's (whose table of characters is replaced by NFKC). They are
+trained here on the questions of assets/exam_topics (ours to ship), with Python's tokenizers. A pair
+is two questions that follow each other; each is cut, longest first, to three lengths, by tokenizers
+and by transformers, which must agree.
 
 Writes to crates/blob-core/tests/goldens:
   pairs-<family>.json        the tokenizer.json
   pairs-<family>-ids.json    {"awkward": [{"first", "second", "length", "ids", "types"}],
-                              "lengths": [..], "files": {file: [hash of ids and types, length by length]}}
+                              "lengths": [..], "files": {file: [hash of ids and types, length by
+                              length]}}
 """
 
 import json

@@ -55,7 +55,11 @@ def noise_floor(confidence):
 
 def adaptive(confidence, correct):
     order = np.argsort(confidence, kind="stable")
-    gaps = [abs(correct[g].mean() - confidence[g].mean()) * len(g) for g in np.array_split(order, BINS) if len(g)]
+    gaps = [
+        abs(correct[g].mean() - confidence[g].mean()) * len(g)
+        for g in np.array_split(order, BINS)
+        if len(g)
+    ]
     return sum(gaps) / len(confidence)
 
 
@@ -78,7 +82,10 @@ def debiased(confidence, correct):
         own = bins == j
         if own.sum() < 2:
             continue
-        squared += own.mean() * ((correct[own].mean() - confidence[own].mean()) ** 2 - correct[own].var(ddof=1) / own.sum())
+        squared += own.mean() * (
+            (correct[own].mean() - confidence[own].mean()) ** 2
+            - correct[own].var(ddof=1) / own.sum()
+        )
     return np.sqrt(max(0.0, squared))
 
 
@@ -147,10 +154,19 @@ def scored(case):
             "overconfidence": confidence.mean() - correct.mean(),
             "aurc": ordered.mean(),
             "e_aurc": excess(confidence, correct),
-            **{f"selective_accuracy{q}": 1 - ordered[-(-q * len(labels) // 100) - 1] for q in (50, 80, 90)},
-            **{f"error_{m}_{s}": value for s, both in by_score.items() for m, value in both.items()},
+            **{
+                f"selective_accuracy{q}": 1 - ordered[-(-q * len(labels) // 100) - 1]
+                for q in (50, 80, 90)
+            },
+            **{
+                f"error_{m}_{s}": value for s, both in by_score.items() for m, value in both.items()
+            },
         },
-        "conformal": [conformal(case, u, kind, alpha) for kind in ("lac", "aps") for alpha in (0.1, 0.3, 0.001)],
+        "conformal": [
+            conformal(case, u, kind, alpha)
+            for kind in ("lac", "aps")
+            for alpha in (0.1, 0.3, 0.001)
+        ],
     }
 
 

@@ -4,10 +4,11 @@
     SGD(M, B, ρ)                 M: π·∇KL    B: nothing    ρ: ∇NLL + π·∇KL   (the first optimizer does not own ρ, so ∇NLL stays)
     KL = Σ ln(σp + c) − ln(σ + c) + (σ² + M²)/(2σp² + c) − ½     in float64, at the new M; c = 1e-6 (reference) or 0 (exact)
     π of update t = 2^i / (2^(cycle + 1) − 1),  i = (t − 1) mod cycle + 1
-    both learning rates × λ(t − 1),  λ(k) = k / max(1, W) for k < W, else max(0, (T − k) / max(1, T − W))
+    both learning rates × λ(t − 1),  λ(k) = k / max(1, W) for k < W, else max(0, (T − k) / max(1, T
+    − W))
 
-Writes update-<case>.json and update-<case>.safetensors; the start is llama-mha.safetensors with ρ times `rho_scale`
-(small ρ, as in real runs, make the two forms of the KL differ visibly).
+Writes update-<case>.json and update-<case>.safetensors; the start is llama-mha.safetensors with ρ
+times `rho_scale` (small ρ, as in real runs, make the two forms of the KL differ visibly).
 """
 
 import math
@@ -66,11 +67,16 @@ def run(settings):
         for rho in rhos:
             rho *= settings["rho_scale"]
     adamw = torch.optim.AdamW(
-        weights, lr=settings["lr"], eps=settings["adam_epsilon"], weight_decay=settings["weight_decay"]
+        weights,
+        lr=settings["lr"],
+        eps=settings["adam_epsilon"],
+        weight_decay=settings["weight_decay"],
     )
     sgd = torch.optim.SGD(weights + rhos, lr=settings["kl_lr"])
     factor = lambda k: schedule(k, settings["total_steps"], settings["warmup_steps"])  # noqa: E731
-    schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in (adamw, sgd)]
+    schedulers = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in (adamw, sgd)
+    ]
     c = 1e-6 if settings["kl_form"] == "reference" else 0.0
     tensors, records = {}, []
     for update in range(1, settings["updates"] + 1):
@@ -119,7 +125,9 @@ def check_closed_forms():
         for layer in layers.values():
             layer.A.zero_()
             layer.rho.fill_(PRIOR_STD**0.5)
-    assert abs(kl_of(layers, "square", 0.0).item()) < 1e-4  # ρ is float32: 768 terms, each second order in 1e-8
+    assert (
+        abs(kl_of(layers, "square", 0.0).item()) < 1e-4
+    )  # ρ is float32: 768 terms, each second order in 1e-8
     assert [schedule(k, 10, 2) for k in (0, 1, 2, 6, 10, 11)] == [0, 0.5, 1, 0.5, 0, 0]
     assert [kl_weight(t, 3) for t in (1, 2, 3, 4)] == [2 / 15, 4 / 15, 8 / 15, 2 / 15]
 
@@ -128,7 +136,8 @@ def check_case(case, settings, tensors, records):
     """The golden shows what its case is about."""
     base = tiny.base_tensors("mha")
     start = {
-        f"{path}.{part}": base[f"lora.{path}.{part}"] * np.float32(settings["rho_scale"] if part == "rho" else 1.0)
+        f"{path}.{part}": base[f"lora.{path}.{part}"]
+        * np.float32(settings["rho_scale"] if part == "rho" else 1.0)
         for path in tiny.module_paths(MODULES)
         for part in ("A", "B", "rho")
     }
@@ -137,9 +146,13 @@ def check_case(case, settings, tensors, records):
             assert np.array_equal(tensors[f"update.1.{name}"], value)
     last = settings["snapshots"][-1]
     for name, value in start.items():
-        assert not np.array_equal(tensors[f"update.{last}.{name}"], value), f"{case}: {name} did not move"
+        assert not np.array_equal(tensors[f"update.{last}.{name}"], value), (
+            f"{case}: {name} did not move"
+        )
     if settings["max_grad_norm"]:
-        assert all(record["grad_norm"] > 1.5 * settings["max_grad_norm"] for record in records), records
+        assert all(record["grad_norm"] > 1.5 * settings["max_grad_norm"] for record in records), (
+            records
+        )
         free, _ = run(settings | {"max_grad_norm": 0.0})
         change = max(np.abs(free[name] - tensors[name]).max() for name in tensors)
         assert change > 1e-4, f"clipping changes the result by {change} only"
@@ -161,7 +174,9 @@ def main():
         tensors, records = run(settings)
         check_case(case, settings, tensors, records)
         if case == "three":  # nothing moved in the first update; its parameters are the start
-            tensors = {name: value for name, value in tensors.items() if not name.startswith("update.1.")}
+            tensors = {
+                name: value for name, value in tensors.items() if not name.startswith("update.1.")
+            }
             settings["snapshots"] = [2, 3]
         document = {
             "base": "llama-mha.safetensors",

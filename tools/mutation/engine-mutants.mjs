@@ -1,5 +1,5 @@
-// Changes of the engine's mathematics, each of which a test must see: [file, text, change]. Where the text
-// holds ⟦…⟧, that part is changed, and the rest says which of several it is.
+// Changes of the engine's mathematics, each of which a test must see: [file, text, change]. Where
+// the text holds ⟦…⟧, that part is changed, and the rest says which of several it is.
 
 export const MUTANTS = [
   ['kl.rs', '(std * std + mean * mean)', '(std * std - mean * mean)'],
@@ -30,7 +30,11 @@ export const MUTANTS = [
   ['optim/schedule.rs', 't.saturating_sub(1) * ⟦self.stride⟧', '1'],
   ['optim/schedule.rs', '= (⟦t.saturating_sub(1)⟧ *', 't'],
   ['optim/schedule.rs', '(total - self.warmup).max(1.0)', 'total.max(1.0)'],
-  ['optim/schedule.rs', 'Self::Uniform { length } => ⟦1.0 / length as f64⟧', '1.0 / (length as f64).sqrt()'],
+  [
+    'optim/schedule.rs',
+    'Self::Uniform { length } => ⟦1.0 / length as f64⟧',
+    '1.0 / (length as f64).sqrt()',
+  ],
   ['optim/schedule.rs', '(i - m - 1.0).exp2() / (1.0 - (-m - 1.0).exp2())', '1.0 / m.sqrt()'],
   ['optim/schedule.rs', '(i - m - 1.0).exp2() / ⟦(1.0 - (-m - 1.0).exp2())⟧', '1.0'],
   ['optim/schedule.rs', '⟦t.saturating_sub(1)⟧ % length', 't'],

@@ -1,6 +1,6 @@
-// npm run mutate:engine: the changes of engine-mutants.mjs, all in one build, of which an environment
-// variable wakes one at a time. cargo-mutants (npm run mutate:rust) tries every operator, and compiles
-// each time; this takes one build and a few seconds a change.
+// npm run mutate:engine: the changes of engine-mutants.mjs, all in one build, of which an
+// environment variable wakes one at a time. cargo-mutants (npm run mutate:rust) tries every
+// operator, and compiles each time; this takes one build and a few seconds a change.
 
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -58,7 +58,9 @@ function built() {
   });
   if (status !== 0) process.exit(1);
   const messages = stdout.split('\n').filter((line) => line.startsWith('{'));
-  return messages.map((line) => JSON.parse(line).executable).filter((path) => path?.includes('/deps/'));
+  return messages
+    .map((line) => JSON.parse(line).executable)
+    .filter((path) => path?.includes('/deps/'));
 }
 
 /** The first test that fails while the change is awake; null: none does. */
@@ -84,7 +86,9 @@ for (const [index, [file, place, change]] of MUTANTS.entries()) {
   const test = seenBy(executables, index + 1);
   if (test !== null) seen += 1;
   const verdict = test === null ? 'SURVIVED' : `seen by ${test}`;
-  process.stdout.write(`${index + 1}  ${file}  ${place.replace('\n', ' ')} → ${change}: ${verdict}\n`);
+  process.stdout.write(
+    `${index + 1}  ${file}  ${place.replace('\n', ' ')} → ${change}: ${verdict}\n`,
+  );
 }
 process.stdout.write(`${seen} of ${MUTANTS.length} changes are seen\n`);
 process.exitCode = seen === MUTANTS.length ? 0 : 1;

@@ -1,6 +1,9 @@
 // What a run of Stryker has found, from its JSON report.
 
-/** A row of docs/mutation-testing.md: those that are seen, out of those that compile and are reached or not. */
+/**
+ * A row of docs/mutation-testing.md: those that are seen, out of those that compile and are reached
+ * or not.
+ */
 export function printed(name, files) {
   const mutants = Object.values(files).flatMap((file) => file.mutants);
   const count = (...states) => mutants.filter(({ status }) => states.includes(status)).length;

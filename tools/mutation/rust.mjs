@@ -1,6 +1,6 @@
-// npm run mutate:rust -- [module…]: changes each function and operator of the engine's mathematics, and
-// counts the changes that no test sees. Needs cargo-mutants (cargo install cargo-mutants --locked). Not
-// part of npm test: there are a thousand, and each is compiled.
+// npm run mutate:rust -- [module…]: changes each function and operator of the engine's mathematics,
+// and counts the changes that no test sees. Needs cargo-mutants (cargo install cargo-mutants
+// --locked). Not part of npm test: there are a thousand, and each is compiled.
 
 import { run } from '../steps.mjs';
 

@@ -1,6 +1,6 @@
 // npm run mutate:ts -- [room…] [--quick]: changes each expression of ts/metrics, ts/protocol and
-// ts/config, and counts the changes that no unit test sees. `--quick` leaves out what acts when a module
-// is loaded, such as a schema: each such change runs every test anew. Not part of npm test.
+// ts/config, and counts the changes that no unit test sees. `--quick` leaves out what acts when a
+// module is loaded, such as a schema: each such change runs every test anew. Not part of npm test.
 
 import { rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -13,7 +13,11 @@ const PACKAGES = { '@stryker-mutator/core': '9.6.1', '@stryker-mutator/vitest-ru
 const ROOMS = ['metrics', 'protocol', 'config'];
 
 const OPTIONS = {
-  ...{ testRunner: 'vitest', plugins: ['@stryker-mutator/vitest-runner'], coverageAnalysis: 'perTest' },
+  ...{
+    testRunner: 'vitest',
+    plugins: ['@stryker-mutator/vitest-runner'],
+    coverageAnalysis: 'perTest',
+  },
   vitest: { configFile: 'tools/mutation/vitest.config.ts', related: false },
   tsconfigFile: 'none.json', // what it would do with one needs an older TypeScript
   ...{ symlinkNodeModules: true, tempDirName: '.cache/stryker', concurrency: 1, timeoutMS: 10_000 },

@@ -1,6 +1,8 @@
-"""Encoders for `npm run test:parity`: random bases, PEFT's adapters on them, and their class logits.
+"""Encoders for `npm run test:parity`: random bases, PEFT's adapters on them, and their class
+logits.
 
-Everything is f32, text by text, so that nothing is padded. Dimensions: d 32, f 48, two blocks, four heads.
+Everything is f32, text by text, so that nothing is padded. Dimensions: d 32, f 48, two blocks, four
+heads.
 """
 
 import warnings
@@ -33,7 +35,9 @@ def make_encoder(out, family, seed, tokenizer):
     """The base model alone, as a Hugging Face folder."""
     torch.manual_seed(seed)
     shape = DISTILBERT if family == "DistilBert" else SHAPE
-    model = getattr(transformers, f"{family}Model")(getattr(transformers, f"{family}Config")(**shape))
+    model = getattr(transformers, f"{family}Model")(
+        getattr(transformers, f"{family}Config")(**shape)
+    )
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name.lower() or name.endswith("bias"):
@@ -45,7 +49,8 @@ def make_encoder(out, family, seed, tokenizer):
 def make_encoder_adapter(model, family, out, seed, classes, settings):
     """An adapter as PEFT saves it, with random numbers in everything that it would train."""
     adapted = get_peft_model(
-        base_model(model, family, classes), LoraConfig(r=4, lora_alpha=12, lora_dropout=0.1, **settings)
+        base_model(model, family, classes),
+        LoraConfig(r=4, lora_alpha=12, lora_dropout=0.1, **settings),
     )
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -63,7 +68,9 @@ def class_logits(model, family, classes, texts, adapter):
     result = adapted.load_adapter(adapter, adapter_name="again")
     logits = []
     for text in texts:
-        inputs = {name: torch.tensor([values]) for name, values in text.items() if values is not None}
+        inputs = {
+            name: torch.tensor([values]) for name, values in text.items() if values is not None
+        }
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         with torch.no_grad():
             logits.append(adapted(**inputs).logits[0].tolist())
@@ -75,7 +82,8 @@ def class_logits(model, family, classes, texts, adapter):
 
 
 def base_model(folder, family, classes):
-    """The model with a head that no adapter was given: its seed is fixed, its numbers do not matter."""
+    """The model with a head that no adapter was given: its seed is fixed, its numbers do not
+    matter."""
     torch.manual_seed(1)
     kind = getattr(transformers, f"{family}ForSequenceClassification")
     return kind.from_pretrained(folder, num_labels=classes, attn_implementation="eager").eval()

@@ -1,5 +1,6 @@
-// Python with real PEFT: one virtual environment with torch and the newest PEFT, and a folder with PEFT 0.13 and its
-// older companions, which goes before it on PYTHONPATH. So torch, 5.6 GB with CUDA on disk, is there once.
+// Python with real PEFT: one virtual environment with torch and the newest PEFT, and a folder with
+// PEFT 0.13 and its older companions, which goes before it on PYTHONPATH. So torch, 5.6 GB with
+// CUDA on disk, is there once.
 
 import { overlay, virtualEnvironment } from '../python/environment.mjs';
 

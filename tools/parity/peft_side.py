@@ -1,9 +1,11 @@
-"""What `npm run test:parity` asks of PyTorch, transformers and PEFT: jobs in as JSON, answers out as JSON.
+"""What `npm run test:parity` asks of PyTorch, transformers and PEFT: jobs in as JSON, answers out
+as JSON.
 
     python peft_side.py JOBS.json ANSWERS.json
 
-A job is an object whose `kind` names a function below; the other fields are its arguments. Everything is f32 on
-one thread. Dimensions: d 32, f 48, two blocks, four query heads on two key heads; the vocabulary has 284 tokens.
+A job is an object whose `kind` names a function below; the other fields are its arguments.
+Everything is f32 on one thread. Dimensions: d 32, f 48, two blocks, four query heads on two key
+heads; the vocabulary has 284 tokens.
 """
 
 import json
@@ -30,12 +32,14 @@ def versions():
 
 
 def lora_config_fields():
-    """The fields that this PEFT's LoraConfig knows; any other key in a file is an error or a warning."""
+    """The fields that this PEFT's LoraConfig knows; any other key in a file is an error or a
+    warning."""
     return [field.name for field in fields(LoraConfig)]
 
 
 def byte_tokenizer():
-    """Byte-level BPE without merges, but for a blank before a capital: " A" is one token. BOS as Llama's."""
+    """Byte-level BPE without merges, but for a blank before a capital: " A" is one token. BOS as
+    Llama's."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     capitals = [chr(ord("A") + index) for index in range(26)]
     words = ["<s>", "</s>", *alphabet, *(f"Ġ{capital}" for capital in capitals)]
@@ -44,12 +48,15 @@ def byte_tokenizer():
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>", "</s>"])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
     return tokenizer
 
 
 def make_model(out, tied, seed):
-    """A random Llama as a Hugging Face folder; its weights are large enough that attention is not uniform."""
+    """A random Llama as a Hugging Face folder; its weights are large enough that attention is not
+    uniform."""
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -94,10 +101,12 @@ def make_adapter(model, out, seed, target_modules, **settings):
 
 @torch.no_grad()
 def make_reference_checkpoint(model, adapter, out, seed, prompts, prior_std):
-    """`adapter` as the reference code saves a BLoB: the prefix twice, the frozen head, ρ without a suffix.
+    """`adapter` as the reference code saves a BLoB: the prefix twice, the frozen head, ρ without a
+    suffix.
 
-    Answers with what σ = ρ² must give: its mean; KL = Σ ln(σp/σ) + (σ² + μ²)/(2σp²) − ½; and the standard deviation
-    of each logit (B, V) when only the head samples, s·√(Σ_r B_cr² Σ_k σ_rk² x_k²), x the head's input.
+    Answers with what σ = ρ² must give: its mean; KL = Σ ln(σp/σ) + (σ² + μ²)/(2σp²) − ½; and the
+    standard deviation of each logit (B, V) when only the head samples, s·√(Σ_r B_cr² Σ_k σ_rk²
+    x_k²), x the head's input.
     """
     torch.manual_seed(seed)
     tensors, kl, stds = {}, 0.0, {}
@@ -110,7 +119,11 @@ def make_reference_checkpoint(model, adapter, out, seed, prompts, prior_std):
             tensors[PREFIX + name.replace(".lora_A.weight", ".lora_A_rho")] = rho
             std, mean = rho.double() ** 2, tensor.double()
             stds[name] = std
-            kl += ((prior_std / std).log() + (std**2 + mean**2) / (2 * prior_std**2) - 0.5).sum().item()
+            kl += (
+                ((prior_std / std).log() + (std**2 + mean**2) / (2 * prior_std**2) - 0.5)
+                .sum()
+                .item()
+            )
     head = base_model(model).lm_head.weight.detach()
     tensors[f"{PREFIX}{PREFIX}lm_head.base_layer.weight"] = head.half()
     Path(out).mkdir(parents=True)
@@ -137,7 +150,8 @@ def logits(model, prompts, adapter=None):
 
 
 def load_report(model, adapter, prompts, without):
-    """How PEFT takes an adapter folder: which keys it misses or does not know, and what the weights do."""
+    """How PEFT takes an adapter folder: which keys it misses or does not know, and what the weights
+    do."""
     adapted, complaints = loaded(model, adapter)
     result = adapted.load_adapter(adapter, adapter_name="again")
     file, state = load_file(f"{adapter}/{WEIGHTS}"), adapted.state_dict()
@@ -151,7 +165,9 @@ def load_report(model, adapter, prompts, without):
         "missing": [key for key in result.missing_keys if "lora_" in key and ".again" in key],
         "unexpected": list(result.unexpected_keys),
         "complaints": complaints,
-        "not_loaded": [name for name, key in read.items() if not torch.equal(state[key], file[name])],
+        "not_loaded": [
+            name for name, key in read.items() if not torch.equal(state[key], file[name])
+        ],
         "not_in_file": [
             key for key in state if key.endswith(".default.weight") and key not in read.values()
         ],

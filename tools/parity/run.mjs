@@ -1,5 +1,6 @@
-// npm run test:parity: adapter files against real PEFT. Not part of npm test, since it downloads Python packages.
-// Builds if needed, makes the Python environments once, ends in the line `N passed, N failed`.
+// npm run test:parity: adapter files against real PEFT. Not part of npm test, since it downloads
+// Python packages. Builds if needed, makes the Python environments once, ends in the line `N
+// passed, N failed`.
 
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +20,10 @@ if (environments === null) {
     root,
     watch: false,
     include: ['test/parity/**/*.test.ts'],
-    alias: { 'bpeft/engine': join(root, 'dist/engine/index.js'), bpeft: join(root, 'dist/index.js') },
+    alias: {
+      'bpeft/engine': join(root, 'dist/engine/index.js'),
+      bpeft: join(root, 'dist/index.js'),
+    },
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

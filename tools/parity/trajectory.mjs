@@ -1,10 +1,17 @@
-// trajectory.mjs MODEL DATA_DIR FOLDER: the first batches of exam-topics in protocol reference and a seeded LoRA adapter,
-// written for trajectory.py, which trains the same with PyTorch. Then train here and compare metrics.jsonl:
-//   bpeft train --model MODEL --data-dir DATA_DIR --dataset exam-topics --method mle --protocol reference --lr 1e-4 --max-steps 150 --out …
+// trajectory.mjs MODEL DATA_DIR FOLDER: the first batches of exam-topics in protocol reference and
+// a seeded LoRA adapter, written for trajectory.py, which trains the same with PyTorch. Then train
+// here and compare metrics.jsonl:
+//   bpeft train --model MODEL --data-dir DATA_DIR --dataset exam-topics --method mle --protocol
+//   reference --lr 1e-4 --max-steps 150 --out …
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DATA_PROTOCOLS, encodeDataset, loadModel, resolveDataset } from '../../dist/engine/index.js';
+import {
+  DATA_PROTOCOLS,
+  encodeDataset,
+  loadModel,
+  resolveDataset,
+} from '../../dist/engine/index.js';
 
 const [path, dataDir, folder] = process.argv.slice(2);
 if (folder === undefined) throw new Error('usage: trajectory.mjs MODEL DATA_DIR FOLDER');

@@ -26,7 +26,9 @@ export function virtualEnvironment(name) {
  * @returns {string | null} the folder; null when it cannot be made
  */
 export function overlay(name, python) {
-  const isMade = prepared(name, (folder, list) => pip(python, ['--no-deps', '--target', folder, '-r', list]));
+  const isMade = prepared(name, (folder, list) =>
+    pip(python, ['--no-deps', '--target', folder, '-r', list]),
+  );
   return isMade ? `${cache}/${name}` : null;
 }
 

@@ -20,7 +20,8 @@ const SETTINGS = {
   softplus: '--sigma softplus',
   'max-grad-norm': '--max-grad-norm 0.5 --weight-decay 0.1',
   recomputation: '--checkpointing full --lora-dropout 0.1',
-  'all-modules': '--target-modules q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,lm_head --rank 4',
+  'all-modules':
+    '--target-modules q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,lm_head --rank 4',
   'protocol-reference': '--protocol reference',
   'one-thread': '--threads 1',
   'quantize-q8_0': '--quantize q8_0',

@@ -56,7 +56,9 @@ export async function runCase(checkout, { args, isInterrupted }, out, { env, que
   const shared = ['--run', out, '--quiet', '--threads', value('--threads')];
   const last = ['--stochastic-layers', 'last:1', '--samples', '10,0', '--save-samples'];
   const limit = ['--limit', value('--eval-limit')];
-  await bpeft(checkout, ['eval', ...shared, ...last, ...limit, '--out', join(out, 'eval')], { env });
+  await bpeft(checkout, ['eval', ...shared, ...last, ...limit, '--out', join(out, 'eval')], {
+    env,
+  });
   const answers = await bpeft(checkout, ['predict', questions, ...shared, '--samples', 'auto'], {
     env,
   });

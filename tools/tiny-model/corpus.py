@@ -1,10 +1,13 @@
-"""The text that the embedded model reads: documents from the training splits of openly licensed datasets.
+"""The text that the embedded model reads: documents from the training splits of openly licensed
+datasets.
 
-Sources (and no others): BoolQ passages (CC BY-SA 3.0), ARC-Easy, ARC-Challenge (CC BY-SA 4.0), OpenBookQA (Apache-2.0),
-WinoGrande (CC BY), the questions of exam-topics' training rows (MIT) without their field. A question comes with its right answer.
+Sources (and no others): BoolQ passages (CC BY-SA 3.0), ARC-Easy, ARC-Challenge (CC BY-SA 4.0),
+OpenBookQA (Apache-2.0), WinoGrande (CC BY), the questions of exam-topics' training rows (MIT)
+without their field. A question comes with its right answer.
 
-A document is dropped if it holds the whole question of an evaluation row of any dataset, or 13 words in a row of one
-(Brown et al. 2020, appendix C, use the same 13-grams). After that an assertion looks for every evaluation question once more.
+A document is dropped if it holds the whole question of an evaluation row of any dataset, or 13
+words in a row of one (Brown et al. 2020, appendix C, use the same 13-grams). After that an
+assertion looks for every evaluation question once more.
 
     python corpus.py DATA_DIR OUT_DIR     writes OUT_DIR/{passages,others,validation}.jsonl and OUT_DIR/corpus.json
 """
@@ -39,7 +42,9 @@ def grams(tokens: list[str]) -> set[tuple[str, ...]]:
 def sources(data: Path) -> dict[str, list[str]]:
     """Documents by source, training splits only."""
     found: dict[str, list[str]] = {}
-    found["boolq passages"] = list(dict.fromkeys(r["passage"] for r in rows(data / "boolq/train.jsonl")))
+    found["boolq passages"] = list(
+        dict.fromkeys(r["passage"] for r in rows(data / "boolq/train.jsonl"))
+    )
     for name in ("arc_easy", "arc_challenge", "openbookqa"):
         items = rows(data / name / "train.jsonl")
         found[name] = [f"{r['question']} {r['choices'][r['answer']]}." for r in items]
@@ -47,7 +52,9 @@ def sources(data: Path) -> dict[str, list[str]]:
             found[name] += list(dict.fromkeys(r["fact"] for r in items))
     filled = []
     for row in rows(data / "winogrande/train_m.jsonl") + rows(data / "winogrande/train_s.jsonl"):
-        filled.append(row["sentence"].replace("_", row["option1"] if row["answer"] == 1 else row["option2"]))
+        filled.append(
+            row["sentence"].replace("_", row["option1"] if row["answer"] == 1 else row["option2"])
+        )
     found["winogrande"] = list(dict.fromkeys(filled))
     prefix = "To which field does this exam question belong? "
     found["exam_topics questions"] = [
@@ -61,13 +68,17 @@ def evaluation_questions(data: Path) -> dict[str, list[str]]:
     prefix = "To which field does this exam question belong? "
     held: dict[str, list[str]] = {}
     for name in ("arc_easy", "arc_challenge", "openbookqa"):
-        held[name] = [r["question"] for s in ("validation", "test") for r in rows(data / name / f"{s}.jsonl")]
+        held[name] = [
+            r["question"] for s in ("validation", "test") for r in rows(data / name / f"{s}.jsonl")
+        ]
     held["winogrande"] = [r["sentence"] for r in rows(data / "winogrande/validation.jsonl")]
     held["boolq"] = [r["question"] for r in rows(data / "boolq/validation.jsonl")]
     held["boolq passages"] = [r["passage"] for r in rows(data / "boolq/validation.jsonl")]
     for name in SENTENCES:
         keys = ["sentence"] if name == "cola" else ["sentence1", "sentence2"]
-        files = [path for s in ("validation", "test") if (path := data / name / f"{s}.jsonl").exists()]
+        files = [
+            path for s in ("validation", "test") if (path := data / name / f"{s}.jsonl").exists()
+        ]
         held[name] = [r[key] for path in files for r in rows(path) for key in keys]
     trained = {r["question"] for r in rows(data / "exam_topics/train.jsonl")}
     held["exam_topics"] = [
@@ -95,13 +106,18 @@ class HeldOut:
                 tokens = words(question)
                 for gram in grams(tokens):
                     self.grams.setdefault(gram, set()).add(name)
-                # Shorter texts are common phrases, which prove nothing: "is it correct", "The book was written."
+                # Shorter texts are common phrases, which prove nothing: "is it correct", "The book
+                # was written."
                 if len(tokens) >= (6 if name in SENTENCES else 4):
-                    self.whole.setdefault(" ".join(tokens[:4]), {})[" " + " ".join(tokens) + " "] = name
+                    self.whole.setdefault(" ".join(tokens[:4]), {})[
+                        " " + " ".join(tokens) + " "
+                    ] = name
 
     def overlaps(self, text: str) -> set[str]:
         tokens = words(text)
-        return set().union(*(self.grams.get(gram, ()) for gram in grams(tokens)), self.contained(tokens))
+        return set().union(
+            *(self.grams.get(gram, ()) for gram in grams(tokens)), self.contained(tokens)
+        )
 
     def contained(self, tokens: list[str]) -> set[str]:
         flat = " " + " ".join(tokens) + " "
@@ -121,13 +137,23 @@ def main(data: Path, out: Path) -> None:
     kept: dict[str, list[str]] = {}
     for name, documents in sources(data).items():
         kept[name] = [text for text in documents if not (guard.overlaps(text) - {"boolq passages"})]
-        dropped = Counter(hit for text in documents for hit in guard.overlaps(text) - {"boolq passages"})
-        report["sources"][name] = {"documents": len(kept[name]), "characters": sum(map(len, kept[name]))}
-        report["dropped"][name] = {"documents": len(documents) - len(kept[name]), "because of": dict(dropped)}
+        dropped = Counter(
+            hit for text in documents for hit in guard.overlaps(text) - {"boolq passages"}
+        )
+        report["sources"][name] = {
+            "documents": len(kept[name]),
+            "characters": sum(map(len, kept[name])),
+        }
+        report["dropped"][name] = {
+            "documents": len(documents) - len(kept[name]),
+            "because of": dict(dropped),
+        }
 
     for name, documents in kept.items():
         for text in documents:
-            assert not guard.contained(words(text)) - {"boolq passages"}, f"an evaluation question is in {name}: {text}"
+            assert not guard.contained(words(text)) - {"boolq passages"}, (
+                f"an evaluation question is in {name}: {text}"
+            )
     seen = set().union(*(grams(words(text)) for documents in kept.values() for text in documents))
     report["evaluation rows sharing 13 words with the text"] = {
         name: f"{sum(bool(grams(words(q)) & seen) for q in questions)} of {len(questions)}"
@@ -140,10 +166,17 @@ def main(data: Path, out: Path) -> None:
     validation, passages = passages[:300], passages[300:]
     others = [text for name, texts in kept.items() if name != "boolq passages" for text in texts]
     out.mkdir(parents=True, exist_ok=True)
-    for name, documents in {"passages": passages, "others": others, "validation": validation}.items():
+    for name, documents in {
+        "passages": passages,
+        "others": others,
+        "validation": validation,
+    }.items():
         text = "".join(json.dumps(document, ensure_ascii=False) + "\n" for document in documents)
         (out / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        report[name] = {"documents": len(documents), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        report[name] = {
+            "documents": len(documents),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
     (out / "corpus.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))
 

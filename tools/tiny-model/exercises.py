@@ -1,10 +1,12 @@
-"""Exercises in the form of a multiple-choice prompt, made of the passages alone: what is this text about?
+"""Exercises in the form of a multiple-choice prompt, made of the passages alone: what is this text
+about?
 
-A small model reads a few million tokens, too few to come upon "what is it about" by itself. So each passage also gives
-exercises: one to three of its sentences as the question, and as choices five words, one of them characteristic of the same passage
-(high tf · idf) though not in the shown sentences, four of other passages. What is to be predicted behind `Answer:` are the
-characteristic words of the passage that are not shown, all alike (a bag of words, each by its first token). No label
-and no word list of any dataset enters. Every epoch draws new ones.
+A small model reads a few million tokens, too few to come upon "what is it about" by itself. So each
+passage also gives exercises: one to three of its sentences as the question, and as choices five
+words, one of them characteristic of the same passage (high tf · idf) though not in the shown
+sentences, four of other passages. What is to be predicted behind `Answer:` are the characteristic
+words of the passage that are not shown, all alike (a bag of words, each by its first token). No
+label and no word list of any dataset enters. Every epoch draws new ones.
 """
 
 from __future__ import annotations

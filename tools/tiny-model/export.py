@@ -1,8 +1,10 @@
-"""Writes the pretrained model as one GGUF file: Q8_0 matrices, F32 norms, its tokenizer in the metadata.
+"""Writes the pretrained model as one GGUF file: Q8_0 matrices, F32 norms, its tokenizer in the
+metadata.
 
     python export.py CHECKPOINT_DIR FILE.gguf
 
-GGUF's `llama` keeps the rows of q and k interleaved for pairwise RoPE; Hugging Face's halves are permuted accordingly.
+GGUF's `llama` keeps the rows of q and k interleaved for pairwise RoPE; Hugging Face's halves are
+permuted accordingly.
 """
 
 from __future__ import annotations
@@ -70,7 +72,10 @@ def main(folder: Path, target: Path) -> None:
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list([token for token, _ in vocabulary])
     writer.add_token_types(
-        [gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in vocabulary]
+        [
+            gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL
+            for token, _ in vocabulary
+        ]
     )
     merges = tokenizer["model"]["merges"]
     writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in merges])

@@ -1,15 +1,18 @@
-"""Pretrains the embedded model: a Llama of 4.1 million parameters, a few passes over `corpus.py`'s text.
+"""Pretrains the embedded model: a Llama of 4.1 million parameters, a few passes over `corpus.py`'s
+text.
 
     python pretrain.py CORPUS_DIR OUT_DIR [--minutes 40]     writes OUT_DIR/{config.json,model.safetensors,tokenizer.json} and log.jsonl
 
-The embedding is not learned from nothing: so little text would not do. It starts as the token vectors of a latent semantic
-analysis of the same text (tf · idf over documents, truncated SVD, rows of unit length; Deerwester et al. 1990), in which tokens
-that occur in the same documents are close, and moves a tenth as fast as the rest.
+The embedding is not learned from nothing: so little text would not do. It starts as the token
+vectors of a latent semantic analysis of the same text (tf · idf over documents, truncated SVD, rows
+of unit length; Deerwester et al. 1990), in which tokens that occur in the same documents are close,
+and moves a tenth as fast as the rest.
 
-Each document is a row of its own (begin of text first, end of text last, no neighbour in sight), as in use. Batches hold
-documents of like length, about 4,096 tokens. The loss is the mean cross-entropy of the next token over all tokens, plus that of
-the exercises (`exercises.py`): of these, whose text the passages hold already, only the words behind `Answer:` count.
-AdamW (β 0.9, 0.95; decay 0.1 on matrices but the embedding), warm-up 2 %, then linear decay to zero; all in f32.
+Each document is a row of its own (begin of text first, end of text last, no neighbour in sight), as
+in use. Batches hold documents of like length, about 4,096 tokens. The loss is the mean
+cross-entropy of the next token over all tokens, plus that of the exercises (`exercises.py`): of
+these, whose text the passages hold already, only the words behind `Answer:` count. AdamW (β 0.9,
+0.95; decay 0.1 on matrices but the embedding), warm-up 2 %, then linear decay to zero; all in f32.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ def documents(path: Path) -> list[str]:
 
 
 def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """Byte-level BPE with GPT-2's splitting, so that a GGUF file can name it (`tokenizer.ggml.pre` = gpt-2)."""
+    """Byte-level BPE with GPT-2's splitting, so that a GGUF file can name it (`tokenizer.ggml.pre`
+    = gpt-2)."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -58,7 +62,9 @@ def train_tokenizer(texts: list[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     begin = tokenizer.token_to_id(BEGIN)
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, begin)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, begin)]
+    )
     return tokenizer
 
 
@@ -71,7 +77,9 @@ def semantic_vectors(texts: list[str], tokenizer: Tokenizer, width: int) -> torc
     directions /= np.linalg.norm(directions, axis=1, keepdims=True) + 1e-12
     vectors = torch.randn(VOCABULARY, width)
     known = torch.from_numpy(vectorizer.get_feature_names_out().astype(np.int64))
-    vectors[known] = torch.from_numpy(directions * math.sqrt(width)).float() + 0.2 * torch.randn(len(known), width)
+    vectors[known] = torch.from_numpy(directions * math.sqrt(width)).float() + 0.2 * torch.randn(
+        len(known), width
+    )
     return vectors
 
 
@@ -98,11 +106,14 @@ class Batch:
     ids: torch.Tensor
     #: (rows, longest − 1) weight of each next token in the loss; 0 in exercises and padding.
     weights: torch.Tensor
-    #: Of exercises: (row, place of the last token, tokens to predict there, first tokens of the choices, right choice).
+    #: Of exercises: (row, place of the last token, tokens to predict there, first tokens of the
+    # choices, right choice).
     exercises: list[tuple[int, int, list[int], list[int], int]]
 
 
-def batches(texts: list[str], exercises: list[Exercise], tokenizer: Tokenizer, rng: random.Random) -> list[Batch]:
+def batches(
+    texts: list[str], exercises: list[Exercise], tokenizer: Tokenizer, rng: random.Random
+) -> list[Batch]:
     def first_token(word: str) -> int:
         return tokenizer.encode(" " + word, add_special_tokens=False).ids[0]
 
@@ -138,13 +149,16 @@ def batches(texts: list[str], exercises: list[Exercise], tokenizer: Tokenizer, r
 
 
 def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(mean cross-entropy of the next tokens, mean over exercises of the cross-entropy with the uniform bag of words)."""
+    """(mean cross-entropy of the next tokens, mean over exercises of the cross-entropy with the
+    uniform bag of words)."""
     hidden = model.model(batch.ids).last_hidden_state
     keep = batch.weights.flatten() > 0
     next_token = bag = torch.zeros(())
     if keep.any():
         logits = model.lm_head(hidden[:, :-1].flatten(0, 1)[keep])
-        each = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:].flatten()[keep], reduction="none")
+        each = torch.nn.functional.cross_entropy(
+            logits, batch.ids[:, 1:].flatten()[keep], reduction="none"
+        )
         kept = batch.weights.flatten()[keep]
         next_token = (each * kept).sum() / kept.sum()
     if batch.exercises:
@@ -162,7 +176,9 @@ def losses(model: LlamaForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
 @torch.no_grad()
 def validate(model: LlamaForCausalLM, made: list[Batch]) -> float:
     total = sum(float(batch.weights.sum()) for batch in made)
-    return sum(float(losses(model, batch)[0]) * float(batch.weights.sum()) for batch in made) / total
+    return (
+        sum(float(losses(model, batch)[0]) * float(batch.weights.sum()) for batch in made) / total
+    )
 
 
 @torch.no_grad()
@@ -188,7 +204,10 @@ def main() -> None:
     torch.manual_seed(SEED)
     torch.set_num_threads(2)
     rng = random.Random(SEED)
-    passages, others = documents(arguments.corpus / "passages.jsonl"), documents(arguments.corpus / "others.jsonl")
+    passages, others = (
+        documents(arguments.corpus / "passages.jsonl"),
+        documents(arguments.corpus / "others.jsonl"),
+    )
     held = documents(arguments.corpus / "validation.jsonl")
     tokenizer = train_tokenizer(passages + others)
     topics = TopicExercises(passages)
@@ -200,11 +219,15 @@ def main() -> None:
 
     model = LlamaForCausalLM(architecture())
     with torch.no_grad():
-        model.model.embed_tokens.weight.copy_(semantic_vectors(passages + others, tokenizer, architecture().hidden_size))
+        model.model.embed_tokens.weight.copy_(
+            semantic_vectors(passages + others, tokenizer, architecture().hidden_size)
+        )
         # Logits of unit size at the start, though the embedding is also the head.
         model.model.norm.weight.fill_(architecture().hidden_size ** -0.5)
     embedding = [model.model.embed_tokens.weight]
-    blocks = [p for name, p in model.named_parameters() if p.dim() > 1 and "embed_tokens" not in name]
+    blocks = [
+        p for name, p in model.named_parameters() if p.dim() > 1 and "embed_tokens" not in name
+    ]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     groups = [
         {"params": blocks, "weight_decay": 0.1, "pace": 1.0},
@@ -234,7 +257,10 @@ def main() -> None:
             running = running * 0.98 + shown * 0.02 if step else shown
             step, tokens = step + 1, tokens + batch.ids.numel()
             if step % 100 == 0:
-                print(f"{step}/{total} {running[0]:.3f} {running[1]:.3f} {time.time() - start:.0f} s", flush=True)
+                print(
+                    f"{step}/{total} {running[0]:.3f} {running[1]:.3f} {time.time() - start:.0f} s",
+                    flush=True,
+                )
         record = {
             "epoch": number + 1,
             "step": step,

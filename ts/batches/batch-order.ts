@@ -44,14 +44,21 @@ export class BatchOrder {
   #cursor: Cursor = { epoch: 0, batch: 0 };
   #orders: readonly Uint32Array[];
 
-  /** @throws {BpeftError} `BPEFT_DATASET` for a row without a label, or fewer rows than one update needs. */
+  /**
+   * @throws {BpeftError} `BPEFT_DATASET` for a row without a label, or fewer rows than one update
+   * needs.
+   */
   constructor({ labels, rows }: LabelledRows, options: BatchOrderOptions) {
     const { batchSize, lastBatch, name = 'dataset' } = options;
     const unlabelled = Array.prototype.findIndex.call(labels, (label: number) => label < 0);
     if (unlabelled >= 0) {
-      throw new BpeftError('BPEFT_DATASET', `${name}: row ${rows[unlabelled]} has no answer to train on`, {
-        hint: 'rows without an answer can be evaluated and predicted; leave them out of the training split',
-      });
+      throw new BpeftError(
+        'BPEFT_DATASET',
+        `${name}: row ${rows[unlabelled]} has no answer to train on`,
+        {
+          hint: 'rows without an answer can be evaluated and predicted; leave them out of the training split',
+        },
+      );
     }
     this.#length = labels.length;
     this.#options = options;
@@ -77,12 +84,15 @@ export class BatchOrder {
   seek(cursor: Cursor): void {
     const { epoch, batch } = cursor;
     const ends = this.updatesPerEpoch * this.#batchesPerUpdate;
-    const valid = Number.isSafeInteger(epoch) && epoch >= 0 && Number.isSafeInteger(batch) && batch >= 0;
+    const valid =
+      Number.isSafeInteger(epoch) && epoch >= 0 && Number.isSafeInteger(batch) && batch >= 0;
     if (!valid || batch >= ends || batch % this.#batchesPerUpdate !== 0) {
       throw new BpeftError(
         'BPEFT_CHECKPOINT',
         `data cursor must name a batch below ${ends} that begins an update, got epoch ${epoch}, batch ${batch}`,
-        { hint: 'resume with the data and the batch size of the first run, or start over with --overwrite' },
+        {
+          hint: 'resume with the data and the batch size of the first run, or start over with --overwrite',
+        },
       );
     }
     if (epoch !== this.#cursor.epoch) this.#orders = this.#ordersOf(epoch);

@@ -10,7 +10,10 @@ export class DataLoader {
   readonly #order: BatchOrder;
   readonly #examples: readonly EncodedExample[];
 
-  /** @throws {BpeftError} `BPEFT_DATASET` for a row without a label, or fewer rows than one update needs. */
+  /**
+   * @throws {BpeftError} `BPEFT_DATASET` for a row without a label, or fewer rows than one update
+   * needs.
+   */
   constructor(examples: readonly EncodedExample[], options: BatchOrderOptions) {
     const labels = examples.map(({ label }) => label);
     const rows = examples.map(({ row }) => row);
@@ -40,7 +43,9 @@ export class DataLoader {
     return this.#order
       .next()
       .map((positions) =>
-        raggedBatch(Array.from(positions, (at) => this.#examples[at]).filter((row) => row !== undefined)),
+        raggedBatch(
+          Array.from(positions, (at) => this.#examples[at]).filter((row) => row !== undefined),
+        ),
       );
   }
 }

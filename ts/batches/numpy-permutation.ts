@@ -1,5 +1,6 @@
 /**
- * `numpy.random.default_rng(seed).permutation(n)`: the order by which the reference picks its anchor rows.
+ * `numpy.random.default_rng(seed).permutation(n)`: the order by which the reference picks its
+ * anchor rows.
  *
  * ```text
  * SeedSequence (O'Neill 2015, numpy's SeedSequence): a pool of four 32-bit words from the seed, and eight words of it

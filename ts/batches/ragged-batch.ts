@@ -41,7 +41,10 @@ export function raggedBatch(examples: readonly EncodedExample[]): RaggedBatch {
 }
 
 /** Nothing where all tokens are of type 0. */
-function typesOf(examples: readonly EncodedExample[], offsets: Uint32Array): { types?: Uint32Array } {
+function typesOf(
+  examples: readonly EncodedExample[],
+  offsets: Uint32Array,
+): { types?: Uint32Array } {
   if (examples.every(({ first, ids }) => first === undefined || first === ids.length)) return {};
   const types = new Uint32Array(offsets.at(-1) ?? 0);
   for (const [index, { first, ids }] of examples.entries()) {

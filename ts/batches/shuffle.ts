@@ -14,7 +14,10 @@ const MASK = 0xffff_ffff_ffff_ffffn;
 const PHI = 0x9e37_79b9_7f4a_7c15n;
 const TWO_TO_32 = 2 ** 32;
 
-/** (n): the order in which an epoch visits the examples. `seed` and `epoch` are whole numbers from 0. */
+/**
+ * (n): the order in which an epoch visits the examples. `seed` and `epoch` are whole numbers from
+ * 0.
+ */
 export function permutation(length: number, seed: number, epoch: number): Uint32Array {
   const order = Uint32Array.from({ length }, (_, index) => index);
   let state = (mix((BigInt(seed) + PHI) & MASK) + PHI * BigInt(epoch + 1)) & MASK;

@@ -1,6 +1,7 @@
 /**
- * Ctrl-C, SIGTERM and a terminal that closes: the first asks the work to stop in good order, a second Ctrl-C or SIGTERM ends the
- * process. A closing terminal sends SIGHUP more than once, so that a second one says nothing.
+ * Ctrl-C, SIGTERM and a terminal that closes: the first asks the work to stop in good order, a
+ * second Ctrl-C or SIGTERM ends the process. A closing terminal sends SIGHUP more than once, so
+ * that a second one says nothing.
  */
 
 import { EXIT } from './exit.ts';

@@ -5,7 +5,8 @@ import { runCli } from './program.ts';
 
 let cannotWrite = false;
 
-// A reader that goes away (`| head`: EPIPE) or a terminal that closes (EIO) ends the writing, not the work.
+// A reader that goes away (`| head`: EPIPE) or a terminal that closes (EIO) ends the writing, not
+// the work.
 for (const [name, stream] of [
   ['output', process.stdout],
   ['error', process.stderr],
@@ -17,10 +18,17 @@ for (const [name, stream] of [
     if (name === 'error') return;
     const message = `cannot write to standard ${name}: ${error.message}`;
     process.stderr.write(
-      errorText(new BpeftError('BPEFT_IO', message, { hint: 'what it held is incomplete: make room there' })),
+      errorText(
+        new BpeftError('BPEFT_IO', message, {
+          hint: 'what it held is incomplete: make room there',
+        }),
+      ),
     );
   });
 }
 
-const code = await runCli(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr });
+const code = await runCli(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+});
 process.exitCode = cannotWrite ? EXIT.failed : code;

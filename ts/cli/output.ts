@@ -10,7 +10,11 @@ export interface Output {
 }
 
 /** Writes no faster than the reader reads, so that nothing piles up in memory. */
-export async function writeInTime({ stdout }: Output, text: string, signal: AbortSignal): Promise<void> {
+export async function writeInTime(
+  { stdout }: Output,
+  text: string,
+  signal: AbortSignal,
+): Promise<void> {
   stdout.write(text);
   const stream = stdout as Partial<Writable>;
   // One that failed (its reader is gone, a full disk) never drains; `main.ts` has heard of it.

@@ -1,5 +1,6 @@
 /**
- * The program: finds the command, loads only that one's code, and turns any failure into one text and exit code.
+ * The program: finds the command, loads only that one's code, and turns any failure into one text
+ * and exit code.
  */
 
 import { Command, CommanderError } from 'commander';
@@ -64,7 +65,8 @@ const COMMANDS: readonly Entry[] = [
   },
   {
     name: 'push',
-    description: 'send a trained adapter with its card to the Hub; shows what it would send, unless told to',
+    description:
+      'send a trained adapter with its card to the Hub; shows what it would send, unless told to',
     load: async () => (await import('./commands/push.ts')).definePush,
   },
   {
@@ -143,9 +145,11 @@ export async function runCli(words: readonly string[], output: Output): Promise<
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     if (error instanceof ToldFailure) return EXIT.failed;
-    const failure = error instanceof CommanderError ? usageError(error, program, argv) : asBpeftError(error);
+    const failure =
+      error instanceof CommanderError ? usageError(error, program, argv) : asBpeftError(error);
     if (argv.includes('--json')) output.stdout.write(errorJson(failure));
-    else output.stderr.write(`${output.stderr.isTTY === true ? CLEAR_LINE : ''}${errorText(failure)}`);
+    else
+      output.stderr.write(`${output.stderr.isTTY === true ? CLEAR_LINE : ''}${errorText(failure)}`);
     return exitCode(failure);
   }
 }
@@ -169,7 +173,8 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
       : null;
   const nearest = isUnknown ? nearestName(unknown, known) : null;
   const meant = foreign ?? (nearest === null ? null : `did you mean ${nearest}?`);
-  const list = error.code === 'commander.excessArguments' ? '; a list has commas and no spaces: 10,0' : '';
+  const list =
+    error.code === 'commander.excessArguments' ? '; a list has commas and no spaces: 10,0' : '';
   return new BpeftError('BPEFT_USAGE', error.message.replace(/^error: /, ''), {
     hint: meant ?? `${help}${list}`,
     cause: error,

@@ -55,7 +55,11 @@ function section(command: Command, path: readonly string[]): string {
   const positional = command.registeredArguments.map(
     (argument) => `- ${code(`<${argument.name()}>`)}: ${cell(argument.description)}`,
   );
-  const usage = ['bpeft', ...path, ...command.registeredArguments.map((argument) => `<${argument.name()}>`)];
+  const usage = [
+    'bpeft',
+    ...path,
+    ...command.registeredArguments.map((argument) => `<${argument.name()}>`),
+  ];
   return [
     `## bpeft ${path.join(' ')}`,
     '',
@@ -72,8 +76,13 @@ function section(command: Command, path: readonly string[]): string {
   ].join('\n');
 }
 
-/** In the order in which the headings first come up, as in the help text; those without a heading first. */
-function groups(options: readonly Option[]): readonly (readonly [string | null, readonly Option[]])[] {
+/**
+ * In the order in which the headings first come up, as in the help text; those without a heading
+ * first.
+ */
+function groups(
+  options: readonly Option[],
+): readonly (readonly [string | null, readonly Option[]])[] {
   const found = new Map<string | null, Option[]>();
   if (options.some(({ helpGroupHeading }) => helpGroupHeading === undefined)) found.set(null, []);
   for (const option of options) {
@@ -114,8 +123,10 @@ function valuesOf(schema: z.core.$ZodType, offered?: readonly string[]): string 
   }
   if (inner instanceof z.ZodArray) return `list of ${valuesOf(inner.element)}`;
   if (inner instanceof z.ZodNumber) return numbers(inner);
-  if (inner instanceof z.ZodUnion) return inner.options.map((option) => valuesOf(option)).join(' or ');
-  if (inner instanceof z.ZodLiteral) return [...inner.values].map((value) => code(String(value))).join(', ');
+  if (inner instanceof z.ZodUnion)
+    return inner.options.map((option) => valuesOf(option)).join(' or ');
+  if (inner instanceof z.ZodLiteral)
+    return [...inner.values].map((value) => code(String(value))).join(', ');
   return 'text';
 }
 

@@ -5,7 +5,14 @@ import { readConfigFile } from '../config/file.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { type OwnSetting, settingsOf } from '../config/schema.ts';
 import type { CommandName } from '../config/setting.ts';
-import { defaultOf, isList, isSwitchSchema, longChoice, placeholder, valueFromText } from '../config/text.ts';
+import {
+  defaultOf,
+  isList,
+  isSwitchSchema,
+  longChoice,
+  placeholder,
+  valueFromText,
+} from '../config/text.ts';
 import type { CallOptions } from '../engine/call.ts';
 import type { Sink } from '../events/sinks.ts';
 import { consoleSink } from '../logging/console.ts';
@@ -17,7 +24,11 @@ import type { Output } from './output.ts';
  * Adds every setting of the command as a flag, and the flags that each command has.
  * @param keys of them only these, without a file
  */
-export function addSettings(command: Command, name: CommandName, keys?: ReadonlySet<string>): Command {
+export function addSettings(
+  command: Command,
+  name: CommandName,
+  keys?: ReadonlySet<string>,
+): Command {
   for (const own of settingsOf(name)) {
     const { key, schema, setting } = own;
     if (keys?.has(key) === false) continue;
@@ -30,7 +41,9 @@ export function addSettings(command: Command, name: CommandName, keys?: Readonly
   }
   if (keys !== undefined) return addOutputFlags(command);
   command.addOption(
-    new Option('--config <file>', 'settings from a .json or .yaml file; flags win').helpGroup('Output:'),
+    new Option('--config <file>', 'settings from a .json or .yaml file; flags win').helpGroup(
+      'Output:',
+    ),
   );
   return addOutputFlags(command);
 }
@@ -95,7 +108,8 @@ function description({ schema, setting }: OwnSetting): string {
   const value = defaultOf(schema);
   const known = longChoice(schema);
   const choice = setting.offered?.some((one) => known.includes(one)) ? setting.offered : known;
-  const values = choice.length === 0 ? '' : `; ${isList(schema) ? 'any' : 'one'} of ${choice.join(', ')}`;
+  const values =
+    choice.length === 0 ? '' : `; ${isList(schema) ? 'any' : 'one'} of ${choice.join(', ')}`;
   const byDefault = value === undefined || value === false ? '' : ` (default: ${String(value)})`;
   return `${schema.description}${values}${byDefault}`;
 }

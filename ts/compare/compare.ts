@@ -1,7 +1,7 @@
 /**
- * `bpeft compare`: methods × datasets × seeds with equal sample budgets, as one table. Every cell is an
- * ordinary run in a folder of its own, so that a comparison that was stopped goes on where it was, and
- * a row that is added later costs its own runs only.
+ * `bpeft compare`: methods × datasets × seeds with equal sample budgets, as one table. Every cell
+ * is an ordinary run in a folder of its own, so that a comparison that was stopped goes on where it
+ * was, and a row that is added later costs its own runs only.
  */
 
 import { existsSync } from 'node:fs';
@@ -48,8 +48,14 @@ export interface Comparison {
   readonly out: string;
 }
 
-/** @throws {BpeftError} `BPEFT_USAGE` before anything runs; `BPEFT_ABORTED`; what a run throws, with its folder. */
-export async function compare(options: CompareOptions, context: CompareContext = {}): Promise<Comparison> {
+/**
+ * @throws {BpeftError} `BPEFT_USAGE` before anything runs; `BPEFT_ABORTED`; what a run throws, with
+ * its folder.
+ */
+export async function compare(
+  options: CompareOptions,
+  context: CompareContext = {},
+): Promise<Comparison> {
   const { signal, onCell, onEvent } = context;
   const table = await readTable(options.config);
   const out = options.out ?? join('runs', table.name);
@@ -79,7 +85,9 @@ export async function compare(options: CompareOptions, context: CompareContext =
   return result;
 }
 
-/** An unfinished training goes on from its checkpoint; anything else that was cut off starts over. */
+/**
+ * An unfinished training goes on from its checkpoint; anything else that was cut off starts over.
+ */
 function startable(job: Job): Job {
   const isLeft = job.command === 'train' && existsSync(new RunFolder(job.out).config);
   const again = job.command === 'train' ? { resume: isLeft } : { overwrite: true };
@@ -89,7 +97,8 @@ function startable(job: Job): Job {
 function told(error: unknown, signal: AbortSignal | undefined, job: Job, done: string): unknown {
   if (!(error instanceof BpeftError)) return error;
   const hint = 'the same command goes on from here';
-  if (error.code === 'BPEFT_ABORTED') return abortError(signal, `stopped after ${done} cells`, hint);
+  if (error.code === 'BPEFT_ABORTED')
+    return abortError(signal, `stopped after ${done} cells`, hint);
   return new BpeftError(error.code, `${job.out}: ${error.message}`, {
     hint: error.hint ?? hint,
     cause: error,

@@ -25,7 +25,8 @@ export interface JobDone {
 }
 
 /**
- * @throws {BpeftError} what the job throws; `BPEFT_WORKER_STOPPED`, where its process ends otherwise
+ * @throws {BpeftError} what the job throws; `BPEFT_WORKER_STOPPED`, where its process ends
+ * otherwise
  */
 export async function runJob(
   job: Job,

@@ -24,7 +24,9 @@ export interface Cell {
 
 export function cellsOf(table: Table, out: string): Cell[] {
   return table.datasets.flatMap((dataset) =>
-    table.seeds.flatMap((seed) => table.rows.map((row) => cellOf(table, row, { dataset, seed, out }))),
+    table.seeds.flatMap((seed) =>
+      table.rows.map((row) => cellOf(table, row, { dataset, seed, out })),
+    ),
   );
 }
 
@@ -43,7 +45,12 @@ function cellOf({ samples }: Table, row: Row, place: Place): Cell {
   const result = folder(row.name, place);
   const head = { row: row.name, dataset, seed, result };
   if (row.from === null) {
-    const options = optionsOf(row, 'train', { dataset, seed, evalSamples: [...samples], out: result });
+    const options = optionsOf(row, 'train', {
+      dataset,
+      seed,
+      evalSamples: [...samples],
+      out: result,
+    });
     return { ...head, jobs: [{ command: 'train', options, out: result }] };
   }
   const adapter = `${result}-adapter`;

@@ -1,6 +1,6 @@
 /**
- * What a table compares: methods × datasets × seeds, each method with settings of its own over those
- * that all share. The file is that of `--config`, with three lists and a mapping of methods:
+ * What a table compares: methods × datasets × seeds, each method with settings of its own over
+ * those that all share. The file is that of `--config`, with three lists and a mapping of methods:
  *
  * ```yaml
  * model: builtin:tiny
@@ -74,7 +74,9 @@ export async function readTable(path: string): Promise<Table> {
     throw new BpeftError('BPEFT_USAGE', message, { hint: 'docs/methods.md shows such a table' });
   }
   const common: Layer = { origin: 'file', source: path, values: shared };
-  const rows = Object.entries(lists.data.methods).map(([name, own]) => rowOf(path, name, own ?? {}, common));
+  const rows = Object.entries(lists.data.methods).map(([name, own]) =>
+    rowOf(path, name, own ?? {}, common),
+  );
   const table = {
     name: basename(path, extname(path)),
     datasets: distinct(path, 'dataset', lists.data.dataset.map(fileName), lists.data.dataset),
@@ -89,13 +91,17 @@ export async function readTable(path: string): Promise<Table> {
 function rowOf(path: string, name: string, own: Values, common: Layer): Row {
   const { from, method: named, ...settings } = own;
   const method = typeof named === 'string' ? named : name;
-  const values = Object.fromEntries(Object.entries(settings).map(([key, value]) => [camelCase(key), value]));
+  const values = Object.fromEntries(
+    Object.entries(settings).map(([key, value]) => [camelCase(key), value]),
+  );
   const source = `${path}: methods.${name}`;
   const layer: Layer = { origin: 'file', source, isForOne: true, values: { method, ...values } };
   const isTrained = trains(method);
   if (!isTrained) requireAfterTraining(method);
   if (isTrained === (from !== undefined)) {
-    const rule = isTrained ? 'trains its own adapters, and takes no from' : 'needs from, a row that trains';
+    const rule = isTrained
+      ? 'trains its own adapters, and takes no from'
+      : 'needs from, a row that trains';
     throw new BpeftError('BPEFT_USAGE', `${source}: method ${method} ${rule}`, {
       hint: isTrained ? 'leave from out' : 'write from: NAME of such a row',
     });
@@ -116,7 +122,8 @@ function inOrder(path: string, rows: readonly Row[]): Row[] {
 /** What is wrong with a row is told before the first one runs. */
 function checkSettings(row: Row, table: Table): void {
   const [dataset = ''] = table.datasets;
-  if (row.from === null) resolveTrain(parseSettings('train', [...row.layers, option({ dataset, seed: 0 })]));
+  if (row.from === null)
+    resolveTrain(parseSettings('train', [...row.layers, option({ dataset, seed: 0 })]));
   else parseSettings('bayesianize', row.layers);
 }
 
@@ -132,7 +139,11 @@ function distinct<T>(
 }
 
 /** What a command is given of a row's settings: those that it has. */
-export function optionsOf(row: Row, command: 'train' | 'bayesianize' | 'eval', own: Values): Values {
+export function optionsOf(
+  row: Row,
+  command: 'train' | 'bayesianize' | 'eval',
+  own: Values,
+): Values {
   return mergeLayers(command, [...row.layers, option(own)]);
 }
 

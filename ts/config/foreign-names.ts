@@ -40,7 +40,10 @@ const FOREIGN: ReadonlyMap<string, Meant> = new Map<string, Meant>([
   ['load-in-4bit', { key: 'quantize', value: 'nf4' }],
   ['load-in-8bit', { key: 'quantize', value: 'int8' }],
   ['warmup-steps', { key: 'warmupRatio', remark: 'a share of the steps' }],
-  ['testing-set', { key: 'split', remark: 'test is validation[50%:], train_val trains on train[:80%]' }],
+  [
+    'testing-set',
+    { key: 'split', remark: 'test is validation[50%:], train_val trains on train[:80%]' },
+  ],
   ['do-train', { remark: 'bpeft train always trains: leave it out' }],
   ['do-eval', { remark: 'evaluate with bpeft eval --run DIR' }],
   ['do-predict', { remark: 'predict with bpeft predict --run DIR FILE' }],
@@ -49,7 +52,9 @@ const FOREIGN: ReadonlyMap<string, Meant> = new Map<string, Meant>([
 ]);
 
 /** Every setting that is pointed to. */
-export const MEANT_SETTINGS: readonly string[] = [...FOREIGN.values()].flatMap(({ key }) => key ?? []);
+export const MEANT_SETTINGS: readonly string[] = [...FOREIGN.values()].flatMap(
+  ({ key }) => key ?? [],
+);
 
 /**
  * The hint for an unknown name, or null.

@@ -1,10 +1,13 @@
-/** A list as one word of the command line: parts with commas between them, where a path may hold commas too. */
+/**
+ * A list as one word of the command line: parts with commas between them, where a path may hold
+ * commas too.
+ */
 
 import { existsSync } from 'node:fs';
 
 /**
- * The parts, without the white space around them. Neighbours that only together name an existing file or
- * folder are one part, the longest first.
+ * The parts, without the white space around them. Neighbours that only together name an existing
+ * file or folder are one part, the longest first.
  */
 export function listFromText(text: string): string[] {
   const pieces = text.split(',');

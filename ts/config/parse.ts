@@ -1,6 +1,7 @@
 /**
  * Settings from several places into one checked object: defaults < run folder < file < flags.
- * Errors speak the language of the place a value came from: `--kl-lr`, `kl_lr` of a file, `klLr` of the library.
+ * Errors speak the language of the place a value came from: `--kl-lr`, `kl_lr` of a file, `klLr` of
+ * the library.
  */
 
 import type { z } from 'zod';
@@ -46,7 +47,8 @@ export function mergeLayers(
           throw unknownKey(key, layer, Object.keys(own));
         }
       } else if (value !== undefined && value !== null) {
-        if (setting === undefined || method === null || affects(setting, method)) merged[key] = value;
+        if (setting === undefined || method === null || affects(setting, method))
+          merged[key] = value;
         else if (!isShared) {
           throw otherMethods(key, setting, layer, { method, isOfAdapter: trained !== undefined });
         }
@@ -59,7 +61,8 @@ export function mergeLayers(
 /**
  * The merged layers, checked and with their defaults.
  * @param trained what the adapter that answers was trained by, where that is known
- * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value that
+ * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value
+ * that
  *   breaks its rule.
  */
 export function parseSettings<C extends CommandName>(
@@ -75,7 +78,10 @@ export function parseSettings<C extends CommandName>(
   throw refusedValue(issue, merged, layers);
 }
 
-/** The method that the layers ask for; null where they leave it to a run, or ask for none that trains. */
+/**
+ * The method that the layers ask for; null where they leave it to a run, or ask for none that
+ * trains.
+ */
 function methodOf(command: CommandName, layers: readonly Layer[]): MethodId | null {
   if (!Object.hasOwn(SCHEMAS[command].shape, 'method')) return null;
   const last = (key: string) =>
@@ -103,13 +109,16 @@ function otherMethods(
   layer: Layer,
   { method, isOfAdapter }: { method: MethodId; isOfAdapter: boolean },
 ): BpeftError {
-  // An adapter is known only when flags have become options; errors say flags as options where they must.
+  // An adapter is known only when flags have become options; errors say flags as options where they
+  // must.
   const name = spelling(key, isOfAdapter ? 'flag' : layer.origin);
   const theirs = DISJUNCTION.format(methods ?? []);
   const got = isOfAdapter ? `an adapter of method ${method}` : `method ${method}`;
   const others = `train with ${spelling('method', layer.origin)} ${methods?.join('|')}`;
   return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got ${got}`, {
-    hint: isOfAdapter ? 'leave it out: its answers do not depend on it' : `leave it out, or ${others}`,
+    hint: isOfAdapter
+      ? 'leave it out: its answers do not depend on it'
+      : `leave it out, or ${others}`,
   });
 }
 
@@ -134,14 +143,21 @@ function refusedValue(
   const [key, ...rest] = issue.path.map(String);
   if (key === undefined) return new BpeftError('BPEFT_USAGE', issue.message);
   const layer = layers.findLast(({ values }) => values[key] !== undefined && values[key] !== null);
-  const value = rest.reduce<unknown>((at, step) => (at as Record<string, unknown>)?.[step], merged[key]);
+  const value = rest.reduce<unknown>(
+    (at, step) => (at as Record<string, unknown>)?.[step],
+    merged[key],
+  );
   const where = layer?.source === undefined ? '' : `${layer.source}: `;
   const name = spelling(key, layer?.origin ?? 'option');
   const nearest =
     issue.code === 'invalid_value' ? nearestName(String(value), issue.values.map(String)) : null;
-  return new BpeftError('BPEFT_USAGE', `${where}${name} ${rule(issue)}, got ${JSON.stringify(value)}`, {
-    hint: nearest === null ? undefined : `did you mean ${nearest}?`,
-  });
+  return new BpeftError(
+    'BPEFT_USAGE',
+    `${where}${name} ${rule(issue)}, got ${JSON.stringify(value)}`,
+    {
+      hint: nearest === null ? undefined : `did you mean ${nearest}?`,
+    },
+  );
 }
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -163,9 +179,13 @@ function rule(issue: z.core.$ZodIssue): string {
       if (issue.origin === 'array' || issue.origin === 'string') {
         return `must have at least ${issue.minimum} ${issue.origin === 'array' ? 'entries' : 'characters'}`;
       }
-      return issue.inclusive ? `must be at least ${issue.minimum}` : `must be greater than ${issue.minimum}`;
+      return issue.inclusive
+        ? `must be at least ${issue.minimum}`
+        : `must be greater than ${issue.minimum}`;
     case 'too_big':
-      return issue.inclusive ? `must be at most ${issue.maximum}` : `must be less than ${issue.maximum}`;
+      return issue.inclusive
+        ? `must be at most ${issue.maximum}`
+        : `must be less than ${issue.maximum}`;
     case 'invalid_union':
       return `must be ${SETTINGS[String(issue.path[0])]?.rule ?? 'another value'}`;
     case 'invalid_format':

@@ -1,14 +1,23 @@
 /**
- * What a schema cannot know: defaults that depend on the method or the protocol, and settings that exclude each
- * other or that this version does not offer yet.
+ * What a schema cannot know: defaults that depend on the method or the protocol, and settings that
+ * exclude each other or that this version does not offer yet.
  */
 
 import { namedDevice } from '../engine/device.ts';
 import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
-import { requireAfterTraining, resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
+import {
+  requireAfterTraining,
+  resolveMethodSettings,
+  trainingMethod,
+} from '../methods/registry.ts';
 import { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
-import type { BayesianizeSettings, EvalSettings, PredictSettings, TrainSettings } from './schema.ts';
+import type {
+  BayesianizeSettings,
+  EvalSettings,
+  PredictSettings,
+  TrainSettings,
+} from './schema.ts';
 
 /** Settings whose protocol fields are set, and that this version offers. */
 type Resolved<Settings> = Omit<Settings, keyof DataProtocol> &
@@ -63,7 +72,8 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
     ...dataProtocol(settings),
     model: required(settings.model, 'model', MODEL_HINT),
     dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
-    evalBatchSize: settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
+    evalBatchSize:
+      settings.evalBatchSize ?? (settings.protocol === 'reference' ? 4 : EVAL_BATCH_SIZE),
   };
 }
 
@@ -105,7 +115,10 @@ type Open<T> = { readonly [K in keyof T]?: T[K] | undefined };
 function dataProtocol(settings: Open<DataProtocol> & { protocol: Protocol }): DataProtocol {
   const preset = DATA_PROTOCOLS[settings.protocol];
   const keys = Object.keys(preset) as (keyof DataProtocol)[];
-  return { ...preset, ...Object.fromEntries(keys.map((key) => [key, settings[key] ?? preset[key]])) };
+  return {
+    ...preset,
+    ...Object.fromEntries(keys.map((key) => [key, settings[key] ?? preset[key]])),
+  };
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

@@ -1,6 +1,7 @@
 /**
- * Every setting, and the schema of each command's: types, flags, defaults and the JSON schema come from here.
- * A default that depends on the method or the protocol is left open here and filled in by `resolve.ts`.
+ * Every setting, and the schema of each command's: types, flags, defaults and the JSON schema come
+ * from here. A default that depends on the method or the protocol is left open here and filled in
+ * by `resolve.ts`.
  */
 
 import { z } from 'zod';
@@ -46,10 +47,14 @@ export interface OwnSetting {
 }
 
 function schemaOf(command: CommandName): z.ZodObject {
-  return z.strictObject(Object.fromEntries(settingsOf(command).map(({ key, schema }) => [key, schema])));
+  return z.strictObject(
+    Object.fromEntries(settingsOf(command).map(({ key, schema }) => [key, schema])),
+  );
 }
 
-export const SCHEMAS = Object.fromEntries(COMMAND_NAMES.map((command) => [command, schemaOf(command)])) as {
+export const SCHEMAS = Object.fromEntries(
+  COMMAND_NAMES.map((command) => [command, schemaOf(command)]),
+) as {
   readonly [C in CommandName]: z.ZodObject<Shape<typeof ALL, C>, z.core.$strict>;
 };
 

@@ -1,4 +1,7 @@
-/** A flag's text as the value its schema expects; what does not convert stays text, so that the schema refuses it. */
+/**
+ * A flag's text as the value its schema expects; what does not convert stays text, so that the
+ * schema refuses it.
+ */
 
 import { z } from 'zod';
 import { listFromText } from './list-text.ts';
@@ -6,7 +9,8 @@ import { listFromText } from './list-text.ts';
 /** The schema without `optional` and `default` around it. */
 export function innerSchema(schema: z.core.$ZodType): z.core.$ZodType {
   let inner = schema;
-  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) inner = inner.def.innerType;
+  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault)
+    inner = inner.def.innerType;
   return inner;
 }
 
@@ -16,7 +20,10 @@ export function valueFromText(schema: z.core.$ZodType, text: string): unknown {
     return listFromText(text).map((part) => valueFromText(inner.element, part));
   }
   if (inner instanceof z.ZodNumber) return numberFromText(text);
-  if (inner instanceof z.ZodUnion && inner.options.some((option) => option instanceof z.ZodNumber)) {
+  if (
+    inner instanceof z.ZodUnion &&
+    inner.options.some((option) => option instanceof z.ZodNumber)
+  ) {
     return numberFromText(text);
   }
   return text;
@@ -26,14 +33,19 @@ function numberFromText(text: string): number | string {
   return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** What help writes for a value of this schema, such as `n`; `one` for an element, where it has a name. */
+/**
+ * What help writes for a value of this schema, such as `n`; `one` for an element, where it has a
+ * name.
+ */
 export function placeholder(schema: z.core.$ZodType, one?: string): string {
   const inner = innerSchema(schema);
   if (inner instanceof z.ZodArray) return `${placeholder(inner.element, one)},...`;
   if (one !== undefined) return one;
-  if (inner instanceof z.ZodEnum && inner.options.length <= SHORT_LIST) return inner.options.join('|');
+  if (inner instanceof z.ZodEnum && inner.options.length <= SHORT_LIST)
+    return inner.options.join('|');
   if (inner instanceof z.ZodNumber) return inner.isInt ? 'n' : 'x';
-  if (inner instanceof z.ZodUnion) return inner.options.map((option) => placeholder(option)).join('|');
+  if (inner instanceof z.ZodUnion)
+    return inner.options.map((option) => placeholder(option)).join('|');
   if (inner instanceof z.ZodLiteral) return [...inner.values].join('|');
   return 'name';
 }
@@ -45,7 +57,9 @@ const SHORT_LIST = 3;
 export function longChoice(schema: z.core.$ZodType): readonly string[] {
   const inner = innerSchema(schema);
   if (inner instanceof z.ZodArray) return longChoice(inner.element);
-  return inner instanceof z.ZodEnum && inner.options.length > SHORT_LIST ? inner.options.map(String) : [];
+  return inner instanceof z.ZodEnum && inner.options.length > SHORT_LIST
+    ? inner.options.map(String)
+    : [];
 }
 
 /** The schema's default, or undefined. */

@@ -1,4 +1,7 @@
-/** Datasets of the Hub as sources of rows: which configuration, which task, and files that come when they are read. */
+/**
+ * Datasets of the Hub as sources of rows: which configuration, which task, and files that come when
+ * they are read.
+ */
 
 import { join } from 'node:path';
 import type { CallOptions } from '../engine/call.ts';
@@ -55,7 +58,11 @@ export async function otherHubData(
   if (known === null) await found.bring(sample.slice(0, 1), call);
   const family = known ?? (await taskByFields(sample, columns));
   return {
-    name: datasetIdText({ ...id, revision: null, configuration: data.layout.size === 1 ? null : name }),
+    name: datasetIdText({
+      ...id,
+      revision: null,
+      configuration: data.layout.size === 1 ? null : name,
+    }),
     ...{ family, entry: null, splits, licence: data.licence },
     trainSplit: splits.size === 1 ? first : 'train',
     defaultSplit: splits.size === 1 ? first : 'validation',

@@ -1,4 +1,7 @@
-/** From a name, a folder or a file to a dataset's splits; what the Hub has is downloaded when it is read. */
+/**
+ * From a name, a folder or a file to a dataset's splits; what the Hub has is downloaded when it is
+ * read.
+ */
 
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -22,7 +25,14 @@ import { namedHubData, otherHubData } from './hub-data.ts';
 import { checkedLabelNames } from './rows/classification.ts';
 import { columnsFrom } from './rows/columns.ts';
 import { datasetError } from './rows/dataset-error.ts';
-import type { Dataset, HubOrigin, RowStream, SplitHead, TaskFamily, TaskKind } from './rows/item.ts';
+import type {
+  Dataset,
+  HubOrigin,
+  RowStream,
+  SplitHead,
+  TaskFamily,
+  TaskKind,
+} from './rows/item.ts';
 import { partOfItems, partOfRows, splitPart } from './split-part.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
@@ -52,7 +62,10 @@ export interface ResolveOptions extends CallOptions {
   readonly dataDir?: string | null | undefined;
   /** What one's own rows are; by default told by the fields of the first row. */
   readonly task?: TaskKind | null | undefined;
-  /** Class names of a classification dataset, in class order; by default those of the training split, sorted. */
+  /**
+   * Class names of a classification dataset, in class order; by default those of the training
+   * split, sorted.
+   */
   readonly labels?: readonly string[] | null | undefined;
   /** Which columns of one's own rows hold the fields, as `question=prompt`. */
   readonly columns?: readonly string[] | null | undefined;
@@ -71,10 +84,11 @@ export interface DatasetSource {
   readonly trainSplit: string;
   readonly defaultSplit: string;
   /**
-   * The rows of a split (null: the default one), all in memory; with a limit its first ones, and nothing
-   * beyond them is read.
+   * The rows of a split (null: the default one), all in memory; with a limit its first ones, and
+   * nothing beyond them is read.
    *
-   * @throws {BpeftError} `BPEFT_DATASET` for an unknown split (naming those that exist) or a malformed row.
+   * @throws {BpeftError} `BPEFT_DATASET` for an unknown split (naming those that exist) or a
+   * malformed row.
    */
   load(split: string | null, options?: LoadOptions): Promise<Dataset>;
   /** The same, checked as a whole now, and read again whenever its rows are needed. */
@@ -92,7 +106,8 @@ export function listDatasets(): readonly DatasetEntry[] {
 /**
  * The dataset that a name or a path stands for; what exists, or begins with `.` or `/`, is a path.
  *
- * @throws {BpeftError} `BPEFT_DATASET` for an unknown name (with the nearest one) or missing files; `BPEFT_IO`,
+ * @throws {BpeftError} `BPEFT_DATASET` for an unknown name (with the nearest one) or missing files;
+ * `BPEFT_IO`,
  *   `BPEFT_ABORTED`: of the Hub.
  */
 export async function resolveDataset(
@@ -147,7 +162,8 @@ function unknown(nameOrPath: string): BpeftError {
 }
 
 function withRemedy(error: unknown, remedy: string): unknown {
-  if (!(error instanceof BpeftError) || !['BPEFT_DATASET', 'BPEFT_IO'].includes(error.code)) return error;
+  if (!(error instanceof BpeftError) || !['BPEFT_DATASET', 'BPEFT_IO'].includes(error.code))
+    return error;
   const { code, message, hint } = error;
   return new BpeftError(code, message, {
     hint: hint === undefined ? remedy : `${hint}; ${remedy}`,
@@ -171,7 +187,10 @@ export async function datasetFromStream(options: StreamOptions): Promise<Dataset
   const { name, stream, format, family } = options;
   const bytes: ByteSource = { file: name, name: basename(name), format, bytes: stream };
   const { labels: labelNames = null, isPredicted } = options;
-  const { items, ...survey } = await readSplit([bytes], taskOf(family), { labelNames, isPredicted });
+  const { items, ...survey } = await readSplit([bytes], taskOf(family), {
+    labelNames,
+    isPredicted,
+  });
   return { ...head({ name, split: 'input', family, licence: null, hub: null }, survey), items };
 }
 
@@ -240,12 +259,19 @@ function source(files: SourceFiles, options: ResolveOptions): DatasetSource {
   }
 }
 
-async function trainLabelNames(files: SourceFiles, call: CallOptions): Promise<readonly string[] | null> {
+async function trainLabelNames(
+  files: SourceFiles,
+  call: CallOptions,
+): Promise<readonly string[] | null> {
   const train = files.splits.get(files.trainSplit);
   if (train === undefined) {
-    throw datasetError(files.name, `has no split ${files.trainSplit} to take the class names from`, {
-      hint: 'name the classes in order: --labels NAME,NAME,…',
-    });
+    throw datasetError(
+      files.name,
+      `has no split ${files.trainSplit} to take the class names from`,
+      {
+        hint: 'name the classes in order: --labels NAME,NAME,…',
+      },
+    );
   }
   await files.bring(train, call);
   const { columns } = files;
@@ -274,13 +300,21 @@ function namedFiles(entry: DatasetEntry, dataDir: string | null): SourceFiles {
   }
   const splits = new Map<string, readonly SplitFile[]>();
   for (const [split, names] of Object.entries(entry.splits)) {
-    const files = names.map((name) => ({ path: join(dataDir, name), name, format: 'jsonl' as const }));
+    const files = names.map((name) => ({
+      path: join(dataDir, name),
+      name,
+      format: 'jsonl' as const,
+    }));
     if (files.every(({ path }) => existsSync(path))) splits.set(split, files);
   }
   if (splits.size === 0) {
-    throw datasetError(entry.name, `no split found below ${dataDir}: ${firstFile(entry)} does not exist`, {
-      hint: 'check --data-dir',
-    });
+    throw datasetError(
+      entry.name,
+      `no split found below ${dataDir}: ${firstFile(entry)} does not exist`,
+      {
+        hint: 'check --data-dir',
+      },
+    );
   }
   const { name, family, trainSplit, defaultSplit, licence } = entry;
   return {

@@ -25,13 +25,18 @@ const FOLD = /^(.+)\[(!?)fold (\d+)\/(\d+)\]$/;
 /** The folds are the same whatever the run's seed. */
 const FOLD_SEED = 42;
 
-/** Null: the name is that of a whole split. @throws {BpeftError} `BPEFT_DATASET`: more than 100 %, or no such fold. */
+/**
+ * Null: the name is that of a whole split. @throws {BpeftError} `BPEFT_DATASET`: more than 100 %,
+ * or no such fold.
+ */
 export function splitPart(name: string): SplitPart | null {
   const fold = FOLD.exec(name);
   if (fold !== null) return foldPart(name, fold);
   const [, split, from, to] = PART.exec(name) ?? [];
   if (split === undefined) return null;
-  const wrong = [from, to].find((bound) => bound?.endsWith('%') && Number.parseInt(bound, 10) > 100);
+  const wrong = [from, to].find(
+    (bound) => bound?.endsWith('%') && Number.parseInt(bound, 10) > 100,
+  );
   if (wrong !== undefined) throw datasetError(name, `a bound must be at most 100%, got ${wrong}`);
   const bounds = (rows: number) => [bound(from ?? '0', rows), bound(to ?? '100%', rows)] as const;
   return {
@@ -72,12 +77,16 @@ function without(order: Uint32Array, from: number, to: number): Uint32Array {
   return others;
 }
 
-/** Sizes of a split at which parts are compared: bounds in rows and in percent meet at one of them. */
+/**
+ * Sizes of a split at which parts are compared: bounds in rows and in percent meet at one of them.
+ */
 const SIZES = [10, 100, 1000, 1_000_000];
 /** Folds meet others at the first of these, if at all. */
 const SIZES_OF_FOLDS = [10, 100, 1000];
 
-/** Whether two names of splits of one dataset stand for some of the same rows, whatever its size. */
+/**
+ * Whether two names of splits of one dataset stand for some of the same rows, whatever its size.
+ */
 export function mayOverlap(first: string, second: string): boolean {
   const [one, other] = [splitPart(first), splitPart(second)];
   if ((one?.split ?? first) !== (other?.split ?? second)) return false;
@@ -105,7 +114,12 @@ function bound(text: string, rows: number): number {
  * The rows of a part, at most `limit` of them.
  * @throws {BpeftError} `BPEFT_DATASET`: there are none.
  */
-export function partOfRows(whole: RowStream, name: string, part: SplitPart, limit = Infinity): RowStream {
+export function partOfRows(
+  whole: RowStream,
+  name: string,
+  part: SplitPart,
+  limit = Infinity,
+): RowStream {
   const positions = positionsOf(whole, name, part, limit);
   const { length } = positions;
   return {

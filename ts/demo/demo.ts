@@ -1,9 +1,9 @@
 /**
  * The demonstration: what a Bayesian adapter buys, in two minutes, with nothing but the package.
  *
- * Trains MLE and BLoB on `builtin:exam-topics` with `builtin:tiny`, evaluates both on test, shift and ood, and sets
- * them side by side. Each training is an ordinary run with its own folder, so a demonstration that was stopped goes
- * on where it was.
+ * Trains MLE and BLoB on `builtin:exam-topics` with `builtin:tiny`, evaluates both on test, shift
+ * and ood, and sets them side by side. Each training is an ordinary run with its own folder, so a
+ * demonstration that was stopped goes on where it was.
  */
 
 import { existsSync } from 'node:fs';
@@ -41,16 +41,27 @@ export interface DemoResult {
   readonly trainingSeconds: Readonly<Record<'mle' | 'blob', number | null>>;
 }
 
-/** @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration continues. */
-export async function demo(options: DemoOptions = {}, context: RunContext = {}): Promise<DemoResult> {
+/**
+ * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration
+ * continues.
+ */
+export async function demo(
+  options: DemoOptions = {},
+  context: RunContext = {},
+): Promise<DemoResult> {
   // The trainings are parts of one piece of work: its sink is closed once.
-  return observed(context.onEvent, {}, ({ event }) => demonstration(options, { ...context, onEvent: event }));
+  return observed(context.onEvent, {}, ({ event }) =>
+    demonstration(options, { ...context, onEvent: event }),
+  );
 }
 
 async function demonstration(options: DemoOptions, context: RunContext): Promise<DemoResult> {
-  const { seed, out, overwrite, threads } = parseSettings('demo', [{ origin: 'option', values: options }]);
+  const { seed, out, overwrite, threads } = parseSettings('demo', [
+    { origin: 'option', values: options },
+  ]);
   const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
-  const model = context.model ?? (await loadModel({ model: DEMO_MODEL, device: 'cpu', threads }, context));
+  const model =
+    context.model ?? (await loadModel({ model: DEMO_MODEL, device: 'cpu', threads }, context));
   try {
     const results: Partial<Record<'mle' | 'blob', RunResult>> = {};
     for (const method of ['mle', 'blob'] as const) {
@@ -106,9 +117,15 @@ async function contender(name: string, run: string, samples: number): Promise<Co
 /** What a run asks for as flags, the demonstration does by itself when it is called again. */
 function withDemoHint(error: unknown): never {
   if (error instanceof BpeftError && error.code === 'BPEFT_ABORTED') {
-    throw new BpeftError(error.code, error.message, { hint: 'run the demo again to go on', cause: error });
+    throw new BpeftError(error.code, error.message, {
+      hint: 'run the demo again to go on',
+      cause: error,
+    });
   }
-  if (error instanceof BpeftError && (error.code === 'BPEFT_USAGE' || error.code === 'BPEFT_RUN_EXISTS')) {
+  if (
+    error instanceof BpeftError &&
+    (error.code === 'BPEFT_USAGE' || error.code === 'BPEFT_RUN_EXISTS')
+  ) {
     throw new BpeftError(error.code, error.message, {
       hint: 'give another --out, or --overwrite',
       cause: error,

@@ -1,4 +1,7 @@
-/** What the demonstration trains, tuned on the validation split (`cmd/demo/tune.sh`, docs/results.md). */
+/**
+ * What the demonstration trains, tuned on the validation split (`cmd/demo/tune.sh`,
+ * docs/results.md).
+ */
 
 import type { TrainOptions } from '../config/schema.ts';
 

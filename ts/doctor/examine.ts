@@ -38,7 +38,9 @@ export async function examine(): Promise<Examination> {
   const engine = engineInfo();
   const processors = cpus();
   const gpu = await surveyGpus();
-  const usable = (gpu?.gpus ?? []).filter(({ problem }) => problem === null).map(({ device }) => device);
+  const usable = (gpu?.gpus ?? [])
+    .filter(({ problem }) => problem === null)
+    .map(({ device }) => device);
   const selfTests: SelfTest[] = [];
   for (const device of ['cpu', ...usable]) selfTests.push(await selfTest(device));
   const automatic = usable.includes('cuda:0') ? 'cuda:0' : 'cpu';
@@ -55,7 +57,8 @@ export async function examine(): Promise<Examination> {
       threads: threadCount(undefined) ?? engine.processors,
     },
     memory: { totalBytes: totalmem(), freeBytes: freemem() },
-    device: asked.kind === 'cuda' ? `cuda:${asked.ordinal}` : asked.kind === 'cpu' ? 'cpu' : automatic,
+    device:
+      asked.kind === 'cuda' ? `cuda:${asked.ordinal}` : asked.kind === 'cpu' ? 'cpu' : automatic,
     gpu,
     selfTests,
   };

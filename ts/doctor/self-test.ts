@@ -1,6 +1,6 @@
 /**
- * Whether a device computes what it should: three updates of BLoB and four posterior samples of the random model,
- * against the numbers of the CPU's plain path.
+ * Whether a device computes what it should: three updates of BLoB and four posterior samples of the
+ * random model, against the numbers of the CPU's plain path.
  */
 
 import { raggedBatch } from '../batches/ragged-batch.ts';
@@ -30,7 +30,9 @@ const TOLERANCE = 1e-3;
 
 export async function selfTest(device: string): Promise<SelfTest> {
   const start = performance.now();
-  const done = (outcome: Pick<SelfTest, 'passed' | 'difference' | 'message' | 'hint'>): SelfTest => ({
+  const done = (
+    outcome: Pick<SelfTest, 'passed' | 'difference' | 'message' | 'hint'>,
+  ): SelfTest => ({
     device,
     ...outcome,
     seconds: Math.round(performance.now() - start) / 1000,

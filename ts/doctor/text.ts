@@ -19,7 +19,10 @@ export function examinationLines(found: Examination): readonly string[] {
     ...found.selfTests.flatMap(({ device, passed, seconds, message, hint }) => {
       const problem = message === null ? null : { message, hint: hint ?? '' };
       const verdict = passed ? 'computes what it should' : 'FAILED';
-      return [`self-test  ${device} ${verdict} (${seconds.toFixed(1)} s)`, ...problemLines(problem)];
+      return [
+        `self-test  ${device} ${verdict} (${seconds.toFixed(1)} s)`,
+        ...problemLines(problem),
+      ];
     }),
   ];
 }

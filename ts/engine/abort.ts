@@ -20,7 +20,9 @@ export async function abortable<T>(
   try {
     return await native(() => work(abort));
   } catch (error) {
-    throw error instanceof BpeftError && error.code === 'BPEFT_ABORTED' ? abortError(signal) : error;
+    throw error instanceof BpeftError && error.code === 'BPEFT_ABORTED'
+      ? abortError(signal)
+      : error;
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

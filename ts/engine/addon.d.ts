@@ -47,8 +47,8 @@ export declare class NativeModel {
   /** Token ids of each text, with the tokenizer's own special tokens if asked for. */
   encode(texts: Array<string>, addSpecialTokens: boolean): Promise<NativeTokens>
   /**
-   * Token ids of each text, or of each pair where a second is given, at most `max_length` with the
-   * special ones; cut longest first.
+   * Token ids of each text, or of each pair where a second is given, at most `max_length` with
+   * the special ones; cut longest first.
    */
   encodeTexts(firsts: Array<string>, seconds: Array<string | undefined | null>, maxLength: number): Promise<NativeTexts>
   /** The text of token ids. */
@@ -80,6 +80,8 @@ export declare class NativeTrainer {
   static create(model: NativeModel, adapter: NativeAdapter, options: string): Promise<NativeTrainer>
   /** One update over micro-batches, each weighted by its rows. */
   step(batches: Array<NativeBatch>, abort?: NativeAbort | undefined | null): Promise<NativeStepReport>
+  /** What answers now, where that is not the adapter that is trained; null: it is. */
+  posterior(): Promise<NativeAdapter | null>
   /** Writes the state into an existing folder. */
   saveState(dir: string): Promise<void>
   /** Restores a state that was saved with the same settings. */

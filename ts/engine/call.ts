@@ -1,4 +1,7 @@
-/** What the caller of a long piece of work brings along: a signal that stops it, an ear for its progress. */
+/**
+ * What the caller of a long piece of work brings along: a signal that stops it, an ear for its
+ * progress.
+ */
 
 export interface Progress {
   readonly activity:
@@ -20,8 +23,8 @@ export interface Progress {
 
 export interface CallOptions {
   /**
-   * Stops the work between two layers or pieces; the call then rejects with `BPEFT_ABORTED`, an error whose
-   * `name` is `AbortError` and whose `cause` is the signal's reason.
+   * Stops the work between two layers or pieces; the call then rejects with `BPEFT_ABORTED`, an
+   * error whose `name` is `AbortError` and whose `cause` is the signal's reason.
    */
   readonly signal?: AbortSignal | undefined;
   /** Only listens: one that throws is named in a warning of the process, and the work goes on. */

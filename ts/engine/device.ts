@@ -1,11 +1,15 @@
-/** Where a model lies: the caller's choice, else `BPEFT_DEVICE`, else a GPU where one can be used. */
+/**
+ * Where a model lies: the caller's choice, else `BPEFT_DEVICE`, else a GPU where one can be used.
+ */
 
 import { BpeftError } from '../errors.ts';
 import { native } from './abort.ts';
 import { engineInfo } from './engine-info.ts';
 import { kernelFolder, loadNative } from './native.ts';
 
-type Device = { readonly kind: 'auto' | 'cpu' } | { readonly kind: 'cuda'; readonly ordinal: number };
+type Device =
+  | { readonly kind: 'auto' | 'cpu' }
+  | { readonly kind: 'cuda'; readonly ordinal: number };
 
 /** A device that is open, as the engine takes it. */
 export interface OpenDevice {
@@ -26,14 +30,18 @@ export function namedDevice(asked: string | undefined): Device {
 function parse(name: string, text: string): Device {
   if (text === 'auto' || text === 'cpu') return { kind: text };
   const [, ordinal] = /^cuda(?::(\d{1,3}))?$/.exec(text) ?? [];
-  if (ordinal !== undefined || text === 'cuda') return { kind: 'cuda', ordinal: Number(ordinal ?? 0) };
-  throw new BpeftError('BPEFT_USAGE', `${name} must be auto, cpu or cuda[:N], got ${JSON.stringify(text)}`);
+  if (ordinal !== undefined || text === 'cuda')
+    return { kind: 'cuda', ordinal: Number(ordinal ?? 0) };
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `${name} must be auto, cpu or cuda[:N], got ${JSON.stringify(text)}`,
+  );
 }
 
 /**
  * Opens the device before anything is read for it.
- * @throws {BpeftError} `BPEFT_USAGE`; `BPEFT_DEVICE` saying what the GPU lacks, if one was asked for;
- * `BPEFT_OUT_OF_MEMORY`.
+ * @throws {BpeftError} `BPEFT_USAGE`; `BPEFT_DEVICE` saying what the GPU lacks, if one was asked
+ * for; `BPEFT_OUT_OF_MEMORY`.
  */
 export async function openDevice(asked: string | undefined): Promise<OpenDevice> {
   const { kind, ...named } = namedDevice(asked);

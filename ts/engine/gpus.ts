@@ -32,5 +32,7 @@ export interface GpuProblem {
 
 /** Opens every GPU; null where the engine is built for the CPU alone. */
 export async function surveyGpus(): Promise<GpuSurvey | null> {
-  return JSON.parse(await native(() => loadNative().surveyGpus(kernelFolder()))) as GpuSurvey | null;
+  return JSON.parse(
+    await native(() => loadNative().surveyGpus(kernelFolder())),
+  ) as GpuSurvey | null;
 }

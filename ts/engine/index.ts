@@ -1,6 +1,6 @@
 /**
- * The engine by itself, `bpeft/engine`: models, adapters, updates and batches, for loops of one's own.
- * What runs are made of; the main door, `bpeft`, has the runs.
+ * The engine by itself, `bpeft/engine`: models, adapters, updates and batches, for loops of one's
+ * own. What runs are made of; the main door, `bpeft`, has the runs.
  *
  * @module bpeft/engine
  */
@@ -48,7 +48,12 @@ export type {
   TokenizerInfo,
   TokenLists,
 } from '../datasets/tokens/prompt-encoder.ts';
-export { BPEFT_ERROR_CODES, BpeftError, type BpeftErrorCode, type BpeftErrorOptions } from '../errors.ts';
+export {
+  BPEFT_ERROR_CODES,
+  BpeftError,
+  type BpeftErrorCode,
+  type BpeftErrorOptions,
+} from '../errors.ts';
 export type * from '../methods/engine-options.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
 export type { Precision, Quantization } from './arithmetic.ts';

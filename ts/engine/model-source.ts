@@ -1,4 +1,7 @@
-/** What `--model` means: an existing path, or one that begins with `.` or `/`; `builtin:`; else a name on the Hub. */
+/**
+ * What `--model` means: an existing path, or one that begins with `.` or `/`; `builtin:`; else a
+ * name on the Hub.
+ */
 
 import { existsSync } from 'node:fs';
 import { basename, isAbsolute, resolve } from 'node:path';
@@ -49,10 +52,10 @@ export interface FoundModel {
 }
 
 /**
- * Finds a model, and downloads one of the Hub that the cache does not hold. A path stays as it was given, so
- * that messages name what the user wrote.
- * @throws {BpeftError} `BPEFT_USAGE` for an unknown builtin, `BPEFT_MODEL_NOT_FOUND` for a path where nothing
- * lies, and what {@link pullModel} throws.
+ * Finds a model, and downloads one of the Hub that the cache does not hold. A path stays as it was
+ * given, so that messages name what the user wrote.
+ * @throws {BpeftError} `BPEFT_USAGE` for an unknown builtin, `BPEFT_MODEL_NOT_FOUND` for a path
+ * where nothing lies, and what {@link pullModel} throws.
  */
 export async function findModel(requested: string, call: CallOptions = {}): Promise<FoundModel> {
   if (requested.startsWith(PREFIX)) {
@@ -64,9 +67,13 @@ export async function findModel(requested: string, call: CallOptions = {}): Prom
   }
   const isFile = requested.toLowerCase().endsWith('.gguf') && !requested.includes(':');
   if (isPath(requested) || isFile) {
-    throw new BpeftError('BPEFT_MODEL_NOT_FOUND', `no model at ${requested}: no such file or folder`, {
-      hint: `check the path; ${MODEL_HINT}`,
-    });
+    throw new BpeftError(
+      'BPEFT_MODEL_NOT_FOUND',
+      `no model at ${requested}: no such file or folder`,
+      {
+        hint: `check the path; ${MODEL_HINT}`,
+      },
+    );
   }
   const id = parseModelId(requested);
   if (id === null) throw neither(requested);

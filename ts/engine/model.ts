@@ -1,4 +1,7 @@
-/** A loaded base model and its adapters: thin handles on the engine, whose work runs on the model's own thread. */
+/**
+ * A loaded base model and its adapters: thin handles on the engine, whose work runs on the model's
+ * own thread.
+ */
 
 import { mkdir } from 'node:fs/promises';
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
@@ -18,20 +21,29 @@ import { type ResolvedModel, resolveModel } from './resolved-model.ts';
 import { threadCount } from './threads.ts';
 
 export interface LoadModelOptions {
-  /** A folder, a `.gguf` file, `org/name[@revision][:file]` of the Hub, `builtin:tiny` or `builtin:random`. */
+  /**
+   * A folder, a `.gguf` file, `org/name[@revision][:file]` of the Hub, `builtin:tiny` or
+   * `builtin:random`.
+   */
   readonly model: string;
   /** Arithmetic of the frozen weights; `f32` unless given. */
   readonly precision?: Precision;
   /** Quantises the blocks' matrices when they are read; `none` unless given. */
   readonly quantize?: Quantization;
-  /** `cpu`, `cuda`, `cuda:1`; `auto` (unless given): what `BPEFT_DEVICE` says, else a GPU that can be used, else the CPU. */
+  /**
+   * `cpu`, `cuda`, `cuda:1`; `auto` (unless given): what `BPEFT_DEVICE` says, else a GPU that can
+   * be used, else the CPU.
+   */
   readonly device?: string | undefined;
   /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
 }
 
 export interface ModelInfo {
-  /** A decoder answers by class tokens of its vocabulary, an encoder by a head that its adapter brings. */
+  /**
+   * A decoder answers by class tokens of its vocabulary, an encoder by a head that its adapter
+   * brings.
+   */
   readonly kind: 'decoder' | 'encoder';
   readonly architecture: string;
   readonly format: 'gguf' | 'safetensors' | 'random';
@@ -52,7 +64,10 @@ export interface ModelInfo {
   /** dtype → number of the blocks' matrices, as they are in memory (`quantize` changes them). */
   readonly blockTypes: Readonly<Record<string, number>>;
   readonly weightBytes: number;
-  /** Bytes of the weights as they are in memory; those of a mapped file are shared with other processes. */
+  /**
+   * Bytes of the weights as they are in memory; those of a mapped file are shared with other
+   * processes.
+   */
   readonly memoryBytes: number;
   /** `cpu` or `cuda:N`. */
   readonly device: string;
@@ -93,7 +108,10 @@ export interface AdapterOptions {
   /** The classification head: an encoder needs one, a decoder has none. */
   readonly head?: {
     readonly classes: number;
-    /** Whether it is trained, with the optimizer of the factors; if not, it is frozen, and may have low-rank terms. */
+    /**
+     * Whether it is trained, with the optimizer of the factors; if not, it is frozen, and may have
+     * low-rank terms.
+     */
     readonly trained: boolean;
     /** Whether it starts from the seed even where the base has one; false unless given. */
     readonly fresh?: boolean;
@@ -134,18 +152,25 @@ export interface PredictiveOptions {
   /** `antithetic`: samples 2j and 2j + 1 mirror each other at the mean; `plain` unless given. */
   readonly sampling?: DataProtocol['sampling'];
   readonly seed: number;
-  /** Probability with which a sample drops an input of a low-rank term (Monte Carlo dropout); 0 unless given. */
+  /**
+   * Probability with which a sample drops an input of a low-rank term (Monte Carlo dropout); 0
+   * unless given.
+   */
   readonly dropout?: number;
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
 }
 
 /**
- * Downloads a model of the Hub that the cache lacks, reads the files, hashes them meanwhile, and keeps the weights until {@link BayesianModel.dispose}.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`,
- * `BPEFT_DEVICE`, `BPEFT_OUT_OF_MEMORY`, `BPEFT_IO`, `BPEFT_ABORTED`.
+ * Downloads a model of the Hub that the cache lacks, reads the files, hashes them meanwhile, and
+ * keeps the weights until {@link BayesianModel.dispose}.
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_MODEL_CORRUPT`, `BPEFT_UNSUPPORTED`,
+ * `BPEFT_USAGE`, `BPEFT_DEVICE`, `BPEFT_OUT_OF_MEMORY`, `BPEFT_IO`, `BPEFT_ABORTED`.
  */
-export async function loadModel(options: LoadModelOptions, call: CallOptions = {}): Promise<BayesianModel> {
+export async function loadModel(
+  options: LoadModelOptions,
+  call: CallOptions = {},
+): Promise<BayesianModel> {
   throwIfAborted(call.signal);
   oneOf('precision', options.precision, PRECISIONS);
   oneOf('quantize', options.quantize, QUANTIZATIONS);
@@ -220,8 +245,8 @@ export class BayesianModel implements AsyncDisposable {
   }
 
   /**
-   * Token ids of texts and pairs for an encoder, at most `maxLength` each with the special ones; what is longer is cut
-   * at the end of whichever text is longer.
+   * Token ids of texts and pairs for an encoder, at most `maxLength` each with the special ones;
+   * what is longer is cut at the end of whichever text is longer.
    */
   encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<PairLists> {
     const firsts = texts.map(({ first }) => first);
@@ -255,7 +280,9 @@ export class BayesianModel implements AsyncDisposable {
     return this.#native;
   }
 
-  /** Waits for running work and frees the weights; later calls reject with `BPEFT_WORKER_STOPPED`. */
+  /**
+   * Waits for running work and frees the weights; later calls reject with `BPEFT_WORKER_STOPPED`.
+   */
   async dispose(): Promise<void> {
     await native(() => this.#native.dispose());
   }
@@ -286,7 +313,11 @@ export class Adapter implements AsyncDisposable {
    * Class logits, (members × max(samples, 1) × S): of each member its samples, S = the batch's
    * answers, one prompt after another. What has no randomness gives (members × S).
    */
-  predict(batch: RaggedBatch, options: PredictiveOptions, call: CallOptions = {}): Promise<Float32Array> {
+  predict(
+    batch: RaggedBatch,
+    options: PredictiveOptions,
+    call: CallOptions = {},
+  ): Promise<Float32Array> {
     // Callers hand over a whole run's settings; the engine refuses what is not its own.
     const { samples, firstSample, noise, sampling, seed, dropout, stochasticLayers } = options;
     const antithetic = sampling === 'antithetic';
@@ -296,8 +327,8 @@ export class Adapter implements AsyncDisposable {
   }
 
   /**
-   * The same weights as a Gaussian over A whose noise is isotropic in the column space of each B, of scale 1; places
-   * before the last `stochasticLayers` get none.
+   * The same weights as a Gaussian over A whose noise is isotropic in the column space of each B,
+   * of scale 1; places before the last `stochasticLayers` get none.
    */
   async isotropic(options: {
     readonly rule: 'exact' | 'reference';
@@ -324,10 +355,14 @@ export class Adapter implements AsyncDisposable {
   }
 
   /**
-   * Writes PEFT's two files into `folder`, which is made when missing. A signal is heard before: a write that has
-   * begun ends, so that no half of an adapter is left.
+   * Writes PEFT's two files into `folder`, which is made when missing. A signal is heard before: a
+   * write that has begun ends, so that no half of an adapter is left.
    */
-  async save(folder: string, options: { baseModel: string }, call: CallOptions = {}): Promise<void> {
+  async save(
+    folder: string,
+    options: { baseModel: string },
+    call: CallOptions = {},
+  ): Promise<void> {
     throwIfAborted(call.signal);
     await mkdir(folder, { recursive: true });
     const text = JSON.stringify({ baseModelNameOrPath: options.baseModel });
@@ -340,7 +375,10 @@ export class Adapter implements AsyncDisposable {
     return this.#native;
   }
 
-  /** Waits for running work and frees the weights; later calls, also of a trainer, reject with `BPEFT_WORKER_STOPPED`. */
+  /**
+   * Waits for running work and frees the weights; later calls, also of a trainer, reject with
+   * `BPEFT_WORKER_STOPPED`.
+   */
   dispose(): Promise<void> {
     return freed(() => this.#native.dispose());
   }

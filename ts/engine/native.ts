@@ -1,8 +1,9 @@
 /**
  * Finds and loads the addon; the only file that does.
  *
- * Order: `BPEFT_NATIVE_PATH`, an installed package for GPUs, the checkout's own build, the installed package of this
- * platform. An engine for GPUs starts without a GPU, so that having it installed decides (docs/adr/0031).
+ * Order: `BPEFT_NATIVE_PATH`, an installed package for GPUs, the checkout's own build, the
+ * installed package of this platform. An engine for GPUs starts without a GPU, so that having it
+ * installed decides (docs/adr/0031).
  */
 
 import { existsSync } from 'node:fs';
@@ -37,7 +38,8 @@ interface Loaded extends NativeFile {
 let loaded: Loaded | undefined;
 
 /**
- * @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not load; `BPEFT_USAGE`: `BPEFT_DISPATCH`
+ * @throws {BpeftError} `BPEFT_NATIVE_MISSING`: no binary for this platform, or one that does not
+ * load; `BPEFT_USAGE`: `BPEFT_DISPATCH`
  *   names instructions that this machine does not have.
  */
 export function loadNative(): NativeAddon {
@@ -50,7 +52,10 @@ export function nativeFile(): NativeFile {
   return { file, why, passedOver };
 }
 
-/** Where the engine's kernels for GPUs lie: beside its file, unless `BPEFT_CUDA_KERNELS` names a folder. */
+/**
+ * Where the engine's kernels for GPUs lie: beside its file, unless `BPEFT_CUDA_KERNELS` names a
+ * folder.
+ */
 export function kernelFolder(): string {
   const named = process.env.BPEFT_CUDA_KERNELS;
   return named === undefined || named === '' ? join(dirname(native().file), 'kernels') : named;
@@ -80,7 +85,8 @@ function load(): Loaded {
   if (here === undefined) throw bundled(undefined);
   const require = createRequire(here);
   const forced = process.env.BPEFT_NATIVE_PATH;
-  if (forced !== undefined && forced !== '') return open(require, forced, 'named by BPEFT_NATIVE_PATH');
+  if (forced !== undefined && forced !== '')
+    return open(require, forced, 'named by BPEFT_NATIVE_PATH');
   const platform = platformName();
   const forGpus = installedForGpus(require, platform);
   if (forGpus !== null && 'addon' in forGpus) return forGpus;
@@ -98,7 +104,9 @@ function installedForGpus(
       const loaded = { ...open(require, require.resolve(name), `of the package ${name}`) };
       const { version } = JSON.parse(loaded.addon.engineInfo()) as { version: string };
       if (version === packageVersion()) return loaded;
-      return { passedOver: `${name} is ${version}, and bpeft ${packageVersion()}: install the same` };
+      return {
+        passedOver: `${name} is ${version}, and bpeft ${packageVersion()}: install the same`,
+      };
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') continue;
       return { passedOver: `${name}: ${cause instanceof Error ? cause.message : String(cause)}` };
@@ -136,14 +144,21 @@ function loadForCpu(require: NodeJS.Require, platform: string, here: string): Lo
   }
 }
 
-/** A bundler took this file out of the package, and so away from the engine, which no bundle can hold. */
+/**
+ * A bundler took this file out of the package, and so away from the engine, which no bundle can
+ * hold.
+ */
 function bundled(cause: unknown): BpeftError {
-  return new BpeftError('BPEFT_NATIVE_MISSING', 'bpeft is part of a bundle, which cannot hold its engine', {
-    hint:
-      "keep it out: external: ['bpeft'] (esbuild, rolldown, Rollup), ssr.external (Vite), " +
-      "externals (webpack), serverExternalPackages: ['bpeft'] (Next.js); see docs/deployment.md",
-    cause,
-  });
+  return new BpeftError(
+    'BPEFT_NATIVE_MISSING',
+    'bpeft is part of a bundle, which cannot hold its engine',
+    {
+      hint:
+        "keep it out: external: ['bpeft'] (esbuild, rolldown, Rollup), ssr.external (Vite), " +
+        "externals (webpack), serverExternalPackages: ['bpeft'] (Next.js); see docs/deployment.md",
+      cause,
+    },
+  );
 }
 
 function needsGlibc(cause: unknown): BpeftError {
@@ -171,7 +186,10 @@ function open(require: NodeJS.Require, path: string, why: string): Loaded {
 function unloadable(cause: unknown, hint: string): BpeftError {
   if (isMusl()) return needsGlibc(cause);
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, { hint, cause });
+  return new BpeftError('BPEFT_NATIVE_MISSING', `cannot load the engine: ${reason}`, {
+    hint,
+    cause,
+  });
 }
 
 function platformName(): string {

@@ -1,6 +1,6 @@
 /**
- * A base model as it was found: its source, its name, and its identity. Made once for each model that
- * is loaded; whatever a run records about its model comes from here.
+ * A base model as it was found: its source, its name, and its identity. Made once for each model
+ * that is loaded; whatever a run records about its model comes from here.
  *
  * ```text
  * one file    sha256 = SHA-256(file)
@@ -37,7 +37,10 @@ export interface ResolvedModel extends FoundModel, ModelIdentity {
  * Hashes the model's files, off the main thread.
  * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_ABORTED`.
  */
-export async function resolveModel(found: FoundModel, call: CallOptions = {}): Promise<ResolvedModel> {
+export async function resolveModel(
+  found: FoundModel,
+  call: CallOptions = {},
+): Promise<ResolvedModel> {
   const { requested, source } = found;
   if (source.kind === 'random') {
     const sha256 = createHash('sha256').update(`${requested}:${source.seed}`).digest('hex');
@@ -53,7 +56,9 @@ export async function resolveModel(found: FoundModel, call: CallOptions = {}): P
     const [first] = files;
     const list = files.map((file) => `${file.sha256}  ${file.name}\n`).join('');
     const sha256 =
-      isFolder || first === undefined ? createHash('sha256').update(list).digest('hex') : first.sha256;
+      isFolder || first === undefined
+        ? createHash('sha256').update(list).digest('hex')
+        : first.sha256;
     return { ...found, sha256, files };
   } catch (cause) {
     if (cause instanceof BpeftError) throw cause;

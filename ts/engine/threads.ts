@@ -1,4 +1,6 @@
-/** How many threads a model gets: the caller's number, else `BPEFT_NUM_THREADS`, else one per core. */
+/**
+ * How many threads a model gets: the caller's number, else `BPEFT_NUM_THREADS`, else one per core.
+ */
 
 import { BpeftError } from '../errors.ts';
 
@@ -14,6 +16,10 @@ export function threadCount(asked: number | undefined): number | undefined {
   if (asked === undefined && (text === undefined || text === '')) return undefined;
   const threads = asked ?? Number(text);
   if (Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS) return threads;
-  const [what, got] = asked === undefined ? ['BPEFT_NUM_THREADS', JSON.stringify(text)] : ['threads', asked];
-  throw new BpeftError('BPEFT_USAGE', `${what} must be a whole number from 1 to ${MAX_THREADS}, got ${got}`);
+  const [what, got] =
+    asked === undefined ? ['BPEFT_NUM_THREADS', JSON.stringify(text)] : ['threads', asked];
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `${what} must be a whole number from 1 to ${MAX_THREADS}, got ${got}`,
+  );
 }

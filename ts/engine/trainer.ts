@@ -13,8 +13,8 @@ export interface TrainerOptions {
   readonly seed: number;
   readonly method: MethodOptions;
   /**
-   * Most bytes of activations to keep for the backward pass, beside each block's input; what does not fit is computed again, with
-   * the same bits. All unless given.
+   * Most bytes of activations to keep for the backward pass, beside each block's input; what does
+   * not fit is computed again, with the same bits. All unless given.
    */
   readonly keptBytes?: number | undefined;
 }
@@ -49,14 +49,23 @@ export class Trainer implements AsyncDisposable {
     this.#tensors = tensors;
   }
 
-  static async create(model: BayesianModel, adapter: Adapter, options: TrainerOptions): Promise<Trainer> {
+  static async create(
+    model: BayesianModel,
+    adapter: Adapter,
+    options: TrainerOptions,
+  ): Promise<Trainer> {
     const { keptBytes, ...train } = options;
     const text = JSON.stringify({ train, keptBytes: keptBytes ?? null });
-    const handle = await native(() => loadNative().NativeTrainer.create(model.handle, adapter.handle, text));
+    const handle = await native(() =>
+      loadNative().NativeTrainer.create(model.handle, adapter.handle, text),
+    );
     return new Trainer(handle, adapter.info.tensors);
   }
 
-  /** One update over one or more batches, each weighted by its rows; an aborted update changes nothing. */
+  /**
+   * One update over one or more batches, each weighted by its rows; an aborted update changes
+   * nothing.
+   */
   async step(batches: readonly RaggedBatch[], call: CallOptions = {}): Promise<StepReport> {
     const report = await abortable(call.signal, (abort) => this.#native.step([...batches], abort));
     const { kl, klWeight, klLr, sigmaMean } = report;
@@ -70,15 +79,18 @@ export class Trainer implements AsyncDisposable {
   }
 
   /**
-   * What answers now, an adapter of its own, where that is not the one that is trained; null: it is, or there is
-   * nothing else yet.
+   * What answers now, an adapter of its own, where that is not the one that is trained; null: it
+   * is, or there is nothing else yet.
    */
   async posterior(): Promise<Adapter | null> {
     const handle = await native(() => this.#native.posterior());
     return handle === null ? null : Adapter.of(handle);
   }
 
-  /** Adapter and optimizers into an existing folder. A signal is heard before: a write that has begun ends. */
+  /**
+   * Adapter and optimizers into an existing folder. A signal is heard before: a write that has
+   * begun ends.
+   */
   async saveState(folder: string, call: CallOptions = {}): Promise<void> {
     throwIfAborted(call.signal);
     const what = { activity: 'saving', unit: 'tensors', total: this.#tensors } as const;
@@ -92,7 +104,10 @@ export class Trainer implements AsyncDisposable {
     await told(call, what, () => native(() => this.#native.loadState(folder)));
   }
 
-  /** Waits for running work and frees the optimizers; the adapter stays, later calls reject with `BPEFT_WORKER_STOPPED`. */
+  /**
+   * Waits for running work and frees the optimizers; the adapter stays, later calls reject with
+   * `BPEFT_WORKER_STOPPED`.
+   */
   dispose(): Promise<void> {
     return freed(() => this.#native.dispose());
   }

@@ -31,13 +31,18 @@ export interface Estimate {
     /** Trained values. */
     readonly adapter: number;
   };
-  readonly work: Pick<Work, 'rows' | 'prompts' | 'tokens' | 'samples' | 'evaluationPrompts' | 'precision'>;
+  readonly work: Pick<
+    Work,
+    'rows' | 'prompts' | 'tokens' | 'samples' | 'evaluationPrompts' | 'precision'
+  >;
   readonly cpu: OnDevice & {
     readonly threads: number;
     /** FLOP/s of large products, measured now. */
     readonly rate: number;
   };
-  readonly gpu: (OnDevice & { readonly name: string; readonly fits: 'yes' | 'perhaps' | 'no' }) | null;
+  readonly gpu:
+    | (OnDevice & { readonly name: string; readonly fits: 'yes' | 'perhaps' | 'no' })
+    | null;
 }
 
 interface OnDevice {
@@ -49,7 +54,9 @@ interface OnDevice {
   readonly answers: Range;
 }
 
-/** Measures for half a second how fast this CPU multiplies; reads a model's head, and no weights. */
+/**
+ * Measures for half a second how fast this CPU multiplies; reads a model's head, and no weights.
+ */
 export async function estimate(config: TrainConfig, options: EstimateOptions): Promise<Estimate> {
   const gpu = options.gpu === undefined ? null : gpuNamed(options.gpu);
   const threads = threadCount(config.threads) ?? engineInfo().processors;
@@ -97,9 +104,13 @@ async function modelOf(config: TrainConfig, { shape }: EstimateOptions): Promise
   const model: BayesianModel = await loadModel({ model: config.model, device: 'cpu', threads: 1 });
   try {
     if (model.info.kind === 'encoder') {
-      throw new BpeftError('BPEFT_UNSUPPORTED', 'estimates are of decoders, and this model is an encoder', {
-        hint: 'bpeft train --dry-run measures a step of it',
-      });
+      throw new BpeftError(
+        'BPEFT_UNSUPPORTED',
+        'estimates are of decoders, and this model is an encoder',
+        {
+          hint: 'bpeft train --dry-run measures a step of it',
+        },
+      );
     }
     return { name: model.resolved.name, shape: model.info, weightBytes: model.info.memoryBytes };
   } finally {

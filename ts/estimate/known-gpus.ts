@@ -12,7 +12,13 @@ export interface KnownGpu {
   readonly f32: number;
 }
 
-const gpu = (name: string, gb: number, gbPerSecond: number, bf16: number, f32: number): KnownGpu => ({
+const gpu = (
+  name: string,
+  gb: number,
+  gbPerSecond: number,
+  bf16: number,
+  f32: number,
+): KnownGpu => ({
   name,
   memoryBytes: gb * 1e9,
   bytesPerSecond: gbPerSecond * 1e9,

@@ -54,8 +54,8 @@ export function cpuWeightBytes({ shape, quantize, weightBytes }: Work): number {
 }
 
 /**
- * On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16. The tables stay with
- * the host (ADR 0022).
+ * On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16.
+ * The tables stay with the host (ADR 0022).
  */
 export function gpuWeightBytes({ shape, precision, quantize, weightBytes }: Work): number {
   const decoded = precision === 'f32' ? 4 : 2;
@@ -93,7 +93,14 @@ function sum(
 }
 
 function activationBytes({ shape, precision, rows, recomputes }: Work): number {
-  const { hiddenSize: d, intermediateSize: f, numLayers, numHeads: h, numKvHeads: g, headDim: c } = shape;
+  const {
+    hiddenSize: d,
+    intermediateSize: f,
+    numLayers,
+    numHeads: h,
+    numKvHeads: g,
+    headDim: c,
+  } = shape;
   const gates = precision === 'f32' ? 2 * f : f;
   const kept = 4 * (2 * d + 2 * h * c + 2 * g * c + h + gates);
   const layers = recomputes ? 4 * d * numLayers + kept : kept * numLayers;

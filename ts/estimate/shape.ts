@@ -53,7 +53,9 @@ export function shapeNamed(name: string): ModelShape {
 }
 
 /** Outputs and inputs of each frozen matrix of a block. */
-export function blockMatrices(shape: ModelShape): Readonly<Record<string, readonly [number, number]>> {
+export function blockMatrices(
+  shape: ModelShape,
+): Readonly<Record<string, readonly [number, number]>> {
   const { hiddenSize: d, intermediateSize: f, numHeads, numKvHeads, headDim } = shape;
   const [queries, keys] = [numHeads * headDim, numKvHeads * headDim];
   return {

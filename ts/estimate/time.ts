@@ -20,13 +20,22 @@ interface Arithmetic {
   readonly rest: number;
 }
 
-/** Shares of the rate of large products that a step reaches; expected is the middle of what was measured. */
+/**
+ * Shares of the rate of large products that a step reaches; expected is the middle of what was
+ * measured.
+ */
 const CPU_SHARE = { low: 0.3, expected: 0.55, high: 0.85 } as const;
-/** On a GPU nothing has been measured: shares of the data sheet's rate that such steps usually reach. */
+/**
+ * On a GPU nothing has been measured: shares of the data sheet's rate that such steps usually
+ * reach.
+ */
 const GPU_SHARE = { low: 0.15, expected: 0.4, high: 0.65 } as const;
 /** Of what is no product: kernels that read their operands from caches, without tensor cores. */
 const GPU_REST = { low: 0.03, expected: 0.1, high: 0.3 } as const;
-/** Kernels and products of a block that adapts queries and values, forward and back, and the time of a launch. */
+/**
+ * Kernels and products of a block that adapts queries and values, forward and back, and the time of
+ * a launch.
+ */
 const LAUNCHES = { forward: 20, backward: 28, seconds: 5e-6 } as const;
 
 /** @param rate FLOP/s of large products in the run's precision */
@@ -69,7 +78,9 @@ function answering(work: Work): Arithmetic {
 /** FLOP of one row on the way forward; what is no product, times `factor`. */
 function perRow({ shape, tokens, targetModules, rank }: Work, factor: number): Arithmetic {
   const attention = 2 * shape.numHeads * shape.headDim * tokens * shape.numLayers;
-  const adapted = Object.entries(blockMatrices(shape)).filter(([module]) => targetModules.includes(module));
+  const adapted = Object.entries(blockMatrices(shape)).filter(([module]) =>
+    targetModules.includes(module),
+  );
   const widths = adapted.reduce((sum, [, [m, k]]) => sum + m + k, 0);
   return {
     products: 2 * blockWeights(shape),

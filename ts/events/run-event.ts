@@ -20,7 +20,10 @@ export interface RunStarted {
   readonly resumedAt: number | null;
   /** Null for an evaluation. */
   readonly plan: TrainPlan | null;
-  /** Steps, evaluations and looks at the posterior that were told before the run was resumed; 0 for a fresh one. */
+  /**
+   * Steps, evaluations and looks at the posterior that were told before the run was resumed; 0 for
+   * a fresh one.
+   */
   readonly logged: number;
   /** What a run folder's `config.json` holds. */
   readonly record: RunRecord;

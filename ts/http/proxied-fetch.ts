@@ -7,7 +7,10 @@ import { BpeftError } from '../errors.ts';
 /** Node 20's own `fetch` knows no proxies; undici's, of which it is a copy, does. */
 type Client = typeof import('undici');
 
-/** Not before it is asked for: it takes 50 ms. Not by `import()`, which would split a host's bundle in two. */
+/**
+ * Not before it is asked for: it takes 50 ms. Not by `import()`, which would split a host's bundle
+ * in two.
+ */
 function undici(): Client {
   return createRequire(import.meta.url)('undici') as Client;
 }
@@ -19,7 +22,11 @@ const agents = new Map<number, EnvHttpProxyAgent>();
  * @param silenceMs without a byte for so long, a connection counts as broken
  * @throws {BpeftError} `BPEFT_USAGE`: a proxy is no address. Else what `fetch` throws.
  */
-export async function proxiedFetch(url: string, init: RequestInit, silenceMs: number): Promise<Response> {
+export async function proxiedFetch(
+  url: string,
+  init: RequestInit,
+  silenceMs: number,
+): Promise<Response> {
   const client = undici();
   let agent = agents.get(silenceMs);
   if (agent === undefined) {

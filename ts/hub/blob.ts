@@ -1,6 +1,6 @@
 /**
- * Downloads one file under a temporary name, from where the last attempt stopped, and gives it its final
- * name when its hash is the one that the Hub lists.
+ * Downloads one file under a temporary name, from where the last attempt stopped, and gives it its
+ * final name when its hash is the one that the Hub lists.
  */
 
 import { createHash } from 'node:crypto';
@@ -74,7 +74,8 @@ async function complete(part: string, download: Download): Promise<void> {
     } catch (error) {
       throwIfAborted(signal);
       // The disk's failure; the network's is a TypeError of `fetch`.
-      if (error instanceof Error && 'syscall' in error) throw diskError(part, error as NodeJS.ErrnoException);
+      if (error instanceof Error && 'syscall' in error)
+        throw diskError(part, error as NodeJS.ErrnoException);
       reason = reasonOf(error);
     }
     const now = await lengthOf(part);

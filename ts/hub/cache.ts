@@ -58,7 +58,9 @@ export class RepositoryCache {
   async present(commit: string): Promise<string[]> {
     const folder = this.snapshot(commit);
     const names = await readdir(folder, { recursive: true }).catch(() => []);
-    const sizes = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => null)));
+    const sizes = await Promise.all(
+      names.map((name) => stat(join(folder, name)).catch(() => null)),
+    );
     return names.filter((_, at) => sizes[at]?.isFile() === true);
   }
 

@@ -39,7 +39,9 @@ export async function cachedContents(
 ): Promise<readonly CachedRepository[]> {
   const names = await cachedRepositories(cache, kind);
   return Promise.all(
-    names.map((repository) => contents(new RepositoryCache(cache, { kind, repository }), repository)),
+    names.map((repository) =>
+      contents(new RepositoryCache(cache, { kind, repository }), repository),
+    ),
   );
 }
 
@@ -52,7 +54,9 @@ export async function cachedRepository(
   if (known.includes(repository))
     return contents(new RepositoryCache(cache, { kind, repository }), repository);
   const { message, hint } = unknownName(kind, repository, known);
-  throw new BpeftError(codeOf({ kind }), `${cache}: ${message}`, { hint: hint.replace('known:', 'held:') });
+  throw new BpeftError(codeOf({ kind }), `${cache}: ${message}`, {
+    hint: hint.replace('known:', 'held:'),
+  });
 }
 
 /**
@@ -80,8 +84,15 @@ export async function removeCached(
   });
 }
 
-/** Names first: a removal that is cut off leaves bytes without a name, and no name without its bytes. */
-async function removeRevision(place: RepositoryCache, held: CachedRepository, revision: CachedRevision) {
+/**
+ * Names first: a removal that is cut off leaves bytes without a name, and no name without its
+ * bytes.
+ */
+async function removeRevision(
+  place: RepositoryCache,
+  held: CachedRepository,
+  revision: CachedRevision,
+) {
   const others = held.revisions.filter((one) => one !== revision);
   const used = new Set(others.flatMap(({ files }) => files.map(({ blob }) => blob)));
   await io(place.folder, async () => {
@@ -93,13 +104,23 @@ async function removeRevision(place: RepositoryCache, held: CachedRepository, re
   });
 }
 
-function revisionOf(held: CachedRepository, revision: string, kind: RepositoryKind): CachedRevision {
-  const found = held.revisions.find(({ commit, refs }) => commit === revision || refs.includes(revision));
+function revisionOf(
+  held: CachedRepository,
+  revision: string,
+  kind: RepositoryKind,
+): CachedRevision {
+  const found = held.revisions.find(
+    ({ commit, refs }) => commit === revision || refs.includes(revision),
+  );
   if (found !== undefined) return found;
   const list = held.revisions.map(({ commit, refs }) => [commit, ...refs].join(' = '));
-  throw new BpeftError(codeOf({ kind }), `the cache holds ${held.repository}, but not at ${revision}`, {
-    hint: `held: ${list.join('; ') || 'no revision'}`,
-  });
+  throw new BpeftError(
+    codeOf({ kind }),
+    `the cache holds ${held.repository}, but not at ${revision}`,
+    {
+      hint: `held: ${list.join('; ') || 'no revision'}`,
+    },
+  );
 }
 
 async function contents(place: RepositoryCache, repository: string): Promise<CachedRepository> {
@@ -133,7 +154,9 @@ async function contents(place: RepositoryCache, repository: string): Promise<Cac
   };
 }
 
-async function refsOf(place: RepositoryCache): Promise<(readonly [name: string, commit: string])[]> {
+async function refsOf(
+  place: RepositoryCache,
+): Promise<(readonly [name: string, commit: string])[]> {
   const folder = place.ref('');
   const names = await readdir(folder, { recursive: true }).catch(() => []);
   const read = names.sort().map(async (name) => {

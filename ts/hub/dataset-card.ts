@@ -1,4 +1,7 @@
-/** What the head of a dataset's README.md says: its licence, and which files are which configuration's. */
+/**
+ * What the head of a dataset's README.md says: its licence, and which files are which
+ * configuration's.
+ */
 
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -40,7 +43,8 @@ export function datasetCard(readme: string): DatasetCard {
   const { license, configs } = card.success ? card.data : {};
   return {
     licence: license === undefined ? null : [license].flat().join(', '),
-    configurations: configs === undefined || configs.length === 0 ? null : configs.map(configuration),
+    configurations:
+      configs === undefined || configs.length === 0 ? null : configs.map(configuration),
   };
 }
 
@@ -56,7 +60,8 @@ function yaml(text: string): unknown {
 function configuration(config: z.output<typeof Configuration>): CardConfiguration {
   const { config_name: name, data_files: files, data_dir: dir } = config;
   const folder = dir === undefined ? '' : `${dir.replace(/^\.\/|\/+$/g, '')}/`;
-  const inFolder = (paths: string | readonly string[]) => [paths].flat().map((path) => `${folder}${path}`);
+  const inFolder = (paths: string | readonly string[]) =>
+    [paths].flat().map((path) => `${folder}${path}`);
   const patterns = new Map<string, readonly string[]>();
   for (const one of files === undefined ? [] : [files].flat()) {
     const [split, paths] =

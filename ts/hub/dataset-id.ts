@@ -13,7 +13,10 @@ export interface DatasetId {
 
 const ID = /^([\w.-]+\/[\w.-]+)(?:@([^:@]+))?(?::(.+))?$/;
 
-/** Null: the text has another form. @throws {BpeftError} `BPEFT_USAGE`: a part that no repository can have */
+/**
+ * Null: the text has another form. @throws {BpeftError} `BPEFT_USAGE`: a part that no repository
+ * can have
+ */
 export function parseDatasetId(text: string): DatasetId | null {
   const match = ID.exec(text);
   if (match === null) return null;

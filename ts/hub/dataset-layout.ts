@@ -1,5 +1,6 @@
 /**
- * Which files of a repository are which split of which configuration: as its card says, else by their names.
+ * Which files of a repository are which split of which configuration: as its card says, else by
+ * their names.
  *
  * ```text
  * <configuration>/<split>-00000-of-00002.parquet    what Python's `datasets` pushes
@@ -55,7 +56,9 @@ function splitsOf(
   paths: readonly string[],
 ): ReadonlyMap<string, readonly string[]> {
   if (patterns === null) {
-    const inside = paths.filter((path) => path.startsWith(folder)).map((path) => path.slice(folder.length));
+    const inside = paths
+      .filter((path) => path.startsWith(folder))
+      .map((path) => path.slice(folder.length));
     const [first] = layoutByNames(inside).values();
     const own = [...(first?.splits ?? [])];
     return new Map(own.map(([split, names]) => [split, names.map((name) => `${folder}${name}`)]));
@@ -75,7 +78,9 @@ function layoutByNames(paths: readonly string[]): Layout {
     splits.set(split, [...(splits.get(split) ?? []), path]);
     found.set(name, splits);
   }
-  return new Map([...found].map(([name, splits]) => [name, { isDefault: name === DEFAULT, splits }]));
+  return new Map(
+    [...found].map(([name, splits]) => [name, { isDefault: name === DEFAULT, splits }]),
+  );
 }
 
 /** Configuration and split of a file; one that names no split is all of `train`. */

@@ -32,7 +32,8 @@ export function hubFrom(environment: Environment): Hub {
   return {
     endpoint: address(text('HF_ENDPOINT') ?? ENDPOINT),
     cache: path(cache) ?? join(home, 'hub'),
-    token: text('HF_TOKEN') ?? (isSet('HF_HUB_DISABLE_IMPLICIT_TOKEN') ? null : storedToken(stored)),
+    token:
+      text('HF_TOKEN') ?? (isSet('HF_HUB_DISABLE_IMPLICIT_TOKEN') ? null : storedToken(stored)),
     isOffline: isSet('HF_HUB_OFFLINE') || isSet('TRANSFORMERS_OFFLINE'),
   };
 }

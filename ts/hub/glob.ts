@@ -1,8 +1,8 @@
 /**
  * Patterns of paths as cards write them: `*` and `?` within a name, `**` across folders, `{a,b}`.
  *
- * They come from a server: the time is at most the pattern's length times the path's, which a regular
- * expression does not promise.
+ * They come from a server: the time is at most the pattern's length times the path's, which a
+ * regular expression does not promise.
  */
 
 /** Of one pattern with braces. */
@@ -22,7 +22,9 @@ function alternatives(pattern: string): readonly string[] {
     if (!open) break;
     all = all.flatMap((one) => {
       const [whole, inner = ''] = BRACES.exec(one) ?? [];
-      return whole === undefined ? [one] : inner.split(',').map((part) => one.replace(whole, () => part));
+      return whole === undefined
+        ? [one]
+        : inner.split(',').map((part) => one.replace(whole, () => part));
     });
   }
   return all.slice(0, MOST_ALTERNATIVES);

@@ -29,7 +29,9 @@ const Entry = z.object({
   path: z.string().refine(isPlainPath, 'must stay inside the repository'),
   size: z.int().nonnegative(),
   oid: Sha1,
-  lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.int().nonnegative() }).optional(),
+  lfs: z
+    .object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.int().nonnegative() })
+    .optional(),
 });
 
 /** @throws {BpeftError} what {@link request} throws; `BPEFT_IO`: the answer is none of a hub's */
@@ -42,7 +44,9 @@ export async function listRepository(
   const about = `${api}/revision/${encodeURIComponent(id.revision)}`;
   const { sha, id: current } = await parsed(Info, await request(hub, about, { id, signal }));
   if (current !== id.repository) {
-    process.emitWarning(`${id.kind} ${id.repository} is now called ${current}`, { code: 'BPEFT_NOTICE' });
+    process.emitWarning(`${id.kind} ${id.repository} is now called ${current}`, {
+      code: 'BPEFT_NOTICE',
+    });
   }
   const files: HubFile[] = [];
   let page: string | null = `${api}/tree/${sha}?recursive=true`;

@@ -7,14 +7,20 @@ export interface ModelId {
   readonly repository: string;
   /** A branch, a tag or a commit; `main` unless given. */
   readonly revision: string;
-  /** A .gguf file, or the part of its name that names a quantisation (`Q4_K_M`); null: what the model needs. */
+  /**
+   * A .gguf file, or the part of its name that names a quantisation (`Q4_K_M`); null: what the
+   * model needs.
+   */
   readonly file: string | null;
 }
 
 const ID = /^([\w.-]+\/[\w.-]+)(?:@([^:@]+))?(?::(.+))?$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 
-/** Null: the text has another form. @throws {BpeftError} `BPEFT_USAGE`: a part that no repository can have */
+/**
+ * Null: the text has another form. @throws {BpeftError} `BPEFT_USAGE`: a part that no repository
+ * can have
+ */
 export function parseModelId(text: string): ModelId | null {
   const match = ID.exec(text);
   if (match === null) return null;

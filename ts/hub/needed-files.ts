@@ -23,7 +23,8 @@ export type NeededFiles =
 
 /**
  * Safetensors before GGUF; of several GGUF files the one that is asked for.
- * @throws {BpeftError} `BPEFT_USAGE`: a file must be chosen; `BPEFT_MODEL_NOT_FOUND`, `BPEFT_UNSUPPORTED`: there is none
+ * @throws {BpeftError} `BPEFT_USAGE`: a file must be chosen; `BPEFT_MODEL_NOT_FOUND`,
+ * `BPEFT_UNSUPPORTED`: there is none
  */
 export function neededFiles({ repository, file }: ModelId, paths: readonly string[]): NeededFiles {
   const ggufs = paths.filter((path) => path.toLowerCase().endsWith('.gguf'));
@@ -46,9 +47,13 @@ export function neededFiles({ repository, file }: ModelId, paths: readonly strin
   const [gguf, ...more] = ggufs;
   if (gguf !== undefined && more.length === 0) return { kind: 'file', path: gguf };
   if (gguf !== undefined) {
-    throw new BpeftError('BPEFT_USAGE', `${repository} holds ${ggufs.length} .gguf files: which one?`, {
-      hint: `write ${repository}:${gguf}; ${list}`,
-    });
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `${repository} holds ${ggufs.length} .gguf files: which one?`,
+      {
+        hint: `write ${repository}:${gguf}; ${list}`,
+      },
+    );
   }
   const pickle = paths.find((path) => PICKLE.test(path));
   if (pickle !== undefined) {

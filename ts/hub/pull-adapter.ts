@@ -20,7 +20,10 @@ const PICKLE = 'adapter_model.bin';
 /** Ours: what PEFT's files do not hold, and the further members of an ensemble. */
 const OWN = /^(bpeft\.json|adapter_\d+\/adapter_(config\.json|model\.safetensors))$/;
 
-/** @throws {BpeftError} `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`: no such adapter there; what `pullFiles` throws */
+/**
+ * @throws {BpeftError} `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`: no such adapter there; what
+ * `pullFiles` throws
+ */
 export async function pullAdapter(
   id: ModelId,
   call: CallOptions = {},
@@ -34,12 +37,19 @@ export async function pullAdapter(
     },
     isCertain: () => false, // members of an ensemble may be missing
   };
-  const { commit, snapshot } = await pullFiles({ kind: 'model', repository, revision }, needs, call, hub);
+  const { commit, snapshot } = await pullFiles(
+    { kind: 'model', repository, revision },
+    needs,
+    call,
+    hub,
+  );
   return { repository, commit, folder: join(snapshot, inside) };
 }
 
 function adapterFiles({ repository }: ModelId, inside: string, paths: readonly string[]): string[] {
-  const own = paths.filter((path) => path.startsWith(inside)).map((path) => path.slice(inside.length));
+  const own = paths
+    .filter((path) => path.startsWith(inside))
+    .map((path) => path.slice(inside.length));
   if (own.includes(CONFIG) && own.includes(WEIGHTS)) {
     return own
       .filter((path) => path === CONFIG || path === WEIGHTS || OWN.test(path))

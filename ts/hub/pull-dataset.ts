@@ -31,8 +31,8 @@ const MAIN = 'main';
 const CONVERTED = 'refs/convert/parquet';
 
 /**
- * The files of the repository itself, as Python's `datasets` reads them; where it has none that hold rows (but
- * a program, archives, …), those that the Hub has made.
+ * The files of the repository itself, as Python's `datasets` reads them; where it has none that
+ * hold rows (but a program, archives, …), those that the Hub has made.
  * @throws {BpeftError} `BPEFT_DATASET`, `BPEFT_IO`, `BPEFT_ABORTED`
  */
 export async function openHubDataset(
@@ -47,7 +47,8 @@ export async function openHubDataset(
     const converted = await openRevision({ ...id, revision: CONVERTED }, call, hub);
     return { ...converted, licence: own.licence };
   } catch (error) {
-    if ((error as { code?: string }).code === 'BPEFT_DATASET') return own; // there is no such branch
+    // there is no such branch
+    if ((error as { code?: string }).code === 'BPEFT_DATASET') return own;
     throw error;
   }
 }
@@ -60,7 +61,12 @@ async function openRevision(id: RepositoryId, call: CallOptions, hub: Hub): Prom
     isCertain: () => false,
     isAll: false,
   };
-  const { commit, snapshot, paths, known } = await pullFiles(id, cardOnly, { signal: call.signal }, hub);
+  const { commit, snapshot, paths, known } = await pullFiles(
+    id,
+    cardOnly,
+    { signal: call.signal },
+    hub,
+  );
   const path = join(snapshot, CARD);
   const readme = paths.length === 0 ? '' : await io(path, () => readFile(path, 'utf8'));
   const card = datasetCard(readme);

@@ -14,7 +14,8 @@ import { Snapshot } from './snapshot.ts';
 /** What is needed of a repository. */
 export interface Needs {
   /**
-   * The needed ones of `paths`, in rounds: what a round names is in the folder `snapshot` before the next is asked.
+   * The needed ones of `paths`, in rounds: what a round names is in the folder `snapshot` before
+   * the next is asked.
    * @throws {BpeftError} they do not hold what is needed
    */
   rounds(paths: readonly string[], snapshot: string): AsyncIterable<readonly string[]>;
@@ -34,9 +35,10 @@ export interface PulledFiles {
 }
 
 /**
- * Each file as the Hub lists it. A commit whose files are here is not asked for again; a branch is, and the
- * cache serves where the Hub cannot be reached.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`, `BPEFT_IO`, `BPEFT_ABORTED`, and what `needs` throws
+ * Each file as the Hub lists it. A commit whose files are here is not asked for again; a branch is,
+ * and the cache serves where the Hub cannot be reached.
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`, `BPEFT_IO`, `BPEFT_ABORTED`, and
+ * what `needs` throws
  */
 export async function pullFiles(
   id: RepositoryId,
@@ -53,7 +55,8 @@ export async function pullFiles(
   try {
     listing = await listRepository(hub, id, call.signal);
   } catch (error) {
-    if (!(error instanceof HubUnreachable) || found === null) throw await withNearest(hub, id, error);
+    if (!(error instanceof HubUnreachable) || found === null)
+      throw await withNearest(hub, id, error);
     const message = `${error.message}; ${id.repository} is used as the cache has it, at ${found.commit}`;
     process.emitWarning(message, { code: 'BPEFT_NOTICE' });
     return found;

@@ -20,7 +20,8 @@ export interface PulledModel {
 
 /**
  * The model's files in the cache, each as the Hub lists it.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`, `BPEFT_IO`, `BPEFT_ABORTED`
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_UNSUPPORTED`, `BPEFT_USAGE`, `BPEFT_IO`,
+ * `BPEFT_ABORTED`
  */
 export async function pullModel(
   id: ModelId,

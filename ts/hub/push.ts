@@ -46,7 +46,10 @@ interface OwnFile {
   readonly sha256: string;
 }
 
-/** @throws {BpeftError} `BPEFT_USAGE`: no token, or it may not write there; `BPEFT_IO`, `BPEFT_ABORTED` */
+/**
+ * @throws {BpeftError} `BPEFT_USAGE`: no token, or it may not write there; `BPEFT_IO`,
+ * `BPEFT_ABORTED`
+ */
 export async function pushFolder(hub: Hub, push: Push, call: CallOptions = {}): Promise<Pushed> {
   if (hub.token === null) {
     throw new BpeftError('BPEFT_USAGE', `${hub.endpoint} takes no files without a token`, {
@@ -83,7 +86,14 @@ async function create(hub: Hub, id: RepositoryId, call: CallOptions): Promise<vo
   const isThere = new BpeftError('BPEFT_USAGE', 'it is there already');
   const refused = (status: number, said: string) =>
     status === 409 ? isThere : refusedWrite(hub, id, status, said);
-  const options = { id, method: 'POST', body, headers: JSON_BODY, refused, signal: call.signal } as const;
+  const options = {
+    id,
+    method: 'POST',
+    body,
+    headers: JSON_BODY,
+    refused,
+    signal: call.signal,
+  } as const;
   try {
     await (await request(hub, `${hub.endpoint}/api/repos/create`, options)).body?.cancel();
   } catch (error) {
@@ -108,7 +118,9 @@ async function largeFiles(
     size: bytes.length,
     sample: Buffer.from(bytes.subarray(0, SAMPLE_BYTES)).toString('base64'),
   }));
-  const Answer = z.object({ files: z.array(z.object({ path: z.string(), uploadMode: z.string() })) });
+  const Answer = z.object({
+    files: z.array(z.object({ path: z.string(), uploadMode: z.string() })),
+  });
   const answer = await post(hub, id, `${apiAddress(hub, id)}/preupload/main`, Answer, call, {
     body: JSON.stringify({ files: asked }),
     headers: JSON_BODY,
@@ -144,7 +156,10 @@ async function sendLarge(
     objects,
   };
   const url = `${pageAddress(hub, id)}.git/info/lfs/objects/batch`;
-  const batch = await post(hub, id, url, Batch, call, { body: JSON.stringify(body), headers: LFS_BODY });
+  const batch = await post(hub, id, url, Batch, call, {
+    body: JSON.stringify(body),
+    headers: LFS_BODY,
+  });
   const total = objects.reduce((sum, { size }) => sum + size, 0);
   const tell = teller(call.onProgress);
   let done = 0;
@@ -159,7 +174,13 @@ async function sendLarge(
     const { signal } = call;
     const { upload, verify } = object.actions ?? {};
     if (upload !== undefined) {
-      const options = { id, method: 'PUT', body: bytes, headers: upload.header ?? {}, signal } as const;
+      const options = {
+        id,
+        method: 'PUT',
+        body: bytes,
+        headers: upload.header ?? {},
+        signal,
+      } as const;
       await (await request(hub, upload.href, options)).body?.cancel();
     }
     if (verify !== undefined) {
@@ -176,7 +197,10 @@ async function sendLarge(
 function operation({ path, bytes, sha256 }: OwnFile, isLarge: boolean): object {
   return isLarge
     ? { key: 'lfsFile', value: { path, algo: 'sha256', oid: sha256, size: bytes.length } }
-    : { key: 'file', value: { path, encoding: 'base64', content: Buffer.from(bytes).toString('base64') } };
+    : {
+        key: 'file',
+        value: { path, encoding: 'base64', content: Buffer.from(bytes).toString('base64') },
+      };
 }
 
 async function post<T>(
@@ -188,17 +212,29 @@ async function post<T>(
   options: Pick<RequestOptions, 'body' | 'headers'>,
 ): Promise<T> {
   const refused = (status: number, said: string) => refusedWrite(hub, id, status, said);
-  return parsed(answer, await request(hub, url, { ...options, id, method: 'POST', refused, signal }));
+  return parsed(
+    answer,
+    await request(hub, url, { ...options, id, method: 'POST', refused, signal }),
+  );
 }
 
-function refusedWrite(hub: Hub, { repository }: RepositoryId, status: number, said: string): BpeftError {
+function refusedWrite(
+  hub: Hub,
+  { repository }: RepositoryId,
+  status: number,
+  said: string,
+): BpeftError {
   const reason = /"error"\s*:\s*"([^"]*)"/.exec(said)?.[1] ?? `it answers ${status}`;
   const hints: Readonly<Record<number, string>> = {
     401: 'check the token: HF_TOKEN, or hf auth login',
     403: 'give a token that may write there, or another repository',
     404: `make it at ${hub.endpoint}/new, or give --create, which makes it private`,
   };
-  return new BpeftError('BPEFT_USAGE', `${hub.endpoint} does not take files for ${repository}: ${reason}`, {
-    hint: hints[status],
-  });
+  return new BpeftError(
+    'BPEFT_USAGE',
+    `${hub.endpoint} does not take files for ${repository}: ${reason}`,
+    {
+      hint: hints[status],
+    },
+  );
 }

@@ -41,7 +41,8 @@ export class HubUnreachable extends BpeftError {
 
 /**
  * A good answer, whose body is still to be read.
- * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`: refused; {@link HubUnreachable} after five attempts; `BPEFT_ABORTED`
+ * @throws {BpeftError} `BPEFT_MODEL_NOT_FOUND`, `BPEFT_DATASET`: refused; {@link HubUnreachable}
+ * after five attempts; `BPEFT_ABORTED`
  */
 export async function request(hub: Hub, url: string, options: RequestOptions): Promise<Response> {
   const { id, signal, method = 'GET', body } = options;
@@ -53,13 +54,16 @@ export async function request(hub: Hub, url: string, options: RequestOptions): P
     ...options.headers,
   };
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await send(url, { method, body: body ?? null, headers, signal: signal ?? null }).catch(
-      (error: unknown) => {
-        throwIfAborted(signal);
-        if (error instanceof BpeftError) throw error;
-        return error instanceof Error ? error : new Error(String(error));
-      },
-    );
+    const answer = await send(url, {
+      method,
+      body: body ?? null,
+      headers,
+      signal: signal ?? null,
+    }).catch((error: unknown) => {
+      throwIfAborted(signal);
+      if (error instanceof BpeftError) throw error;
+      return error instanceof Error ? error : new Error(String(error));
+    });
     let wait = backoff(attempt);
     let reason: string;
     if (!(answer instanceof Error)) {
@@ -72,7 +76,8 @@ export async function request(hub: Hub, url: string, options: RequestOptions): P
       await answer.body?.cancel();
       reason = `it answers ${answer.status}`;
       wait = retryAfter(answer.headers) ?? wait;
-      if (wait > LONGEST_PAUSE_MS) throw new HubUnreachable(hub, `${reason}, to wait ${wait / 1000} s`);
+      if (wait > LONGEST_PAUSE_MS)
+        throw new HubUnreachable(hub, `${reason}, to wait ${wait / 1000} s`);
     } else {
       reason = reasonOf(answer);
     }
@@ -87,12 +92,17 @@ export function backoff(attempt: number): number {
 }
 
 export async function patience(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await pause(ms, undefined, signal === undefined ? {} : { signal }).catch(() => throwIfAborted(signal));
+  await pause(ms, undefined, signal === undefined ? {} : { signal }).catch(() =>
+    throwIfAborted(signal),
+  );
 }
 
 /** `fetch` hides what happened in its error's cause. */
 export function reasonOf(error: unknown): string {
-  const { cause, message } = error as { cause?: { message?: string; code?: string }; message?: string };
+  const { cause, message } = error as {
+    cause?: { message?: string; code?: string };
+    message?: string;
+  };
   return cause?.message || cause?.code || message || String(error);
 }
 
@@ -137,5 +147,8 @@ function refusal(hub: Hub, id: RepositoryId, { status, headers, url }: Response)
         : 'check the spelling, and that your token is valid and may read it',
     );
   }
-  return refused(`${new URL(url).origin} refuses ${kind} ${repository}: ${said ?? status}`, `see ${page}`);
+  return refused(
+    `${new URL(url).origin} refuses ${kind} ${repository}: ${said ?? status}`,
+    `see ${page}`,
+  );
 }

@@ -1,4 +1,7 @@
-/** Sizes as people read them, in powers of 1000 as disks and the Hub count: `512 B`, `3.4 kB`, `270 MB`. */
+/**
+ * Sizes as people read them, in powers of 1000 as disks and the Hub count: `512 B`, `3.4 kB`, `270
+ * MB`.
+ */
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 

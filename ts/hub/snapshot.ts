@@ -26,7 +26,13 @@ export class Snapshot {
   readonly #done = new Map<string, number>();
   #total = 0;
 
-  constructor(hub: Hub, id: RepositoryId, cache: RepositoryCache, listing: Listing, call: CallOptions) {
+  constructor(
+    hub: Hub,
+    id: RepositoryId,
+    cache: RepositoryCache,
+    listing: Listing,
+    call: CallOptions,
+  ) {
     this.#hub = hub;
     this.#id = id;
     this.#cache = cache;
@@ -44,7 +50,8 @@ export class Snapshot {
       const missing = await this.#missing(paths);
       const blobs = new Map(missing.map((file) => [file.etag, file]));
       await this.#download([...blobs.values()]);
-      for (const { path, etag } of missing) await this.#cache.link(this.#listing.commit, path, etag);
+      for (const { path, etag } of missing)
+        await this.#cache.link(this.#listing.commit, path, etag);
     });
   }
 
@@ -55,7 +62,13 @@ export class Snapshot {
 
   #progress(): Progress {
     const done = [...this.#done.values()].reduce((a, b) => a + b, 0);
-    return { activity: 'downloading', subject: this.#id.repository, unit: 'bytes', done, total: this.#total };
+    return {
+      activity: 'downloading',
+      subject: this.#id.repository,
+      unit: 'bytes',
+      done,
+      total: this.#total,
+    };
   }
 
   async #missing(paths: readonly string[]): Promise<HubFile[]> {
@@ -67,18 +80,26 @@ export class Snapshot {
     const file = this.#listing.files.find((one) => one.path === path);
     if (file !== undefined) return file;
     const message = `${this.#id.repository} names ${path}, which is not in the repository`;
-    throw new BpeftError(this.#id.kind === 'model' ? 'BPEFT_MODEL_CORRUPT' : codeOf(this.#id), message);
+    throw new BpeftError(
+      this.#id.kind === 'model' ? 'BPEFT_MODEL_CORRUPT' : codeOf(this.#id),
+      message,
+    );
   }
 
   async #download(files: readonly HubFile[]): Promise<void> {
     const sizes = await Promise.all(files.map(({ etag }) => bytesAt(this.#cache.blob(etag))));
     const waiting = files.filter((_, at) => sizes[at] === null);
     const total = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
-    const parts = await Promise.all(waiting.map(({ etag }) => bytesAt(partOf(this.#cache.blob(etag)))));
+    const parts = await Promise.all(
+      waiting.map(({ etag }) => bytesAt(partOf(this.#cache.blob(etag)))),
+    );
     await this.#requireRoom(total - parts.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0));
     this.#total += total;
     const failure = new AbortController();
-    const signals = [failure.signal, ...(this.#call.signal === undefined ? [] : [this.#call.signal])];
+    const signals = [
+      failure.signal,
+      ...(this.#call.signal === undefined ? [] : [this.#call.signal]),
+    ];
     const next = async (): Promise<void> => {
       for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
         const { etag, path } = file;

@@ -3,7 +3,9 @@
 import type { RequestInit, Response } from 'undici';
 import { proxiedFetch } from '../http/proxied-fetch.ts';
 
-/** Silence after which a connection counts as broken; `HF_HUB_DOWNLOAD_TIMEOUT` sets it in seconds. */
+/**
+ * Silence after which a connection counts as broken; `HF_HUB_DOWNLOAD_TIMEOUT` sets it in seconds.
+ */
 const SILENCE_S = 60;
 
 /** @throws {BpeftError} `BPEFT_USAGE`: a proxy is no address. Else what `fetch` throws. */

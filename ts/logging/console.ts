@@ -34,7 +34,9 @@ export interface ConsoleOptions {
 
 export function consoleSink(stream: TextStream, options: ConsoleOptions = {}): Sink {
   const { environment = process.env } = options;
-  return isLive(stream, options) ? new ProgressBar(stream, !isSet(environment.NO_COLOR)) : plainSink(stream);
+  return isLive(stream, options)
+    ? new ProgressBar(stream, !isSet(environment.NO_COLOR))
+    : plainSink(stream);
 }
 
 /** Whether lines can be drawn over. */
@@ -66,7 +68,9 @@ function consoleLines(event: RunEvent): readonly string[] {
 }
 
 function isShown({ step, steps }: StepDone): boolean {
-  return step === 1 || step === steps || step % Math.max(1, Math.ceil(steps / PLAIN_STEP_LINES)) === 0;
+  return (
+    step === 1 || step === steps || step % Math.max(1, Math.ceil(steps / PLAIN_STEP_LINES)) === 0
+  );
 }
 
 class ProgressBar implements Sink {
@@ -144,7 +148,9 @@ class ProgressBar implements Sink {
   }
 
   #styled(style: Style, text: string): string {
-    return this.#hasColours && text !== '' ? styleText(style, text, { validateStream: false }) : text;
+    return this.#hasColours && text !== ''
+      ? styleText(style, text, { validateStream: false })
+      : text;
   }
 
   #clear(): void {

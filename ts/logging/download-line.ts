@@ -1,4 +1,7 @@
-/** How far a download or an upload is: a line that is drawn over on a terminal, a few plain lines elsewhere. */
+/**
+ * How far a download or an upload is: a line that is drawn over on a terminal, a few plain lines
+ * elsewhere.
+ */
 
 import type { Progress } from '../engine/call.ts';
 import { bytesText } from '../hub/sizes.ts';
@@ -40,7 +43,8 @@ export function downloadLine(
     if (now - toldAt < pause) return;
     toldAt = now;
     const speed = (done - start.bytes) / seconds;
-    const rate = speed > 0 ? `, ${bytesText(speed)}/s, ${duration((total - done) / speed)} left` : '';
+    const rate =
+      speed > 0 ? `, ${bytesText(speed)}/s, ${duration((total - done) / speed)} left` : '';
     const text = `${activity} ${subject}: ${bytesText(done)} of ${bytesText(total)}${rate}`;
     stream.write(isDrawn ? `${clear}${text.slice(0, (stream.columns ?? 120) - 1)}` : `${text}\n`);
   };

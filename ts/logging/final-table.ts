@@ -24,19 +24,24 @@ const WIDTH = 9;
 const ROWS_WIDTH = 6;
 
 /** @param width of the terminal */
-export function finalLines(evaluations: readonly EvaluationResult[], width: number): readonly string[] {
+export function finalLines(
+  evaluations: readonly EvaluationResult[],
+  width: number,
+): readonly string[] {
   const [first] = evaluations;
   if (first === undefined) return [];
   const shown = evaluations.flatMap(({ dataset, split, samples, n, metrics, scaled }) => {
     const name = `${dataset} ${split}, ${samples === 0 ? 'mean' : `${samples} samples`}`;
-    const under = scaled === null ? [] : [{ name: `${name}, T ${number(scaled.temperature)}`, n, ...scaled }];
+    const under =
+      scaled === null ? [] : [{ name: `${name}, T ${number(scaled.temperature)}`, n, ...scaled }];
     return [{ name, n, metrics }, ...under];
   });
   const names = shown.map(({ name }) => name);
   const nameWidth = Math.max(...names.map((name) => name.length)) + 1;
   const known = COLUMNS.filter(([key]) => evaluations.some(({ metrics }) => metrics[key] !== null));
   const fitting = Math.max(1, Math.floor((width - nameWidth - ROWS_WIDTH) / WIDTH));
-  const cells = (values: readonly string[]) => values.map((value) => value.padStart(WIDTH)).join('');
+  const cells = (values: readonly string[]) =>
+    values.map((value) => value.padStart(WIDTH)).join('');
   const lines: string[] = [];
   for (let from = 0; from < known.length; from += fitting) {
     const columns = known.slice(from, from + fitting);

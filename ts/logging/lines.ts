@@ -16,13 +16,16 @@ export function eventLines(event: RunEvent): readonly string[] {
     case 'look': {
       const { sigma, criterion, change, tolerance, isWithin } = event;
       const verdict = isWithin ? 'within' : 'beyond';
-      return [`sigma ${number(sigma)}  ${criterion} changes by ${number(change)}, ${verdict} ${tolerance}`];
+      return [
+        `sigma ${number(sigma)}  ${criterion} changes by ${number(change)}, ${verdict} ${tolerance}`,
+      ];
     }
     case 'evaluation-progress':
       return [];
     case 'evaluation': {
       const { dataset, split, samples, n, metrics, flipRatio, scaled, seconds } = event.result;
-      const how = samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
+      const how =
+        samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
       const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;
       const measured = `${metricsText(metrics)}${flips}`;
       const line = `${dataset} ${split} (${n} rows, ${how}): ${measured} (${duration(seconds)})`;
@@ -60,7 +63,9 @@ export function planLines(plan: TrainPlan): readonly string[] {
   ];
   if (plan.quantize !== 'none') {
     const counts = Object.entries(types).map(([type, count]) => `${type} x ${count}`);
-    lines.push(`blocks     ${counts.join(', ')} (--quantize ${plan.quantize}, where it fits and saves)`);
+    lines.push(
+      `blocks     ${counts.join(', ')} (--quantize ${plan.quantize}, where it fits and saves)`,
+    );
   }
   if (plan.noOpShare > 0) {
     lines.push(`note       ${percent(plan.noOpShare)} of the batches train with a rate of 0`);
@@ -97,7 +102,9 @@ export function metricsText(metrics: Metrics): string {
     ['mi', metrics.mutualInformation],
   ];
   return shown
-    .flatMap(([name, value, noted = '']) => (value === null ? [] : [`${name} ${value.toFixed(4)}${noted}`]))
+    .flatMap(([name, value, noted = '']) =>
+      value === null ? [] : [`${name} ${value.toFixed(4)}${noted}`],
+    )
     .join('  ');
 }
 

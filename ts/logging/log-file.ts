@@ -20,7 +20,8 @@ export class LogFile implements Sink {
     if (event.type === 'step') return this.#written; // metrics.jsonl has them all
     const time = new Date().toISOString();
     const lines = eventLines(event).map((line) => `${time} ${line}\n`);
-    if (lines.length > 0) this.#written = this.#written.then(() => appendFile(this.#path, lines.join('')));
+    if (lines.length > 0)
+      this.#written = this.#written.then(() => appendFile(this.#path, lines.join('')));
     return this.#written;
   }
 

@@ -1,6 +1,6 @@
 /**
- * Bayes by backprop (Blundell et al., arXiv 1505.05424), the baseline of BLoB: a Gaussian over A, or
- * over A and B, one draw per batch, and AdamW on the whole evidence bound.
+ * Bayes by backprop (Blundell et al., arXiv 1505.05424), the baseline of BLoB: a Gaussian over A,
+ * or over A and B, one draw per batch, and AdamW on the whole evidence bound.
  */
 
 import { z } from 'zod';

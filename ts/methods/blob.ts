@@ -1,6 +1,6 @@
 /**
- * BLoB (Wang et al., arXiv 2406.11675): a Gaussian over A, trained by a sampled likelihood and the KL
- * to a Gaussian prior. The objective and its scaling are `docs/objective.md`.
+ * BLoB (Wang et al., arXiv 2406.11675): a Gaussian over A, trained by a sampled likelihood and the
+ * KL to a Gaussian prior. The objective and its scaling are `docs/objective.md`.
  */
 
 import { z } from 'zod';
@@ -33,7 +33,11 @@ export const BLOB_SETTINGS = {
     ...ours,
     methods: [...methods, 'bbb', 'map'],
   }),
-  klLr: ofTraining('peak learning rate of SGD (KL, and everything of rho)', positive.default(0.01), ours),
+  klLr: ofTraining(
+    'peak learning rate of SGD (KL, and everything of rho)',
+    positive.default(0.01),
+    ours,
+  ),
   klWeighting: ofTraining(
     'weight of the KL within a cycle of M updates: a pulse at its end, or 1/M in each',
     z.enum(['pulse', 'uniform']).default('pulse'),
@@ -59,7 +63,13 @@ export const BLOB_SETTINGS = {
         SIGMA.optional().describe('sigma of rho (default: as saved with the adapter)'),
       ),
     },
-    { group, methods: [...methods, 'bbb'], decides: 'training', recorded: 'value', isInherited: false },
+    {
+      group,
+      methods: [...methods, 'bbb'],
+      decides: 'training',
+      recorded: 'value',
+      isInherited: false,
+    },
   ),
   initEps: ofTraining(
     'sigma starts in [eps^2/2, eps^2); with softplus in protocol reference rho does in [-eps-1, -eps)',
@@ -91,7 +101,9 @@ export type BlobSettings = Omit<Given, 'klForm'> & {
   readonly protocol: Protocol;
 };
 
-export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protocol }): { klForm: KlForm } {
+export function resolveBlob(settings: Pick<Given, 'klForm'> & { protocol: Protocol }): {
+  klForm: KlForm;
+} {
   return { klForm: settings.klForm ?? (settings.protocol === 'reference' ? 'reference' : 'exact') };
 }
 
@@ -106,7 +118,17 @@ export const BLOB: Method<BlobSettings> = {
   engineOptions: (settings, accounting, point) => {
     const { priorStd, klForm, klLr, trainSamples, average, noise } = settings;
     const cycle = klCycle(settings, accounting);
-    return { id: 'blob', point, priorStd, klForm, klLr, klCycle: cycle, trainSamples, average, noise };
+    return {
+      id: 'blob',
+      point,
+      priorStd,
+      klForm,
+      klLr,
+      klCycle: cycle,
+      trainSamples,
+      average,
+      noise,
+    };
   },
   predictive: (_adapter, { noise }) => ({ dropout: 0, average: 'probabilities', noise }),
   klPlan: (settings, accounting, { sigmaMean }) =>

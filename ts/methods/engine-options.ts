@@ -1,7 +1,13 @@
 /** What the engine is told about a method: the members of its `MethodConfig`, in camel case. */
 
 /** What is trained, and how. */
-export type MethodOptions = MleOptions | MapOptions | BbbOptions | BlobOptions | IvonOptions | SwagOptions;
+export type MethodOptions =
+  | MleOptions
+  | MapOptions
+  | BbbOptions
+  | BlobOptions
+  | IvonOptions
+  | SwagOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -96,7 +102,10 @@ export interface SwagOptions {
   readonly scale: number;
 }
 
-/** How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or 1/length each. */
+/**
+ * How the weight of the KL runs over `length` updates: growing as 2^i to a pulse at the end, or
+ * 1/length each.
+ */
 export interface KlCycle {
   readonly kind: 'pulse' | 'uniform';
   readonly length: number;

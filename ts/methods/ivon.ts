@@ -1,6 +1,7 @@
 /**
- * IVON (Shen et al., arXiv 2402.17641), as IVON-LoRA uses it (arXiv 2411.04421): a Gaussian over A and B
- * whose widths follow the curvature, trained by a variational Newton method. `--weight-decay` is its δ.
+ * IVON (Shen et al., arXiv 2402.17641), as IVON-LoRA uses it (arXiv 2411.04421): a Gaussian over A
+ * and B whose widths follow the curvature, trained by a variational Newton method. `--weight-decay`
+ * is its δ.
  */
 
 import { z } from 'zod';
@@ -22,7 +23,11 @@ export const IVON_SETTINGS = {
     z.number().min(0).lt(1).default(0.99999),
     ours,
   ),
-  ivonClip: ofTraining('most that a mean moves, before the rate; 0 = any', nonnegative.default(1e-3), ours),
+  ivonClip: ofTraining(
+    'most that a mean moves, before the rate; 0 = any',
+    nonnegative.default(1e-3),
+    ours,
+  ),
 };
 
 type IvonSettings = SettingsOf<typeof IVON_SETTINGS, 'train'> & {
@@ -33,7 +38,10 @@ type IvonSettings = SettingsOf<typeof IVON_SETTINGS, 'train'> & {
 export const IVON: Method<IvonSettings> = {
   id: 'ivon',
   hasPosterior: true,
-  adapter: ({ initEps }) => ({ posterior: { sigma: 'square', initEps, over: 'a-and-b' }, members: 1 }),
+  adapter: ({ initEps }) => ({
+    posterior: { sigma: 'square', initEps, over: 'a-and-b' },
+    members: 1,
+  }),
   engineOptions: (settings, { rowsPerEpoch }, { schedule, weightDecay }) => ({
     id: 'ivon',
     lr: settings.ivonLr,

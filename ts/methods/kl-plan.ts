@@ -66,8 +66,8 @@ export async function forecastKl(
 }
 
 /**
- * A cycle longer than a third of the run gives the KL almost no pulse: σ stays at its start, and the
- * posterior is a point. Null: the KL acts.
+ * A cycle longer than a third of the run gives the KL almost no pulse: σ stays at its start, and
+ * the posterior is a point. Null: the KL acts.
  */
 export function klNeverActs(kl: KlPlan | null, steps: number): string | null {
   if (kl === null || kl.uniform || kl.cycle <= steps / 3) return null;

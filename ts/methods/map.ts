@@ -1,6 +1,7 @@
 /**
- * Maximum a posteriori: maximum likelihood under the prior N(0, `--prior-std`²) on A and B. Protocol
- * `reference` is the reference's: decoupled weight decay 1e-5, which at its rate of 1e-4 is lost in f32.
+ * Maximum a posteriori: maximum likelihood under the prior N(0, `--prior-std`²) on A and B.
+ * Protocol `reference` is the reference's: decoupled weight decay 1e-5, which at its rate of 1e-4
+ * is lost in f32.
  */
 
 import type { Protocol } from '../protocol/data-protocol.ts';

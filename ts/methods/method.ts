@@ -42,7 +42,10 @@ export interface Method<Settings> {
   /** All that the engine is told about the method. */
   engineOptions(settings: Settings, accounting: Accounting, point: PointOptions): MethodOptions;
   predictive(adapter: AdapterInfo, asked: Asked): PredictiveRule;
-  /** What its KL would do alone over the run, from where the adapter stands; null where there is none. */
+  /**
+   * What its KL would do alone over the run, from where the adapter stands; null where there is
+   * none.
+   */
   klPlan(settings: Settings, accounting: Accounting, adapter: AdapterInfo): Promise<KlPlan | null>;
   /** What `bpeft.json` says about the posterior. */
   record(settings: Settings): { readonly prior_std: number | null };

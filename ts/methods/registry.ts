@@ -56,7 +56,9 @@ export function trains(id: string): boolean {
   return IMPLEMENTED.some((method) => method.id === id);
 }
 
-/** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: it does not train. */
+/**
+ * @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: it does not train.
+ */
 export function trainingMethod(id: MethodId): Method<MethodSettings> {
   const found = IMPLEMENTED.find((method) => method.id === id);
   if (found !== undefined) return found;
@@ -72,7 +74,10 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
   });
 }
 
-/** @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: `bayesianize` does not offer it. */
+/**
+ * @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: `bayesianize` does
+ * not offer it.
+ */
 export function requireAfterTraining(id: string): void {
   if (id === 'tfb') return;
   if (id === TEMPERATURE) throw noMethod();
@@ -85,11 +90,16 @@ export function requireAfterTraining(id: string): void {
 
 function noMethod(): BpeftError {
   const message = `method ${TEMPERATURE} is no method of its own: it scales the answers of any`;
-  return new BpeftError('BPEFT_USAGE', message, { hint: 'give --temperature fit to train or eval' });
+  return new BpeftError('BPEFT_USAGE', message, {
+    hint: 'give --temperature fit to train or eval',
+  });
 }
 
 /** What an adapter counts as where nothing names its method. */
-export function usualMethod({ bayesian, members }: Pick<AdapterInfo, 'bayesian' | 'members'>): string {
+export function usualMethod({
+  bayesian,
+  members,
+}: Pick<AdapterInfo, 'bayesian' | 'members'>): string {
   if (bayesian) return BLOB.id;
   return members > 1 ? ENSEMBLE.id : MLE.id;
 }

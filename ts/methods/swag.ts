@@ -1,6 +1,7 @@
 /**
- * SWAG (Maddox et al., arXiv 1902.02476) of the factors of LoRA (SWAG-LoRA, arXiv 2405.03425): AdamW at
- * a constant rate from some update on, and a Gaussian over A and B of the moments of where it goes.
+ * SWAG (Maddox et al., arXiv 1902.02476) of the factors of LoRA (SWAG-LoRA, arXiv 2405.03425):
+ * AdamW at a constant rate from some update on, and a Gaussian over A and B of the moments of where
+ * it goes.
  */
 
 import { z } from 'zod';
@@ -17,7 +18,11 @@ export const SWAG_SETTINGS = {
     z.number().min(0).lt(1).default(0.5),
     ours,
   ),
-  swagLr: ofTraining('constant rate from there on (default: half of --lr)', positive.optional(), ours),
+  swagLr: ofTraining(
+    'constant rate from there on (default: half of --lr)',
+    positive.optional(),
+    ours,
+  ),
   swagEvery: ofTraining(
     'updates from one collected point to the next (default: an epoch)',
     count.optional(),
@@ -42,7 +47,9 @@ export const SWAG: Method<SwagSettings> = {
     const collected = Math.floor((updates - start) / every);
     if (collected < 2) {
       const message = `SWAG needs 2 collected points or more: --swag-start ${settings.swagStart} leaves ${updates - start} updates, of which one in ${every} is collected`;
-      throw new BpeftError('BPEFT_USAGE', message, { hint: 'give a smaller --swag-every, or train longer' });
+      throw new BpeftError('BPEFT_USAGE', message, {
+        hint: 'give a smaller --swag-every, or train longer',
+      });
     }
     const { swagLr, swagRank, swagScale } = settings;
     return {

@@ -1,6 +1,6 @@
 /**
- * Training-free Bayesianization (TFB, arXiv 2412.05723): a trained adapter's B = U diag(d) Vᵀ gives a
- * Gaussian over VᵀA of σ = σq/d, and one number, σq, is searched for on anchor rows.
+ * Training-free Bayesianization (TFB, arXiv 2412.05723): a trained adapter's B = U diag(d) Vᵀ gives
+ * a Gaussian over VᵀA of σ = σq/d, and one number, σq, is searched for on anchor rows.
  *
  * ```text
  * ŷ = argmax p⁰ at σq = 0            L(σq) = −mean ln p(ŷ), p the mean softmax over N samples
@@ -8,9 +8,9 @@
  * ```
  *
  * Protocol `corrected` returns the largest σq whose change is within the tolerance, by bisection of
- * ln σq; all looks see the same noise, so that the change hardly wavers. `reference` repeats the code of
- * the paper: bisection of σq, 1e-12 in the logarithm, the change of the NLL divided by the anchors once
- * more, and the smallest σq that was *outside* of the tolerance, or the upper end.
+ * ln σq; all looks see the same noise, so that the change hardly wavers. `reference` repeats the
+ * code of the paper: bisection of σq, 1e-12 in the logarithm, the change of the NLL divided by the
+ * anchors once more, and the smallest σq that was *outside* of the tolerance, or the upper end.
  */
 
 import { z } from 'zod';
@@ -20,7 +20,8 @@ import type { Protocol } from '../protocol/data-protocol.ts';
 
 const FACTS: Facts = { group: 'TFB', decides: 'training', recorded: 'value', isInherited: false };
 
-const ofTfb = <S extends z.ZodType>(what: string, schema: S) => setting(what, { bayesianize: schema }, FACTS);
+const ofTfb = <S extends z.ZodType>(what: string, schema: S) =>
+  setting(what, { bayesianize: schema }, FACTS);
 
 export const TFB_SETTINGS = {
   anchors: ofTfb('rows that the search looks at', count.default(500)),
@@ -28,13 +29,24 @@ export const TFB_SETTINGS = {
     'what may change on the anchors: their NLL or their answers',
     z.enum(['nll', 'accuracy']).default('nll'),
   ),
-  tolerance: ofTfb('how much of it (default: 0.003 of the NLL, 0.01 of the answers)', positive.optional()),
-  sigmaMin: ofTfb('lower end of the search (default: 1e-5; in reference 0.001)', positive.optional()),
+  tolerance: ofTfb(
+    'how much of it (default: 0.003 of the NLL, 0.01 of the answers)',
+    positive.optional(),
+  ),
+  sigmaMin: ofTfb(
+    'lower end of the search (default: 1e-5; in reference 0.001)',
+    positive.optional(),
+  ),
   sigmaMax: ofTfb('upper end of the search (default: 1; in reference 0.015)', positive.optional()),
-  iterations: ofTfb('bisections (default: 12; in reference 5)', z.int().nonnegative().max(60).optional()),
+  iterations: ofTfb(
+    'bisections (default: 12; in reference 5)',
+    z.int().nonnegative().max(60).optional(),
+  ),
 };
 
-export type TfbSettings = SettingsOf<typeof TFB_SETTINGS, 'bayesianize'> & { readonly protocol: Protocol };
+export type TfbSettings = SettingsOf<typeof TFB_SETTINGS, 'bayesianize'> & {
+  readonly protocol: Protocol;
+};
 
 /** The search with its defaults, which depend on the protocol. */
 export interface Search {
@@ -76,7 +88,8 @@ export interface Look {
 /**
  * σq.
  * @param measure the change at a σq
- * @throws {BpeftError} `BPEFT_USAGE`: in protocol `corrected`, not even the lower end is within the tolerance.
+ * @throws {BpeftError} `BPEFT_USAGE`: in protocol `corrected`, not even the lower end is within the
+ * tolerance.
  */
 export async function searchSigma(
   search: Search,
@@ -103,7 +116,9 @@ export async function searchSigma(
   }
   if (!(await isWithin(low))) {
     const message = `no sigma from ${low} on changes the anchors by at most ${tolerance}`;
-    throw new BpeftError('BPEFT_USAGE', message, { hint: 'raise --tolerance, or lower --sigma-min' });
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: 'raise --tolerance, or lower --sigma-min',
+    });
   }
   if (await isWithin(high)) return high;
   for (let at = 0; at < iterations; at += 1) {

@@ -6,9 +6,9 @@
  * interval = [quantile(θ, (1 − level) / 2), quantile(θ, (1 + level) / 2)]      linear between order statistics
  * ```
  *
- * All statistics of one call see the same draws, so that the difference of two methods on the same rows has a paired
- * interval. Groups are resampled apart. The ECE of a resample is biased upwards, as is the ECE of any finite set:
- * its interval may lie mostly above the estimate.
+ * All statistics of one call see the same draws, so that the difference of two methods on the same
+ * rows has a paired interval. Groups are resampled apart. The ECE of a resample is biased upwards,
+ * as is the ECE of any finite set: its interval may lie mostly above the estimate.
  */
 
 import { randomBelow } from './random.ts';
@@ -39,7 +39,9 @@ export function bootstrap<Name extends string>(
   statistics: (draw: Draw) => Readonly<Record<Name, number>>,
   { resamples = 1000, level = 0.95, seed = 1 }: BootstrapOptions = {},
 ): Record<Name, Interval> {
-  const values = statistics(sizes.map((size) => Uint32Array.from({ length: size }, (_, row) => row)));
+  const values = statistics(
+    sizes.map((size) => Uint32Array.from({ length: size }, (_, row) => row)),
+  );
   const names = Object.keys(values) as Name[];
   const drawn = new Map(names.map((name) => [name, new Float64Array(resamples)]));
   const below = randomBelow(seed);

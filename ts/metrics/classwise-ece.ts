@@ -1,6 +1,6 @@
 /**
- * Classwise ECE: the calibration of every class's probability, not of the winner's alone (Kull et al.,
- * arXiv 1910.12656, §2).
+ * Classwise ECE: the calibration of every class's probability, not of the winner's alone (Kull et
+ * al., arXiv 1910.12656, §2).
  *
  * ```text
  * for class k: n_k rows for which it competes; bins of p_ik, as the ECE's

@@ -8,10 +8,10 @@
  * set = {k: s_k ≤ q̂};  coverage = share of test rows whose set holds y;  size = mean |set|       α = 0.1
  * ```
  *
- * An evaluation calibrates on a random half of its rows and tests on the other, and averages over 20
- * such splits (seed 1). As halves are exchangeable, coverage is then 1 − α up to 1/(m + 1), whatever
- * the model: the size tells models apart. Calibration on one split and coverage on another is the
- * honest test of a shift.
+ * An evaluation calibrates on a random half of its rows and tests on the other, and averages over
+ * 20 such splits (seed 1). As halves are exchangeable, coverage is then 1 − α up to 1/(m + 1),
+ * whatever the model: the size tells models apart. Calibration on one split and coverage on another
+ * is the honest test of a shift.
  */
 
 import { ofLabelled } from './metric.ts';
@@ -42,7 +42,8 @@ export interface RankedRow extends LabelledRow {
 export const CONFORMAL = SCORES.flatMap((score) => [
   ofLabelled({
     id: `conformal${NAMES[score]}Coverage` as const,
-    definition: () => `share of rows whose ${score.toUpperCase()} set holds the label; ${PROCEDURE}`,
+    definition: () =>
+      `share of rows whose ${score.toUpperCase()} set holds the label; ${PROCEDURE}`,
     of: (rows) => ofHalves(rows, score).coverage,
   }),
   ofLabelled({
@@ -83,7 +84,11 @@ function scoresOf({ probs, label, u }: RankedRow, score: ConformalScore): RowSco
   return { all, own: all[label] ?? Number.POSITIVE_INFINITY };
 }
 
-function setsOf(calibration: readonly RowScores[], test: readonly RowScores[], risk: number): ConformalSets {
+function setsOf(
+  calibration: readonly RowScores[],
+  test: readonly RowScores[],
+  risk: number,
+): ConformalSets {
   const sorted = Float64Array.from(calibration, ({ own }) => own).sort();
   // (m + 1)(1 − α) may round a hair above a whole number.
   const rank = Math.ceil((sorted.length + 1) * (1 - risk) - 1e-9);

@@ -1,13 +1,14 @@
 /**
- * Debiased calibration error: the l2 error without the part that chance alone adds in each bin (Kumar
- * et al., arXiv 1909.10155, §5).
+ * Debiased calibration error: the l2 error without the part that chance alone adds in each bin
+ * (Kumar et al., arXiv 1909.10155, §5).
  *
  * ```text
  * CE² = Σ_j (n_j / n) · [ (acc_j − conf_j)² − acc_j (1 − acc_j) / (n_j − 1) ]       bins of the ECE, n_j ≥ 2
  * debiased ECE = sqrt(max(0, CE²))       in [0, 1]
  * ```
  *
- * CE² may fall below 0 by chance, where 0 is reported. A bin of one row cannot be debiased and is left out.
+ * CE² may fall below 0 by chance, where 0 is reported. A bin of one row cannot be debiased and is
+ * left out.
  */
 
 import { reliability } from './ece.ts';

@@ -1,5 +1,6 @@
 /**
- * What uncertainty finds: wrong answers among the rows of a task, or rows of another kind among them.
+ * What uncertainty finds: wrong answers among the rows of a task, or rows of another kind among
+ * them.
  *
  * ```text
  * positives   rows that are answered wrongly, or rows of another split
@@ -36,18 +37,19 @@ const MEASURE_TEXTS: Readonly<Record<Measure, (positive: string, negative: strin
 type ErrorMetricId = `error${Capitalize<Measure>}${Capitalize<UncertaintyScore>}`;
 
 /** Of wrong answers; null where all answers are right, or all wrong. */
-export const ERROR_DETECTION: readonly Metric<ErrorMetricId>[] = (['auroc', 'fpr95'] as const).flatMap(
-  (measure) =>
-    UNCERTAINTY_SCORES.map((score) => ({
-      id: `error${capitalized(measure)}${capitalized(score)}` as const,
-      definition: () =>
-        `${MEASURE_TEXTS[measure]('wrong answers', 'right answers')}; score: ${SCORE_TEXTS[score]}`,
-      compute: (rows) => {
-        const labelled = labelledRows(rows);
-        const wrong = labelled.filter((row) => !isCorrect(row));
-        return measured(measure, labelled.filter(isCorrect), wrong, score);
-      },
-    })),
+export const ERROR_DETECTION: readonly Metric<ErrorMetricId>[] = (
+  ['auroc', 'fpr95'] as const
+).flatMap((measure) =>
+  UNCERTAINTY_SCORES.map((score) => ({
+    id: `error${capitalized(measure)}${capitalized(score)}` as const,
+    definition: () =>
+      `${MEASURE_TEXTS[measure]('wrong answers', 'right answers')}; score: ${SCORE_TEXTS[score]}`,
+    compute: (rows) => {
+      const labelled = labelledRows(rows);
+      const wrong = labelled.filter((row) => !isCorrect(row));
+      return measured(measure, labelled.filter(isCorrect), wrong, score);
+    },
+  })),
 );
 
 function capitalized<Name extends string>(name: Name): Capitalize<Name> {

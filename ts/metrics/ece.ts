@@ -1,13 +1,14 @@
 /**
- * Expected calibration error and the reliability table behind it (Guo et al., arXiv 1706.04599, §2).
+ * Expected calibration error and the reliability table behind it (Guo et al., arXiv 1706.04599,
+ * §2).
  *
  * ```text
  * c_i = max_k p_ik;  edges b_j = j / J, j = 0 … J;  bin j = { i : b_j ≤ c_i < b_{j+1} }, and c_i = 1 in a bin of its own
  * ECE = Σ_j (n_j / n) · |acc_j − conf_j|       in [0, 1]
  * ```
  *
- * The edges are torchmetrics' (`MulticlassCalibrationError`, norm l1), here in float64. Laplace-LoRA and others use
- * other bins, so the definition stands in every result.
+ * The edges are torchmetrics' (`MulticlassCalibrationError`, norm l1), here in float64.
+ * Laplace-LoRA and others use other bins, so the definition stands in every result.
  */
 
 import { isCorrect } from './accuracy.ts';
@@ -48,7 +49,10 @@ export function eceOf(table: readonly ReliabilityBin[], n: number): number {
 }
 
 /** J + 1 bins: the last holds the confidences of exactly 1. */
-export function reliability(rows: readonly LabelledRow[], bins: number = DEFAULT_BINS): ReliabilityBin[] {
+export function reliability(
+  rows: readonly LabelledRow[],
+  bins: number = DEFAULT_BINS,
+): ReliabilityBin[] {
   const sums = Array.from({ length: bins + 1 }, () => ({ n: 0, correct: 0, confidence: 0 }));
   for (const row of rows) {
     const certainty = confidence(row.probs);

@@ -7,9 +7,9 @@
  * macro    mean of F1_k over the classes that some row has as label or prediction
  * ```
  *
- * TP_k counts rows with both; the prediction is the most probable class, of equals the first. A class
- * that no row has, as label or prediction, has no F1: numerator and denominator are 0. The binary F1
- * is 0 then.
+ * TP_k counts rows with both; the prediction is the most probable class, of equals the first. A
+ * class that no row has, as label or prediction, has no F1: numerator and denominator are 0. The
+ * binary F1 is 0 then.
  */
 
 import { type ClassCounts, classCounts } from './class-counts.ts';

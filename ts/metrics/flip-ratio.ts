@@ -6,7 +6,8 @@
  * flips = (1/n) Σ_i 1[argmax_k p_ik ≠ argmax_k q_ik]      of equal probabilities the first class wins
  * ```
  *
- * p are the probabilities of one evaluation, q those of another of the same n rows in the same order.
+ * p are the probabilities of one evaluation, q those of another of the same n rows in the same
+ * order.
  */
 
 import { meanOf } from './mean.ts';

@@ -6,8 +6,9 @@
  * R_K = (c·n − Σ_k p_k·t_k) / √((n² − Σ_k p_k²)·(n² − Σ_k t_k²))
  * ```
  *
- * Of n rows c are right; p_k and t_k have class k as prediction (the most probable class, of equals the
- * first) and as label. 0 where all rows have one label, or one prediction. GLUE scores CoLA by it.
+ * Of n rows c are right; p_k and t_k have class k as prediction (the most probable class, of equals
+ * the first) and as label. 0 where all rows have one label, or one prediction. GLUE scores CoLA by
+ * it.
  */
 
 import { classCounts } from './class-counts.ts';

@@ -1,4 +1,7 @@
-/** What a metric of an evaluation is: its name in `result.json`, what it means, and how it is computed. */
+/**
+ * What a metric of an evaluation is: its name in `result.json`, what it means, and how it is
+ * computed.
+ */
 
 import type { MeanRule } from './mean.ts';
 import type { LabelledRow, ScoredRow } from './scored-row.ts';
@@ -17,11 +20,13 @@ export interface Metric<Id extends string = string> {
 }
 
 /**
- * A metric over the rows whose right class is known; null without any, where they lack something, and
- * where it is NaN.
+ * A metric over the rows whose right class is known; null without any, where they lack something,
+ * and where it is NaN.
  */
 export function ofLabelled<Id extends string>(
-  metric: Omit<Metric<Id>, 'compute'> & { of(rows: readonly LabelledRow[], rule: MetricRule): number | null },
+  metric: Omit<Metric<Id>, 'compute'> & {
+    of(rows: readonly LabelledRow[], rule: MetricRule): number | null;
+  },
 ): Metric<Id> {
   const { id, definition, of } = metric;
   return {

@@ -1,6 +1,6 @@
 /**
- * The noise floor of the ECE: what a perfectly calibrated model with these confidences would score on
- * as many rows, on average. An ECE near it is no evidence of miscalibration.
+ * The noise floor of the ECE: what a perfectly calibrated model with these confidences would score
+ * on as many rows, on average. An ECE near it is no evidence of miscalibration.
  *
  * ```text
  * a_i ~ Bernoulli(c_i), independent: a model that is right as often as it says
@@ -10,8 +10,8 @@
  * V > 25   E|S_j| = sqrt(2V/π), the normal law's; its relative error is about 1/(12V)
  * ```
  *
- * The expectation is that of the simulation by consistency resampling (Bröcker & Smith 2007), without
- * its randomness. In [0, 1], as the ECE.
+ * The expectation is that of the simulation by consistency resampling (Bröcker & Smith 2007),
+ * without its randomness. In [0, 1], as the ECE.
  */
 
 import { binOf, DEFAULT_BINS } from './ece.ts';

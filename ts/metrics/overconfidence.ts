@@ -1,5 +1,6 @@
 /**
- * Overconfidence gap: mean confidence minus accuracy, in [−1, 1]; positive where a model is surer than right.
+ * Overconfidence gap: mean confidence minus accuracy, in [−1, 1]; positive where a model is surer
+ * than right.
  *
  * ```text
  * gap = (1/n) Σ_i max_k p_ik − acc

@@ -19,7 +19,9 @@ export const MUTUAL_INFORMATION: Metric<'mutualInformation'> = {
   definition: () =>
     'mean over rows of (entropy of the mean probabilities - mean entropy of the samples), nats',
   compute: (rows) => {
-    const known = rows.map(({ mutualInformation }) => mutualInformation ?? null).filter((i) => i !== null);
+    const known = rows
+      .map(({ mutualInformation }) => mutualInformation ?? null)
+      .filter((i) => i !== null);
     return known.length === 0 || known.length < rows.length ? null : meanOf(known);
   },
 };
@@ -54,7 +56,8 @@ export function posteriorPredictive(
   if (logits.length !== passes * classes) {
     throw new TypeError(`logits must hold ${passes} × ${classes} values, got ${logits.length}`);
   }
-  if (average === 'logits') return posteriorPredictive(meanLogits(logits, classes), answerOffsets, 0);
+  if (average === 'logits')
+    return posteriorPredictive(meanLogits(logits, classes), answerOffsets, 0);
   const probs: Float64Array[] = [];
   const entropies = new Float64Array(prompts);
   const information = new Float64Array(prompts);

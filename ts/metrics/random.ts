@@ -1,6 +1,6 @@
 /**
- * xoshiro128** (Blackman & Vigna 2021, arXiv 1805.01407), seeded through SplitMix32: random numbers of statistics.
- * Training never uses it: order and noise are functions of who asks.
+ * xoshiro128** (Blackman & Vigna 2021, arXiv 1805.01407), seeded through SplitMix32: random numbers
+ * of statistics. Training never uses it: order and noise are functions of who asks.
  */
 
 /** A function that draws whole numbers from 0 below `bound` (at most 2^32), without bias. */

@@ -29,9 +29,9 @@ export type MetricId = (typeof METRICS)[number]['id'];
 
 /**
  * As in `result.json`. Null: no row has a label, or what a metric needs is not there: two samples
- * (mutual information), right and wrong answers (of `error…`), 18 rows (`conformal…`), rows with the
- * same number of classes (MCC, F1; the F1 of two classes: two). The NLL is infinite
- * where a right class has probability 0.
+ * (mutual information), right and wrong answers (of `error…`), 18 rows (`conformal…`), rows with
+ * the same number of classes (MCC, F1; the F1 of two classes: two). The NLL is infinite where a
+ * right class has probability 0.
  */
 export type Metrics = Record<MetricId, number | null>;
 
@@ -53,7 +53,10 @@ export interface ReportOptions {
 }
 
 /** Metrics that need labels are taken over the rows that have one; all are null over no rows. */
-export function metricsReport(rows: readonly ScoredRow[], options: ReportOptions = {}): MetricsReport {
+export function metricsReport(
+  rows: readonly ScoredRow[],
+  options: ReportOptions = {},
+): MetricsReport {
   const rule: MetricRule = { mean: 'rows', bins: DEFAULT_BINS, ...options };
   const labelled = labelledRows(rows);
   return {
@@ -66,5 +69,8 @@ export function metricsReport(rows: readonly ScoredRow[], options: ReportOptions
 }
 
 function byId<T>(value: (metric: (typeof METRICS)[number]) => T): Record<MetricId, T> {
-  return Object.fromEntries(METRICS.map((metric) => [metric.id, value(metric)])) as Record<MetricId, T>;
+  return Object.fromEntries(METRICS.map((metric) => [metric.id, value(metric)])) as Record<
+    MetricId,
+    T
+  >;
 }

@@ -9,8 +9,8 @@
  * selective accuracy at q = 1 − risk_⌈q·n⌉
  * ```
  *
- * E-AURC: Geifman et al., arXiv 1805.08206, §3: what better confidence could still gain at this accuracy.
- * Rows of equal confidence cannot be told apart: each takes the mean error of its group.
+ * E-AURC: Geifman et al., arXiv 1805.08206, §3: what better confidence could still gain at this
+ * accuracy. Rows of equal confidence cannot be told apart: each takes the mean error of its group.
  */
 
 import { accuracy, isCorrect } from './accuracy.ts';
@@ -34,7 +34,8 @@ export const AURC = ofLabelled({
 
 export const E_AURC = ofLabelled({
   id: 'eAurc',
-  definition: () => 'aurc minus that of an order which has every right answer before every wrong one',
+  definition: () =>
+    'aurc minus that of an order which has every right answer before every wrong one',
   of: excessAurc,
 });
 

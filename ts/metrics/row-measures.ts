@@ -1,4 +1,6 @@
-/** Accuracy, ECE, NLL and Brier score of resampled rows: what a row adds to them is computed once. */
+/**
+ * Accuracy, ECE, NLL and Brier score of resampled rows: what a row adds to them is computed once.
+ */
 
 import { isCorrect } from './accuracy.ts';
 import { brier } from './brier.ts';
@@ -21,7 +23,11 @@ export function rowMeasures(rows: readonly LabelledRow[]): MeasuresOf {
     reliability([row], DEFAULT_BINS).findIndex((bin) => bin.n === 1),
   );
   return (draw) => {
-    const bins = Array.from({ length: DEFAULT_BINS + 1 }, () => ({ n: 0, accuracy: 0, confidence: 0 }));
+    const bins = Array.from({ length: DEFAULT_BINS + 1 }, () => ({
+      n: 0,
+      accuracy: 0,
+      confidence: 0,
+    }));
     let [accuracy, loss, score] = [0, 0, 0];
     for (const row of draw) {
       const bin = bins[binOf[row] ?? 0];
@@ -34,7 +40,13 @@ export function rowMeasures(rows: readonly LabelledRow[]): MeasuresOf {
       bin.confidence += certainties[row] ?? 0;
     }
     const table = bins.map(({ n, accuracy: hits, confidence: sum }) => ({
-      ...{ lower: 0, upper: 0, n, accuracy: n === 0 ? null : hits / n, confidence: n === 0 ? null : sum / n },
+      ...{
+        lower: 0,
+        upper: 0,
+        n,
+        accuracy: n === 0 ? null : hits / n,
+        confidence: n === 0 ? null : sum / n,
+      },
     }));
     const n = draw.length;
     return { acc: accuracy / n, ece: eceOf(table, n), nll: loss / n, brier: score / n };

@@ -1,5 +1,6 @@
 /**
- * Student's t distribution with ν degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4), θ = atan(t/√ν).
+ * Student's t distribution with ν degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4), θ =
+ * atan(t/√ν).
  *
  * ```text
  * ν odd   P(|T| ≤ t) = 2/π · (θ + sin θ·(cos θ + 2/3·cos³θ + … + (2·4···(ν−3))/(3·5···(ν−2))·cos^{ν−2}θ))

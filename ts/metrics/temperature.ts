@@ -9,8 +9,8 @@
  * L''(β) = (1/n) Σ_i Var_i[ln p̄] ≥ 0
  * ```
  *
- * L is convex in β: its minimum is found by Newton's steps, kept inside a bracket of ln β by halving it.
- * One pass has p̄ = softmax(z), and scaling it divides its logits z by T.
+ * L is convex in β: its minimum is found by Newton's steps, kept inside a bracket of ln β by
+ * halving it. One pass has p̄ = softmax(z), and scaling it divides its logits z by T.
  */
 
 import { softmax } from './predictive.ts';
@@ -23,8 +23,8 @@ export const TEMPERATURES = { least: 0.01, most: 100 } as const;
 const LOG_OF_ZERO = Math.log(Number.MIN_VALUE);
 
 /**
- * The T with the least NLL on the rows, within {@link TEMPERATURES}; an end of it where the NLL has no
- * minimum inside, as on rows that are all answered rightly. NaN without rows.
+ * The T with the least NLL on the rows, within {@link TEMPERATURES}; an end of it where the NLL has
+ * no minimum inside, as on rows that are all answered rightly. NaN without rows.
  */
 export function fittedTemperature(rows: readonly LabelledRow[]): number {
   if (rows.length === 0) return Number.NaN;

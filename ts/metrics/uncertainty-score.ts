@@ -21,7 +21,10 @@ export const SCORE_TEXTS: Readonly<Record<UncertaintyScore, string>> = {
 };
 
 /** (n) scores; null where a row lacks what they need. */
-export function uncertaintyScores(rows: readonly ScoredRow[], score: UncertaintyScore): Float64Array | null {
+export function uncertaintyScores(
+  rows: readonly ScoredRow[],
+  score: UncertaintyScore,
+): Float64Array | null {
   const values = new Float64Array(rows.length);
   for (const [index, row] of rows.entries()) {
     const value = scoreOf(row, score);

@@ -12,8 +12,9 @@
  *            auto M = rescaled in reference, max(1, round(T/10)) in corrected;  a batches accumulated per update
  * ```
  *
- * N and l are those of BLoB's reference code (arXiv 2406.11675); γ is its `--bayes-gamma`. It accumulates
- * nothing: there M counts updates, which are batches of a process. Here it still counts updates, a times fewer.
+ * N and l are those of BLoB's reference code (arXiv 2406.11675); γ is its `--bayes-gamma`. It
+ * accumulates nothing: there M counts updates, which are batches of a process. Here it still counts
+ * updates, a times fewer.
  */
 
 import type { ScheduleOptions } from '../methods/engine-options.ts';
@@ -70,7 +71,8 @@ export function stepAccounting(protocol: Protocol, options: AccountingOptions): 
   const rowsPerEpoch = lastBatch === 'drop' ? batchesPerEpoch * batchSize : rows;
 
   const perProcess = batchesPerEpoch / batchesPerProcess;
-  const pulse = (100 * rowsPerEpoch ** (Math.PI / klGamma)) / perProcess / batchSize / gradAccumulation;
+  const pulse =
+    (100 * rowsPerEpoch ** (Math.PI / klGamma)) / perProcess / batchSize / gradAccumulation;
   const epoch = Math.max(1, updatesPerEpoch);
   const rescaled = Math.max(1, Math.trunc(pulse));
   const common = { batchesPerEpoch, updatesPerEpoch, batchesPerUpdate, rowsPerEpoch };
@@ -99,7 +101,8 @@ export function stepAccounting(protocol: Protocol, options: AccountingOptions): 
     ...common,
     epochs: Math.ceil(total / updatesPerEpoch),
     updates: total,
-    batchesRun: Math.floor(total / updatesPerEpoch) * perEpoch + lastEpochUpdates * batchesPerUpdate,
+    batchesRun:
+      Math.floor(total / updatesPerEpoch) * perEpoch + lastEpochUpdates * batchesPerUpdate,
     schedule: { total, warmup: total * warmupRatio, warmupStart: 1, stride: 1 },
     noOpShare: 0,
     klCycle: { auto: Math.max(1, Math.round(total / CYCLES_PER_RUN)), epoch, rescaled },
@@ -113,8 +116,15 @@ export interface EvaluatedRowsOptions {
   readonly tail: 'drop' | 'keep';
 }
 
-/** Rows that an evaluation sees: whole rounds of batches where the tail is dropped, ⌊n / (b·P)⌋·b·P. */
-export function evaluatedRows({ rows, batchSize, processes = 1, tail }: EvaluatedRowsOptions): number {
+/**
+ * Rows that an evaluation sees: whole rounds of batches where the tail is dropped, ⌊n / (b·P)⌋·b·P.
+ */
+export function evaluatedRows({
+  rows,
+  batchSize,
+  processes = 1,
+  tail,
+}: EvaluatedRowsOptions): number {
   const round = batchSize * processes;
   return tail === 'keep' ? rows : Math.floor(rows / round) * round;
 }

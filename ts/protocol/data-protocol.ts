@@ -1,7 +1,8 @@
 /**
  * The two protocols, as far as data are concerned: presets over fields that can each be set alone.
  *
- * `reference` repeats the Python original, so that published numbers can be checked; `corrected` is the default.
+ * `reference` repeats the Python original, so that published numbers can be checked; `corrected` is
+ * the default.
  */
 
 export const PROTOCOLS = ['corrected', 'reference'] as const;
@@ -12,7 +13,10 @@ export interface DataProtocol {
   readonly template: Protocol;
   /** Who competes: as many classes as the dataset has (ARC: five), or the item's own choices. */
   readonly classes: 'dataset' | 'item';
-  /** A class's token: the last one of its label alone, or the one of " label" as it continues the prompt. */
+  /**
+   * A class's token: the last one of its label alone, or the one of " label" as it continues the
+   * prompt.
+   */
   readonly labelTokens: 'last' | 'continuation';
   /** With `last`: a blank before the label. */
   readonly addSpace: boolean;

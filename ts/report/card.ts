@@ -7,7 +7,13 @@ import { stringify } from 'yaml';
 import type { ReliabilityBin } from '../metrics/ece.ts';
 import { markdownTable } from './markdown.ts';
 import { type EvaluationReport, REPORTED_METRICS, type RunReport } from './run-report.ts';
-import { estimateText, evaluationName, INTERVAL_NOTE, METRIC_HEADINGS, valueText } from './words.ts';
+import {
+  estimateText,
+  evaluationName,
+  INTERVAL_NOTE,
+  METRIC_HEADINGS,
+  valueText,
+} from './words.ts';
 
 /**
  * First line below the front matter: by it a later card knows that it may take this one's place.
@@ -19,7 +25,11 @@ export const CARD_MARK = '<!-- calibration card, written by bpeft report -->';
  */
 export function calibrationCard(run: RunReport, others: readonly EvaluationReport[] = []): string {
   const evaluations = [...run.evaluations, ...others];
-  const front = { library_name: 'peft', base_model: run.model, tags: ['bpeft', run.method, 'calibration'] };
+  const front = {
+    library_name: 'peft',
+    base_model: run.model,
+    tags: ['bpeft', run.method, 'calibration'],
+  };
   const [first] = evaluations;
   return `---
 ${stringify(front)}---

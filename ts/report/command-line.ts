@@ -16,7 +16,8 @@ export function commandLine({ command, config, path }: ReportedRun): string {
   for (const { key, schema } of settingsOf(command)) {
     const value = config[snakeCase(key)];
     const usual = preset[key] ?? defaultOf(schema);
-    if (value === undefined || value === null || JSON.stringify(value) === JSON.stringify(usual)) continue;
+    if (value === undefined || value === null || JSON.stringify(value) === JSON.stringify(usual))
+      continue;
     const flag = `--${kebabCase(key)}`;
     if (value === true) words.push(flag);
     else if (value !== false)

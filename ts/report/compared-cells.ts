@@ -64,12 +64,16 @@ export function comparedCells(runs: readonly ReportedRun[]): ComparedCell[] {
   return all.map((group) => cell(group, found.get(group) ?? null));
 }
 
-function cell({ runs, evaluations }: Group, difference: ComparedMethod['difference']): ComparedCell {
+function cell(
+  { runs, evaluations }: Group,
+  difference: ComparedMethod['difference'],
+): ComparedCell {
   const [run] = runs;
   const [first] = evaluations;
   const { label: method = '', model = '', trainedOn = null } = run ?? {};
   const { dataset = '', split = '', samples = 0, n: rows = 0 } = first ?? {};
-  const over = (metric: Measure) => spread(evaluations.map(({ metrics }) => metrics[metric] ?? null));
+  const over = (metric: Measure) =>
+    spread(evaluations.map(({ metrics }) => metrics[metric] ?? null));
   const { mean: temperature } = spread(evaluations.map((one) => one.temperature));
   const times = evaluations.map(({ n, seconds }) =>
     seconds === undefined || n === 0 ? null : (1000 * seconds) / n,
@@ -101,10 +105,15 @@ function differences(groups: readonly Group[]): Map<Group, ComparedMethod['diffe
     const answers = (rows: readonly LabelledRow[]) => rows.map(({ label }) => label).join();
     const expected = answers(known[0] === undefined ? [] : (rowsOf(known[0])[0] ?? []));
     const same = known.filter((group) => rowsOf(group).every((rows) => answers(rows) === expected));
-    if (same.length < 2 || expected === '' || same[0] !== groups.find((group) => group.key === key)) continue;
-    const contenders = same.map((group) => ({ name: '', runs: rowsOf(group).map((rows) => ({ rows })) }));
+    if (same.length < 2 || expected === '' || same[0] !== groups.find((group) => group.key === key))
+      continue;
+    const contenders = same.map((group) => ({
+      name: '',
+      runs: rowsOf(group).map((rows) => ({ rows })),
+    }));
     const { methods } = compareSplit('rows', contenders);
-    for (const [index, group] of same.entries()) found.set(group, methods[index]?.difference ?? null);
+    for (const [index, group] of same.entries())
+      found.set(group, methods[index]?.difference ?? null);
   }
   return found;
 }

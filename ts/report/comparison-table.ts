@@ -22,7 +22,16 @@ export function comparisonMarkdown(cells: readonly ComparedCell[]): string {
 }
 
 function row(cell: ComparedCell): string[] {
-  const { method, samples, temperature, seeds, metrics, difference, ms_per_row: ms, peak_rss_mb: mb } = cell;
+  const {
+    method,
+    samples,
+    temperature,
+    seeds,
+    metrics,
+    difference,
+    ms_per_row: ms,
+    peak_rss_mb: mb,
+  } = cell;
   const spread = (measure: Measure) => {
     const { mean, sd } = metrics[measure];
     return sd === null ? valueText(mean) : `${valueText(mean)} ± ${valueText(sd)}`;
@@ -33,7 +42,11 @@ function row(cell: ComparedCell): string[] {
       samples === 0 ? 'mean' : String(samples),
       temperature === null ? '–' : temperature.toFixed(2),
     ],
-    ...[String(seeds), ...MEASURES.map(spread), difference === null ? '–' : interval(difference.nll)],
+    ...[
+      String(seeds),
+      ...MEASURES.map(spread),
+      difference === null ? '–' : interval(difference.nll),
+    ],
     ...[ms === null ? '–' : ms.toFixed(1), mb === null ? '–' : String(mb)],
   ];
 }

@@ -1,14 +1,20 @@
 /**
  * Methods side by side on the same rows, with intervals: what a difference is worth.
  *
- * On labelled splits: accuracy, ECE, NLL, Brier. On a split without right answers: how well the entropy of the
- * prediction detects it (AUROC against the first labelled split). Intervals are 95 % percentile bootstrap over rows
- * (`metrics/bootstrap.ts`). A contender with several runs, of other seeds, has the mean of its runs' measures, all on
- * the same drawn rows: its intervals know of other rows, and of these seeds only.
+ * On labelled splits: accuracy, ECE, NLL, Brier. On a split without right answers: how well the
+ * entropy of the prediction detects it (AUROC against the first labelled split). Intervals are 95 %
+ * percentile bootstrap over rows (`metrics/bootstrap.ts`). A contender with several runs, of other
+ * seeds, has the mean of its runs' measures, all on the same drawn rows: its intervals know of
+ * other rows, and of these seeds only.
  */
 
 import { AUROC_DEFINITION, auroc } from '../metrics/auroc.ts';
-import { type BootstrapOptions, bootstrap, type Draw, type Interval } from '../metrics/bootstrap.ts';
+import {
+  type BootstrapOptions,
+  bootstrap,
+  type Draw,
+  type Interval,
+} from '../metrics/bootstrap.ts';
 import { DEFAULT_BINS, type ReliabilityBin, reliability } from '../metrics/ece.ts';
 import { entropy } from '../metrics/entropy.ts';
 import { meanOf } from '../metrics/mean.ts';
@@ -54,7 +60,11 @@ export function compareSplit(
   const all = contenders.map(({ runs }) => runs.map((run) => labelled(run, split)));
   const n = all[0]?.[0]?.length ?? 0;
   const measures = all.map((runs) => meanMeasures(runs.map(rowMeasures)));
-  const intervals = bootstrap([n], ([draw]) => Object.fromEntries(statistics(measures, draw)), options);
+  const intervals = bootstrap(
+    [n],
+    ([draw]) => Object.fromEntries(statistics(measures, draw)),
+    options,
+  );
   const metricsOf = (prefix: string) =>
     Object.fromEntries(
       COMPARED_METRICS.map((metric) => [metric, intervals[`${prefix} ${metric}`]]),
@@ -89,7 +99,10 @@ export function compareDetection(
     inside: { split: inside, n: sizes[0] ?? 0 },
     outside: { split: outside, n: sizes[1] ?? 0 },
     definition: `entropy of the mean probabilities: ${AUROC_DEFINITION}`,
-    methods: contenders.map(({ name }, index) => ({ name, auroc: intervals[`${index}`] as Interval })),
+    methods: contenders.map(({ name }, index) => ({
+      name,
+      auroc: intervals[`${index}`] as Interval,
+    })),
   };
 }
 
@@ -101,7 +114,8 @@ function statistics(all: readonly MeasuresOf[], draw: Uint32Array = new Uint32Ar
     const metrics = measuresOf(draw);
     for (const metric of COMPARED_METRICS) {
       values.push([`${index} ${metric}`, metrics[metric]]);
-      if (first !== null) values.push([`${index} minus 0 ${metric}`, metrics[metric] - first[metric]]);
+      if (first !== null)
+        values.push([`${index} minus 0 ${metric}`, metrics[metric] - first[metric]]);
     }
     first ??= metrics;
   }

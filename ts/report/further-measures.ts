@@ -1,4 +1,7 @@
-/** What an evaluation measured beyond the summary, as rows of a table: the same in HTML and Markdown. */
+/**
+ * What an evaluation measured beyond the summary, as rows of a table: the same in HTML and
+ * Markdown.
+ */
 
 import type { EvaluationReport } from './run-report.ts';
 import { evaluationName, valueText } from './words.ts';

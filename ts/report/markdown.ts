@@ -37,7 +37,9 @@ export function markdownReport({ runs, comparison }: Report): string {
     ...comparisonLines(comparison),
     ...runs.flatMap(({ name, evaluations }) => {
       const table = furtherMeasures(evaluations);
-      return table === null ? [] : ['', `**${name}**`, '', ...markdownTable(table.headings, table.rows)];
+      return table === null
+        ? []
+        : ['', `**${name}**`, '', ...markdownTable(table.headings, table.rows)];
     }),
     '',
     ...commands,
@@ -59,7 +61,10 @@ function comparisonLines(cells: Report['comparison']): string[] {
   ];
 }
 
-export function markdownTable(headings: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function markdownTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+): string[] {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(headings), line(headings.map(() => '---')), ...rows.map(line)];

@@ -16,13 +16,17 @@ export interface MethodTables {
 
 /** Null where there is nothing to compare: one method, and no published number. */
 export function methodTables(cells: readonly ComparedCell[]): MethodTables | null {
-  const sources = [...new Set(cells.flatMap(({ published }) => published.map(({ source }) => source)))];
+  const sources = [
+    ...new Set(cells.flatMap(({ published }) => published.map(({ source }) => source))),
+  ];
   const methods = [...new Set(cells.map(rowName))];
   if (methods.length < 2 && sources.length === 0) return null;
   const splits = [...new Set(cells.map(({ dataset, split }) => `${dataset} ${split}`))];
   const tables = REPORTED_METRICS.map((metric) => {
     const cellText = (name: string, at: string): string => {
-      const cell = cells.find((one) => rowName(one) === name && `${one.dataset} ${one.split}` === at);
+      const cell = cells.find(
+        (one) => rowName(one) === name && `${one.dataset} ${one.split}` === at,
+      );
       if (cell === undefined) return '–';
       const others = cell.published
         .filter((number) => number.metric === metric)

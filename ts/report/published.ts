@@ -56,7 +56,10 @@ export function publishedNumbers(place: PublishedPlace): PublishedNumber[] {
   const { method, model, samples, dataset, trainedOn } = place;
   const { tables } = Published.parse(JSON.parse(readFileSync(assetPath('published.json'), 'utf8')));
   return tables
-    .filter((table) => new RegExp(table.model, 'i').test(model) && trainedOn === (table.trainedOn ?? dataset))
+    .filter(
+      (table) =>
+        new RegExp(table.model, 'i').test(model) && trainedOn === (table.trainedOn ?? dataset),
+    )
     .flatMap(({ source, datasets, rows }) => {
       const column = datasets.indexOf(dataset);
       const row = rows.find((one) => one.method === method && (samples > 0 || !one.isSampled));

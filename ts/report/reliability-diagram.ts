@@ -1,7 +1,7 @@
 /**
- * A reliability diagram of text (Guo et al., arXiv 1706.04599, figure 1): for each bin of confidence a bar of the
- * accuracy, and a mark at the mean confidence. What lies between bar and mark is overconfidence; a mark inside the
- * bar is underconfidence.
+ * A reliability diagram of text (Guo et al., arXiv 1706.04599, figure 1): for each bin of
+ * confidence a bar of the accuracy, and a mark at the mean confidence. What lies between bar and
+ * mark is overconfidence; a mark inside the bar is underconfidence.
  */
 
 import type { ReliabilityBin } from '../metrics/ece.ts';
@@ -30,7 +30,8 @@ export function reliabilityLines(columns: readonly DiagramColumn[]): readonly st
 }
 
 function column(bin: ReliabilityBin | undefined): string {
-  if (bin === undefined || bin.accuracy === null || bin.confidence === null) return ' '.repeat(WIDTH + 13);
+  if (bin === undefined || bin.accuracy === null || bin.confidence === null)
+    return ' '.repeat(WIDTH + 13);
   const accuracy = Math.round(bin.accuracy * WIDTH);
   const mark = Math.min(WIDTH - 1, Math.round(bin.confidence * WIDTH));
   let bar = '';

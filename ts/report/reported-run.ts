@@ -50,7 +50,12 @@ const Result = z.looseObject({
   ...Head.shape,
   run: z.record(z.string(), z.unknown()),
   training: z
-    .looseObject({ steps: z.int(), seconds: z.number(), tokens_per_s: z.number(), peak_rss_mb: z.number() })
+    .looseObject({
+      steps: z.int(),
+      seconds: z.number(),
+      tokens_per_s: z.number(),
+      peak_rss_mb: z.number(),
+    })
     .nullable(),
   evaluations: z.array(Evaluation),
   versions: z.record(z.string(), z.string()),
@@ -142,7 +147,9 @@ export interface KnownRun {
 export async function readRun(path: string, known: KnownRun = {}): Promise<ReportedRun> {
   const notes: string[] = [];
   if (!(await stat(path).catch(() => null))?.isDirectory()) {
-    throw new BpeftError('BPEFT_USAGE', `${path} is no folder`, { hint: 'name folders of bpeft runs' });
+    throw new BpeftError('BPEFT_USAGE', `${path} is no folder`, {
+      hint: 'name folders of bpeft runs',
+    });
   }
   const result = await record(join(path, 'result.json'), Result, notes);
   const config = await record(join(path, 'config.json'), Config, notes);
@@ -153,7 +160,8 @@ export async function readRun(path: string, known: KnownRun = {}): Promise<Repor
       hint: 'name the folder of a bpeft run (it holds config.json or result.json)',
     });
   }
-  if (!existsSync(join(path, 'result.json'))) notes.push(unfinished(logged.steps, config?.config.max_steps));
+  if (!existsSync(join(path, 'result.json')))
+    notes.push(unfinished(logged.steps, config?.config.max_steps));
   const settings = { ...config?.config, ...result?.run };
   const command = config?.command ?? (result?.training === null ? 'eval' : 'train');
   const dataset = result?.dataset ?? String(settings.dataset ?? 'unknown');
@@ -199,14 +207,18 @@ async function withRows(
     // A log does not say how many rows there were.
     const isWhole = rows !== null && (n === 0 || rows.length === n) && rows.every(isRow);
     if (!isWhole && n > 0) {
-      notes.push(`no whole predictions of ${dataset} ${split}, n${samples}: no intervals and curves`);
+      notes.push(
+        `no whole predictions of ${dataset} ${split}, n${samples}: no intervals and curves`,
+      );
     }
     const own = { ...evaluation, n: n || (isWhole ? rows.length : 0) };
     read.push({ ...own, rows: isWhole ? rows : null, temperature: null });
     const { scaled } = evaluation;
     if (scaled == null) continue;
     const { metrics, temperature } = scaled;
-    const scaledRows = isWhole ? rows.map((row) => ({ ...row, probs: under(row.probs, temperature) })) : null;
+    const scaledRows = isWhole
+      ? rows.map((row) => ({ ...row, probs: under(row.probs, temperature) }))
+      : null;
     read.push({ ...own, metrics, detection: null, rows: scaledRows, temperature });
   }
   return read;
@@ -217,7 +229,9 @@ function under(probs: readonly number[], temperature: number): readonly number[]
 }
 
 function isRow({ probs, label }: PredictionRow): boolean {
-  return Array.isArray(probs) && probs.every(Number.isFinite) && (label === null || label < probs.length);
+  return (
+    Array.isArray(probs) && probs.every(Number.isFinite) && (label === null || label < probs.length)
+  );
 }
 
 async function record<T>(path: string, schema: z.ZodType<T>, notes: string[]): Promise<T | null> {

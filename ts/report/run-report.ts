@@ -87,7 +87,16 @@ function runReport(run: ReportedRun): RunReport {
   const { name, notes, method, model, dataset, seed, protocol, config } = run;
   const { versions, hardware, training, steps, posterior } = run;
   return {
-    ...{ name, is_finished: run.isFinished, notes, command: commandLine(run), method, model, dataset, seed },
+    ...{
+      name,
+      is_finished: run.isFinished,
+      notes,
+      command: commandLine(run),
+      method,
+      model,
+      dataset,
+      seed,
+    },
     trained_on: run.trainedOn,
     ...{ protocol, config, versions, hardware, training, steps, posterior },
     evaluations: run.evaluations.map(evaluationReport),
@@ -96,7 +105,8 @@ function runReport(run: ReportedRun): RunReport {
 
 function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
   const { dataset, split, samples, temperature, n, n_truncated, metrics } = evaluation;
-  const flips = typeof evaluation.flip_ratio === 'number' ? { flip_ratio: evaluation.flip_ratio } : {};
+  const flips =
+    typeof evaluation.flip_ratio === 'number' ? { flip_ratio: evaluation.flip_ratio } : {};
   const definitions = 'flip_ratio' in flips ? { flip_ratio: FLIP_RATIO_DEFINITION } : {};
   const labelled = (evaluation.rows ?? []).filter(
     (row): row is typeof row & LabelledRow => row.label !== null,
@@ -113,7 +123,12 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
   const curve = labelled.length === 0 ? null : riskCoverage(labelled);
   return {
     ...{ dataset, split, samples, temperature, n, n_truncated: n_truncated ?? null },
-    metrics: { acc: estimate('acc'), ece: estimate('ece'), nll: estimate('nll'), brier: estimate('brier') },
+    metrics: {
+      acc: estimate('acc'),
+      ece: estimate('ece'),
+      nll: estimate('nll'),
+      brier: estimate('brier'),
+    },
     entropy: metrics.entropy ?? null,
     mutual_information: metrics.mutual_information ?? null,
     aurc: curve === null ? null : aurc(curve),

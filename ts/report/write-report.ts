@@ -103,9 +103,13 @@ export async function writeCard(
   const path = join(trained.path, 'adapter', 'README.md');
   const isForeign = existsSync(path) && !(await readFile(path, 'utf8')).includes(CARD_MARK);
   if (isForeign && !overwrite) {
-    throw new BpeftError('BPEFT_RUN_EXISTS', `${path} was not written by bpeft and is not replaced`, {
-      hint: 'move it away, or give --overwrite',
-    });
+    throw new BpeftError(
+      'BPEFT_RUN_EXISTS',
+      `${path} was not written by bpeft and is not replaced`,
+      {
+        hint: 'move it away, or give --overwrite',
+      },
+    );
   }
   const { runs: reports } = await reported([trained, ...runs.filter((run) => run !== trained)]);
   const [own, ...others] = reports;

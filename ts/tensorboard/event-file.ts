@@ -17,7 +17,12 @@ import { Fields } from '../protobuf/fields.ts';
 export type SummaryValue =
   | { readonly tag: string; readonly scalar: number }
   | { readonly tag: string; readonly text: string }
-  | { readonly tag: string; readonly png: Uint8Array; readonly width: number; readonly height: number };
+  | {
+      readonly tag: string;
+      readonly png: Uint8Array;
+      readonly width: number;
+      readonly height: number;
+    };
 
 /** TensorBoard itself looks every few seconds. */
 const HOLD_MS = 500;
@@ -76,7 +81,9 @@ function writeValue(message: Fields, value: SummaryValue): void {
   } else if ('text' in value) {
     message.message(9, (metadata) => metadata.message(1, (plugin) => plugin.text(1, 'text')));
     message.message(8, (tensor) => {
-      tensor.integer(1, DT_STRING).message(2, (shape) => shape.message(2, (size) => size.integer(1, 1)));
+      tensor
+        .integer(1, DT_STRING)
+        .message(2, (shape) => shape.message(2, (size) => size.integer(1, 1)));
       tensor.bytes(8, Buffer.from(value.text));
     });
   } else {

@@ -2,7 +2,13 @@
 
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { EvaluationDone, PosteriorSpread, RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
+import type {
+  EvaluationDone,
+  PosteriorSpread,
+  RunEvent,
+  RunStarted,
+  StepDone,
+} from '../events/run-event.ts';
 import type { Outcome, Sink } from '../events/sinks.ts';
 import { snakeCase } from '../names.ts';
 import { reliabilityPicture } from '../report/picture/reliability-picture.ts';
@@ -96,7 +102,10 @@ function stepValues(event: StepDone): SummaryValue[] {
 
 function posteriorValues({ fractions, layers }: PosteriorSpread): SummaryValue[] {
   return layers.flatMap(({ name, values }) =>
-    values.map((scalar, index) => ({ tag: `sigma_${percent(fractions[index] ?? 0)}/${name}`, scalar })),
+    values.map((scalar, index) => ({
+      tag: `sigma_${percent(fractions[index] ?? 0)}/${name}`,
+      scalar,
+    })),
   );
 }
 
@@ -108,7 +117,9 @@ function percent(fraction: number): number {
 function evaluationValues({ result }: EvaluationDone): SummaryValue[] {
   const prefix = `${result.dataset}-${result.split}-n${result.samples}`;
   const named = (under: string, measures: Readonly<Record<string, number | null>>) =>
-    Object.entries(measures).map(([name, value]) => [`${under}/${snakeCase(name)}`, value] as const);
+    Object.entries(measures).map(
+      ([name, value]) => [`${under}/${snakeCase(name)}`, value] as const,
+    );
   const { scaled } = result;
   const values = scalars(
     Object.fromEntries([
@@ -125,5 +136,7 @@ function evaluationValues({ result }: EvaluationDone): SummaryValue[] {
 }
 
 function scalars(values: Readonly<Record<string, number | null>>): SummaryValue[] {
-  return Object.entries(values).flatMap(([tag, scalar]) => (scalar === null ? [] : [{ tag, scalar }]));
+  return Object.entries(values).flatMap(([tag, scalar]) =>
+    scalar === null ? [] : [{ tag, scalar }],
+  );
 }

@@ -1,8 +1,8 @@
 /**
  * Work that would keep the event loop waiting, each piece on a thread of its own.
  *
- * A worker is a file that ends in {@link serve}: it gets one input, may tell its progress, and gives one
- * output. Inputs and outputs are copied (structured clone).
+ * A worker is a file that ends in {@link serve}: it gets one input, may tell its progress, and
+ * gives one output. Inputs and outputs are copied (structured clone).
  */
 
 import { once } from 'node:events';
@@ -13,7 +13,8 @@ type Message<Output, Told> = { readonly output: Output } | { readonly told: Told
 
 /**
  * Runs the worker `name` (a path in `ts/`, without its extension) on `input`.
- * @throws what the worker throws; {@link abortError} as soon as the signal fires, which ends the thread
+ * @throws what the worker throws; {@link abortError} as soon as the signal fires, which ends the
+ * thread
  */
 export async function offThread<Input, Output, Told = never>(
   name: string,
@@ -34,7 +35,9 @@ export async function offThread<Input, Output, Told = never>(
         else tell?.(message.told);
       });
       worker.once('error', reject);
-      worker.once('exit', (code) => reject(new Error(`the thread ended without an answer (code ${code})`)));
+      worker.once('exit', (code) =>
+        reject(new Error(`the thread ended without an answer (code ${code})`)),
+      );
     });
   } finally {
     signal?.removeEventListener('abort', onAbort);
@@ -55,12 +58,18 @@ export async function* partsOffThread<Input, Part>(
   // Listened to throughout: between two parts, too, the thread may end.
   const failed = new Promise<never>((_, reject) => {
     worker.once('error', reject);
-    worker.once('exit', (code) => reject(new Error(`the thread ended without an answer (code ${code})`)));
+    worker.once('exit', (code) =>
+      reject(new Error(`the thread ended without an answer (code ${code})`)),
+    );
   });
   failed.catch(() => {});
-  // Not by `events.once`: it takes so long to settle that the thread's end, told with its last part, came first.
+  // Not by `events.once`: it takes so long to settle that the thread's end, told with its last
+  // part, came first.
   const next = () =>
-    Promise.race([new Promise<PartMessage<Part>>((resolve) => worker.once('message', resolve)), failed]);
+    Promise.race([
+      new Promise<PartMessage<Part>>((resolve) => worker.once('message', resolve)),
+      failed,
+    ]);
   try {
     for (let coming = next(); ; ) {
       const message = await coming;
@@ -75,10 +84,14 @@ export async function* partsOffThread<Input, Part>(
   }
 }
 
-type PartMessage<Part> = { readonly isLast: false; readonly part: Part } | { readonly isLast: true };
+type PartMessage<Part> =
+  | { readonly isLast: false; readonly part: Part }
+  | { readonly isLast: true };
 
 /** The worker's side of {@link partsOffThread}: is at most one part ahead. */
-export async function serveParts<Input, Part>(work: (input: Input) => AsyncIterable<Part>): Promise<void> {
+export async function serveParts<Input, Part>(
+  work: (input: Input) => AsyncIterable<Part>,
+): Promise<void> {
   const port = parentPort;
   if (port === null) return;
   const post = (message: PartMessage<Part>) => port.postMessage(message);
@@ -97,7 +110,10 @@ export async function serve<Input, Output, Told = never>(
   post({ output: await work(workerData as Input, (told) => post({ told })) });
 }
 
-/** The file of a worker `name`. Threads and processes run JavaScript: beside sources that are run as they are, the build's. */
+/**
+ * The file of a worker `name`. Threads and processes run JavaScript: beside sources that are run as
+ * they are, the build's.
+ */
 export function workerUrl(name: string): URL {
   const here = import.meta.url;
   const base = here.endsWith('.ts') ? '../../dist/' : '../';

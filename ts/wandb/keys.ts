@@ -12,9 +12,10 @@
  * A training value is that of one update; the reference's is a running mean within the epoch. `lr`
  * is the rate that the update took; the reference logs the next one. Ours beside them: `step`
  * (updates done), `kl` (before its weight), `kl_lr`, `sigma/mean`, `grad_norm`, `tokens_per_s`,
- * `step_ms`, `val_mcc`, `val_f1`, `val_macro_f1`, and for further evaluations of one run `<dataset>-<split>-n<samples>/val_acc` and so
- * on: the first one has the bare names. With each round of evaluations a row of
- * `sigma/<layer>/q05`, `q50`, `q95`. With a temperature: `val_temperature`, `val_scaled_acc` and so on.
+ * `step_ms`, `val_mcc`, `val_f1`, `val_macro_f1`, and for further evaluations of one run
+ * `<dataset>-<split>-n<samples>/val_acc` and so on: the first one has the bare names. With each
+ * round of evaluations a row of `sigma/<layer>/q05`, `q50`, `q95`. With a temperature:
+ * `val_temperature`, `val_scaled_acc` and so on.
  */
 
 import type { EvaluationDone, PosteriorSpread, StepDone } from '../events/run-event.ts';
@@ -77,9 +78,16 @@ function flipKey({ result: { dataset, split } }: EvaluationDone, first: Evaluati
 export function evaluationRow(event: EvaluationDone, first: EvaluationKey): Row {
   const key = evaluationKey(event);
   const prefix = key === first ? '' : `${key}/`;
-  const { acc, ece, nll, brier, mcc, f1, macroF1, entropy, mutualInformation } = event.result.metrics;
-  const named = (group: string, scores: Readonly<Record<string, unknown>> = { acc, ece, nll, brier }) =>
-    Object.entries(scores).map(([name, value]): [string, unknown] => [`${prefix}${group}_${name}`, value]);
+  const { acc, ece, nll, brier, mcc, f1, macroF1, entropy, mutualInformation } =
+    event.result.metrics;
+  const named = (
+    group: string,
+    scores: Readonly<Record<string, unknown>> = { acc, ece, nll, brier },
+  ) =>
+    Object.entries(scores).map(([name, value]): [string, unknown] => [
+      `${prefix}${group}_${name}`,
+      value,
+    ]);
   const { scaled } = event.result;
   const scaledValues = ({ temperature, metrics: under }: ScaledResult) => [
     ...named('val', { temperature }),

@@ -22,7 +22,12 @@ export function tableMedia(
   const bytes = Buffer.from(JSON.stringify({ columns, data }));
   return media(key, step, bytes, {
     ...{ folder: 'table', ending: 'table.json' },
-    value: { _type: 'table-file', ncols: columns.length, nrows: data.length, log_mode: 'IMMUTABLE' },
+    value: {
+      _type: 'table-file',
+      ncols: columns.length,
+      nrows: data.length,
+      log_mode: 'IMMUTABLE',
+    },
   });
 }
 

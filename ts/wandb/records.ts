@@ -41,11 +41,16 @@ export interface LoggedFile {
 export function headerRecord(): WandbRecord {
   return (record) =>
     record.message(RECORD.header, (header) =>
-      header.message(1, (version) => version.text(1, READERS.producer).text(2, READERS.minConsumer)),
+      header.message(1, (version) =>
+        version.text(1, READERS.producer).text(2, READERS.minConsumer),
+      ),
     );
 }
 
-export function runRecord(run: RunIdentity, config: Readonly<Record<string, unknown>>): WandbRecord {
+export function runRecord(
+  run: RunIdentity,
+  config: Readonly<Record<string, unknown>>,
+): WandbRecord {
   return (record) =>
     record.message(RECORD.run, (message) => {
       message.text(1, run.id);
@@ -136,7 +141,10 @@ function items(updates: Fields, values: Readonly<Record<string, unknown>>): void
 }
 
 /** Objects are written as paths, as the client does. */
-function leaves(value: Row, path: readonly string[] = []): [path: readonly string[], value: unknown][] {
+function leaves(
+  value: Row,
+  path: readonly string[] = [],
+): [path: readonly string[], value: unknown][] {
   return Object.entries(value).flatMap(([key, item]): [readonly string[], unknown][] =>
     typeof item === 'object' && item !== null && !Array.isArray(item)
       ? leaves(item as Row, [...path, key])

@@ -51,7 +51,8 @@ export class WandbSession {
     } else {
       if (event.type === 'evaluation') this.#evaluation(event);
       const lines = eventLines(event);
-      for (const writer of this.#writers) for (const line of lines) writer.output(line, this.#now());
+      for (const writer of this.#writers)
+        for (const line of lines) writer.output(line, this.#now());
     }
   }
 
@@ -71,7 +72,9 @@ export class WandbSession {
       ...evaluationRow(event, this.#first),
       ...Object.fromEntries(media.map(({ key, media: { value } }) => [key, value])),
     });
-    const files = media.map(({ media: { path } }): LoggedFile => ({ path, policy: 'now', type: 'media' }));
+    const files = media.map(
+      ({ media: { path } }): LoggedFile => ({ path, policy: 'now', type: 'media' }),
+    );
     this.#media = this.#media.then(async () => {
       for (const one of media) await writeMedia(this.#local.filesFolder, one.media);
       for (const writer of this.#writers) writer.files(files);
@@ -117,7 +120,9 @@ export class WandbSession {
       'proc.memory.percent': (100 * rss) / totalmem(),
       'proc.memory.availableMB': freemem() / 2 ** 20,
       memory_percent: 100 * (1 - freemem() / totalmem()),
-      ...(Number.isFinite(elapsed) ? { cpu: (used.user + used.system) / 10 / elapsed / cpus().length } : {}),
+      ...(Number.isFinite(elapsed)
+        ? { cpu: (used.user + used.system) / 10 / elapsed / cpus().length }
+        : {}),
     };
     this.#statsAt = now;
     for (const writer of this.#writers) writer.stats(values, this.#now());

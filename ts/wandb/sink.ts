@@ -130,7 +130,9 @@ class WandbSink implements Sink {
   }> {
     const settings = this.#settings;
     const path =
-      event.command === 'train' && event.out !== null ? join(event.out, 'state', 'wandb.json') : null;
+      event.command === 'train' && event.out !== null
+        ? join(event.out, 'state', 'wandb.json')
+        : null;
     const goesOn = event.resumedAt !== null || settings.resume === 'auto';
     const before = path !== null && goesOn ? await readStoredRun(path) : null;
     const id = settings.runId ?? before?.id ?? newId();

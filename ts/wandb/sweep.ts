@@ -11,7 +11,10 @@ import { BpeftError } from '../errors.ts';
 import { camelCase } from '../names.ts';
 
 /** `lr: { desc: null, value: 0.001 }`, beside `wandb_version: 1`. */
-const Parameters = z.record(z.string(), z.union([z.looseObject({ value: z.unknown() }), z.number()]));
+const Parameters = z.record(
+  z.string(),
+  z.union([z.looseObject({ value: z.unknown() }), z.number()]),
+);
 
 /**
  * Null without the variable.
@@ -30,7 +33,9 @@ export async function sweepLayer(
     }
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? 'it is no mapping of parameters' : String(cause);
-    throw new BpeftError('BPEFT_USAGE', `cannot read WANDB_SWEEP_PARAM_PATH ${path}: ${reason}`, { cause });
+    throw new BpeftError('BPEFT_USAGE', `cannot read WANDB_SWEEP_PARAM_PATH ${path}: ${reason}`, {
+      cause,
+    });
   }
   return { origin: 'file', source: path, values };
 }

@@ -67,7 +67,10 @@ export class TransactionLog {
       rest = rest.subarray(part.length);
       const isLast = rest.length === 0;
       parts.push(
-        chunk(isBegun ? (isLast ? TYPE.last : TYPE.middle) : isLast ? TYPE.whole : TYPE.first, part),
+        chunk(
+          isBegun ? (isLast ? TYPE.last : TYPE.middle) : isLast ? TYPE.whole : TYPE.first,
+          part,
+        ),
       );
       this.#length += padding + CHUNK_HEAD + part.length;
       if (isLast) return parts;

@@ -1,8 +1,9 @@
-//! Rates of the product with frozen weights, one JSON object per line: the best of many runs, operand staging and
-//! decoding of the weight included.
+//! Rates of the product with frozen weights, one JSON object per line: the best of many runs,
+//! operand staging and decoding of the weight included.
 //!
-//! `cargo run --example gemm_rate -- [threads] [all] [nf4]`: the shapes of SmolLM2-135M and one large one, whose rate stands for
-//! what the machine can do; `all`: on every path that this machine has; `nf4`: weights stored in four bits, not in `f32`.
+//! `cargo run --example gemm_rate -- [threads] [all] [nf4]`: the shapes of SmolLM2-135M and one
+//! large one, whose rate stands for what the machine can do; `all`: on every path that this machine
+//! has; `nf4`: weights stored in four bits, not in `f32`.
 #![expect(clippy::print_stdout, reason = "the example's output")]
 
 use std::time::{Duration, Instant};

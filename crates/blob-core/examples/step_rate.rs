@@ -1,6 +1,7 @@
 //! Seconds of a BLoB training step and of a 10-sample prediction.
 //!
-//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8|int8-mixed] [prompts] [tokens] [threads] [steps] [samples]`
+//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8|int8-mixed] [prompts] [tokens]
+//! [threads] [steps] [samples]`
 
 use std::path::Path;
 use std::time::Instant;

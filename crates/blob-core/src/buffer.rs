@@ -1,8 +1,8 @@
 //! `f32` state that is updated in place: factors, moments, gradients.
 //!
 //! Tensors never change; a buffer is what does. The parameters of a whole adapter lie in one
-//! ([`crate::adapter::Layout`]), so that an update is one run over values, and a norm one reduction.
-//! A GPU gets a copy when it first reads one, which serves until the next change.
+//! ([`crate::adapter::Layout`]), so that an update is one run over values, and a norm one
+//! reduction. A GPU gets a copy when it first reads one, which serves until the next change.
 
 #[cfg(feature = "cuda")]
 use std::sync::OnceLock;

@@ -5,8 +5,8 @@
 //! ∂μ = 2μ/(2σp² + c)      ∂σ = 2σ/(2σp² + c) − 1/(σ + c)      ∂ρ = ∂σ · dσ/dρ
 //! ```
 //!
-//! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in nats,
-//! in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
+//! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in
+//! nats, in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
 
 mod forecast;
 

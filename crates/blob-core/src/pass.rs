@@ -96,7 +96,8 @@ impl Rows {
         &self.groups[index.min(self.groups.len() - 1)]
     }
 
-    /// The longest runs of rows that see one member's factors, as (member, rows); all rows, in order.
+    /// The longest runs of rows that see one member's factors, as (member, rows); all rows, in
+    /// order.
     pub fn by_member(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
         let runs = self.groups.chunk_by(|a, b| a.member == b.member);
         runs.filter_map(|run| {
@@ -113,15 +114,15 @@ pub struct Mode {
     pub sampling: Option<NoiseSharing>,
     /// Adapted layers of earlier blocks stay at their mean; 0 = all are sampled.
     pub sample_from_block: usize,
-    /// Samples 2j and 2j + 1 are a mirrored pair: one draw of `E` and of the signs, with `E` and with
-    /// `−E`. Dropout masks are never mirrored: each sample has its own.
+    /// Samples 2j and 2j + 1 are a mirrored pair: one draw of `E` and of the signs, with `E` and
+    /// with `−E`. Dropout masks are never mirrored: each sample has its own.
     pub antithetic: bool,
     /// Dropout of the low-rank terms' inputs, where they are sampled; 0 = none.
     pub dropout: f32,
     /// Look for values that are not finite after every layer, and name the layer.
     pub check_finite: bool,
-    /// Most bytes of activations to keep for the backward pass, beside each block's input; what does
-    /// not fit is computed again, with the same bits. `None`: all are kept.
+    /// Most bytes of activations to keep for the backward pass, beside each block's input; what
+    /// does not fit is computed again, with the same bits. `None`: all are kept.
     pub kept_bytes: Option<usize>,
 }
 

@@ -67,8 +67,8 @@ impl PredictConfig {
 ///
 /// # Errors
 /// `BPEFT_INVALID_CONFIG` for too many samples or a dropout that is no probability,
-/// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_NOT_FINITE` naming the first
-/// layer whose values are NaN or infinite, `BPEFT_ABORTED`.
+/// `BPEFT_INVALID_INPUT` for a batch that does not fit the model, `BPEFT_NOT_FINITE` naming the
+/// first layer whose values are NaN or infinite, `BPEFT_ABORTED`.
 pub fn predict(
     backbone: &Backbone,
     adapter: Option<&Adapter>,

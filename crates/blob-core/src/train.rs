@@ -92,7 +92,8 @@ impl Trainer {
         self
     }
 
-    /// Bounds the activations that are kept for the backward pass (`Mode::kept_bytes`); changes no number.
+    /// Bounds the activations that are kept for the backward pass (`Mode::kept_bytes`); changes no
+    /// number.
     #[must_use]
     pub fn with_kept_bytes(mut self, bytes: Option<usize>) -> Self {
         self.kept_bytes = bytes;
@@ -124,14 +125,14 @@ impl Trainer {
         self.step = step;
     }
 
-    /// One update over micro-batches, each weighted by its rows. `batches` holds, for each micro-batch,
-    /// one batch per member of the adapter.
+    /// One update over micro-batches, each weighted by its rows. `batches` holds, for each
+    /// micro-batch, one batch per member of the adapter.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_INPUT` for an adapter of another shape, or a number of batches that does not fit
-    /// its members. `BPEFT_ABORTED`, or `BPEFT_NOT_FINITE` for a loss or gradient: the adapter and this
-    /// state are then as before. `BPEFT_NOT_FINITE` for a parameter: the update itself diverged; go
-    /// back to a saved state.
+    /// `BPEFT_INVALID_INPUT` for an adapter of another shape, or a number of batches that does not
+    /// fit its members. `BPEFT_ABORTED`, or `BPEFT_NOT_FINITE` for a loss or gradient: the adapter
+    /// and this state are then as before. `BPEFT_NOT_FINITE` for a parameter: the update itself
+    /// diverged; go back to a saved state.
     pub fn step(
         &mut self,
         backbone: &Backbone,

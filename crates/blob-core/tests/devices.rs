@@ -1,4 +1,5 @@
-//! Whole models by the kernels of each device and by plain operations; which device has which kernel.
+//! Whole models by the kernels of each device and by plain operations; which device has which
+//! kernel.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -119,8 +120,9 @@ fn f32_models_agree_on_all_devices() {
     }
 }
 
-/// Sums in another order move a number to the next one of bf16 (2⁻⁸) or of eight bits (1/127) here and
-/// there, in each of the layers; the kernels keep gates in bf16, and round the gradients of scores.
+/// Sums in another order move a number to the next one of bf16 (2⁻⁸) or of eight bits (1/127) here
+/// and there, in each of the layers; the kernels keep gates in bf16, and round the gradients of
+/// scores.
 #[test]
 fn rounded_models_agree_on_all_devices_within_their_rounding() {
     let wide = BackboneConfig {

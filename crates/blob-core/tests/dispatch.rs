@@ -1,4 +1,5 @@
-//! PyTorch's logits and gradients on every path that this machine has. One test alone, since a path is the process's.
+//! PyTorch's logits and gradients on every path that this machine has. One test alone, since a path
+//! is the process's.
 
 mod support;
 

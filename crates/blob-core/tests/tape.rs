@@ -1,8 +1,9 @@
-//! Our hand-written gradients of the whole model against candle's tape, in every combination of switches.
+//! Our hand-written gradients of the whole model against candle's tape, in every combination of
+//! switches.
 //!
-//! The oracle computes in f64, all positions of all blocks, one prompt at a time, and differentiates
-//! plain operations only. It knows neither the shortcut of the last block, nor where the walk back may
-//! stop, nor ragged batches.
+//! The oracle computes in f64, all positions of all blocks, one prompt at a time, and
+//! differentiates plain operations only. It knows neither the shortcut of the last block, nor where
+//! the walk back may stop, nor ragged batches.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
@@ -172,7 +173,8 @@ fn ropes() -> [RopeScaling; 3] {
     ]
 }
 
-/// Every noise with every architecture, for one set of target modules; samples, averages and dropout take turns.
+/// Every noise with every architecture, for one set of target modules; samples, averages and
+/// dropout take turns.
 fn check_targets(index: usize) {
     let mut turn = index;
     for (num_kv_heads, tie_word_embeddings) in [(2, false), (2, true), (4, false), (4, true)] {

@@ -1,5 +1,5 @@
-//! Which device a model gets, and which there are, found out on Node's own pool: opening a GPU takes
-//! a while.
+//! Which device a model gets, and which there are, found out on Node's own pool: opening a GPU
+//! takes a while.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -139,8 +139,8 @@ impl NativeModel {
         })
     }
 
-    /// Token ids of each text, or of each pair where a second is given, at most `max_length` with the
-    /// special ones; cut longest first.
+    /// Token ids of each text, or of each pair where a second is given, at most `max_length` with
+    /// the special ones; cut longest first.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTexts>")]
     pub fn encode_texts<'env>(
         &self,

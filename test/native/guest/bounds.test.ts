@@ -72,7 +72,11 @@ it('gives its memory back when a model is disposed, whatever the host still hold
     console.log(JSON.stringify({ before, peak, after, held: handles.length }));
   `);
   expect(stderr).toBe('');
-  const { before, peak, after } = JSON.parse(stdout) as { before: number; peak: number; after: number };
+  const { before, peak, after } = JSON.parse(stdout) as {
+    before: number;
+    peak: number;
+    after: number;
+  };
   expect(peak - before).toBeGreaterThan(100);
   expect(after - before).toBeLessThan((peak - before) / 10);
 });

@@ -30,14 +30,17 @@ it('works beside a second installed copy', async () => {
   expect(ended).toMatchObject({ code: 0, signal: null, stdout: '4 true\n' });
 });
 
-it.each([0, 3, 10, 40, 150])('ends with the host’s exit code, %d ms into a training', async (ms) => {
-  const ended = await runNode(`
+it.each([0, 3, 10, 40, 150])(
+  'ends with the host’s exit code, %d ms into a training',
+  async (ms) => {
+    const ended = await runNode(`
     const model = await bpeft.loadModel({ model: 'builtin:random' });
     setTimeout(() => process.exit(7), ${ms});
     await trainForever(model);
   `);
-  expect(ended).toMatchObject({ code: 7, signal: null, stderr: '' });
-});
+    expect(ended).toMatchObject({ code: 7, signal: null, stderr: '' });
+  },
+);
 
 it('trains on while the host forks processes that use it too', async () => {
   const ended = await runNode(
@@ -62,7 +65,9 @@ it('trains on while the host forks processes that use it too', async () => {
   expect(ended).toMatchObject({ code: 0, signal: null, stdout: '0,0,0 2\nBPEFT_WORKER_STOPPED\n' });
 });
 
-/** glibc keeps about 1.6 kB of static TLS for libraries that come later; addons of others use it up. */
+/**
+ * glibc keeps about 1.6 kB of static TLS for libraries that come later; addons of others use it up.
+ */
 it('loads where other addons have used up the static TLS', async () => {
   const greedy = sharedLibrary(
     `__thread char block[64] __attribute__((tls_model("initial-exec")));

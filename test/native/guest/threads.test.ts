@@ -23,9 +23,21 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(
 
 it.each([
   // The model's own thread comes first.
-  { granted: 0, message: /^1 threads were asked for, the system granted 0: /, hint: /^raise the limit/ },
-  { granted: 1, message: /^4 threads were asked for, the system granted 0: /, hint: /^raise the limit/ },
-  { granted: 3, message: /^4 threads were asked for, the system granted 2: /, hint: /^give threads 2 or/ },
+  {
+    granted: 0,
+    message: /^1 threads were asked for, the system granted 0: /,
+    hint: /^raise the limit/,
+  },
+  {
+    granted: 1,
+    message: /^4 threads were asked for, the system granted 0: /,
+    hint: /^raise the limit/,
+  },
+  {
+    granted: 3,
+    message: /^4 threads were asked for, the system granted 2: /,
+    hint: /^give threads 2 or/,
+  },
 ])('says how many threads it got where the system refuses more: $granted', async (expected) => {
   const library = sharedLibrary(STINGY);
   const ended = await runNode(

@@ -3,7 +3,11 @@ import { manyWorkers } from '../../support/many-workers.ts';
 import { runNode, workerScript } from '../../support/node-process.ts';
 
 it('is loaded first by a worker thread, by many after it, and then by the main thread', async () => {
-  expect(await manyWorkers(24)).toMatchObject({ code: 0, signal: null, stdout: '24 workers, main: hi\n' });
+  expect(await manyWorkers(24)).toMatchObject({
+    code: 0,
+    signal: null,
+    stdout: '24 workers, main: hi\n',
+  });
 });
 
 it('is used by worker threads at once, and goes on after one is terminated in the middle of training', async () => {

@@ -51,7 +51,10 @@ it('packs prompts and answers without padding', () => {
 
 it('gives each member of an ensemble the order of its own seed, batch by batch', () => {
   const batchesPerUpdate = 2;
-  const ofEnsemble = rowsOf(new DataLoader(examples(10), { ...corrected, batchesPerUpdate, members: 3 }), 4);
+  const ofEnsemble = rowsOf(
+    new DataLoader(examples(10), { ...corrected, batchesPerUpdate, members: 3 }),
+    4,
+  );
   const ofMembers = [1, 2, 3].map((seed) =>
     rowsOf(new DataLoader(examples(10), { ...corrected, batchesPerUpdate, seed }), 4),
   );
@@ -96,7 +99,10 @@ it('reference: two processes take two batches per update and drop an incomplete 
 
 it('corrected: gradient accumulation keeps an incomplete round', () => {
   const loader = new DataLoader(examples(10), { ...corrected, batchesPerUpdate: 2 });
-  expect(rowsOf(loader, 2).map((batches) => batches.map((rows) => rows.length))).toEqual([[4, 4], [2]]);
+  expect(rowsOf(loader, 2).map((batches) => batches.map((rows) => rows.length))).toEqual([
+    [4, 4],
+    [2],
+  ]);
   expect(loader.cursor).toEqual({ epoch: 1, batch: 0 });
 });
 
@@ -129,7 +135,8 @@ it('refuses rows that cannot be trained on, and too few of them', () => {
   const [first, ...rest] = examples(6);
   if (first === undefined) throw new Error('six were made');
   expect(
-    () => new DataLoader([...rest, { ...first, row: 41, label: -1 }], { ...corrected, name: 'quiz' }),
+    () =>
+      new DataLoader([...rest, { ...first, row: 41, label: -1 }], { ...corrected, name: 'quiz' }),
   ).toThrow('quiz: row 41 has no answer to train on');
   expect(() => new DataLoader(rest, { ...reference, batchesPerUpdate: 2, name: 'quiz' })).toThrow(
     'quiz: needs at least 8 rows for one update, got 5',

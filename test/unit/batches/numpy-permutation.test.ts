@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { numpyPermutation } from '../../../ts/batches/numpy-permutation.ts';
 
-// numpy.random.default_rng(42).permutation(n)[:8], of numpy itself, at the sizes of the reference's training sets.
+// numpy.random.default_rng(42).permutation(n)[:8], of numpy itself, at the sizes of the reference's
+// training sets.
 it.each([
   [640, [584, 235, 393, 230, 289, 252, 147, 51]],
   [1119, [236, 874, 142, 684, 885, 83, 133, 1036]],

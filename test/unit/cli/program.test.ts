@@ -120,7 +120,11 @@ it.each([
   [['train', '--kl-lrr', '1'], "unknown option '--kl-lrr'", 'did you mean --kl-lr?'],
   [['datasets', 'lst'], "unknown command 'lst'", 'did you mean list?'],
   [['train', '--lr', 'fast'], '--lr must be a number, got "fast"', undefined],
-  [['train', '--method', 'blub'], /^--method must be one of mle, .*, got "blub"$/, 'did you mean blob?'],
+  [
+    ['train', '--method', 'blub'],
+    /^--method must be one of mle, .*, got "blub"$/,
+    'did you mean blob?',
+  ],
   [
     ['train', '--method', 'laplace', '--model', 'm', '--dataset', 'd'],
     /^method laplace makes a trained/,
@@ -132,14 +136,26 @@ it.each([
     'leave it out, or train with --method blob',
   ],
   [['train', 'extra'], /too many arguments/, /train --help/],
-  [['eval', '--samples', '10', '0'], /too many arguments/, /a list has commas and no spaces: 10,0$/],
+  [
+    ['eval', '--samples', '10', '0'],
+    /too many arguments/,
+    /a list has commas and no spaces: 10,0$/,
+  ],
   [['train', '--methd=mle'], "unknown option '--methd=mle'", 'did you mean --method?'],
   [['train', '--hlep'], "unknown option '--hlep'", 'did you mean --help?'],
   [['train', '--learning_rate', '1e-4'], "unknown option '--learning_rate'", 'here it is --lr'],
   [['train', '--lora-r=8'], "unknown option '--lora-r=8'", 'here it is --rank'],
-  [['train', '--num_train_epochs', '3'], "unknown option '--num_train_epochs'", 'here it is --epochs'],
+  [
+    ['train', '--num_train_epochs', '3'],
+    "unknown option '--num_train_epochs'",
+    'here it is --epochs',
+  ],
   [['train', '--load_in_4bit'], "unknown option '--load_in_4bit'", 'here it is --quantize nf4'],
-  [['train', '--warmup-steps', '9'], /warmup-steps/, 'here it is --warmup-ratio (a share of the steps)'],
+  [
+    ['train', '--warmup-steps', '9'],
+    /warmup-steps/,
+    'here it is --warmup-ratio (a share of the steps)',
+  ],
   [['train', '--do_eval'], /do_eval/, 'evaluate with bpeft eval --run DIR'],
   [
     ['predict', '--per-device-train-batch-size', '4'],
@@ -152,18 +168,24 @@ it.each([
   const { code, stdout, stderr } = await cli(...argv, '--json');
   expect([code, stderr]).toEqual([2, '']);
   const { error } = JSON.parse(stdout) as { error: { message: string; hint: string | null } };
-  expect(error.message).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+  expect(error.message).toEqual(
+    typeof message === 'string' ? message : expect.stringMatching(message),
+  );
   expect(error.hint).toEqual(hint instanceof RegExp ? expect.stringMatching(hint) : (hint ?? null));
 });
 
 it('writes errors for people to stderr, with the code and what to do', async () => {
   const { code, stdout, stderr } = await cli('train', '--seeed', '1');
   expect([code, stdout]).toEqual([2, '']);
-  expect(stderr).toBe("error BPEFT_USAGE: unknown option '--seeed'\n  hint: did you mean --seed?\n");
+  expect(stderr).toBe(
+    "error BPEFT_USAGE: unknown option '--seeed'\n  hint: did you mean --seed?\n",
+  );
 });
 
 it('asks for a missing command or value', async () => {
-  expect((await cli('datasets')).stderr).toContain('a command is required\n  hint: bpeft datasets --help');
+  expect((await cli('datasets')).stderr).toContain(
+    'a command is required\n  hint: bpeft datasets --help',
+  );
   expect((await cli('train', '--lr')).stderr).toContain("option '--lr <x>' argument missing");
 });
 

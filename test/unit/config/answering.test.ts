@@ -2,7 +2,12 @@
 
 import { beforeAll, expect, it } from 'vitest';
 import { parseSettings } from '../../../ts/config/parse.ts';
-import { resolveBayesianize, resolveEval, resolvePredict, resolveTrain } from '../../../ts/config/resolve.ts';
+import {
+  resolveBayesianize,
+  resolveEval,
+  resolvePredict,
+  resolveTrain,
+} from '../../../ts/config/resolve.ts';
 import { speakFlags } from '../../../ts/errors.ts';
 
 beforeAll(speakFlags);
@@ -11,7 +16,8 @@ type Values = Readonly<Record<string, unknown>>;
 const layer = (values: Values) => [{ origin: 'option', values }] as const;
 const evaluation = (values: Values) => resolveEval(parseSettings('eval', layer(values)));
 const prediction = (values: Values) => resolvePredict(parseSettings('predict', layer(values)));
-const bayesianized = (values: Values) => resolveBayesianize(parseSettings('bayesianize', layer(values)));
+const bayesianized = (values: Values) =>
+  resolveBayesianize(parseSettings('bayesianize', layer(values)));
 const training = (values: Values) => resolveTrain(parseSettings('train', layer(values)));
 
 const model = 'builtin:tiny';
@@ -34,7 +40,9 @@ it('fills in the preset of the protocol', () => {
     const template = { template: protocol };
     expect(evaluation({ model, dataset: [dataset], protocol })).toMatchObject(template);
     expect(prediction({ model, protocol })).toMatchObject(template);
-    expect(bayesianized({ model, dataset, method: 'tfb', out: 'x', protocol })).toMatchObject(template);
+    expect(bayesianized({ model, dataset, method: 'tfb', out: 'x', protocol })).toMatchObject(
+      template,
+    );
   }
 });
 
@@ -48,7 +56,11 @@ it.each([
   ['--model', () => training({ dataset }), /org\/name/],
   ['--dataset', () => training({ model }), /bpeft datasets list/],
 ])('requires %s', (flag, ask, hint) => {
-  const refusal = { code: 'BPEFT_USAGE', message: `${flag} is required`, hint: expect.stringMatching(hint) };
+  const refusal = {
+    code: 'BPEFT_USAGE',
+    message: `${flag} is required`,
+    hint: expect.stringMatching(hint),
+  };
   expect(ask).toThrow(expect.objectContaining(refusal));
 });
 

@@ -10,7 +10,12 @@ it('keeps the commas of a path that exists', () => {
   writeFileSync(join(folder, 'x,y.jsonl'), '');
   const file = join(folder, 'x,y.jsonl');
   expect(listFromText(folder)).toEqual([folder]);
-  expect(listFromText(`ARC-Easy, ${file},${folder},obqa`)).toEqual(['ARC-Easy', file, folder, 'obqa']);
+  expect(listFromText(`ARC-Easy, ${file},${folder},obqa`)).toEqual([
+    'ARC-Easy',
+    file,
+    folder,
+    'obqa',
+  ]);
 });
 
 it('cuts at every other comma', () => {

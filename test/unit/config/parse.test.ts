@@ -5,7 +5,11 @@ import { speakFlags } from '../../../ts/errors.ts';
 beforeAll(speakFlags);
 
 const flags = (values: Record<string, unknown>): Layer => ({ origin: 'flag', values });
-const file = (values: Record<string, unknown>): Layer => ({ origin: 'file', source: 'x.yaml', values });
+const file = (values: Record<string, unknown>): Layer => ({
+  origin: 'file',
+  source: 'x.yaml',
+  values,
+});
 
 it('lets flags win over the file, and the file over defaults', () => {
   const settings = parseSettings('train', [file({ lr: 0.01, rank: 4 }), flags({ rank: 2 })]);
@@ -54,7 +58,12 @@ it.each([
     '--warmup-ratio must be at most 1, got 2',
     undefined,
   ],
-  ['dropout of 1', flags({ loraDropout: 1 }), '--lora-dropout must be less than 1, got 1', undefined],
+  [
+    'dropout of 1',
+    flags({ loraDropout: 1 }),
+    '--lora-dropout must be less than 1, got 1',
+    undefined,
+  ],
   [
     'an empty list',
     flags({ targetModules: [] }),
@@ -82,7 +91,10 @@ it.each([
 
 it('names the nearest setting for an unknown one', () => {
   expect(() => parseSettings('train', [file({ klLrr: 1 })])).toThrow(
-    expect.objectContaining({ message: 'x.yaml: unknown setting "kl_lrr"', hint: 'did you mean kl_lr?' }),
+    expect.objectContaining({
+      message: 'x.yaml: unknown setting "kl_lrr"',
+      hint: 'did you mean kl_lr?',
+    }),
   );
 });
 
@@ -93,15 +105,30 @@ it("ignores a file's settings that belong to another command, but refuses such f
 
 it.each([
   ['mle', { klLr: 5 }, '--kl-lr is a setting of method blob, got method mle', 'blob'],
-  ['mle', { sigma: 'softplus' }, '--sigma is a setting of method blob or bbb, got method mle', 'blob|bbb'],
-  ['mc-dropout', { noise: 'shared' }, '--noise is a setting of method blob, got method mc-dropout', 'blob'],
+  [
+    'mle',
+    { sigma: 'softplus' },
+    '--sigma is a setting of method blob or bbb, got method mle',
+    'blob|bbb',
+  ],
+  [
+    'mc-dropout',
+    { noise: 'shared' },
+    '--noise is a setting of method blob, got method mc-dropout',
+    'blob',
+  ],
   [
     'ivon',
     { lr: 0.1 },
     '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, or blob, got method ivon',
     'mle|map|mc-dropout|ensemble|bbb|blob',
   ],
-  ['blob', { members: 3 }, '--members is a setting of method ensemble, got method blob', 'ensemble'],
+  [
+    'blob',
+    { members: 3 },
+    '--members is a setting of method ensemble, got method blob',
+    'ensemble',
+  ],
 ])('refuses a flag that method %s does not know: %j', (method, given, message, theirs) => {
   const hint = `leave it out, or train with --method ${theirs}`;
   expect(() => parseSettings('train', [flags({ method, ...given })])).toThrow(
@@ -115,7 +142,10 @@ it('refuses a flag of another method than the default', () => {
 
 it('lets one file serve several methods', () => {
   const shared = file({ klLr: 0.5, members: 4, rank: 2 });
-  expect(mergeLayers('train', [shared, flags({ method: 'mle' })])).toEqual({ method: 'mle', rank: 2 });
+  expect(mergeLayers('train', [shared, flags({ method: 'mle' })])).toEqual({
+    method: 'mle',
+    rank: 2,
+  });
   expect(parseSettings('train', [shared, flags({ method: 'ensemble' })]).members).toBe(4);
 });
 
@@ -125,7 +155,11 @@ it('leaves the method open to the run that is resumed', () => {
 
 it('refuses an option on which the answers of the adapter at hand do not depend', () => {
   for (const [trained, given, message] of [
-    ['mle', { noise: 'shared' }, '--noise is a setting of method blob, got an adapter of method mle'],
+    [
+      'mle',
+      { noise: 'shared' },
+      '--noise is a setting of method blob, got an adapter of method mle',
+    ],
     [
       'ivon',
       { sigma: 'square' },
@@ -141,7 +175,8 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     expect(() => parseSettings('predict', [flags(given)], trained)).toThrow(
       expect.objectContaining({ code: 'BPEFT_USAGE', message, hint }),
     );
-    expect(parseSettings('predict', [file(given)], trained)).not.toMatchObject(given); // one file for many runs
+    // one file for many runs
+    expect(parseSettings('predict', [file(given)], trained)).not.toMatchObject(given);
   }
   // What an adapter without a record depends on is not known, nor what one of a later method does.
   for (const trained of ['blob', 'tfb', undefined]) {
@@ -167,8 +202,12 @@ it.each([
 });
 
 it('names the file of a wrong value, and no file of a flag', () => {
-  expect(() => parseSettings('train', [file({ seed: 'x' })])).toThrow('x.yaml: seed must be a number');
-  expect(() => parseSettings('train', [flags({ klLrr: 1 })])).toThrow(/^unknown setting "--kl-lrr"/);
+  expect(() => parseSettings('train', [file({ seed: 'x' })])).toThrow(
+    'x.yaml: seed must be a number',
+  );
+  expect(() => parseSettings('train', [flags({ klLrr: 1 })])).toThrow(
+    /^unknown setting "--kl-lrr"/,
+  );
 });
 
 it('takes null for what is not set, also of the method', () => {

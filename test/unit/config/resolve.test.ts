@@ -24,7 +24,10 @@ it('fills in the corrected protocol', () => {
 });
 
 it('fills in protocol reference, whose evaluation uses the batch size of training', () => {
-  const { klForm, order, evaluationTail, evalBatchSize } = resolved({ protocol: 'reference', batchSize: 8 });
+  const { klForm, order, evaluationTail, evalBatchSize } = resolved({
+    protocol: 'reference',
+    batchSize: 8,
+  });
   expect({ klForm, order, evaluationTail, evalBatchSize }).toEqual({
     klForm: 'reference',
     order: 'file',
@@ -34,7 +37,12 @@ it('fills in protocol reference, whose evaluation uses the batch size of trainin
 });
 
 it('lets each field of the preset be set alone', () => {
-  const config = resolved({ protocol: 'reference', order: 'shuffled', klForm: 'exact', addSpace: true });
+  const config = resolved({
+    protocol: 'reference',
+    order: 'shuffled',
+    klForm: 'exact',
+    addSpace: true,
+  });
   expect([config.order, config.klForm, config.addSpace, config.lastBatch]).toEqual([
     'shuffled',
     'exact',
@@ -49,7 +57,9 @@ it('leaves the epochs open when --max-steps is given', () => {
 
 it('names the run folder after method, dataset and seed', () => {
   expect(resolved({ seed: 2 }).out).toBe('runs/blob-arc-easy-seed2');
-  expect(resolved({ method: 'mle', dataset: './own/My Data.jsonl' }).out).toBe('runs/mle-my-data-seed1');
+  expect(resolved({ method: 'mle', dataset: './own/My Data.jsonl' }).out).toBe(
+    'runs/mle-my-data-seed1',
+  );
   expect(fileName('a/b/')).toBe('b');
 });
 
@@ -77,11 +87,19 @@ it('takes a model for a path when it exists, and keeps the path as it was given'
 });
 
 it.each([
-  ['builtin:randm', 'BPEFT_USAGE', 'did you mean "builtin:random"? known: builtin:tiny, builtin:random'],
+  [
+    'builtin:randm',
+    'BPEFT_USAGE',
+    'did you mean "builtin:random"? known: builtin:tiny, builtin:random',
+  ],
   ['missing.gguf', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
   ['models/missing.gguf', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path/)],
   ['./nowhere', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^check the path.*builtin:tiny/)],
-  ['Tiny', 'BPEFT_MODEL_NOT_FOUND', expect.stringMatching(/^did you mean builtin:tiny\?.*org\/name/)],
+  [
+    'Tiny',
+    'BPEFT_MODEL_NOT_FOUND',
+    expect.stringMatching(/^did you mean builtin:tiny\?.*org\/name/),
+  ],
   ['org/model@../..', 'BPEFT_USAGE', expect.stringContaining('org/name@revision')],
 ])('refuses the model %s', async (model, code, hint) => {
   const message = expect.stringContaining(model.replace(/.*@/, ''));

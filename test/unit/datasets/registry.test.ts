@@ -51,7 +51,12 @@ it('loads validation by default, with paths relative to the data folder', async 
   const source = await resolveDataset('ARC-Easy', { dataDir });
   expect(source.splits).toEqual(['train', 'validation']);
   const dataset = await source.load(null);
-  expect(dataset).toMatchObject({ name: 'ARC-Easy', split: 'validation', family: 'arc', classCount: 5 });
+  expect(dataset).toMatchObject({
+    name: 'ARC-Easy',
+    split: 'validation',
+    family: 'arc',
+    classCount: 5,
+  });
   expect(dataset.items).toHaveLength(60);
   expect(dataset.files).toMatchObject([{ path: 'arc_easy/validation.jsonl', rows: 60 }]);
   expect((await source.load(source.trainSplit)).items).toHaveLength(200);
@@ -85,7 +90,11 @@ it.each([
 
 it('concatenates the subjects of an MMLU group; its only split is test', async () => {
   const source = await resolveDataset('MMLU-cs', { dataDir });
-  expect([source.splits, source.trainSplit, source.defaultSplit]).toEqual([['test'], 'test', 'test']);
+  expect([source.splits, source.trainSplit, source.defaultSplit]).toEqual([
+    ['test'],
+    'test',
+    'test',
+  ]);
   const { items, files, classCount } = await source.load(null);
   expect(classCount).toBe(4);
   expect(items.map(({ row, id }) => `${row} ${id}`)).toEqual([
@@ -102,7 +111,8 @@ it('concatenates the subjects of an MMLU group; its only split is test', async (
 });
 
 it('reads truth values, options 1 and 2 and digit labels as 0-based classes', async () => {
-  const load = async (name: string, split: string) => (await resolveDataset(name, { dataDir })).load(split);
+  const load = async (name: string, split: string) =>
+    (await resolveDataset(name, { dataDir })).load(split);
   const boolq = await load('boolq', 'train');
   expect(boolq.items[0]).toMatchObject({ choices: ['true', 'false'], answer: 0 });
   const winogrande = await load('winogrande_s', 'train');
@@ -213,7 +223,9 @@ it('refuses a path that leads nowhere or to something else', async () => {
   });
   const path = await folder({ 'rows.arrow': '' });
   await expect(resolveDataset(join(path, 'rows.arrow'))).rejects.toMatchObject({
-    message: expect.stringContaining('must be a .jsonl, .json, .csv, .tsv or .parquet file, got .arrow'),
+    message: expect.stringContaining(
+      'must be a .jsonl, .json, .csv, .tsv or .parquet file, got .arrow',
+    ),
   });
 });
 

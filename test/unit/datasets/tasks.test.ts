@@ -7,10 +7,17 @@ import type { Dataset } from '../../../ts/datasets/rows/item.ts';
 import { planPrompt } from '../../../ts/datasets/tasks/tasks.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
-async function rowsOf(name: string, rows: readonly object[], file = 'validation'): Promise<Dataset> {
+async function rowsOf(
+  name: string,
+  rows: readonly object[],
+  file = 'validation',
+): Promise<Dataset> {
   const dataDir = temporaryFolder();
   mkdirSync(join(dataDir, name));
-  writeFileSync(join(dataDir, name, `${file}.jsonl`), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  writeFileSync(
+    join(dataDir, name, `${file}.jsonl`),
+    rows.map((row) => `${JSON.stringify(row)}\n`).join(''),
+  );
   return (await resolveDataset(name, { dataDir })).load(null);
 }
 
@@ -22,7 +29,9 @@ function prompt(dataset: Dataset, template: 'corrected' | 'reference', at = 0) {
 }
 
 it("asks for a class of two sentences in words, or by the reference's line and digits", async () => {
-  const dataset = await rowsOf('mrpc', [{ sentence1: 'One saw it.', sentence2: 'It was seen.', label: 1 }]);
+  const dataset = await rowsOf('mrpc', [
+    { sentence1: 'One saw it.', sentence2: 'It was seen.', label: 1 },
+  ]);
   expect(prompt(dataset, 'corrected')).toEqual({
     text: `Do the two sentences below mean the same?
 
@@ -49,14 +58,23 @@ Answer:`,
 it.each([
   ['cola', { sentence: 'A b c.', label: 0 }, 'Sentence: A b c.\n', 2],
   ['sst2', { sentence: 'Fine.', label: 1 }, 'Sentence: Fine.\n', 2],
-  ['qqp', { question1: 'Who?', question2: 'What?', label: 0 }, 'Question 1: Who?\nQuestion 2: What?\n', 2],
+  [
+    'qqp',
+    { question1: 'Who?', question2: 'What?', label: 0 },
+    'Question 1: Who?\nQuestion 2: What?\n',
+    2,
+  ],
   ['qnli', { question: 'Who?', sentence: 'Ada.', label: 0 }, 'Question: Who?\nSentence: Ada.\n', 2],
   ['rte', { sentence1: 'A.', sentence2: 'B.', label: 0 }, 'Sentence 1: A.\nSentence 2: B.\n', 2],
   ['wnli', { sentence1: 'A.', sentence2: 'B.', label: 1 }, 'Sentence 1: A.\nSentence 2: B.\n', 2],
   ['cb', { premise: 'A.', hypothesis: 'B.', label: 2 }, 'Premise: A.\nHypothesis: B.\n', 3],
 ] as const)('reads rows of %s', async (name, row, lines, classes) => {
   const dataset = await rowsOf(name, [row]);
-  expect(dataset).toMatchObject({ family: name, classCount: classes, items: [{ answer: row.label }] });
+  expect(dataset).toMatchObject({
+    family: name,
+    classCount: classes,
+    items: [{ answer: row.label }],
+  });
   expect(dataset.labelNames).toHaveLength(classes);
   for (const template of ['corrected', 'reference'] as const) {
     expect(prompt(dataset, template).text).toContain(`\n\n${lines}`);
@@ -67,12 +85,19 @@ it('reads MNLI, whose hypothesis comes first and whose evaluation is of matched 
   const row = { premise: 'All.', hypothesis: 'Some.', label: 0, idx: 4 };
   const dataset = await rowsOf('mnli', [row], 'validation_matched');
   expect(dataset).toMatchObject({ split: 'validation_matched', classCount: 3 });
-  expect(prompt(dataset, 'reference').text).toContain('\n\nHypothesis: Some.\nPremise: All.\nAnswer:');
+  expect(prompt(dataset, 'reference').text).toContain(
+    '\n\nHypothesis: Some.\nPremise: All.\nAnswer:',
+  );
   expect(dataset.items[0]?.meta).toEqual({ idx: 4 });
 });
 
 it('names the word of WiC and knows true as the same meaning', async () => {
-  const rows = [true, false].map((answer) => ({ word: 'place', sentence1: 'A.', sentence2: 'B.', answer }));
+  const rows = [true, false].map((answer) => ({
+    word: 'place',
+    sentence1: 'A.',
+    sentence2: 'B.',
+    answer,
+  }));
   const dataset = await rowsOf('wic', rows);
   expect(dataset.items.map(({ answer }) => answer)).toEqual([1, 0]);
   expect(prompt(dataset, 'corrected').text).toContain('\nWord: place\nSentence 1: A.\n');

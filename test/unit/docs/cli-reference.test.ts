@@ -9,13 +9,17 @@ const page = join(import.meta.dirname, '../../../docs/cli.md');
 
 it('keeps docs/cli.md as the program defines it', async () => {
   const reference = cliReference(await wholeProgram(silent));
-  expect(readFileSync(page, 'utf8'), 'out of date: run npm run docs and commit docs/cli.md').toBe(reference);
+  expect(readFileSync(page, 'utf8'), 'out of date: run npm run docs and commit docs/cli.md').toBe(
+    reference,
+  );
 });
 
 it('has a section for every command and a row for every flag', async () => {
   const program = await wholeProgram(silent);
   const reference = cliReference(program);
-  const commands = program.commands.flatMap((one) => (one.commands.length === 0 ? [one] : one.commands));
+  const commands = program.commands.flatMap((one) =>
+    one.commands.length === 0 ? [one] : one.commands,
+  );
   expect(reference.match(/^## bpeft /gm)).toHaveLength(commands.length);
   const flags = commands.flatMap(({ options }) => options.map(({ long }) => long));
   expect(reference.match(/^\| `--/gm)).toHaveLength(flags.length);

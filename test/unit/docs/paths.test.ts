@@ -12,11 +12,16 @@ it.each(PAGES)('%s links only to what exists', (page) => {
   expect(missing).toEqual([]);
 });
 
-it.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])('%s names only files and folders that exist', (page) => {
-  const text = readFileSync(join(root, page), 'utf8');
-  const named = [...text.matchAll(/`([\w.-]+\/[\w./-]*)`/g)].map(([, path]) => path ?? '');
-  const roots = ['', 'crates/blob-core', 'crates/blob-core/src', 'ts'];
-  const missing = named.filter((path) => !roots.some((base) => existsSync(join(root, base, path))));
-  expect(named.length).toBeGreaterThan(3);
-  expect(missing).toEqual([]);
-});
+it.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])(
+  '%s names only files and folders that exist',
+  (page) => {
+    const text = readFileSync(join(root, page), 'utf8');
+    const named = [...text.matchAll(/`([\w.-]+\/[\w./-]*)`/g)].map(([, path]) => path ?? '');
+    const roots = ['', 'crates/blob-core', 'crates/blob-core/src', 'ts'];
+    const missing = named.filter(
+      (path) => !roots.some((base) => existsSync(join(root, base, path))),
+    );
+    expect(named.length).toBeGreaterThan(3);
+    expect(missing).toEqual([]);
+  },
+);

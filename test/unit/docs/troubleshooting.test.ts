@@ -36,5 +36,8 @@ it('shows a transcript for every error but a bug, and a full GPU', () => {
     const shown = section.split('```console\n')[1]?.split('```')[0] ?? '';
     return !shown.includes(code);
   });
-  expect(bare.map((section) => section.split('\n')[0])).toEqual(['BPEFT_OUT_OF_MEMORY', 'BPEFT_INTERNAL']);
+  expect(bare.map((section) => section.split('\n')[0])).toEqual([
+    'BPEFT_OUT_OF_MEMORY',
+    'BPEFT_INTERNAL',
+  ]);
 });

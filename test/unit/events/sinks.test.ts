@@ -45,7 +45,11 @@ it('goes on past a sink whose promise rejects', async () => {
   await new Promise(setImmediate);
   all.event(notice('second'));
   await new Promise(setImmediate);
-  expect(heard).toEqual(['first', 'onEvent failed, and the run goes on without it: offline', 'second']);
+  expect(heard).toEqual([
+    'first',
+    'onEvent failed, and the run goes on without it: offline',
+    'second',
+  ]);
   expect(warned).toHaveBeenCalledTimes(1);
 });
 
@@ -98,13 +102,16 @@ it.each([
   ['finished', [], () => Promise.resolve(1)],
   ['aborted', ['interrupted'], () => Promise.reject(new BpeftError('BPEFT_ABORTED', 'aborted'))],
   ['failed', ['failed'], () => Promise.reject(new Error('no'))],
-] as const)('tells its sink that the work has %s, with what it held back', async (status, last, work) => {
-  const { sink, heard, closed } = recorder();
-  const done = observed(sink, { areHeldUntilStart: true }, (sinks) => {
-    sinks.event(notice('early'));
-    return work();
-  });
-  await done.catch(() => undefined);
-  expect(heard).toEqual(['early', ...last]);
-  expect(closed).toEqual([status]);
-});
+] as const)(
+  'tells its sink that the work has %s, with what it held back',
+  async (status, last, work) => {
+    const { sink, heard, closed } = recorder();
+    const done = observed(sink, { areHeldUntilStart: true }, (sinks) => {
+      sinks.event(notice('early'));
+      return work();
+    });
+    await done.catch(() => undefined);
+    expect(heard).toEqual(['early', ...last]);
+    expect(closed).toEqual([status]);
+  },
+);

@@ -11,7 +11,11 @@ const step = (number: number, steps: number): StepDone => stepDone(number, { ...
 const STEP = { nll: 1.25, kl: 300, lr: 1e-4, tokens: 500, ms: 250 } as const;
 
 /** A terminal without the settings of this one. */
-function recorded(isTTY: boolean, columns = 200, environment: Readonly<Record<string, string>> = {}) {
+function recorded(
+  isTTY: boolean,
+  columns = 200,
+  environment: Readonly<Record<string, string>> = {},
+) {
   const written: string[] = [];
   const stream = { isTTY, columns, write: (text: string) => written.push(text) };
   return { sink: consoleSink(stream, { environment: { NO_COLOR: '1', ...environment } }), written };
@@ -105,7 +109,9 @@ it('ends with a table of the final evaluations and the first reliability diagram
 it('gives measures that a narrow terminal has no room for lines of their own', () => {
   const lines = finalLines([evaluationDone().result], 100);
   expect(lines.every((line) => line.length <= 100)).toBe(true);
-  const heads = lines.filter((line) => line.includes('rows ')).map((line) => line.trim().split(/ {2,}/));
+  const heads = lines
+    .filter((line) => line.includes('rows '))
+    .map((line) => line.trim().split(/ {2,}/));
   expect(heads).toEqual([
     ['rows', 'ACC ↑', 'ECE ↓', 'floor', 'NLL ↓', 'Brier ↓', 'MCC ↑'],
     ['rows', 'F1 ↑ macro F1', 'entropy', 'MI'],

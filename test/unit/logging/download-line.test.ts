@@ -11,7 +11,13 @@ function written(isTTY: boolean): string[] {
     const stream = { isTTY, columns: 60, write: (text: string) => void lines.push(text) };
     const tell = downloadLine(stream);
     for (let second = 0; second <= 20; second += 1) {
-      tell({ activity: 'downloading', subject: 'o/m', unit: 'bytes', done: second * 10e6, total: 200e6 });
+      tell({
+        activity: 'downloading',
+        subject: 'o/m',
+        unit: 'bytes',
+        done: second * 10e6,
+        total: 200e6,
+      });
       tell({ activity: 'hashing', unit: 'bytes', done: second, total: 20 });
       vi.advanceTimersByTime(1000);
     }

@@ -138,7 +138,11 @@ it('hands the engine MC dropout as dropout, in training and for answers', () => 
   expect(method.adapter(config)).toEqual({ posterior: null, members: 1 });
   const info = { dropout: 0.1 } as AdapterInfo;
   const asked = { protocol: 'reference', noise: 'token' } as const;
-  expect(method.predictive(info, asked)).toEqual({ dropout: 0.1, average: 'probabilities', noise: 'token' });
+  expect(method.predictive(info, asked)).toEqual({
+    dropout: 0.1,
+    average: 'probabilities',
+    noise: 'token',
+  });
 });
 
 it('hands the engine the prior of MAP with its rows, and in protocol reference decay', () => {
@@ -168,7 +172,13 @@ it.each(['a', 'a-and-b'] as const)('hands the engine every setting of BBB over %
 
 it('hands the engine every setting of IVON', () => {
   const notOfAdamW = { lr: null, adamEpsilon: null, maxGradNorm: null };
-  const own = { ivonLr: 0.021, effectiveRows: 22, initialHessian: 0.023, hessianDecay: 0.9, ivonClip: 0.024 };
+  const own = {
+    ivonLr: 0.021,
+    effectiveRows: 22,
+    initialHessian: 0.023,
+    hessianDecay: 0.9,
+    ivonClip: 0.024,
+  };
   const { config, options } = given({ method: 'ivon', trainSamples: 18, ...own, ...notOfAdamW });
   expect(options).toEqual({
     ...run,
@@ -188,5 +198,7 @@ it('hands the engine every setting of SWAG, and collects once an epoch unless to
   expect(trainingMethod('swag').adapter(config)).toEqual({ posterior: null, members: 1 });
   const usual = given({ method: 'swag' }).options.method;
   expect(usual).toMatchObject({ start: 25, every: 10, lr: 0.0055, deviations: 5, scale: 1 });
-  expect(() => given({ method: 'swag', swagStart: 0.7 })).toThrow(/leaves 15 updates, of which one in 10/);
+  expect(() => given({ method: 'swag', swagStart: 0.7 })).toThrow(
+    /leaves 15 updates, of which one in 10/,
+  );
 });

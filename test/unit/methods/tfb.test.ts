@@ -1,5 +1,11 @@
 import { expect, it } from 'vitest';
-import { changeOf, type Look, searchOf, searchSigma, type TfbSettings } from '../../../ts/methods/tfb.ts';
+import {
+  changeOf,
+  type Look,
+  searchOf,
+  searchSigma,
+  type TfbSettings,
+} from '../../../ts/methods/tfb.ts';
 
 const settings = { anchors: 500, criterion: 'nll', protocol: 'corrected' } as TfbSettings;
 
@@ -46,7 +52,10 @@ it.each([
 
 it('reference: keeps the upper end where nothing is outside, and stops at 5e-4 by answers', async () => {
   expect((await found({ protocol: 'reference' }, () => 0)).sigma).toBe(0.015);
-  const { looks } = await found({ protocol: 'reference', criterion: 'accuracy', iterations: 9 }, () => 0);
+  const { looks } = await found(
+    { protocol: 'reference', criterion: 'accuracy', iterations: 9 },
+    () => 0,
+  );
   expect(looks).toHaveLength(5);
 });
 
@@ -70,5 +79,7 @@ it('has no part of an NLL of zero', () => {
 });
 
 it('refuses an interval without inside', () => {
-  expect(() => searchOf({ ...settings, sigmaMin: 1, sigmaMax: 0.1 })).toThrow('sigmaMin must be below');
+  expect(() => searchOf({ ...settings, sigmaMin: 1, sigmaMax: 0.1 })).toThrow(
+    'sigmaMin must be below',
+  );
 });

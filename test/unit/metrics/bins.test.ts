@@ -33,5 +33,8 @@ it('takes what chance adds from bins of two rows or more, and leaves out those o
   const pair = [row(0.81, true), row(0.83, false)]; // (0.5 − 0.82)², of which chance is 0.25
   expect(debiasedEce([...pair, row(0.6, true)], 10)).toBe(0);
   const sure = [row(0.91, false), row(0.95, false)]; // 0.93², of which chance is none
-  expect(debiasedEce([...sure, row(0.6, true)], 10)).toBeCloseTo(Math.sqrt((2 / 3) * 0.93 ** 2), 12);
+  expect(debiasedEce([...sure, row(0.6, true)], 10)).toBeCloseTo(
+    Math.sqrt((2 / 3) * 0.93 ** 2),
+    12,
+  );
 });

@@ -59,7 +59,9 @@ it('gives the mean of normal rows an interval of ±1.96 standard errors', () => 
   );
   const mean = (numbers: ArrayLike<number>) =>
     Array.from(numbers).reduce((sum, row) => sum + (rows[row] ?? 0), 0) / numbers.length;
-  const { mean: interval } = bootstrap([400], ([draw]) => ({ mean: mean(draw ?? []) }), { resamples: 4000 });
+  const { mean: interval } = bootstrap([400], ([draw]) => ({ mean: mean(draw ?? []) }), {
+    resamples: 4000,
+  });
   const center = rows.reduce((sum, row) => sum + row, 0) / 400;
   const error = Math.sqrt(rows.reduce((sum, row) => sum + (row - center) ** 2, 0)) / 400;
   expect(interval.value).toBeCloseTo(center, 12);

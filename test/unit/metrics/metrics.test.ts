@@ -89,7 +89,10 @@ it('averages over batches as the reference does, where asked', () => {
   const last = -Math.log(0.9);
   const first = -(Math.log(0.7) + Math.log(0.25)) / 2;
   expect(nll(ROWS, { mean: 'batches', batchSize: 2 })).toBeCloseTo((first + last) / 2, 15);
-  expect(brier(ROWS, { mean: 'batches', batchSize: 2 })).toBeCloseTo(((0.14 + 1.125) / 2 + 0.02) / 2, 15);
+  expect(brier(ROWS, { mean: 'batches', batchSize: 2 })).toBeCloseTo(
+    ((0.14 + 1.125) / 2 + 0.02) / 2,
+    15,
+  );
 });
 
 it('measures entropy from 0 to ln K', () => {
@@ -111,7 +114,14 @@ it.each(golden.cases)('agrees with torchmetrics and torch: $name', (one) => {
 });
 
 it('agrees with torch on the predictive of several samples', () => {
-  const { samples, classes, logits, probs, entropy: entropies, mutual_information } = golden.predictive;
+  const {
+    samples,
+    classes,
+    logits,
+    probs,
+    entropy: entropies,
+    mutual_information,
+  } = golden.predictive;
   const offsets = Uint32Array.from({ length: probs.length + 1 }, (_, index) => index * classes);
   const predictive = posteriorPredictive(Float32Array.from(logits), offsets, samples);
   for (const [index, row] of probs.entries()) {
@@ -169,7 +179,11 @@ it('scores labelled rows beside unlabelled ones, and defines what it reports', (
     mean: 'batches',
     batchSize: 2,
   });
-  expect(report).toMatchObject({ n: 4, nLabelled: 3, metrics: { acc: 2 / 3, mutualInformation: null } });
+  expect(report).toMatchObject({
+    n: 4,
+    nLabelled: 3,
+    metrics: { acc: 2 / 3, mutualInformation: null },
+  });
   expect(report.definitions.ece).toContain('15 equal bins');
   expect(report.definitions.nll).toContain('unweighted mean of batch means');
   expect(metricsReport(ROWS).definitions.nll).toContain('mean over rows');

@@ -27,7 +27,11 @@ it('has null for what the rows do not tell, and never NaN', () => {
       row(0.7, false, wrong),
       row(0.8, true, right),
     ]).metrics;
-    expect([mutualInformation, errorAurocMutualInformation, errorAurocEntropy]).toEqual([null, null, 1]);
+    expect([mutualInformation, errorAurocMutualInformation, errorAurocEntropy]).toEqual([
+      null,
+      null,
+      1,
+    ]);
   }
 });
 

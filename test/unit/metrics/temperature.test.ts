@@ -4,7 +4,8 @@ import { randomBelow } from '../../../ts/metrics/random.ts';
 import { fittedTemperature, scaledProbs } from '../../../ts/metrics/temperature.ts';
 
 it('finds the temperature whose confidence is the accuracy', () => {
-  // p(T) of both answers is σ(logit(0.9) / T), and right in 3 of 4 rows: logit(0.9) / T = logit(0.75).
+  // p(T) of both answers is σ(logit(0.9) / T), and right in 3 of 4 rows: logit(0.9) / T =
+  // logit(0.75).
   const rows = [0, 0, 0, 1].map((label) => ({ probs: [0.9, 0.1], label }));
   expect(fittedTemperature(rows)).toBeCloseTo(Math.log(9) / Math.log(3), 12);
   const timid = [0, 0, 0, 1].map((label) => ({ probs: [0.6, 0.4], label }));

@@ -1,10 +1,17 @@
 import { expect, it } from 'vitest';
 import { evaluatedRows, stepAccounting } from '../../../ts/protocol/accounting.ts';
 
-const paper = { batchSize: 4, lastBatch: 'drop', maxSteps: 5000, epochs: null, warmupRatio: 0.06 } as const;
+const paper = {
+  batchSize: 4,
+  lastBatch: 'drop',
+  maxSteps: 5000,
+  epochs: null,
+  warmupRatio: 0.06,
+} as const;
 
 it.each([
-  // rows, N, l, epochs, batches run, no-op share, M rescaled, M plain; the pairs are for 1 and 2 processes
+  // rows, N, l, epochs, batches run, no-op share, M rescaled, M plain; the pairs are for 1 and 2
+  // processes
   ['winogrande_s', 640, 640, 160, 32, [5120, 5120], [0.023, 0.023], [316, 158], [160, 80]],
   ['ARC-Challenge', 1119, 1116, 279, 18, [5022, 5004], [0.004, 0.001], [393, 195], [279, 139]],
   ['ARC-Easy', 2251, 2248, 562, 9, [5058, 5058], [0.011, 0.011], [517, 258], [562, 281]],
@@ -58,7 +65,12 @@ it.each([
 );
 
 it('reference: without a number of steps the schedule is as long as the epochs', () => {
-  const accounting = stepAccounting('reference', { ...paper, rows: 2251, maxSteps: null, epochs: 3 });
+  const accounting = stepAccounting('reference', {
+    ...paper,
+    rows: 2251,
+    maxSteps: null,
+    epochs: 3,
+  });
   expect(accounting).toMatchObject({
     epochs: 3,
     updates: 3 * 562,
@@ -102,7 +114,10 @@ it('corrected: counts updates, keeps the last batch, stops at T', () => {
 it('corrected: counts the batches of whole updates where the rest is dropped', () => {
   const options = { ...paper, rows: 301, maxSteps: 20, gradAccumulation: 8 };
   // 75 batches, 9 updates of 8: two epochs and two updates.
-  expect(stepAccounting('corrected', options)).toMatchObject({ epochs: 3, batchesRun: 2 * 72 + 2 * 8 });
+  expect(stepAccounting('corrected', options)).toMatchObject({
+    epochs: 3,
+    batchesRun: 2 * 72 + 2 * 8,
+  });
 });
 
 it('has no share of updates where there are none', () => {
@@ -131,11 +146,14 @@ it.each([
   [4, 2, [1264, 296, 568, 496, 3264, 96, 96]],
   [16, 2, [null, 288, 544, null, null, 96, 96]],
   [50, 1, [1250, 250, 550, 500, 3250, 100, 100]],
-])('reference: evaluates whole rounds of batch %i × %i processes', (batchSize, processes, expected) => {
-  const sizes = [1267, 299, 570, 500, 3270, 100, 102];
-  for (const [index, rows] of sizes.entries()) {
-    const count = evaluatedRows({ rows, batchSize, processes, tail: 'drop' });
-    if (expected[index] !== null) expect(count).toBe(expected[index]);
-    expect(evaluatedRows({ rows, batchSize, processes, tail: 'keep' })).toBe(rows);
-  }
-});
+])(
+  'reference: evaluates whole rounds of batch %i × %i processes',
+  (batchSize, processes, expected) => {
+    const sizes = [1267, 299, 570, 500, 3270, 100, 102];
+    for (const [index, rows] of sizes.entries()) {
+      const count = evaluatedRows({ rows, batchSize, processes, tail: 'drop' });
+      if (expected[index] !== null) expect(count).toBe(expected[index]);
+      expect(evaluatedRows({ rows, batchSize, processes, tail: 'keep' })).toBe(rows);
+    }
+  },
+);

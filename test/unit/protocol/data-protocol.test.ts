@@ -1,7 +1,10 @@
 import { expect, it } from 'vitest';
 import { DATA_PROTOCOLS } from '../../../ts/protocol/data-protocol.ts';
 
-/** Records name a preset by one word: whoever changes a field changes what every earlier run says of itself. */
+/**
+ * Records name a preset by one word: whoever changes a field changes what every earlier run says of
+ * itself.
+ */
 it.each([
   ['template', 'reference', 'corrected'],
   ['classes', 'dataset', 'item'],

@@ -39,7 +39,10 @@ it('takes the mean over the runs of a method, on the same drawn rows', () => {
   expect(n).toBe(4);
   for (const metric of ['acc', 'ece', 'nll', 'brier'] as const) {
     const alone = single?.metrics[metric].value ?? Number.NaN;
-    expect(both?.metrics[metric].value).toBeCloseTo(((first?.metrics[metric].value ?? 0) + alone) / 2, 12);
+    expect(both?.metrics[metric].value).toBeCloseTo(
+      ((first?.metrics[metric].value ?? 0) + alone) / 2,
+      12,
+    );
   }
   // Half of the difference between the two, in every resample.
   for (const bound of ['value', 'lower', 'upper'] as const)
@@ -47,7 +50,10 @@ it('takes the mean over the runs of a method, on the same drawn rows', () => {
 });
 
 it('scores detection by the entropy of the prediction', () => {
-  const { methods, inside, outside } = compareDetection({ inside: 'test', outside: 'ood' }, [bold, modest]);
+  const { methods, inside, outside } = compareDetection({ inside: 'test', outside: 'ood' }, [
+    bold,
+    modest,
+  ]);
   // bold is surer of one foreign row than of its own; modest of none.
   expect(methods.map(({ auroc }) => auroc.value)).toEqual([0.5, 1]);
   expect([inside.n, outside.n]).toEqual([4, 2]);
@@ -55,7 +61,9 @@ it('scores detection by the entropy of the prediction', () => {
 
 it('prints tables of at most 100 columns', () => {
   const split = compareSplit('test', [bold, modest], { resamples: 50 });
-  const detection = compareDetection({ inside: 'test', outside: 'ood' }, [bold, modest], { resamples: 50 });
+  const detection = compareDetection({ inside: 'test', outside: 'ood' }, [bold, modest], {
+    resamples: 50,
+  });
   const lines = [...splitLines(split), ...detectionLines(detection), ...differenceLines(split)];
   expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(100);
   expect(lines[0]).toMatch(/^test \(4 rows\)\s+ACC ↑\s+ECE ↓\s+NLL ↓\s+Brier ↓$/);

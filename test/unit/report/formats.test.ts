@@ -59,7 +59,13 @@ it('writes a line for each run, evaluation and metric as CSV', async () => {
   expect([code, new Set(measures).size]).toEqual([0, rows.length]);
   expect(measures.slice(0, 6)).toEqual(['acc', 'ece', 'nll', 'brier', 'aurc', 'mcc']);
   expect(measures.slice(-6)).toContain('auroc_entropy against ARC-Easy train');
-  expect(rows[0]).toMatchObject({ run: 'a, "b"', metric: 'acc', value: '0.75', seed: '1', rows: '40' });
+  expect(rows[0]).toMatchObject({
+    run: 'a, "b"',
+    metric: 'acc',
+    value: '0.75',
+    seed: '1',
+    rows: '40',
+  });
 });
 
 it('writes a table as Markdown, and JSON that --json gives too', async () => {
@@ -80,7 +86,11 @@ it('writes a table as Markdown, and JSON that --json gives too', async () => {
 
 it('compares methods as Markdown, with published numbers and their sources', async () => {
   const model = 'Llama-2-7b-hf';
-  const runs = [writtenRun({ model }), writtenRun({ model, seed: 2 }), writtenRun({ model, method: 'mle' })];
+  const runs = [
+    writtenRun({ model }),
+    writtenRun({ model, seed: 2 }),
+    writtenRun({ model, method: 'mle' }),
+  ];
   const { stdout } = await cli('report', ...runs, '--format', 'md');
   expect(stdout).toContain(
     '| blob, 10 samples · Llama-2-7b-hf | 0.750 ± 0.000 (2 seeds); published 0.709 [1] |',
@@ -90,7 +100,10 @@ it('compares methods as Markdown, with published numbers and their sources', asy
 
 it('writes a file, and over one that is there only with --overwrite', async () => {
   const [folder, out] = [writtenRun(), join(temporaryFolder(), 'report.html')];
-  expect(await cli('report', folder, '--out', out)).toMatchObject({ code: 0, stderr: `written: ${out}\n` });
+  expect(await cli('report', folder, '--out', out)).toMatchObject({
+    code: 0,
+    stderr: `written: ${out}\n`,
+  });
   expect(await cli('report', folder, '--out', out)).toMatchObject({ code: 2 });
   expect(await cli('report', folder, '--out', out, '--overwrite', '--quiet')).toMatchObject({
     code: 0,
@@ -108,18 +121,29 @@ it('refuses a format that it does not know', async () => {
 it("writes a calibration card beside the adapter, and never over somebody else's", async () => {
   const folder = writtenRun();
   const card = join(folder, 'adapter', 'README.md');
-  expect(await cli('report', folder, '--card')).toMatchObject({ code: 0, stderr: `written: ${card}\n` });
+  expect(await cli('report', folder, '--card')).toMatchObject({
+    code: 0,
+    stderr: `written: ${card}\n`,
+  });
   const text = readFileSync(card, 'utf8');
   expect(parseYaml(text.split('---')[1] ?? '')).toMatchObject({
     base_model: 'builtin:tiny',
     library_name: 'peft',
   });
-  for (const part of ['## Intended use', '0.750 (', '## Reliability on', '## Definitions', 'bpeft train']) {
+  for (const part of [
+    '## Intended use',
+    '0.750 (',
+    '## Reliability on',
+    '## Definitions',
+    'bpeft train',
+  ]) {
     expect(text).toContain(part);
   }
   await expect(writeCard([folder], { overwrite: false })).resolves.toBe(card);
   writeFileSync(card, '# mine\n');
-  await expect(writeCard([folder], { overwrite: false })).rejects.toMatchObject({ code: 'BPEFT_RUN_EXISTS' });
+  await expect(writeCard([folder], { overwrite: false })).rejects.toMatchObject({
+    code: 'BPEFT_RUN_EXISTS',
+  });
   expect(readFileSync(card, 'utf8')).toBe('# mine\n');
   expect(existsSync(join(folder, 'report.html'))).toBe(false);
 });

@@ -22,7 +22,12 @@ it('takes values from the result and intervals from the predictions', async () =
 });
 
 it('gives the command with what differs from its defaults, quoted for a shell', async () => {
-  const settings = { lr: 0.003, eval_samples: [10, 0], template: 'corrected', target_modules: ['q_proj'] };
+  const settings = {
+    lr: 0.003,
+    eval_samples: [10, 0],
+    template: 'corrected',
+    target_modules: ['q_proj'],
+  };
   const folder = writtenRun({ settings: { ...settings, dataset: "it's mine", batch_size: 4 } });
   const { runs } = await readReport([folder]);
   expect(runs[0]?.command).toBe(
@@ -63,7 +68,12 @@ it('sets published numbers beside ours for the same model and dataset only', asy
 });
 
 it('tells data that an adapter was trained on from other data, and samples from the mean', () => {
-  const place = { method: 'blob', model: 'Llama-2-7b-hf', samples: 10, dataset: 'ARC-Easy' } as const;
+  const place = {
+    method: 'blob',
+    model: 'Llama-2-7b-hf',
+    samples: 10,
+    dataset: 'ARC-Easy',
+  } as const;
   const eces = (more: Partial<PublishedPlace>) =>
     publishedNumbers({ ...place, trainedOn: 'ARC-Easy', ...more })
       .filter(({ metric }) => metric === 'ece')
@@ -90,7 +100,13 @@ it('keeps runs that were trained on other data apart', async () => {
 it('shows an unfinished run as far as it has come', async () => {
   const folder = writtenRun();
   rmSync(join(folder, 'result.json'));
-  const evaluation = { type: 'evaluation', step: 2, dataset: 'ARC-Easy', split: 'validation', samples: 4 };
+  const evaluation = {
+    type: 'evaluation',
+    step: 2,
+    dataset: 'ARC-Easy',
+    split: 'validation',
+    samples: 4,
+  };
   appendFileSync(
     join(folder, 'metrics.jsonl'),
     `${JSON.stringify({ ...evaluation, metrics: { acc: 0.5 } })}\n{"type":"st`,
@@ -128,12 +144,21 @@ it.each([
 it('takes intervals from whole predictions where the result is cut', async () => {
   const folder = writtenRun();
   truncateSync(join(folder, 'result.json'), 40);
-  const line = { type: 'evaluation', step: 3, dataset: 'ARC-Easy', split: 'validation', samples: 10 };
+  const line = {
+    type: 'evaluation',
+    step: 3,
+    dataset: 'ARC-Easy',
+    split: 'validation',
+    samples: 10,
+  };
   const logged = JSON.stringify({ ...line, metrics: { acc: 0.75 } });
   appendFileSync(join(folder, 'metrics.jsonl'), `${logged}\n`);
   const { runs } = await readReport([folder]);
   const [evaluation] = runs[0]?.evaluations ?? [];
-  expect(evaluation).toMatchObject({ n: 40, metrics: { acc: { value: 0.75, lower: expect.any(Number) } } });
+  expect(evaluation).toMatchObject({
+    n: 40,
+    metrics: { acc: { value: 0.75, lower: expect.any(Number) } },
+  });
   expect(runs[0]?.notes).toEqual(['result.json is damaged: it is no JSON']);
 });
 

@@ -4,8 +4,23 @@ import { evaluationDone, stepDone } from '../../support/run-events.ts';
 
 it('names an update as the reference does, and ours beside it', () => {
   expect(stepRow(stepDone(2))).toEqual({
-    ...{ train_acc: 75, train_nll_loss: 0.75, lr: 2e-4, kl_loss: 74.5, elbo_loss: 298.75, pi: 0.25, kl: 298 },
-    ...{ kl_lr: 0.01, 'sigma/mean': 0.002, step: 2, grad_norm: 2.5, tokens_per_s: 2000, step_ms: 250 },
+    ...{
+      train_acc: 75,
+      train_nll_loss: 0.75,
+      lr: 2e-4,
+      kl_loss: 74.5,
+      elbo_loss: 298.75,
+      pi: 0.25,
+      kl: 298,
+    },
+    ...{
+      kl_lr: 0.01,
+      'sigma/mean': 0.002,
+      step: 2,
+      grad_norm: 2.5,
+      tokens_per_s: 2000,
+      step_ms: 250,
+    },
   });
 });
 
@@ -32,7 +47,10 @@ it('names what classes and flips are scored by', () => {
     ...{ val_mcc: mcc, val_f1: f1, val_macro_f1: macroF1 },
   });
   const flipped = (more: object) =>
-    evaluationRow(evaluationDone({ result: { ...result, samples: 0, flipRatio: 0.25, ...more } }), first);
+    evaluationRow(
+      evaluationDone({ result: { ...result, samples: 0, flipRatio: 0.25, ...more } }),
+      first,
+    );
   expect(flipped({})).toMatchObject({ val_flip_ratio: 0.25 });
   expect(flipped({ split: 'test' })).toMatchObject({ 'arc_easy-test/val_flip_ratio': 0.25 });
 });
@@ -40,8 +58,15 @@ it('names what classes and flips are scored by', () => {
 it('gives the first evaluation the bare names and others their own', () => {
   const first = evaluationKey(evaluationDone());
   const names = (row: object) => Object.keys(row).filter((name) => /val_acc|std/.test(name));
-  expect(names(evaluationRow(evaluationDone({ isFinal: false }), first))).toEqual(['val_acc', 'std']);
-  expect(names(evaluationRow(evaluationDone(), first))).toEqual(['val_acc', 'final_val_acc', 'std']);
+  expect(names(evaluationRow(evaluationDone({ isFinal: false }), first))).toEqual([
+    'val_acc',
+    'std',
+  ]);
+  expect(names(evaluationRow(evaluationDone(), first))).toEqual([
+    'val_acc',
+    'final_val_acc',
+    'std',
+  ]);
   const { result } = evaluationDone();
   const mean = evaluationDone({ result: { ...result, samples: 0, std: null } });
   expect(names(evaluationRow(mean, first))).toEqual([

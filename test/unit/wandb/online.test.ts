@@ -18,8 +18,21 @@ async function server(): Promise<StandInWandb> {
   return stand;
 }
 
-const QUICK = { flushMs: 5, heartbeatMs: 40, answerMs: 100, pauseMs: 5, batchMs: 2_000, finishMs: 2_000 };
-const EVENTS: readonly RunEvent[] = [runStarted(), stepDone(1), stepDone(2), stepDone(3), evaluationDone()];
+const QUICK = {
+  flushMs: 5,
+  heartbeatMs: 40,
+  answerMs: 100,
+  pauseMs: 5,
+  batchMs: 2_000,
+  finishMs: 2_000,
+};
+const EVENTS: readonly RunEvent[] = [
+  runStarted(),
+  stepDone(1),
+  stepDone(2),
+  stepDone(3),
+  evaluationDone(),
+];
 
 interface Told {
   readonly messages: string[];
@@ -31,7 +44,10 @@ interface Told {
 async function logOnline(
   stand: StandInWandb,
   identity: Partial<RunIdentity> = {},
-  options: Partial<RemoteRunOptions> & { status?: Outcome['status']; events?: readonly RunEvent[] } = {},
+  options: Partial<RemoteRunOptions> & {
+    status?: Outcome['status'];
+    events?: readonly RunEvent[];
+  } = {},
 ): Promise<Told> {
   const dir = temporaryFolder();
   const messages: string[] = [];
@@ -73,7 +89,10 @@ it('sends rows, configuration, summary, system metrics, output and files, and ma
   expect(run.history[2]).toMatchObject({ train_nll_loss: 0.5, step: 3 });
   expect(run.summary).toMatchObject({ val_acc: evaluationDone().result.metrics.acc, _step: 3 });
   expect(run.config).toEqual({ lr: { value: 1e-4 } });
-  expect(run.events[0]).toMatchObject({ 'system.proc.memory.rssMB': expect.any(Number), _wandb: true });
+  expect(run.events[0]).toMatchObject({
+    'system.proc.memory.rssMB': expect.any(Number),
+    _wandb: true,
+  });
   expect(run.output.join('\n')).toContain('arc_easy validation');
   const media = [...run.files.keys()].filter((path) => path.startsWith('media/'));
   expect(media.map((path) => path.split('/')[1]).sort()).toEqual(['images', 'table']);
@@ -117,7 +136,9 @@ it.each<[string, Fault | null, Partial<RemoteRunOptions>, string]>([
   [
     'is to be asked with a token that no file holds',
     null,
-    { credentials: () => credentials({ WANDB_IDENTITY_TOKEN_FILE: '/nowhere' }, 'http://127.0.0.1') },
+    {
+      credentials: () => credentials({ WANDB_IDENTITY_TOKEN_FILE: '/nowhere' }, 'http://127.0.0.1'),
+    },
     'WANDB_IDENTITY_TOKEN_FILE must name a file with a token',
   ],
   ['has no key to be asked with', null, { credentials: () => null }, 'no API key'],
@@ -149,8 +170,17 @@ it('ends in time when the server stops answering in the middle', async () => {
 it('goes on with a run, past the rows that the server has', async () => {
   const stand = await server();
   await logOnline(stand);
-  const again = [runStarted({ resumedAt: 2, logged: 2 }), stepDone(3), evaluationDone(), stepDone(4)];
-  const { messages } = await logOnline(stand, { startingStep: 2 }, { resume: 'allow', events: again });
+  const again = [
+    runStarted({ resumedAt: 2, logged: 2 }),
+    stepDone(3),
+    evaluationDone(),
+    stepDone(4),
+  ];
+  const { messages } = await logOnline(
+    stand,
+    { startingStep: 2 },
+    { resume: 'allow', events: again },
+  );
   expect(messages).toEqual([]);
   expect(stand.run('run-a').history.map(({ _step, step }) => [_step, step])).toEqual([
     ...[0, 1, 2].map((index) => [index, index + 1]),
@@ -172,7 +202,11 @@ it.each([null, 'never'] as const)(
   async (resume) => {
     const stand = await server();
     await logOnline(stand);
-    const { messages } = await logOnline(stand, {}, { resume, events: [runStarted(), stepDone(1)] });
+    const { messages } = await logOnline(
+      stand,
+      {},
+      { resume, events: [runStarted(), stepDone(1)] },
+    );
     expect(messages).toEqual([expect.stringContaining('the server has a run run-a already')]);
     expect(stand.run('run-a').history).toHaveLength(4);
   },
@@ -184,7 +218,14 @@ it('gives signs of life while nothing happens, since a silent run counts as cras
   const before = stand.requests.length;
   const dir = temporaryFolder();
   const run = identityOf('quiet');
-  const local = await LocalRun.create({ dir, isOnline: true, run, config: {}, metadata: {}, versions: {} });
+  const local = await LocalRun.create({
+    dir,
+    isOnline: true,
+    run,
+    config: {},
+    metadata: {},
+    versions: {},
+  });
   const remote = new RemoteRun({
     ...{
       baseUrl: stand.url,
@@ -229,7 +270,16 @@ it('writes the key nowhere', async () => {
 
 function identityOf(id: string): RunIdentity {
   return {
-    ...{ id, project: 'p', entity: 'e', name: id, notes: null, tags: [], group: null, jobType: null },
+    ...{
+      id,
+      project: 'p',
+      entity: 'e',
+      name: id,
+      notes: null,
+      tags: [],
+      group: null,
+      jobType: null,
+    },
     ...{ sweepId: null, startingStep: 0, startTimeMs: Date.now() },
   };
 }

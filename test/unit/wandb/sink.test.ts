@@ -19,13 +19,17 @@ async function log(sink: Sink, events: readonly RunEvent[] = EVENTS): Promise<st
   return messages;
 }
 
-function offline(dir: string, more: Readonly<Record<string, string>> = {}): { sink: Sink; told: string[] } {
+function offline(
+  dir: string,
+  more: Readonly<Record<string, string>> = {},
+): { sink: Sink; told: string[] } {
   const told: string[] = [];
   const environment = { WANDB_MODE: 'offline', WANDB_DIR: dir, WANDB_RUN_ID: 'a', ...more };
   return { sink: wandbSink({ environment, tell: (message) => told.push(message) }), told };
 }
 
-const runs = (dir: string) => readdirSync(join(dir, 'wandb')).filter((name) => name.startsWith('offline'));
+const runs = (dir: string) =>
+  readdirSync(join(dir, 'wandb')).filter((name) => name.startsWith('offline'));
 
 it('says how to upload the run, unless WANDB_QUIET or WANDB_SILENT', async () => {
   const dir = temporaryFolder();

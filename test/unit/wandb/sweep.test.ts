@@ -11,7 +11,9 @@ function file(text: string): string {
 }
 
 it('takes over the parameters that a sweep chose', async () => {
-  const path = file('wandb_version: 1\n\nkl_lr:\n  desc: null\n  value: 0.02\nbatch-size:\n  value: 8\n');
+  const path = file(
+    'wandb_version: 1\n\nkl_lr:\n  desc: null\n  value: 0.02\nbatch-size:\n  value: 8\n',
+  );
   expect(await sweepLayer({ WANDB_SWEEP_PARAM_PATH: path })).toEqual({
     origin: 'file',
     source: path,

@@ -23,7 +23,11 @@ function payloads(bytes: Buffer): Buffer[] {
       at += left;
       continue;
     }
-    const [crc, length, type] = [bytes.readUInt32LE(at), bytes.readUInt16LE(at + 4), bytes[at + 6] ?? 0];
+    const [crc, length, type] = [
+      bytes.readUInt32LE(at),
+      bytes.readUInt16LE(at + 4),
+      bytes[at + 6] ?? 0,
+    ];
     const payload = bytes.subarray(at + 7, at + 7 + length);
     if (payload.length < length) break;
     expect(7 + length).toBeLessThanOrEqual(left);

@@ -64,9 +64,9 @@ T word(const unsigned char *at) {
   return value;
 }
 
-// Whether a fat binary has something for the device: PTX of no newer architecture, or a cubin of its
-// own major one. Head: magic (4), version (2), bytes of the head (2) and of all entries (8). An entry:
-// kind (2; 1 = PTX, 2 = cubin), at 4 the bytes of its head, at 8 those behind it, at 28 sm_.
+// Whether a fat binary has something for the device: PTX of no newer architecture, or a cubin of
+// its own major one. Head: magic (4), version (2), bytes of the head (2) and of all entries (8). An
+// entry: kind (2; 1 = PTX, 2 = cubin), at 4 the bytes of its head, at 8 those behind it, at 28 sm_.
 bool fits(const unsigned char *image) {
   const unsigned char *at = image + word<uint16_t>(image + 6);
   const unsigned char *end = at + word<uint64_t>(image + 8);

@@ -12,8 +12,12 @@ export function defineBayesianize(command: Command, output: Output): void {
     const { bayesianize } = await import('../../run/bayesianize/bayesianize.ts');
     const options = values as BayesianizeOptions;
     const context = { onEvent, fromFile };
-    const result = await interruptible(output, (signal) => bayesianize(options, { signal, ...context }));
-    const text = isJson ? JSON.stringify(result, null, 2) : `${result.method} sigma ${result.sigma}`;
+    const result = await interruptible(output, (signal) =>
+      bayesianize(options, { signal, ...context }),
+    );
+    const text = isJson
+      ? JSON.stringify(result, null, 2)
+      : `${result.method} sigma ${result.sigma}`;
     output.stdout.write(`${text}\n`);
   });
 }

@@ -19,7 +19,9 @@ interface CompareFlags {
 export function defineCompare(command: Command, output: Output): void {
   command
     .addOption(new Option('--config <file>', 'what is compared: a .json or .yaml file'))
-    .addOption(new Option('--out <dir>', 'folder for the runs and the table (default: runs/<config>)'));
+    .addOption(
+      new Option('--out <dir>', 'folder for the runs and the table (default: runs/<config>)'),
+    );
   addOutputFlags(command).action(async ({ config, out, json, quiet }: CompareFlags) => {
     if (config === undefined) {
       throw new BpeftError('BPEFT_USAGE', '--config is required', {

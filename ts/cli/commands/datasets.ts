@@ -126,5 +126,8 @@ function checkedProtocol(name: string): Protocol {
 
 function checkedCount(text: string): number {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
-  throw new BpeftError('BPEFT_USAGE', `--limit must be a positive whole number, got ${JSON.stringify(text)}`);
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `--limit must be a positive whole number, got ${JSON.stringify(text)}`,
+  );
 }

@@ -29,7 +29,10 @@ export function defineEstimate(command: Command, output: Output): void {
       ),
     )
     .addOption(
-      new Option('--gpu <name>', 'also on a GPU: a100, h100, h200, b200, l4, l40s, rtx-3090, rtx-4090'),
+      new Option(
+        '--gpu <name>',
+        'also on a GPU: a100, h100, h200, b200, l4, l40s, rtx-3090, rtx-4090',
+      ),
     );
   addSettings(command, 'train', KEYS).action(async (flags: Record<string, unknown>) => {
     const { shape, tokens, gpu, json, quiet: _, config: __, ...values } = flags;

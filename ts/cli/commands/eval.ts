@@ -11,13 +11,19 @@ import { addSettings, invocation } from '../settings.ts';
 
 export function defineEval(command: Command, output: Output): void {
   addSettings(command, 'eval').action(async (flags: Record<string, unknown>) => {
-    const { values, fromFile, isJson, onEvent, onProgress } = await invocation('eval', flags, output);
+    const { values, fromFile, isJson, onEvent, onProgress } = await invocation(
+      'eval',
+      flags,
+      output,
+    );
     const { evaluate } = await import('../../run/evaluation/evaluate.ts');
     const options = values as EvaluateOptions;
     const isSilent = isJson || options.out !== undefined;
     const sink = onEvent ?? (isSilent ? undefined : outcomeOnly(output));
     const context = { onEvent: sink, onProgress, fromFile };
-    const result = await interruptible(output, (signal) => evaluate(options, { signal, ...context }));
+    const result = await interruptible(output, (signal) =>
+      evaluate(options, { signal, ...context }),
+    );
     if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
   });
 }

@@ -19,9 +19,13 @@ export function defineLock(command: Command, output: Output): void {
         pin(options, file, { signal, onEvent, onProgress }),
       );
       const { model, datasets } = pins;
-      const lines = [model, ...datasets].map(({ named, pinned }) => `${named}  ${pinned ?? 'by its hash'}`);
+      const lines = [model, ...datasets].map(
+        ({ named, pinned }) => `${named}  ${pinned ?? 'by its hash'}`,
+      );
       output.stdout.write(
-        isJson ? `${fileJson({ file, ...pins }, 2)}\n` : `${[...lines, `written: ${file}`].join('\n')}\n`,
+        isJson
+          ? `${fileJson({ file, ...pins }, 2)}\n`
+          : `${[...lines, `written: ${file}`].join('\n')}\n`,
       );
     },
   );

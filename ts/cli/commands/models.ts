@@ -40,7 +40,10 @@ export function defineModels(command: Command, output: Output): void {
     },
   );
 
-  sub('show', 'architecture, size, tensor types and tokenizer; of a model of the Hub, what the cache holds')
+  sub(
+    'show',
+    'architecture, size, tensor types and tokenizer; of a model of the Hub, what the cache holds',
+  )
     .argument('<model>', 'folder, .gguf file, org/name[@revision][:file] or builtin name')
     .action(async (name: string, flags: Flags) => {
       const { loadModel } = await import('../../engine/model.ts');
@@ -51,8 +54,14 @@ export function defineModels(command: Command, output: Output): void {
       try {
         const { sha256, name: own, revision } = model.resolved;
         const cache = revision === null ? null : await held(name);
-        const shown = { sha256, name: own, ...(cache === null ? {} : { revision, cache }), ...model.info };
-        const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
+        const shown = {
+          sha256,
+          name: own,
+          ...(cache === null ? {} : { revision, cache }),
+          ...model.info,
+        };
+        const text = (value: unknown) =>
+          typeof value === 'string' ? value : JSON.stringify(value);
         const lines = Object.entries(shown).map(([key, value]) =>
           key === 'cache' && cache !== null
             ? [`cache: ${summary(cache)}`, ...revisionLines(cache)].join('\n')
@@ -81,9 +90,13 @@ export function defineModels(command: Command, output: Output): void {
       const { removeCached } = await import('../../hub/cached.ts');
       const { repository, file } = hubName(name);
       if (file !== null) {
-        throw new BpeftError('BPEFT_USAGE', `remove takes a model or a revision, got the file ${file}`, {
-          hint: `bpeft models remove ${repository}`,
-        });
+        throw new BpeftError(
+          'BPEFT_USAGE',
+          `remove takes a model or a revision, got the file ${file}`,
+          {
+            hint: `bpeft models remove ${repository}`,
+          },
+        );
       }
       const revision = name.includes('@') ? hubName(name).revision : null;
       const isDryRun = flags.dryRun === true;

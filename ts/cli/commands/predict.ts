@@ -17,7 +17,11 @@ export function definePredict(command: Command, output: Output): void {
     command.argument('<input>', 'JSON Lines or CSV file, or - for JSON Lines from standard input'),
     'predict',
   ).action(async (input: string, flags: Record<string, unknown>) => {
-    const { values, fromFile, isJson, onEvent, onProgress } = await invocation('predict', flags, output);
+    const { values, fromFile, isJson, onEvent, onProgress } = await invocation(
+      'predict',
+      flags,
+      output,
+    );
     const options = values as PredictOptions;
     const { predictStream } = await import('../../run/prediction/predict.ts');
     const predictions: unknown[] = [];
@@ -51,7 +55,9 @@ async function openInput(input: string): Promise<PredictInput> {
   return { name: basename(input), path: input, stream: lines(input) };
 }
 
-/** Opened when it is first read: an error of a stream that nobody listens to would end the process. */
+/**
+ * Opened when it is first read: an error of a stream that nobody listens to would end the process.
+ */
 async function* lines(path: string): AsyncGenerator<Uint8Array> {
   yield* createReadStream(path) as AsyncIterable<Uint8Array>;
 }

@@ -64,7 +64,9 @@ export function definePush(command: Command, output: Output): void {
         : `${pushed.url} is at ${pushed.commit}`,
     ];
     output.stdout.write(
-      flags.json === true ? `${fileJson({ repository, files, pushed }, 2)}\n` : `${lines.join('\n')}\n`,
+      flags.json === true
+        ? `${fileJson({ repository, files, pushed }, 2)}\n`
+        : `${lines.join('\n')}\n`,
     );
   });
 }
@@ -72,21 +74,34 @@ export function definePush(command: Command, output: Output): void {
 function repositoryName(name: string): string {
   const id = parseModelId(name);
   if (id !== null && id.repository === name) return name;
-  throw new BpeftError('BPEFT_USAGE', `push takes org/name of the Hub, got ${JSON.stringify(name)}`);
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `push takes org/name of the Hub, got ${JSON.stringify(name)}`,
+  );
 }
 
 /** @throws {BpeftError} `BPEFT_ADAPTER`: neither a run with an adapter nor one */
 function adapterIn(run: string): string {
-  const found = [join(run, 'adapter'), run].find((folder) => existsSync(join(folder, 'adapter_config.json')));
+  const found = [join(run, 'adapter'), run].find((folder) =>
+    existsSync(join(folder, 'adapter_config.json')),
+  );
   if (found !== undefined) return found;
-  throw new BpeftError('BPEFT_ADAPTER', `no adapter_config.json in ${run}, nor in ${join(run, 'adapter')}`, {
-    hint: 'name the folder of a finished run, or of an adapter',
-  });
+  throw new BpeftError(
+    'BPEFT_ADAPTER',
+    `no adapter_config.json in ${run}, nor in ${join(run, 'adapter')}`,
+    {
+      hint: 'name the folder of a finished run, or of an adapter',
+    },
+  );
 }
 
-/** Whether the folder has a card, or nobody can write one; that of a run is written where it is `due`. */
+/**
+ * Whether the folder has a card, or nobody can write one; that of a run is written where it is
+ * `due`.
+ */
 async function writtenCard(run: string, folder: string, isDue: boolean): Promise<boolean> {
   if (existsSync(join(folder, CARD)) || !existsSync(join(run, 'result.json'))) return true;
-  if (isDue) await (await import('../../report/write-report.ts')).writeCard([run], { overwrite: false });
+  if (isDue)
+    await (await import('../../report/write-report.ts')).writeCard([run], { overwrite: false });
   return isDue;
 }

@@ -20,17 +20,27 @@ const HTML_FILE = 'report.html';
 export function defineReport(command: Command, output: Output): void {
   command
     .argument('<run...>', 'folders of runs and evaluations')
-    .addOption(new Option('--format <name>', `what to write: ${REPORT_FORMATS.join(', ')}`).default('html'))
     .addOption(
-      new Option('--out <file>', `output file (default: ${HTML_FILE}; standard output for the others)`),
+      new Option('--format <name>', `what to write: ${REPORT_FORMATS.join(', ')}`).default('html'),
     )
-    .addOption(new Option('--card', "write a calibration card into the run's adapter folder instead"))
+    .addOption(
+      new Option(
+        '--out <file>',
+        `output file (default: ${HTML_FILE}; standard output for the others)`,
+      ),
+    )
+    .addOption(
+      new Option('--card', "write a calibration card into the run's adapter folder instead"),
+    )
     .addOption(new Option('--overwrite', 'replace the output file'));
   addOutputFlags(command).action(async (folders: string[], flags: ReportFlags) => {
-    const { readReport, reportText, writeCard, writeReport } = await import('../../report/write-report.ts');
+    const { readReport, reportText, writeCard, writeReport } = await import(
+      '../../report/write-report.ts'
+    );
     const overwrite = flags.overwrite === true;
     const tell = (path: string) => {
-      if (flags.json === true) output.stdout.write(`${JSON.stringify({ format: 1, file: path })}\n`);
+      if (flags.json === true)
+        output.stdout.write(`${JSON.stringify({ format: 1, file: path })}\n`);
       else if (flags.quiet !== true) output.stderr.write(`written: ${path}\n`);
     };
     if (flags.card === true) return tell(await writeCard(folders, { overwrite }));
@@ -51,5 +61,8 @@ function checkedFormat({ format, json, out }: ReportFlags): ReportFormat {
   if (json === true && format === 'html' && out === undefined) return 'json';
   const known = REPORT_FORMATS.find((one) => one === format);
   if (known !== undefined) return known;
-  throw new BpeftError('BPEFT_USAGE', `--format must be one of ${REPORT_FORMATS.join(', ')}, got ${format}`);
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `--format must be one of ${REPORT_FORMATS.join(', ')}, got ${format}`,
+  );
 }

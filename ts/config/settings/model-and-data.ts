@@ -25,13 +25,17 @@ export const MODEL_AND_DATA = {
     'dataset: name, folder or file',
     {
       train: name.optional().describe('dataset to train on: name, folder or file'),
-      bayesianize: name.optional().describe("dataset of the anchors (default: the run's or the adapter's)"),
+      bayesianize: name
+        .optional()
+        .describe("dataset of the anchors (default: the run's or the adapter's)"),
       eval: z
         .array(name)
         .min(1)
         .optional()
         .describe("datasets: names, folders or files (default: the run's)"),
-      predict: name.optional().describe("dataset whose prompt to use (default: the run's or the adapter's)"),
+      predict: name
+        .optional()
+        .describe("dataset whose prompt to use (default: the run's or the adapter's)"),
     },
     { ...FACTS, recorded: 'name', placeholder: 'dataset' },
   ),

@@ -51,12 +51,17 @@ export const PREDICTION = {
   samples: setting(
     'posterior samples; 0 = posterior mean',
     {
-      bayesianize: count.max(1024).default(10).describe('posterior samples of each look at the anchors'),
+      bayesianize: count
+        .max(1024)
+        .default(10)
+        .describe('posterior samples of each look at the anchors'),
       eval: sampleCounts.default([10]),
       predict: z
         .union([z.literal('auto'), sampleCount])
         .default(10)
-        .describe('posterior samples; 0 = posterior mean, auto = until a row seems steady, at most 256'),
+        .describe(
+          'posterior samples; 0 = posterior mean, auto = until a row seems steady, at most 256',
+        ),
     },
     { ...FACTS, rule: 'auto or a whole number from 0 to 65536' },
   ),
@@ -80,7 +85,9 @@ export const PREDICTION = {
     'also measure the probabilities under a temperature: a number, or fitted on rows that are held out',
     {
       ...inAll(['train', 'eval'], z.union([z.literal('fit'), positive]).optional()),
-      predict: positive.optional().describe('temperature of the answers, such as one that eval has fitted'),
+      predict: positive
+        .optional()
+        .describe('temperature of the answers, such as one that eval has fitted'),
     },
     { ...FACTS, rule: 'fit or a number greater than 0' },
   ),

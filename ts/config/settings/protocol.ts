@@ -48,7 +48,11 @@ const FIELDS = {
     inAll(WITH_MODEL, z.enum(['right', 'context']).optional()),
     PROMPT,
   ),
-  order: setting('order of the training rows', { train: z.enum(['file', 'shuffled']).optional() }, TRAINING),
+  order: setting(
+    'order of the training rows',
+    { train: z.enum(['file', 'shuffled']).optional() },
+    TRAINING,
+  ),
   lastBatch: setting(
     'an incomplete last training batch',
     { train: z.enum(['drop', 'keep']).optional() },

@@ -18,7 +18,9 @@ export const RUN_FOLDER = {
     {
       train: name.optional().describe('run folder (default: runs/<method>-<dataset>-seed<seed>)'),
       bayesianize: name.optional().describe('folder for the adapter'),
-      eval: name.optional().describe('folder for result.json and predictions/ (default: write no files)'),
+      eval: name
+        .optional()
+        .describe('folder for result.json and predictions/ (default: write no files)'),
       predict: name.optional().describe('output file (default: standard output)'),
       demo: name.default('runs/demo').describe('folder for the run folders mle and blob'),
     },

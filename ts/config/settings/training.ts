@@ -18,7 +18,14 @@ const MODULES = [
   ...['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'],
   ...['query', 'key', 'value', 'attention.output.dense', 'intermediate.dense', 'output.dense'],
   ...['q_lin', 'k_lin', 'v_lin', 'out_lin', 'lin1', 'lin2'],
-  ...['pooler.dense', 'classifier', 'classifier.dense', 'classifier.out_proj', 'pre_classifier', 'dense'],
+  ...[
+    'pooler.dense',
+    'classifier',
+    'classifier.dense',
+    'classifier.out_proj',
+    'pre_classifier',
+    'dense',
+  ],
 ];
 
 const group: Facts['group'] = 'Training';
@@ -40,24 +47,40 @@ export const TRAINING = {
       placeholder: 'id',
     },
   ),
-  epochs: ofTraining('passes over the data (default: 3, unless --max-steps is given)', count.optional(), {
-    group,
-  }),
+  epochs: ofTraining(
+    'passes over the data (default: 3, unless --max-steps is given)',
+    count.optional(),
+    {
+      group,
+    },
+  ),
   maxSteps: ofTraining('length of the schedule; wins over --epochs', count.optional(), { group }),
   batchSize: ofTraining('prompts per batch', count.default(4), { group }),
   lr: ofTraining('peak learning rate of AdamW (mean and B)', positive.default(1e-4), ofAdamW),
-  warmupRatio: ofTraining('share of the schedule that warms up', z.number().min(0).max(1).default(0.06), {
-    group,
-  }),
+  warmupRatio: ofTraining(
+    'share of the schedule that warms up',
+    z.number().min(0).max(1).default(0.06),
+    {
+      group,
+    },
+  ),
   weightDecay: ofTraining('decoupled weight decay', nonnegative.default(0), { group }),
   adamEpsilon: ofTraining('epsilon of AdamW', positive.default(1e-6), ofAdamW),
   gradAccumulation: ofTraining('batches per update', count.default(1), { group }),
-  maxGradNorm: ofTraining('clips the gradient of mean and B; 0 = never', nonnegative.default(0), ofAdamW),
+  maxGradNorm: ofTraining(
+    'clips the gradient of mean and B; 0 = never',
+    nonnegative.default(0),
+    ofAdamW,
+  ),
   rank: ofTraining('rank r of the adapters', count.default(8), { group }),
   alpha: ofTraining('scaling is alpha / rank', positive.default(16), { group }),
-  loraDropout: ofTraining('dropout on the input of the adapters', z.number().min(0).lt(1).default(0), {
-    group,
-  }),
+  loraDropout: ofTraining(
+    'dropout on the input of the adapters',
+    z.number().min(0).lt(1).default(0),
+    {
+      group,
+    },
+  ),
   targetModules: ofTraining(
     'layers that get an adapter (default: q_proj, v_proj and lm_head; of an encoder query and value)',
     z.array(z.enum(MODULES)).min(1).optional(),
@@ -99,10 +122,14 @@ export const TRAINING = {
     z.array(name).min(1).optional(),
     { ...SHOWN, recorded: 'name', placeholder: 'dataset' },
   ),
-  evalEvery: ofTraining('steps between evaluations; 0 = only at the end', z.int().nonnegative().default(0), {
-    group: 'Evaluation and prediction',
-    decides: 'nothing',
-  }),
+  evalEvery: ofTraining(
+    'steps between evaluations; 0 = only at the end',
+    z.int().nonnegative().default(0),
+    {
+      group: 'Evaluation and prediction',
+      decides: 'nothing',
+    },
+  ),
   evalSamples: ofTraining(
     'posterior samples per evaluation; 0 = posterior mean',
     sampleCounts.default([10]),

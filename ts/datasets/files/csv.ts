@@ -1,8 +1,9 @@
 /**
  * CSV with a header line, read as a stream; the same fields as JSON Lines.
  *
- * Lists are written as JSON in one cell (`choices`, `labels`), or choices as the columns `choice1`, `choice2`, ….
- * An empty cell is an absent field; rows without any cell, and columns without a heading, are passed over.
+ * Lists are written as JSON in one cell (`choices`, `labels`), or choices as the columns `choice1`,
+ * `choice2`, …. An empty cell is an absent field; rows without any cell, and columns without a
+ * heading, are passed over.
  */
 
 import { pipeline, Readable } from 'node:stream';
@@ -17,7 +18,9 @@ import { decoded } from './utf8.ts';
 
 const LIST_FIELDS = ['choices', 'labels'] as const;
 
-/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8 or a quote that ends nowhere, with its line. */
+/**
+ * @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8 or a quote that ends nowhere, with its line.
+ */
 export async function* readCsv(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
@@ -86,7 +89,8 @@ function complaint(error: CsvError, columns: number): string {
 function columnNames(header: readonly string[], place: RowPlace): (string | false)[] {
   const names = header.map((heading) => fieldNamed(heading) ?? heading.trim());
   const repeated = names.find((name, index) => name !== '' && names.indexOf(name) !== index);
-  if (repeated !== undefined) throw datasetError(place, `names the column ${JSON.stringify(repeated)} twice`);
+  if (repeated !== undefined)
+    throw datasetError(place, `names the column ${JSON.stringify(repeated)} twice`);
   return names.map((name) => (name === '' ? false : name));
 }
 
@@ -135,9 +139,13 @@ function list(field: string, cell: string, place: RowPlace): unknown {
   try {
     return JSON.parse(cell) as unknown;
   } catch (cause) {
-    throw datasetError(place, `${field}: must be a list in JSON, got ${JSON.stringify(cell.slice(0, 60))}`, {
-      hint: 'write ["first", "second"], or use the columns choice1, choice2, …',
-      cause,
-    });
+    throw datasetError(
+      place,
+      `${field}: must be a list in JSON, got ${JSON.stringify(cell.slice(0, 60))}`,
+      {
+        hint: 'write ["first", "second"], or use the columns choice1, choice2, …',
+        cause,
+      },
+    );
   }
 }

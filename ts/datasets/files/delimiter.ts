@@ -1,8 +1,9 @@
 /**
- * What separates the columns of a CSV file: spreadsheets write `,`, `;` or tabs, as their country has it.
+ * What separates the columns of a CSV file: spreadsheets write `,`, `;` or tabs, as their country
+ * has it.
  *
- * A first line `sep=;` says so, as Excel writes and reads it; else it is the one of the three that stands
- * most often in the header, outside of quotes; else a comma.
+ * A first line `sep=;` says so, as Excel writes and reads it; else it is the one of the three that
+ * stands most often in the header, outside of quotes; else a comma.
  */
 
 import { datasetError } from '../rows/dataset-error.ts';

@@ -54,8 +54,8 @@ export function remedyFor(path: string): string | undefined {
 }
 
 /**
- * A file of a folder that holds a split. Tools keep their own settings in `.json` files beside rows, so
- * such a file counts only under the name of a split.
+ * A file of a folder that holds a split. Tools keep their own settings in `.json` files beside
+ * rows, so such a file counts only under the name of a split.
  */
 export function isSplitFile(name: string): boolean {
   const isJson = extname(withoutPacker(name)).toLowerCase() === '.json';
@@ -105,7 +105,11 @@ const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['d0cf11e0', 'is a spreadsheet of an old format', SHEET],
   ['1f8b', 'is packed with gzip, twice', UNPACK],
   ['28b52ffd', 'is packed with zstd, twice', UNPACK],
-  ['50415231', 'is a Parquet file', 'give it the ending .parquet; from standard input it cannot be read'],
+  [
+    '50415231',
+    'is a Parquet file',
+    'give it the ending .parquet; from standard input it cannot be read',
+  ],
   ['fffe', 'is UTF-16', 'save it as UTF-8'],
   ['feff', 'is UTF-16', 'save it as UTF-8'],
 ];
@@ -113,14 +117,19 @@ const SIGNATURES: readonly (readonly [string, string, string])[] = [
 const LFS_POINTER = /^version https:\/\/git-lfs\.github\.com/;
 const WEB_PAGE = /^\s*<(!doctype|html|head|\?xml|error)/i;
 
-/** @throws {BpeftError} `BPEFT_DATASET`: the bytes are of a file that holds no rows, whatever its name. */
+/**
+ * @throws {BpeftError} `BPEFT_DATASET`: the bytes are of a file that holds no rows, whatever its
+ * name.
+ */
 export function refuseForeign(head: Uint8Array, file: string): void {
   const hex = Buffer.from(head).toString('hex');
   const signature = SIGNATURES.find(([bytes]) => hex.startsWith(bytes));
   if (signature !== undefined) throw datasetError(file, signature[1], { hint: signature[2] });
   const text = firstText(head);
   if (LFS_POINTER.test(text)) {
-    throw datasetError(file, 'is a Git LFS pointer, not the rows', { hint: 'fetch the file: git lfs pull' });
+    throw datasetError(file, 'is a Git LFS pointer, not the rows', {
+      hint: 'fetch the file: git lfs pull',
+    });
   }
   if (WEB_PAGE.test(text)) {
     throw datasetError(file, 'is a web page, not the rows', {

@@ -1,7 +1,8 @@
 /**
  * A JSON list of rows, `[{…}, {…}]`, read as a stream: one element is held at a time.
  *
- * Commas and the closing bracket that stand outside of strings, objects and inner lists end an element.
+ * Commas and the closing bracket that stand outside of strings, objects and inner lists end an
+ * element.
  */
 
 import { datasetError } from '../rows/dataset-error.ts';
@@ -9,7 +10,10 @@ import { parseWithDigits } from './json-numbers.ts';
 import { type BadRow, MAX_LINE_BYTES, type RawRow, rowOrError } from './jsonl.ts';
 import { decoded } from './utf8.ts';
 
-/** @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, a list that does not end, or an overlong row, with its line. */
+/**
+ * @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, a list that does not end, or an overlong row,
+ * with its line.
+ */
 export async function* readJsonList(
   chunks: AsyncIterable<Uint8Array>,
   file: string,

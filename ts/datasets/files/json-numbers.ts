@@ -1,8 +1,8 @@
 /**
  * JSON whose numbers keep the digits of the file.
  *
- * A number that JavaScript would write otherwise (an id beyond 2^53, `1.0`, `1e3`) becomes the text that
- * the file holds, which is also what a CSV cell would have given.
+ * A number that JavaScript would write otherwise (an id beyond 2^53, `1.0`, `1e3`) becomes the text
+ * that the file holds, which is also what a CSV cell would have given.
  */
 
 /** Finds nothing in most rows, and costs little there. */

@@ -11,7 +11,9 @@ import { parseWithDigits } from './json-numbers.ts';
 /** A record of a file and its place. */
 export interface RawRow {
   readonly value: unknown;
-  /** 0-based, blank lines (and the CSV header) not shifting it: JSONL line − 1, CSV record number. */
+  /**
+   * 0-based, blank lines (and the CSV header) not shifting it: JSONL line − 1, CSV record number.
+   */
   readonly row: number;
   /** 1-based line in the file. */
   readonly line: number;
@@ -68,7 +70,10 @@ function rowOf(bytes: Uint8Array, file: string, line: number): RawRow | BadRow |
 }
 
 /** A row, or the complaint about it; what is no complaint about rows is thrown. */
-export function rowOrError(place: { row: number; line: number }, parse: () => unknown): RawRow | BadRow {
+export function rowOrError(
+  place: { row: number; line: number },
+  parse: () => unknown,
+): RawRow | BadRow {
   try {
     return { ...place, value: parse() };
   } catch (error) {

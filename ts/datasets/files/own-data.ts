@@ -11,7 +11,8 @@ import { FILE_KINDS, formatOf, isSplitFile, remedyFor, splitName } from './file-
 import { firstRecord, openFile, type SplitFile } from './read-split.ts';
 
 /**
- * The splits at `path`. Trained on is `train`, evaluated by default `validation`; a sole file serves as both.
+ * The splits at `path`. Trained on is `train`, evaluated by default `validation`; a sole file
+ * serves as both.
  *
  * @throws {BpeftError} `BPEFT_DATASET` when there is nothing to read, or two files for one split.
  */
@@ -60,9 +61,13 @@ async function folderSplits(folder: string): Promise<Map<string, readonly SplitF
     const split = splitName(name);
     const other = splits.get(split)?.[0];
     if (other !== undefined) {
-      throw datasetError(folder, `holds two files for the split ${split}: ${other.name} and ${name}`, {
-        hint: 'keep one of them',
-      });
+      throw datasetError(
+        folder,
+        `holds two files for the split ${split}: ${other.name} and ${name}`,
+        {
+          hint: 'keep one of them',
+        },
+      );
     }
     splits.set(split, [{ path: join(folder, name), name, format }]);
   }
@@ -76,22 +81,31 @@ async function otherRemedy(folder: string): Promise<string | undefined> {
 function fileSplit(path: string): Map<string, readonly SplitFile[]> {
   const format = formatOf(path);
   if (format === null) {
-    throw datasetError(path, `must be a ${FILE_KINDS} file, got ${extname(path) || 'no extension'}`, {
-      hint: remedyFor(path),
-    });
+    throw datasetError(
+      path,
+      `must be a ${FILE_KINDS} file, got ${extname(path) || 'no extension'}`,
+      {
+        hint: remedyFor(path),
+      },
+    );
   }
   const name = basename(path);
   return new Map([[splitName(path), [{ path, name, format }]]]);
 }
 
 /** `choices` makes a row multiple choice. */
-export async function taskByFields(files: readonly SplitFile[], columns: Columns | null): Promise<TaskKind> {
+export async function taskByFields(
+  files: readonly SplitFile[],
+  columns: Columns | null,
+): Promise<TaskKind> {
   const [file] = files;
   if (file === undefined) return 'multiple-choice';
   const record = await firstRecord(openFile(file), columns);
   if (typeof record !== 'object' || record === null) return 'multiple-choice';
   if ('choices' in record) return 'multiple-choice';
-  return ['label', 'text', 'text1', 'sentence', 'sentence1', 'premise'].some((field) => field in record)
+  return ['label', 'text', 'text1', 'sentence', 'sentence1', 'premise'].some(
+    (field) => field in record,
+  )
     ? 'classification'
     : 'multiple-choice';
 }

@@ -1,11 +1,17 @@
 /**
  * The rows of a Parquet file, one row group after another: a worker of `partsOffThread`.
  *
- * The file is not trusted: what it says of its own sizes is held against what it is before memory is given.
+ * The file is not trusted: what it says of its own sizes is held against what it is before memory
+ * is given.
  */
 
 import { type FileHandle, open } from 'node:fs/promises';
-import { type AsyncBuffer, type Compressors, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import {
+  type AsyncBuffer,
+  type Compressors,
+  parquetMetadataAsync,
+  parquetReadObjects,
+} from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { serveParts } from '../../threads/off-thread.ts';
 
@@ -57,15 +63,26 @@ const BOUNDED: Compressors = Object.fromEntries(
   ]),
 );
 
-/** The classes of integer columns, as Python's `datasets` writes them: `{info: {features: {column: {names}}}}`. */
-function classNames(entries: readonly { key: string; value?: string | undefined }[]): Map<string, string[]> {
+/**
+ * The classes of integer columns, as Python's `datasets` writes them: `{info: {features: {column:
+ * {names}}}}`.
+ */
+function classNames(
+  entries: readonly { key: string; value?: string | undefined }[],
+): Map<string, string[]> {
   const text = entries.find(({ key }) => key === 'huggingface')?.value;
   const isClass = (entry: [string, unknown]): entry is [string, { names: string[] }] => {
     const { _type: type, names } = (entry[1] ?? {}) as { _type?: unknown; names?: unknown };
-    return type === 'ClassLabel' && Array.isArray(names) && names.every((name) => typeof name === 'string');
+    return (
+      type === 'ClassLabel' &&
+      Array.isArray(names) &&
+      names.every((name) => typeof name === 'string')
+    );
   };
   try {
-    const { features } = JSON.parse(text ?? '').info as { features: Readonly<Record<string, unknown>> };
+    const { features } = JSON.parse(text ?? '').info as {
+      features: Readonly<Record<string, unknown>>;
+    };
     const classes = Object.entries(features).filter(isClass);
     return new Map(classes.map(([column, { names }]) => [column, names]));
   } catch {
@@ -100,11 +117,15 @@ await serveParts<ParquetInput, readonly Row[]>(async function* ({ path, isNamed 
   try {
     const file = await randomAccess(handle);
     const metadata = await parquetMetadataAsync(file, { geoparquet: false });
-    const names = isNamed ? classNames(metadata.key_value_metadata ?? []) : new Map<string, string[]>();
+    const names = isNamed
+      ? classNames(metadata.key_value_metadata ?? [])
+      : new Map<string, string[]>();
     for (const group of metadata.row_groups) {
       if (group.total_byte_size > MOST_BYTES || group.num_rows > MOST_ROWS) {
         const size = `${group.num_rows} rows in ${group.total_byte_size} bytes`;
-        throw new Error(`a row group holds ${size}, and may hold ${MOST_ROWS} rows in ${MOST_BYTES} bytes`);
+        throw new Error(
+          `a row group holds ${size}, and may hold ${MOST_ROWS} rows in ${MOST_BYTES} bytes`,
+        );
       }
       const rows = await parquetReadObjects({
         file,

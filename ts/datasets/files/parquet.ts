@@ -11,14 +11,19 @@ const MEMORY = { maxOldGenerationSizeMb: 2048 };
 
 /**
  * A row's line is its number from 1.
- * @throws {BpeftError} `BPEFT_IO`: it cannot be opened; `BPEFT_DATASET`: it is damaged, or no Parquet.
+ * @throws {BpeftError} `BPEFT_IO`: it cannot be opened; `BPEFT_DATASET`: it is damaged, or no
+ * Parquet.
  */
 export async function* readParquet(input: ParquetInput): AsyncGenerator<RawRow, void, undefined> {
   const { path } = input;
   await io(path, () => access(path, constants.R_OK));
   let row = 0;
   try {
-    for await (const rows of partsOffThread<ParquetInput, readonly unknown[]>(WORKER, input, MEMORY)) {
+    for await (const rows of partsOffThread<ParquetInput, readonly unknown[]>(
+      WORKER,
+      input,
+      MEMORY,
+    )) {
       for (const value of rows) {
         yield { value, row, line: row + 1 };
         row += 1;

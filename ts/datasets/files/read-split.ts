@@ -100,7 +100,8 @@ export async function readSplit(
  * Reads every row and checks it; rows count on from file to file.
  *
  * @param keep gets each item, or the row where the classes are not known yet
- * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row; `BPEFT_ABORTED`.
+ * @throws {BpeftError} `BPEFT_DATASET` for a missing or empty file and for a malformed row;
+ * `BPEFT_ABORTED`.
  */
 export async function surveySplit(
   sources: Iterable<RowSource>,
@@ -134,7 +135,8 @@ export async function surveySplit(
   }
   if (first === null) throw new TypeError('a file without rows is refused');
   const where = meter.files.map(({ file }) => file).join(', ');
-  const found = labelOf === undefined ? { names: given, notices: [] } : foundLabelNames([...labels], where);
+  const found =
+    labelOf === undefined ? { names: given, notices: [] } : foundLabelNames([...labels], where);
   return {
     labelNames: found.names,
     notices: found.notices,
@@ -167,7 +169,8 @@ export type RowToPredict =
 
 /**
  * Rows as they come, of which one is held at a time; a bad one does not end the others.
- * @throws {BpeftError} `BPEFT_DATASET`: what follows cannot be told apart into rows, or the file is none.
+ * @throws {BpeftError} `BPEFT_DATASET`: what follows cannot be told apart into rows, or the file is
+ * none.
  */
 export async function* rowsToPredict(
   source: RowSource,
@@ -208,7 +211,11 @@ export async function firstRecord(source: RowSource, columns?: Columns | null): 
   throw datasetError(source.file, 'holds no rows');
 }
 
-function itemOf({ fields, row, place }: PlacedRow, task: Task, labelNames: readonly string[] | null): Item {
+function itemOf(
+  { fields, row, place }: PlacedRow,
+  task: Task,
+  labelNames: readonly string[] | null,
+): Item {
   return task.item(fields, row, place, labelNames);
 }
 
@@ -238,7 +245,8 @@ async function* placedRows(
     const metered: MeteredFile = { file, name, sha256: null, rows: 0 };
     meter?.files.push(metered);
     const begin = meter?.bytes;
-    const [counted, hash] = meter === null ? [source, async () => null] : withHash(source, meter, signal);
+    const [counted, hash] =
+      meter === null ? [source, async () => null] : withHash(source, meter, signal);
     let rowsEnd = firstRow;
     for await (const record of records(counted, areNamed(task))) {
       if ('error' in record) throw record.error;
@@ -248,10 +256,15 @@ async function* placedRows(
       const fields = namedFields(mapped, place);
       metered.rows += 1;
       rowsEnd = firstRow + row + 1;
-      yield { fields: isPredicted ? withoutAnswer(fields, task) : fields, row: firstRow + row, place };
+      yield {
+        fields: isPredicted ? withoutAnswer(fields, task) : fields,
+        row: firstRow + row,
+        place,
+      };
     }
     const sha256 = await hash();
-    if (begin !== undefined && meter?.bytes === begin) throw datasetError(file, 'the file is empty');
+    if (begin !== undefined && meter?.bytes === begin)
+      throw datasetError(file, 'the file is empty');
     if (metered.rows === 0) throw datasetError(file, 'holds no rows');
     metered.sha256 = sha256;
     firstRow = rowsEnd;
@@ -286,7 +299,9 @@ function withHash(
 
 function withoutAnswer(fields: unknown, { answerFields }: Task): unknown {
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) return fields;
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => !answerFields.includes(name)));
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name]) => !answerFields.includes(name)),
+  );
 }
 
 /** Whether rows name their classes, so that integers of a table are to be its classes' names. */

@@ -1,6 +1,6 @@
 /**
- * Rows packed with gzip (RFC 1952) or zstd (RFC 8878): told by their first bytes, unpacked as a stream.
- * The checksum of zstd is not looked at, that of gzip is.
+ * Rows packed with gzip (RFC 1952) or zstd (RFC 8878): told by their first bytes, unpacked as a
+ * stream. The checksum of zstd is not looked at, that of gzip is.
  */
 
 import { pipeline, Readable } from 'node:stream';
@@ -12,7 +12,11 @@ import { withHead } from './file-formats.ts';
 
 type Bytes = AsyncIterable<Uint8Array>;
 
-const PACKERS: readonly (readonly [signature: string, name: string, unpack: (bytes: Bytes) => Bytes])[] = [
+const PACKERS: readonly (readonly [
+  signature: string,
+  name: string,
+  unpack: (bytes: Bytes) => Bytes,
+])[] = [
   ['1f8b', 'gzip', gunzipped],
   ['28b52ffd', 'zstd', unzstd],
 ];

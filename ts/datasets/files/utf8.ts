@@ -4,8 +4,13 @@ import { datasetError } from '../rows/dataset-error.ts';
 
 const NEWLINE = 0x0a;
 
-/** A byte order mark is left out. @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, with the line. */
-export async function* decoded(chunks: AsyncIterable<Uint8Array>, file: string): AsyncGenerator<string> {
+/**
+ * A byte order mark is left out. @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8, with the line.
+ */
+export async function* decoded(
+  chunks: AsyncIterable<Uint8Array>,
+  file: string,
+): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let line = 1;
   for await (const chunk of chunks) {

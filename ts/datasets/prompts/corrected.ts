@@ -1,10 +1,10 @@
 /**
  * Prompts of the protocol `corrected`: the reference's wording with its slips mended.
  *
- * - Every dataset writes its choices as `A) text`, with the letters A, B, … whatever the labels of the
- *   file, below the heading `Choices:`; exactly the shown choices compete.
- * - BoolQ scores the words that its prompt announces, `true` and `false`, and a true answer is the class
- *   `true`. The passage is whole; what does not fit is cut by tokens and counted.
+ * - Every dataset writes its choices as `A) text`, with the letters A, B, … whatever the labels of
+ *   the file, below the heading `Choices:`; exactly the shown choices compete.
+ * - BoolQ scores the words that its prompt announces, `true` and `false`, and a true answer is the
+ *   class `true`. The passage is whole; what does not fit is cut by tokens and counted.
  * - No EOS follows a prompt.
  *
  * The texts themselves stand in `prompt-parts.ts`.

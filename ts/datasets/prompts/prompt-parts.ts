@@ -32,7 +32,8 @@ export function letteredLines(choices: readonly string[]): string {
  * ```
  */
 export function multipleChoiceParts(item: Item, lines: string, heading = 'Choices:'): PromptPart[] {
-  const passage = item.context === null ? [] : [fixed('Passage: '), cuttable(item.context), fixed('\n')];
+  const passage =
+    item.context === null ? [] : [fixed('Passage: '), cuttable(item.context), fixed('\n')];
   return [
     fixed('Return the label of the correct answer for the question below.\n\n'),
     ...passage,
@@ -53,7 +54,9 @@ export function multipleChoiceParts(item: Item, lines: string, heading = 'Choice
  */
 export function boolqParts(item: Item, passage: string): PromptPart[] {
   return [
-    fixed("Read the passage below and answer the question with the words 'true' or 'false'.\n\nPassage: "),
+    fixed(
+      "Read the passage below and answer the question with the words 'true' or 'false'.\n\nPassage: ",
+    ),
     cuttable(passage),
     fixed(`\nQuestion: ${item.question}\n${BOOLQ_CUE}`),
   ];
@@ -82,7 +85,9 @@ export function classificationPlan(item: Item): PromptPlan {
   return {
     row: item.row,
     parts: [
-      fixed(`Return the label of the correct class for the ${pair ? 'two texts' : 'text'} below.\n\n`),
+      fixed(
+        `Return the label of the correct class for the ${pair ? 'two texts' : 'text'} below.\n\n`,
+      ),
       ...texts,
       fixed(`Labels:\n${letteredLines(item.choices)}${CUE}`),
     ],

@@ -1,11 +1,12 @@
 /**
  * Prompts of the protocol `reference`, letter for letter those of the Python original.
  *
- * - OpenBookQA and ARC write choices as `text) label`, with the labels of the file (some ARC items show
- *   `1` to `4` while letters are scored); OpenBookQA's heading is `Chioces:`. Winogrande and MMLU write
- *   `A) text`.
- * - BoolQ cuts the passage to its first 1024 characters (code points), scores `True` and `False` in this
- *   order, and takes the truth value as the class: a true answer is class 1, i.e. the token of `False`.
+ * - OpenBookQA and ARC write choices as `text) label`, with the labels of the file (some ARC items
+ *   show `1` to `4` while letters are scored); OpenBookQA's heading is `Chioces:`. Winogrande and
+ *   MMLU write `A) text`.
+ * - BoolQ cuts the passage to its first 1024 characters (code points), scores `True` and `False` in
+ *   this order, and takes the truth value as the class: a true answer is class 1, i.e. the token of
+ *   `False`.
  * - Winogrande and BoolQ get EOS after the cue where the tokenizer is of the Llama class.
  */
 

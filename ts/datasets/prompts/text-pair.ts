@@ -1,8 +1,9 @@
 /**
- * What an encoder reads of an item: one text, or a pair, between which the tokenizer puts its separator.
+ * What an encoder reads of an item: one text, or a pair, between which the tokenizer puts its
+ * separator.
  *
- * Sentences and texts are read as they are, a yes/no question after its passage. A question with choices
- * becomes one text, in the reference's words:
+ * Sentences and texts are read as they are, a yes/no question after its passage. A question with
+ * choices becomes one text, in the reference's words:
  *
  * ```text
  * corrected   Select one of the choices that answers the following question: {question} Choices:

@@ -1,13 +1,16 @@
 /**
- * When two names of a class are one: names are compared as NFC (Unicode Standard Annex 15) and without the
- * white space around them, and that is how they are shown and recorded.
+ * When two names of a class are one: names are compared as NFC (Unicode Standard Annex 15) and
+ * without the white space around them, and that is how they are shown and recorded.
  */
 
 export function className(value: string | number | boolean): string {
   return String(value).normalize('NFC').trim();
 }
 
-/** Whether the name is a whole number, so that whole numbers are names in this set and never indices. */
+/**
+ * Whether the name is a whole number, so that whole numbers are names in this set and never
+ * indices.
+ */
 export function isWholeNumber(name: string): boolean {
   return /^-?\d+(\.0+)?$/.test(name);
 }
@@ -35,7 +38,10 @@ export function lookAlikes(names: readonly string[], source: string): string[] {
     });
 }
 
-/** Without letter case, inner white space, invisible characters, compatibility forms, and `.0` of numbers. */
+/**
+ * Without letter case, inner white space, invisible characters, compatibility forms, and `.0` of
+ * numbers.
+ */
 function appearance(name: string): string {
   const bare = name
     .normalize('NFKC')

@@ -1,10 +1,10 @@
 /**
- * Rows of classification: `{text | text1, text2 | sentence | sentence1, sentence2 | premise, hypothesis,
- * label, id?}`.
+ * Rows of classification: `{text | text1, text2 | sentence | sentence1, sentence2 | premise,
+ * hypothesis, label, id?}`.
  *
- * `label` is a class name. Where no class name is a whole number, one is a 0-based index into them. −1 is
- * no label, unless a class is called so. The names come from `--labels` or are the set found in the training
- * split, sorted (as numbers when all are whole numbers).
+ * `label` is a class name. Where no class name is a whole number, one is a 0-based index into them.
+ * −1 is no label, unless a class is called so. The names come from `--labels` or are the set found
+ * in the training split, sorted (as numbers when all are whole numbers).
  */
 
 import { z } from 'zod';
@@ -35,16 +35,24 @@ const ClassificationRow = z
       sentence2: text,
       premise: text,
       hypothesis: text,
-      label: z.union([z.number(), z.string(), z.boolean()], 'must be a class name or its index').optional(),
+      label: z
+        .union([z.number(), z.string(), z.boolean()], 'must be a class name or its index')
+        .optional(),
       id: cellText.optional(),
     },
     'must be an object',
   )
   .superRefine((row, context) => {
-    const present = TEXT_FIELDS.filter((fields) => fields.some((field) => row[field] !== undefined));
+    const present = TEXT_FIELDS.filter((fields) =>
+      fields.some((field) => row[field] !== undefined),
+    );
     const [fields] = present;
     if (fields === undefined) {
-      context.addIssue({ code: 'custom', path: ['text'], message: 'is required (or text1 and text2)' });
+      context.addIssue({
+        code: 'custom',
+        path: ['text'],
+        message: 'is required (or text1 and text2)',
+      });
     } else if (present.length > 1) {
       context.addIssue({
         code: 'custom',
@@ -75,8 +83,19 @@ export function classificationItem(
   place: RowPlace,
   labelNames: readonly string[],
 ): Item {
-  const { text, text1, text2, sentence, sentence1, sentence2, premise, hypothesis, label, id, ...meta } =
-    parsed;
+  const {
+    text,
+    text1,
+    text2,
+    sentence,
+    sentence1,
+    sentence2,
+    premise,
+    hypothesis,
+    label,
+    id,
+    ...meta
+  } = parsed;
   const texts = [text, text1, text2, sentence, sentence1, sentence2, premise, hypothesis];
   return {
     place,
@@ -115,10 +134,14 @@ export function checkedLabelNames(given: readonly string[], source: string): rea
   if (names.length < 2)
     throw datasetError(source, `needs at least 2 classes, got ${names.length} (${names.join()})`);
   if (names.length > MAX_CLASSES) {
-    throw datasetError(source, `has ${names.length} classes, more than there are labels (${MAX_CLASSES})`);
+    throw datasetError(
+      source,
+      `has ${names.length} classes, more than there are labels (${MAX_CLASSES})`,
+    );
   }
   const repeated = names.find((name, index) => names.indexOf(name) !== index);
-  if (repeated !== undefined) throw datasetError(source, `names the class ${JSON.stringify(repeated)} twice`);
+  if (repeated !== undefined)
+    throw datasetError(source, `names the class ${JSON.stringify(repeated)} twice`);
   if (names.includes('')) throw datasetError(source, 'has a class without a name');
   return names;
 }

@@ -22,11 +22,16 @@ export function columnsFrom(pairs: readonly string[]): Columns {
     const [, left = '', right = ''] = /^([^=]+)=(.+)$/.exec(pair) ?? [];
     const field = fieldNamed(left);
     const names = right.split('+').map((name) => name.trim());
-    const isWhole = field !== null && !names.includes('') && (names.length === 1 || field === 'choices');
+    const isWhole =
+      field !== null && !names.includes('') && (names.length === 1 || field === 'choices');
     if (!isWhole || columns.has(field)) {
-      throw new BpeftError('BPEFT_USAGE', `--columns takes pairs of a field and its column, got ${pair}`, {
-        hint: 'as in question=prompt,choices=options,answer=gold or choices=a+b+c+d, each field once',
-      });
+      throw new BpeftError(
+        'BPEFT_USAGE',
+        `--columns takes pairs of a field and its column, got ${pair}`,
+        {
+          hint: 'as in question=prompt,choices=options,answer=gold or choices=a+b+c+d, each field once',
+        },
+      );
     }
     columns.set(field, names);
   }

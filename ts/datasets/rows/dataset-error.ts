@@ -24,8 +24,16 @@ export function datasetError(
 export const ROW_FORMS =
   'rows are {"question": "…", "choices": ["…", "…"], "answer": 0} or {"text": "…", "label": "…"}; answer and label may be left out where rows are only predicted';
 
-/** The first complaint of a row's schema, with its field and the value received; `form` is the hint where nothing was. */
-export function rowError(place: RowPlace, error: z.ZodError, row: unknown, form?: string): BpeftError {
+/**
+ * The first complaint of a row's schema, with its field and the value received; `form` is the hint
+ * where nothing was.
+ */
+export function rowError(
+  place: RowPlace,
+  error: z.ZodError,
+  row: unknown,
+  form?: string,
+): BpeftError {
   const issue = error.issues[0];
   if (issue === undefined) return datasetError(place, 'malformed row', { cause: error });
   const field = fieldName(issue.path);

@@ -1,6 +1,6 @@
 /**
- * The fields of a row, the same for every format: names are known whatever their letter case and the white
- * space around them; a field that is null or an empty text is absent.
+ * The fields of a row, the same for every format: names are known whatever their letter case and
+ * the white space around them; a field that is null or an empty text is absent.
  */
 
 import { z } from 'zod';
@@ -18,7 +18,18 @@ const NAMES = [
     'answer',
     'answerKey',
   ],
-  ...['text', 'text1', 'text2', 'sentence', 'sentence1', 'sentence2', 'premise', 'hypothesis', 'label', 'id'],
+  ...[
+    'text',
+    'text1',
+    'text2',
+    'sentence',
+    'sentence1',
+    'sentence2',
+    'premise',
+    'hypothesis',
+    'label',
+    'id',
+  ],
   ...['option1', 'option2'],
 ];
 
@@ -39,7 +50,10 @@ export function namedFields(raw: unknown, place: RowPlace): unknown {
     if (field !== null && (value === null || value === '')) continue;
     const other = headings.get(field ?? heading);
     if (other !== undefined) {
-      throw datasetError(place, `${field}: is there twice, as ${quoted(other)} and ${quoted(heading)}`);
+      throw datasetError(
+        place,
+        `${field}: is there twice, as ${quoted(other)} and ${quoted(heading)}`,
+      );
     }
     headings.set(field ?? heading, heading);
     fields.push([field ?? heading, value]);

@@ -74,7 +74,9 @@ export interface SplitHead {
   readonly name: string;
   readonly split: string;
   readonly family: TaskFamily;
-  /** K of the reference: its constant per dataset; for one's own data the most choices in the split. */
+  /**
+   * K of the reference: its constant per dataset; for one's own data the most choices in the split.
+   */
   readonly classCount: number;
   /** Class names of a classification dataset, in class order; null otherwise. */
   readonly labelNames: readonly string[] | null;

@@ -1,11 +1,14 @@
 /**
- * Rows of multiple choice: `{question | prompt, choices[], answer | answerKey, labels?, id?, context?}`.
+ * Rows of multiple choice: `{question | prompt, choices[], answer | answerKey, labels?, id?,
+ * context?}`.
  *
- * `answer` is a 0-based index or one of the labels (`A`, `B`, … where the row has none): a JSON number is an
- * index, a text is a label if it is one, else the index that it writes. `answerKey` is a label. −1 is no answer,
- * unless a label is called so. Fields of other names become the item's meta data.
+ * `answer` is a 0-based index or one of the labels (`A`, `B`, … where the row has none): a JSON
+ * number is an index, a text is a label if it is one, else the index that it writes. `answerKey` is
+ * a label. −1 is no answer, unless a label is called so. Fields of other names become the item's
+ * meta data.
  *
- * The rows of ARC and OpenBookQA as Hugging Face publishes them have `choices: {text: […], label: […]}`.
+ * The rows of ARC and OpenBookQA as Hugging Face publishes them have `choices: {text: […], label:
+ * […]}`.
  */
 
 import { z } from 'zod';
@@ -42,7 +45,8 @@ const MultipleChoiceRow = z
     if (row.answer !== undefined && row.answerKey !== undefined)
       fail('answerKey', 'stands beside answer; keep one of them');
     const labels = (row.labels ?? letters(row.choices.length)).map(className);
-    if (labels.length !== row.choices.length) fail('labels', `must be ${row.choices.length}, one per choice`);
+    if (labels.length !== row.choices.length)
+      fail('labels', `must be ${row.choices.length}, one per choice`);
     else if (new Set(labels).size !== labels.length) fail('labels', 'must differ from each other');
     const [field, complaint] = complaintAbout(row, labels);
     if (complaint !== null) fail(field, complaint);
@@ -87,7 +91,10 @@ interface AnswerFields {
 }
 
 /** Null: the row has none. What {@link complaintAbout} refuses gives a number that is no index. */
-function answerIndex({ answer, answerKey }: AnswerFields, labels: readonly string[]): number | null {
+function answerIndex(
+  { answer, answerKey }: AnswerFields,
+  labels: readonly string[],
+): number | null {
   const value = answer ?? answerKey;
   const name = value === undefined ? '' : className(value);
   const label = typeof answer === 'number' ? -1 : labels.indexOf(name);
@@ -95,7 +102,10 @@ function answerIndex({ answer, answerKey }: AnswerFields, labels: readonly strin
   return name === '' || (isWholeNumber(name) && Number(name) === -1) ? null : Number(name);
 }
 
-function complaintAbout(fields: AnswerFields, labels: readonly string[]): readonly [string, string | null] {
+function complaintAbout(
+  fields: AnswerFields,
+  labels: readonly string[],
+): readonly [string, string | null] {
   const { answer, answerKey } = fields;
   const field = answer === undefined ? 'answerKey' : 'answer';
   const index = answerIndex(fields, labels);

@@ -1,4 +1,7 @@
-/** Which columns may be meant by the fields that a row lacks: by their names, else by what they hold. */
+/**
+ * Which columns may be meant by the fields that a row lacks: by their names, else by what they
+ * hold.
+ */
 
 const LOOKS_LIKE = {
   question: /question|prompt|query|stem|problem|input|instruction/i,
@@ -17,14 +20,19 @@ export function suggestedColumns(row: unknown): string | null {
   const columns = Object.entries(row);
   const choices = named('choices', columns.filter(isList)) ?? numberedColumns(columns);
   const others = columns.filter(([name]) => !choices?.split('+').includes(name));
-  const [asked, answer]: [Field, Field] = choices === undefined ? ['text', 'label'] : ['question', 'answer'];
+  const [asked, answer]: [Field, Field] =
+    choices === undefined ? ['text', 'label'] : ['question', 'answer'];
   const texts = others.filter(([, value]) => typeof value === 'string');
   const text = named(asked, texts) ?? longest(texts);
   const short = others.filter((column) => column[0] !== text && isShort(column));
   const numbers = short.filter(([, value]) => typeof value !== 'string');
   const right = named(answer, short) ?? (numbers.length === 1 ? numbers[0]?.[0] : undefined);
   if (text === undefined || right === undefined) return null;
-  const pairs = [[asked, text], ...(choices === undefined ? [] : [['choices', choices]]), [answer, right]];
+  const pairs = [
+    [asked, text],
+    ...(choices === undefined ? [] : [['choices', choices]]),
+    [answer, right],
+  ];
   const written = pairs.filter(([field, name]) => name?.trim().toLowerCase() !== field);
   return written.length === 0 ? null : written.map(([field, name]) => `${field}=${name}`).join(',');
 }
@@ -43,7 +51,8 @@ function isShort([, value]: Column): boolean {
 
 /** Texts, or Hugging Face's `{text, label}`. */
 function isList([, value]: Column): boolean {
-  if (Array.isArray(value)) return value.length > 1 && value.every((one) => typeof one === 'string');
+  if (Array.isArray(value))
+    return value.length > 1 && value.every((one) => typeof one === 'string');
   return typeof value === 'object' && value !== null && 'text' in value;
 }
 

@@ -1,9 +1,10 @@
 /**
  * ARC: science questions of school exams, the easy and the challenge set.
  *
- * Source: Clark et al., "Think you have Solved Question Answering? Try ARC" (arXiv 1803.05457); CC BY-SA 4.0.
- * Rows `{id, question, choices, labels, answer: index}`; 3 to 5 choices, some labelled `1` to `4`.
- * Splits: Easy 2251 / 570 / 2376, Challenge 1119 / 299 / 1172 (train / validation / test).
+ * Source: Clark et al., "Think you have Solved Question Answering? Try ARC" (arXiv 1803.05457); CC
+ * BY-SA 4.0. Rows `{id, question, choices, labels, answer: index}`; 3 to 5 choices, some labelled
+ * `1` to `4`. Splits: Easy 2251 / 570 / 2376, Challenge 1119 / 299 / 1172 (train / validation /
+ * test).
  */
 
 import type { DatasetEntry } from './entry.ts';
@@ -14,7 +15,12 @@ export const ARC_TASK = multipleChoiceTask('arc', {
   wording: { lines: 'text-first' },
 });
 
-function arc(set: 'Easy' | 'Challenge', train: number, validation: number, test: number): DatasetEntry {
+function arc(
+  set: 'Easy' | 'Challenge',
+  train: number,
+  validation: number,
+  test: number,
+): DatasetEntry {
   const folder = `arc_${set.toLowerCase()}`;
   return {
     name: `ARC-${set}`,
@@ -33,4 +39,7 @@ function arc(set: 'Easy' | 'Challenge', train: number, validation: number, test:
   };
 }
 
-export const ARC: readonly DatasetEntry[] = [arc('Easy', 2251, 570, 2376), arc('Challenge', 1119, 299, 1172)];
+export const ARC: readonly DatasetEntry[] = [
+  arc('Easy', 2251, 570, 2376),
+  arc('Challenge', 1119, 299, 1172),
+];

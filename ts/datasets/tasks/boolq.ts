@@ -54,7 +54,8 @@ export const BOOLQ_TASK: Task = {
   answerFields: ['answer'],
   item: boolqItem,
   classCount: BOOLQ_WORDS.length,
-  plan: (item, _, template) => (template === 'reference' ? referenceBoolq(item) : correctedBoolq(item)),
+  plan: (item, _, template) =>
+    template === 'reference' ? referenceBoolq(item) : correctedBoolq(item),
   pair: ({ context, question }) => ({ first: context ?? '', second: question }),
   names: ({ labels }) => labels,
 };

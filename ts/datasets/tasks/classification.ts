@@ -1,4 +1,6 @@
-/** Classification of one's own texts; the same prompt in both protocols, as the reference has none. */
+/**
+ * Classification of one's own texts; the same prompt in both protocols, as the reference has none.
+ */
 
 import { classificationPlan } from '../prompts/prompt-parts.ts';
 import { textsOf } from '../prompts/text-pair.ts';

@@ -1,8 +1,9 @@
 /**
  * COPA: which of two alternatives is the cause or the effect of a premise.
  *
- * Source: Roemmele et al., "Choice of Plausible Alternatives" (2011), as in SuperGLUE; BSD 2-clause.
- * Rows `{premise, choice1, choice2, question: "cause" | "effect", label: 0 | 1}`. Splits: train 400, validation 100.
+ * Source: Roemmele et al., "Choice of Plausible Alternatives" (2011), as in SuperGLUE; BSD
+ * 2-clause. Rows `{premise, choice1, choice2, question: "cause" | "effect", label: 0 | 1}`. Splits:
+ * train 400, validation 100.
  */
 
 import { z } from 'zod';

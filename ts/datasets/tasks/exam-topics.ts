@@ -1,10 +1,10 @@
 /**
  * exam-topics: to which of five fields does an exam question belong?
  *
- * Made from MMLU (Hendrycks et al., arXiv 2009.03300; MIT): questions of at most 320 characters, sorted by field.
- * Rows `{id, question, choices, labels, answer: index, subject}`.
- * Splits: train 300, validation 300, test 1000; `shift` 360 (subjects unseen in training, same fields),
- * `ood` 400 (other fields, no answer).
+ * Made from MMLU (Hendrycks et al., arXiv 2009.03300; MIT): questions of at most 320 characters,
+ * sorted by field. Rows `{id, question, choices, labels, answer: index, subject}`. Splits: train
+ * 300, validation 300, test 1000; `shift` 360 (subjects unseen in training, same fields), `ood` 400
+ * (other fields, no answer).
  */
 
 import type { DatasetEntry } from './entry.ts';

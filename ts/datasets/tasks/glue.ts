@@ -1,6 +1,6 @@
 /**
- * GLUE (Wang et al., arXiv 1804.07461) without its regression, and SuperGLUE's CB and WiC (Wang et al.,
- * arXiv 1905.00537). Labels of the test splits are not public: evaluated is validation.
+ * GLUE (Wang et al., arXiv 1804.07461) without its regression, and SuperGLUE's CB and WiC (Wang et
+ * al., arXiv 1905.00537). Labels of the test splits are not public: evaluated is validation.
  */
 
 import { type SentenceSet, sentenceEntry, sentenceTask } from './sentences.ts';
@@ -33,7 +33,8 @@ const SETS = [
     texts: SENTENCE,
     classes: ['negative', 'positive'],
     question: 'Which sentiment does the sentence below express?',
-    instruction: 'For each sentence below, indicate whether the sentiment is negative (0) or positive (1).',
+    instruction:
+      'For each sentence below, indicate whether the sentiment is negative (0) or positive (1).',
     sizes: { train: 67349, validation: 872 },
   },
   {

@@ -25,7 +25,10 @@ const PLACES: ReadonlyMap<string, HubPlace> = new Map<string, HubPlace>([
   ['boolq', { repository: 'google/boolq', configurations: ['default'] }],
   ...MMLU.map(({ name, splits }): [string, HubPlace] => [
     name,
-    { repository: 'cais/mmlu', configurations: (splits.test ?? []).map((path) => path.split('/')[1] ?? '') },
+    {
+      repository: 'cais/mmlu',
+      configurations: (splits.test ?? []).map((path) => path.split('/')[1] ?? ''),
+    },
   ]),
   ...[...GLUE.map(({ name }) => name), 'copa'].map((name): [string, HubPlace] => [
     name,

@@ -1,10 +1,10 @@
 /**
  * MMLU: exam questions of 57 subjects, in the reference's seven groups.
  *
- * Source: Hendrycks et al., "Measuring Massive Multitask Language Understanding" (arXiv 2009.03300); MIT.
- * Rows `{id, question, choices, labels, answer: index}`. A group is the test sets of its subjects, one after
- * another in alphabetical order (that of the full table); as in the reference it has no other split, so training
- * on it would train on the test set.
+ * Source: Hendrycks et al., "Measuring Massive Multitask Language Understanding" (arXiv
+ * 2009.03300); MIT. Rows `{id, question, choices, labels, answer: index}`. A group is the test sets
+ * of its subjects, one after another in alphabetical order (that of the full table); as in the
+ * reference it has no other split, so training on it would train on the test set.
  */
 
 import type { DatasetEntry } from './entry.ts';
@@ -20,7 +20,12 @@ const GROUPS = {
   cs: [
     'computer science',
     412,
-    ['college_computer_science', 'computer_security', 'high_school_computer_science', 'machine_learning'],
+    [
+      'college_computer_science',
+      'computer_security',
+      'high_school_computer_science',
+      'machine_learning',
+    ],
   ],
   law: ['law', 1763, ['international_law', 'jurisprudence', 'professional_law']],
   health: [

@@ -1,8 +1,10 @@
 /**
- * OpenBookQA: elementary science questions with four choices; the supporting fact is kept as meta data.
+ * OpenBookQA: elementary science questions with four choices; the supporting fact is kept as meta
+ * data.
  *
- * Source: Mihaylov et al., "Can a Suit of Armor Conduct Electricity?" (arXiv 1809.02789); Apache-2.0.
- * Rows `{id, question, choices, labels, answer: index, fact}`. Splits: train 4957, validation 500, test 500.
+ * Source: Mihaylov et al., "Can a Suit of Armor Conduct Electricity?" (arXiv 1809.02789);
+ * Apache-2.0. Rows `{id, question, choices, labels, answer: index, fact}`. Splits: train 4957,
+ * validation 500, test 500.
  */
 
 import type { DatasetEntry } from './entry.ts';

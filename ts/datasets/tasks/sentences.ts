@@ -16,8 +16,8 @@
  * Answer:
  * ```
  *
- * The reference scores the digits `0`, `1`, …; where it has no instruction, both protocols write the
- * corrected prompt.
+ * The reference scores the digits `0`, `1`, …; where it has no instruction, both protocols write
+ * the corrected prompt.
  */
 
 import { z } from 'zod';
@@ -95,7 +95,9 @@ function rowParser(set: SentenceSet): (raw: unknown, row: number, place: RowPlac
     {
       ...Object.fromEntries(fields),
       id: cellText.optional(),
-      [answer]: z.union([z.number(), z.string(), z.boolean()], 'must be a class or its index').nullish(),
+      [answer]: z
+        .union([z.number(), z.string(), z.boolean()], 'must be a class or its index')
+        .nullish(),
     },
     'must be an object',
   );

@@ -10,7 +10,10 @@ export interface Task {
   readonly kind: TaskKind;
   /** Fields that hold the right answer. */
   readonly answerFields: readonly string[];
-  /** K of the reference, where it takes one number for all rows; null: the most choices in the split. */
+  /**
+   * K of the reference, where it takes one number for all rows; null: the most choices in the
+   * split.
+   */
   readonly classCount: number | null;
   /** Classes that the task fixes, whatever the rows name. */
   readonly labelNames?: readonly string[];
@@ -19,7 +22,10 @@ export interface Task {
    * @throws {BpeftError} `BPEFT_DATASET` with file, line and field.
    */
   item(raw: unknown, row: number, place: RowPlace, labelNames: readonly string[] | null): Item;
-  /** Of a task whose classes its rows name: the one that a row names, or null; throws as `item` does. */
+  /**
+   * Of a task whose classes its rows name: the one that a row names, or null; throws as `item`
+   * does.
+   */
   labelOf?(raw: unknown, place: RowPlace): string | null;
   /** @param competing how many classes compete */
   plan(item: Item, competing: number, template: Template): PromptPlan;

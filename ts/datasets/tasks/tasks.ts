@@ -67,5 +67,8 @@ export function planPair(
 
 /** K of the reference among these items: the task's constant, else the most choices of one. */
 export function classCountOf(family: TaskFamily, items: readonly Item[]): number {
-  return taskOf(family).classCount ?? items.reduce((most, { choices }) => Math.max(most, choices.length), 0);
+  return (
+    taskOf(family).classCount ??
+    items.reduce((most, { choices }) => Math.max(most, choices.length), 0)
+  );
 }

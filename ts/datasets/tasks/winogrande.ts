@@ -1,9 +1,9 @@
 /**
  * Winogrande: fill the gap `_` of a sentence with one of two options.
  *
- * Source: Sakaguchi et al., "WinoGrande: An Adversarial Winograd Schema Challenge at Scale" (arXiv 1907.10641);
- * CC BY. Rows `{id, sentence, option1, option2, answer: 1 | 2}`.
- * Splits: train S 640, train M 2558, validation 1267 (shared by both sizes).
+ * Source: Sakaguchi et al., "WinoGrande: An Adversarial Winograd Schema Challenge at Scale" (arXiv
+ * 1907.10641); CC BY. Rows `{id, sentence, option1, option2, answer: 1 | 2}`. Splits: train S 640,
+ * train M 2558, validation 1267 (shared by both sizes).
  */
 
 import { z } from 'zod';
@@ -60,7 +60,10 @@ function winogrande(size: 's' | 'm', trainRows: number): DatasetEntry {
     source: 'Sakaguchi et al. 2019, arXiv 1907.10641',
     licence: 'CC BY',
     family: 'winogrande',
-    splits: { train: [`winogrande/train_${size}.jsonl`], validation: ['winogrande/validation.jsonl'] },
+    splits: {
+      train: [`winogrande/train_${size}.jsonl`],
+      validation: ['winogrande/validation.jsonl'],
+    },
     sizes: { train: trainRows, validation: 1267 },
     trainSplit: 'train',
     defaultSplit: 'validation',

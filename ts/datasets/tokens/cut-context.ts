@@ -1,8 +1,9 @@
 /**
  * Makes prompts fit by cutting the end of their passages, never of anything else.
  *
- * All cuttable parts of a prompt are cut to one common number of characters (code points), the largest that fits:
- * of a pair of texts the longer one is cut first. It is found by bisection on the true token count.
+ * All cuttable parts of a prompt are cut to one common number of characters (code points), the
+ * largest that fits: of a pair of texts the longer one is cut first. It is found by bisection on
+ * the true token count.
  */
 
 import type { BpeftError } from '../../errors.ts';
@@ -32,7 +33,10 @@ interface Search {
  *
  * @throws {BpeftError} `BPEFT_PROMPT_TOO_LONG` when a prompt does not fit even without its passage.
  */
-export async function cutToFit(plans: readonly PlacedPlan[], options: CutOptions): Promise<Uint32Array[]> {
+export async function cutToFit(
+  plans: readonly PlacedPlan[],
+  options: CutOptions,
+): Promise<Uint32Array[]> {
   const searches = plans.map(searchOf);
   const bare = await encodeAt(searches, (_) => 0, options);
   for (const [index, search] of searches.entries()) {
@@ -59,7 +63,10 @@ export async function cutToFit(plans: readonly PlacedPlan[], options: CutOptions
 }
 
 function searchOf(plan: PlacedPlan): Search {
-  const parts = plan.parts.map(({ text, cuttable }) => ({ characters: Array.from(text), cuttable }));
+  const parts = plan.parts.map(({ text, cuttable }) => ({
+    characters: Array.from(text),
+    cuttable,
+  }));
   const longest = parts.reduce(
     (most, { characters, cuttable }) => (cuttable ? Math.max(most, characters.length) : most),
     0,

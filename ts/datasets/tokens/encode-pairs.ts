@@ -1,6 +1,6 @@
 /**
- * Texts and pairs as an encoder's token ids: special tokens around and between them, what is too long cut
- * at the end of whichever text is longer, or refused, by file and line.
+ * Texts and pairs as an encoder's token ids: special tokens around and between them, what is too
+ * long cut at the end of whichever text is longer, or refused, by file and line.
  */
 
 import { BpeftError } from '../../errors.ts';
@@ -30,7 +30,10 @@ export function pairLength({ info }: PairEncoder, maxSeqLen: number): number {
   throw new BpeftError('BPEFT_USAGE', message, { hint: `give --max-seq-len ${positions} or less` });
 }
 
-/** @throws {BpeftError} `BPEFT_DATASET`: an empty second text; `BPEFT_PROMPT_TOO_LONG`; what the engine refuses. */
+/**
+ * @throws {BpeftError} `BPEFT_DATASET`: an empty second text; `BPEFT_PROMPT_TOO_LONG`; what the
+ * engine refuses.
+ */
 export async function encodePairs(
   pairs: readonly PlacedPair[],
   encoder: PairEncoder,
@@ -76,7 +79,11 @@ function asRefusal(error: unknown): BpeftError {
 }
 
 function tooLong({ file, line }: RowPlace, length: number): BpeftError {
-  return new BpeftError('BPEFT_PROMPT_TOO_LONG', `${file}:${line}: the texts must fit ${length} tokens`, {
-    hint: 'pass a larger --max-seq-len, or --on-long cut',
-  });
+  return new BpeftError(
+    'BPEFT_PROMPT_TOO_LONG',
+    `${file}:${line}: the texts must fit ${length} tokens`,
+    {
+      hint: 'pass a larger --max-seq-len, or --on-long cut',
+    },
+  );
 }

@@ -1,4 +1,7 @@
-/** Prompts as token ids that fit: special tokens added, what is too long cut or refused, by file and line. */
+/**
+ * Prompts as token ids that fit: special tokens added, what is too long cut or refused, by file and
+ * line.
+ */
 
 import { BpeftError } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
@@ -30,7 +33,12 @@ export function promptLimits(
   },
 ): PromptLimits {
   const context = info.maxPositionEmbeddings ?? Number.POSITIVE_INFINITY;
-  return { protocol, onLong, length: Math.min(maxSeqLen, context), isContext: context <= maxSeqLen };
+  return {
+    protocol,
+    onLong,
+    length: Math.min(maxSeqLen, context),
+    isContext: context <= maxSeqLen,
+  };
 }
 
 export interface EncodedPrompt {
@@ -38,7 +46,9 @@ export interface EncodedPrompt {
   readonly truncated: boolean;
 }
 
-/** @throws {BpeftError} `BPEFT_PROMPT_TOO_LONG`; `BPEFT_DATASET` for a token that the model lacks. */
+/**
+ * @throws {BpeftError} `BPEFT_PROMPT_TOO_LONG`; `BPEFT_DATASET` for a token that the model lacks.
+ */
 export async function encodePrompts(
   plans: readonly PlacedPlan[],
   encoder: PromptEncoder,
@@ -60,7 +70,10 @@ export async function encodePrompts(
     return whole.map((ids, index) => {
       const end = eosOf(plans[index]);
       const room = longest - end.length;
-      return { ids: Uint32Array.from([...ids.subarray(0, room), ...end]), truncated: ids.length > room };
+      return {
+        ids: Uint32Array.from([...ids.subarray(0, room), ...end]),
+        truncated: ids.length > room,
+      };
     });
   }
 
@@ -117,7 +130,11 @@ function refusedRow(place: PlacedPlan['place'], cause: BpeftError): BpeftError {
 }
 
 /** A prompt that does not fit even without its passage. */
-function tooLong(plan: PlacedPlan, tokens: number, { isContext, length }: PromptLimits): BpeftError {
+function tooLong(
+  plan: PlacedPlan,
+  tokens: number,
+  { isContext, length }: PromptLimits,
+): BpeftError {
   const without = plan.parts.some(({ cuttable }) => cuttable) ? ' without its passage' : '';
   const subject = isContext ? 'the model reads at most' : 'the prompt must fit';
   const hint = isContext
@@ -143,5 +160,7 @@ function refuseLong(
 }
 
 function longError({ place }: PlacedPlan, message: string, hint: string): BpeftError {
-  return new BpeftError('BPEFT_PROMPT_TOO_LONG', `${place.file}:${place.line}: ${message}`, { hint });
+  return new BpeftError('BPEFT_PROMPT_TOO_LONG', `${place.file}:${place.line}: ${message}`, {
+    hint,
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * A split as token ids: prompts, the tokens of the competing classes, gold classes. For an encoder texts or
- * pairs, and the indices of the classes.
+ * A split as token ids: prompts, the tokens of the competing classes, gold classes. For an encoder
+ * texts or pairs, and the indices of the classes.
  */
 
 import { type CallOptions, teller } from '../../engine/call.ts';
@@ -40,7 +40,10 @@ export interface EncodedHead {
   readonly truncated: number;
   /** Sum of the prompts' lengths. */
   readonly tokens: number;
-  /** Longest prompt that was let through, special tokens included: asked for, or the model's context. */
+  /**
+   * Longest prompt that was let through, special tokens included: asked for, or the model's
+   * context.
+   */
   readonly maxSeqLen: number;
   /** Token of each label that competes somewhere; for an encoder the index of each class. */
   readonly labelTokens: Readonly<Record<string, number>>;
@@ -59,8 +62,8 @@ export interface EncodeOptions extends CallOptions {
   /** What becomes of a longer one: cut as the protocol says (unless given), or refused. */
   readonly onLong?: 'cut' | 'error' | undefined;
   /**
-   * Whose noise a row sees: its question's (`noiseIdentity`, unless given), or its line's, as protocol
-   * `reference` has it.
+   * Whose noise a row sees: its question's (`noiseIdentity`, unless given), or its line's, as
+   * protocol `reference` has it.
    */
   readonly noiseOf?: 'question' | 'line' | undefined;
 }
@@ -69,7 +72,8 @@ const ROWS_PER_STEP = 512;
 
 /**
  * The rows in memory as tokens in memory.
- * @throws {BpeftError} `BPEFT_LABEL_TOKENS`, `BPEFT_PROMPT_TOO_LONG`, `BPEFT_ABORTED`, and `BPEFT_DATASET` for a
+ * @throws {BpeftError} `BPEFT_LABEL_TOKENS`, `BPEFT_PROMPT_TOO_LONG`, `BPEFT_ABORTED`, and
+ * `BPEFT_DATASET` for a
  *   row with a right answer that does not compete, or a token that the model lacks.
  */
 export async function encodeDataset(
@@ -90,7 +94,12 @@ export async function encodeDataset(
   const tell = teller(options.onProgress);
   for await (const some of encodeRows(rows, labels, encoder, options)) {
     examples.push(...some);
-    tell({ activity: 'encoding', unit: 'rows', done: examples.length, total: dataset.items.length });
+    tell({
+      activity: 'encoding',
+      unit: 'rows',
+      done: examples.length,
+      total: dataset.items.length,
+    });
   }
   return {
     name: dataset.name,
@@ -105,13 +114,17 @@ export async function encodeDataset(
   };
 }
 
-/** Longest row in tokens. @throws {BpeftError} `BPEFT_USAGE`: longer than an encoder's positions. */
+/**
+ * Longest row in tokens. @throws {BpeftError} `BPEFT_USAGE`: longer than an encoder's positions.
+ */
 export function rowLength(
   encoder: RowEncoder,
   options: Pick<EncodeOptions, 'protocol' | 'maxSeqLen' | 'onLong'>,
 ): number {
   const pairs = pairEncoder(encoder);
-  return pairs === null ? promptLimits(encoder, options).length : pairLength(pairs, options.maxSeqLen);
+  return pairs === null
+    ? promptLimits(encoder, options).length
+    : pairLength(pairs, options.maxSeqLen);
 }
 
 /** Null: it reads prompts. */
@@ -125,8 +138,8 @@ type Rows = Pick<RowStream, 'family' | 'classCount' | 'labelNames' | 'widest'> &
 };
 
 /**
- * One token for each label that competes somewhere: those of the widest row hold all others. For an encoder the
- * index of each class.
+ * One token for each label that competes somewhere: those of the widest row hold all others. For an
+ * encoder the index of each class.
  */
 export async function competingTokens(
   rows: Pick<Rows, 'family' | 'classCount' | 'labelNames' | 'widest'>,
@@ -135,13 +148,19 @@ export async function competingTokens(
 ): Promise<LabelTokens> {
   if (pairEncoder(encoder) !== null) {
     const names = rows.labelNames ?? letters(rows.classCount);
-    return { tokens: new Map(names.map((name, index) => [name, index])), promptEnd: '', notices: [] };
+    return {
+      tokens: new Map(names.map((name, index) => [name, index])),
+      promptEnd: '',
+      notices: [],
+    };
   }
   const { cue, labels } = planPrompt(rows, rows.widest, protocol);
   return labelTokens(encoder, cue, labels, protocol);
 }
 
-/** The rows as tokens, some at a time, in order. @throws {BpeftError} as {@link encodeDataset} does. */
+/**
+ * The rows as tokens, some at a time, in order. @throws {BpeftError} as {@link encodeDataset} does.
+ */
 export async function* encodeRows(
   rows: Rows,
   labels: LabelTokens,
@@ -163,13 +182,19 @@ export async function* encodeRows(
 
 type Form = (items: readonly Item[]) => Promise<EncodedExample[]>;
 
-function promptForm(rows: Rows, labels: LabelTokens, encoder: PromptEncoder, options: EncodeOptions): Form {
+function promptForm(
+  rows: Rows,
+  labels: LabelTokens,
+  encoder: PromptEncoder,
+  options: EncodeOptions,
+): Form {
   const limits = promptLimits(encoder, options);
   const answersOf = answerLists(labels);
   return async (items) => {
     throwIfAborted(options.signal);
     const plans = items.map((item) => planPrompt(rows, item, options.protocol));
-    for (const { label, labels: competing, place } of plans) refuseOutside(label, competing.length, place);
+    for (const { label, labels: competing, place } of plans)
+      refuseOutside(label, competing.length, place);
     const prompts = await encodePrompts(plans, encoder, limits, labels.promptEnd);
     return plans.map(({ row, label, labels: competing }, index) => {
       const { ids, truncated } = prompts[index] ?? { ids: new Uint32Array(), truncated: false };

@@ -1,9 +1,11 @@
 /**
  * One token per label: the classes' logits are those of these tokens after the prompt.
  *
- * - `continuation` (corrected): t with ids(cue + " A") = ids(cue) + [t]. Where the blank is a token of its own
- *   (byte and character tokenizers), ids(cue + " A") = ids(cue) + [blank, t]; then the blank ends the prompt.
- * - `last` (reference): the last token of "A" alone, without special tokens; with `addSpace` of " A".
+ * - `continuation` (corrected): t with ids(cue + " A") = ids(cue) + [t]. Where the blank is a token
+ *   of its own (byte and character tokenizers), ids(cue + " A") = ids(cue) + [blank, t]; then the
+ *   blank ends the prompt.
+ * - `last` (reference): the last token of "A" alone, without special tokens; with `addSpace` of "
+ *   A".
  */
 
 import { BpeftError } from '../../errors.ts';
@@ -17,7 +19,10 @@ export interface LabelTokens {
   readonly notices: readonly string[];
 }
 
-/** @throws {BpeftError} `BPEFT_LABEL_TOKENS`: a label of several tokens or of none, or (corrected) a shared token. */
+/**
+ * @throws {BpeftError} `BPEFT_LABEL_TOKENS`: a label of several tokens or of none, or (corrected) a
+ * shared token.
+ */
 export async function labelTokens(
   encoder: PromptEncoder,
   cue: string,
@@ -52,9 +57,13 @@ async function lastTokens(
   const tokens = labels.map((label, index) => {
     const token = encoded[index]?.at(-1);
     if (token === undefined) {
-      throw new BpeftError('BPEFT_LABEL_TOKENS', `label ${quoted(label)} must be a token, got none`, {
-        hint: REMEDY,
-      });
+      throw new BpeftError(
+        'BPEFT_LABEL_TOKENS',
+        `label ${quoted(label)} must be a token, got none`,
+        {
+          hint: REMEDY,
+        },
+      );
     }
     return [label, token] as const;
   });
@@ -68,7 +77,8 @@ async function continuationTokens(
 ): Promise<Found> {
   const texts = [cue, `${cue} `, ...labels.map((label) => `${cue} ${label}`)];
   const [cueIds, blankIds, ...labelIds] = await encodeTexts(encoder, texts, false);
-  if (cueIds === undefined || blankIds === undefined) throw new TypeError('the encoder lost a text');
+  if (cueIds === undefined || blankIds === undefined)
+    throw new TypeError('the encoder lost a text');
 
   const direct = tokensAfter(cueIds, labels, labelIds);
   if (direct !== null) return { tokens: direct, promptEnd: '' };
@@ -125,7 +135,9 @@ function startsWith(ids: Uint32Array, prefix: Uint32Array): boolean {
   return prefix.every((id, index) => ids[index] === id);
 }
 
-function sharedToken(tokens: ReadonlyMap<string, number>): { token: number; labels: string[] } | null {
+function sharedToken(
+  tokens: ReadonlyMap<string, number>,
+): { token: number; labels: string[] } | null {
   const owners = new Map<number, string>();
   for (const [label, token] of tokens) {
     const owner = owners.get(token);

@@ -10,8 +10,8 @@
  * kinds (n)           2 · list of answers + (1 where the prompt was cut)
  * ```
  *
- * A word is 4 bytes. A file holds the words, the columns in this order, the lists of answers as JSON,
- * and last its length, the number of rows (both 32-bit) and the magic number.
+ * A word is 4 bytes. A file holds the words, the columns in this order, the lists of answers as
+ * JSON, and last its length, the number of rows (both 32-bit) and the magic number.
  */
 
 import type { EncodedExample, EncodedHead } from './encode.ts';
@@ -156,7 +156,8 @@ export class PackedExamples implements Examples {
     const begin = end - textLength - columnsLength;
     if (magic !== MAGIC || begin < 0) return null;
     const all = await words.read(begin, begin + columnsLength);
-    const column = (index: number): Uint32Array => all.slice(1 + index * count, 1 + (index + 1) * count);
+    const column = (index: number): Uint32Array =>
+      all.slice(1 + index * count, 1 + (index + 1) * count);
     const columns = {
       starts: all.slice(0, count + 1),
       lengths: column(1),
@@ -185,7 +186,8 @@ export class PackedExamples implements Examples {
     }
     const first = wanted[0] ?? 0;
     const isRun = wanted.every((position, index) => position === first + index);
-    if (!isRun) return Promise.all(wanted.map(async (at) => this.#example(at, await this.#wordsOf(at))));
+    if (!isRun)
+      return Promise.all(wanted.map(async (at) => this.#example(at, await this.#wordsOf(at))));
     const base = starts[first] ?? 0;
     const words = await this.#words.read(base, starts[first + wanted.length] ?? base);
     return wanted.map((at) =>

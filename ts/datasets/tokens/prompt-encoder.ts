@@ -36,7 +36,10 @@ export interface PairLists extends TokenLists {
 }
 
 export interface PairEncoder {
-  /** At most `maxLength` tokens each, special ones included; what is longer is cut, the longer text first. */
+  /**
+   * At most `maxLength` tokens each, special ones included; what is longer is cut, the longer text
+   * first.
+   */
   encodeTexts(texts: readonly TextPair[], maxLength: number): Promise<PairLists>;
   readonly info: TokenizerInfo;
 }

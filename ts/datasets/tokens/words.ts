@@ -37,7 +37,9 @@ const BYTES = Uint32Array.BYTES_PER_ELEMENT;
 /** So that one system call is enough for a piece. */
 const BUFFER_BYTES = 1 << 20;
 
-/** A descriptor is closed when its words are no longer reachable; the file may be unlinked before. */
+/**
+ * A descriptor is closed when its words are no longer reachable; the file may be unlinked before.
+ */
 const OPEN = new FinalizationRegistry<number>((descriptor) => close(descriptor, () => undefined));
 
 export class FileWords implements Words {
@@ -77,7 +79,13 @@ export class FileWords implements Words {
       let position = this.#length * BYTES;
       for (let start = 0; start < whole.length; ) {
         const length = Math.min(BUFFER_BYTES, whole.length - start);
-        const { bytesWritten } = await promisify(write)(this.#descriptor, whole, start, length, position);
+        const { bytesWritten } = await promisify(write)(
+          this.#descriptor,
+          whole,
+          start,
+          length,
+          position,
+        );
         start += bytesWritten;
         position += bytesWritten;
       }
@@ -92,7 +100,13 @@ export class FileWords implements Words {
     await ofFile(this.#path, async () => {
       for (let done = 0; done < bytes.length; ) {
         const at = start * BYTES + done;
-        const { bytesRead } = await promisify(read)(this.#descriptor, bytes, done, bytes.length - done, at);
+        const { bytesRead } = await promisify(read)(
+          this.#descriptor,
+          bytes,
+          done,
+          bytes.length - done,
+          at,
+        );
         if (bytesRead === 0) throw new Error('the file has become shorter');
         done += bytesRead;
       }

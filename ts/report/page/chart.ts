@@ -38,7 +38,8 @@ export interface Curve {
 
 /** Accuracy by confidence; the gap to the mean confidence of each bin is red. */
 export function reliabilityChart(title: string, bins: readonly ReliabilityBin[]): string {
-  const shown = bins.slice(0, -1); // the last bin, of confidence 1, has no width: it joins the one before
+  // the last bin, of confidence 1, has no width: it joins the one before
+  const shown = bins.slice(0, -1);
   const last = bins.at(-1);
   const merged = shown.map((bin, index) =>
     index === shown.length - 1 && last !== undefined ? merge(bin, last) : bin,
@@ -57,14 +58,20 @@ export function reliabilityChart(title: string, bins: readonly ReliabilityBin[])
         name: 'gap',
         data: merged.map((bin) => ({
           value: gap(bin),
-          itemStyle: { color: under(bin) ? 'var(--under)' : 'var(--over)', borderColor: 'var(--ink)' },
+          itemStyle: {
+            color: under(bin) ? 'var(--under)' : 'var(--over)',
+            borderColor: 'var(--ink)',
+          },
         })),
         itemStyle: { color: 'var(--over)' },
         markLine: {
           ...{ silent: true, symbol: 'none', animation: false },
           lineStyle: { color: 'var(--muted)', type: 'dashed' },
           data: [
-            [{ coord: [0, 0.5 / merged.length] }, { coord: [merged.length - 1, 1 - 0.5 / merged.length] }],
+            [
+              { coord: [0, 0.5 / merged.length] },
+              { coord: [merged.length - 1, 1 - 0.5 / merged.length] },
+            ],
           ],
         },
       },
@@ -76,7 +83,9 @@ export function confidenceHistogram(title: string, bins: readonly ReliabilityBin
   const last = bins.at(-1);
   const merged = bins
     .slice(0, -1)
-    .map((bin, index, all) => (index === all.length - 1 && last !== undefined ? merge(bin, last) : bin));
+    .map((bin, index, all) =>
+      index === all.length - 1 && last !== undefined ? merge(bin, last) : bin,
+    );
   return svg(title, {
     xAxis: binAxis(merged, 'confidence'),
     yAxis: axis('rows', { min: 0, minInterval: 1 }),
@@ -158,7 +167,13 @@ function merge(a: ReliabilityBin, b: ReliabilityBin): ReliabilityBin {
   const n = a.n + b.n;
   const mean = (of: 'accuracy' | 'confidence') =>
     n === 0 ? null : ((a[of] ?? 0) * a.n + (b[of] ?? 0) * b.n) / n;
-  return { lower: a.lower, upper: b.upper, n, accuracy: mean('accuracy'), confidence: mean('confidence') };
+  return {
+    lower: a.lower,
+    upper: b.upper,
+    n,
+    accuracy: mean('accuracy'),
+    confidence: mean('confidence'),
+  };
 }
 
 function binAxis(bins: readonly ReliabilityBin[], name: string): object {

@@ -31,7 +31,8 @@ import { escaped } from './escape.ts';
 import { STYLE } from './style.ts';
 
 export function htmlReport(report: Report): string {
-  const title = report.runs.length === 1 ? `Run ${report.runs[0]?.name ?? ''}` : `${report.runs.length} runs`;
+  const title =
+    report.runs.length === 1 ? `Run ${report.runs[0]?.name ?? ''}` : `${report.runs.length} runs`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -164,7 +165,9 @@ function learning({ steps, posterior }: RunReport): string {
     ['Width of the posterior', 'mean σ', curve('σ', ({ sigma_mean: sigma }) => sigma)],
   ] as const;
   const shown = charts.filter(([, , curves]) => curves.length > 0);
-  const figures = shown.map(([title, unit, curves]) => figure(title, learningChart(title, unit, curves)));
+  const figures = shown.map(([title, unit, curves]) =>
+    figure(title, learningChart(title, unit, curves)),
+  );
   if (posterior !== null) figures.push(layers(posterior));
   return `<h3>Learning curves</h3><div class="charts">${figures.join('')}</div>`;
 }
@@ -201,7 +204,9 @@ function definitions(runs: readonly RunReport[]): string {
   for (const { evaluations } of runs)
     for (const { definitions: own } of evaluations)
       for (const [name, text] of Object.entries(own)) known.set(name, text);
-  const items = [...known].map(([name, text]) => `<dt>${escaped(name)}</dt><dd>${escaped(text)}</dd>`);
+  const items = [...known].map(
+    ([name, text]) => `<dt>${escaped(name)}</dt><dd>${escaped(text)}</dd>`,
+  );
   if (items.length === 0) return '';
   return `<section><h2>Definitions</h2><dl class="definitions">${items.join('')}</dl>
 <p class="note">In a reliability diagram a blue bar reaches to the lower of accuracy and confidence; the red gap above it is
@@ -209,7 +214,11 @@ overconfidence, a green one underconfidence.</p></section>`;
 }
 
 /** `curves` are named below the picture, where there are several. */
-function figure(caption: string, picture: string, curves: readonly { readonly name: string }[] = []): string {
+function figure(
+  caption: string,
+  picture: string,
+  curves: readonly { readonly name: string }[] = [],
+): string {
   const names = curves.map(({ name }, index) => {
     const { colour, dash } = stroke(index);
     return `<li><i style="border-top: 2px ${dash} ${colour}"></i>${escaped(name)}</li>`;
@@ -222,7 +231,11 @@ function figure(caption: string, picture: string, curves: readonly { readonly na
  * `texts`: how many of the first columns hold no numbers; the bounds of an interval get a line of
  * their own.
  */
-function table(headings: readonly string[], rows: readonly (readonly string[])[], texts: number): string {
+function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  texts: number,
+): string {
   const cell = (tag: 'th' | 'td') => (text: string, index: number) => {
     if (index < texts) return `<${tag}>${escaped(text)}</${tag}>`;
     const shown = escaped(text).replace(

@@ -31,7 +31,13 @@ export function reliabilityPicture(bins: readonly ReliabilityBin[]): Picture {
     const left = x(Math.min(lower, 1 - width)) + 1;
     const right = left + width * span - 1;
     picture.fill(left, y(accuracy), right, y(0), BAR);
-    picture.fill(left, y(Math.max(accuracy, confidence)), right, y(Math.min(accuracy, confidence)), GAP);
+    picture.fill(
+      left,
+      y(Math.max(accuracy, confidence)),
+      right,
+      y(Math.min(accuracy, confidence)),
+      GAP,
+    );
   }
   for (let place = 0; place < span; place += 1) {
     picture.fill(

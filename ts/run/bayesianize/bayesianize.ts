@@ -71,7 +71,12 @@ export async function bayesianize(
         ? search.high
         : await searchSigma(search, measure, (look) => {
             looks.push(look);
-            emit({ type: 'look', ...look, tolerance: search.tolerance, criterion: search.criterion });
+            emit({
+              type: 'look',
+              ...look,
+              tolerance: search.tolerance,
+              criterion: search.criterion,
+            });
           });
       await using found = await unit.withSigmaTimes(sigma);
       const { criterion, tolerance } = search;
@@ -94,11 +99,16 @@ function refuseOtherModel({ record, folder }: AdapterPlace, model: BayesianModel
   if (record === null || record.base_model.sha256 === sha256) return;
   const trained = `${record.base_model.name} (SHA-256 ${record.base_model.sha256})`;
   const message = `${folder}: the adapter must be of the given model, ${name} (SHA-256 ${sha256}), got one of ${trained}`;
-  throw new BpeftError('BPEFT_ADAPTER', message, { hint: 'give the --model that it was trained on' });
+  throw new BpeftError('BPEFT_ADAPTER', message, {
+    hint: 'give the --model that it was trained on',
+  });
 }
 
 /** The anchors, by a permutation of the split's rows. */
-async function anchorRows({ encoded }: Split, config: BayesianizeConfig): Promise<EncodedExample[]> {
+async function anchorRows(
+  { encoded }: Split,
+  config: BayesianizeConfig,
+): Promise<EncodedExample[]> {
   const { length } = encoded.examples;
   const order =
     config.protocol === 'reference'
@@ -116,7 +126,10 @@ async function answers(
   signal: AbortSignal | undefined,
 ): Promise<Float64Array[]> {
   const probs: Float64Array[] = [];
-  for await (const { batch } of evaluationBatches(rows, { batchSize: evalBatchSize, tail: 'keep' })) {
+  for await (const { batch } of evaluationBatches(rows, {
+    batchSize: evalBatchSize,
+    tail: 'keep',
+  })) {
     throwIfAborted(signal);
     const asked = { samples, noise, sampling, seed, stochasticLayers: null };
     const logits = await adapter.predict(batch, asked, { signal });
@@ -127,10 +140,14 @@ async function answers(
 }
 
 /** What an adapter's folder may hold; a folder with anything else is never replaced. */
-const OWN_NAMES = /^(adapter_config\.json|adapter_model\.safetensors|bpeft\.json|README\.md|adapter_\d+)$/;
+const OWN_NAMES =
+  /^(adapter_config\.json|adapter_model\.safetensors|bpeft\.json|README\.md|adapter_\d+)$/;
 
 /** @throws {BpeftError} `BPEFT_RUN_EXISTS`, `BPEFT_USAGE` or `BPEFT_IO`, before any work. */
-async function requireFree({ out, overwrite, model, dataset }: BayesianizeConfig, place: AdapterPlace) {
+async function requireFree(
+  { out, overwrite, model, dataset }: BayesianizeConfig,
+  place: AdapterPlace,
+) {
   await refuseProtected(out, [
     { what: 'the adapter', path: place.folder },
     { what: 'the model', path: model },

@@ -1,4 +1,6 @@
-/** One evaluation: a split, a number of posterior samples, the metrics of the mean probabilities. */
+/**
+ * One evaluation: a split, a number of posterior samples, the metrics of the mean probabilities.
+ */
 
 import { evaluationBatches } from '../../batches/data-loader.ts';
 import type { RaggedBatch } from '../../batches/ragged-batch.ts';
@@ -78,8 +80,8 @@ interface Answers {
 }
 
 /**
- * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is asked for,
- * and it is reported as samples 0; an ensemble of points has as many as members.
+ * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is
+ * asked for, and it is reported as samples 0; an ensemble of points has as many as members.
  */
 export function effectiveSamples<Count extends number | 'auto'>(
   adapter: Adapter,
@@ -163,19 +165,30 @@ export async function predictBatch(
   adapter: Adapter,
   { batch, examples }: { batch: RaggedBatch; examples: readonly EncodedExample[] },
   samples: number,
-  settings: Pick<EvaluationSettings, 'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'> & {
+  settings: Pick<
+    EvaluationSettings,
+    'sampling' | 'seed' | 'stochasticLayers' | 'saveSamples' | 'rule'
+  > & {
     readonly spread?: SampleSpread;
   },
   signal: AbortSignal | undefined,
 ): Promise<PredictionRow[]> {
   const { rule, sampling, seed, stochasticLayers } = settings;
-  const options = { samples, sampling, seed, stochasticLayers, noise: rule.noise, dropout: rule.dropout };
+  const options = {
+    samples,
+    sampling,
+    seed,
+    stochasticLayers,
+    noise: rule.noise,
+    dropout: rule.dropout,
+  };
   const logits = await adapter.predict(batch, options, { signal });
   const { answerOffsets } = batch;
   const answers = logits.length / batch.answers.length; // of each sample and member
   const predictive = posteriorPredictive(logits, answerOffsets, answers, rule.average);
   settings.spread?.add(logits, answerOffsets, answers);
-  const perSample = settings.saveSamples === true ? sampleProbs(logits, answerOffsets, answers) : null;
+  const perSample =
+    settings.saveSamples === true ? sampleProbs(logits, answerOffsets, answers) : null;
   return examples.map((example, index) => ({
     ...predictionRow(example, predictive, index),
     ...(perSample === null ? {} : { sampleProbs: perSample[index] ?? [] }),
@@ -183,7 +196,11 @@ export async function predictBatch(
 }
 
 /** Prompt `index` of a predictive, under the name of its row. */
-export function predictionRow(example: EncodedExample, predictive: Predictive, index: number): PredictionRow {
+export function predictionRow(
+  example: EncodedExample,
+  predictive: Predictive,
+  index: number,
+): PredictionRow {
   return {
     row: example.row,
     ...(example.id === null ? {} : { id: example.id }),
@@ -195,7 +212,11 @@ export function predictionRow(example: EncodedExample, predictive: Predictive, i
 }
 
 /** Softmax of each sample alone: prompt → sample → probabilities. */
-function sampleProbs(logits: Float32Array, answerOffsets: Uint32Array, samples: number): number[][][] {
+function sampleProbs(
+  logits: Float32Array,
+  answerOffsets: Uint32Array,
+  samples: number,
+): number[][][] {
   const width = answerOffsets.at(-1) ?? 0;
   return [...answerOffsets.subarray(0, -1)].map((from, prompt) => {
     const to = answerOffsets[prompt + 1] ?? from;

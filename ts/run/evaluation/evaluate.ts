@@ -1,4 +1,6 @@
-/** Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution. */
+/**
+ * Evaluation of a trained adapter over datasets × splits × sample counts; also out of distribution.
+ */
 
 import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
@@ -27,7 +29,10 @@ import { requireLabels, rowsOfTemperature, Temperatures } from './temperature.ts
  * @returns what `result.json` holds; with `out`, each finished part is written at once
  * @throws {BpeftError} `BPEFT_ABORTED`; finished parts stay
  */
-export async function evaluate(options: EvaluateOptions, context: RunContext = {}): Promise<RunResult> {
+export async function evaluate(
+  options: EvaluateOptions,
+  context: RunContext = {},
+): Promise<RunResult> {
   return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
     const { event: emit } = sinks;
     const begun = await answering('eval', options, resolveEval, context, emit);
@@ -69,11 +74,20 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
       const evaluations: EvaluationResult[] = [];
       const given = typeof config.temperature === 'number' ? config.temperature : null;
       const temperatures = new Temperatures(fitted ?? given);
-      const settings = { ...config, stochasticLayers, rule, earlier: new EarlierRows(), temperatures };
+      const settings = {
+        ...config,
+        stochasticLayers,
+        rule,
+        earlier: new EarlierRows(),
+        temperatures,
+      };
       let result = evaluationResult(config, outline, evaluations);
       for (const split of splits) {
         for (const samples of effectiveSamples(adapter, config.samples, rule)) {
-          const evaluation = await evaluateSplit(adapter, split, samples, settings, { signal, emit });
+          const evaluation = await evaluateSplit(adapter, split, samples, settings, {
+            signal,
+            emit,
+          });
           evaluations.push(evaluation.result);
           result = evaluationResult(config, outline, evaluations);
           if (folder !== null) {
@@ -90,8 +104,14 @@ export async function evaluate(options: EvaluateOptions, context: RunContext = {
   });
 }
 
-/** Where the outcome goes; null: nowhere. @throws {BpeftError} before any work, if it must not go there. */
-async function freeFolder(config: EvalConfig, place: AdapterPlace): Promise<EvaluationFolder | null> {
+/**
+ * Where the outcome goes; null: nowhere. @throws {BpeftError} before any work, if it must not go
+ * there.
+ */
+async function freeFolder(
+  config: EvalConfig,
+  place: AdapterPlace,
+): Promise<EvaluationFolder | null> {
   const { out } = config;
   if (out === undefined) return null;
   const folder = new EvaluationFolder(out);
@@ -113,7 +133,9 @@ function trainedOn(
   { dataset, split }: EvalConfig,
   evaluated: readonly RowStream[],
 ): string {
-  const recorded = layers.flatMap(({ values }) => (Array.isArray(values.dataset) ? values.dataset : []));
+  const recorded = layers.flatMap(({ values }) =>
+    Array.isArray(values.dataset) ? values.dataset : [],
+  );
   const [place] = recorded;
   if (typeof place === 'string') return place;
   const same = evaluated.findIndex(({ name }) => name === record?.dataset);

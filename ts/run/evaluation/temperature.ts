@@ -48,7 +48,9 @@ export async function rowsOfTemperature(
   const split = temperatureSplit ?? source.defaultSplit;
   const refuse = (what: string) => {
     const message = `--temperature fit needs rows that are held out: ${source.name} ${split} ${what}`;
-    throw new BpeftError('BPEFT_USAGE', message, { hint: 'give --temperature-split another split' });
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: 'give --temperature-split another split',
+    });
   };
   if (mayOverlap(split, config.trainSplit ?? source.trainSplit)) refuse('trains the adapter');
   if (evaluated.some((rows) => rows.name === source.name && mayOverlap(rows.split, split)))
@@ -61,7 +63,9 @@ export function requireLabels({ encoded }: Split): void {
   const { examples, name, split } = encoded;
   if (examples.labels.some((label) => label >= 0)) return;
   const message = `${name} ${split}: a temperature is fitted on rows with a right answer, got none in ${examples.length} rows`;
-  throw new BpeftError('BPEFT_DATASET', message, { hint: 'give --temperature-split another split' });
+  throw new BpeftError('BPEFT_DATASET', message, {
+    hint: 'give --temperature-split another split',
+  });
 }
 
 /** A temperature, and the rows that it was fitted on; null: it was given. */

@@ -15,7 +15,8 @@ import type { AdapterRecord } from '../records/adapter-record.ts';
 
 /**
  * The folder that a path or a name on the Hub means; what is missing of it is downloaded.
- * @throws {BpeftError} `BPEFT_ADAPTER`: PEFT's configuration is not there; what {@link pullAdapter} throws
+ * @throws {BpeftError} `BPEFT_ADAPTER`: PEFT's configuration is not there; what {@link pullAdapter}
+ * throws
  */
 export async function adapterFolder(
   flag: '--adapter' | '--init-adapter',
@@ -61,7 +62,10 @@ export async function tellOtherBase(
   const base = record?.base_model.name ?? (await baseModelName(folder));
   const isOther =
     record === null
-      ? base !== null && revision !== null && base !== name.replace(/:.*$/, '') && parseModelId(base) !== null
+      ? base !== null &&
+        revision !== null &&
+        base !== name.replace(/:.*$/, '') &&
+        parseModelId(base) !== null
       : record.base_model.sha256 !== sha256;
   if (!isOther) return;
   const how = record === null ? 'by its name' : 'different SHA-256';

@@ -1,6 +1,6 @@
 /**
- * How every command that asks a trained adapter begins: where the adapter is, the settings over what
- * its run says, and then the adapter on a model.
+ * How every command that asks a trained adapter begins: where the adapter is, the settings over
+ * what its run says, and then the adapter on a model.
  */
 
 import type { z } from 'zod';
@@ -11,7 +11,12 @@ import type { Listener } from '../../events/sinks.ts';
 import type { Asked, PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule, usualMethod } from '../../methods/registry.ts';
 import { callOf, type RunContext, withModelOf } from './context.ts';
-import { type AdapterPlace, findAdapter, openAdapter, stochasticLayers } from './trained-adapter.ts';
+import {
+  type AdapterPlace,
+  findAdapter,
+  openAdapter,
+  stochasticLayers,
+} from './trained-adapter.ts';
 
 type AnsweringCommand = 'bayesianize' | 'eval' | 'predict';
 
@@ -30,8 +35,15 @@ export async function answering<C extends AnsweringCommand, Config>(
   emit: Listener,
 ): Promise<Answering<Config>> {
   const own = ownLayers(withModelOf(options, context, emit), context.fromFile);
-  const named: { run?: string | undefined; adapter?: string | undefined } = parseSettings(command, own);
-  const place = await findAdapter({ ...named, datasetIsList: command === 'eval', call: callOf(context) });
+  const named: { run?: string | undefined; adapter?: string | undefined } = parseSettings(
+    command,
+    own,
+  );
+  const place = await findAdapter({
+    ...named,
+    datasetIsList: command === 'eval',
+    call: callOf(context),
+  });
   const layers = [...recordedDataset(command, place), ...place.layers, ...own];
   // What comes of an adapter that is made Bayesian depends on more than the adapter did.
   const trained = command === 'bayesianize' ? undefined : place.record?.method;
@@ -47,7 +59,10 @@ function ownLayers(options: object, fromFile: RunContext['fromFile']): Layer[] {
   return [layer('file', true), layer('option', false)];
 }
 
-/** An adapter names the dataset it was trained on; a name of the registry can be read again as it stands. */
+/**
+ * An adapter names the dataset it was trained on; a name of the registry can be read again as it
+ * stands.
+ */
 function recordedDataset(command: AnsweringCommand, { record }: AdapterPlace): Layer[] {
   if (record === null || command === 'predict') return [];
   const dataset = command === 'eval' ? [record.dataset] : record.dataset;

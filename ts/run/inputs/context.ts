@@ -1,13 +1,20 @@
 /** What the caller of a run brings along. */
 
-import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from '../../engine/arithmetic.ts';
+import {
+  PRECISIONS,
+  type Precision,
+  QUANTIZATIONS,
+  type Quantization,
+} from '../../engine/arithmetic.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import { type BayesianModel, loadModel } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
 
 export interface RunContext {
-  /** Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`. */
+  /**
+   * Stops the run; training then writes a checkpoint first. The run rejects with `BPEFT_ABORTED`.
+   */
   readonly signal?: AbortSignal | undefined;
   /** Hears how far downloading, hashing and reading the model are, before the run's first event. */
   readonly onProgress?: CallOptions['onProgress'];
@@ -34,7 +41,8 @@ interface ModelSettings {
 }
 
 /**
- * Options with the name and the arithmetic of the context's model, so that what a run records is what it did.
+ * Options with the name and the arithmetic of the context's model, so that what a run records is
+ * what it did.
  * @throws {BpeftError} `BPEFT_USAGE`: they ask for another arithmetic.
  */
 export function withModelOf<
@@ -76,9 +84,13 @@ export function withModelOf<
 /** @throws {BpeftError} `BPEFT_USAGE`: another device is asked for than the model lies on. */
 function requireDevice(asked: string | undefined, own: string): void {
   if (asked === undefined || ['auto', own].includes(asked) || `${asked}:0` === own) return;
-  throw new BpeftError('BPEFT_USAGE', `device must be ${own}, where the given model lies, got ${asked}`, {
-    hint: `leave it out, or load the model with { device: '${asked}' }`,
-  });
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `device must be ${own}, where the given model lies, got ${asked}`,
+    {
+      hint: `leave it out, or load the model with { device: '${asked}' }`,
+    },
+  );
 }
 
 /** The context's model, or a loaded one, which is then the caller's to dispose of. */

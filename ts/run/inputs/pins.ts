@@ -1,6 +1,6 @@
 /**
- * A lock file: the model and the data of a configuration, by commits and hashes, so that a run elsewhere or later
- * reads the same bytes or refuses.
+ * A lock file: the model and the data of a configuration, by commits and hashes, so that a run
+ * elsewhere or later reads the same bytes or refuses.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -50,17 +50,26 @@ export async function readPins(path: string): Promise<Pins> {
 }
 
 /** `org/name@commit[:file]`; null: not of the Hub. */
-export function pinnedModel({ name, revision }: Pick<ModelIdentity, 'name' | 'revision'>): string | null {
+export function pinnedModel({
+  name,
+  revision,
+}: Pick<ModelIdentity, 'name' | 'revision'>): string | null {
   return revision === null ? null : name.replace(/(?=:|$)/, `@${revision}`);
 }
 
-/** `org/name@commit:configuration`; null: not of the Hub, or of several configurations, which hashes alone hold. */
+/**
+ * `org/name@commit:configuration`; null: not of the Hub, or of several configurations, which hashes
+ * alone hold.
+ */
 export function pinnedDataset(hub: DatasetRecord['hub'] | DatasetSource['hub']): string | null {
   if (hub === null || hub.configuration.includes('+')) return null;
   return `${hub.repository}@${hub.revision}:${hub.configuration}`;
 }
 
-/** The configuration with commits in its names. @throws {BpeftError} `BPEFT_USAGE`: the file is of another one */
+/**
+ * The configuration with commits in its names. @throws {BpeftError} `BPEFT_USAGE`: the file is of
+ * another one
+ */
 export function pinnedConfig(config: TrainConfig, pins: Pins, path: string): TrainConfig {
   const { model } = pins;
   const refuse = (what: string, name: string, known: readonly string[]) => {
@@ -77,7 +86,8 @@ export function pinnedConfig(config: TrainConfig, pins: Pins, path: string): Tra
     const found = pins.datasets.find(({ named, pinned }) => named === name || pinned === name);
     return found === undefined ? refuse('dataset', name, names) : (found.pinned ?? name);
   };
-  if (![model.named, model.pinned].includes(config.model)) refuse('model', config.model, [model.named]);
+  if (![model.named, model.pinned].includes(config.model))
+    refuse('model', config.model, [model.named]);
   return {
     ...config,
     model: model.pinned ?? config.model,
@@ -98,13 +108,15 @@ export function checkPins(
       hint: 'restore what was locked, or write the lock file anew with bpeft lock',
     });
   };
-  if (model.sha256 !== pins.model.sha256) refuse(`the model ${model.name}`, model.sha256, pins.model.sha256);
+  if (model.sha256 !== pins.model.sha256)
+    refuse(`the model ${model.name}`, model.sha256, pins.model.sha256);
   for (const { name, split, files } of records) {
     const held = pins.splits.find((one) => one.name === name && one.split === split);
     for (const { path: file, sha256 } of files) {
       const pinned = held?.files.find((one) => one.path === file)?.sha256;
       // A limit left the end of the file unread: then nothing is known of it.
-      if (sha256 !== null && sha256 !== pinned) refuse(`${name} ${split}, ${file},`, sha256, pinned);
+      if (sha256 !== null && sha256 !== pinned)
+        refuse(`${name} ${split}, ${file},`, sha256, pinned);
     }
   }
 }

@@ -4,7 +4,12 @@ import type { TrainConfig } from '../../config/resolve.ts';
 import { type DatasetSource, resolveDataset } from '../../datasets/registry.ts';
 import { datasetError } from '../../datasets/rows/dataset-error.ts';
 import type { RowStream, SplitHead } from '../../datasets/rows/item.ts';
-import { competingTokens, type EncodedHead, encodeRows, rowLength } from '../../datasets/tokens/encode.ts';
+import {
+  competingTokens,
+  type EncodedHead,
+  encodeRows,
+  rowLength,
+} from '../../datasets/tokens/encode.ts';
 import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
@@ -53,29 +58,44 @@ export function refuseSameName(datasets: readonly SplitHead[]): void {
   for (const { name, split } of datasets) {
     const key = `${name} ${split}`;
     if (seen.has(key)) {
-      throw new BpeftError('BPEFT_USAGE', `evaluated datasets must have different names, got ${key} twice`, {
-        hint: 'rename one of the folders or files, or evaluate them one by one',
-      });
+      throw new BpeftError(
+        'BPEFT_USAGE',
+        `evaluated datasets must have different names, got ${key} twice`,
+        {
+          hint: 'rename one of the folders or files, or evaluate them one by one',
+        },
+      );
     }
     seen.add(key);
   }
 }
 
-/** Tokenises a split's rows, or finds their tokens where an earlier run has left them; tells what was cut. */
-export async function encodeSplit(stream: RowStream, settings: DataSettings, run: Encoding): Promise<Split> {
+/**
+ * Tokenises a split's rows, or finds their tokens where an earlier run has left them; tells what
+ * was cut.
+ */
+export async function encodeSplit(
+  stream: RowStream,
+  settings: DataSettings,
+  run: Encoding,
+): Promise<Split> {
   const { model, signal, emit } = run;
   const rows = forHead(stream, run.classes);
   const { name, split, family, labelNames, files, licence, hub } = rows;
   const noiseOf = noiseKind(settings);
   const options = { protocol: settings, maxSeqLen: settings.maxSeqLen, noiseOf, signal };
   const labels = await competingTokens(rows, model, settings);
-  const { examples, written } = await keptExamples(tokenKey(rows, settings, model), rows, async (packer) => {
-    for await (const some of encodeRows(rows, labels, model, options)) {
-      if (packer.count + some.length > rows.rows) throw changed(rows);
-      await packer.append(some);
-    }
-    if (packer.count !== rows.rows) throw changed(rows);
-  });
+  const { examples, written } = await keptExamples(
+    tokenKey(rows, settings, model),
+    rows,
+    async (packer) => {
+      for await (const some of encodeRows(rows, labels, model, options)) {
+        if (packer.count + some.length > rows.rows) throw changed(rows);
+        await packer.append(some);
+      }
+      if (packer.count !== rows.rows) throw changed(rows);
+    },
+  );
   if (written !== null) {
     const message = `${name} ${split}: the tokens of its ${rows.rows} rows are kept in ${written}`;
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
@@ -91,7 +111,12 @@ export async function encodeSplit(stream: RowStream, settings: DataSettings, run
     notices: [...rows.notices, ...labels.notices],
   };
   tellCuts(encoded, examples.length, emit);
-  return { encoded, family, labelNames, record: { name, split, rows: rows.rows, licence, hub, files } };
+  return {
+    encoded,
+    family,
+    labelNames,
+    record: { name, split, rows: rows.rows, licence, hub, files },
+  };
 }
 
 /** @throws {BpeftError} `BPEFT_DATASET`: a row has more choices than the head classes. */
@@ -112,7 +137,10 @@ function noiseKind({ protocol }: DataSettings): 'line' | 'question' {
   return protocol === 'reference' ? 'line' : 'question';
 }
 
-/** Everything that decides which tokens come out: rows × tokenizer × template. Null: a file has no hash. */
+/**
+ * Everything that decides which tokens come out: rows × tokenizer × template. Null: a file has no
+ * hash.
+ */
 function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel): object | null {
   const { family, classCount, labelNames, files } = rows;
   if (files.some(({ sha256 }) => sha256 === null)) return null;
@@ -128,9 +156,13 @@ function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel)
 }
 
 function changed({ name, split }: RowStream): BpeftError {
-  return new BpeftError('BPEFT_DATASET', `${name} ${split}: its files have changed while they were read`, {
-    hint: 'run again',
-  });
+  return new BpeftError(
+    'BPEFT_DATASET',
+    `${name} ${split}: its files have changed while they were read`,
+    {
+      hint: 'run again',
+    },
+  );
 }
 
 /** Warns of what tokenising `rows` prompts has noticed and cut. */

@@ -1,9 +1,9 @@
 /**
- * Tokens of large splits, kept on disk, so that neither rows nor tokens fill the memory and the next run
- * with the same rows, tokenizer and template starts from them.
+ * Tokens of large splits, kept on disk, so that neither rows nor tokens fill the memory and the
+ * next run with the same rows, tokenizer and template starts from them.
  *
- * The folder is `$BPEFT_HOME/tokens`, else `bpeft/tokens` in `$XDG_CACHE_HOME` or `~/.cache`. Where it cannot
- * be written, the tokens live in the system's temporary folder as long as the process.
+ * The folder is `$BPEFT_HOME/tokens`, else `bpeft/tokens` in `$XDG_CACHE_HOME` or `~/.cache`. Where
+ * it cannot be written, the tokens live in the system's temporary folder as long as the process.
  */
 
 import { createHash, randomUUID } from 'node:crypto';
@@ -28,7 +28,8 @@ export interface Kept {
 /**
  * The examples that `fill` packs, or those that an earlier run has packed for the same key.
  *
- * @param key everything that decides which tokens come out; null: that is not known, so none are looked for
+ * @param key everything that decides which tokens come out; null: that is not known, so none are
+ * looked for
  * @param size rows, and the bytes that they are read from
  * @param fill appends every example
  * @param heldBytes splits of fewer stay in memory

@@ -1,4 +1,7 @@
-/** The adapter to evaluate: of a run, or of a folder beside a model; and the settings that come with it. */
+/**
+ * The adapter to evaluate: of a run, or of a folder beside a model; and the settings that come with
+ * it.
+ */
 
 import type { Layer } from '../../config/parse.ts';
 import { type EvalSettings, SETTINGS } from '../../config/schema.ts';
@@ -6,7 +9,11 @@ import type { CallOptions } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
-import { type AdapterRecord, readAdapterRecord, recordSettings } from '../records/adapter-record.ts';
+import {
+  type AdapterRecord,
+  readAdapterRecord,
+  recordSettings,
+} from '../records/adapter-record.ts';
 import { RunFolder } from '../records/run-folder.ts';
 import { adapterFolder, tellOtherBase } from './adapter-folder.ts';
 
@@ -17,7 +24,10 @@ export interface AdapterPlace {
   readonly layers: readonly Layer[];
 }
 
-/** @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter; `BPEFT_ADAPTER`. */
+/**
+ * @throws {BpeftError} `BPEFT_USAGE`: neither --run nor --adapter, or a run without an adapter;
+ * `BPEFT_ADAPTER`.
+ */
 export async function findAdapter(options: {
   run?: string | undefined;
   adapter?: string | undefined;
@@ -30,7 +40,8 @@ export async function findAdapter(options: {
   if (options.adapter !== undefined) {
     const folder = await adapterFolder('--adapter', options.adapter, options.call);
     const record = await readAdapterRecord(folder);
-    const layers: Layer[] = record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
+    const layers: Layer[] =
+      record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
     return { folder, record, layers };
   }
   if (options.run === undefined) {
@@ -51,7 +62,8 @@ export async function findAdapter(options: {
       ([key, value]) => SETTINGS[key]?.isInherited === true && value !== undefined,
     ),
   );
-  if (options.datasetIsList && typeof values.dataset === 'string') values.dataset = [values.dataset];
+  if (options.datasetIsList && typeof values.dataset === 'string')
+    values.dataset = [values.dataset];
   const labels: Layer[] =
     record.labels === null ? [] : [{ origin: 'file', values: { labels: record.labels } }];
   return { folder: run.adapter, record, layers: [{ ...settings, values }, ...labels] };
@@ -69,7 +81,9 @@ export async function openAdapter(
     const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities may differ`;
     run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
-  const adapter = await model.loadAdapter(place.folder, { sigma: run.sigma ?? record?.sigma ?? null });
+  const adapter = await model.loadAdapter(place.folder, {
+    sigma: run.sigma ?? record?.sigma ?? null,
+  });
   const members = record?.members ?? adapter.info.members;
   if (members !== adapter.info.members) {
     const message = `${place.folder}: the adapter must have ${members} members, got ${adapter.info.members}`;
@@ -78,7 +92,8 @@ export async function openAdapter(
     });
   }
   const isAssumed = adapter.info.bayesian && record === null && run.sigma === undefined;
-  const assumption = 'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
+  const assumption =
+    'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
   for (const message of [...adapter.info.notices, ...(isAssumed ? [assumption] : [])]) {
     run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
@@ -89,7 +104,11 @@ export async function openAdapter(
  * `all` → null, `last:K` → K of the model's places, which are its layers and the head.
  * @throws {BpeftError} `BPEFT_USAGE`: the model has fewer places, or the adapter none among these.
  */
-export function stochasticLayers(text: string, model: BayesianModel, adapter: Adapter): number | null {
+export function stochasticLayers(
+  text: string,
+  model: BayesianModel,
+  adapter: Adapter,
+): number | null {
   if (text === 'all') return null;
   const { numLayers } = model.info;
   const asked = Number(text.slice('last:'.length));

@@ -7,7 +7,10 @@ import type { BpeftError, BpeftErrorCode } from '../../errors.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
 import type { AdaptiveRow } from './adaptive.ts';
 
-/** One answer. Probabilities and labels (class names in classification) are in the order of the row's choices. */
+/**
+ * One answer. Probabilities and labels (class names in classification) are in the order of the
+ * row's choices.
+ */
 export interface Prediction {
   /** Position in the input, from 0. */
   readonly row: number;
@@ -22,7 +25,9 @@ export interface Prediction {
   readonly entropy: number;
   /** With `samples: 'auto'`: how many it took. */
   readonly samples?: number;
-  /** With `samples: 'auto'`: whether the stopping rule ended it; false: 256 samples left it open. */
+  /**
+   * With `samples: 'auto'`: whether the stopping rule ended it; false: 256 samples left it open.
+   */
   readonly settled?: boolean;
   /** What more data could settle, nats; null below 2 samples. */
   readonly mutualInformation: number | null;
@@ -39,18 +44,31 @@ export interface RefusedRow {
   };
 }
 
-export function refusal(row: number, id: string | null, { code, message, hint }: BpeftError): RefusedRow {
+export function refusal(
+  row: number,
+  id: string | null,
+  { code, message, hint }: BpeftError,
+): RefusedRow {
   return { row, ...(id === null ? {} : { id }), error: { code, message, hint: hint ?? null } };
 }
 
 export function answer(
-  { row, id, probs, entropy, mutualInformation, samples, settled }: PredictionRow & Partial<AdaptiveRow>,
+  {
+    row,
+    id,
+    probs,
+    entropy,
+    mutualInformation,
+    samples,
+    settled,
+  }: PredictionRow & Partial<AdaptiveRow>,
   item: Item,
   task: Task,
   { truncated }: EncodedExample,
 ): Prediction {
   const names = task.names(item);
-  // In protocol reference more classes may compete than the row has choices: those have letters only.
+  // In protocol reference more classes may compete than the row has choices: those have letters
+  // only.
   const labels = probs.map((_, index) => names[index] ?? letter(index));
   const best = probs.indexOf(Math.max(...probs));
   return {

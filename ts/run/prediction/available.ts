@@ -3,11 +3,12 @@
 import { abortError, throwIfAborted } from '../../errors.ts';
 
 /**
- * What has come of `source`, in order, at most `size` at once: a row that comes alone is not kept waiting
- * for others. At most `size` are read ahead.
+ * What has come of `source`, in order, at most `size` at once: a row that comes alone is not kept
+ * waiting for others. At most `size` are read ahead.
  *
  * @param abandon told when nobody reads on although the source has not ended
- * @throws what the source throws, after all that came before; {@link abortError} at once, even while the
+ * @throws what the source throws, after all that came before; {@link abortError} at once, even
+ * while the
  *   source keeps it waiting
  */
 export async function* available<T>(

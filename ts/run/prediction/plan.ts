@@ -25,7 +25,12 @@ export async function planPredictor(
   emit: Listener,
 ): Promise<PredictorPlan> {
   const { place, config } = await answering('predict', options, resolvePredict, context, emit);
-  const family = await familyOf(options.dataset, place.record?.family ?? null, config, callOf(context));
+  const family = await familyOf(
+    options.dataset,
+    place.record?.family ?? null,
+    config,
+    callOf(context),
+  );
   const labels = config.labels ?? null;
   if (family === 'classification' && labels === null) {
     throw new BpeftError('BPEFT_USAGE', 'the class names of this adapter are not known', {
@@ -45,7 +50,8 @@ async function familyOf(
 ): Promise<TaskFamily> {
   const named = listDatasets().find(({ name }) => name === dataset);
   if (named !== undefined) return named.family;
-  if (dataset !== undefined) return (await resolveDataset(dataset, { task, columns, ...call })).family;
+  if (dataset !== undefined)
+    return (await resolveDataset(dataset, { task, columns, ...call })).family;
   const family = recorded ?? task;
   if (family === undefined || !isTaskFamily(family)) {
     throw new BpeftError('BPEFT_USAGE', 'the form of the prompts is not known for this adapter', {

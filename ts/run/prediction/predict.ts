@@ -18,7 +18,8 @@ import { loadPredictor, type PredictInput } from './predictor.ts';
 
 /**
  * One answer per input row, in order.
- * @throws {BpeftError} what {@link predictStream} throws, and what is wrong with the first row that cannot
+ * @throws {BpeftError} what {@link predictStream} throws, and what is wrong with the first row that
+ * cannot
  *   be answered, unless `badRows` is `skip`
  */
 export async function predict(
@@ -35,14 +36,17 @@ export async function predict(
 }
 
 /**
- * Answers in the order of the rows, as they are ready, in constant memory; with `out` each is written there
- * before it is handed out, so that what was answered is on disk whatever ends the work.
+ * Answers in the order of the rows, as they are ready, in constant memory; with `out` each is
+ * written there before it is handed out, so that what was answered is on disk whatever ends the
+ * work.
  *
- * A row that cannot be answered has a {@link RefusedRow} in its place, or none with `badRows: 'skip'`.
+ * A row that cannot be answered has a {@link RefusedRow} in its place, or none with `badRows:
+ * 'skip'`.
  *
- * @throws {BpeftError} before any work: `BPEFT_IO`, `out` cannot be written; `BPEFT_USAGE`, it is an
- *   input or belongs to a run; `BPEFT_RUN_EXISTS`, it is there and `overwrite` is not given. After it: what
- *   is wrong with the first row, if none could be answered.
+ * @throws {BpeftError} before any work: `BPEFT_IO`, `out` cannot be written; `BPEFT_USAGE`, it is
+ * an
+ *   input or belongs to a run; `BPEFT_RUN_EXISTS`, it is there and `overwrite` is not given. After
+ *   it: what is wrong with the first row, if none could be answered.
  */
 export async function* predictStream(
   options: PredictOptions,
@@ -61,7 +65,8 @@ export async function* predictStream(
     await using predictor = await loadPredictor(plan, context, new Sinks([sinks.event]));
     await using file = new AnswerFile(out, plan.config.overwrite);
     for await (const batch of predictor.batches(input, context)) {
-      const kept = plan.config.badRows === 'skip' ? batch.filter(({ error }) => error === null) : batch;
+      const kept =
+        plan.config.badRows === 'skip' ? batch.filter(({ error }) => error === null) : batch;
       for (const { error } of batch) {
         if (error === null) count.answered += 1;
         else {

@@ -3,7 +3,11 @@
 import { evaluationBatches } from '../../batches/data-loader.ts';
 import type { PredictOptions } from '../../config/schema.ts';
 import { formatOf } from '../../datasets/files/file-formats.ts';
-import { type RowSource, type RowToPredict, rowsToPredict } from '../../datasets/files/read-split.ts';
+import {
+  type RowSource,
+  type RowToPredict,
+  rowsToPredict,
+} from '../../datasets/files/read-split.ts';
 import { columnsFrom } from '../../datasets/rows/columns.ts';
 import type { Item } from '../../datasets/rows/item.ts';
 import { classCountOf, taskOf } from '../../datasets/tasks/tasks.ts';
@@ -42,7 +46,10 @@ const OF_ONE_ROW: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
 ]);
 
 /** Loads the model (unless the context brings one) and the adapter. */
-export async function openPredictor(options: PredictOptions, context: RunContext = {}): Promise<Predictor> {
+export async function openPredictor(
+  options: PredictOptions,
+  context: RunContext = {},
+): Promise<Predictor> {
   for (const name of ['out', 'overwrite', 'badRows'] as const) {
     if (options[name] === undefined) continue;
     const message = `openPredictor takes no ${name}`;
@@ -105,8 +112,8 @@ export class Predictor implements AsyncDisposable {
   }
 
   /**
-   * Answers as they are ready, in the order of the rows: in constant memory, and without keeping a row waiting
-   * for others. A row that cannot be answered has a {@link RefusedRow} in its place.
+   * Answers as they are ready, in the order of the rows: in constant memory, and without keeping a
+   * row waiting for others. A row that cannot be answered has a {@link RefusedRow} in its place.
    * @param input a file's bytes, or rows as they come
    */
   async *stream(
@@ -118,7 +125,10 @@ export class Predictor implements AsyncDisposable {
   }
 
   /** @internal The same by batches, with the errors themselves. */
-  async *batches(input: PredictInput, call: CallOptions = {}): AsyncGenerator<Outcome[], void, undefined> {
+  async *batches(
+    input: PredictInput,
+    call: CallOptions = {},
+  ): AsyncGenerator<Outcome[], void, undefined> {
     const { family, labels, config } = this.#parts.plan;
     const { name, stream, path } = input;
     const format = formatOf(name) ?? 'jsonl';
@@ -157,10 +167,12 @@ export class Predictor implements AsyncDisposable {
     const outcomes: Outcome[] = [];
     const items: Item[] = [];
     for (const row of rows) {
-      if ('error' in row) outcomes.push({ line: refusal(row.row, row.id, row.error), error: row.error });
+      if ('error' in row)
+        outcomes.push({ line: refusal(row.row, row.id, row.error), error: row.error });
       else items.push(row.item);
     }
-    for (const group of this.#groups(items)) outcomes.push(...(await this.#answers(group, name, told, call)));
+    for (const group of this.#groups(items))
+      outcomes.push(...(await this.#answers(group, name, told, call)));
     return outcomes.sort((a, b) => a.line.row - b.line.row);
   }
 
@@ -177,7 +189,12 @@ export class Predictor implements AsyncDisposable {
   }
 
   /** Halves a batch with a row that cannot be answered until that row is alone. */
-  async #answers(items: readonly Item[], name: string, told: Told, call: CallOptions): Promise<Outcome[]> {
+  async #answers(
+    items: readonly Item[],
+    name: string,
+    told: Told,
+    call: CallOptions,
+  ): Promise<Outcome[]> {
     try {
       return await this.#batch(items, name, told, call);
     } catch (error) {
@@ -193,7 +210,12 @@ export class Predictor implements AsyncDisposable {
     }
   }
 
-  async #batch(items: readonly Item[], name: string, told: Told, call: CallOptions): Promise<Outcome[]> {
+  async #batch(
+    items: readonly Item[],
+    name: string,
+    told: Told,
+    call: CallOptions,
+  ): Promise<Outcome[]> {
     const { model, opened, plan } = this.#parts;
     const { adapter, rule, stochasticLayers } = opened;
     const { classCount, config, family, labels } = plan;
@@ -218,7 +240,10 @@ export class Predictor implements AsyncDisposable {
     const settings = { ...config, stochasticLayers, rule };
     const { examples } = encoded;
     const outcomes: Outcome[] = [];
-    for await (const batch of evaluationBatches(examples, { batchSize: examples.length, tail: 'keep' })) {
+    for await (const batch of evaluationBatches(examples, {
+      batchSize: examples.length,
+      tail: 'keep',
+    })) {
       const rows =
         samples === 'auto'
           ? await predictAdaptively(adapter, batch.examples, settings, call.signal)
@@ -295,6 +320,8 @@ class Told {
   }
 }
 
-async function* asLines(rows: Iterable<PredictRow> | AsyncIterable<PredictRow>): AsyncGenerator<Uint8Array> {
+async function* asLines(
+  rows: Iterable<PredictRow> | AsyncIterable<PredictRow>,
+): AsyncGenerator<Uint8Array> {
   for await (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }

@@ -47,7 +47,10 @@ export function isSteady(
   const units = samples.length / perUnit;
   const quantile = studentQuantile(1 - RISK / (looks * (classes + 1)), units - 1);
   const halfWidth = (deviation: number) => (quantile * deviation) / Math.sqrt(units);
-  const means = Array.from({ length: classes }, (_, k) => moments(samples.map((p) => p[k] ?? 0)).mean);
+  const means = Array.from(
+    { length: classes },
+    (_, k) => moments(samples.map((p) => p[k] ?? 0)).mean,
+  );
   const best = means.indexOf(Math.max(...means));
   const ofBest = moments(unitMeans(samples, perUnit, (p) => p[best] ?? 0));
   if (halfWidth(ofBest.deviation) > TOLERANCE) return false;
@@ -85,7 +88,8 @@ function unitMeans(
   const values = samples.map(value);
   if (perUnit === 1) return values;
   const pairs: number[] = [];
-  for (let at = 0; at < values.length; at += 2) pairs.push(((values[at] ?? 0) + (values[at + 1] ?? 0)) / 2);
+  for (let at = 0; at < values.length; at += 2)
+    pairs.push(((values[at] ?? 0) + (values[at + 1] ?? 0)) / 2);
   return pairs;
 }
 
@@ -94,7 +98,8 @@ function logOdds(probs: Float64Array, chosen: number): number {
   let rest = 0;
   for (let k = 0; k < probs.length; k += 1) if (k !== chosen) rest += probs[k] ?? 0;
   return (
-    Math.log(Math.max(probs[chosen] ?? 0, Number.MIN_VALUE)) - Math.log(Math.max(rest, Number.MIN_VALUE))
+    Math.log(Math.max(probs[chosen] ?? 0, Number.MIN_VALUE)) -
+    Math.log(Math.max(rest, Number.MIN_VALUE))
   );
 }
 

@@ -1,6 +1,6 @@
 /**
- * `adapter/bpeft.json`: what PEFT's own files do not hold. Without it (plain PEFT, the reference's checkpoints)
- * an adapter loads all the same; then flags say what is missing.
+ * `adapter/bpeft.json`: what PEFT's own files do not hold. Without it (plain PEFT, the reference's
+ * checkpoints) an adapter loads all the same; then flags say what is missing.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -57,7 +57,10 @@ export async function writeAdapterRecord(folder: string, record: AdapterRecord):
   await replaceJson(join(folder, FILE), record);
 }
 
-/** Null when the folder has none. @throws {BpeftError} `BPEFT_ADAPTER`: malformed, or of a later format. */
+/**
+ * Null when the folder has none. @throws {BpeftError} `BPEFT_ADAPTER`: malformed, or of a later
+ * format.
+ */
 export async function readAdapterRecord(folder: string): Promise<AdapterRecord | null> {
   const path = join(folder, FILE);
   let text: string;

@@ -1,6 +1,6 @@
 /**
- * Files that are either whole or as they were before: written under another name, flushed, renamed, and the
- * folder flushed, so that neither a kill nor a full disk leaves half a file.
+ * Files that are either whole or as they were before: written under another name, flushed, renamed,
+ * and the folder flushed, so that neither a kill nor a full disk leaves half a file.
  */
 
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
@@ -8,7 +8,9 @@ import { basename, dirname, join } from 'node:path';
 import { BpeftError } from '../../errors.ts';
 import { fileJson } from './json.ts';
 
-/** Replaces `path` by `content`. @throws {BpeftError} `BPEFT_IO`; the old file is then untouched. */
+/**
+ * Replaces `path` by `content`. @throws {BpeftError} `BPEFT_IO`; the old file is then untouched.
+ */
 export async function replaceFile(
   path: string,
   content: string | Uint8Array | AsyncIterable<string>,
@@ -32,10 +34,13 @@ export async function replaceJson(path: string, value: unknown): Promise<void> {
 }
 
 /**
- * Makes the folder `path` whole or not at all: `fill` writes into a folder with a temporary name, which then
- * takes the place of what was there.
+ * Makes the folder `path` whole or not at all: `fill` writes into a folder with a temporary name,
+ * which then takes the place of what was there.
  */
-export async function replaceFolder(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+export async function replaceFolder(
+  path: string,
+  fill: (temporary: string) => Promise<void>,
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.tmp`);
   await io(path, async () => {
     await rm(temporary, { recursive: true, force: true });

@@ -1,8 +1,9 @@
 /**
  * Checkpoints: `state/step-N/` appears whole, then `state/latest` names it; two are kept.
  *
- * `cursor.json` and the engine's files are a function of the run's settings and N alone, so that a resumed run's
- * are byte for byte those of an uninterrupted one; what depends on the clock is apart, in `clock.json`.
+ * `cursor.json` and the engine's files are a function of the run's settings and N alone, so that a
+ * resumed run's are byte for byte those of an uninterrupted one; what depends on the clock is
+ * apart, in `clock.json`.
  */
 
 import { readdir, readFile, rm } from 'node:fs/promises';
@@ -50,7 +51,10 @@ export interface Checkpoint {
   readonly seconds: number;
 }
 
-/** Writes the checkpoint of `progress.step`. On failure the previous one is whole and still the latest. */
+/**
+ * Writes the checkpoint of `progress.step`. On failure the previous one is whole and still the
+ * latest.
+ */
 export async function writeCheckpoint(
   state: string,
   trainer: Pick<Trainer, 'saveState'>,
@@ -100,7 +104,8 @@ async function prune(state: string, step: number): Promise<void> {
       .sort((a, b) => b - a);
     const kept = steps.filter((number) => number <= step).slice(0, KEPT);
     for (const number of steps) {
-      if (!kept.includes(number)) await rm(join(state, `step-${number}`), { recursive: true, force: true });
+      if (!kept.includes(number))
+        await rm(join(state, `step-${number}`), { recursive: true, force: true });
     }
   });
 }

@@ -6,14 +6,17 @@ import { formatOf, hasSplitName, isSplitFile } from '../../datasets/files/file-f
 import { BpeftError } from '../../errors.ts';
 
 /**
- * @throws {BpeftError} `BPEFT_USAGE`: `out` is a folder of splits, or a file beside them that would be read as
+ * @throws {BpeftError} `BPEFT_USAGE`: `out` is a folder of splits, or a file beside them that would
+ * be read as
  *   one more.
  */
 export async function refuseDataFolder(out: string, kind: 'file' | 'folder'): Promise<void> {
   if (kind === 'file' && formatOf(out) === null) return;
   const folder = kind === 'file' ? dirname(resolve(out)) : out;
   const names = await readdir(folder).catch(() => []);
-  const split = names.find((name) => isSplitFile(name) && hasSplitName(name) && name !== basename(out));
+  const split = names.find(
+    (name) => isSplitFile(name) && hasSplitName(name) && name !== basename(out),
+  );
   if (split === undefined) return;
   const message =
     kind === 'file'

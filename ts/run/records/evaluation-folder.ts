@@ -21,12 +21,16 @@ export class EvaluationFolder {
     return join(this.path, 'predictions');
   }
 
-  /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: a training run, or an evaluation without `overwrite`. */
+  /**
+   * @throws {BpeftError} `BPEFT_RUN_EXISTS`: a training run, or an evaluation without `overwrite`.
+   */
   requireFree(options: { overwrite: boolean }): void {
     requireClaim(this.path, { kind: 'evaluation', ...options });
   }
 
-  /** Makes the folder, keeps others out, and removes an earlier evaluation where that was asked for. */
+  /**
+   * Makes the folder, keeps others out, and removes an earlier evaluation where that was asked for.
+   */
   async open(options: { overwrite: boolean }, lock: LockOptions): Promise<FolderLock> {
     const taken = await FolderLock.take(this.path, lock);
     try {

@@ -58,7 +58,9 @@ export interface Claim {
   readonly resume?: boolean;
 }
 
-/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds what the caller did not ask to touch. */
+/**
+ * @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds what the caller did not ask to touch.
+ */
 export function requireClaim(folder: string, { kind, overwrite, resume }: Claim): void {
   const contents = folderContents(folder);
   if (contents.kind === 'nothing') return;
@@ -70,9 +72,13 @@ export function requireClaim(folder: string, { kind, overwrite, resume }: Claim)
   }
   if (contents.kind !== kind) {
     const [held, asked] = [CALLED[contents.kind], CALLED[kind]];
-    throw new BpeftError('BPEFT_RUN_EXISTS', `${folder} holds ${held}, which ${asked} never replaces`, {
-      hint: `give another --out, such as ${join(folder, kind === 'evaluation' ? 'evaluation' : 'run')}`,
-    });
+    throw new BpeftError(
+      'BPEFT_RUN_EXISTS',
+      `${folder} holds ${held}, which ${asked} never replaces`,
+      {
+        hint: `give another --out, such as ${join(folder, kind === 'evaluation' ? 'evaluation' : 'run')}`,
+      },
+    );
   }
   if (overwrite || resume === true) return;
   throw new BpeftError('BPEFT_RUN_EXISTS', `${folder} already holds ${CALLED[kind]}`, {

@@ -2,7 +2,9 @@
 
 import { toCamelKeys, toSnakeKeys } from '../../names.ts';
 
-/** JSON knows no infinity: an infinite NLL (a gold probability of exactly 0) is the text "Infinity". */
+/**
+ * JSON knows no infinity: an infinite NLL (a gold probability of exactly 0) is the text "Infinity".
+ */
 export function fileJson(value: unknown, indent?: number): string {
   return JSON.stringify(
     toSnakeKeys(value),
@@ -11,10 +13,15 @@ export function fileJson(value: unknown, indent?: number): string {
   );
 }
 
-/** The inverse of {@link fileJson}, except that only metrics get their infinities back. @throws {SyntaxError} */
+/**
+ * The inverse of {@link fileJson}, except that only metrics get their infinities back. @throws
+ * {SyntaxError}
+ */
 export function fromFileJson(text: string): unknown {
   return toCamelKeys(
-    JSON.parse(text, (key, item: unknown) => (key === 'metrics' ? withNumbers(item) : item)) as unknown,
+    JSON.parse(text, (key, item: unknown) =>
+      key === 'metrics' ? withNumbers(item) : item,
+    ) as unknown,
   );
 }
 
@@ -25,6 +32,9 @@ function isNoJson(value: unknown): boolean {
 function withNumbers(metrics: unknown): unknown {
   if (typeof metrics !== 'object' || metrics === null) return metrics;
   return Object.fromEntries(
-    Object.entries(metrics).map(([name, value]) => [name, typeof value === 'string' ? Number(value) : value]),
+    Object.entries(metrics).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? Number(value) : value,
+    ]),
   );
 }

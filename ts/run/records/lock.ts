@@ -7,14 +7,24 @@
  * two seconds, and a file that nobody touches for ten is left by the dead. Only whether the file's
  * time changes counts, not what it is, so that clocks may differ between hosts.
  *
- * Taking is atomic: the file appears with its content by `link`, or by a name that must be new where
- * the file system has no links. Taking over happens under a guard file of its own, so that of two
- * processes which both see a dead holder one replaces it and the other sees a living one.
+ * Taking is atomic: the file appears with its content by `link`, or by a name that must be new
+ * where the file system has no links. Taking over happens under a guard file of its own, so that of
+ * two processes which both see a dead holder one replaces it and the other sees a living one.
  */
 
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -90,7 +100,9 @@ export class FolderLock implements AsyncDisposable {
           if (holder === undefined) continue; // it was released just now
           if (await isAlive(path, holder, options)) throw held(folder, path, holder);
           if (await takeOver(path, temporary, holder)) {
-            options.notice?.(`${folder}: took over the lock of ${described(holder)}, which is gone`);
+            options.notice?.(
+              `${folder}: took over the lock of ${described(holder)}, which is gone`,
+            );
             break;
           }
         }
@@ -207,7 +219,9 @@ async function isAlive(
   const known = holder === null ? null : knownToLive(holder);
   if (known !== null) return known;
   const { patienceMs, heartbeatMs } = timing;
-  notice?.(`${path}: waiting ${patienceMs / 1000} s to learn whether ${described(holder)} is alive`);
+  notice?.(
+    `${path}: waiting ${patienceMs / 1000} s to learn whether ${described(holder)} is alive`,
+  );
   const before = await changedAt(path);
   for (let waited = 0; waited < patienceMs; waited += heartbeatMs / 2) {
     await sleep(heartbeatMs / 2);

@@ -1,4 +1,7 @@
-/** `metrics.jsonl`: one line per step, evaluation and look at the posterior, cut back on resume to where the checkpoint left it. */
+/**
+ * `metrics.jsonl`: one line per step, evaluation and look at the posterior, cut back on resume to
+ * where the checkpoint left it.
+ */
 
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -37,7 +40,10 @@ export class MetricsLog {
     return this.#bytes;
   }
 
-  /** Appends the event's line, if it has one, without waiting for the disk. @throws what an earlier line failed with */
+  /**
+   * Appends the event's line, if it has one, without waiting for the disk. @throws what an earlier
+   * line failed with
+   */
   write(event: RunEvent): void {
     const line = metricsLine(event);
     if (line === null) return;

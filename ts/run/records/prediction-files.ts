@@ -53,7 +53,10 @@ async function* linesOf(rows: readonly PredictionRow[]): AsyncGenerator<string> 
 }
 
 /** @throws {BpeftError} `BPEFT_IO`: there is no such file. */
-export async function readPredictions(folder: string, key: PredictionKey): Promise<PredictionRow[]> {
+export async function readPredictions(
+  folder: string,
+  key: PredictionKey,
+): Promise<PredictionRow[]> {
   const path = join(folder, fileName(key));
   const text = await io(path, () => readFile(path, 'utf8'));
   return text

@@ -15,7 +15,10 @@ export interface ProtectedInput {
 }
 
 /** @throws {BpeftError} `BPEFT_USAGE`: `out` is one of the inputs, or belongs to a run. */
-export async function refuseProtected(out: string, inputs: readonly ProtectedInput[]): Promise<void> {
+export async function refuseProtected(
+  out: string,
+  inputs: readonly ProtectedInput[],
+): Promise<void> {
   const place = await realPlace(out);
   for (const { what, path, isWhole = false } of inputs) {
     if (path === undefined || (await identity(path)) === null) continue;

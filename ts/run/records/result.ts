@@ -1,6 +1,6 @@
 /**
- * What a run measured, in `result.json` under the same names in `snake_case`. Fractions, nats and seconds; a metric
- * that needs labels is null without.
+ * What a run measured, in `result.json` under the same names in `snake_case`. Fractions, nats and
+ * seconds; a metric that needs labels is null without.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -80,7 +80,10 @@ export interface RunResult {
   /** Of the first evaluation; null when none ran. */
   readonly metrics: Metrics | null;
   /** Where the rows come from, with their hashes; `train` is null where nothing was trained. */
-  readonly data: { readonly train: DatasetRecord | null; readonly evaluation: readonly DatasetRecord[] };
+  readonly data: {
+    readonly train: DatasetRecord | null;
+    readonly evaluation: readonly DatasetRecord[];
+  };
   readonly versions: Versions;
 }
 

@@ -1,6 +1,7 @@
 /**
- * A run's folder. What people share (`config.json`, `result.json`) names no path of this machine; where the model
- * and the data lay is kept apart, in `state/paths.json`, so that `--resume` and `--run` find them again.
+ * A run's folder. What people share (`config.json`, `result.json`) names no path of this machine;
+ * where the model and the data lay is kept apart, in `state/paths.json`, so that `--resume` and
+ * `--run` find them again.
  */
 
 import { existsSync } from 'node:fs';
@@ -48,7 +49,9 @@ export class RunFolder {
     return join(this.state, 'paths.json');
   }
 
-  /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds what the caller did not ask to touch. */
+  /**
+   * @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder holds what the caller did not ask to touch.
+   */
   requireFree(options: { overwrite: boolean; resume: boolean }): void {
     requireClaim(this.path, { kind: 'training', ...options });
   }
@@ -59,7 +62,10 @@ export class RunFolder {
   }
 
   /** Makes the folder, keeps others out, and removes an earlier run where that was asked for. */
-  async open(options: { overwrite: boolean; resume: boolean }, lock: LockOptions): Promise<FolderLock> {
+  async open(
+    options: { overwrite: boolean; resume: boolean },
+    lock: LockOptions,
+  ): Promise<FolderLock> {
     const taken = await FolderLock.take(this.path, lock);
     try {
       this.requireFree(options); // of what may have come in the meantime
@@ -75,7 +81,8 @@ export class RunFolder {
   /** Removes the run's own files, and nothing else. */
   async clear(): Promise<void> {
     await io(this.path, async () => {
-      for (const name of RUN_NAMES) await rm(join(this.path, name), { recursive: true, force: true });
+      for (const name of RUN_NAMES)
+        await rm(join(this.path, name), { recursive: true, force: true });
     });
   }
 
@@ -87,7 +94,8 @@ export class RunFolder {
 
   /** Remembers where the inputs lay. */
   async writePaths(config: object): Promise<void> {
-    const place = (value: unknown) => (typeof value === 'string' && isPath(value) ? resolve(value) : value);
+    const place = (value: unknown) =>
+      typeof value === 'string' && isPath(value) ? resolve(value) : value;
     const places: Record<string, unknown> = {};
     for (const { key, setting } of settingsOf('train')) {
       const value = (config as Readonly<Record<string, unknown>>)[key];
@@ -113,8 +121,8 @@ export class RunFolder {
 }
 
 /**
- * Settings as a run records them: names instead of paths, nothing about this one invocation, nothing
- * that its method does not know.
+ * Settings as a run records them: names instead of paths, nothing about this one invocation,
+ * nothing that its method does not know.
  */
 export function recordedSettings(command: CommandName, config: object): Record<string, unknown> {
   const values = config as Readonly<Record<string, unknown>>;

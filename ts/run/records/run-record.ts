@@ -1,4 +1,7 @@
-/** `config.json`: what a run was asked for and what it found, without paths or names of this machine; the file's names are in `snake_case`. */
+/**
+ * `config.json`: what a run was asked for and what it found, without paths or names of this
+ * machine; the file's names are in `snake_case`.
+ */
 
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import type { Hardware, Versions } from './versions.ts';

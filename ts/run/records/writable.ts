@@ -1,4 +1,7 @@
-/** Whether a file or folder can be written at a path, asked before the work whose outcome goes there. */
+/**
+ * Whether a file or folder can be written at a path, asked before the work whose outcome goes
+ * there.
+ */
 
 import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -7,7 +10,10 @@ import { ioError } from './atomic.ts';
 
 type Kind = 'file' | 'folder' | 'neither';
 
-/** @throws {BpeftError} `BPEFT_IO`: something else lies there or on the way, or the rights are missing. */
+/**
+ * @throws {BpeftError} `BPEFT_IO`: something else lies there or on the way, or the rights are
+ * missing.
+ */
 export async function requireWritable(path: string, kind: 'file' | 'folder'): Promise<void> {
   const found = await nearestExisting(path);
   const needed = found.path === path ? kind : 'folder';

@@ -1,4 +1,7 @@
-/** Which layers get low-rank terms, and what becomes of an encoder's head: as the model at hand has them. */
+/**
+ * Which layers get low-rank terms, and what becomes of an encoder's head: as the model at hand has
+ * them.
+ */
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { AdapterOptions, ModelInfo } from '../../engine/model.ts';
@@ -12,7 +15,8 @@ type Layers = Pick<ModelInfo, 'kind' | 'architecture' | 'layerNames'>;
 
 /**
  * The settings with what depends on the model filled in, layers by transformers' names.
- * @throws {BpeftError} `BPEFT_USAGE`: a layer that this model lacks, or settings of a head in a decoder.
+ * @throws {BpeftError} `BPEFT_USAGE`: a layer that this model lacks, or settings of a head in a
+ * decoder.
  */
 export function forModel(config: TrainConfig, info: Layers): TrainConfig {
   const { freshHead, head, targetModules } = config;
@@ -40,16 +44,23 @@ export function forModel(config: TrainConfig, info: Layers): TrainConfig {
  * Layers by the engine's names.
  * @throws {BpeftError} `BPEFT_USAGE`: one that this model lacks.
  */
-export function engineNames(names: readonly string[], { architecture, layerNames }: Layers): string[] {
+export function engineNames(
+  names: readonly string[],
+  { architecture, layerNames }: Layers,
+): string[] {
   const known = Object.entries(layerNames ?? {});
   if (known.length === 0) return [...names];
   return names.map((name) => {
     const [found] = known.find(([own, theirs]) => name === own || name === theirs) ?? [];
     if (found !== undefined) return found;
     const all = known.map(([, theirs]) => theirs).join(', ');
-    throw new BpeftError('BPEFT_USAGE', `--target-modules must be layers of ${architecture}, got ${name}`, {
-      hint: `this model has ${all}`,
-    });
+    throw new BpeftError(
+      'BPEFT_USAGE',
+      `--target-modules must be layers of ${architecture}, got ${name}`,
+      {
+        hint: `this model has ${all}`,
+      },
+    );
   });
 }
 

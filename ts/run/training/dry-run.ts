@@ -29,7 +29,11 @@ export async function dryRun(options: TrainOptions, context: RunContext = {}): P
   });
 }
 
-async function measured(config: TrainConfig, session: Session, context: RunContext): Promise<DryRun> {
+async function measured(
+  config: TrainConfig,
+  session: Session,
+  context: RunContext,
+): Promise<DryRun> {
   const step = await longestStep(session, context);
   const { plan } = session;
   const tokensPerRow = plan.tokens.total / plan.rows;
@@ -45,11 +49,15 @@ async function measured(config: TrainConfig, session: Session, context: RunConte
   };
 }
 
-/** One update over the longest prompts: its memory is the run's largest, its time scales by tokens. */
+/**
+ * One update over the longest prompts: its memory is the run's largest, its time scales by tokens.
+ */
 async function longestStep(session: Session, context: RunContext): Promise<DryRun['step']> {
   const { examples } = session.train.encoded;
   const { lengths } = examples;
-  const longest = Uint32Array.from(lengths.keys()).sort((a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0));
+  const longest = Uint32Array.from(lengths.keys()).sort(
+    (a, b) => (lengths[b] ?? 0) - (lengths[a] ?? 0),
+  );
   const size = session.config.batchSize;
   const batches = await readBatches(
     examples,
@@ -61,5 +69,9 @@ async function longestStep(session: Session, context: RunContext): Promise<DryRu
   const { members } = session.adapter.info;
   const ofMembers = batches.flatMap((batch) => Array.from({ length: members }, () => batch));
   const report = await session.trainer.step(ofMembers, context);
-  return { tokens: report.tokens, ms: Math.round((performance.now() - start) * 10) / 10, nll: report.nll };
+  return {
+    tokens: report.tokens,
+    ms: Math.round((performance.now() - start) * 10) / 10,
+    nll: report.nll,
+  };
 }

@@ -16,7 +16,11 @@ import { requireWritable } from '../records/writable.ts';
  * Brings the model, and reads every split that training and its evaluation read, whole.
  * @returns what the file at `path` then holds
  */
-export async function pin(options: TrainOptions, path: string, context: RunContext = {}): Promise<Pins> {
+export async function pin(
+  options: TrainOptions,
+  path: string,
+  context: RunContext = {},
+): Promise<Pins> {
   return observed(context.onEvent, {}, async () => {
     const config = resolveTrain(parseSettings('train', [{ origin: 'option', values: options }]));
     await requireWritable(path, 'file');

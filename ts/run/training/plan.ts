@@ -37,7 +37,10 @@ export interface TrainPlan {
   readonly noOpShare: number;
   readonly parameters: { readonly model: number; readonly trainable: number };
   readonly quantize: string;
-  /** Types of the blocks' matrices in memory, with their number; `--quantize` changes them where they fit. */
+  /**
+   * Types of the blocks' matrices in memory, with their number; `--quantize` changes them where
+   * they fit.
+   */
   readonly blockTypes: Readonly<Record<string, number>>;
   readonly kl: KlPlan | null;
 }
@@ -77,7 +80,9 @@ export function trainerOptions(config: TrainConfig, accounting: Accounting): Tra
   };
 }
 
-/** Bytes of activations that training may keep; undefined: all. Only time and memory depend on it. */
+/**
+ * Bytes of activations that training may keep; undefined: all. Only time and memory depend on it.
+ */
 function keptBytes(checkpointing: TrainConfig['checkpointing']): number | undefined {
   if (checkpointing === 'none') return undefined;
   return checkpointing === 'full' ? 0 : Math.floor(process.availableMemory() / 2);

@@ -1,4 +1,6 @@
-/** A resumed run is the same run: its settings may change only where they do not touch the training. */
+/**
+ * A resumed run is the same run: its settings may change only where they do not touch the training.
+ */
 
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
@@ -10,7 +12,8 @@ import { kebabCase } from '../../names.ts';
 import type { DatasetRecord } from '../records/dataset-record.ts';
 
 /**
- * What may be a path is written as a name, and compared by content: the base model by its hash, data by theirs.
+ * What may be a path is written as a name, and compared by content: the base model by its hash,
+ * data by theirs.
  * @param recorded the run's settings, by the library's names
  * @param now the settings it is resumed with, as `recordedSettings` writes them
  * @throws {BpeftError} `BPEFT_USAGE` naming the first setting of the training that differs
@@ -69,7 +72,8 @@ const RecordedInputs = z.object({
 
 /**
  * Content decides: a branch may move without touching what the run reads.
- * @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the run, with what differs
+ * @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the
+ * run, with what differs
  */
 export async function checkSameInputs(
   configPath: string,
@@ -80,9 +84,14 @@ export async function checkSameInputs(
   const { model, datasets } = recorded.data;
   const { baseModel, train } = now;
   if (model.sha256 !== baseModel.sha256) {
-    const [before, after] = [place(model.name, model.revision), place(baseModel.name, baseModel.revision)];
+    const [before, after] = [
+      place(model.name, model.revision),
+      place(baseModel.name, baseModel.revision),
+    ];
     const pinned =
-      model.revision == null ? null : `--model ${model.name.replace(/(?=:|$)/, `@${model.revision}`)}`;
+      model.revision == null
+        ? null
+        : `--model ${model.name.replace(/(?=:|$)/, `@${model.revision}`)}`;
     refuse(
       configPath,
       `the run's base model is ${before}, and now ${after} (SHA-256 ${baseModel.sha256})`,
@@ -97,8 +106,14 @@ export async function checkSameInputs(
   if (changed === undefined) return;
   const [before, after] = [hub, train.hub].map((one) => place(train.name, one?.revision));
   const pinned =
-    hub == null ? null : `--dataset ${hub.repository}@${hub.revision}:${hub.configuration.split('+')[0]}`;
-  refuse(configPath, `the run's training data were ${before}, and now are ${after}: ${changed}`, pinned);
+    hub == null
+      ? null
+      : `--dataset ${hub.repository}@${hub.revision}:${hub.configuration.split('+')[0]}`;
+  refuse(
+    configPath,
+    `the run's training data were ${before}, and now are ${after}: ${changed}`,
+    pinned,
+  );
 }
 
 function place(name: string, revision: string | null | undefined): string {

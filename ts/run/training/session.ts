@@ -35,7 +35,9 @@ export interface Session extends AsyncDisposable {
   readonly plan: TrainPlan;
 }
 
-/** A session that lives as long as `work`: rows first, then the model, then what they make together. */
+/**
+ * A session that lives as long as `work`: rows first, then the model, then what they make together.
+ */
 export async function withSession<T>(
   asked: TrainConfig,
   context: RunContext,
@@ -70,7 +72,8 @@ async function trainingData(
   { emit, ...call }: CallOptions & { emit: Listener },
 ): Promise<TrainingData> {
   const first = config.initAdapter;
-  const initAdapter = first === undefined ? null : await adapterFolder('--init-adapter', first, call);
+  const initAdapter =
+    first === undefined ? null : await adapterFolder('--init-adapter', first, call);
   const source = await openDataset(config.dataset, config, call);
   const train = await source.stream(config.trainSplit ?? source.trainSplit, call);
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
@@ -100,7 +103,8 @@ async function prepareSession(
 ): Promise<Session> {
   const { emit, signal } = call;
   const config = forModel(asked, model.info);
-  for (const message of model.info.notices ?? []) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  for (const message of model.info.notices ?? [])
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   // A wrong one is told before the rows are tokenised.
   const adapter = await firstAdapter(config, data.initAdapter, {
     model,
@@ -120,7 +124,8 @@ async function prepareSession(
     name: train.encoded.name,
   });
   const evaluations: Split[] = [];
-  for (const dataset of data.evaluations) evaluations.push(await encodeSplit(dataset, config, encoding));
+  for (const dataset of data.evaluations)
+    evaluations.push(await encodeSplit(dataset, config, encoding));
   const heldOut = data.heldOut === null ? null : await encodeSplit(data.heldOut, config, encoding);
   if (heldOut !== null) requireLabels(heldOut);
   const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
@@ -165,7 +170,8 @@ async function firstAdapter(
   const adapter = await model.loadAdapter(folder, {
     sigma: method.hasPosterior ? config.sigma : null,
   });
-  for (const message of adapter.info.notices) emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  for (const message of adapter.info.notices)
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   if (adapter.info.bayesian !== method.hasPosterior) {
     const kind = adapter.info.bayesian ? 'has a posterior' : 'has no posterior';
     throw new BpeftError(
@@ -181,7 +187,11 @@ async function firstAdapter(
   sameSetting('alpha', config.alpha, info.alpha);
   sameSetting('members', method.adapter(config).members ?? 1, info.members);
   sameSetting('lora-dropout', config.loraDropout, info.dropout);
-  sameSetting('target-modules', targetModules.toSorted().join(), info.targetModules.toSorted().join());
+  sameSetting(
+    'target-modules',
+    targetModules.toSorted().join(),
+    info.targetModules.toSorted().join(),
+  );
   if (head !== undefined) {
     const isTrained = info.head?.trained === true;
     sameSetting(
@@ -197,16 +207,24 @@ async function firstAdapter(
 function requireClasses(folder: string, asked: number, found: number): void {
   if (asked === found) return;
   const message = `${folder}: the head must have the dataset's ${asked} classes, got ${found}`;
-  throw new BpeftError('BPEFT_ADAPTER', message, { hint: 'train on data of the same classes, or anew' });
+  throw new BpeftError('BPEFT_ADAPTER', message, {
+    hint: 'train on data of the same classes, or anew',
+  });
 }
 
-/** What an adapter brings along cannot be set anew, and the run's records must say what it trains. */
+/**
+ * What an adapter brings along cannot be set anew, and the run's records must say what it trains.
+ */
 function sameSetting(flag: string, asked: number | string, found: number | string): void {
   if (asFloat(asked) === asFloat(found)) return;
   const own = asFloat(found);
-  throw new BpeftError('BPEFT_USAGE', `--${flag} must be that of --init-adapter, ${own}, got ${asked}`, {
-    hint: `give --${flag} ${own}`,
-  });
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `--${flag} must be that of --init-adapter, ${own}, got ${asked}`,
+    {
+      hint: `give --${flag} ${own}`,
+    },
+  );
 }
 
 /** The engine keeps numbers as f32: to their 7 digits, as one would write them. */

@@ -31,17 +31,19 @@ import {
 } from '../records/result.ts';
 import { RunFolder, recordedSettings } from '../records/run-folder.ts';
 import type { RunRecord } from '../records/run-record.ts';
-import { hardware, versions } from '../records/versions.ts';
+import { versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
+import { dataRecord, runRecord } from './record.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { type Session, withSession } from './session.ts';
 import { leavesTheState, stoppedAfter } from './stopped.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
- * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint, when the context's signal fires; `BPEFT_RUN_EXISTS`;
- * `BPEFT_DEVICE` and `BPEFT_OUT_OF_MEMORY` likewise; `BPEFT_NOT_FINITE`, with the last checkpoint intact; whatever the inputs deserve.
+ * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint, when the context's signal fires;
+ * `BPEFT_RUN_EXISTS`; `BPEFT_DEVICE` and `BPEFT_OUT_OF_MEMORY` likewise; `BPEFT_NOT_FINITE`, with
+ * the last checkpoint intact; whatever the inputs deserve.
  */
 export async function train(options: TrainOptions, context: RunContext = {}): Promise<RunResult> {
   if (options.dryRun === true) {
@@ -60,7 +62,10 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
       { what: 'the model', path: config.model },
       { what: 'the adapter', path: config.initAdapter },
       { what: 'the data folder', path: config.dataDir },
-      ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({ what: 'a dataset', path })),
+      ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({
+        what: 'a dataset',
+        path,
+      })),
     ]);
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
@@ -82,10 +87,14 @@ async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
   const own: Layer = { origin: 'option', values: options };
   const bare = parseSettings('train', [own]);
   // Where the run lies may itself follow from method, dataset and seed.
-  const out = bare.out ?? (bare.resume && bare.dataset !== undefined ? resolveTrain(bare).out : undefined);
+  const out =
+    bare.out ?? (bare.resume && bare.dataset !== undefined ? resolveTrain(bare).out : undefined);
   if (!bare.resume || out === undefined || !existsSync(new RunFolder(out).config)) {
-    const { method } = bare; // the default one, where none is named: no run has another to go on with
-    return resolveTrain(parseSettings('train', [{ origin: 'option', values: { ...options, method } }]));
+    // the default one, where none is named: no run has another to go on with
+    const { method } = bare;
+    return resolveTrain(
+      parseSettings('train', [{ origin: 'option', values: { ...options, method } }]),
+    );
   }
   const recorded = await new RunFolder(out).settings();
   const config = resolveTrain(parseSettings('train', [recorded, own]));
@@ -198,7 +207,10 @@ class Run {
     }
   }
 
-  /** What stopped the run; what is trained until then is kept, unless the training itself went wrong. */
+  /**
+   * What stopped the run; what is trained until then is kept, unless the training itself went
+   * wrong.
+   */
   async #stopped(error: unknown): Promise<unknown> {
     if (!leavesTheState(error)) return error;
     await this.#checkpoint();
@@ -257,7 +269,10 @@ class Run {
     });
   }
 
-  /** What is due after an update; also asked after a resume, since the kill may have come in between. */
+  /**
+   * What is due after an update; also asked after a resume, since the kill may have come in
+   * between.
+   */
   async #afterUpdate(): Promise<void> {
     const { config, plan } = this.#session;
     const { step, evaluated } = this.#progress;
@@ -276,7 +291,13 @@ class Run {
     const given = typeof config.temperature === 'number' ? config.temperature : null;
     const temperatures = new Temperatures(isFinal ? (heldOut ?? given) : null);
     const rule = predictiveRule(config.method, adapter.info, config);
-    const settings = { ...config, stochasticLayers: null, rule, earlier: new EarlierRows(), temperatures };
+    const settings = {
+      ...config,
+      stochasticLayers: null,
+      rule,
+      earlier: new EarlierRows(),
+      temperatures,
+    };
     const results: EvaluationResult[] = [];
     const held: RunEvent[] = [];
     const spread = await this.#posterior(adapter);
@@ -298,7 +319,8 @@ class Run {
         }
       }
     }
-    // All or none between updates: an interrupted round is repeated as a whole, so it must have left no line.
+    // All or none between updates: an interrupted round is repeated as a whole, so it must have
+    // left no line.
     for (const event of held) this.#emit(event);
     return results;
   }
@@ -315,7 +337,12 @@ class Run {
     await this.#metrics.flush();
     await this.#surroundings.lock.requireHeld();
     const clock = { metricsBytes: this.#metrics.bytes, seconds: this.#seconds };
-    const { folder } = await writeCheckpoint(this.#folder.state, this.#session.trainer, progress, clock);
+    const { folder } = await writeCheckpoint(
+      this.#folder.state,
+      this.#session.trainer,
+      progress,
+      clock,
+    );
     this.#saved = progress;
     this.#emit({ type: 'checkpoint', step: progress.step, folder });
   }
@@ -361,35 +388,4 @@ class Run {
       versions: versions(),
     };
   }
-}
-
-function dataRecord({ train, evaluations }: Session): RunResult['data'] {
-  return { train: train.record, evaluation: evaluations.map(({ record }) => record) };
-}
-
-/** `config.json`. */
-function runRecord(session: Session): RunRecord {
-  const { config, model } = session;
-  const { name, revision, sha256, files } = model.resolved;
-  const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
-  return {
-    format: 1,
-    command: 'train',
-    config: recordedSettings('train', config),
-    model: {
-      name,
-      revision,
-      sha256,
-      files,
-      architecture,
-      format,
-      parameters,
-      precision,
-      tensorTypes,
-      blockTypes,
-    },
-    datasets: dataRecord(session),
-    versions: versions(),
-    hardware: hardware(model.info),
-  };
 }

@@ -101,7 +101,12 @@ export class RemoteRun implements RunWriter {
   stats(values: Readonly<Record<string, number>>, timeMs: number): void {
     const named = Object.entries(values).map(([key, value]) => [`system.${key}`, value]);
     const seconds = (timeMs - this.#options.run.startTimeMs) / 1000;
-    const row = { ...Object.fromEntries(named), _wandb: true, _timestamp: timeMs / 1000, _runtime: seconds };
+    const row = {
+      ...Object.fromEntries(named),
+      _wandb: true,
+      _timestamp: timeMs / 1000,
+      _runtime: seconds,
+    };
     this.#put('events', jsonText(row));
   }
 
@@ -165,7 +170,9 @@ export class RemoteRun implements RunWriter {
     const { resume, run, config } = this.#options;
     const progress = await server.progress(run, patience);
     if (progress === null && resume === 'must') {
-      throw new Unreachable(`there is no run ${run.id} to go on with, which WANDB_RESUME=must asks for`);
+      throw new Unreachable(
+        `there is no run ${run.id} to go on with, which WANDB_RESUME=must asks for`,
+      );
     }
     const mayGoOn = run.startingStep > 0 || (resume !== null && resume !== 'never');
     if (progress !== null && (!mayGoOn || resume === 'never')) {

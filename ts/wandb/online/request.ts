@@ -36,7 +36,11 @@ const LONGEST_PAUSE_MS = 20_000;
 const REPEATED: ReadonlySet<number> = new Set([408, 429]);
 
 /** @throws {Unreachable} the server refuses, or time is up */
-export async function request(url: string, options: RequestOptions, patience: Patience): Promise<string> {
+export async function request(
+  url: string,
+  options: RequestOptions,
+  patience: Patience,
+): Promise<string> {
   const what = new URL(url).origin;
   for (let wait = patience.pauseMs; ; wait = Math.min(LONGEST_PAUSE_MS, 2 * wait)) {
     const failure = await attempt(url, options, patience);
@@ -67,7 +71,8 @@ async function attempt(
     if (error instanceof DOMException && error.name === 'TimeoutError') {
       return { reason: `did not answer within ${timeoutMs / 1000} s`, isFinal: false };
     }
-    if (error instanceof BpeftError) return { reason: `cannot be reached: ${error.message}`, isFinal: true };
+    if (error instanceof BpeftError)
+      return { reason: `cannot be reached: ${error.message}`, isFinal: true };
     // The cause names the system's error, such as ECONNREFUSED; the message is only "fetch failed".
     const { cause } = error as { cause?: { readonly code?: string; readonly message?: string } };
     const why = cause?.code ?? cause?.message;

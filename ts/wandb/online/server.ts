@@ -88,8 +88,16 @@ export class WandbServer {
   }
 
   /** Null: the server knows no run of this id. */
-  async progress({ id, project, entity }: RunIdentity, patience: Patience): Promise<Progress | null> {
-    const { model } = await this.#call(ResumeStatus, RESUME_STATUS, { name: id, project, entity }, patience);
+  async progress(
+    { id, project, entity }: RunIdentity,
+    patience: Patience,
+  ): Promise<Progress | null> {
+    const { model } = await this.#call(
+      ResumeStatus,
+      RESUME_STATUS,
+      { name: id, project, entity },
+      patience,
+    );
     const bucket = model?.bucket ?? null;
     if (bucket === null) return null;
     return {
@@ -116,7 +124,8 @@ export class WandbServer {
       sweep: run.sweepId,
       tags: run.tags,
     };
-    const { bucket } = (await this.#call(Upserted, UPSERT_BUCKET, variables, patience)).upsertBucket;
+    const { bucket } = (await this.#call(Upserted, UPSERT_BUCKET, variables, patience))
+      .upsertBucket;
     return {
       entity: bucket.project?.entity.name ?? run.entity ?? '',
       project: bucket.project?.name ?? run.project,
@@ -125,7 +134,11 @@ export class WandbServer {
   }
 
   /** Sends lines; `body` as the file stream takes it. */
-  async stream({ entity, project, run }: RunAddress, body: object, patience: Patience): Promise<void> {
+  async stream(
+    { entity, project, run }: RunAddress,
+    body: object,
+    patience: Patience,
+  ): Promise<void> {
     const path = [entity, project, run].map(encodeURIComponent).join('/');
     await this.#post(`${this.#baseUrl}/files/${path}/file_stream`, JSON.stringify(body), patience);
   }
@@ -139,7 +152,8 @@ export class WandbServer {
     const variables = { entity, project, run, files: [file.path] };
     const { createRunFiles } = await this.#call(RunFiles, CREATE_RUN_FILES, variables, patience);
     const [target] = createRunFiles.files;
-    if (target === undefined) throw new Unreachable(`${this.#baseUrl} gives no place for ${file.path}`);
+    if (target === undefined)
+      throw new Unreachable(`${this.#baseUrl} gives no place for ${file.path}`);
     const headers = Object.fromEntries((createRunFiles.uploadHeaders ?? []).map(headerOf));
     const url = new URL(target.uploadUrl, this.#baseUrl).href;
     // Another host's place is signed in its address: our key is for this server only.
@@ -152,8 +166,17 @@ export class WandbServer {
     );
   }
 
-  async #call<T>(schema: z.ZodType<T>, query: string, variables: object, patience: Patience): Promise<T> {
-    const text = await this.#post(`${this.#baseUrl}/graphql`, JSON.stringify({ query, variables }), patience);
+  async #call<T>(
+    schema: z.ZodType<T>,
+    query: string,
+    variables: object,
+    patience: Patience,
+  ): Promise<T> {
+    const text = await this.#post(
+      `${this.#baseUrl}/graphql`,
+      JSON.stringify({ query, variables }),
+      patience,
+    );
     const answer = z.object({ data: schema }).safeParse(parsed(text));
     if (answer.success) return answer.data.data;
     const errors = z

@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// Most columns.
 pub const MOST_DEVIATIONS: usize = 64;
 
-/// D of each member, column after column, each with the layout of the low-rank factors; layers of the
-/// adapter's own stay at their mean.
+/// D of each member, column after column, each with the layout of the low-rank factors; layers of
+/// the adapter's own stay at their mean.
 #[derive(Debug, Clone)]
 pub struct Deviations {
     columns: usize,

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The draws are members of one adapter, so that a pass runs many at once
-//! (`pass::BatchCopy::member`). `E_s` is what [`crate::ops::low_rank`] draws for the same sample, so
-//! that a draw of a Gaussian `A` is that of `NoiseSharing::Shared`.
+//! (`pass::BatchCopy::member`). `E_s` is what [`crate::ops::low_rank`] draws for the same sample,
+//! so that a draw of a Gaussian `A` is that of `NoiseSharing::Shared`.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ impl Adapter {
         self.drawn(&draws, 0)
     }
 
-    /// A point adapter with one member per draw; layers of blocks below `from_block` stay at their mean.
+    /// A point adapter with one member per draw; layers of blocks below `from_block` stay at their
+    /// mean.
     #[must_use]
     pub fn drawn(&self, draws: &[Draw], from_block: usize) -> Self {
         let config = LoraConfig {

@@ -1,5 +1,5 @@
-//! A point adapter made Gaussian by one scalar: training-free Bayesianization (TFB, arXiv:2412.05723
-//! §3).
+//! A point adapter made Gaussian by one scalar: training-free Bayesianization (TFB,
+//! arXiv:2412.05723 §3).
 //!
 //! ```text
 //! B = U diag(d) Vᵀ      B' = U diag(d) = BV      A' = VᵀA           B'A' = BA
@@ -135,8 +135,8 @@ struct Spectrum {
 const MOST_SWEEPS: usize = 60;
 
 impl Spectrum {
-    /// By one-sided Jacobi rotations (Hestenes 1958), which find small singular values as exactly as
-    /// large ones.
+    /// By one-sided Jacobi rotations (Hestenes 1958), which find small singular values as exactly
+    /// as large ones.
     fn of(b: &[f32], rank: usize) -> Self {
         let column = |i| b.iter().skip(i).step_by(rank).map(|&value| value.into());
         let mut columns: Vec<Vec<f64>> = (0..rank).map(|i| column(i).collect()).collect();

@@ -291,7 +291,8 @@ mod tests {
         assert_eq!(point.range(site(0, Module::V), Factor::Rho), None);
         let both = Layout::new(terms.clone(), Some(Gaussian::AAndB), WholeLayers::default());
         assert_eq!((both.len(), both.point_len()), (76, 38));
-        // Layers of the adapter's own: 3·5 + 3 values, among the points only where they are trained.
+        // Layers of the adapter's own: 3·5 + 3 values, among the points only where they are
+        // trained.
         for trained in [true, false] {
             let whole = WholeLayers {
                 shapes: BTreeMap::from([(site(2, Module::Classifier), (3, 5))]),

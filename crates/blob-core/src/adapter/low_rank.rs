@@ -63,7 +63,8 @@ impl LowRankRef<'_> {
     }
 }
 
-/// One site's factors to be changed; shapes as in [`LowRankRef`]. Of gradients, what they are added to.
+/// One site's factors to be changed; shapes as in [`LowRankRef`]. Of gradients, what they are added
+/// to.
 #[derive(Debug)]
 pub struct LowRankMut<'a> {
     /// `A` or `M`.

@@ -1,4 +1,5 @@
-//! Low-rank adapters: point estimates (LoRA) and Gaussians over `A` (BLoB), by the layers they sit on.
+//! Low-rank adapters: point estimates (LoRA) and Gaussians over `A` (BLoB), by the layers they sit
+//! on.
 //!
 //! ```text
 //! W = W₀ + s·B·A      A (r, k)   B (m, r)   s = α / r         LoRA, arXiv:2106.09685 §4.1
@@ -47,8 +48,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// A fresh adapter for a backbone: `B = 0`, so that the model's outputs are unchanged; the head of
-    /// an encoder starts from the seed.
+    /// A fresh adapter for a backbone: `B = 0`, so that the model's outputs are unchanged; the head
+    /// of an encoder starts from the seed.
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.
@@ -89,7 +90,8 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// An adapter of given terms, one map per member, as files hold them; it has no layers of its own.
+    /// An adapter of given terms, one map per member, as files hold them; it has no layers of its
+    /// own.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when there is no term, or when members or terms differ in shape;

@@ -10,7 +10,8 @@ use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Gpu, Sums};
 
-/// Values of one layout, member after member; a gradient has the layout of what it is a gradient of.
+/// Values of one layout, member after member; a gradient has the layout of what it is a gradient
+/// of.
 #[derive(Debug)]
 pub struct Parameters {
     layout: Arc<Layout>,
@@ -181,8 +182,8 @@ impl Parameters {
         Some(WholeMut { weight, bias })
     }
 
-    /// Every term to be changed, of all members, beside the same term of `others`; in order of members
-    /// and sites. `others` has this layout.
+    /// Every term to be changed, of all members, beside the same term of `others`; in order of
+    /// members and sites. `others` has this layout.
     pub(crate) fn terms_with<'a>(
         &'a mut self,
         others: &'a Self,

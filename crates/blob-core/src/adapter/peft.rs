@@ -1,32 +1,34 @@
 //! Adapters as Hugging Face PEFT's files, both ways, and the reference's checkpoints in.
 //!
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
-//! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r), and
-//! `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores, as it does what `deviations`
-//! adds. The reference repeats the prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`), which is left
-//! out with a notice. Layers have transformers' names; those of an adapter's own, an encoder's head,
-//! are what PEFT calls `modules_to_save`, or the base layers of their low-rank terms.
+//! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r),
+//! and `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores, as it does what
+//! `deviations` adds. The reference repeats the prefix `base_model.model.` and embeds the frozen
+//! head (`lm_head.base_layer.weight`), which is left out with a notice. Layers have transformers'
+//! names; those of an adapter's own, an encoder's head, are what PEFT calls `modules_to_save`, or
+//! the base layers of their low-rank terms.
 
 mod config;
 mod deviations;
 mod names;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::names::Names;
+use self::values::checked_values;
 use super::{
     Adapter, Factor, Gaussian, HeadConfig, LoraConfig, LowRank, Module, Posterior, Sigma, Site,
     TermShape, Whole, WholeLayers,
 };
 use crate::backbone::{BackboneConfig, MOST_CLASSES};
-use crate::files::{atomic_write, f32_values, safetensors_bytes};
+use crate::files::{atomic_write, safetensors_bytes};
 use crate::other_file;
 use crate::weights::HostTensor;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
@@ -55,8 +57,8 @@ fn folder_of(folder: &Path, member: usize) -> PathBuf {
     folder.join(format!("{MEMBER}{member}"))
 }
 
-/// Writes both files into an existing folder, each whole or not at all; those of an ensemble's other
-/// members into `adapter_1`, `adapter_2`, …, of which each is an adapter to PEFT.
+/// Writes both files into an existing folder, each whole or not at all; those of an ensemble's
+/// other members into `adapter_1`, `adapter_2`, …, of which each is an adapter to PEFT.
 ///
 /// # Errors
 /// `BPEFT_IO`.
@@ -101,9 +103,9 @@ type Parts = BTreeMap<Factor, Vec<f32>>;
 /// Reads a folder that we, PEFT or the reference wrote; `sigma` is how its ρ is meant.
 ///
 /// # Errors
-/// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model, or
-/// when the members of an ensemble differ in shape; `BPEFT_UNSUPPORTED` for PEFT features that change
-/// the numbers.
+/// `BPEFT_IO` when a file is missing; `BPEFT_ADAPTER` when it is broken or does not fit the model,
+/// or when the members of an ensemble differ in shape; `BPEFT_UNSUPPORTED` for PEFT features that
+/// change the numbers.
 pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Loaded> {
     let first = load_member(folder, backbone, sigma)?;
     let mut members = vec![first];
@@ -338,19 +340,6 @@ fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {
     }
 }
 
-/// The values as f32, or the rule that the tensor breaks.
-fn checked_values(view: &TensorView, shape: &[usize]) -> std::result::Result<Vec<f32>, String> {
-    if view.shape() != shape {
-        return Err(format!("have shape {shape:?}, got {:?}", view.shape()));
-    }
-    let values =
-        to_f32(view).ok_or_else(|| format!("be F32, F16 or BF16, got {:?}", view.dtype()))?;
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(format!("be finite, got {} at {at}", values[at])),
-        None => Ok(values),
-    }
-}
-
 /// The terms, or the rule that the file breaks: A and B everywhere, ρ everywhere or nowhere.
 fn complete(
     found: BTreeMap<Site, Parts>,
@@ -396,26 +385,4 @@ fn complete(
         Ok((site, term))
     };
     found.into_iter().map(term).collect()
-}
-
-fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
-    let pairs = || {
-        view.data()
-            .chunks_exact(2)
-            .map(|bytes| [bytes[0], bytes[1]])
-    };
-    match view.dtype() {
-        Dtype::F32 => f32_values(view),
-        Dtype::F16 => Some(
-            pairs()
-                .map(|b| half::f16::from_le_bytes(b).to_f32())
-                .collect(),
-        ),
-        Dtype::BF16 => Some(
-            pairs()
-                .map(|b| half::bf16::from_le_bytes(b).to_f32())
-                .collect(),
-        ),
-        _ => None,
-    }
 }

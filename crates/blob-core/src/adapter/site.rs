@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::BackboneConfig;
 
-/// The linear layers of a backbone, by the names that Llama's have; transformers' names of encoders are
-/// understood.
+/// The linear layers of a backbone, by the names that Llama's have; transformers' names of encoders
+/// are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Module {
     /// Queries.
@@ -172,8 +172,8 @@ impl Site {
         }
     }
 
-    /// The site of a layer's name in a file: the engine's of a decoder (Llama's), transformers' of an
-    /// encoder, with or without the base model's prefix.
+    /// The site of a layer's name in a file: the engine's of a decoder (Llama's), transformers' of
+    /// an encoder, with or without the base model's prefix.
     pub fn parse(path: &str, backbone: &BackboneConfig) -> Option<Self> {
         if let Some(encoder) = &backbone.encoder {
             let prefix = encoder.family.prefix();

@@ -1,7 +1,7 @@
 //! Layers of an adapter's own: the classification head of an encoder, trained whole or frozen.
 //!
-//! It belongs to the adapter and not to the backbone, whether it is trained or not: it begins from a
-//! seed, and is worth nothing where it is not saved. W starts as N(0, s²) with transformers'
+//! It belongs to the adapter and not to the backbone, whether it is trained or not: it begins from
+//! a seed, and is worth nothing where it is not saved. W starts as N(0, s²) with transformers'
 //! `initializer_range` s, b as 0; or both as the base's file has them.
 
 use std::collections::BTreeMap;

@@ -18,7 +18,8 @@ pub enum RopeScaling {
         /// The stretch, ≥ 1.
         factor: f64,
     },
-    /// Llama 3.1's rule: long wave lengths divided by `factor`, short ones kept, a linear blend between.
+    /// Llama 3.1's rule: long wave lengths divided by `factor`, short ones kept, a linear blend
+    /// between.
     Llama3 {
         /// The stretch of the long wave lengths.
         factor: f64,
@@ -301,7 +302,8 @@ impl BackboneConfig {
         (0..c / 2).map(move |i| theta.powf(-((2 * i) as f64) / c as f64))
     }
 
-    /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by `rope_scaling`.
+    /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by
+    /// `rope_scaling`.
     pub fn rope_frequencies(&self) -> Vec<f64> {
         let plain = self.plain_frequencies(self.rope_theta);
         match &self.rope_scaling {

@@ -1,4 +1,5 @@
-//! What an encoder has that a decoder lacks: a table of positions, token types, a classification head.
+//! What an encoder has that a decoder lacks: a table of positions, token types, a classification
+//! head.
 
 use serde::{Deserialize, Serialize};
 

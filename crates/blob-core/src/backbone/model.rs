@@ -53,8 +53,8 @@ impl Backbone {
     /// Opens every weight, for the processor's kernels; matrices stay as they are stored.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG`, `BPEFT_MODEL_CORRUPT`, and `BPEFT_INVALID_INPUT` for a matrix that the
-    /// precision does not fit.
+    /// `BPEFT_INVALID_CONFIG`, `BPEFT_MODEL_CORRUPT`, and `BPEFT_INVALID_INPUT` for a matrix that
+    /// the precision does not fit.
     pub fn load(
         config: BackboneConfig,
         source: &dyn WeightSource,
@@ -93,8 +93,8 @@ impl Backbone {
         })
     }
 
-    /// A fresh adapter: [`Adapter::new`], with the head of the file where there is one and the adapter
-    /// does not ask for another.
+    /// A fresh adapter: [`Adapter::new`], with the head of the file where there is one and the
+    /// adapter does not ask for another.
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`.

@@ -1,4 +1,5 @@
-//! transformers' names of an encoder's layers, which files and PEFT use; a decoder's are the engine's.
+//! transformers' names of an encoder's layers, which files and PEFT use; a decoder's are the
+//! engine's.
 //!
 //! The engine names tensors alike whatever the architecture (`model.layers.3.self_attn.q_proj`), so
 //! that nothing between a file's border and another's asks for a family.
@@ -104,8 +105,8 @@ impl Family {
 }
 
 impl BackboneConfig {
-    /// transformers' name of one of the engine's, with what stands before it in a model with a head;
-    /// what follows the layer (`.weight`) stays.
+    /// transformers' name of one of the engine's, with what stands before it in a model with a
+    /// head; what follows the layer (`.weight`) stays.
     pub(crate) fn published(&self, name: &str) -> String {
         let Some(encoder) = &self.encoder else {
             return name.to_owned();

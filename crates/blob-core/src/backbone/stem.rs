@@ -5,10 +5,10 @@
 //! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )
 //! ```
 //!
-//! An encoder reads its first token, `[CLS]`. The rows of a segment are put in the order *second token
-//! to last, then the first*: attention over all sees no order, positions are added before, and so
-//! what reads the last row of each prompt reads `[CLS]`. RoBERTa's positions begin after its padding
-//! token's index, which a padding token itself has.
+//! An encoder reads its first token, `[CLS]`. The rows of a segment are put in the order *second
+//! token to last, then the first*: attention over all sees no order, positions are added before,
+//! and so what reads the last row of each prompt reads `[CLS]`. RoBERTa's positions begin after its
+//! padding token's index, which a padding token itself has.
 
 use crate::batch::Batch;
 use crate::ops::embedding::Embedding;

@@ -1,5 +1,5 @@
-//! The tensors of a backbone: which there are, by the engine's names (Llama's, where it has them), and
-//! their shapes.
+//! The tensors of a backbone: which there are, by the engine's names (Llama's, where it has them),
+//! and their shapes.
 
 use super::{BackboneConfig, EncoderConfig};
 use crate::adapter::{Module, Site};

@@ -4,8 +4,8 @@
 //! μ ← μ − η_t·π_t·∂KL/∂μ      ρ ← ρ − η_t·π_t·∂KL/∂σ·dσ/dρ      η_t = kl_lr·λ(t),  t = 1 … T
 //! ```
 //!
-//! The second half of BLoB's update (arXiv:2406.11675 §3) from one ρ and μ = 1; its equations are linear
-//! in μ, so that the last μ is the factor that is left of any.
+//! The second half of BLoB's update (arXiv:2406.11675 §3) from one ρ and μ = 1; its equations are
+//! linear in μ, so that the last μ is the factor that is left of any.
 
 use serde::Serialize;
 

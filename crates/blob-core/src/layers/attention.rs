@@ -1,7 +1,8 @@
 //! The attention of a block: y = O·attention(turn(Q·x), turn(K·x), V·x), with grouped keys.
 //!
 //! `turn` is an RMS norm of each head where the model has one (Qwen3, arXiv:2505.09388), then the
-//! rotation to the row's position where positions are rotary. Equations in [`crate::ops::attention`] and [`crate::ops::rope`].
+//! rotation to the row's position where positions are rotary. Equations in
+//! [`crate::ops::attention`] and [`crate::ops::rope`].
 //!
 //! Keys and values come from all rows; queries may come from the last position of each segment
 //! alone. Shapes: x (n, d); y (n, d), or (segments, d).

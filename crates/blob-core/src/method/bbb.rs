@@ -1,5 +1,5 @@
-//! Bayes by backprop (Blundell et al., arXiv:1505.05424): one Gaussian draw of the weights per batch,
-//! and the evidence bound under one optimizer; the baseline of BLoB (arXiv:2406.11675 §4.1).
+//! Bayes by backprop (Blundell et al., arXiv:1505.05424): one Gaussian draw of the weights per
+//! batch, and the evidence bound under one optimizer; the baseline of BLoB (arXiv:2406.11675 §4.1).
 //!
 //! ```text
 //! L = E_q[ mean NLL ] + KL(q ‖ p)/N                 N rows of the training set: −ELBO/N, in nats

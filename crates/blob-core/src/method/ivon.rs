@@ -1,9 +1,9 @@
-//! IVON: the improved variational online Newton method (Shen et al., arXiv:2402.17641, algorithm 1),
-//! as IVON-LoRA uses it on every factor (arXiv:2411.04421).
+//! IVON: the improved variational online Newton method (Shen et al., arXiv:2402.17641, algorithm
+//! 1), as IVON-LoRA uses it on every factor (arXiv:2411.04421).
 //!
-//! The posterior is N(m, v) with v = 1/(λ(h + δ)) over A and B; λ is the effective sample size, δ the
-//! weight decay (of the prior N(0, 1/(λδ))). One update, from the gradients ĝ_s of the mean NLL at the
-//! draws m + n_s, n_s ~ N(0, v), s = 1 … S:
+//! The posterior is N(m, v) with v = 1/(λ(h + δ)) over A and B; λ is the effective sample size, δ
+//! the weight decay (of the prior N(0, 1/(λδ))). One update, from the gradients ĝ_s of the mean NLL
+//! at the draws m + n_s, n_s ~ N(0, v), s = 1 … S:
 //!
 //! ```text
 //! g = mean ĝ_s      ĥ = λ(h + δ)·mean(n_s ĝ_s)                                    Price's theorem
@@ -12,8 +12,8 @@
 //! m ← m − η·clip( (ḡ/(1 − β₁ᵗ) + δm)/(h + δ), ±ξ )
 //! ```
 //!
-//! The adapter's σ is kept at √v, so that its predictions need no word of the method. A trained head
-//! has no variance, and so no estimate ĥ: its h stays as it began.
+//! The adapter's σ is kept at √v, so that its predictions need no word of the method. A trained
+//! head has no variance, and so no estimate ĥ: its h stays as it began.
 
 use serde::{Deserialize, Serialize};
 

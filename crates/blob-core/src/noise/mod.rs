@@ -9,8 +9,9 @@
 //!
 //! `step` counts updates from 1 in training and is 0 elsewhere. Matrices over the weights (`E`, the
 //! initial values) have position = row = 0 and four elements to a block; signs have 128 to a block
-//! and belong to a token: `row` is the identity of its data row, `position` its place in the prompt.
-//! Recomputation, resuming, other batch sizes and other chunks of samples so see the same numbers.
+//! and belong to a token: `row` is the identity of its data row, `position` its place in the
+//! prompt. Recomputation, resuming, other batch sizes and other chunks of samples so see the same
+//! numbers.
 
 mod normal;
 mod philox;

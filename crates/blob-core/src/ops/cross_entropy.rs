@@ -26,7 +26,8 @@ pub struct CrossEntropy {
 /// logits (S), answer_offsets (B+1), labels (B).
 ///
 /// # Errors
-/// `BPEFT_INVALID_INPUT` when the offsets do not cut the logits into rows, or a label names no class.
+/// `BPEFT_INVALID_INPUT` when the offsets do not cut the logits into rows, or a label names no
+/// class.
 pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result<CrossEntropy> {
     shapes::segments("answer_offsets", answer_offsets, logits.len())?;
     if labels.len() + 1 != answer_offsets.len() {
@@ -59,7 +60,8 @@ pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result
     Ok(result)
 }
 
-/// The gradient (S) of `Σ_b weight_b·nll_b`: probs (S) of [`forward`] with the same offsets and labels.
+/// The gradient (S) of `Σ_b weight_b·nll_b`: probs (S) of [`forward`] with the same offsets and
+/// labels.
 pub fn backward(probs: &[f32], answer_offsets: &[u32], labels: &[i32], weight: &[f32]) -> Vec<f32> {
     debug_assert_eq!(labels.len(), weight.len());
     let mut d_logits = probs.to_vec();

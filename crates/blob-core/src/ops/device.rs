@@ -16,8 +16,8 @@ pub enum Device {
     /// The processor, by the kernels of [`crate::kernels::cpu`].
     #[default]
     Cpu,
-    /// The processor, by plain candle operations: what a new device starts with, right and slow, and
-    /// what every kernel is held against.
+    /// The processor, by plain candle operations: what a new device starts with, right and slow,
+    /// and what every kernel is held against.
     Reference,
     /// A GPU, by the kernels of [`crate::kernels::cuda`].
     #[cfg(feature = "cuda")]

@@ -1,5 +1,5 @@
-//! Whether values are finite: what enters and leaves a model in every pass, and every layer in passes
-//! that look for the one where they cease to be.
+//! Whether values are finite: what enters and leaves a model in every pass, and every layer in
+//! passes that look for the one where they cease to be.
 
 use super::{Tensor, read};
 use crate::pass::Pass;

@@ -87,8 +87,8 @@ pub fn forward<const N: usize>(
     })
 }
 
-/// dL/dx (n, k) of what the layers read, plus `addend`, when it is wanted; adds the gradients of the
-/// terms to `gradients`.
+/// dL/dx (n, k) of what the layers read, plus `addend`, when it is wanted; adds the gradients of
+/// the terms to `gradients`.
 ///
 /// # Errors
 /// As [`forward`].

@@ -8,11 +8,12 @@
 //! dx += drop(p·A) + drop'(((p ∘ T)(σ ∘ E)) ∘ S)
 //! ```
 //!
-//! BLoB, arXiv:2406.11675 §3 and appendix; Flipout, arXiv:1803.04386. `D`, `D'` are the input under two
-//! independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal, one
-//! per posterior sample (with `−E` for the second of an antithetic pair, under the same signs); `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in
-//! the backward pass. The mean pass is the first term alone. Rows of another member see its factors.
-//! Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
+//! BLoB, arXiv:2406.11675 §3 and appendix; Flipout, arXiv:1803.04386. `D`, `D'` are the input under
+//! two independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal,
+//! one per posterior sample (with `−E` for the second of an antithetic pair, under the same signs);
+//! `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in the backward pass.
+//! The mean pass is the first term alone. Rows of another member see its factors. Shapes: `n` rows,
+//! `k` inputs, `m` outputs, `r` rank.
 
 #[cfg(feature = "cuda")]
 pub(super) mod cuda;

@@ -78,7 +78,8 @@ fn assert_values_close(got: &[f64], expected: &[f64], tolerance: f64) {
 
 /// Holds `gradient` against central differences of `Σ dy ∘ reference(x)`, all in f64.
 ///
-/// The differences are good to about 1e-9, so `1e-5` of the largest entry is what f32 kernels leave.
+/// The differences are good to about 1e-9, so `1e-5` of the largest entry is what f32 kernels
+/// leave.
 #[track_caller]
 pub(crate) fn assert_gradient(
     gradient: &Tensor,

@@ -39,8 +39,8 @@ struct Angles {
     sin: Buffer, // (positions, c/2)
 }
 
-/// Tables for the positions below `max_len` on a device; `frequencies` holds ω (c/2), in radians per
-/// position.
+/// Tables for the positions below `max_len` on a device; `frequencies` holds ω (c/2), in radians
+/// per position.
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when there is no frequency, or one is not finite.
@@ -69,7 +69,8 @@ impl RopeTables {
         self.max_len == 0
     }
 
-    /// Angles of the positions below `len`, and of those up to a power of two, so that growing is rare.
+    /// Angles of the positions below `len`, and of those up to a power of two, so that growing is
+    /// rare.
     fn below(&self, len: usize) -> Result<Arc<Angles>> {
         self.check(len)?;
         let pairs = self.frequencies.len();

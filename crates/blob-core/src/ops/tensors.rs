@@ -125,7 +125,8 @@ impl Deref for Tensor {
     }
 }
 
-/// A contiguous `f32` tensor on the CPU, readable as a slice while it lives; `Guard` is candle's read lock.
+/// A contiguous `f32` tensor on the CPU, readable as a slice while it lives; `Guard` is candle's
+/// read lock.
 struct HostSlice<Guard> {
     storage: Guard,
     from: usize,

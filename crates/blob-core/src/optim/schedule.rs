@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `t` counts updates from 1. The pulse is computed as 2^{i−M−1} / (1 − 2^{−M−1}): a direct power
-//! overflows for M ≥ 1023. It sums to 2·(2^M − 1)/(2^{M+1} − 1) ≈ 1 over a cycle, half of it in the last update.
+//! overflows for M ≥ 1023. It sums to 2·(2^M − 1)/(2^{M+1} − 1) ≈ 1 over a cycle, half of it in the
+//! last update.
 
 use serde::{Deserialize, Serialize};
 

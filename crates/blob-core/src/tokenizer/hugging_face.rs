@@ -92,8 +92,8 @@ fn missing(path: &Path) -> Error {
     }
 }
 
-/// The tokens that a post-processor puts before a text. What it puts behind one is left out, because
-/// prompts go on.
+/// The tokens that a post-processor puts before a text. What it puts behind one is left out,
+/// because prompts go on.
 fn opening(processor: &Value) -> Vec<u32> {
     let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
     match processor["type"].as_str() {

@@ -1,11 +1,13 @@
 //! Text to token ids, from `tokenizer.json` or from GGUF metadata.
 //!
-//! Nothing is padded or truncated here: a row is as long as its text. "Special tokens" means what the
-//! model's own rule puts before a text: BOS where the rule says so, otherwise nothing. What it puts
-//! behind a text, such as EOS, is left out: the answer of a prompt is read where the text goes on.
+//! Nothing is padded or truncated here: a row is as long as its text. "Special tokens" means what
+//! the model's own rule puts before a text: BOS where the rule says so, otherwise nothing. What it
+//! puts behind a text, such as EOS, is left out: the answer of a prompt is read where the text goes
+//! on.
 //!
 //! Codes: `BPEFT_MODEL_NOT_FOUND` (no file), `BPEFT_MODEL_CORRUPT` (a vocabulary that contradicts
-//! itself), `BPEFT_UNSUPPORTED` (an unknown tokenizer), `BPEFT_INVALID_INPUT` (ids without a token).
+//! itself), `BPEFT_UNSUPPORTED` (an unknown tokenizer), `BPEFT_INVALID_INPUT` (ids without a
+//! token).
 
 mod gguf;
 mod hugging_face;
@@ -62,8 +64,8 @@ impl Tokenizer {
         gguf::build(metadata)
     }
 
-    /// The tokenizer of the built-in random model: ids 0 to 255 are the bytes of UTF-8 text, 256 is BOS
-    /// (put before every text), 257 is EOS.
+    /// The tokenizer of the built-in random model: ids 0 to 255 are the bytes of UTF-8 text, 256 is
+    /// BOS (put before every text), 257 is EOS.
     pub fn bytes() -> Self {
         Self {
             engine: Engine::Bytes,
@@ -77,8 +79,8 @@ impl Tokenizer {
         }
     }
 
-    /// The tokenizer of a model with `rows` tokens, which may know more: padding that was added later.
-    /// Only a text that holds such a token is refused.
+    /// The tokenizer of a model with `rows` tokens, which may know more: padding that was added
+    /// later. Only a text that holds such a token is refused.
     #[must_use]
     pub fn for_rows(mut self, rows: usize) -> Self {
         self.rows = Some(rows);
@@ -128,7 +130,8 @@ impl Tokenizer {
         ))
     }
 
-    /// [`encode`](Self::encode) for each text, in parallel; the results do not depend on the number of threads.
+    /// [`encode`](Self::encode) for each text, in parallel; the results do not depend on the number
+    /// of threads.
     pub fn encode_batch(
         &self,
         texts: &[String],
@@ -187,8 +190,8 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Where it comes from: "tokenizer.json", "gguf:smollm" (byte-level BPE with this pre-tokenizer),
-    /// "gguf:llama" (SentencePiece) or "bytes".
+    /// Where it comes from: "tokenizer.json", "gguf:smollm" (byte-level BPE with this
+    /// pre-tokenizer), "gguf:llama" (SentencePiece) or "bytes".
     pub fn kind(&self) -> &str {
         &self.kind
     }
@@ -198,8 +201,8 @@ impl Tokenizer {
         !self.opening.is_empty()
     }
 
-    /// Whether it is of the kind of Llama 1 and 2: `▁` for spaces, bytes as fall-back. Only for these does
-    /// the reference implementation append EOS to a prompt.
+    /// Whether it is of the kind of Llama 1 and 2: `▁` for spaces, bytes as fall-back. Only for
+    /// these does the reference implementation append EOS to a prompt.
     pub fn is_llama_class(&self) -> bool {
         self.is_llama_class
     }

@@ -18,7 +18,8 @@ pub type Texts = (String, Option<String>);
 pub struct EncodedTexts {
     /// Special tokens included.
     pub ids: Vec<u32>,
-    /// Which text each token belongs to, as the model was trained to see it; of RoBERTa's 0 throughout.
+    /// Which text each token belongs to, as the model was trained to see it; of RoBERTa's 0
+    /// throughout.
     pub type_ids: Vec<u32>,
     /// Whether something was cut.
     pub truncated: bool,
@@ -29,8 +30,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `BPEFT_UNSUPPORTED` for a tokenizer that puts nothing around or between texts;
-    /// `BPEFT_INVALID_INPUT` when `max_length` has no room for a token of each text, a second text is
-    /// empty, or a text holds a token that the model has no row for.
+    /// `BPEFT_INVALID_INPUT` when `max_length` has no room for a token of each text, a second text
+    /// is empty, or a text holds a token that the model has no row for.
     pub fn encode_texts(
         &self,
         (first, second): (&str, Option<&str>),

@@ -1,7 +1,8 @@
 //! How byte-level BPE models cut a text into words before merging: GGUF's `tokenizer.ggml.pre`.
 //!
-//! The patterns are those of llama.cpp's table, each applied to the pieces that the one before left. What
-//! no pattern matches is a piece too, so a trailing `|\s+` is left out where it changes nothing.
+//! The patterns are those of llama.cpp's table, each applied to the pieces that the one before
+//! left. What no pattern matches is a piece too, so a trailing `|\s+` is left out where it changes
+//! nothing.
 
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::unicode::NFC;
@@ -70,7 +71,8 @@ impl PreTokenizer {
         })
     }
 
-    /// The pipeline around `model`: normaliser, these patterns, bytes to the letters of byte-level BPE.
+    /// The pipeline around `model`: normaliser, these patterns, bytes to the letters of byte-level
+    /// BPE.
     pub(super) fn pipeline(self, model: BPE) -> tokenizers::Result<tokenizers::Tokenizer> {
         let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
         for pattern in self.patterns {

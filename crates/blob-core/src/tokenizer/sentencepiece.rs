@@ -1,9 +1,9 @@
 //! SentencePiece's BPE, as in Llama 1 and 2 and Mistral (Kudo & Richardson 2018, arXiv:1808.06226).
 //!
-//! Spaces become `▁`, with one put before the text. From single characters on, the adjacent pair whose
-//! union is the best-scored token is joined, the leftmost among equals, until none is left; a
-//! character that is no token is spelled in bytes. Scores rank tokens, not pairs, so this is not the BPE of
-//! ranked merges: where two pairs join to the same token, place decides.
+//! Spaces become `▁`, with one put before the text. From single characters on, the adjacent pair
+//! whose union is the best-scored token is joined, the leftmost among equals, until none is left; a
+//! character that is no token is spelled in bytes. Scores rank tokens, not pairs, so this is not
+//! the BPE of ranked merges: where two pairs join to the same token, place decides.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};

@@ -46,8 +46,8 @@ pub(super) struct Gemma {
     pub(super) caps: [Option<f64>; 2],
     /// `rope_local_base_freq`, where blocks with a window have their own.
     pub(super) window_rope_theta: Option<f64>,
-    /// Blocks of the largest model, whose scores llama.cpp scales by the width of the stream over the
-    /// heads; its files do not say so.
+    /// Blocks of the largest model, whose scores llama.cpp scales by the width of the stream over
+    /// the heads; its files do not say so.
     pub(super) blocks_of_largest: usize,
 }
 

@@ -1,8 +1,8 @@
 //! Whether weights are finite, told from their bits without decoding them.
 //!
 //! A floating-point number is NaN or infinite where all bits of its exponent are set. In a block of
-//! quantised numbers only the scales can be that: they are floats, and a finite f16 times an integer
-//! of eight bits is a finite f32.
+//! quantised numbers only the scales can be that: they are floats, and a finite f16 times an
+//! integer of eight bits is a finite f32.
 
 use rayon::prelude::*;
 

@@ -154,8 +154,8 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// The number under `key`. A stored `f32` becomes the decimal that was meant: 1e-5, not 9.99999975e-6,
-    /// so that a GGUF copy of a model has exactly the configuration of the original.
+    /// The number under `key`. A stored `f32` becomes the decimal that was meant: 1e-5, not
+    /// 9.99999975e-6, so that a GGUF copy of a model has exactly the configuration of the original.
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
         let number = match self.header.metadata.get(key) {
             None => return Ok(None),

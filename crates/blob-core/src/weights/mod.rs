@@ -1,8 +1,8 @@
 //! Frozen weights by their Hugging Face names, whatever file they came from.
 //!
-//! Files are mapped, not read: opening one costs its header. Matrices stay as they are stored: bytes,
-//! their type and the order of their rows; kernels decode what they need. Files are untrusted: every
-//! length and range is checked before it is used.
+//! Files are mapped, not read: opening one costs its header. Matrices stay as they are stored:
+//! bytes, their type and the order of their rows; kernels decode what they need. Files are
+//! untrusted: every length and range is checked before it is used.
 //!
 //! Codes: `BPEFT_MODEL_NOT_FOUND` (a file is missing), `BPEFT_MODEL_CORRUPT` (truncated,
 //! contradictory, incomplete), `BPEFT_UNSUPPORTED` (well-formed, but not a decoder that the engine
@@ -117,9 +117,9 @@ enum TokenizerSource {
 impl Checkpoint {
     /// Opens a model.
     ///
-    /// `path` is a `.gguf` file; a folder with `config.json` and `model.safetensors` (or its sharded
-    /// form with an index), or a `.safetensors` file in such a folder; or a folder whose only model is
-    /// one `.gguf` file.
+    /// `path` is a `.gguf` file; a folder with `config.json` and `model.safetensors` (or its
+    /// sharded form with an index), or a `.safetensors` file in such a folder; or a folder whose
+    /// only model is one `.gguf` file.
     pub fn open(path: &Path) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => not_found(path, "there is no such file or folder"),
@@ -225,7 +225,8 @@ impl Checkpoint {
         self.tensors.contains_key(name)
     }
 
-    /// The tensor `name` as it is stored, which must have `shape`; its last dimension are the columns.
+    /// The tensor `name` as it is stored, which must have `shape`; its last dimension are the
+    /// columns.
     pub fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredMatrix> {
         let entry = self.entry(name, shape)?;
         let columns = match (shape, entry.rows) {
@@ -317,8 +318,8 @@ fn map(path: &Path) -> Result<Arc<Mmap>> {
     if file.metadata().map_err(Error::io(path))?.len() == 0 {
         return Err(corrupt(path, "the file is empty"));
     }
-    // SAFETY: the map is only read, as bytes for which every pattern is valid. The usual caveat of maps
-    // stays: the file must not be cut short by another program while the model is open.
+    // SAFETY: the map is only read, as bytes for which every pattern is valid. The usual caveat of
+    // maps stays: the file must not be cut short by another program while the model is open.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
     match OtherFile::of(&map) {
         Some(other) => Err(other_file(path, other)),

@@ -85,8 +85,8 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
 }
 
 impl Checkpoint {
-    /// A head under `tie_word_embeddings`: a copy of the embedding is dropped, another one is kept, and
-    /// the model is untied, as transformers does it.
+    /// A head under `tie_word_embeddings`: a copy of the embedding is dropped, another one is kept,
+    /// and the model is untied, as transformers does it.
     fn settle_head(&mut self) -> Result<()> {
         let (embedding, head) = ("model.embed_tokens.weight", "lm_head.weight");
         if !self.config.tie_word_embeddings || !self.has(head) {

@@ -6,8 +6,8 @@
 //! Cov[h_tj, h_uj] = Σ_i x_ti x_ui σ_ji²   where t and u share their signs, else 0
 //! ```
 //!
-//! Every statement is tested over 40 000 draws within five standard errors: the noise of one token is
-//! Gaussian, so Var[mean] = V/n and Var[variance] = 2V²/n; of a product of two, given its signs,
+//! Every statement is tested over 40 000 draws within five standard errors: the noise of one token
+//! is Gaussian, so Var[mean] = V/n and Var[variance] = 2V²/n; of a product of two, given its signs,
 //! E[(h h')²] ≤ 3 V V', so Var[covariance] ≤ 3 V V'/n.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
@@ -55,7 +55,8 @@ fn moments(adapter: &Adapter, x: &[f32], sharing: NoiseSharing) -> Moments {
     let (mut mean, mut products) = ([0.0; 9], [[0.0; 9]; 9]);
     let chunk = 500;
     for from in (0..DRAWS).step_by(chunk) {
-        // Samples of one stream, as in evaluation, and another stream for each chunk, as in training.
+        // Samples of one stream, as in evaluation, and another stream for each chunk, as in
+        // training.
         let stream = Stream::new(7, 1 + from as u64, Phase::Training { micro_batch: 0 });
         let batch = batch();
         let copy = |sample| BatchCopy::whole(&batch, stream, sample as u32);

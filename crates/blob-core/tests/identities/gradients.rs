@@ -242,8 +242,8 @@ fn gradients_are_the_slopes_of_the_loss_also_under_dropout() {
     }
 }
 
-/// A pass that looks for values that are not finite goes layer by layer and keeps gate and up as they
-/// are; in bf16 and int8 others multiply by both at once and keep them in bf16.
+/// A pass that looks for values that are not finite goes layer by layer and keeps gate and up as
+/// they are; in bf16 and int8 others multiply by both at once and keep them in bf16.
 #[test]
 fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
     let batches = [batch_of(&prompts())];

@@ -357,7 +357,8 @@ fn a_window_of_the_whole_prompt_hides_nothing_and_a_smaller_one_what_lies_before
     let whole = backbone(&config(), Precision::F32);
     assert_eq!(of(&windowed(5), prompts), of(&whole, prompts));
     assert_ne!(of(&windowed(4), prompts), of(&whole, prompts));
-    // two blocks with a window of 2 reach two positions back: the first two of five are out of sight
+    // two blocks with a window of 2 reach two positions back: the first two of five are out of
+    // sight
     let mut changed = prompts.to_vec();
     changed[0].ids[1] = 30;
     assert_eq!(of(&windowed(2), &changed), of(&windowed(2), prompts));

@@ -170,8 +170,8 @@ fn every_family_has_the_ids_of_its_original_from_tokenizer_json() {
     }
 }
 
-/// Where the newer `tokenizer.json` of Mistral leaves SentencePiece, which GGUF files follow: it puts
-/// no space before a text that begins with one, nor behind a special token.
+/// Where the newer `tokenizer.json` of Mistral leaves SentencePiece, which GGUF files follow: it
+/// puts no space before a text that begins with one, nor behind a special token.
 fn leaves_sentencepiece(text: &str) -> bool {
     let after = |special: &str| text.split(special).skip(1).any(|rest| !rest.is_empty());
     text.starts_with(' ') || ["<unk>", "<s>", "</s>"].into_iter().any(after)

@@ -81,8 +81,8 @@ pub fn backbone(config: &BackboneConfig, precision: Precision) -> Backbone {
     Backbone::load(config.clone(), &SmallWeights(1), precision).unwrap()
 }
 
-/// In every precision that products have: every module adapted; and those of the reference, in a model whose MLP has whole
-/// panels, where gate and up are one product.
+/// In every precision that products have: every module adapted; and those of the reference, in a
+/// model whose MLP has whole panels, where gate and up are one product.
 pub fn everywhere_and_as_the_reference() -> Vec<(Vec<Module>, BackboneConfig, Precision)> {
     let wide = BackboneConfig {
         intermediate_size: 64,
@@ -115,7 +115,8 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
     }
 }
 
-/// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both signs.
+/// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both
+/// signs.
 pub fn trained(config: LoraConfig, backbone: &BackboneConfig) -> Adapter {
     let term = |(site, term): (Site, LowRank)| {
         let seed = u64::from(site.slot()) * 4 + 7;

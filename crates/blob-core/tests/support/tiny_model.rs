@@ -118,7 +118,8 @@ impl TinyModel {
         }
     }
 
-    /// A GGUF file without a tokenizer; Llama 3's rope scaling becomes the tensor of factors that llama.cpp writes.
+    /// A GGUF file without a tokenizer; Llama 3's rope scaling becomes the tensor of factors that
+    /// llama.cpp writes.
     pub fn gguf(&self) -> GgufWriter {
         let config = &self.config;
         let llama = matches!(self.architecture.as_str(), "llama" | "mistral");

@@ -1,5 +1,6 @@
-//! What every method keeps to: the same seed gives the same bytes, a run that was saved goes on as the
-//! same run, answers without samples know no noise, and samples are the same one by one and at once.
+//! What every method keeps to: the same seed gives the same bytes, a run that was saved goes on as
+//! the same run, answers without samples know no noise, and samples are the same one by one and at
+//! once.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
@@ -91,7 +92,8 @@ fn fresh(over: Option<Gaussian>, members: usize) -> Adapter {
     Adapter::new(lora, &config()).unwrap()
 }
 
-/// What answers after seven updates; of a run that is saved and read again after four, with a folder.
+/// What answers after seven updates; of a run that is saved and read again after four, with a
+/// folder.
 fn trained(
     method: &MethodConfig,
     (over, members): (Option<Gaussian>, usize),

@@ -1,14 +1,16 @@
 //! A regression whose best mean-field posterior is known.
 //!
-//! One adapted layer, the head, of rank 1 with a fixed B: a prompt with head input x has the outputs
-//! `f_c = x_c + β_c (a·x)`, β = s·B. With Gaussian targets of precision w, the prior N(0, σp²) and π = 1,
+//! One adapted layer, the head, of rank 1 with a fixed B: a prompt with head input x has the
+//! outputs `f_c = x_c + β_c (a·x)`, β = s·B. With Gaussian targets of precision w, the prior N(0,
+//! σp²) and π = 1,
 //!
 //! ```text
 //! L(M, σ) = E_q[ w/2R Σ_rc (y_rc − f_rc)² ] + KL      H = w/R Σ_r Σ_c β_c² x_r x_rᵀ
 //! M = (H + I/σp²)⁻¹ w/R Σ_rc β_c (y_rc − x_rc) x_r    σ_i² = 1 / (H_ii + 1/σp²)
 //! ```
 //!
-//! AdamW with a large ε is gradient descent of rate lr/ε; B = 1000 under s = 1/1000 stays where it is.
+//! AdamW with a large ε is gradient descent of rate lr/ε; B = 1000 under s = 1/1000 stays where it
+//! is.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeMap;

@@ -171,7 +171,8 @@ fn a_state_of_other_settings_is_refused() {
 
 #[test]
 fn a_state_of_another_model_is_refused() {
-    // The settings are equal, the shapes are not; two of the wider model's tensors would even fit by their size.
+    // The settings are equal, the shapes are not; two of the wider model's tensors would even fit
+    // by their size.
     let scratch = saved();
     let wider = blob_core::backbone::BackboneConfig {
         num_kv_heads: 4,

@@ -296,7 +296,8 @@ fn clipping_scales_the_gradient_of_means_and_b_and_leaves_rho_alone() {
     let backbone = backbone(&config(), Precision::F32);
     let start = trained(lora(&Module::ALL), &config());
     let batch = batch_of(&prompts());
-    // With a large ε the first step of AdamW is lr/ε times the gradient; without KL rate only that moves M.
+    // With a large ε the first step of AdamW is lr/ε times the gradient; without KL rate only that
+    // moves M.
     let run = |max_grad_norm| {
         let point = PointConfig {
             adam_epsilon: 1e6,

@@ -20,7 +20,9 @@ it.each([
 ])('reads a JSON list that is %s, whatever the pieces', async (_, text) => {
   for (const step of [1, 7, 1000]) {
     const { items } = await read(text, { ...classification, step });
-    expect(items.map(({ row, texts }) => [row, ...texts])).toEqual(texts.map((text, row) => [row, text]));
+    expect(items.map(({ row, texts }) => [row, ...texts])).toEqual(
+      texts.map((text, row) => [row, text]),
+    );
   }
 });
 
@@ -46,7 +48,12 @@ it.each([
 it.each([
   ['a web page', '<!DOCTYPE html><html><body>Not found', /is a web page.*/, /"raw" or "download"/],
   ['an answer of a store', '<?xml version="1.0"?><Error>', /is a web page/, /"raw"/],
-  ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid', /Git LFS pointer/, /git lfs pull/],
+  [
+    'a Git LFS pointer',
+    'version https://git-lfs.github.com/spec/v1\noid',
+    /Git LFS pointer/,
+    /git lfs pull/,
+  ],
   ['a spreadsheet', 'PK\u0003\u0004', /is a spreadsheet or a zip archive/, /save the sheet as CSV/],
   ['a Parquet file', 'PAR1', /is a Parquet file/, /the ending \.parquet/],
 ])('says that a file is %s, whatever it is called', async (_, text, message, hint) => {
@@ -70,7 +77,9 @@ it.each(['train.JSONL', 'train.ndjson', 'train.json', 'TRAIN.Json', 'train.CSV',
     const folder = join(temporaryFolder(), 'own');
     mkdirSync(folder);
     writeFileSync(join(folder, 'dataset_info.json'), '{}');
-    const table = rows.map(({ text, label }) => `"${text.replaceAll('"', '""')}"\t${label}\n`).join('');
+    const table = rows
+      .map(({ text, label }) => `"${text.replaceAll('"', '""')}"\t${label}\n`)
+      .join('');
     const isTable = /sv$/i.test(name);
     writeFileSync(join(folder, name), isTable ? `text\tlabel\n${table}` : lines(...rows));
     const source = await resolveDataset(folder);
@@ -83,7 +92,9 @@ it.each(['train.JSONL', 'train.ndjson', 'train.json', 'TRAIN.Json', 'train.CSV',
 it('says what to do with files of other kinds', async () => {
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'train.xlsx'), 'PK');
-  await expect(resolveDataset(folder)).rejects.toMatchObject({ hint: 'save the sheet as CSV (UTF-8)' });
+  await expect(resolveDataset(folder)).rejects.toMatchObject({
+    hint: 'save the sheet as CSV (UTF-8)',
+  });
   await expect(resolveDataset(join(folder, 'train.xlsx'))).rejects.toMatchObject({
     hint: 'save the sheet as CSV (UTF-8)',
   });

@@ -49,7 +49,11 @@ it('lists the columns that were found where one is missing', async () => {
 });
 
 it.each([
-  ['a separator outside of quotes', 'text,label\na,b,c\n', '3 cells where the header has 2 columns'],
+  [
+    'a separator outside of quotes',
+    'text,label\na,b,c\n',
+    '3 cells where the header has 2 columns',
+  ],
   ['a quote that is not closed', 'text,label\n"a,b\n', 'a quote is opened and never closed'],
   ['a quote inside of a cell', 'text,label\na "b" c,x\n', 'a quote stands inside a cell'],
 ])('says what is wrong with %s', async (_, text, reason) => {
@@ -57,7 +61,9 @@ it.each([
 });
 
 it('refuses two headings for one field', async () => {
-  expect(await complaint('text,Text,label\na,b,c\n', csv)).toBe('rows.csv:1: names the column "text" twice');
+  expect(await complaint('text,Text,label\na,b,c\n', csv)).toBe(
+    'rows.csv:1: names the column "text" twice',
+  );
   expect(await complaint('{"text":"a","TEXT":"b"}\n', { family: 'classification' })).toBe(
     'rows.jsonl:1: text: is there twice, as "text" and "TEXT"',
   );

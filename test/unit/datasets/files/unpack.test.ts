@@ -11,7 +11,10 @@ const line = (row: number) =>
   `{"text": "the parcel number ${row} never came", "label": "${row % 2 === 1 ? 'complaint' : 'praise'}"}\n`;
 const rows = Buffer.from(Array.from({ length: 200 }, (_, row) => line(row)).join(''));
 
-/** The rows, packed by the reference program: `zstandard.ZstdCompressor(level=19, write_checksum=True)`. */
+/**
+ * The rows, packed by the reference program: `zstandard.ZstdCompressor(level=19,
+ * write_checksum=True)`.
+ */
 const ZSTD = Buffer.from(
   [
     'KLUv/WS+MX0LAKbSMBqAOW30xuijofHG5A4G5g5FdnfvdHK0GEvVAzcAJAAkAPZq4ln9aQrJ4jAGxYAGkhCF5OAsaZ',
@@ -34,14 +37,20 @@ async function unpack(bytes: Uint8Array, length: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-it.each([1, 7, 1 << 16])('unpacks gzip and zstd that come in pieces of %d bytes', async (length) => {
-  expect((await unpack(rows, length)).equals(rows)).toBe(true);
-  expect((await unpack(gzipSync(rows), length)).equals(rows)).toBe(true);
-  expect((await unpack(ZSTD, length)).equals(rows)).toBe(true);
-  const half = rows.indexOf('\n', rows.length / 2);
-  const members = Buffer.concat([gzipSync(rows.subarray(0, half)), gzipSync(rows.subarray(half))]);
-  expect((await unpack(members, length)).equals(rows)).toBe(true);
-});
+it.each([1, 7, 1 << 16])(
+  'unpacks gzip and zstd that come in pieces of %d bytes',
+  async (length) => {
+    expect((await unpack(rows, length)).equals(rows)).toBe(true);
+    expect((await unpack(gzipSync(rows), length)).equals(rows)).toBe(true);
+    expect((await unpack(ZSTD, length)).equals(rows)).toBe(true);
+    const half = rows.indexOf('\n', rows.length / 2);
+    const members = Buffer.concat([
+      gzipSync(rows.subarray(0, half)),
+      gzipSync(rows.subarray(half)),
+    ]);
+    expect((await unpack(members, length)).equals(rows)).toBe(true);
+  },
+);
 
 it.each([
   ['gzip', gzipSync(rows)],
@@ -68,7 +77,11 @@ it.each(['train.jsonl.gz', 'train.csv.gz', 'train.jsonl.zst', 'TRAIN.JSON.GZ'])(
     const content = name.endsWith('.zst') ? ZSTD : gzipSync(name.includes('csv') ? table : rows);
     writeFileSync(join(folder, name), content);
     const { items, files, split, labelNames } = await (await resolveDataset(folder)).load(null);
-    expect([split.toLowerCase(), labelNames, items.length]).toEqual(['train', ['complaint', 'praise'], 200]);
+    expect([split.toLowerCase(), labelNames, items.length]).toEqual([
+      'train',
+      ['complaint', 'praise'],
+      200,
+    ]);
     expect(items[199]?.texts).toEqual(['the parcel number 199 never came']);
     const sha256 = createHash('sha256').update(content).digest('hex');
     expect(files).toEqual([{ path: name, sha256, rows: 200 }]);

@@ -12,7 +12,12 @@ async function shown(name: string, split: string, row: number, protocol: Protoco
   const item = dataset.items[row];
   if (item === undefined) throw new Error(`no row ${row}`);
   const plan = planPrompt(dataset, item, DATA_PROTOCOLS[protocol]);
-  return { text: promptText(plan), labels: plan.labels.join(' '), label: plan.label, eos: plan.eos };
+  return {
+    text: promptText(plan),
+    labels: plan.labels.join(' '),
+    label: plan.label,
+    eos: plan.eos,
+  };
 }
 
 async function* lines(...rows: unknown[]): AsyncGenerator<Uint8Array> {
@@ -273,24 +278,30 @@ it('corrected: BoolQ', async () => {
   `);
 });
 
-it.each(['reference', 'corrected'] as const)("%s: one's own row with a passage", async (protocol) => {
-  const row = {
-    context: 'Saturn has rings.',
-    question: 'Which planet?',
-    choices: ['Mars', 'Saturn', 'Venus'],
-    answer: 1,
-  };
-  const dataset = await datasetFromStream({
-    name: 'own',
-    stream: lines(row),
-    format: 'jsonl',
-    family: 'multiple-choice',
-  });
-  const plan = planPrompt(dataset, dataset.items[0] ?? expect.fail(), DATA_PROTOCOLS[protocol]);
-  expect(plan.parts.filter(({ cuttable }) => cuttable)).toEqual([
-    { text: 'Saturn has rings.', cuttable: true },
-  ]);
-  expect({ text: promptText(plan), labels: plan.labels.join(' '), label: plan.label }).toMatchInlineSnapshot(`
+it.each(['reference', 'corrected'] as const)(
+  "%s: one's own row with a passage",
+  async (protocol) => {
+    const row = {
+      context: 'Saturn has rings.',
+      question: 'Which planet?',
+      choices: ['Mars', 'Saturn', 'Venus'],
+      answer: 1,
+    };
+    const dataset = await datasetFromStream({
+      name: 'own',
+      stream: lines(row),
+      format: 'jsonl',
+      family: 'multiple-choice',
+    });
+    const plan = planPrompt(dataset, dataset.items[0] ?? expect.fail(), DATA_PROTOCOLS[protocol]);
+    expect(plan.parts.filter(({ cuttable }) => cuttable)).toEqual([
+      { text: 'Saturn has rings.', cuttable: true },
+    ]);
+    expect({
+      text: promptText(plan),
+      labels: plan.labels.join(' '),
+      label: plan.label,
+    }).toMatchInlineSnapshot(`
     {
       "label": 1,
       "labels": "A B C",
@@ -305,7 +316,8 @@ it.each(['reference', 'corrected'] as const)("%s: one's own row with a passage",
     Answer:",
     }
   `);
-});
+  },
+);
 
 it.each(['reference', 'corrected'] as const)(
   '%s: classification of a text and of a pair',
@@ -321,7 +333,9 @@ it.each(['reference', 'corrected'] as const)(
       family: 'classification',
     });
     const plans = dataset.items.map((item) => planPrompt(dataset, item, DATA_PROTOCOLS[protocol]));
-    expect(plans.map((plan) => ({ text: promptText(plan), label: plan.label }))).toMatchInlineSnapshot(`
+    expect(
+      plans.map((plan) => ({ text: promptText(plan), label: plan.label })),
+    ).toMatchInlineSnapshot(`
     [
       {
         "label": 1,

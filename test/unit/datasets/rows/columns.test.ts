@@ -40,9 +40,14 @@ it('misses a column unless its field may be missing', () => {
   });
 });
 
-it.each(['prompt', 'query=prompt', 'question=', 'question=a+b', 'choices=a++b'])('refuses %s', (pair) => {
-  expect(() => columnsFrom([pair])).toThrow(`--columns takes pairs of a field and its column, got ${pair}`);
-});
+it.each(['prompt', 'query=prompt', 'question=', 'question=a+b', 'choices=a++b'])(
+  'refuses %s',
+  (pair) => {
+    expect(() => columnsFrom([pair])).toThrow(
+      `--columns takes pairs of a field and its column, got ${pair}`,
+    );
+  },
+);
 
 it('takes a field once', () => {
   expect(() => columnsFrom(['text=a', 'Text=b'])).toThrow('got Text=b');

@@ -5,7 +5,9 @@ import { complaint, lines, read } from '../../../support/rows.ts';
 const rings = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn'], answer: 1 };
 
 it('reads a multiple-choice row and keeps unknown fields as meta data', async () => {
-  const { items, classCount, files } = await read(lines({ ...rings, id: 7, source: 'sky', year: 1610 }));
+  const { items, classCount, files } = await read(
+    lines({ ...rings, id: 7, source: 'sky', year: 1610 }),
+  );
   expect(items).toEqual([
     {
       place: { file: 'rows.jsonl', line: 1 },
@@ -21,7 +23,9 @@ it('reads a multiple-choice row and keeps unknown fields as meta data', async ()
     },
   ]);
   expect(classCount).toBe(2);
-  expect(files).toEqual([{ path: 'rows.jsonl', sha256: expect.stringMatching(/^[0-9a-f]{64}$/), rows: 1 }]);
+  expect(files).toEqual([
+    { path: 'rows.jsonl', sha256: expect.stringMatching(/^[0-9a-f]{64}$/), rows: 1 },
+  ]);
 });
 
 it.each([
@@ -84,8 +88,16 @@ it.each([
     { ...rings, prompt: 'x' },
     'rows.jsonl:2: prompt: stands beside question; keep one of them, got "x"',
   ],
-  ['an empty question', { ...rings, question: ' ' }, 'rows.jsonl:2: question: must not be empty, got " "'],
-  ['one choice', { ...rings, choices: ['a'] }, 'rows.jsonl:2: choices: needs at least 2 choices, got ["a"]'],
+  [
+    'an empty question',
+    { ...rings, question: ' ' },
+    'rows.jsonl:2: question: must not be empty, got " "',
+  ],
+  [
+    'one choice',
+    { ...rings, choices: ['a'] },
+    'rows.jsonl:2: choices: needs at least 2 choices, got ["a"]',
+  ],
   [
     'a choice that is no text',
     { ...rings, choices: ['a', {}] },
@@ -120,7 +132,9 @@ it('refuses more choices than there are labels', async () => {
 });
 
 it('refuses what is not JSON, with its line', async () => {
-  expect(await complaint(`${lines(rings)}{"question": \n`)).toMatch(/^rows\.jsonl:2: is not valid JSON: /);
+  expect(await complaint(`${lines(rings)}{"question": \n`)).toMatch(
+    /^rows\.jsonl:2: is not valid JSON: /,
+  );
 });
 
 it('refuses bad UTF-8, with its line', async () => {
@@ -176,7 +190,11 @@ it('reads CSV with choices in columns or as a list, quotes and line breaks', asy
 
 it.each([
   ['a short record', 'question,choice1,choice2\nWhy?,a\n', /^rows\.csv:2: is not valid CSV: /],
-  ['a repeated column', 'question,question\nWhy?,a\n', 'rows.csv:1: names the column "question" twice'],
+  [
+    'a repeated column',
+    'question,question\nWhy?,a\n',
+    'rows.csv:1: names the column "question" twice',
+  ],
   [
     'a list that is none',
     'question,choices\nWhy?,a|b\n',
@@ -231,7 +249,11 @@ it.each([
     { text: 'a', label: 2 },
     'rows.jsonl:1: label: is not among the classes no, yes, got "2"',
   ],
-  ['no text', { label: 'no' }, 'rows.jsonl:1: text: is required (or text1 and text2), got the field "label"'],
+  [
+    'no text',
+    { label: 'no' },
+    'rows.jsonl:1: text: is required (or text1 and text2), got the field "label"',
+  ],
   [
     'half a pair',
     { text1: 'a', label: 'no' },
@@ -243,7 +265,9 @@ it.each([
     'rows.jsonl:1: sentence: stands beside text; keep one of them, got "b"',
   ],
 ])('refuses a classification row with %s', async (_, row, message) => {
-  expect(await complaint(lines(row), { family: 'classification', labels: ['no', 'yes'] })).toBe(message);
+  expect(await complaint(lines(row), { family: 'classification', labels: ['no', 'yes'] })).toBe(
+    message,
+  );
 });
 
 it('refuses a number of classes that labels cannot name', async () => {

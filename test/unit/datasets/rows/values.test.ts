@@ -9,10 +9,17 @@ it.each([
   ['a JSON number', '{"text":"t","label":3}', 'jsonl'],
   ['a JSON text', '{"text":"t","label":"3"}', 'jsonl'],
   ['a CSV cell', 'text,label\nt,3\n', 'csv'],
-] as const)('never takes %s for an index where class names are whole numbers', async (_, text, format) => {
-  const message = await complaint(text, { ...classification, format, labels: ['1', '2', '4', '5'] });
-  expect(message).toMatch(/^rows\..*: label: is not among the classes 1, 2, 4, 5, got "3"$/);
-});
+] as const)(
+  'never takes %s for an index where class names are whole numbers',
+  async (_, text, format) => {
+    const message = await complaint(text, {
+      ...classification,
+      format,
+      labels: ['1', '2', '4', '5'],
+    });
+    expect(message).toMatch(/^rows\..*: label: is not among the classes 1, 2, 4, 5, got "3"$/);
+  },
+);
 
 it.each([
   ['a JSON number', '{"text":"t","label":1}', 'jsonl'],
@@ -26,7 +33,9 @@ it.each([
 
 it('takes white space around labels away, and one Unicode form for another', async () => {
   const rows = lines(
-    ...[{ label: 'spam' }, { label: 'spam ' }, { label: '\u00a0ham' }, { label: 'ham' }].map(withText),
+    ...[{ label: 'spam' }, { label: 'spam ' }, { label: '\u00a0ham' }, { label: 'ham' }].map(
+      withText,
+    ),
     ...[{ label: 'caf\u00e9' }, { label: 'cafe\u0301' }].map(withText),
   );
   const { items, labelNames, notices } = await read(rows, classification);
@@ -80,14 +89,24 @@ it('reads one row alike from JSON Lines, from a list and from CSV', async () => 
 });
 
 it('takes null and an empty text for an absent field, as an empty cell is', async () => {
-  const { items } = await read(lines({ ...choice, prompt: null, id: '', context: null, answer: '' }));
+  const { items } = await read(
+    lines({ ...choice, prompt: null, id: '', context: null, answer: '' }),
+  );
   expect(items[0]).toMatchObject({ id: null, context: null, answer: null });
 });
 
 it('tells an index from a label, and refuses a cell that could be either', async () => {
   const labels = ['1', '2', '3'];
-  const answers = [{ answer: 1 }, { answer: '1' }, { answerKey: '1' }, { answer: '3' }, { answerKey: 3 }];
-  const { items } = await read(lines(...answers.map((answer) => ({ ...choice, labels, ...answer }))));
+  const answers = [
+    { answer: 1 },
+    { answer: '1' },
+    { answerKey: '1' },
+    { answer: '3' },
+    { answerKey: 3 },
+  ];
+  const { items } = await read(
+    lines(...answers.map((answer) => ({ ...choice, labels, ...answer }))),
+  );
   expect(items.map(({ answer }) => answer)).toEqual([1, 0, 0, 2, 2]);
   const table = (column: string): string =>
     `question,choices,labels,${column}\nWhy?,"[""a"",""b"",""c""]","[""1"",""2"",""3""]",1\n`;
@@ -98,7 +117,9 @@ it('tells an index from a label, and refuses a cell that could be either', async
   expect(await complaint(lines({ ...choice, answer: 0, answerKey: 'A' }))).toContain(
     'answerKey: stands beside answer',
   );
-  expect(await complaint(lines({ ...choice, answerKey: '0' }))).toContain('is not among the labels A, B, C');
+  expect(await complaint(lines({ ...choice, answerKey: '0' }))).toContain(
+    'is not among the labels A, B, C',
+  );
 });
 
 it('takes -1 for no label, unless a class is called so', async () => {
@@ -118,11 +139,14 @@ it.each([
   ['multiple-choice', { ...choice, answerKey: '?' }, null],
   ['boolq', { question: 'q', passage: 'p', answer: 'perhaps' }, null],
   ['winogrande', { sentence: 'a _', option1: 'x', option2: 'y', answer: 9 }, null],
-] as const)('does not read the answer of a row of %s that is only predicted', async (family, row, labels) => {
-  const asked = { family, labels: labels === null ? null : [...labels] };
-  expect((await read(lines(row), { ...asked, isPredicted: true })).items[0]?.answer).toBeNull();
-  expect(await complaint(lines(row), asked)).toMatch(/^rows\.jsonl:1: (label|answer)/);
-});
+] as const)(
+  'does not read the answer of a row of %s that is only predicted',
+  async (family, row, labels) => {
+    const asked = { family, labels: labels === null ? null : [...labels] };
+    expect((await read(lines(row), { ...asked, isPredicted: true })).items[0]?.answer).toBeNull();
+    expect(await complaint(lines(row), asked)).toMatch(/^rows\.jsonl:1: (label|answer)/);
+  },
+);
 
 it('suggests the class that is meant', async () => {
   const error = read(lines({ text: 't', label: 'complant' }), {

@@ -10,7 +10,11 @@ import { DATA_PROTOCOLS } from '../../../../ts/protocol/data-protocol.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { pairTokenizer } from './toy-tokenizers.ts';
 
-async function dataset(family: TaskFamily, rows: readonly object[], labels: readonly string[] | null = null) {
+async function dataset(
+  family: TaskFamily,
+  rows: readonly object[],
+  labels: readonly string[] | null = null,
+) {
   const stream = (async function* () {
     for (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
   })();
@@ -22,12 +26,20 @@ const OPTIONS = { protocol: DATA_PROTOCOLS.corrected, maxSeqLen: 32 } as const;
 /** What the encoder reads, and of which type its tokens are. */
 async function read(family: TaskFamily, row: object, options: Partial<typeof OPTIONS> = {}) {
   const encoder = pairTokenizer();
-  const { examples } = await encodeDataset(await dataset(family, [row]), encoder, { ...OPTIONS, ...options });
+  const { examples } = await encodeDataset(await dataset(family, [row]), encoder, {
+    ...OPTIONS,
+    ...options,
+  });
   const [example] = examples;
   if (example === undefined) throw new Error('one row');
   const { ids, answers, label } = example;
   const types = raggedBatch([example]).types;
-  return { text: encoder.decode(ids), answers: [...answers], label, types: types?.join('') ?? null };
+  return {
+    text: encoder.decode(ids),
+    answers: [...answers],
+    label,
+    types: types?.join('') ?? null,
+  };
 }
 
 it('reads the sentences of a pair, typed apart, and answers by the index of a class', async () => {
@@ -37,7 +49,9 @@ it('reads the sentences of a pair, typed apart, and answers by the index of a cl
   expect(await read('cola', { sentence: 'a b', label: 0 })).toEqual({
     ...{ text: '[CLS] a b [SEP]', answers: [0, 1], label: 0, types: null },
   });
-  expect((await read('cb', { premise: 'a', hypothesis: 'b', label: 2 })).answers).toEqual([0, 1, 2]);
+  expect((await read('cb', { premise: 'a', hypothesis: 'b', label: 2 })).answers).toEqual([
+    0, 1, 2,
+  ]);
 });
 
 it('reads premise before hypothesis, and not the word of WiC, as the reference does', async () => {
@@ -71,7 +85,9 @@ it('reads a question with its choices as one text, in the words of the reference
     `[CLS] ${ASKED} a _ c Choices: A. x. B y. Answer: [SEP]`,
   );
   const copa = { premise: 'P', choice1: 'x', choice2: 'y', question: 'cause', label: 1 };
-  expect((await read('copa', copa)).text).toContain('P What was the cause? Choices: A. x B. y Answer:');
+  expect((await read('copa', copa)).text).toContain(
+    'P What was the cause? Choices: A. x B. y Answer:',
+  );
 });
 
 it('cuts the longer text first, and says so', async () => {
@@ -83,7 +99,11 @@ it('cuts the longer text first, and says so', async () => {
 });
 
 it.each([
-  ['an empty second text', { text1: 'a', text2: ' ', label: 'x' }, 'rows.jsonl:1: text2: must not be empty'],
+  [
+    'an empty second text',
+    { text1: 'a', text2: ' ', label: 'x' },
+    'rows.jsonl:1: text2: must not be empty',
+  ],
   [
     'a label outside the classes',
     { text1: 'a', text2: 'b', label: 'z' },

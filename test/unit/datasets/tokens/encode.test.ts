@@ -38,10 +38,14 @@ const FULL = 10_000;
 it('corrected: encodes the prompt after BOS and as many answers as the item has choices', async () => {
   const tokenizer = wordTokenizer();
   const dataset = await load('ARC-Challenge', 'train');
-  const { examples, truncated, tokens, maxLength, labelTokens } = await encodeDataset(dataset, tokenizer, {
-    protocol: corrected,
-    maxSeqLen: FULL,
-  });
+  const { examples, truncated, tokens, maxLength, labelTokens } = await encodeDataset(
+    dataset,
+    tokenizer,
+    {
+      protocol: corrected,
+      maxSeqLen: FULL,
+    },
+  );
   expect(examples.map(({ answers }) => answers.length)).toEqual([4, 4, 3, 5]);
   expect(examples.map(({ label }) => label)).toEqual([0, 1, 0, 2]);
   expect(examples.map(({ row }) => row)).toEqual([0, 1, 2, 3]);
@@ -60,14 +64,18 @@ it('gives noise to questions, not to lines: two splits share none, one question 
   const tokenizer = wordTokenizer();
   const options = { protocol: corrected, maxSeqLen: FULL };
   const noiseOf = async (dataset: Dataset, more: object = {}) =>
-    (await encodeDataset(dataset, tokenizer, { ...options, ...more })).examples.map(({ noise }) => noise);
+    (await encodeDataset(dataset, tokenizer, { ...options, ...more })).examples.map(
+      ({ noise }) => noise,
+    );
   const train = await noiseOf(await load('ARC-Easy', 'train'));
   const validation = await noiseOf(await load('ARC-Easy', 'validation'));
   expect(new Set([...train, ...validation]).size).toBe(train.length + validation.length);
   expect(Math.max(...train)).toBeGreaterThan(2 ** 31); // all 32 bits
 
   const [a, b] = ['one', 'two'].map((question) => ({ question, choices: ['x', 'y'] }));
-  const [ofA, ofB, again, named] = await noiseOf(await own('multiple-choice', a, b, a, { ...a, id: 7 }));
+  const [ofA, ofB, again, named] = await noiseOf(
+    await own('multiple-choice', a, b, a, { ...a, id: 7 }),
+  );
   expect(again).toBe(ofA);
   expect(new Set([ofA, ofB, named]).size).toBe(3);
   expect(await noiseOf(await own('multiple-choice', { ...a, id: '7' }, a))).toEqual([named, ofA]);
@@ -167,7 +175,9 @@ it('corrected: refuses a prompt that does not fit even without its passage', asy
   const encoding = encodeDataset(dataset, wordTokenizer(), { protocol: corrected, maxSeqLen: 20 });
   await expect(encoding).rejects.toMatchObject({
     code: 'BPEFT_PROMPT_TOO_LONG',
-    message: expect.stringMatching(/^own:1: the prompt must fit 20 tokens, got \d+ without its passage$/),
+    message: expect.stringMatching(
+      /^own:1: the prompt must fit 20 tokens, got \d+ without its passage$/,
+    ),
     hint: expect.stringMatching(/pass --max-seq-len \d+ or more$/),
   });
   const without = await own('multiple-choice', { ...row, context: undefined });
@@ -210,7 +220,9 @@ it('tells how many rows are encoded, and stops when a listener of them aborts', 
   const controller = new AbortController();
   const reason = new Error('enough');
   const stopping = { signal: controller.signal, onProgress: () => controller.abort(reason) };
-  await expect(encodeDataset(dataset, wordTokenizer(), { ...options, ...stopping })).rejects.toMatchObject({
+  await expect(
+    encodeDataset(dataset, wordTokenizer(), { ...options, ...stopping }),
+  ).rejects.toMatchObject({
     name: 'AbortError',
     cause: reason,
   });
@@ -228,7 +240,11 @@ it('stops when aborted', async () => {
 it("cuts to the model's context where that is shorter, and names file, row and remedy where it cannot", async () => {
   const tokenizer = wordTokenizer();
   const row = { context: PASSAGE, question: 'Which?', choices: ['a', 'b'], answer: 0 };
-  const dataset = await own('multiple-choice', row, { ...row, context: null, question: PASSAGE.repeat(3) });
+  const dataset = await own('multiple-choice', row, {
+    ...row,
+    context: null,
+    question: PASSAGE.repeat(3),
+  });
   const whole = await encodeDataset(dataset, tokenizer, { protocol: corrected, maxSeqLen: FULL });
   const [first, second] = whole.examples.map(({ ids }) => ids.length);
   const reading = (tokens: number) => ({
@@ -242,7 +258,11 @@ it("cuts to the model's context where that is shorter, and names file, row and r
       protocol,
       maxSeqLen: FULL,
     });
-    expect([maxSeqLen, examples[0]?.ids.length, examples[0]?.truncated]).toEqual([length, length, true]);
+    expect([maxSeqLen, examples[0]?.ids.length, examples[0]?.truncated]).toEqual([
+      length,
+      length,
+      true,
+    ]);
   }
   for (const onLong of ['cut', 'error'] as const) {
     const encoding = encodeDataset(dataset, reading((second ?? 0) - 1), {
@@ -270,7 +290,13 @@ it('names the row that holds a token which the model lacks', async () => {
     },
   };
   const row = { question: 'Which?', choices: ['a', 'b'], answer: 0 };
-  const dataset = await own('multiple-choice', row, row, { ...row, question: 'What is [PAD]?' }, row);
+  const dataset = await own(
+    'multiple-choice',
+    row,
+    row,
+    { ...row, question: 'What is [PAD]?' },
+    row,
+  );
   await expect(
     encodeDataset(dataset, refusing, { protocol: corrected, maxSeqLen: FULL }),
   ).rejects.toMatchObject({

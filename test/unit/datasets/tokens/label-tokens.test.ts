@@ -49,7 +49,9 @@ it('corrected: refuses a label of several tokens, naming them', async () => {
     code: 'BPEFT_LABEL_TOKENS',
     message: `label "sci-fi" must continue "Answer:" by one token, got the tokens ${rest.join(', ')}`,
   });
-  await expect(labelTokens(characterTokenizer(), CUE, ['true', 'false'], corrected)).rejects.toMatchObject({
+  await expect(
+    labelTokens(characterTokenizer(), CUE, ['true', 'false'], corrected),
+  ).rejects.toMatchObject({
     code: 'BPEFT_LABEL_TOKENS',
   });
 });

@@ -33,7 +33,8 @@ it.each(['memory', 'a file', 'a file that is opened again'])(
     const packer = new ExamplePacker(EXAMPLES.length, new MemoryWords());
     await packer.append(EXAMPLES);
     const written = where === 'memory' ? await packer.finish() : await inFile(path);
-    const examples = where === 'a file that is opened again' ? await PackedExamples.open(path) : written;
+    const examples =
+      where === 'a file that is opened again' ? await PackedExamples.open(path) : written;
     if (examples === null) return expect.fail();
     const all = await examples.read(Uint32Array.from(EXAMPLES.keys()));
     expect(all).toEqual(EXAMPLES);

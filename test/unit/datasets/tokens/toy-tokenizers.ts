@@ -1,4 +1,7 @@
-/** Small tokenizers with the habits that matter: a blank that belongs to the word, a blank of its own, EOS. */
+/**
+ * Small tokenizers with the habits that matter: a blank that belongs to the word, a blank of its
+ * own, EOS.
+ */
 
 import type { PromptEncoder, RowEncoder } from '../../../../ts/datasets/tokens/prompt-encoder.ts';
 import { BpeftError } from '../../../../ts/errors.ts';
@@ -13,7 +16,10 @@ export const BOS = 1;
 export const EOS = 2;
 const FIRST_PIECE = 10;
 
-function toyTokenizer(split: (text: string) => string[], llamaClassTokenizer: boolean): ToyTokenizer {
+function toyTokenizer(
+  split: (text: string) => string[],
+  llamaClassTokenizer: boolean,
+): ToyTokenizer {
   const pieces: string[] = [];
   const idOf = (piece: string): number => {
     const known = pieces.indexOf(piece);
@@ -64,7 +70,13 @@ export function pairTokenizer(): RowEncoder & Pick<ToyTokenizer, 'decode'> {
   };
   return {
     info: {
-      ...{ kind: 'encoder', bosTokenId: null, eosTokenId: null, llamaClassTokenizer: false, addsBos: false },
+      ...{
+        kind: 'encoder',
+        bosTokenId: null,
+        eosTokenId: null,
+        llamaClassTokenizer: false,
+        addsBos: false,
+      },
       maxPositionEmbeddings: 64,
     },
     encode: refused,
@@ -72,7 +84,8 @@ export function pairTokenizer(): RowEncoder & Pick<ToyTokenizer, 'decode'> {
     encodeTexts: async (texts, maxLength) => {
       const encoded = texts.map(({ first, second }) => {
         const parts = [first, ...(second === null ? [] : [second])].map((text) => text.split(' '));
-        if (parts.flat().includes('REFUSED')) throw new BpeftError('BPEFT_INVALID_INPUT', 'cannot be read');
+        if (parts.flat().includes('REFUSED'))
+          throw new BpeftError('BPEFT_INVALID_INPUT', 'cannot be read');
         const room = maxLength - 1 - parts.length;
         const isCut = parts.flat().length > room;
         while (parts.flat().length > room) {

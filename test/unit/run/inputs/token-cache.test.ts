@@ -39,7 +39,9 @@ const tokenOf = async (key: object | null, heldBytes = 0): Promise<number | unde
 const files = (): string[] => readdirSync(join(home, 'tokens'));
 
 it('finds the tokens of an earlier run by all that decides them', async () => {
-  expect([await tokenOf({ a: 1 }), await tokenOf({ a: 1 }), await tokenOf({ a: 2 })]).toEqual([1, 1, 2]);
+  expect([await tokenOf({ a: 1 }), await tokenOf({ a: 1 }), await tokenOf({ a: 2 })]).toEqual([
+    1, 1, 2,
+  ]);
   expect(files()).toHaveLength(2);
 });
 

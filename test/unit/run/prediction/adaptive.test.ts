@@ -6,7 +6,9 @@ import { posteriorPredictive } from '../../../../ts/metrics/predictive.ts';
 import { predictAdaptively } from '../../../../ts/run/prediction/adaptive.ts';
 
 const example = (row: number) => ({ row, id: null, label: 0, ids: [row + 1], answers: [2, 3] });
-/** The first logit of a sample: row 0 hardly spreads, row 1 much, row 2 in a way that pairs cancel. */
+/**
+ * The first logit of a sample: row 0 hardly spreads, row 1 much, row 2 in a way that pairs cancel.
+ */
 const logit = (row: number, sample: number) => {
   const sign = sample % 2 === 0 ? 1 : -1;
   const turn = Math.floor(sample / 2) % 2 === 0 ? 1 : -1;
@@ -41,7 +43,10 @@ it.each([
   'draws on for the rows that are open, and gives each the answer of its own N: %s',
   async (sampling, samples, settled, expected) => {
     const calls: number[][] = [];
-    const predict = async (batch: RaggedBatch, { samples: count, firstSample = 0 }: PredictiveOptions) => {
+    const predict = async (
+      batch: RaggedBatch,
+      { samples: count, firstSample = 0 }: PredictiveOptions,
+    ) => {
       const rows = batch.answerOffsets.length - 1;
       calls.push([rows, firstSample, count]);
       const logits = new Float32Array(count * rows * 2);
@@ -54,7 +59,12 @@ it.each([
     const rule = { dropout: 0, average: 'probabilities', noise: 'token' } as const;
     const settings = { sampling, seed: 1, stochasticLayers: null, rule } as const;
     const examples = [0, 1, 2].map((row) => example(row) as unknown as EncodedExample);
-    const found = await predictAdaptively({ predict } as unknown as Adapter, examples, settings, undefined);
+    const found = await predictAdaptively(
+      { predict } as unknown as Adapter,
+      examples,
+      settings,
+      undefined,
+    );
     expect(calls).toEqual(expected);
     expect(found.map((row) => row.samples)).toEqual(samples);
     expect(found.map((row) => row.settled)).toEqual(settled);

@@ -20,11 +20,14 @@ describe('of 2,000 rows of a law', () => {
     ['plain', binary('Gaussian', { a: 2, b: 0.3 })],
     ['antithetic', binary('Gaussian', { a: 1, b: 1 })],
     ['antithetic', classes({ count: 5, lead: 2, second: 1.7, b: 0.3 })],
-  ] as const)('hundreds stop, and at most 5 %% of these are off by more than 0.02: %s', (sampling, law) => {
-    const found = counts(law, sampling === 'plain' ? 1 : 2);
-    expect(found.stopped).toBeGreaterThan(400);
-    expect(exceeds(found)).toBe(false);
-  });
+  ] as const)(
+    'hundreds stop, and at most 5 %% of these are off by more than 0.02: %s',
+    (sampling, law) => {
+      const found = counts(law, sampling === 'plain' ? 1 : 2);
+      expect(found.stopped).toBeGreaterThan(400);
+      expect(exceeds(found)).toBe(false);
+    },
+  );
 
   // Where Student's interval on probabilities stops for hundreds, and up to 91 % of them are off.
   it.each([
@@ -42,11 +45,14 @@ describe('of 2,000 rows of a law', () => {
 });
 
 it('tells broken rates from 5 %', () => {
-  expect([exceeds({ broken: 100, stopped: 2000 }), exceeds({ broken: 130, stopped: 2000 })]).toEqual([
+  expect([
+    exceeds({ broken: 100, stopped: 2000 }),
+    exceeds({ broken: 130, stopped: 2000 }),
+  ]).toEqual([false, true]);
+  expect([exceeds({ broken: 0, stopped: 0 }), exceeds({ broken: 2, stopped: 2 })]).toEqual([
     false,
     true,
   ]);
-  expect([exceeds({ broken: 0, stopped: 0 }), exceeds({ broken: 2, stopped: 2 })]).toEqual([false, true]);
 });
 
 /** n samples of two classes, whose log-odds alternate between `middle` ± `deviation`. */

@@ -40,7 +40,9 @@ it('starts from an empty folder, whatever a killed run left', async () => {
   const parent = temporaryFolder();
   mkdirSync(join(parent, '.step-10.tmp'));
   writeFileSync(join(parent, '.step-10.tmp', 'stale'), '');
-  await replaceFolder(join(parent, 'step-10'), async (temporary) => writeFileSync(join(temporary, 'a'), ''));
+  await replaceFolder(join(parent, 'step-10'), async (temporary) =>
+    writeFileSync(join(temporary, 'a'), ''),
+  );
   expect(readdirSync(join(parent, 'step-10'))).toEqual(['a']);
   expect(existsSync(join(parent, '.step-10.tmp'))).toBe(false);
 });

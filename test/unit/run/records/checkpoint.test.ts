@@ -8,7 +8,13 @@ import { temporaryFolder } from '../../../support/temporary-folder.ts';
 const savingTrainer = (text: string) => ({
   saveState: async (folder: string) => writeFileSync(join(folder, 'state.safetensors'), text),
 });
-const progress = (step: number) => ({ step, epoch: 0, batch: step, tokens: 10 * step, evaluated: 0 });
+const progress = (step: number) => ({
+  step,
+  epoch: 0,
+  batch: step,
+  tokens: 10 * step,
+  evaluated: 0,
+});
 const clock = { metricsBytes: 123, seconds: 1.5 };
 
 it('writes a checkpoint that reads back', async () => {
@@ -24,7 +30,8 @@ it('writes a checkpoint that reads back', async () => {
 
 it('keeps two', async () => {
   const state = temporaryFolder();
-  for (const step of [5, 9, 10]) await writeCheckpoint(state, savingTrainer(''), progress(step), clock);
+  for (const step of [5, 9, 10])
+    await writeCheckpoint(state, savingTrainer(''), progress(step), clock);
   expect(readdirSync(state).sort()).toEqual(['latest', 'step-10', 'step-9']);
 });
 
@@ -48,15 +55,23 @@ it('keeps the previous one whole when the disk is full', async () => {
       throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
     },
   };
-  await expect(writeCheckpoint(state, full, progress(10), clock)).rejects.toMatchObject({ code: 'BPEFT_IO' });
+  await expect(writeCheckpoint(state, full, progress(10), clock)).rejects.toMatchObject({
+    code: 'BPEFT_IO',
+  });
   expect((await latestCheckpoint(state))?.progress.step).toBe(5);
   expect(readFileSync(join(state, 'step-5', 'state.safetensors'), 'utf8')).toBe('good');
   expect(readdirSync(state).sort()).toEqual(['latest', 'step-5']);
 });
 
 it.each([
-  ['names a folder that is gone', (state: string) => rmSync(join(state, 'step-5'), { recursive: true })],
-  ['names something else', (state: string) => writeFileSync(join(state, 'latest'), '../elsewhere\n')],
+  [
+    'names a folder that is gone',
+    (state: string) => rmSync(join(state, 'step-5'), { recursive: true }),
+  ],
+  [
+    'names something else',
+    (state: string) => writeFileSync(join(state, 'latest'), '../elsewhere\n'),
+  ],
   [
     'has a damaged cursor',
     (state: string) => writeFileSync(join(state, 'step-5', 'cursor.json'), '{"step": -1}'),

@@ -31,7 +31,8 @@ it.each(['train.jsonl', 'validation.CSV', 'test.json', 'train_s.tsv'])(
 
 it("writes into a run's folder, and beside files that are no splits", async () => {
   const run = temporaryFolder();
-  for (const name of ['metrics.jsonl', 'curves.csv', 'test.txt']) writeFileSync(join(run, name), '');
+  for (const name of ['metrics.jsonl', 'curves.csv', 'test.txt'])
+    writeFileSync(join(run, name), '');
   await refuseDataFolder(run, 'folder');
   await refuseDataFolder(join(run, 'answers.jsonl'), 'file');
 });

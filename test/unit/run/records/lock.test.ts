@@ -1,6 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { FolderLock, type Holder } from '../../../../ts/run/records/lock.ts';
@@ -80,11 +87,14 @@ it.each([
   clearInterval(heart);
 });
 
-it.each(['', '1\n', '{"format":2}'])('waits for the heartbeat of a lock that holds %j', async (text) => {
-  const folder = temporaryFolder();
-  writeFileSync(join(folder, '.lock'), text);
-  expect(await takeAndRelease(folder)).toHaveLength(2);
-});
+it.each(['', '1\n', '{"format":2}'])(
+  'waits for the heartbeat of a lock that holds %j',
+  async (text) => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, '.lock'), text);
+    expect(await takeAndRelease(folder)).toHaveLength(2);
+  },
+);
 
 it('has a heartbeat', async () => {
   const folder = await lockedBy({ host: 'elsewhere' });

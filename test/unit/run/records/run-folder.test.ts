@@ -18,7 +18,10 @@ it('refuses a folder that holds another run', async () => {
   expect(() => folder.requireFree({ overwrite: false, resume: false })).not.toThrow();
   await folder.create();
   expect(() => folder.requireFree({ overwrite: false, resume: false })).toThrow(
-    expect.objectContaining({ code: 'BPEFT_RUN_EXISTS', hint: expect.stringContaining('--resume') }),
+    expect.objectContaining({
+      code: 'BPEFT_RUN_EXISTS',
+      hint: expect.stringContaining('--resume'),
+    }),
   );
   expect(() => folder.requireFree({ overwrite: true, resume: false })).not.toThrow();
   expect(() => folder.requireFree({ overwrite: false, resume: true })).not.toThrow();
@@ -48,7 +51,9 @@ it('records no path of this machine, but finds the inputs again', async () => {
 });
 
 it('says that a folder is no run', async () => {
-  await expect(new RunFolder(temporaryFolder()).settings()).rejects.toMatchObject({ code: 'BPEFT_USAGE' });
+  await expect(new RunFolder(temporaryFolder()).settings()).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+  });
 });
 
 it('records nothing that the method does not know', () => {
@@ -62,19 +67,37 @@ it('records nothing that the method does not know', () => {
 });
 
 it('resumes only the same run', () => {
-  const recorded = { method: 'blob', lr: 0.1, klLr: 1, model: 'a.gguf', evalSamples: [10], threads: 2 };
-  const same = { method: 'blob', lr: 0.1, klLr: 1, model: 'b.gguf', evalSamples: [0], metricMean: 'rows' };
+  const recorded = {
+    method: 'blob',
+    lr: 0.1,
+    klLr: 1,
+    model: 'a.gguf',
+    evalSamples: [10],
+    threads: 2,
+  };
+  const same = {
+    method: 'blob',
+    lr: 0.1,
+    klLr: 1,
+    model: 'b.gguf',
+    evalSamples: [0],
+    metricMean: 'rows',
+  };
   const resumedWith = (now: object) => () => checkSameRun(recorded, { ...same, ...now }, 'runs/x');
   expect(resumedWith({})).not.toThrow();
   expect(resumedWith({ lr: 0.2 })).toThrow(
     'runs/x was started with --lr 0.1, and cannot be resumed with 0.2',
   );
   expect(resumedWith({ klLr: 2 })).toThrow('--kl-lr 1');
-  expect(resumedWith({ order: 'file' })).toThrow('--order unset, and cannot be resumed with "file"');
+  expect(resumedWith({ order: 'file' })).toThrow(
+    '--order unset, and cannot be resumed with "file"',
+  );
 });
 
 it('asks of a resumed run only what its method depends on', () => {
-  expect(() => checkSameRun({ method: 'mle', klLr: 0.1 }, { method: 'mle' }, 'runs/x')).not.toThrow();
+  expect(() =>
+    checkSameRun({ method: 'mle', klLr: 0.1 }, { method: 'mle' }, 'runs/x'),
+  ).not.toThrow();
 });
 
 it.each([
@@ -91,7 +114,9 @@ it.each([
   const now = { ...recorded, [key]: 'b', threads: 4 };
   expect(() => checkSameEvaluation(recorded, { ...now, [key]: 'a' }, 'runs/x')).not.toThrow();
   expect(() => checkSameEvaluation(recorded, now, 'runs/x')).toThrow(
-    expect.objectContaining({ message: `runs/x is finished with --${kebabCase(key)} "a", not "b"` }),
+    expect.objectContaining({
+      message: `runs/x is finished with --${kebabCase(key)} "a", not "b"`,
+    }),
   );
 });
 

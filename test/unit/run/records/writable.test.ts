@@ -33,7 +33,10 @@ it.each([
 it.skipIf(process.getuid?.() === 0)('refuses a folder without the right to write', async () => {
   const folder = temporaryFolder();
   chmodSync(folder, 0o555);
-  const refused = expect.objectContaining({ code: 'BPEFT_IO', message: expect.stringContaining('EACCES') });
+  const refused = expect.objectContaining({
+    code: 'BPEFT_IO',
+    message: expect.stringContaining('EACCES'),
+  });
   await expect(requireWritable(join(folder, 'run'), 'folder')).rejects.toEqual(refused);
   await expect(requireWritable(join(folder, 'x.jsonl'), 'file')).rejects.toEqual(refused);
 });

@@ -4,7 +4,9 @@ import { resolveTrain } from '../../../../ts/config/resolve.ts';
 import { forModel, headOf } from '../../../../ts/run/training/adapted-layers.ts';
 
 const config = (more: object = {}) =>
-  resolveTrain(parseSettings('train', [{ origin: 'option', values: { model: 'm', dataset: 'd', ...more } }]));
+  resolveTrain(
+    parseSettings('train', [{ origin: 'option', values: { model: 'm', dataset: 'd', ...more } }]),
+  );
 
 const BERT = {
   kind: 'encoder',

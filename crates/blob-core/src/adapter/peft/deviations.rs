@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorView;
 
-use super::{shape_of, to_f32};
+use super::shape_of;
+use super::values::to_f32;
 use crate::adapter::{Adapter, Factor, Layout, MOST_DEVIATIONS, Site, TermShape, WholeLayers};
 use crate::backbone::BackboneConfig;
 

@@ -1,5 +1,5 @@
-//! Gated linear units, element by element; equations in `ops::gated`. As rows of a product's operand
-//! they are computed while these are staged.
+//! Gated linear units, element by element; equations in `ops::gated`. As rows of a product's
+//! operand they are computed while these are staged.
 
 #![expect(unsafe_code, reason = "a result's memory holds nothing before")]
 

@@ -258,8 +258,8 @@ fn image(ordinal: usize, kernels: &Path, file: &str) -> Result<Ptx> {
     }
 }
 
-/// Bytes of a fat binary, of its head: magic, version (u16), bytes of the head (u16) and of the rest
-/// (u64).
+/// Bytes of a fat binary, of its head: magic, version (u16), bytes of the head (u16) and of the
+/// rest (u64).
 fn length_of_image(head: &[u8; 16]) -> Option<u64> {
     let [m0, m1, m2, m3, _, _, h0, h1, rest @ ..] = *head;
     if [m0, m1, m2, m3] != [0x50, 0xED, 0x55, 0xBA] {

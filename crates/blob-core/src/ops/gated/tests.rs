@@ -73,8 +73,8 @@ fn neither_threads_nor_neighbours_change_a_bit() {
     }
 }
 
-/// Gates that are kept in bf16 for the backward pass differ from themselves by 2⁻⁹, and so does each
-/// of the factors that a gradient is a product of.
+/// Gates that are kept in bf16 for the backward pass differ from themselves by 2⁻⁹, and so does
+/// each of the factors that a gradient is a product of.
 const KEPT_IN_BF16: f64 = 1e-2;
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a term draws: `E` of each group, signs and dropout masks; the same again in the backward pass.
+//! What a term draws: `E` of each group, signs and dropout masks; the same again in the backward
+//! pass.
 
 use std::borrow::Cow;
 

@@ -35,7 +35,8 @@ pub(in crate::ops) fn backward(
     })
 }
 
-/// The adjoint of a function of the members' factors and x: dL/dx, and the factors' gradients added.
+/// The adjoint of a function of the members' factors and x: dL/dx, and the factors' gradients
+/// added.
 pub(in crate::ops) fn adjoint(
     term: &Term<'_>,
     (x, dy): (&Tensor, &Tensor),

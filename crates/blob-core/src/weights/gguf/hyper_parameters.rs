@@ -133,7 +133,8 @@ impl HyperParameters<'_> {
         Ok(width)
     }
 
-    /// The sliding window: of every block, or of those for which the pattern is true, as in llama.cpp.
+    /// The sliding window: of every block, or of those for which the pattern is true, as in
+    /// llama.cpp.
     fn window(&self, num_layers: usize) -> Result<Option<Window>> {
         let windows = self.architecture.windows;
         let stated = self.count("attention.sliding_window")?;
@@ -159,7 +160,8 @@ impl HyperParameters<'_> {
         Ok((!blocks.is_empty()).then_some(Window { size, blocks }))
     }
 
-    /// What Gemma has beside Llama; `widths` are that of a head, and that of the stream over the heads.
+    /// What Gemma has beside Llama; `widths` are that of a head, and that of the stream over the
+    /// heads.
     fn gemma(&self, num_layers: usize, [head, largest]: [f64; 2]) -> Result<Option<GemmaConfig>> {
         let Some(known) = &self.architecture.gemma else {
             return Ok(None);

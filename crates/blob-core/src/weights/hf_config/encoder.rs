@@ -1,7 +1,7 @@
 //! `config.json` of an encoder to [`BackboneConfig`].
 //!
-//! Fields that a file leaves out take the defaults of transformers' configuration classes; DistilBERT
-//! names its own.
+//! Fields that a file leaves out take the defaults of transformers' configuration classes;
+//! DistilBERT names its own.
 
 use std::path::Path;
 

@@ -19,8 +19,8 @@ pub(super) struct Rope<'a> {
 }
 
 impl<'a> Rope<'a> {
-    /// The fields of blocks of a kind, where these differ; else what holds for all. Kinds other than
-    /// the full attention have fields of their own or none.
+    /// The fields of blocks of a kind, where these differ; else what holds for all. Kinds other
+    /// than the full attention have fields of their own or none.
     pub(super) fn of(fields: Option<&'a Map<String, Value>>, kind: &str, path: &'a Path) -> Self {
         let is_per_kind = fields.is_some_and(|all| all.get(FULL).is_some_and(Value::is_object));
         let of_kind = fields

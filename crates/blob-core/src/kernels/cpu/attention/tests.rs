@@ -92,7 +92,8 @@ fn rounding_changes_the_probabilities_and_their_gradients_alone() {
         for (a, b) in rounded[1].iter().zip(&exact[1]) {
             assert!((a - b).abs() < 1e-5, "{path:?}: {a}, {b}");
         }
-        // p and ds are off by at most 2⁻⁹ of themselves each, in sums of fewer than 50 of either sign.
+        // p and ds are off by at most 2⁻⁹ of themselves each, in sums of fewer than 50 of either
+        // sign.
         assert_close(&rounded, &exact, 4.0 / 512.0);
         for index in [0, 2, 3, 4] {
             assert!(

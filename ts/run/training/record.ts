@@ -1,0 +1,39 @@
+/** What a training run records of its session. */
+
+import type { RunResult } from '../records/result.ts';
+import { recordedSettings } from '../records/run-folder.ts';
+import type { RunRecord } from '../records/run-record.ts';
+import { hardware, versions } from '../records/versions.ts';
+import type { Session } from './session.ts';
+
+/** The rows that were trained on, and those of the evaluations. */
+export function dataRecord({ train, evaluations }: Session): RunResult['data'] {
+  return { train: train.record, evaluation: evaluations.map(({ record }) => record) };
+}
+
+/** `config.json`. */
+export function runRecord(session: Session): RunRecord {
+  const { config, model } = session;
+  const { name, revision, sha256, files } = model.resolved;
+  const { architecture, format, parameters, precision, tensorTypes, blockTypes } = model.info;
+  return {
+    format: 1,
+    command: 'train',
+    config: recordedSettings('train', config),
+    model: {
+      name,
+      revision,
+      sha256,
+      files,
+      architecture,
+      format,
+      parameters,
+      precision,
+      tensorTypes,
+      blockTypes,
+    },
+    datasets: dataRecord(session),
+    versions: versions(),
+    hardware: hardware(model.info),
+  };
+}
