@@ -126,6 +126,11 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
                 member.config, members[0].config
             )));
         }
+        let columns = [&members[0], &member].map(|it| it.deviations.as_ref().map(Vec::len));
+        if columns[0] != columns[1] {
+            let rule = "the members of an ensemble must have as many deviations each";
+            return Err(broken(format!("{rule}, got {columns:?}")));
+        }
         members.push(member);
     }
     let config = LoraConfig {
@@ -141,11 +146,9 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
     for (number, member) in members.iter().enumerate() {
         adapter.set_whole(number, &member.whole);
     }
-    let all = members.iter_mut().filter_map(|it| it.deviations.take());
-    let all: Vec<_> = all.collect();
-    if let Some(&(columns, _)) = all.first() {
-        let values: Vec<_> = all.into_iter().flat_map(|(_, values)| values).collect();
-        adapter = adapter.with_deviations(columns, &values)?;
+    if let Some(columns) = members[0].deviations.as_ref().map(Vec::len) {
+        let all = members.iter_mut().filter_map(|it| it.deviations.take());
+        adapter = adapter.with_deviations(columns, &all.flatten().collect::<Vec<_>>())?;
     }
     Ok(Loaded {
         adapter,
@@ -169,8 +172,8 @@ struct Member {
     config: LoraConfig,
     terms: BTreeMap<Site, LowRank>,
     whole: Whole,
-    /// Columns of a covariance of low rank, and how many there are.
-    deviations: Option<(usize, Vec<Vec<f32>>)>,
+    /// Columns of a covariance of low rank.
+    deviations: Option<Vec<Vec<f32>>>,
     notices: Vec<String>,
 }
 

@@ -87,7 +87,7 @@ impl Found {
     pub(super) fn complete(
         self,
         terms: BTreeMap<Site, TermShape>,
-    ) -> Result<Option<(usize, Vec<Vec<f32>>)>, String> {
+    ) -> Result<Option<Vec<Vec<f32>>>, String> {
         let Some(columns) = self.columns else {
             return Ok(None);
         };
@@ -105,6 +105,6 @@ impl Found {
                 column[parameter.range.clone()].copy_from_slice(part);
             }
         }
-        Ok(Some((columns, all)))
+        Ok(Some(all))
     }
 }
