@@ -99,7 +99,7 @@ it('lets go of what it waits for once its signal fires', async () => {
 it('reads no further tensor of a model once it is to stop', async () => {
   const { NativeAbort, NativeModel, NativeReading } = loadNative();
   const source = { kind: 'file', path: assetPath('tiny.gguf') };
-  const options = { source, precision: 'f32', quantize: null, threads: 1, device: 'cpu' };
+  const options = { source, precision: 'f32', quantize: null, threads: 1, device: { kind: 'cpu' } };
   const [reading, abort] = [new NativeReading(), new NativeAbort()];
   abort.abort();
   const loading = NativeModel.load(JSON.stringify(options), reading, abort);
