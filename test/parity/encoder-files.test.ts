@@ -21,19 +21,21 @@ import { type ClassReport, type Logits, PeftProcess, pythonEnvironments } from '
 const TOLERANCE = 1e-4;
 const CLASSES = 3;
 const LENGTHS = [9, 5, 30, 1];
+/** Of a block of BERT or RoBERTa. */
+const BERT_LAYERS = [
+  'query',
+  'key',
+  'value',
+  'attention.output.dense',
+  'intermediate.dense',
+  'output.dense',
+];
 const FAMILIES = [
   {
     name: 'Bert',
     types: 2,
     targets: ['query', 'value'],
-    everywhere: [
-      'query',
-      'key',
-      'value',
-      'attention.output.dense',
-      'intermediate.dense',
-      'output.dense',
-    ],
+    everywhere: BERT_LAYERS,
     mlpAlone: ['output.dense'],
     head: ['classifier'],
     saved: ['classifier'],
@@ -42,14 +44,7 @@ const FAMILIES = [
     name: 'Roberta',
     types: 1,
     targets: ['query', 'value'],
-    everywhere: [
-      'query',
-      'key',
-      'value',
-      'attention.output.dense',
-      'intermediate.dense',
-      'output.dense',
-    ],
+    everywhere: BERT_LAYERS,
     mlpAlone: ['output.dense'],
     head: ['classifier.dense', 'classifier.out_proj'],
     saved: ['classifier'],
