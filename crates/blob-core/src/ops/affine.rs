@@ -95,7 +95,7 @@ impl<'a> Affine<'a> {
             for (member, rows) in self.rows.by_member() {
                 let b = transposed(term.factors_of(rows.start).b, r);
                 debug_assert_eq!(term.member_of(rows.start), member);
-                let h = &term.h(&kept)[of(&rows, r)];
+                let h = &kept.h()[of(&rows, r)];
                 spread(h, &b, m, term.scaling(), &mut y[of(&rows, m)]);
             }
             kept

@@ -15,19 +15,18 @@
 //! The mean pass is the first term alone. Rows of another member see its factors. Shapes: `n` rows,
 //! `k` inputs, `m` outputs, `r` rank.
 
+mod cpu;
 #[cfg(feature = "cuda")]
 pub(super) mod cuda;
 mod noise;
 pub(super) mod reference;
 
-use std::ops::Range;
-
-use crate::adapter::{Adapter, LowRankRef, Parameters, Sigma, Site, TermShape};
-use crate::kernels::cpu::gemm::LowRankUpdate;
-use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
-use crate::noise::Purpose;
+#[cfg(feature = "cuda")]
+use crate::adapter::Parameters;
+use crate::adapter::{Adapter, LowRankRef, Sigma, Site, TermShape};
 use crate::pass::{Pass, Rows};
-use noise::{Draw, Signs};
+pub(super) use cpu::Adjoint;
+use noise::Draw;
 
 /// One site's term in one pass: who it is and what it needs to redraw its noise.
 pub struct Term<'a> {
@@ -54,11 +53,11 @@ pub struct Kept {
     draws: Vec<Draw>,
 }
 
-/// dL/dx of a term as what a product adds: `p·A`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
-pub struct Adjoint {
-    p: Vec<f32>,
-    signed: Vec<f32>,
-    signs: Signs,
+impl Kept {
+    /// h, (n, r).
+    pub fn h(&self) -> &[f32] {
+        &self.h
+    }
 }
 
 impl<'a> Term<'a> {
@@ -100,236 +99,5 @@ impl<'a> Term<'a> {
     /// Which member's factors these are.
     pub(super) fn member_of(&self, row: usize) -> usize {
         self.rows.group_of(row).member
-    }
-
-    /// h: (n, k) → (n, r).
-    pub fn down(&self, x: &[f32]) -> Kept {
-        let (k, r) = (self.shape.inputs, self.shape.rank);
-        let mut h = vec![0.0; x.len() / k * r];
-        let input = self.dropped(x, Purpose::MeanDropout);
-        for (member, rows) in self.rows.by_member() {
-            let a = self.members[member].a;
-            dots(of(&input, &rows, k), a, k, None, of_mut(&mut h, &rows, r));
-        }
-        let draws = self.draws();
-        if let Some(sharing) = self.sharing().filter(|_| !draws.is_empty()) {
-            let input = self.dropped(x, Purpose::NoiseDropout);
-            let signs = self.signs(k, Purpose::InputSigns, sharing);
-            let mut noise = vec![0.0; h.len()];
-            for (group, draw) in self.rows.groups.iter().zip(&draws) {
-                dots(
-                    of(&input, &group.rows, k),
-                    &draw.perturbation,
-                    k,
-                    signs.of(group),
-                    of_mut(&mut noise, &group.rows, r),
-                );
-            }
-            self.signs(r, Purpose::RankSigns, sharing)
-                .apply(&mut noise, r);
-            add(&mut h, &noise);
-        }
-        Kept { h, draws }
-    }
-
-    /// Bᵀ of every member, (r, m).
-    pub fn b_transposed(&self) -> Vec<Vec<f32>> {
-        let members = self.members.iter();
-        members
-            .map(|factors| transposed(factors.b, self.shape.rank))
-            .collect()
-    }
-
-    /// s·h·Bᵀ, (n, m), as what a product adds; takes [`Term::b_transposed`].
-    pub fn updates<'k>(&self, kept: &'k Kept, b: &'k [Vec<f32>]) -> Vec<LowRankUpdate<'k>> {
-        let members = self.rows.by_member();
-        members
-            .map(|(member, rows)| LowRankUpdate {
-                rows,
-                left: &kept.h,
-                right: &b[member],
-                factor: self.scaling,
-                signs: None,
-            })
-            .collect()
-    }
-
-    /// Adds the parameters' gradients of dL/dy (n, m); what it returns goes into dL/dx.
-    pub fn backward(
-        &self,
-        kept: &Kept,
-        (x, dy): (&[f32], &[f32]),
-        gradients: &mut Parameters,
-    ) -> Adjoint {
-        let (m, r) = (self.shape.outputs, self.shape.rank);
-        let mut p = vec![0.0; kept.h.len()];
-        for (member, rows) in self.rows.by_member() {
-            let b = transposed(self.members[member].b, r);
-            let (h, dy) = (of(&kept.h, &rows, r), of(dy, &rows, m));
-            dots(dy, &b, m, None, of_mut(&mut p, &rows, r));
-            let mut db = vec![0.0; b.len()]; // (r, m)
-            outer(h, dy, m, None, &mut db);
-            if let Some(gradient) = gradients.term_mut(member, self.site) {
-                for (sum, db) in gradient.b.iter_mut().zip(transposed(&db, m)) {
-                    *sum += self.scaling * db;
-                }
-            }
-        }
-        for p in &mut p {
-            *p *= self.scaling;
-        }
-        debug_assert_eq!(p.len(), self.rows.ids.len() * r);
-        self.down_backward(kept, (x, p), gradients)
-    }
-
-    /// The adjoint of [`Term::down`], from `p` = dL/dh (n, r).
-    pub fn down_backward(
-        &self,
-        kept: &Kept,
-        (x, p): (&[f32], Vec<f32>),
-        gradients: &mut Parameters,
-    ) -> Adjoint {
-        let (k, r) = (self.shape.inputs, self.shape.rank);
-        let input = self.dropped(x, Purpose::MeanDropout);
-        for (member, rows) in self.rows.by_member() {
-            if let Some(gradient) = gradients.term_mut(member, self.site) {
-                let (p, x) = (of(&p, &rows, r), of(&input, &rows, k));
-                outer(p, x, k, None, gradient.a);
-            }
-        }
-        let mut adjoint = Adjoint {
-            p,
-            signed: Vec::new(),
-            signs: Signs::default(),
-        };
-        let (Some(sharing), Some(sigma)) = (self.sharing(), self.sigma) else {
-            return adjoint;
-        };
-        if kept.draws.is_empty() {
-            return adjoint;
-        }
-        adjoint.signed.clone_from(&adjoint.p);
-        self.signs(r, Purpose::RankSigns, sharing)
-            .apply(&mut adjoint.signed, r);
-        adjoint.signs = self.signs(k, Purpose::InputSigns, sharing);
-        let input = self.dropped(x, Purpose::NoiseDropout);
-        for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
-            let gradient = gradients.term_mut(group.member, self.site);
-            let (Some(rho), Some(sum)) = (
-                self.members[group.member].rho,
-                gradient.and_then(|gradient| gradient.rho),
-            ) else {
-                continue;
-            };
-            let mut q = vec![0.0; r * k];
-            outer(
-                of(&adjoint.signed, &group.rows, r),
-                of(&input, &group.rows, k),
-                k,
-                adjoint.signs.of(group),
-                &mut q,
-            );
-            for (((sum, q), e), &rho) in sum.iter_mut().zip(&q).zip(&draw.gaussian).zip(rho) {
-                *sum += q * e * sigma.slope(rho);
-            }
-        }
-        adjoint
-    }
-
-    /// What a product adds to dL/dx without dropout, which acts on each term's sum as a whole.
-    pub fn adjoint_updates<'k>(
-        &self,
-        kept: &'k Kept,
-        adjoint: &'k Adjoint,
-    ) -> Vec<LowRankUpdate<'k>>
-    where
-        'a: 'k,
-    {
-        if self.dropout() > 0.0 {
-            return Vec::new();
-        }
-        let members = self.rows.by_member();
-        let mut updates: Vec<_> = members
-            .map(|(member, rows)| LowRankUpdate {
-                rows,
-                left: &adjoint.p,
-                right: self.members[member].a,
-                factor: 1.0,
-                signs: None,
-            })
-            .collect();
-        if !adjoint.signed.is_empty() {
-            updates.extend(
-                self.rows
-                    .groups
-                    .iter()
-                    .zip(&kept.draws)
-                    .map(|(group, draw)| LowRankUpdate {
-                        rows: group.rows.clone(),
-                        left: &adjoint.signed,
-                        right: &draw.perturbation,
-                        factor: 1.0,
-                        signs: adjoint.signs.rows(),
-                    }),
-            );
-        }
-        updates
-    }
-
-    /// Adds to dL/dx (n, k) what [`Term::adjoint_updates`] left out: all of it under dropout.
-    pub fn add_dropped(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
-        if self.dropout() > 0.0 {
-            self.add_adjoint(kept, adjoint, dx);
-        }
-    }
-
-    /// Adds the whole adjoint to dL/dx (n, k), where there is no product to fuse it with.
-    pub fn add_adjoint(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
-        let (k, r) = (self.shape.inputs, self.shape.rank);
-        let mut mean = vec![0.0; dx.len()];
-        for (member, rows) in self.rows.by_member() {
-            spread(
-                of(&adjoint.p, &rows, r),
-                self.members[member].a,
-                k,
-                1.0,
-                of_mut(&mut mean, &rows, k),
-            );
-        }
-        add(dx, &self.dropped(&mean, Purpose::MeanDropout));
-        if adjoint.signed.is_empty() {
-            return;
-        }
-        let mut noise = vec![0.0; dx.len()];
-        for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
-            spread(
-                of(&adjoint.signed, &group.rows, r),
-                &draw.perturbation,
-                k,
-                1.0,
-                of_mut(&mut noise, &group.rows, k),
-            );
-        }
-        adjoint.signs.apply(&mut noise, k);
-        add(dx, &self.dropped(&noise, Purpose::NoiseDropout));
-    }
-
-    /// h (n, r) of a kept pass.
-    pub fn h<'k>(&self, kept: &'k Kept) -> &'k [f32] {
-        &kept.h
-    }
-}
-
-fn of<'a>(values: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
-    &values[rows.start * width..rows.end * width]
-}
-
-fn of_mut<'a>(values: &'a mut [f32], rows: &Range<usize>, width: usize) -> &'a mut [f32] {
-    &mut values[rows.start * width..rows.end * width]
-}
-
-fn add(sum: &mut [f32], values: &[f32]) {
-    for (sum, value) in sum.iter_mut().zip(values) {
-        *sum += value;
     }
 }

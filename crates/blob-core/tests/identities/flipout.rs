@@ -64,7 +64,7 @@ fn moments(adapter: &Adapter, x: &[f32], sharing: NoiseSharing) -> Moments {
         let pass = Pass::new(&batch, copies, mode, Abort::default());
         let term = Term::at(adapter, SITE, &pass.all_rows, &pass).unwrap();
         let kept = term.down(&x.repeat(chunk));
-        for h in term.h(&kept).chunks_exact(9) {
+        for h in kept.h().chunks_exact(9) {
             for (i, &a) in h.iter().enumerate() {
                 mean[i] += f64::from(a) / DRAWS as f64;
                 for (j, &b) in h.iter().enumerate() {
@@ -168,8 +168,7 @@ fn outputs_scatter_around_the_output_of_the_mean() {
             let dot = |b: &[f32]| b.iter().zip(h).map(|(b, h)| b * h).sum::<f32>();
             term.b.chunks_exact(r).map(|b| scaling * dot(b)).collect()
         };
-        low_rank
-            .h(&kept)
+        kept.h()
             .chunks_exact(r)
             .flat_map(outputs)
             .collect::<Vec<f32>>()
@@ -237,7 +236,7 @@ fn an_antithetic_pair_mirrors_the_mean_and_other_pairs_differ() {
             let pass = Pass::new(&batch, copies, mode, Abort::default());
             let low_rank = Term::at(&adapter, SITE, &pass.all_rows, &pass).unwrap();
             let kept = low_rank.down(&x.repeat(samples.len()));
-            low_rank.h(&kept).to_vec()
+            kept.h().to_vec()
         };
         let mean = h(None, true, &[0]);
         let pairs = h(Some(sharing), true, &[0, 1, 2, 3]);
@@ -285,7 +284,7 @@ fn dropout_masks_have_their_closed_form_moments_and_are_not_shared_by_a_pair() {
         );
         let low_rank = Term::at(&adapter, SITE, &pass.all_rows, &pass).unwrap();
         let kept = low_rank.down(&x.repeat(samples as usize));
-        low_rank.h(&kept).to_vec()
+        kept.h().to_vec()
     };
     let (mean, samples) = (h(0.0, 1), 4000);
     let sampled = h(p, samples);

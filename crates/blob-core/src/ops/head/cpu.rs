@@ -23,7 +23,7 @@ pub(super) fn forward(
         let mut logit = dot(&x[row * d..(row + 1) * d], &weights[&token]);
         if let (Some(term), Some(kept)) = (term, &kept) {
             let (r, b, token) = (term.rank(), term.factors_of(row).b, token as usize);
-            let h = &term.h(kept)[row * r..(row + 1) * r];
+            let h = &kept.h()[row * r..(row + 1) * r];
             logit += term.scaling() * dot(h, &b[token * r..(token + 1) * r]);
         }
         logit
@@ -54,7 +54,7 @@ pub(super) fn backward(
             let factors = term.factors_of(row);
             axpy(factor, &factors.b[of_b.clone()], &mut p[of_h.clone()]);
             if let Some(gradient) = gradients.term_mut(term.member_of(row), term.site) {
-                axpy(factor, &term.h(kept)[of_h], &mut gradient.b[of_b]);
+                axpy(factor, &kept.h()[of_h], &mut gradient.b[of_b]);
             }
         }
     }

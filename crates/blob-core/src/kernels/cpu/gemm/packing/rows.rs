@@ -1,7 +1,15 @@
 //! Where the rows of a product come from.
 
+#![expect(
+    unsafe_code,
+    reason = "rows become a vector after each of them has been written"
+)]
+
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
+use crate::kernels::cpu::output::Unwritten;
 use crate::kernels::cpu::prefetch;
 use crate::kernels::cpu::rows::row;
 use crate::kernels::cpu::simd::{self, Level};
@@ -51,8 +59,8 @@ impl RowSource for SideBySide<'_> {
 
 /// The first `rows` rows of a source, (rows, width).
 pub(crate) fn collect<R: RowSource>(source: &R, rows: usize, width: usize) -> Vec<f32> {
-    let mut values = vec![0.0; rows * width];
-    let rows = values.par_chunks_mut(width).enumerate();
+    let mut values = Unwritten::new(rows * width);
+    let rows = values.slots().par_chunks_mut(width).enumerate();
     rows.for_each_init(
         || vec![0.0; width],
         |buffer, (index, out)| {
@@ -64,14 +72,15 @@ pub(crate) fn collect<R: RowSource>(source: &R, rows: usize, width: usize) -> Ve
             });
         },
     );
-    values
+    // SAFETY: `Collect` writes each row whole; the rows are all there is.
+    unsafe { values.assume_written() }
 }
 
 struct Collect<'a, R> {
     source: &'a R,
     index: usize,
     buffer: &'a mut [f32],
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl<R: RowSource> simd::Kernel for Collect<'_, R> {
@@ -80,6 +89,6 @@ impl<R: RowSource> simd::Kernel for Collect<'_, R> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let row = self.source.row::<L>(self.index, self.buffer);
-        self.out.copy_from_slice(row);
+        self.out.write_copy_of_slice(row);
     }
 }
