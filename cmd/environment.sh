@@ -52,3 +52,31 @@ evaluate_adapter() {
     --overwrite "$@"
   touch "$out/result.complete"
 }
+
+# train_each NAME DATASETS FLAGS…   every dataset and seed; in NAME, DATASET stands for the dataset
+train_each() {
+  local name=$1 datasets=$2 seed dataset
+  shift 2
+  for seed in ${SEEDS:-1 2 3}; do
+    for dataset in ${DATASETS:-$datasets}; do
+      train "${name/DATASET/$dataset}-seed$seed" "$@" --dataset "$dataset" --seed "$seed"
+    done
+  done
+}
+
+# transfer_each RUN NAME TRAINING-FLAGS… -- EVALUATION-FLAGS…   trains on obqa, evaluates elsewhere
+transfer_each() {
+  local run=$1 name=$2 training=() seed dataset
+  shift 2
+  while [[ $1 != -- ]]; do
+    training+=("$1")
+    shift
+  done
+  shift
+  for seed in ${SEEDS:-1 2 3}; do
+    train "$run-seed$seed" "${training[@]}" --dataset obqa --seed "$seed"
+    for dataset in ${DATASETS:-$OOD4}; do
+      evaluate "$run-seed$seed" "${name/DATASET/$dataset}-seed$seed" --dataset "$dataset" "$@"
+    done
+  done
+}

@@ -4,10 +4,6 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-single=(--config cmd/configs/llama.json --processes 1 --eval-every 6000)
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$ID6}; do
-    name=blob-$dataset-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed
-    train "BLoB-llama-all-single-gpu/$name" "${single[@]}" --dataset "$dataset" --seed "$seed"
-  done
-done
+name=blob-DATASET-sample10-eps0.05-kllr0.01-beta0.2-gamma8
+train_each BLoB-llama-all-single-gpu/$name "$ID6" \
+  --config cmd/configs/llama.json --processes 1 --eval-every 6000

@@ -3,9 +3,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$ID6}; do
-    name=blob-$dataset-sample10-eps0.05-kllr0.01-beta0.2-gamma8-seed$seed
-    train "BLoB-llama-all/$name" --config cmd/configs/llama.json --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each BLoB-llama-all/blob-DATASET-sample10-eps0.05-kllr0.01-beta0.2-gamma8 "$ID6" \
+  --config cmd/configs/llama.json

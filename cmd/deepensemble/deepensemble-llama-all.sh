@@ -4,8 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$ID6}; do
-    train "ENS-llama-all/deepensemble-$dataset-seed$seed" --config cmd/configs/llama.json --method ensemble --members 3 --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each ENS-llama-all/deepensemble-DATASET "$ID6" \
+  --config cmd/configs/llama.json --method ensemble --members 3

@@ -4,10 +4,6 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  run=ENS-llama-ood-all/deepensemble-obqa-seed$seed
-  train "$run" --config cmd/configs/llama.json --method ensemble --members 3 --dataset obqa --seed "$seed"
-  for dataset in ${DATASETS:-$OOD4}; do
-    evaluate "$run" "ENS-llama-ood-all/deepensemble-obqa-on-$dataset-seed$seed" --dataset "$dataset"
-  done
-done
+table=ENS-llama-ood-all
+transfer_each $table/deepensemble-obqa $table/deepensemble-obqa-on-DATASET \
+  --config cmd/configs/llama.json --method ensemble --members 3 --

@@ -4,9 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$GLUE5}; do
-    train "ENS-roberta-all/deepensemble-$dataset-seed$seed" --config cmd/configs/roberta.json \
-      --method ensemble --members 3 --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each ENS-roberta-all/deepensemble-DATASET "$GLUE5" \
+  --config cmd/configs/roberta.json --method ensemble --members 3

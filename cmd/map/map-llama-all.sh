@@ -4,8 +4,4 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$ID6}; do
-    train "MAP-llama-all/map-$dataset-seed$seed" --config cmd/configs/llama.json --method map --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MAP-llama-all/map-DATASET "$ID6" --config cmd/configs/llama.json --method map

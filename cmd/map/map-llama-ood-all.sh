@@ -4,10 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  run=MAP-llama-ood-all/map-obqa-seed$seed
-  train "$run" --config cmd/configs/llama.json --method map --dataset obqa --seed "$seed"
-  for dataset in ${DATASETS:-$OOD4}; do
-    evaluate "$run" "MAP-llama-ood-all/map-obqa-on-$dataset-seed$seed" --dataset "$dataset"
-  done
-done
+transfer_each MAP-llama-ood-all/map-obqa MAP-llama-ood-all/map-obqa-on-DATASET \
+  --config cmd/configs/llama.json --method map --

@@ -4,9 +4,4 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$GLUE5}; do
-    train "MAP-roberta-all/map-$dataset-seed$seed" --config cmd/configs/roberta.json --method map \
-      --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MAP-roberta-all/map-DATASET "$GLUE5" --config cmd/configs/roberta.json --method map

@@ -4,8 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$ID6}; do
-    train "MCD-llama-all/mcdropout-$dataset-sample10-seed$seed" --config cmd/configs/llama.json --method mc-dropout --lora-dropout 0.1 --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MCD-llama-all/mcdropout-DATASET-sample10 "$ID6" \
+  --config cmd/configs/llama.json --method mc-dropout --lora-dropout 0.1

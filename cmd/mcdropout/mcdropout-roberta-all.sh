@@ -4,9 +4,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$GLUE5}; do
-    train "MCD-roberta-all/mcdropout-$dataset-sample10-seed$seed" --config cmd/configs/roberta.json \
-      --method mc-dropout --lora-dropout 0.1 --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MCD-roberta-all/mcdropout-DATASET-sample10 "$GLUE5" \
+  --config cmd/configs/roberta.json --method mc-dropout --lora-dropout 0.1

@@ -4,8 +4,4 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-winogrande_m}; do
-    train "MLE-llama-all/mle-$dataset-seed$seed" --config cmd/configs/llama.json --method mle --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MLE-llama-all/mle-DATASET winogrande_m --config cmd/configs/llama.json --method mle

@@ -3,10 +3,5 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  run=MLE-llama-ood-all/mle-obqa-seed$seed
-  train "$run" --config cmd/configs/llama.json --method mle --dataset obqa --seed "$seed"
-  for dataset in ${DATASETS:-$OOD4}; do
-    evaluate "$run" "MLE-llama-ood-all/mle-obqa-on-$dataset-seed$seed" --dataset "$dataset"
-  done
-done
+transfer_each MLE-llama-ood-all/mle-obqa MLE-llama-ood-all/mle-obqa-on-DATASET \
+  --config cmd/configs/llama.json --method mle --

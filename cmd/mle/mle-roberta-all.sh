@@ -4,9 +4,4 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-for seed in ${SEEDS:-1 2 3}; do
-  for dataset in ${DATASETS:-$GLUE5}; do
-    train "MLE-roberta-all/mle-$dataset-seed$seed" --config cmd/configs/roberta.json --method mle \
-      --dataset "$dataset" --seed "$seed"
-  done
-done
+train_each MLE-roberta-all/mle-DATASET "$GLUE5" --config cmd/configs/roberta.json --method mle
