@@ -1,8 +1,9 @@
 /** Brings files of a repository, at one commit, into the cache. */
 
 import { mkdir, stat, statfs } from 'node:fs/promises';
+import pLimit from 'p-limit';
 import { type CallOptions, type Progress, teller } from '../engine/call.ts';
-import { BpeftError } from '../errors.ts';
+import { BpeftError, throwIfAborted } from '../errors.ts';
 import { io } from '../run/records/atomic.ts';
 import { downloadBlob, partOf } from './blob.ts';
 import type { RepositoryCache } from './cache.ts';
@@ -96,35 +97,37 @@ export class Snapshot {
     await this.#requireRoom(total - parts.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0));
     this.#total += total;
     const failure = new AbortController();
-    const signals = [
-      failure.signal,
-      ...(this.#call.signal === undefined ? [] : [this.#call.signal]),
-    ];
-    const next = async (): Promise<void> => {
-      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-        const { etag, path } = file;
-        await downloadBlob(this.#cache.blob(etag), {
-          hub: this.#hub,
-          id: this.#id,
-          url: fileAddress(this.#hub, this.#id, this.#listing.commit, path),
-          file,
-          signal: AbortSignal.any(signals),
-          tell: (bytes) => {
-            this.#done.set(etag, bytes);
-            const progress = this.#progress();
-            if (progress.done < this.#total) this.#tell(progress); // the end is told once, by `finish`
-          },
-        });
-      }
-    };
+    const { signal } = this.#call;
+    const either =
+      signal === undefined ? failure.signal : AbortSignal.any([failure.signal, signal]);
     let first: unknown;
     const stop = (error: unknown) => {
       first ??= error;
       failure.abort(error);
     };
+    const limit = pLimit(PARALLEL);
     // All have come to rest before the lock is given back.
-    await Promise.all(Array.from({ length: PARALLEL }, () => next().catch(stop)));
+    await Promise.all(
+      waiting.map((file) => limit(() => this.#downloadFile(file, either)).catch(stop)),
+    );
     if (first !== undefined) throw first;
+  }
+
+  async #downloadFile(file: HubFile, signal: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
+    const { etag, path } = file;
+    await downloadBlob(this.#cache.blob(etag), {
+      hub: this.#hub,
+      id: this.#id,
+      url: fileAddress(this.#hub, this.#id, this.#listing.commit, path),
+      file,
+      signal,
+      tell: (bytes) => {
+        this.#done.set(etag, bytes);
+        const progress = this.#progress();
+        if (progress.done < this.#total) this.#tell(progress); // the end is told once, by `finish`
+      },
+    });
   }
 
   async #requireRoom(bytes: number): Promise<void> {

@@ -1,14 +1,14 @@
 /**
  * Rows packed with gzip (RFC 1952) or zstd (RFC 8878): told by their first bytes, unpacked as a
- * stream. The checksum of zstd is not looked at, that of gzip is.
+ * stream, and held against the checksums that they carry.
  */
 
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { Decompress } from 'fzstd';
 import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
 import { withHead } from './file-formats.ts';
+import { unzstd } from './zstd.ts';
 
 type Bytes = AsyncIterable<Uint8Array>;
 
@@ -47,16 +47,4 @@ export async function* unpacked(bytes: Bytes, file: string): AsyncGenerator<Uint
 
 function gunzipped(bytes: Bytes): Bytes {
   return pipeline(Readable.from(bytes), createGunzip(), () => {});
-}
-
-async function* unzstd(bytes: Bytes): AsyncGenerator<Uint8Array> {
-  let ready: Uint8Array[] = [];
-  const decoder = new Decompress((chunk) => void ready.push(chunk));
-  for await (const chunk of bytes) {
-    decoder.push(chunk);
-    yield* ready;
-    ready = [];
-  }
-  decoder.push(new Uint8Array(), true);
-  yield* ready;
 }

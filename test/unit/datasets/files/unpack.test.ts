@@ -65,6 +65,53 @@ it.each([
   }
 });
 
+it('notices one altered bit of zstd, wherever it is', async () => {
+  const passed: number[] = [];
+  for (let at = 0; at < ZSTD.length; at += 1) {
+    const altered = Buffer.from(ZSTD);
+    altered[at] = (altered[at] ?? 0) ^ (1 << (at % 8));
+    // What does not begin as zstd does is no longer taken for it.
+    const isRefused = await unpack(altered, 1 << 16).then(
+      (bytes) => at < 4 && bytes.equals(altered),
+      ({ code }) => code === 'BPEFT_DATASET',
+    );
+    if (!isRefused) passed.push(at);
+  }
+  expect(passed).toEqual([]);
+});
+
+/** `x`, and nothing, as the reference program packs them. */
+const X = Buffer.from('28b52ffd04580900007823110483', 'hex');
+const NOTHING = Buffer.from('28b52ffd240001000099e9d851', 'hex');
+
+it('unpacks frames of zstd one after another, and passes over those that hold no content', async () => {
+  const skipped = Buffer.concat([Buffer.from('5d2a4d1803000000', 'hex'), Buffer.from('any')]);
+  const frames = Buffer.concat([X, skipped, NOTHING, ZSTD, X, skipped]);
+  const whole = Buffer.concat([Buffer.from('x'), rows, Buffer.from('x')]);
+  for (const length of [1, 13, 4096])
+    expect((await unpack(frames, length)).equals(whole)).toBe(true);
+  await expect(unpack(Buffer.concat([X, Buffer.from('more')]), 64)).rejects.toMatchObject({
+    message: expect.stringContaining('what follows a frame is none'),
+  });
+});
+
+it.each([
+  [
+    'a window of a gigabyte',
+    '28b52ffd04a0',
+    /needs a window of 1073741824 bytes, and may need 134/,
+  ],
+  ['a length of 2^60 bytes', '28b52ffde00000000000000010', /needs a window of 1152921504606846976/],
+  ['a block that is larger than the window', '28b52ffd0400f3ff1f00', /a block has \d+ bytes/],
+  ['a dictionary', '28b52ffd055807', /it needs a dictionary/],
+  ['another length', '28b52ffd200209000078', /a frame unpacks to 1 bytes, and says 2/],
+])('refuses zstd that claims %s', async (_, hex, reason) => {
+  await expect(unpack(Buffer.from(hex, 'hex'), 64)).rejects.toMatchObject({
+    code: 'BPEFT_DATASET',
+    message: expect.stringMatching(reason),
+  });
+});
+
 it.each(['train.jsonl.gz', 'train.csv.gz', 'train.jsonl.zst', 'TRAIN.JSON.GZ'])(
   'reads a folder with %s, and records the hash of the file as it is',
   async (name) => {
