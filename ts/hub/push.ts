@@ -7,15 +7,18 @@
  * PUT  <address>                            the bytes
  * POST /api/models/<name>/commit/main       lines of JSON: the message, small files whole, large ones by SHA-256
  * ```
+ *
+ * Large files are hashed and sent as streams; one that changes in between is not sent.
  */
 
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { openAsBlob } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type CallOptions, teller } from '../engine/call.ts';
 import { BpeftError } from '../errors.ts';
 import { io } from '../run/records/atomic.ts';
+import { sha256OfFiles } from '../threads/sha256.ts';
 import type { Hub } from './environment.ts';
 import { parsed } from './listing.ts';
 import { apiAddress, pageAddress, type RepositoryId } from './repository.ts';
@@ -41,8 +44,10 @@ export interface Pushed {
 }
 
 interface OwnFile {
+  /** In the folder, and in the repository. */
   readonly path: string;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly from: string;
+  readonly size: number;
   readonly sha256: string;
 }
 
@@ -57,13 +62,13 @@ export async function pushFolder(hub: Hub, push: Push, call: CallOptions = {}): 
     });
   }
   const id = { kind: 'model', repository: push.repository, revision: 'main' } as const;
-  const files = await Promise.all(push.paths.map((path) => ownFile(push.folder, path)));
+  const files = await ownFiles(push, call);
   if (push.isCreated) await create(hub, id, call);
   const large = await largeFiles(hub, id, files, call);
   await sendLarge(hub, id, large, call);
   const lines = [
     { key: 'header', value: { summary: push.message, description: '' } },
-    ...files.map((file) => operation(file, large.includes(file))),
+    ...(await Promise.all(files.map((file) => operation(file, large.includes(file))))),
   ];
   const Answer = z.object({ commitOid: z.string() });
   const { commitOid } = await post(hub, id, `${apiAddress(hub, id)}/commit/main`, Answer, call, {
@@ -73,11 +78,28 @@ export async function pushFolder(hub: Hub, push: Push, call: CallOptions = {}): 
   return { commit: commitOid, url: pageAddress(hub, id) };
 }
 
-/** An adapter is small: its files are held whole. */
-async function ownFile(folder: string, path: string): Promise<OwnFile> {
-  const from = join(folder, path);
-  const bytes = new Uint8Array(await io(from, () => readFile(from)));
-  return { path, bytes, sha256: createHash('sha256').update(bytes).digest('hex') };
+async function ownFiles({ folder, paths }: Push, { signal }: CallOptions): Promise<OwnFile[]> {
+  const files = await Promise.all(
+    paths.map(async (path) => {
+      const from = join(folder, path);
+      const { size } = await io(from, () => stat(from));
+      return { path, from, size };
+    }),
+  );
+  const hashes = await sha256OfFiles(
+    files.map(({ from }) => from),
+    { signal },
+  );
+  return files.map((file, at) => ({ ...file, sha256: hashes[at] ?? '' }));
+}
+
+/** Its first bytes. */
+async function sampleOf({ from }: OwnFile): Promise<string> {
+  return io(from, async () => {
+    await using handle = await open(from);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(SAMPLE_BYTES), 0, SAMPLE_BYTES, 0);
+    return buffer.subarray(0, bytesRead).toString('base64');
+  });
 }
 
 async function create(hub: Hub, id: RepositoryId, call: CallOptions): Promise<void> {
@@ -113,11 +135,13 @@ async function largeFiles(
   files: readonly OwnFile[],
   call: CallOptions,
 ): Promise<readonly OwnFile[]> {
-  const asked = files.map(({ path, bytes }) => ({
-    path,
-    size: bytes.length,
-    sample: Buffer.from(bytes.subarray(0, SAMPLE_BYTES)).toString('base64'),
-  }));
+  const asked = await Promise.all(
+    files.map(async (file) => ({
+      path: file.path,
+      size: file.size,
+      sample: await sampleOf(file),
+    })),
+  );
   const Answer = z.object({
     files: z.array(z.object({ path: z.string(), uploadMode: z.string() })),
   });
@@ -147,7 +171,7 @@ async function sendLarge(
   call: CallOptions,
 ): Promise<void> {
   if (files.length === 0) return;
-  const objects = files.map(({ sha256, bytes }) => ({ oid: sha256, size: bytes.length }));
+  const objects = files.map(({ sha256, size }) => ({ oid: sha256, size }));
   const body = {
     operation: 'upload',
     transfers: ['basic'],
@@ -163,7 +187,7 @@ async function sendLarge(
   const total = objects.reduce((sum, { size }) => sum + size, 0);
   const tell = teller(call.onProgress);
   let done = 0;
-  for (const { sha256, bytes, path } of files) {
+  for (const { sha256, size, path, from } of files) {
     const object = batch.objects.find(({ oid }) => oid === sha256);
     if (object?.error !== undefined || object === undefined) {
       throw new BpeftError(
@@ -177,30 +201,27 @@ async function sendLarge(
       const options = {
         id,
         method: 'PUT',
-        body: bytes,
+        body: await io(from, () => openAsBlob(from)),
         headers: upload.header ?? {},
         signal,
       } as const;
       await (await request(hub, upload.href, options)).body?.cancel();
     }
     if (verify !== undefined) {
-      const checked = JSON.stringify({ oid: sha256, size: bytes.length });
+      const checked = JSON.stringify({ oid: sha256, size });
       const headers = { ...LFS_BODY, ...verify.header };
       const options = { id, method: 'POST', body: checked, headers, signal } as const;
       await (await request(hub, verify.href, options)).body?.cancel();
     }
-    done += bytes.length;
+    done += size;
     tell({ activity: 'uploading', subject: id.repository, unit: 'bytes', done, total });
   }
 }
 
-function operation({ path, bytes, sha256 }: OwnFile, isLarge: boolean): object {
-  return isLarge
-    ? { key: 'lfsFile', value: { path, algo: 'sha256', oid: sha256, size: bytes.length } }
-    : {
-        key: 'file',
-        value: { path, encoding: 'base64', content: Buffer.from(bytes).toString('base64') },
-      };
+async function operation({ path, from, size, sha256 }: OwnFile, isLarge: boolean): Promise<object> {
+  if (isLarge) return { key: 'lfsFile', value: { path, algo: 'sha256', oid: sha256, size } };
+  const content = await io(from, () => readFile(from, 'base64'));
+  return { key: 'file', value: { path, encoding: 'base64', content } };
 }
 
 async function post<T>(

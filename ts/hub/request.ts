@@ -23,7 +23,7 @@ export interface RequestOptions {
   /** GET without it. */
   readonly method?: 'POST' | 'PUT';
   /** Sent again with each attempt. */
-  readonly body?: string | Uint8Array<ArrayBuffer>;
+  readonly body?: string | Blob;
   /** What a refusal means, where it is about more than reading; null: as usual. */
   readonly refused?: (status: number, said: string) => BpeftError | null;
   readonly signal?: AbortSignal | undefined;
