@@ -1,5 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { BpeftProcess, type Finished, type ProcessOptions } from '../support/bpeft-process.ts';
 import { arcRepository, dataDir } from '../support/hub-rows.ts';
@@ -28,14 +37,18 @@ beforeEach(() => {
   server.publishDataset(ARC, arc);
 });
 
-function bpeft(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+function start(args: readonly string[], options: ProcessOptions = {}): BpeftProcess {
   const environment = {
     HF_ENDPOINT: server.url,
     HF_HUB_CACHE: cache,
     HF_TOKEN: '',
     ...options.environment,
   };
-  return new BpeftProcess(args, { cwd: folder, ...options, environment }).finished;
+  return new BpeftProcess(args, { cwd: folder, ...options, environment });
+}
+
+function bpeft(args: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+  return start(args, options).finished;
 }
 
 const command = ['train', '--model', MODEL, '--dataset', `${ARC}:ARC-Easy`, '--method', 'blob'];
@@ -137,6 +150,57 @@ it('takes columns of other names, and suggests them', async () => {
     '',
     8,
   ]);
+});
+
+/** A dataset of two files, each of some 100 kB. */
+function publishLarge(): void {
+  const shard = (from: number) =>
+    Array.from({ length: 2000 }, (_, row) => ({ text: `${Math.sin(from + row)}`, label: row % 2 }));
+  const file = (from: number) => parquet(shard(from), { codec: 'UNCOMPRESSED' });
+  server.publishDataset('tiny-org/large', {
+    'train-00000-of-00002.parquet': file(0),
+    'train-00001-of-00002.parquet': file(2000),
+  });
+}
+
+const parts = () => {
+  const blobs = join(cache, 'datasets--tiny-org--large', 'blobs');
+  const names = existsSync(blobs) ? readdirSync(blobs) : [];
+  return names
+    .filter((name) => name.endsWith('.bpeft.incomplete'))
+    .map((name) => statSync(join(blobs, name)).size);
+};
+
+it('goes on after kill -9 in mid-download, and asks for nothing twice but the torn file', async () => {
+  publishLarge();
+  server.faults = [{ kind: 'whole' }, { kind: 'stall', after: 40_000 }];
+  server.stored.length = 0;
+  const pull = ['datasets', 'pull', 'tiny-org/large'];
+  const killed = start(pull);
+  // One of the files is whole then, and has its name.
+  const isTorn = () => server.stored.length === 2 && parts().join() === '40000';
+  for (const end = performance.now() + 20_000; !isTorn() && performance.now() < end; )
+    await pause(20);
+  killed.kill('SIGKILL');
+  expect([(await killed.finished).code, parts()]).toEqual([null, [40_000]]);
+  const offline = await bpeft(pull, { environment: { HF_HUB_OFFLINE: '1' } });
+  expect(offline).toMatchObject({ code: 2, stderr: expect.stringContaining('is not whole in') });
+
+  server.stored.length = 0;
+  const { code, stdout } = await bpeft(pull);
+  expect([code, stdout, parts()]).toEqual([0, expect.stringContaining('train  4000 rows in'), []]);
+  expect(server.stored.map(({ range }) => range)).toEqual(['bytes=40000-']);
+});
+
+it('lets two processes at once share one download', async () => {
+  publishLarge();
+  server.stored.length = 0;
+  const pull = ['datasets', 'pull', 'tiny-org/large'];
+  const both = await Promise.all([bpeft(pull), bpeft(pull)]);
+  expect(both.map(({ code }) => code)).toEqual([0, 0]);
+  expect(both[0]?.stdout).toBe(both[1]?.stdout);
+  expect(server.stored.map(({ range }) => range)).toEqual([undefined, undefined]);
+  expect(parts()).toEqual([]);
 });
 
 it('keeps what came before the disk was full, and goes on from there', async () => {

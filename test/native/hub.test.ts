@@ -16,6 +16,7 @@ import { loadModel } from '../../ts/engine/model.ts';
 import { type Hub, hubFrom } from '../../ts/hub/environment.ts';
 import { parseModelId } from '../../ts/hub/model-id.ts';
 import { pullModel } from '../../ts/hub/pull.ts';
+import { randomBelow } from '../../ts/metrics/random.ts';
 import { evaluate } from '../../ts/run/evaluation/evaluate.ts';
 import { train } from '../../ts/run/training/train.ts';
 import { StandInHub, TOKEN } from '../support/hub-server.ts';
@@ -25,9 +26,19 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 const files = randomModel();
 const weights = files['model.safetensors'] as Buffer;
 const pair = { 'config.json': files['config.json'] ?? '', 'model.safetensors': weights };
+/** SHA-256 of what is in LFS, git's hash of the rest. */
+const blobNames = [gitHash(Buffer.from(pair['config.json'])), sha256(weights)].toSorted();
 const needed = ['config.json', 'model.safetensors', 'tokenizer.json'];
 let server: StandInHub;
 let cache: string;
+
+function sha256(bytes: string | Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function gitHash(bytes: Buffer): string {
+  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+}
 
 beforeAll(async () => {
   server = await StandInHub.start();
@@ -57,7 +68,6 @@ function pull(name: string, more: Partial<Hub> = {}, call = {}) {
 const folder = (name = 'tiny-org/tiny') => join(cache, `models--${name.replace('/', '--')}`);
 const blobs = () =>
   existsSync(join(folder(), 'blobs')) ? readdirSync(join(folder(), 'blobs')) : [];
-const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 it('trains two steps on a model by its name, and knows it again', async () => {
   vi.stubEnv('HF_ENDPOINT', server.url);
@@ -95,10 +105,10 @@ it('keeps the cache that Python keeps: blobs, snapshots, refs, and no file that 
   expect(readFileSync(join(folder(), 'refs', 'main'), 'utf8')).toBe(commit);
   expect(readdirSync(path).sort()).toEqual(needed);
   expect(readlinkSync(join(path, 'model.safetensors'))).toBe(join('../../blobs', sha256(weights)));
-  const config = Buffer.from(files['config.json'] as string);
-  const git = createHash('sha1').update(`blob ${config.length}\0`).update(config).digest('hex');
+  const git = gitHash(Buffer.from(files['config.json'] as string));
   expect(readlinkSync(join(path, 'config.json'))).toBe(join('../../blobs', git));
   expect(blobs()).toHaveLength(3);
+  expect(server.requests.filter(({ path }) => path.includes('xet'))).toEqual([]);
 });
 
 it('brings the shards that an index names', async () => {
@@ -152,6 +162,24 @@ it('goes on where a connection broke, at any byte', async () => {
   expect(from).toEqual([...from].sort((a, b) => a - b));
   expect(from.slice(0, 4)).toEqual([0, 0, 1, 10_001]);
   expect(from).toHaveLength(6);
+});
+
+it('leaves the right file after any sequence of faults, and no other under its name', async () => {
+  server.publish('tiny-org/tiny', pair);
+  const below = randomBelow(7);
+  const kinds = ['cut', 'short', 'corrupt', 'whole'] as const;
+  for (let round = 0; round < 4; round += 1) {
+    cache = temporaryFolder();
+    server.faults = Array.from({ length: 4 }, () => {
+      const kind = kinds[below(kinds.length)] ?? 'cut';
+      return { kind, after: below(weights.length) };
+    });
+    const faults = JSON.stringify(server.faults);
+    // Twice altered bytes are told, and nothing of them is kept.
+    const { path } = await pull('tiny-org/tiny').catch(() => pull('tiny-org/tiny'));
+    const isRight = readFileSync(join(path, 'model.safetensors')).equals(weights);
+    expect([faults, isRight, blobs().toSorted()]).toEqual([faults, true, blobNames]);
+  }
 });
 
 it('starts anew where the server does not hear of ranges', async () => {
@@ -240,6 +268,31 @@ it('stops at once when its signal fires, and the next call loads only what is mi
     done: weights.length,
     total: weights.length,
   });
+});
+
+it('loads a model by its name for a service, which may stop it and begin again', async () => {
+  vi.stubEnv('HF_ENDPOINT', server.url);
+  vi.stubEnv('HF_HUB_CACHE', cache);
+  vi.stubEnv('HF_TOKEN', '');
+  const controller = new AbortController();
+  const told: Progress[] = [];
+  const onProgress = (progress: Progress) => {
+    told.push(progress);
+    if (progress.done > 20_000) controller.abort();
+  };
+  server.faults = [{ kind: 'whole' }, { kind: 'whole' }, { kind: 'stall', after: 40_000 }];
+  const source = { model: 'tiny-org/tiny' };
+  const stopped = loadModel(source, { signal: controller.signal, onProgress });
+  await expect(stopped).rejects.toMatchObject({ name: 'AbortError' });
+  expect(blobs().filter((name) => name.endsWith('.bpeft.incomplete'))).toHaveLength(1);
+  server.stored.length = 0;
+  const model = await loadModel(source, { onProgress: (one) => told.push(one) });
+  expect(model.resolved).toMatchObject({ name: 'tiny-org/tiny' });
+  await model.dispose();
+  expect(server.stored.map(({ range }) => range)).toEqual([expect.stringMatching(/^bytes=[1-9]/)]);
+  expect(new Set(told.map(({ activity }) => activity))).toEqual(
+    new Set(['downloading', 'hashing', 'reading']),
+  );
 });
 
 it('lets two at once share one download', async () => {

@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { resolveDataset } from '../../ts/datasets/registry.ts';
+import { openHubDataset } from '../../ts/hub/pull-dataset.ts';
 import { arcRepository, dataDir } from '../support/hub-rows.ts';
-import { StandInHub } from '../support/hub-server.ts';
+import { CONVERTED, StandInHub } from '../support/hub-server.ts';
+import { parquet } from '../support/parquet.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { datasetsPython, runPython } from './python.ts';
 
@@ -83,6 +85,34 @@ it("leaves files that Python's datasets does not load again", async () => {
     [],
     [],
   ]);
+});
+
+it('finds the files that the Hub has made of a dataset where its service lists them', async () => {
+  const name = 'tiny-org/program';
+  const table = parquet([{ text: 'a', label: 'x' }]);
+  const main = server.publishDataset(name, { 'program.py': 'a program' });
+  const paths = ['plain/train/0000.parquet', 'plain/train/0001.parquet', 'other/test/0000.parquet'];
+  const files = Object.fromEntries(paths.map((path) => [path, table]));
+  server.publishDataset(name, files, { branch: CONVERTED });
+  // The service has a name of its own, which is the stand-in's here.
+  const listed = await printed(
+    `
+import json, socket
+found = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **more: found(str(host).removeprefix('datasets-server.'), *rest, **more)
+from datasets.utils._dataset_viewer import get_exported_parquet_files
+files = get_exported_parquet_files('${name}', '${main.commit}', None)
+print(json.dumps([[one['config'], one['split'], one['filename'], one['size']] for one in files]))`,
+    { HF_ENDPOINT: server.url.replace('127.0.0.1', 'localhost') },
+  );
+  const { layout } = await openHubDataset({ repository: name, revision: null });
+  const own = [...layout].flatMap(([configuration, { splits }]) =>
+    [...splits].flatMap(([split, of]) =>
+      of.map((path) => [configuration, split, basename(path), table.length]),
+    ),
+  );
+  expect(own).toHaveLength(3);
+  expect(own.toSorted()).toEqual(JSON.parse(listed).toSorted());
 });
 
 it('reads what pyarrow writes, in every packing and both forms of pages', async () => {

@@ -35,6 +35,8 @@ export interface Request {
 
 /** The token that opens every repository. */
 export const TOKEN = 'hf_standin';
+/** The branch of what the Hub has made of a dataset. */
+export const CONVERTED = 'refs/convert/parquet';
 /** Files of at least this size are in LFS. */
 const LFS_BYTES = 20_000;
 
@@ -127,6 +129,10 @@ export class StandInHub {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     this.requests.push(seen(request));
     const url = new URL(request.url ?? '', this.url);
+    if (request.headers.host?.startsWith('datasets-server.') === true) {
+      this.#parquetList(response, url.searchParams.get('dataset') ?? '');
+      return;
+    }
     if (request.method === 'POST' && !url.pathname.includes('/paths-info/')) {
       const exists = (name: string) => this.#repositories.has(`models/${name}`);
       const [hub, store] = [this.url, address(this.#store)];
@@ -177,6 +183,24 @@ export class StandInHub {
     } else {
       this.#resolve(request, response, repository, decodeURIComponent(file?.[4] ?? ''));
     }
+  }
+
+  /** What the Hub has made of a dataset, as its service `datasets-server` lists it. */
+  #parquetList(response: ServerResponse, dataset: string): void {
+    const branches = this.#repositories.get(`datasets/${dataset}`);
+    const converted = branches?.get(CONVERTED);
+    const main = branches?.get('main');
+    if (converted === undefined || main === undefined) {
+      response.writeHead(404).end('{"error":"The dataset does not exist."}');
+      return;
+    }
+    const files = [...converted.files].map(([path, bytes]) => {
+      const [config = '', split = '', filename = ''] = path.split('/');
+      const url = `${this.url}/datasets/${dataset}/resolve/${encodeURIComponent(CONVERTED)}/${path}`;
+      return { dataset, config, split, url, filename, size: bytes.length };
+    });
+    response.setHeader('x-revision', main.commit);
+    json(response, { parquet_files: files, partial: false, pending: [], failed: [] });
   }
 
   /** Two entries to a page. */
@@ -234,15 +258,20 @@ export class StandInHub {
       refuse(response, 404, 'EntryNotFound', 'Entry not found');
       return;
     }
-    const { oid, lfs } = entry(bytes);
+    const { oid, lfs, xetHash } = entry(bytes);
     const headers = { 'x-repo-commit': commit, 'accept-ranges': 'bytes' };
     if (lfs === undefined) {
       this.#send(request, response, bytes, { ...headers, etag: `"${oid}"` });
       return;
     }
     const linked = { 'x-linked-etag': `"${lfs.oid}"`, 'x-linked-size': String(lfs.size) };
+    // For clients of Xet; the same bytes are at `location`.
+    const xet = {
+      'x-xet-hash': xetHash,
+      link: `<${this.url}/api/models/a/b/xet-read-token/${commit}>; rel="xet-auth"`,
+    };
     const location = `${address(this.#store)}/${commit}/${path}`;
-    response.writeHead(302, { ...headers, ...linked, etag: `"${oid}"`, location }).end();
+    response.writeHead(302, { ...headers, ...linked, ...xet, etag: `"${oid}"`, location }).end();
   }
 
   #send(
@@ -283,6 +312,8 @@ interface Entry {
   readonly size: number;
   readonly oid: string;
   readonly lfs?: { readonly oid: string; readonly size: number; readonly pointerSize: number };
+  /** Of what lies in the Hub's newer store, with a pointer for LFS all the same. */
+  readonly xetHash?: string;
 }
 
 function entry(bytes: Buffer, size = bytes.length): Entry {
@@ -292,7 +323,8 @@ function entry(bytes: Buffer, size = bytes.length): Entry {
     `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${bytes.length}\n`,
   );
   const lfs = { oid, size, pointerSize: pointer.length };
-  return { size, oid: gitHash(pointer), lfs };
+  const xetHash = createHash('sha256').update(`xet ${oid}`).digest('hex');
+  return { size, oid: gitHash(pointer), lfs, xetHash };
 }
 
 function siblings({ files }: Repository): object[] {
