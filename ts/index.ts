@@ -6,6 +6,13 @@
  */
 
 export type { RaggedBatch } from './batches/ragged-batch.ts';
+export {
+  type CompareContext,
+  type CompareOptions,
+  type CompareStep,
+  type Comparison,
+  compare,
+} from './compare/compare.ts';
 export { configJsonSchema } from './config/json-schema.ts';
 export type {
   BayesianizeOptions,
@@ -78,12 +85,14 @@ export type { Measure } from './metrics/row-measures.ts';
 export type { ScoredRow } from './metrics/scored-row.ts';
 export type { UncertaintyScore } from './metrics/uncertainty-score.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from './protocol/data-protocol.ts';
+export type { ComparedCell, Spread } from './report/compared-cells.ts';
 export type {
   ComparedDetection,
   ComparedMethod,
   ComparedMetric,
   ComparedSplit,
 } from './report/comparison.ts';
+export type { PublishedNumber } from './report/published.ts';
 export { type BayesianizeResult, bayesianize } from './run/bayesianize/bayesianize.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
@@ -97,6 +106,7 @@ export type {
   PredictRow,
   PublishedRow,
 } from './run/prediction/row.ts';
+export type { AdapterIdentity, FoundAdapter } from './run/records/adapter-files.ts';
 export type { DatasetRecord } from './run/records/dataset-record.ts';
 export type {
   EvaluationResult,

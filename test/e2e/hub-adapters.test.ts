@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -35,12 +36,14 @@ const train = (...more: string[]) => {
   const short = ['--max-steps', '1', '--eval-limit', '8', '--eval-samples', '0'];
   return bpeft(['train', '--model', MODEL, ...rows, ...short, ...more]);
 };
+const json = (...path: string[]) => JSON.parse(readFileSync(join(folder, ...path), 'utf8'));
 const filesOf = (path: string) =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name))]));
 
 it('evaluates, trains on from and makes Bayesian an adapter by its name', async () => {
   expect((await train('--method', 'mle', '--out', 'run')).code).toBe(0);
-  server.publish('tiny-org/adapter', filesOf(join(folder, 'run', 'adapter')));
+  const files = filesOf(join(folder, 'run', 'adapter'));
+  const { commit } = server.publish('tiny-org/adapter', files);
   const evaluate = (...adapter: string[]) =>
     bpeft(['eval', '--model', MODEL, ...rows, '--limit', '8', '--json', ...adapter]);
   const own = await evaluate('--adapter', 'run/adapter');
@@ -49,9 +52,21 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
     0,
     JSON.parse(own.stdout).metrics,
   ]);
+  const identity = {
+    ...{ name: 'tiny-org/adapter', revision: commit, sha256: expect.stringMatching(/^\w{64}$/) },
+    files: Object.entries(files).map(([name, bytes]) => ({
+      ...{ name, bytes: bytes.length },
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    })),
+  };
+  expect(JSON.parse(named.stdout).adapter).toEqual(identity);
+  expect(JSON.parse(own.stdout).adapter).toMatchObject({ name: 'run/adapter', revision: null });
   expect(
     (await train('--init-adapter', 'tiny-org/adapter', '--method', 'mle', '--out', 'next')).code,
   ).toBe(0);
+  for (const name of ['config.json', 'result.json'])
+    expect(json('next', name).adapter).toEqual(identity);
+  expect(json('run', 'result.json').adapter).toBeNull();
   const bayesian = [
     'bayesianize',
     '--model',
@@ -64,6 +79,8 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
   ];
   expect((await bpeft([...bayesian, '--anchors', '4', '--samples', '2'])).code).toBe(0);
   expect(existsSync(join(folder, 'tfb', 'adapter_model.safetensors'))).toBe(true);
+  const { files: _, ...made } = identity;
+  expect(json('tfb', 'bpeft.json').made_of).toEqual(made);
 
   // Another base model: told by the record's hash, and without one by PEFT's name.
   server.publish('tiny-org/other', {
@@ -75,7 +92,7 @@ it('evaluates, trains on from and makes Bayesian an adapter by its name', async 
   expect((await other('tiny-org/adapter')).stderr).toContain(
     'which is not this tiny-org/other (different SHA',
   );
-  const { 'bpeft.json': _, ...plain } = filesOf(join(folder, 'run', 'adapter'));
+  const { 'bpeft.json': __, ...plain } = filesOf(join(folder, 'run', 'adapter'));
   server.publish('tiny-org/plain', plain);
   expect((await other('tiny-org/plain')).stderr).toContain(
     `trained on ${MODEL}, which is not this tiny-org/other`,
@@ -174,4 +191,34 @@ it('refuses to resume with a model or with data that moved, and says from where 
   const back = ['--dataset', `tiny-org/texts@${data.commit}:default`];
   expect(changed.stderr).toContain(back.join(' '));
   expect(await bpeft([...resume, ...pinned, ...back])).toMatchObject({ code: 0 });
+});
+
+it('holds a run to the adapter that it began from, and pins it', async () => {
+  expect((await train('--method', 'mle', '--out', 'run')).code).toBe(0);
+  const files = filesOf(join(folder, 'run', 'adapter'));
+  const first = server.publish('tiny-org/adapter', files);
+  const from = ['--method', 'mle', '--init-adapter', 'tiny-org/adapter'];
+  expect((await train(...from, '--out', 'next')).code).toBe(0);
+  const locked = await bpeft(['lock', 'a.lock.json', '--model', MODEL, ...rows, ...from]);
+  const pinned = `tiny-org/adapter@${first.commit}`;
+  expect(locked.stdout).toContain(`\ntiny-org/adapter  ${pinned}\n`);
+
+  // It moves: the weights of another run.
+  expect((await train('--method', 'mle', '--seed', '2', '--out', 'other')).code).toBe(0);
+  const second = server.publish('tiny-org/adapter', filesOf(join(folder, 'other', 'adapter')));
+  rmSync(join(folder, 'next', 'result.json'));
+  const resume = ['train', '--out', 'next', '--resume'];
+  expect((await bpeft(resume)).stderr).toMatch(
+    new RegExp(
+      `first adapter is tiny-org/adapter at ${first.commit}, and now tiny-org/adapter at ` +
+        `${second.commit}[^]*resume with --init-adapter ${pinned}, or start over`,
+    ),
+  );
+  expect((await bpeft([...resume, '--init-adapter', pinned])).code).toBe(0);
+  const again = await train(...from, '--lock', 'a.lock.json', '--out', 'again');
+  expect([again.code, json('again', 'config.json').adapter.revision]).toEqual([0, first.commit]);
+  const unlocked = await train(...from.with(-1, 'tiny-org/else'), '--lock', 'a.lock.json');
+  expect(unlocked.stderr).toContain(
+    'does not hold the adapter tiny-org/else, but tiny-org/adapter',
+  );
 });

@@ -67,7 +67,7 @@ it('measures raw and scaled answers side by side, and answers with what it has f
   const shown = report.runs[0]?.evaluations[3];
   expect(shown?.metrics.nll.value).toBe(mean?.scaled?.metrics.nll);
   expect(shown?.metrics.nll.lower).toBeLessThan(mean?.scaled?.metrics.nll ?? 0);
-  expect(await reportText(report, 'md')).toContain(`posterior mean, T ${temperature.toFixed(3)}`);
+  expect(await reportText(report, 'md')).toContain(`point estimate, T ${temperature.toFixed(3)}`);
 });
 
 it('fits on the dataset that the adapter was trained on, whatever is evaluated', async () => {

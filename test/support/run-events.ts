@@ -19,6 +19,7 @@ export function runStarted(more: Partial<RunStarted> = {}): RunStarted {
       command: 'train',
       config: { lr: 1e-4, seed: 7, target_modules: ['q_proj', 'v_proj'] },
       model: { name: 'builtin:random', revision: null, sha256: '00' },
+      adapter: null,
       datasets: { train: null, evaluation: [] },
       versions: { bpeft: '0.1.0', engine: '0.1.0', node: '20.0.0', dispatch: 'portable' },
       hardware: { cpu: 'none', cores: 1, threads: 1, memoryGb: 1, device: 'cpu', gpu: null },

@@ -31,6 +31,7 @@ it("has the runs behind the main door, and the parts of one behind the engine's"
     'openPredictor',
     'loadModel',
     'demo',
+    'compare',
   ]) {
     expect(bpeft).toHaveProperty(name);
   }

@@ -15,7 +15,7 @@ import {
 } from '../config/text.ts';
 import type { CallOptions } from '../engine/call.ts';
 import type { Sink } from '../events/sinks.ts';
-import { consoleSink } from '../logging/console.ts';
+import { consoleSink, warningSink } from '../logging/console.ts';
 import { downloadLine } from '../logging/download-line.ts';
 import { kebabCase } from '../names.ts';
 import type { Output } from './output.ts';
@@ -51,7 +51,7 @@ export function addSettings(
 export function addOutputFlags(command: Command): Command {
   return command
     .addOption(new Option('--json', 'one JSON document on standard output').helpGroup('Output:'))
-    .addOption(new Option('--quiet', 'no progress').helpGroup('Output:'));
+    .addOption(new Option('--quiet', 'no progress, only warnings').helpGroup('Output:'));
 }
 
 export interface Invocation {
@@ -60,7 +60,9 @@ export interface Invocation {
   /** The names of those that a file has set and no flag. */
   readonly fromFile: ReadonlySet<string>;
   readonly isJson: boolean;
-  readonly onEvent: Sink | undefined;
+  /** Then `onEvent` shows warnings alone. */
+  readonly isQuiet: boolean;
+  readonly onEvent: Sink;
   readonly onProgress: CallOptions['onProgress'];
 }
 
@@ -85,7 +87,11 @@ export async function invocation(
     values: merged,
     fromFile: new Set(fromFile),
     isJson: json === true,
-    onEvent: quiet === true ? undefined : consoleSink(output.stderr, { isPlain: json === true }),
+    isQuiet: quiet === true,
+    onEvent:
+      quiet === true
+        ? warningSink(output.stderr)
+        : consoleSink(output.stderr, { isPlain: json === true }),
     onProgress: progressLine(output, { json, quiet }),
   };
 }

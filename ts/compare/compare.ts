@@ -7,8 +7,9 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isolated } from '../engine/call.ts';
 import { abortError, BpeftError } from '../errors.ts';
-import type { RunEvent } from '../events/run-event.ts';
+import { type Listener, observed, type Sink } from '../events/sinks.ts';
 import type { ComparedCell } from '../report/compared-cells.ts';
 import { comparisonCsv, comparisonMarkdown } from '../report/comparison-table.ts';
 import { readReport } from '../report/write-report.ts';
@@ -26,9 +27,12 @@ export interface CompareOptions {
   readonly out?: string | undefined;
 }
 
-/** Where a comparison stands, once for each cell. */
+/** Where a comparison stands, once for each cell that has something to run. */
 export interface CompareStep {
-  readonly cell: Cell;
+  readonly dataset: string;
+  /** The row of the table. */
+  readonly method: string;
+  readonly seed: number;
   /** From 1. */
   readonly number: number;
   readonly of: number;
@@ -37,8 +41,10 @@ export interface CompareStep {
 export interface CompareContext {
   /** Stops it after a checkpoint of the run that is under way. */
   readonly signal?: AbortSignal | undefined;
-  readonly onCell?: (step: CompareStep) => void;
-  readonly onEvent?: ((event: RunEvent) => void) | undefined;
+  /** Only listens. */
+  readonly onCell?: ((step: CompareStep) => void) | undefined;
+  /** Hears the events of every run, one run after another. It cannot change or end them. */
+  readonly onEvent?: Sink | Listener | undefined;
 }
 
 export interface Comparison {
@@ -49,6 +55,7 @@ export interface Comparison {
 }
 
 /**
+ * @returns what `table.json` holds
  * @throws {BpeftError} `BPEFT_USAGE` before anything runs; `BPEFT_ABORTED`; what a run throws, with
  * its folder.
  */
@@ -56,24 +63,14 @@ export async function compare(
   options: CompareOptions,
   context: CompareContext = {},
 ): Promise<Comparison> {
-  const { signal, onCell, onEvent } = context;
   const table = await readTable(options.config);
   const out = options.out ?? join('runs', table.name);
   const cells = cellsOf(table, out);
   const progress = await Progress.open(out);
   for (const { jobs } of cells) for (const job of jobs) progress.requireSame(job);
-  for (const [index, cell] of cells.entries()) {
-    const open = cell.jobs.filter((job) => !progress.isDone(job));
-    if (open.length === 0) continue;
-    onCell?.({ cell, number: index + 1, of: cells.length });
-    await mkdir(dirname(cell.result), { recursive: true });
-    for (const job of open) {
-      const done = await runJob(startable(job), { signal, onEvent }).catch((error) => {
-        throw told(error, signal, job, `${index} of ${cells.length}`);
-      });
-      await progress.finish(job, done);
-    }
-  }
+  await observed(context.onEvent, {}, (sinks) =>
+    runCells(cells, progress, { ...context, onEvent: sinks.event }),
+  );
   const known = new Map(
     cells.map(({ result, row }) => [result, { label: row, peakRssMb: progress.peakRssMb(result) }]),
   );
@@ -83,6 +80,27 @@ export async function compare(
   await replaceFile(join(out, 'table.csv'), comparisonCsv(comparison));
   await replaceJson(join(out, 'table.json'), result);
   return result;
+}
+
+async function runCells(
+  cells: readonly Cell[],
+  progress: Progress,
+  { signal, onCell, onEvent }: CompareContext & { onEvent: Listener },
+): Promise<void> {
+  const tell = isolated('onCell', onCell);
+  for (const [index, cell] of cells.entries()) {
+    const open = cell.jobs.filter((job) => !progress.isDone(job));
+    if (open.length === 0) continue;
+    const { dataset, row: method, seed } = cell;
+    tell({ dataset, method, seed, number: index + 1, of: cells.length });
+    await mkdir(dirname(cell.result), { recursive: true });
+    for (const job of open) {
+      const done = await runJob(startable(job), { signal, onEvent }).catch((error) => {
+        throw told(error, signal, job, `${index} of ${cells.length}`);
+      });
+      await progress.finish(job, done);
+    }
+  }
 }
 
 /**

@@ -32,7 +32,7 @@ export async function runJob(
   job: Job,
   call: {
     readonly signal?: AbortSignal | undefined;
-    readonly onEvent?: ((event: RunEvent) => void) | undefined;
+    readonly onEvent: (event: RunEvent) => void;
   },
 ): Promise<JobDone> {
   const { signal, onEvent } = call;
@@ -43,7 +43,7 @@ export async function runJob(
   try {
     return await new Promise<JobDone>((resolve, reject) => {
       child.on('message', (message: JobMessage) => {
-        if ('event' in message) onEvent?.(message.event);
+        if ('event' in message) onEvent(message.event);
         else if ('done' in message) resolve(message.done);
         else reject(failure(message.failed, signal));
       });

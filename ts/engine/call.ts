@@ -44,17 +44,24 @@ export async function told<T>(
   return outcome;
 }
 
-/** A listener that cannot end the work; of its failures the first is told. */
 export function teller(onProgress: CallOptions['onProgress']): (progress: Progress) => void {
+  return isolated('onProgress', onProgress);
+}
+
+/** A listener that cannot end the work; of its failures the first is told. */
+export function isolated<T>(
+  name: string,
+  listener: ((news: T) => void) | undefined,
+): (news: T) => void {
   let hasFailed = false;
-  return (progress) => {
+  return (news) => {
     try {
-      onProgress?.(progress);
+      listener?.(news);
     } catch (error) {
       if (hasFailed) return;
       hasFailed = true;
       const reason = error instanceof Error ? error.message : String(error);
-      process.emitWarning(`onProgress failed, and the work goes on: ${reason}`, {
+      process.emitWarning(`${name} failed, and the work goes on: ${reason}`, {
         code: 'BPEFT_SINK_FAILED',
       });
     }

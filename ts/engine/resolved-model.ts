@@ -52,13 +52,9 @@ export async function resolveModel(
       ? (await readdir(source.path)).filter(isModelFile).sort()
       : [basename(source.path)];
     const paths = isFolder ? names.map((file) => join(source.path, file)) : [source.path];
-    const files = await hashed(names, paths, call);
+    const files = await hashedFiles(names, paths, call);
     const [first] = files;
-    const list = files.map((file) => `${file.sha256}  ${file.name}\n`).join('');
-    const sha256 =
-      isFolder || first === undefined
-        ? createHash('sha256').update(list).digest('hex')
-        : first.sha256;
+    const sha256 = isFolder || first === undefined ? folderHash(files) : first.sha256;
     return { ...found, sha256, files };
   } catch (cause) {
     if (cause instanceof BpeftError) throw cause;
@@ -70,7 +66,13 @@ export async function resolveModel(
   }
 }
 
-async function hashed(
+/** @param files sorted by name */
+export function folderHash(files: readonly ModelFile[]): string {
+  const list = files.map(({ sha256, name }) => `${sha256}  ${name}\n`).join('');
+  return createHash('sha256').update(list).digest('hex');
+}
+
+export async function hashedFiles(
   names: readonly string[],
   paths: readonly string[],
   { signal, onProgress }: CallOptions,

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { CallOptions } from '../engine/call.ts';
 import { BpeftError } from '../errors.ts';
+import { isAdapterFile } from '../run/records/adapter-files.ts';
 import { type Hub, hubFrom } from './environment.ts';
 import type { ModelId } from './model-id.ts';
 import { type Needs, pullFiles } from './pull-files.ts';
@@ -17,8 +18,6 @@ export interface PulledAdapter {
 const CONFIG = 'adapter_config.json';
 const WEIGHTS = 'adapter_model.safetensors';
 const PICKLE = 'adapter_model.bin';
-/** Ours: what PEFT's files do not hold, and the further members of an ensemble. */
-const OWN = /^(bpeft\.json|adapter_\d+\/adapter_(config\.json|model\.safetensors))$/;
 
 /**
  * @throws {BpeftError} `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`: no such adapter there; what
@@ -51,9 +50,7 @@ function adapterFiles({ repository }: ModelId, inside: string, paths: readonly s
     .filter((path) => path.startsWith(inside))
     .map((path) => path.slice(inside.length));
   if (own.includes(CONFIG) && own.includes(WEIGHTS)) {
-    return own
-      .filter((path) => path === CONFIG || path === WEIGHTS || OWN.test(path))
-      .map((path) => inside + path);
+    return own.filter(isAdapterFile).map((path) => inside + path);
   }
   const where = `${repository}${inside === '' ? '' : `, ${inside}`}`;
   if (own.includes(PICKLE)) {

@@ -39,6 +39,17 @@ export function consoleSink(stream: TextStream, options: ConsoleOptions = {}): S
     : plainSink(stream);
 }
 
+/** What is no progress, and must be seen by whoever wants none. */
+export function warningSink(stream: TextStream): Sink {
+  return {
+    name: 'the console',
+    event: (event) => {
+      if (event.type !== 'warning') return;
+      for (const line of eventLines(event)) stream.write(`${line}\n`);
+    },
+  };
+}
+
 /** Whether lines can be drawn over. */
 export function isLive(
   stream: TextStream,

@@ -5,6 +5,7 @@
 
 import type { Metrics } from '../metrics/report.ts';
 import { reliabilityLines } from '../report/reliability-diagram.ts';
+import { samplesText } from '../report/words.ts';
 import type { EvaluationResult } from '../run/records/result.ts';
 import { number } from './lines.ts';
 
@@ -31,7 +32,7 @@ export function finalLines(
   const [first] = evaluations;
   if (first === undefined) return [];
   const shown = evaluations.flatMap(({ dataset, split, samples, n, metrics, scaled }) => {
-    const name = `${dataset} ${split}, ${samples === 0 ? 'mean' : `${samples} samples`}`;
+    const name = `${dataset} ${split}, ${samplesText(samples)}`;
     const under =
       scaled === null ? [] : [{ name: `${name}, T ${number(scaled.temperature)}`, n, ...scaled }];
     return [{ name, n, metrics }, ...under];

@@ -3,6 +3,7 @@
 import type { RunEvent, RunStarted, StepDone } from '../events/run-event.ts';
 import type { Metrics } from '../metrics/report.ts';
 import { TEMPERATURES } from '../metrics/temperature.ts';
+import { samplesText } from '../report/words.ts';
 import type { ScaledResult } from '../run/records/result.ts';
 import type { TrainPlan } from '../run/training/plan.ts';
 
@@ -24,11 +25,9 @@ export function eventLines(event: RunEvent): readonly string[] {
       return [];
     case 'evaluation': {
       const { dataset, split, samples, n, metrics, flipRatio, scaled, seconds } = event.result;
-      const how =
-        samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
       const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;
       const measured = `${metricsText(metrics)}${flips}`;
-      const line = `${dataset} ${split} (${n} rows, ${how}): ${measured} (${duration(seconds)})`;
+      const line = `${dataset} ${split} (${n} rows, ${samplesText(samples)}): ${measured} (${duration(seconds)})`;
       return scaled === null ? [line] : [line, scaledText(scaled)];
     }
     case 'posterior':

@@ -15,7 +15,7 @@ export interface ComparedCell {
   readonly method: string;
   readonly model: string;
   readonly samples: number;
-  readonly trained_on: string | null;
+  readonly trainedOn: string | null;
   /** Mean temperature; null: the probabilities as they came. */
   readonly temperature: number | null;
   readonly dataset: string;
@@ -29,9 +29,9 @@ export interface ComparedCell {
    */
   readonly difference: ComparedMethod['difference'];
   /** Mean time of an answer, all samples of it; null: unknown. */
-  readonly ms_per_row: number | null;
+  readonly msPerRow: number | null;
   /** Largest memory of the runs' processes, MB; null: unknown. */
-  readonly peak_rss_mb: number | null;
+  readonly peakRssMb: number | null;
   readonly published: readonly PublishedNumber[];
 }
 
@@ -80,12 +80,12 @@ function cell(
   );
   const memory = runs.map(({ peakRssMb }) => peakRssMb).filter((peak) => peak !== null);
   return {
-    ...{ method, model, samples, trained_on: trainedOn, temperature, dataset, split, rows },
+    ...{ method, model, samples, trainedOn, temperature, dataset, split, rows },
     seeds: evaluations.length,
     metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
     difference,
-    ms_per_row: spread(times).mean,
-    peak_rss_mb: memory.length === 0 ? null : Math.max(...memory),
+    msPerRow: spread(times).mean,
+    peakRssMb: memory.length === 0 ? null : Math.max(...memory),
     // Published ones are of answers as they came.
     published:
       temperature === null && run !== undefined

@@ -29,8 +29,8 @@ function row(cell: ComparedCell): string[] {
     seeds,
     metrics,
     difference,
-    ms_per_row: ms,
-    peak_rss_mb: mb,
+    msPerRow: ms,
+    peakRssMb: mb,
   } = cell;
   const spread = (measure: Measure) => {
     const { mean, sd } = metrics[measure];
@@ -39,7 +39,7 @@ function row(cell: ComparedCell): string[] {
   return [
     ...[
       method,
-      samples === 0 ? 'mean' : String(samples),
+      samples === 0 ? 'point' : String(samples),
       temperature === null ? '–' : temperature.toFixed(2),
     ],
     ...[
@@ -81,7 +81,7 @@ export function comparisonCsv(cells: readonly ComparedCell[]): string {
       return [
         ...[method, model, dataset, split, rows, samples, temperature ?? '', seeds],
         ...[measure, mean ?? '', sd ?? '', value ?? '', lower ?? '', upper ?? ''],
-        ...[cell.ms_per_row ?? '', cell.peak_rss_mb ?? ''],
+        ...[cell.msPerRow ?? '', cell.peakRssMb ?? ''],
       ];
     }),
   );

@@ -43,8 +43,8 @@ export function methodTables(cells: readonly ComparedCell[]): MethodTables | nul
   return { tables, sources };
 }
 
-function rowName({ method, model, samples, temperature, dataset, ...cell }: ComparedCell): string {
-  const { trained_on: trainedOn } = cell;
+function rowName(cell: ComparedCell): string {
+  const { method, model, samples, temperature, dataset, trainedOn } = cell;
   const scaled = temperature === null ? '' : ', temperature-scaled';
   const elsewhere = trainedOn === null || trainedOn === dataset ? '' : `, trained on ${trainedOn}`;
   return `${method}, ${samplesText(samples)}${scaled} · ${model}${elsewhere}`;

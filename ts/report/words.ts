@@ -29,8 +29,9 @@ export function temperatureText(temperature: number | null): string {
   return temperature === null ? '' : `, T ${valueText(temperature)}`;
 }
 
+/** Without samples it is one pass: at the mean of a posterior, or at the point that was trained. */
 export function samplesText(samples: number): string {
-  return samples === 0 ? 'posterior mean' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
+  return samples === 0 ? 'point estimate' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
 }
 
 export function estimateText({ value, lower, upper }: Estimate): string {

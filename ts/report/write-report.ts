@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import { BpeftError } from '../errors.ts';
 import { replaceFile } from '../run/records/atomic.ts';
+import { fileJson } from '../run/records/json.ts';
 import { requireWritable } from '../run/records/writable.ts';
 import { offThread } from '../threads/off-thread.ts';
 import { CARD_MARK, calibrationCard } from './card.ts';
@@ -54,13 +55,8 @@ export async function reportText(report: Report, format: ReportFormat): Promise<
     case 'csv':
       return csvReport(report);
     case 'json':
-      return `${JSON.stringify(report, (_, value) => finite(value), 2)}\n`;
+      return `${fileJson(report, 2)}\n`;
   }
-}
-
-/** As in `result.json`: what JSON does not know is a text. */
-function finite(value: unknown): unknown {
-  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
 
 /** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there */

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, it } from 'vitest';
 import type { StepDone } from '../../../ts/events/run-event.ts';
-import { consoleSink } from '../../../ts/logging/console.ts';
+import { consoleSink, warningSink } from '../../../ts/logging/console.ts';
 import { finalLines } from '../../../ts/logging/final-table.ts';
 import { duration } from '../../../ts/logging/lines.ts';
 import { Sparkline } from '../../../ts/logging/sparkline.ts';
@@ -84,6 +84,14 @@ it('colours bar and warnings, unless NO_COLOR', () => {
   expect(inColour({ NO_COLOR: '1' })).toBe(false);
 });
 
+it('shows warnings alone to who wants no progress', () => {
+  const written: string[] = [];
+  const sink = warningSink({ isTTY: true, write: (text: string) => written.push(text) });
+  for (const event of [runStarted(), step(1, 2), evaluationDone()]) sink.event(event);
+  sink.event({ type: 'warning', code: 'BPEFT_NOTICE', message: 'careful' });
+  expect(written).toEqual(['warning BPEFT_NOTICE: careful\n']);
+});
+
 it('ends with a table of the final evaluations and the first reliability diagram', () => {
   const { sink, written } = recorded(true);
   const { result } = evaluationDone();
@@ -102,7 +110,7 @@ it('ends with a table of the final evaluations and the first reliability diagram
     'rows    ACC ↑    ECE ↓    floor    NLL ↓  Brier ↓    MCC ↑     F1 ↑ macro F1  entropy       MI',
   );
   expect(lines[2]).toMatch(/^arc_easy validation, 10 samples +3 +0\.6667 /);
-  expect(lines[3]).toMatch(/^arc_easy validation, mean +3 +0\.6667 /);
+  expect(lines[3]).toMatch(/^arc_easy validation, point estimate +3 +0\.6667 /);
   expect(lines.slice(4).join('\n')).toContain('█ accuracy, ░ overconfidence');
 });
 

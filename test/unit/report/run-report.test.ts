@@ -91,7 +91,7 @@ it('keeps runs that were trained on other data apart', async () => {
   const changed = { ...config, command: 'eval', trained_on: 'obqa' };
   writeFileSync(join(elsewhere, 'config.json'), JSON.stringify(changed));
   const { comparison } = await readReport([writtenRun(), elsewhere]);
-  expect(comparison.map(({ seeds, trained_on: trainedOn }) => [seeds, trainedOn])).toEqual([
+  expect(comparison.map(({ seeds, trainedOn }) => [seeds, trainedOn])).toEqual([
     [1, 'ARC-Easy'],
     [1, 'obqa'],
   ]);

@@ -28,7 +28,9 @@ export function defineCompare(command: Command, output: Output): void {
         hint: 'docs/methods.md shows such a file',
       });
     }
-    const say = (line: string) => (quiet === true ? undefined : output.stderr.write(`${line}\n`));
+    const say = (line: string, isProgress: boolean) => {
+      if (quiet !== true || !isProgress) output.stderr.write(`${line}\n`);
+    };
     const { compare } = await import('../../compare/compare.ts');
     const { comparisonMarkdown } = await import('../../report/comparison-table.ts');
     const result = await interruptible(output, (signal) =>
@@ -36,11 +38,11 @@ export function defineCompare(command: Command, output: Output): void {
         { config, out },
         {
           signal,
-          onCell: ({ cell, number, of }) =>
-            say(`[${number}/${of}] ${cell.dataset} · ${cell.row} · seed ${cell.seed}`),
+          onCell: ({ dataset, method, seed, number, of }) =>
+            say(`[${number}/${of}] ${dataset} · ${method} · seed ${seed}`, true),
           onEvent: (event) => {
             const line = lineOf(event);
-            if (line !== null) say(line);
+            if (line !== null) say(line, event.type !== 'warning');
           },
         },
       ),

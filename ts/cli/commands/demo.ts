@@ -11,11 +11,14 @@ import { addSettings, invocation } from '../settings.ts';
 
 export function defineDemo(command: Command, output: Output): void {
   addSettings(command, 'demo').action(async (flags: Record<string, unknown>) => {
-    const { values, isJson, onEvent } = await invocation('demo', flags, output);
+    const { values, isJson, isQuiet, onEvent } = await invocation('demo', flags, output);
     const { demo } = await import('../../demo/demo.ts');
     const { demoLines } = await import('../../demo/demo-text.ts');
     const result = await interruptible(output, (signal) =>
-      demo(values as DemoOptions, { signal, onEvent: onEvent && briefly(onEvent, output) }),
+      demo(values as DemoOptions, {
+        signal,
+        onEvent: isQuiet ? onEvent : briefly(onEvent, output),
+      }),
     );
     if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
     else output.stdout.write(`\n${demoLines(result).join('\n')}\n`);

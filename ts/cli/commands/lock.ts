@@ -18,8 +18,8 @@ export function defineLock(command: Command, output: Output): void {
       const pins = await interruptible(output, (signal) =>
         pin(options, file, { signal, onEvent, onProgress }),
       );
-      const { model, datasets } = pins;
-      const lines = [model, ...datasets].map(
+      const { model, adapter, datasets } = pins;
+      const lines = [model, ...(adapter == null ? [] : [adapter]), ...datasets].map(
         ({ named, pinned }) => `${named}  ${pinned ?? 'by its hash'}`,
       );
       output.stdout.write(

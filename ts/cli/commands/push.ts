@@ -8,6 +8,7 @@ import { BpeftError } from '../../errors.ts';
 import { hubFrom } from '../../hub/environment.ts';
 import { parseModelId } from '../../hub/model-id.ts';
 import { bytesText } from '../../hub/sizes.ts';
+import { isAdapterFile } from '../../run/records/adapter-files.ts';
 import { fileJson } from '../../run/records/json.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -21,8 +22,6 @@ interface Flags {
   readonly quiet?: boolean;
 }
 
-/** What an adapter's folder may hold; nothing else is sent. */
-const OWN = /^(adapter_\d+\/)?(adapter_config\.json|adapter_model\.safetensors|bpeft\.json)$/;
 const CARD = 'README.md';
 
 export function definePush(command: Command, output: Output): void {
@@ -38,7 +37,7 @@ export function definePush(command: Command, output: Output): void {
     const isSent = flags.yes === true;
     const hasCard = await writtenCard(run, folder, isSent);
     const paths = (await readdir(folder, { recursive: true }))
-      .filter((path) => OWN.test(path) || path === CARD)
+      .filter((path) => isAdapterFile(path) || path === CARD)
       .sort();
     const files = await Promise.all(
       paths.map(async (path) => ({ path, bytes: (await stat(join(folder, path))).size })),

@@ -18,6 +18,7 @@ import { answering, openAnswering } from '../inputs/answering.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, type Split } from '../inputs/splits.ts';
 import type { AdapterPlace } from '../inputs/trained-adapter.ts';
+import { adapterIdentity } from '../records/adapter-files.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
@@ -181,6 +182,7 @@ async function save(
 ): Promise<void> {
   const { name, sha256 } = model.resolved;
   const { record } = place;
+  const point = await adapterIdentity(place);
   await mkdir(dirname(config.out), { recursive: true });
   await replaceFolder(config.out, async (temporary) => {
     await adapter.save(temporary, { baseModel: name });
@@ -190,6 +192,7 @@ async function save(
       sigma: adapter.info.sigma,
       members: adapter.info.members,
       prior_std: null,
+      made_of: { name: point.name, revision: point.revision, sha256: point.sha256 },
       search: {
         ...search,
         // JSON has no NaN, which is the change of answers that are none.

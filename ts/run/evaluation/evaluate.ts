@@ -12,6 +12,7 @@ import { answering, openAnswering } from '../inputs/answering.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
 import type { AdapterPlace } from '../inputs/trained-adapter.ts';
+import { type AdapterIdentity, adapterIdentity } from '../records/adapter-files.ts';
 import { refuseDataFolder } from '../records/data-folder.ts';
 import { EvaluationFolder } from '../records/evaluation-folder.ts';
 import { writePredictions } from '../records/prediction-files.ts';
@@ -58,12 +59,14 @@ export async function evaluate(
       const out = folder?.path ?? null;
       const dataset = splits[0]?.encoded.name ?? '';
       const head = { method, model: baseModel.name, dataset, out } as const;
+      const evaluated = await adapterIdentity(place, { signal });
       const data = { train: null, evaluation: splits.map((split) => split.record) };
-      const outline = { method, baseModel, dataset, data };
+      const outline = { method, baseModel, adapter: evaluated, dataset, data };
       const { name, revision, sha256, files } = baseModel;
       const record: RunRecord = {
         ...{ format: 1, command: 'eval', config: recordedSettings('eval', config) },
         model: { name, revision, sha256, files },
+        adapter: evaluated,
         datasets: data,
         trainedOn: place.record?.dataset ?? null,
         versions: versions(),
@@ -156,7 +159,13 @@ async function loadDatasets(config: EvalConfig, call: CallOptions): Promise<RowS
 
 function evaluationResult(
   config: EvalConfig,
-  head: { method: string; baseModel: ModelIdentity; dataset: string; data: RunResult['data'] },
+  head: {
+    method: string;
+    baseModel: ModelIdentity;
+    adapter: AdapterIdentity;
+    dataset: string;
+    data: RunResult['data'];
+  },
   evaluations: readonly EvaluationResult[],
 ): RunResult {
   return {
@@ -167,6 +176,7 @@ function evaluationResult(
     seed: config.seed,
     protocol: config.protocol,
     run: recordedSettings('eval', config),
+    adapter: head.adapter,
     training: null,
     evaluations: [...evaluations],
     metrics: evaluations[0]?.metrics ?? null,

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
-import { isPath } from '../../engine/model-source.ts';
+import { isPath, shareableName } from '../../engine/model-source.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import { parseModelId } from '../../hub/model-id.ts';
 import { pullAdapter } from '../../hub/pull-adapter.ts';
+import type { FoundAdapter } from '../records/adapter-files.ts';
 import type { AdapterRecord } from '../records/adapter-record.ts';
 
 /**
@@ -22,16 +23,24 @@ export async function adapterFolder(
   flag: '--adapter' | '--init-adapter',
   named: string,
   call: CallOptions,
-): Promise<string> {
-  if (holdsAdapter(named)) return named;
+): Promise<FoundAdapter> {
+  if (holdsAdapter(named)) return folderHere(named);
   const id = isPath(named) ? null : parseModelId(named);
-  if (id !== null) return (await pullAdapter(id, call)).folder;
+  if (id !== null) {
+    const { repository, commit, folder } = await pullAdapter(id, call);
+    const inside = id.file === null ? '' : `:${id.file}`;
+    return { folder, name: `${repository}${inside}`, revision: commit };
+  }
   const below = join(named, 'adapter');
   throw new BpeftError('BPEFT_ADAPTER', `${flag}: no ${CONFIG} in ${named}`, {
     hint: holdsAdapter(below)
       ? `that is a run: give ${flag} ${below}`
       : "name a PEFT folder, such as a run's adapter/, or org/name of the Hub",
   });
+}
+
+export function folderHere(folder: string): FoundAdapter {
+  return { folder, name: shareableName(folder), revision: null };
 }
 
 const CONFIG = 'adapter_config.json';

@@ -9,6 +9,7 @@ import type { TrainConfig } from '../../config/resolve.ts';
 import type { DatasetSource } from '../../datasets/registry.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
+import type { AdapterIdentity } from '../records/adapter-files.ts';
 import { io } from '../records/atomic.ts';
 import type { DatasetRecord } from '../records/dataset-record.ts';
 
@@ -23,6 +24,8 @@ const PinsFile = z.object({
     pinned: z.string().nullable(),
     sha256: Sha256,
   }),
+  /** What training begins from; missing: a fresh one. */
+  adapter: z.object({ named: z.string(), pinned: z.string().nullable(), sha256: Sha256 }).nullish(),
   datasets: z.array(z.object({ named: z.string(), pinned: z.string().nullable() })),
   /** Of each split that is read. */
   splits: z.array(
@@ -49,11 +52,8 @@ export async function readPins(path: string): Promise<Pins> {
   }
 }
 
-/** `org/name@commit[:file]`; null: not of the Hub. */
-export function pinnedModel({
-  name,
-  revision,
-}: Pick<ModelIdentity, 'name' | 'revision'>): string | null {
+/** Of a model or an adapter `org/name@commit[:file]`; null: not of the Hub. */
+export function pinnedName(name: string, revision: string | null): string | null {
   return revision === null ? null : name.replace(/(?=:|$)/, `@${revision}`);
 }
 
@@ -71,7 +71,7 @@ export function pinnedDataset(hub: DatasetRecord['hub'] | DatasetSource['hub']):
  * another one
  */
 export function pinnedConfig(config: TrainConfig, pins: Pins, path: string): TrainConfig {
-  const { model } = pins;
+  const { model, adapter } = pins;
   const refuse = (what: string, name: string, known: readonly string[]) => {
     throw new BpeftError(
       'BPEFT_USAGE',
@@ -88,19 +88,32 @@ export function pinnedConfig(config: TrainConfig, pins: Pins, path: string): Tra
   };
   if (![model.named, model.pinned].includes(config.model))
     refuse('model', config.model, [model.named]);
+  const first = config.initAdapter;
+  const known = adapter == null ? [] : [adapter.named, adapter.pinned];
+  if (first !== undefined && !known.includes(first))
+    refuse('adapter', first, adapter == null ? ['none'] : [adapter.named]);
   return {
     ...config,
     model: model.pinned ?? config.model,
+    ...(first === undefined ? {} : { initAdapter: adapter?.pinned ?? first }),
     dataset: dataset(config.dataset),
     ...(config.evalDataset === undefined ? {} : { evalDataset: config.evalDataset.map(dataset) }),
   };
 }
 
-/** @throws {BpeftError} `BPEFT_USAGE`: the model or a file of rows has other bytes */
+/** @throws {BpeftError} `BPEFT_USAGE`: the model, the adapter or a file of rows has other bytes */
 export function checkPins(
   pins: Pins,
   path: string,
-  { model, records }: { model: ModelIdentity; records: readonly DatasetRecord[] },
+  {
+    model,
+    initAdapter,
+    records,
+  }: {
+    model: ModelIdentity;
+    initAdapter: AdapterIdentity | null;
+    records: readonly DatasetRecord[];
+  },
 ): void {
   const refuse = (what: string, hash: string | null, pinned: string | undefined) => {
     const message = `${what} has the SHA-256 ${hash}, where ${path} holds ${pinned ?? 'no such file'}`;
@@ -110,6 +123,8 @@ export function checkPins(
   };
   if (model.sha256 !== pins.model.sha256)
     refuse(`the model ${model.name}`, model.sha256, pins.model.sha256);
+  if (initAdapter !== null && initAdapter.sha256 !== pins.adapter?.sha256)
+    refuse(`the adapter ${initAdapter.name}`, initAdapter.sha256, pins.adapter?.sha256);
   for (const { name, split, files } of records) {
     const held = pins.splits.find((one) => one.name === name && one.split === split);
     for (const { path: file, sha256 } of files) {

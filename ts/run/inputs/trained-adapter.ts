@@ -9,16 +9,16 @@ import type { CallOptions } from '../../engine/call.ts';
 import type { Adapter, BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
+import type { FoundAdapter } from '../records/adapter-files.ts';
 import {
   type AdapterRecord,
   readAdapterRecord,
   recordSettings,
 } from '../records/adapter-record.ts';
 import { RunFolder } from '../records/run-folder.ts';
-import { adapterFolder, tellOtherBase } from './adapter-folder.ts';
+import { adapterFolder, folderHere, tellOtherBase } from './adapter-folder.ts';
 
-export interface AdapterPlace {
-  readonly folder: string;
+export interface AdapterPlace extends FoundAdapter {
   readonly record: AdapterRecord | null;
   /** What the run and the adapter say, below file and flags. */
   readonly layers: readonly Layer[];
@@ -38,11 +38,11 @@ export async function findAdapter(options: {
     throw new BpeftError('BPEFT_USAGE', '--run and --adapter exclude each other');
   }
   if (options.adapter !== undefined) {
-    const folder = await adapterFolder('--adapter', options.adapter, options.call);
-    const record = await readAdapterRecord(folder);
+    const found = await adapterFolder('--adapter', options.adapter, options.call);
+    const record = await readAdapterRecord(found.folder);
     const layers: Layer[] =
       record === null ? [] : [{ origin: 'file', values: recordSettings(record) }];
-    return { folder, record, layers };
+    return { ...found, record, layers };
   }
   if (options.run === undefined) {
     throw new BpeftError('BPEFT_USAGE', 'an adapter is required', {
@@ -66,7 +66,7 @@ export async function findAdapter(options: {
     values.dataset = [values.dataset];
   const labels: Layer[] =
     record.labels === null ? [] : [{ origin: 'file', values: { labels: record.labels } }];
-  return { folder: run.adapter, record, layers: [{ ...settings, values }, ...labels] };
+  return { ...folderHere(run.adapter), record, layers: [{ ...settings, values }, ...labels] };
 }
 
 export async function openAdapter(

@@ -35,6 +35,10 @@ const AdapterRecordFile = z.object({
       looks: z.array(z.object({ sigma: z.number(), change: z.number(), is_within: z.boolean() })),
     })
     .optional(),
+  /** The adapter that was made Bayesian. */
+  made_of: z
+    .object({ name: z.string(), revision: z.string().nullable(), sha256: z.string() })
+    .optional(),
   /** Of an ensemble; 1 otherwise. */
   members: z.int().positive().default(1),
   protocol: z.enum(['corrected', 'reference']),

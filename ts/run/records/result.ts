@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Detection } from '../../metrics/detection.ts';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
+import type { AdapterIdentity } from './adapter-files.ts';
 import { replaceJson } from './atomic.ts';
 import type { DatasetRecord } from './dataset-record.ts';
 import { fromFileJson } from './json.ts';
@@ -75,6 +76,8 @@ export interface RunResult {
   readonly seed: number;
   readonly protocol: string;
   readonly run: Readonly<Record<string, unknown>>;
+  /** What training began from, or what was evaluated; null: a fresh one. */
+  readonly adapter: AdapterIdentity | null;
   readonly training: TrainingResult | null;
   readonly evaluations: readonly EvaluationResult[];
   /** Of the first evaluation; null when none ran. */

@@ -4,6 +4,7 @@
  */
 
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
+import type { AdapterIdentity } from './adapter-files.ts';
 import type { Hardware, Versions } from './versions.ts';
 
 export interface RunRecord {
@@ -12,6 +13,8 @@ export interface RunRecord {
   /** Settings by the library's names; names instead of paths. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly model: ModelIdentity & Readonly<Record<string, unknown>>;
+  /** What training began from, or what was evaluated; null: a fresh one. */
+  readonly adapter: AdapterIdentity | null;
   readonly datasets: { readonly train: object | null; readonly evaluation: readonly object[] };
   /** Of an evaluation: the dataset of its adapter; null: unknown. */
   readonly trainedOn?: string | null;

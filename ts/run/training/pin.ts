@@ -3,17 +3,20 @@
 import { parseSettings } from '../../config/parse.ts';
 import { resolveTrain } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
+import type { CallOptions } from '../../engine/call.ts';
 import { findModel } from '../../engine/model-source.ts';
 import { resolveModel } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
+import { adapterFolder } from '../inputs/adapter-folder.ts';
 import { callOf, type RunContext } from '../inputs/context.ts';
-import { type Pins, pinnedDataset, pinnedModel } from '../inputs/pins.ts';
+import { type Pins, pinnedDataset, pinnedName } from '../inputs/pins.ts';
 import { openDataset } from '../inputs/splits.ts';
+import { adapterIdentity } from '../records/adapter-files.ts';
 import { replaceJson } from '../records/atomic.ts';
 import { requireWritable } from '../records/writable.ts';
 
 /**
- * Brings the model, and reads every split that training and its evaluation read, whole.
+ * Brings the model and the adapter, and reads every split that training and its evaluation read, whole.
  * @returns what the file at `path` then holds
  */
 export async function pin(
@@ -46,9 +49,21 @@ export async function pin(
       }
     }
     const found = await resolveModel(await findModel(config.model, call), call);
-    const model = { named: config.model, pinned: pinnedModel(found), sha256: found.sha256 };
-    const pins: Pins = { format: 1, model, datasets, splits };
+    const pinned = pinnedName(found.name, found.revision);
+    const model = { named: config.model, pinned, sha256: found.sha256 };
+    const adapter = await pinnedAdapter(config.initAdapter, call);
+    const pins: Pins = { format: 1, model, adapter, datasets, splits };
     await replaceJson(path, pins);
     return pins;
   });
+}
+
+async function pinnedAdapter(
+  named: string | undefined,
+  call: CallOptions,
+): Promise<Pins['adapter']> {
+  if (named === undefined) return null;
+  const found = await adapterFolder('--init-adapter', named, call);
+  const { name, revision, sha256 } = await adapterIdentity(found, call);
+  return { named, pinned: pinnedName(name, revision), sha256 };
 }

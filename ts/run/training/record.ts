@@ -32,6 +32,7 @@ export function runRecord(session: Session): RunRecord {
       tensorTypes,
       blockTypes,
     },
+    adapter: session.initAdapter,
     datasets: dataRecord(session),
     versions: versions(),
     hardware: hardware(model.info),

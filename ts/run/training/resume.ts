@@ -9,6 +9,8 @@ import { affects } from '../../config/setting.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { BpeftError } from '../../errors.ts';
 import { kebabCase } from '../../names.ts';
+import { pinnedName } from '../inputs/pins.ts';
+import type { AdapterIdentity } from '../records/adapter-files.ts';
 import type { DatasetRecord } from '../records/dataset-record.ts';
 
 /**
@@ -59,8 +61,9 @@ export function checkSameEvaluation(
 }
 
 const Hub = z.object({ repository: z.string(), revision: z.string(), configuration: z.string() });
+const Named = z.object({ name: z.string(), revision: z.string().nullish(), sha256: z.string() });
 const RecordedInputs = z.object({
-  model: z.object({ name: z.string(), revision: z.string().nullish(), sha256: z.string() }),
+  model: Named,
   datasets: z.object({
     train: z.object({
       name: z.string(),
@@ -68,36 +71,26 @@ const RecordedInputs = z.object({
       files: z.array(z.object({ path: z.string(), sha256: z.string() })),
     }),
   }),
+  /** Earlier runs do not say. */
+  adapter: Named.nullish(),
 });
 
 /**
  * Content decides: a branch may move without touching what the run reads.
- * @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model or the training data are not those of the
- * run, with what differs
+ * @throws {BpeftError} `BPEFT_CHECKPOINT`: the base model, the adapter that it began from or the
+ * training data are not those of the run, with what differs
  */
 export async function checkSameInputs(
   configPath: string,
-  now: { baseModel: ModelIdentity; train: DatasetRecord },
+  now: { baseModel: ModelIdentity; adapter: AdapterIdentity | null; train: DatasetRecord },
 ): Promise<void> {
   const recorded = RecordedInputs.safeParse(JSON.parse(await readFile(configPath, 'utf8')));
   if (!recorded.success) return refuse(configPath, 'its records are damaged');
-  const { model, datasets } = recorded.data;
+  const { model, adapter, datasets } = recorded.data;
   const { baseModel, train } = now;
-  if (model.sha256 !== baseModel.sha256) {
-    const [before, after] = [
-      place(model.name, model.revision),
-      place(baseModel.name, baseModel.revision),
-    ];
-    const pinned =
-      model.revision == null
-        ? null
-        : `--model ${model.name.replace(/(?=:|$)/, `@${model.revision}`)}`;
-    refuse(
-      configPath,
-      `the run's base model is ${before}, and now ${after} (SHA-256 ${baseModel.sha256})`,
-      pinned,
-    );
-  }
+  requireSame(configPath, 'base model', '--model', model, baseModel);
+  if (adapter != null && now.adapter !== null)
+    requireSame(configPath, 'first adapter', '--init-adapter', adapter, now.adapter);
   const { hub, files } = datasets.train;
   const changed =
     files.length === train.files.length
@@ -113,6 +106,23 @@ export async function checkSameInputs(
     configPath,
     `the run's training data were ${before}, and now are ${after}: ${changed}`,
     pinned,
+  );
+}
+
+function requireSame(
+  configPath: string,
+  what: string,
+  flag: string,
+  before: z.output<typeof Named>,
+  now: z.output<typeof Named>,
+): void {
+  if (before.sha256 === now.sha256) return;
+  const [was, is] = [before, now].map(({ name, revision }) => place(name, revision));
+  const pinned = pinnedName(before.name, before.revision ?? null);
+  refuse(
+    configPath,
+    `the run's ${what} is ${was}, and now ${is} (SHA-256 ${now.sha256})`,
+    pinned === null ? null : `${flag} ${pinned}`,
   );
 }
 

@@ -16,6 +16,11 @@ import { adapterFolder, tellOtherBase } from '../inputs/adapter-folder.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { checkPins, pinnedConfig, readPins } from '../inputs/pins.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
+import {
+  type AdapterIdentity,
+  adapterIdentity,
+  type FoundAdapter,
+} from '../records/adapter-files.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { engineNames, forModel, headOf } from './adapted-layers.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
@@ -25,6 +30,8 @@ export interface Session extends AsyncDisposable {
   readonly config: TrainConfig;
   readonly model: BayesianModel;
   readonly adapter: Adapter;
+  /** What the adapter was before the run; null: fresh. */
+  readonly initAdapter: AdapterIdentity | null;
   readonly trainer: Trainer;
   readonly order: BatchOrder;
   readonly train: Split;
@@ -52,7 +59,9 @@ export async function withSession<T>(
   return withModel(config, { ...context, emit }, async (model) => {
     await using session = await prepareSession(config, data, model, call);
     const records = [session.train, ...session.evaluations].map(({ record }) => record);
-    if (pins !== null) checkPins(pins.pins, pins.lock, { model: model.resolved, records });
+    const { initAdapter } = session;
+    if (pins !== null)
+      checkPins(pins.pins, pins.lock, { model: model.resolved, initAdapter, records });
     return await work(session);
   });
 }
@@ -62,8 +71,7 @@ interface TrainingData {
   readonly train: RowStream;
   readonly evaluations: readonly RowStream[];
   readonly heldOut: RowStream | null;
-  /** Its folder. */
-  readonly initAdapter: string | null;
+  readonly initAdapter: FoundAdapter | null;
 }
 
 /** What a run reads before any model is loaded, so that a wrong path or row is told at once. */
@@ -106,7 +114,7 @@ async function prepareSession(
   for (const message of model.info.notices ?? [])
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   // A wrong one is told before the rows are tokenised.
-  const adapter = await firstAdapter(config, data.initAdapter, {
+  const adapter = await firstAdapter(config, data.initAdapter?.folder ?? null, {
     model,
     emit,
     classes: data.train.classCount,
@@ -133,6 +141,8 @@ async function prepareSession(
     adapter: adapter.info,
     model: model.info,
   });
+  const initAdapter =
+    data.initAdapter === null ? null : await adapterIdentity(data.initAdapter, { signal });
   const message = klNeverActs(plan.kl, plan.steps);
   if (message !== null) emit({ type: 'warning', code: 'BPEFT_KL_NEVER_ACTS', message });
   const free = async () => {
@@ -140,7 +150,19 @@ async function prepareSession(
     await adapter.dispose();
   };
   return {
-    ...{ config, model, adapter, trainer, order, train, evaluations, heldOut, accounting, plan },
+    ...{
+      config,
+      model,
+      adapter,
+      initAdapter,
+      trainer,
+      order,
+      train,
+      evaluations,
+      heldOut,
+      accounting,
+      plan,
+    },
     [Symbol.asyncDispose]: free,
   };
 }

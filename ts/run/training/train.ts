@@ -163,6 +163,7 @@ class Run {
     if (checkpoint !== null) {
       await checkSameInputs(folder.config, {
         baseModel: session.model.resolved,
+        adapter: session.initAdapter,
         train: session.train.record,
       });
       await trainer.loadState(checkpoint.folder);
@@ -372,7 +373,7 @@ class Run {
   }
 
   #result(evaluations: readonly EvaluationResult[]): RunResult {
-    const { config, model, plan } = this.#session;
+    const { config, model, plan, initAdapter } = this.#session;
     return {
       format: 1,
       method: config.method,
@@ -381,6 +382,7 @@ class Run {
       seed: config.seed,
       protocol: config.protocol,
       run: recordedSettings('train', config),
+      adapter: initAdapter,
       training: trainingResult(this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms),
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
