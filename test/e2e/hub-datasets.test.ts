@@ -152,7 +152,7 @@ it('takes columns of other names, and suggests them', async () => {
   ]);
 });
 
-/** A dataset of two files, each of some 100 kB. */
+/** A dataset of two files, each in LFS. */
 function publishLarge(): void {
   const shard = (from: number) =>
     Array.from({ length: 2000 }, (_, row) => ({ text: `${Math.sin(from + row)}`, label: row % 2 }));
@@ -173,23 +173,23 @@ const parts = () => {
 
 it('goes on after kill -9 in mid-download, and asks for nothing twice but the torn file', async () => {
   publishLarge();
-  server.faults = [{ kind: 'whole' }, { kind: 'stall', after: 40_000 }];
+  server.faults = [{ kind: 'whole' }, { kind: 'stall', after: 30_000 }];
   server.stored.length = 0;
   const pull = ['datasets', 'pull', 'tiny-org/large'];
   const killed = start(pull);
   // One of the files is whole then, and has its name.
-  const isTorn = () => server.stored.length === 2 && parts().join() === '40000';
+  const isTorn = () => server.stored.length === 2 && parts().join() === '30000';
   for (const end = performance.now() + 20_000; !isTorn() && performance.now() < end; )
     await pause(20);
   killed.kill('SIGKILL');
-  expect([(await killed.finished).code, parts()]).toEqual([null, [40_000]]);
+  expect([(await killed.finished).code, parts()]).toEqual([null, [30_000]]);
   const offline = await bpeft(pull, { environment: { HF_HUB_OFFLINE: '1' } });
   expect(offline).toMatchObject({ code: 2, stderr: expect.stringContaining('is not whole in') });
 
   server.stored.length = 0;
   const { code, stdout } = await bpeft(pull);
   expect([code, stdout, parts()]).toEqual([0, expect.stringContaining('train  4000 rows in'), []]);
-  expect(server.stored.map(({ range }) => range)).toEqual(['bytes=40000-']);
+  expect(server.stored.map(({ range }) => range)).toEqual(['bytes=30000-']);
 });
 
 it('lets two processes at once share one download', async () => {

@@ -4,7 +4,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Response } from 'undici';
 import { BpeftError, throwIfAborted } from '../errors.ts';
@@ -129,6 +130,10 @@ async function hashOf(
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   if (file.hash === 'sha256') return (await sha256OfFiles([part], { signal }))[0];
-  const content = await readFile(part);
-  return createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
+  const hash = createHash('sha1').update(`blob ${file.bytes}\0`);
+  for await (const chunk of createReadStream(part)) {
+    throwIfAborted(signal);
+    hash.update(chunk as Uint8Array);
+  }
+  return hash.digest('hex');
 }

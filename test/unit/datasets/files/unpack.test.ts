@@ -65,19 +65,19 @@ it.each([
   }
 });
 
-it('notices one altered bit of zstd, wherever it is', async () => {
-  const passed: number[] = [];
+it('gives no other content for one altered bit of zstd, wherever it is', async () => {
+  const wrong: number[] = [];
   for (let at = 0; at < ZSTD.length; at += 1) {
     const altered = Buffer.from(ZSTD);
     altered[at] = (altered[at] ?? 0) ^ (1 << (at % 8));
-    // What does not begin as zstd does is no longer taken for it.
-    const isRefused = await unpack(altered, 1 << 16).then(
-      (bytes) => at < 4 && bytes.equals(altered),
+    // A few bits mean nothing; what does not begin as zstd does is no longer taken for it.
+    const isRight = await unpack(altered, 1 << 16).then(
+      (bytes) => bytes.equals(at < 4 ? altered : rows),
       ({ code }) => code === 'BPEFT_DATASET',
     );
-    if (!isRefused) passed.push(at);
+    if (!isRight) wrong.push(at);
   }
-  expect(passed).toEqual([]);
+  expect(wrong).toEqual([]);
 });
 
 /** `x`, and nothing, as the reference program packs them. */
