@@ -191,6 +191,39 @@ configs:
   expect(await complaint('tiny-org/none')).toContain('holds no files of rows');
 });
 
+it('takes no part of a split for all of it, whether the cache or the repository has only that', async () => {
+  const rows = (from: number) => lines({ text: `a${from}`, label: 'x' }, { text: 'b', label: 'y' });
+  const shards = {
+    'train-00000-of-00002.jsonl': rows(0),
+    'train-00001-of-00002.jsonl': rows(1),
+    'test.jsonl': rows(2),
+  };
+  const { commit } = server.publishDataset('tiny-org/parts', shards);
+  expect((await load('tiny-org/parts', 'test')).items).toHaveLength(2);
+  vi.stubEnv('HF_HUB_OFFLINE', '1');
+  // The first shard told the task.
+  expect((await load('tiny-org/parts', 'test')).items).toHaveLength(2);
+  expect(await complaint('tiny-org/parts', 'train')).toBe(
+    `BPEFT_DATASET dataset tiny-org/parts@${commit} is not whole in ${cache}, and HF_HUB_OFFLINE is ` +
+      'set: of train-*-of-00002.jsonl: 1 files are there | unset HF_HUB_OFFLINE: what is missing is ' +
+      'downloaded, and nothing twice',
+  );
+  vi.stubEnv('HF_HUB_OFFLINE', '');
+  expect((await load('tiny-org/parts', 'train')).items).toHaveLength(4);
+  const { 'train-00001-of-00002.jsonl': _, ...half } = shards;
+  server.publishDataset('tiny-org/half', half);
+  expect(await complaint('tiny-org/half', 'train')).toContain('it may be half uploaded');
+
+  // Files that do not say how many they are are brought together, also to tell the task.
+  server.publishDataset('tiny-org/uncounted', {
+    'train/0.jsonl': rows(0),
+    'train/1.jsonl': rows(1),
+  });
+  server.requests.length = 0;
+  await resolveDataset('tiny-org/uncounted');
+  expect(server.downloads.toSorted()).toEqual(['train/0.jsonl', 'train/1.jsonl']);
+});
+
 it('names classes as the file does, and columns as it is told', async () => {
   const rows = [
     { review: 'Good.', stars: 1 },

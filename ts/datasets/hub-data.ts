@@ -8,6 +8,7 @@ import type { CallOptions } from '../engine/call.ts';
 import { BpeftError } from '../errors.ts';
 import { type DatasetId, datasetIdText } from '../hub/dataset-id.ts';
 import { type HubDataset, openHubDataset } from '../hub/pull-dataset.ts';
+import { areCounted } from '../hub/shards.ts';
 import { unknownName } from '../nearest.ts';
 import { formatOf } from './files/file-formats.ts';
 import { taskByFields } from './files/own-data.ts';
@@ -55,7 +56,9 @@ export async function otherHubData(
   const sample = splits.get('train') ?? splits.get(first) ?? [];
   const found = origin(data, name);
   const known = task ?? familyAt(id);
-  if (known === null) await found.bring(sample.slice(0, 1), call);
+  // The first file tells the task. Alone it is brought only where its name says that there are more.
+  const names = sample.map((file) => file.name);
+  if (known === null) await data.peek(areCounted(names) ? names.slice(0, 1) : names, call);
   const family = known ?? (await taskByFields(sample, columns));
   return {
     name: datasetIdText({

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CallOptions } from '../engine/call.ts';
+import { BpeftError } from '../errors.ts';
 import { io } from '../run/records/atomic.ts';
 import { RepositoryCache } from './cache.ts';
 import { datasetCard } from './dataset-card.ts';
@@ -11,6 +12,7 @@ import { datasetLayout, type Layout } from './dataset-layout.ts';
 import { type Hub, hubFrom } from './environment.ts';
 import { pullFiles } from './pull-files.ts';
 import type { RepositoryId } from './repository.ts';
+import { missingShards } from './shards.ts';
 
 export interface HubDataset {
   readonly repository: string;
@@ -21,8 +23,13 @@ export interface HubDataset {
   readonly layout: Layout;
   /** Where the files lie once they are brought. */
   readonly snapshot: string;
-  /** Leaves files of the layout in the snapshot. */
+  /**
+   * Leaves files of the layout in the snapshot.
+   * @throws {BpeftError} `BPEFT_DATASET`: by their names there are more of them
+   */
   bring(paths: readonly string[], call: CallOptions): Promise<void>;
+  /** The same for some that are looked into only: the branch does not yet count as being here. */
+  peek(paths: readonly string[], call: CallOptions): Promise<void>;
 }
 
 const CARD = 'README.md';
@@ -77,14 +84,46 @@ async function openRevision(id: RepositoryId, call: CallOptions, hub: Hub): Prom
     layout: datasetLayout(known, card),
     snapshot,
     bring: async (wanted, call) => {
-      const needs = {
-        async *rounds() {
-          yield wanted;
-        },
-        isCertain: () => true,
-      };
-      await pullFiles({ ...id, revision: commit }, needs, call, hub);
+      requireWhole(id, commit, wanted, hub);
+      await bringFiles({ ...id, revision: commit }, wanted, call, hub);
       await new RepositoryCache(hub.cache, id).remember(id.revision, commit);
     },
+    peek: (wanted, call) => bringFiles({ ...id, revision: commit }, wanted, call, hub),
   };
+}
+
+async function bringFiles(
+  id: RepositoryId,
+  wanted: readonly string[],
+  call: CallOptions,
+  hub: Hub,
+): Promise<void> {
+  const needs = {
+    async *rounds() {
+      yield wanted;
+    },
+    isCertain: () => true,
+  };
+  await pullFiles(id, needs, call, hub);
+}
+
+/** A cache may hold a part of the files alone, and without a network that is all that is known. */
+function requireWhole(
+  { repository }: RepositoryId,
+  commit: string,
+  paths: readonly string[],
+  { isOffline, cache }: Hub,
+): void {
+  const missing = missingShards(paths);
+  if (missing === null) return;
+  const where = isOffline ? ` in ${cache}, and HF_HUB_OFFLINE is set` : '';
+  throw new BpeftError(
+    'BPEFT_DATASET',
+    `dataset ${repository}@${commit} is not whole${where}: of ${missing}`,
+    {
+      hint: isOffline
+        ? 'unset HF_HUB_OFFLINE: what is missing is downloaded, and nothing twice'
+        : 'it may be half uploaded: give another @revision',
+    },
+  );
 }

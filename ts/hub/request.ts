@@ -57,6 +57,8 @@ export async function request(hub: Hub, url: string, options: RequestOptions): P
     const answer = await send(url, {
       method,
       body: body ?? null,
+      // A body that might have to follow a redirect is kept, whole, while it is sent.
+      redirect: body instanceof Blob ? 'error' : 'follow',
       headers,
       signal: signal ?? null,
     }).catch((error: unknown) => {
