@@ -192,7 +192,8 @@ configs:
 });
 
 it('takes no part of a split for all of it, whether the cache or the repository has only that', async () => {
-  const rows = (from: number) => lines({ text: `a${from}`, label: 'x' }, { text: 'b', label: 'y' });
+  const rows = (from: number) =>
+    lines(...[0, 1].map((row) => ({ question: `q${from + row}`, choices: ['a', 'b'], answer: 0 })));
   const shards = {
     'train-00000-of-00002.jsonl': rows(0),
     'train-00001-of-00002.jsonl': rows(1),
