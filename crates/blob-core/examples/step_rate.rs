@@ -12,6 +12,7 @@ use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
+use blob_core::laplace::Link;
 use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
@@ -132,6 +133,7 @@ fn measure(
         antithetic: false,
         dropout: 0.0,
         stochastic_layers: None,
+        link: Link::default(),
     };
     for samples in [0, samples] {
         let started = Instant::now();

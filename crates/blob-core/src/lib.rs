@@ -7,6 +7,7 @@
 //! | [`adapter`], [`noise`], [`pass`] | low-rank terms, their randomness, whose noise a row sees |
 //! | [`objective`], [`kl`], [`optim`], [`method`] | losses, divergence, update rules |
 //! | [`train`], [`predict`], [`checkpoint`] | one step, posterior samples, saved states |
+//! | [`observer`], [`laplace`] | rows of gradients; a Gaussian by the curvature around a trained adapter |
 //!
 //! ```
 //! use blob_core::abort::Abort;
@@ -71,15 +72,18 @@ mod error;
 pub mod files;
 pub mod kernels;
 pub mod kl;
+pub mod laplace;
 pub mod layers;
 pub mod method;
 pub mod noise;
 pub mod objective;
+pub mod observer;
 pub mod ops;
 pub mod optim;
 mod other_file;
 pub mod pass;
 pub mod predict;
+mod spectrum;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;

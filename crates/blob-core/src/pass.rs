@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::abort::Abort;
 use crate::batch::Batch;
 use crate::noise::Stream;
+use crate::observer::Watch;
 
 /// Which rows share their Flipout signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +170,8 @@ pub struct Pass {
     pub mode: Mode,
     /// Raised by the caller to stop.
     pub abort: Abort,
+    /// Who looks on in the backward pass.
+    pub watch: Option<Watch>,
 }
 
 impl Pass {
@@ -201,7 +204,26 @@ impl Pass {
             copies,
             mode,
             abort,
+            watch: None,
         }
+    }
+
+    /// The same pass under an observer.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        let watch = Some(watch);
+        Self { watch, ..self }
+    }
+
+    /// The rows of each segment, among all tokens or the last ones.
+    pub(crate) fn segments_of(&self, rows: usize) -> Vec<Range<usize>> {
+        if rows == self.prompts.len() {
+            return (0..rows).map(|row| row..row + 1).collect();
+        }
+        let bounds = self.offsets.windows(2);
+        bounds
+            .map(|ends| ends[0] as usize..ends[1] as usize)
+            .collect()
     }
 
     /// The signs' sharing at a block, or `None` for the mean.

@@ -8,6 +8,7 @@ use crate::abort::Abort;
 use crate::adapter::{Adapter, Draw, Gaussian};
 use crate::backbone::Backbone;
 use crate::batch::Batch;
+use crate::laplace::{self, Asked, Link};
 use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
@@ -42,6 +43,9 @@ pub struct PredictConfig {
     /// Only the adapters of the last K places are sampled (1 = the head alone); `None` = all.
     #[serde(default)]
     pub stochastic_layers: Option<usize>,
+    /// How an adapter with a curvature answers, unless N is 0: in closed form, or by N draws.
+    #[serde(default)]
+    pub link: Link,
 }
 
 impl PredictConfig {
@@ -91,6 +95,21 @@ pub fn predict(
             rule: "must not be more than the model's blocks and its head",
             value: layers.to_string(),
         });
+    }
+    if let Some((adapter, laplace)) = adapter.and_then(|it| Some((it, it.laplace()?)))
+        && !draws.is_empty()
+    {
+        let asked = Asked {
+            link: config.link,
+            draws,
+            seed: config.seed,
+            mode: Mode {
+                antithetic: config.antithetic,
+                sample_from_block: places - config.stochastic_layers.unwrap_or(places),
+                ..Mode::MEAN
+            },
+        };
+        return laplace::predictive(laplace, (backbone, adapter), batch, &asked, abort);
     }
     let members = adapter.map_or(1, |adapter| adapter.parameters().members());
     let is_random = adapter.is_some_and(|adapter| adapter.sigma().is_some())

@@ -119,6 +119,7 @@ impl Adapter {
             config,
             parameters,
             deviations: None,
+            laplace: None,
         }
     }
 }

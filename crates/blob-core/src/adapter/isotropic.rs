@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Adapter, Gaussian, LoraConfig, LowRank, Posterior, Sigma};
+use crate::spectrum::{Spectrum, columns_of};
 use crate::{Error, Result};
 
 /// How σ follows from the singular values.
@@ -94,7 +95,7 @@ impl Adapter {
 /// The term in the coordinates of B's right singular vectors.
 fn rotated(term: &LowRank, rule: SpectrumRule, is_random: bool) -> LowRank {
     let (rank, inputs) = (term.rank, term.inputs);
-    let Spectrum { columns, v, d } = Spectrum::of(&term.b, rank);
+    let Spectrum { columns, v, d } = Spectrum::of(columns_of(&term.b, rank));
     let mut a = vec![0.0; term.a.len()];
     let mut rho = vec![0.0; term.a.len()];
     let mut b = vec![0.0; term.b.len()];
@@ -121,85 +122,10 @@ fn rotated(term: &LowRank, rule: SpectrumRule, is_random: bool) -> LowRank {
     }
 }
 
-/// B·V, V and d of B (m, r).
-struct Spectrum {
-    /// Column i of BV, (m).
-    columns: Vec<Vec<f64>>,
-    /// Column i of V, (r).
-    v: Vec<Vec<f64>>,
-    /// Falling.
-    d: Vec<f64>,
-}
-
-/// Far more than the six or so that Jacobi's method takes.
-const MOST_SWEEPS: usize = 60;
-
-impl Spectrum {
-    /// By one-sided Jacobi rotations (Hestenes 1958), which find small singular values as exactly
-    /// as large ones.
-    fn of(b: &[f32], rank: usize) -> Self {
-        let column = |i| b.iter().skip(i).step_by(rank).map(|&value| value.into());
-        let mut columns: Vec<Vec<f64>> = (0..rank).map(|i| column(i).collect()).collect();
-        let unit = |i| (0..rank).map(move |k| f64::from(u8::from(i == k)));
-        let mut v: Vec<Vec<f64>> = (0..rank).map(|i| unit(i).collect()).collect();
-        for _ in 0..MOST_SWEEPS {
-            let mut is_orthogonal = true;
-            for p in 0..rank {
-                for q in p + 1..rank {
-                    let (of_p, of_q) =
-                        (dot(&columns[p], &columns[p]), dot(&columns[q], &columns[q]));
-                    let both = dot(&columns[p], &columns[q]);
-                    if both.abs() <= 1e-15 * (of_p * of_q).sqrt() {
-                        continue;
-                    }
-                    is_orthogonal = false;
-                    let zeta = (of_q - of_p) / (2.0 * both);
-                    let tangent = zeta.signum() / (zeta.abs() + zeta.hypot(1.0));
-                    rotate(&mut columns, (p, q), tangent);
-                    rotate(&mut v, (p, q), tangent);
-                }
-            }
-            if is_orthogonal {
-                break;
-            }
-        }
-        let mut all: Vec<_> = columns
-            .into_iter()
-            .zip(v)
-            .map(|(column, v)| (dot(&column, &column).sqrt(), column, v))
-            .collect();
-        all.sort_by(|one, other| other.0.total_cmp(&one.0));
-        let mut sorted = Self {
-            columns: Vec::new(),
-            v: Vec::new(),
-            d: Vec::new(),
-        };
-        for (d, column, v) in all {
-            sorted.d.push(d);
-            sorted.columns.push(column);
-            sorted.v.push(v);
-        }
-        sorted
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Turns columns p and q, p before q, by the angle of a tangent.
-fn rotate(columns: &mut [Vec<f64>], (p, q): (usize, usize), tangent: f64) {
-    let cosine = 1.0 / tangent.hypot(1.0);
-    let sine = cosine * tangent;
-    let (before, from_q) = columns.split_at_mut(q);
-    for (of_p, of_q) in before[p].iter_mut().zip(&mut from_q[0]) {
-        (*of_p, *of_q) = (cosine * *of_p - sine * *of_q, sine * *of_p + cosine * *of_q);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spectrum::dot;
 
     fn term(rows_of_b: usize) -> LowRank {
         let (rank, inputs, outputs) = (3, 5, 7);
@@ -269,14 +195,5 @@ mod tests {
         assert!((of(SpectrumRule::Reference)[10] - 1000.0).abs() < 1.0);
         let below = rotated(&term(7), SpectrumRule::Exact, false).rho.unwrap();
         assert!(below.iter().all(|&rho| rho == 0.0));
-    }
-
-    #[test]
-    fn finds_the_singular_values_of_a_known_matrix() {
-        // [[3, 0], [4, 5]]: √45 and √5.
-        let spectrum = Spectrum::of(&[3.0, 0.0, 4.0, 5.0], 2);
-        for (found, expected) in spectrum.d.iter().zip([45f64.sqrt(), 5f64.sqrt()]) {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-        }
     }
 }

@@ -37,6 +37,7 @@ pub use site::{Module, Site};
 pub use whole::{HeadConfig, Whole, WholeMut, WholeRef};
 
 use crate::backbone::BackboneConfig;
+use crate::laplace::Laplace;
 use crate::{Error, Result};
 
 /// All low-rank terms of one fine-tuning.
@@ -45,6 +46,7 @@ pub struct Adapter {
     config: LoraConfig,
     parameters: Parameters,
     deviations: Option<Deviations>,
+    laplace: Option<Arc<Laplace>>,
 }
 
 impl Adapter {
@@ -83,6 +85,7 @@ impl Adapter {
             config,
             parameters,
             deviations: None,
+            laplace: None,
         };
         if let Some(encoder) = &backbone.encoder {
             adapter.initialise_whole(encoder.initializer_range);
@@ -162,6 +165,7 @@ impl Adapter {
             config,
             parameters,
             deviations: None,
+            laplace: None,
         })
     }
 
@@ -190,7 +194,17 @@ impl Adapter {
             config,
             parameters,
             deviations: None,
+            laplace: None,
         })
+    }
+
+    /// The curvature that it answers by, if there is one.
+    pub fn laplace(&self) -> Option<&Arc<Laplace>> {
+        self.laplace.as_ref()
+    }
+
+    pub(crate) fn set_laplace(&mut self, laplace: Arc<Laplace>) {
+        self.laplace = Some(laplace);
     }
 
     /// The configuration.

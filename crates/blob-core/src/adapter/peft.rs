@@ -9,7 +9,9 @@
 //! the base layers of their low-rank terms.
 
 mod config;
+mod curvature;
 mod deviations;
+mod head;
 mod names;
 mod values;
 
@@ -20,13 +22,12 @@ use std::path::{Path, PathBuf};
 use self::names::Names;
 use self::values::checked_values;
 use super::{
-    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, LowRank, Module, Posterior, Sigma, Site,
-    TermShape, Whole, WholeLayers,
+    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
+    Whole, WholeLayers,
 };
-use crate::backbone::{BackboneConfig, MOST_CLASSES};
+use crate::backbone::BackboneConfig;
 use crate::files::{atomic_write, safetensors_bytes};
 use crate::other_file;
-use crate::weights::HostTensor;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
 
@@ -85,8 +86,9 @@ pub fn save(
             let name = names.of(parameter.site, parameter.factor);
             tensors.insert(format!("{PREFIX}{name}"), (shape, values));
         }
-        let deviations = deviations::tensors(adapter, backbone, member);
-        for (name, shape, values) in &deviations {
+        let mut beside = deviations::tensors(adapter, backbone, member);
+        beside.extend(curvature::tensors(adapter, backbone));
+        for (name, shape, values) in &beside {
             let name = format!("{PREFIX}{name}");
             tensors.insert(name, (shape.clone(), values.as_slice()));
         }
@@ -150,6 +152,15 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
         let all = members.iter_mut().filter_map(|it| it.deviations.take());
         adapter = adapter.with_deviations(columns, &all.flatten().collect::<Vec<_>>())?;
     }
+    let found = std::mem::take(&mut members[0].curvature);
+    let laplace = found.complete(adapter.parameters().layout(), backbone);
+    let laplace = laplace.map_err(|reason| Error::Adapter {
+        path: folder.join(MODEL),
+        reason,
+    })?;
+    if let Some(laplace) = laplace {
+        adapter = adapter.with_laplace(laplace)?;
+    }
     Ok(Loaded {
         adapter,
         head_is_of_base: backbone.encoder.is_some() && members.iter().any(|it| it.whole.is_empty()),
@@ -174,6 +185,8 @@ struct Member {
     whole: Whole,
     /// Columns of a covariance of low rank.
     deviations: Option<Vec<Vec<f32>>>,
+    /// Of Laplace's approximation, as it lies in the file.
+    curvature: curvature::Found,
     notices: Vec<String>,
 }
 
@@ -187,15 +200,21 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
 
-    let (whole, head) = whole_of(&file, backbone).map_err(&broken)?;
+    let (whole, head) = head::of_file(&file, backbone).map_err(&broken)?;
     let classes = head.map_or(backbone.classes(), |head| head.classes);
     let backbone = &backbone.with_classes(classes);
     let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
     let mut columns = deviations::Found::default();
+    let mut curvature = curvature::Found::default();
     let mut notices = Vec::new();
     for (name, view) in file.tensors() {
         let bare = bare(&name);
         if names::whole(bare, backbone).is_some() {
+            continue;
+        }
+        if curvature::is_part(bare) {
+            let inserted = curvature.insert(bare, &view);
+            inserted.map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
             continue;
         }
         if bare.ends_with(".base_layer.weight") || bare.ends_with("embed_tokens.weight") {
@@ -267,6 +286,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         terms,
         whole,
         deviations,
+        curvature,
         notices,
     })
 }
@@ -275,63 +295,6 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
 fn bare(name: &str) -> &str {
     let bare = name.strip_prefix(PREFIX).unwrap_or(name);
     bare.strip_prefix(PREFIX).unwrap_or(bare)
-}
-
-/// The layers of a head, and what head that is; or the rule that the file breaks.
-fn whole_of(
-    file: &SafeTensors<'_>,
-    backbone: &BackboneConfig,
-) -> std::result::Result<(Whole, Option<HeadConfig>), String> {
-    if backbone.encoder.is_none() {
-        return Ok((Whole::new(), None));
-    }
-    let mut found = BTreeMap::new();
-    let mut trained = false;
-    for (name, view) in file.tensors() {
-        if let Some(of) = names::whole(bare(&name), backbone) {
-            trained |= !of.is_base_layer;
-            found.insert((of.site, of.factor), (name, view));
-        }
-    }
-    let is_output = |(site, factor): &(Site, Factor)| {
-        site.module == Module::Classifier && *factor == Factor::Weight
-    };
-    let output = found.iter().find(|(of, _)| is_output(of));
-    let classes = output.and_then(|(_, (_, view))| view.shape().first().copied());
-    let classes = classes.unwrap_or(backbone.classes());
-    if classes == 0 {
-        return Err("the file must hold the classification head, which the base lacks".into());
-    }
-    if !(2..=MOST_CLASSES).contains(&classes) {
-        return Err(format!(
-            "the head must have between 2 and 65536 classes, got {classes}"
-        ));
-    }
-    let head = HeadConfig {
-        classes,
-        trained,
-        fresh: false,
-    };
-    if found.is_empty() {
-        return Ok((Whole::new(), Some(head)));
-    }
-    let shapes = WholeLayers::of_head(Some(head), backbone).shapes;
-    let mut whole = Whole::new();
-    for (site, (outputs, inputs)) in shapes {
-        let mut part = |factor, shape: Vec<usize>| {
-            let layer = backbone.published(&site.path());
-            let (name, view) = found
-                .remove(&(site, factor))
-                .ok_or_else(|| format!("{layer} must have both a weight and a bias"))?;
-            let data = checked_values(&view, &shape)
-                .map_err(|rule| format!("tensor {name:?} must {rule}"))?;
-            Ok::<_, String>(HostTensor { shape, data })
-        };
-        let weight = part(Factor::Weight, vec![outputs, inputs])?;
-        let bias = part(Factor::Bias, vec![outputs])?;
-        whole.insert(site, [weight, bias]);
-    }
-    Ok((whole, Some(head)))
 }
 
 fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {

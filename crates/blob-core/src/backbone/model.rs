@@ -228,16 +228,32 @@ impl Backbone {
         (pass, adapter): (&Pass, &Adapter),
         gradients: &mut Parameters,
     ) -> Result<()> {
+        let first = adapter.first_block();
+        self.backward_each(kept, &[dlogits], (pass, adapter, first), gradients)
+    }
+
+    /// [`Self::backward`] of several dL/dlogits over one forward pass, block by block: each block
+    /// is walked through once for each of them before the block below. Ends above block `first`.
+    pub fn backward_each(
+        &self,
+        kept: BackboneKept,
+        dlogits: &[&[f32]],
+        (pass, adapter, first): (&Pass, &Adapter, usize),
+        gradients: &mut Parameters,
+    ) -> Result<()> {
         let of = Adapted {
             pass,
             adapter: Some(adapter),
         };
-        let read = (&kept.stream, dlogits);
-        let dx = self
-            .read_out
-            .backward(&kept.read_out, read, of, gradients)?;
-        let first = adapter.first_block();
-        self.stack.backward(kept.stack, dx, (of, first), gradients)
+        let mut dxs = Vec::with_capacity(dlogits.len());
+        for dlogits in dlogits {
+            let read = (&kept.stream, *dlogits);
+            let dx = self
+                .read_out
+                .backward(&kept.read_out, read, of, gradients)?;
+            dxs.push(dx);
+        }
+        self.stack.backward(kept.stack, dxs, (of, first), gradients)
     }
 
     fn check_lengths(&self, batch: &Batch) -> Result<()> {

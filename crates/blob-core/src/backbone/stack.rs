@@ -78,11 +78,11 @@ impl Stack {
         Ok((x, kept))
     }
 
-    /// Adds the adapter's gradients of dL/dx after the last block, down to block `first`.
+    /// Adds the adapter's gradients of every dL/dx after the last block, down to block `first`.
     pub fn backward(
         &self,
         mut kept: StackKept,
-        mut dx: Tensor,
+        mut dxs: Vec<Tensor>,
         (of, first): (Adapted<'_>, usize),
         gradients: &mut Parameters,
     ) -> Result<()> {
@@ -94,10 +94,20 @@ impl Stack {
             };
             let Some(of_block) = of_block else { break };
             let want_dx = block.index > first;
-            let back = (&of_block, &dx);
-            match block.backward(back, self.tables_of(block), of, want_dx, gradients)? {
-                Some(below) => dx = below,
-                None => break,
+            let mut below = Vec::new();
+            for dx in &dxs {
+                let back = (&of_block, dx);
+                below.extend(block.backward(
+                    back,
+                    self.tables_of(block),
+                    of,
+                    want_dx,
+                    gradients,
+                )?);
+            }
+            dxs = below;
+            if dxs.is_empty() {
+                break;
             }
         }
         Ok(())

@@ -55,6 +55,10 @@ pub enum Purpose {
     InitialRhoB = 8,
     /// Coefficients of a covariance of low rank, (K), for all layers of a member: slot 0.
     Deviations = 9,
+    /// Normals that logits of a prompt are drawn by, one per class: slot 0.
+    Logits = 10,
+    /// What sums of a factor's curvature are sketched with, (ℓ, d): slot 0.
+    Sketch = 11,
 }
 
 /// The stream of one (seed, step, phase).
@@ -106,6 +110,11 @@ impl Stream {
     /// Fills `out` with standard normals, in row-major order of the matrix.
     pub fn fill_normal(self, out: &mut [f32], key: NoiseKey) {
         normal::fill(out, |block| self.words(block, 0, 0, key));
+    }
+
+    /// Fills `out` with standard normals of a prompt, by the identity of its data row.
+    pub fn fill_normal_of_row(self, out: &mut [f32], row: u32, key: NoiseKey) {
+        normal::fill(out, |block| self.words(block, 0, row, key));
     }
 
     /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.

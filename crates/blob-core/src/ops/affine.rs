@@ -19,6 +19,7 @@ use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, 
 use crate::Result;
 use crate::adapter::{Adapter, Parameters, Site, WholeMut, WholeRef};
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
+use crate::observer::{self, OutputGradient, Seen};
 use crate::pass::{Pass, Rows};
 
 /// One layer in one pass.
@@ -29,6 +30,7 @@ pub struct Affine<'a> {
     is_trained: bool,
     term: Option<Term<'a>>,
     rows: &'a Rows,
+    pass: &'a Pass,
     by: Implementation,
 }
 
@@ -50,6 +52,7 @@ impl<'a> Affine<'a> {
             is_trained: parameters.layout().trains_whole(),
             term: Term::at(adapter, site, rows, pass),
             rows,
+            pass,
             by: device.implementation(Operation::Affine),
         })
     }
@@ -116,6 +119,7 @@ impl<'a> Affine<'a> {
         let (n, k, m) = (self.rows.ids.len(), self.inputs(), self.outputs());
         shapes::check("x of a layer of the adapter's", x, &[n, k])?;
         shapes::check("dy of a layer of the adapter's", dy, &[n, m])?;
+        self.watched(x, dy)?;
         if self.by == Implementation::Reference {
             return self.reference_backward(x.host()?, dy.host()?, gradients);
         }
@@ -142,6 +146,24 @@ impl<'a> Affine<'a> {
             term.add_adjoint(kept, &adjoint, &mut dx);
         }
         wrap(dx, (n, k))
+    }
+
+    /// Shows what has gradients to an observer.
+    fn watched(&self, x: &Tensor, dy: &Tensor) -> Result<()> {
+        let term = self.term.as_ref();
+        let Some(watch) = &self.pass.watch else {
+            return Ok(());
+        };
+        if term.is_none() && !self.is_trained {
+            return Ok(());
+        }
+        watch.see(&Seen {
+            site: self.site,
+            term: term.map(|term| (*term.factors_of(0), term.scaling())),
+            segments: &self.pass.segments_of(self.rows.ids.len()),
+            x: &observer::values(x)?,
+            dy: OutputGradient::Rows(&observer::values(dy)?),
+        })
     }
 
     /// Where a member's gradients go, if they are wanted.

@@ -15,6 +15,7 @@ mod plain;
 use super::low_rank::{Kept, Term};
 use super::{Device, Implementation, Operation, Tensor, shapes};
 use crate::adapter::Parameters;
+use crate::observer::{self, OutputGradient, Seen};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
@@ -85,6 +86,17 @@ impl Vocabulary {
                 classes.tokens.len(),
                 dlogits.len()
             )));
+        }
+        if let Some((term, _)) = term
+            && let Some(watch) = term.watch()
+        {
+            watch.see(&Seen {
+                site: term.site,
+                term: Some((*term.factors_of(0), term.scaling())),
+                segments: &term.segments(),
+                x: &observer::values(x)?,
+                dy: OutputGradient::Classes(classes, dlogits),
+            })?;
         }
         if self.device.implementation(Operation::Head) == Implementation::Reference {
             let term = term.map(|(term, _)| term);

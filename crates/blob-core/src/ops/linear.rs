@@ -22,6 +22,7 @@ mod weight;
 use super::low_rank::{Kept, Term};
 use super::{Implementation, Operation, Tensor, shapes};
 use crate::adapter::{Parameters, Site};
+use crate::observer::{self, OutputGradient, Seen, Watch};
 use crate::pass::Pass;
 use crate::{Error, Result};
 pub(super) use cpu::product;
@@ -111,12 +112,35 @@ pub fn backward(
     } else {
         None
     };
+    if let (Some(x), Some(watch)) = (&x, &wants.pass.watch) {
+        watched(layers, x, (watch, wants.pass))?;
+    }
     match first.projection.implementation() {
         Implementation::CpuKernel => cpu::backward(layers, x.as_ref(), wants, gradients),
         #[cfg(feature = "cuda")]
         Implementation::CudaKernel(_) => cuda::backward(layers, x.as_ref(), wants, gradients),
         Implementation::Reference => reference::backward(layers, x.as_ref(), wants, gradients),
     }
+}
+
+/// Shows every term to an observer.
+fn watched(layers: &[Returning<'_>], x: &Tensor, (watch, pass): (&Watch, &Pass)) -> Result<()> {
+    let segments = pass.segments_of(x.dim(0)?);
+    let x = observer::values(x)?;
+    for layer in layers {
+        let Some(term) = &layer.projection.term else {
+            continue;
+        };
+        let dy = observer::values(layer.dy)?;
+        watch.see(&Seen {
+            site: term.site,
+            term: Some((*term.factors_of(0), term.scaling())),
+            segments: &segments,
+            x: &x,
+            dy: OutputGradient::Rows(&dy),
+        })?;
+    }
+    Ok(())
 }
 
 /// What is wanted of a backward pass beside the gradients of the terms.

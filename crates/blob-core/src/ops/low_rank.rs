@@ -21,9 +21,12 @@ pub(super) mod cuda;
 mod noise;
 pub(super) mod reference;
 
+use std::ops::Range;
+
 #[cfg(feature = "cuda")]
 use crate::adapter::Parameters;
 use crate::adapter::{Adapter, LowRankRef, Sigma, Site, TermShape};
+use crate::observer::Watch;
 use crate::pass::{Pass, Rows};
 pub(super) use cpu::Adjoint;
 use noise::Draw;
@@ -94,6 +97,16 @@ impl<'a> Term<'a> {
     /// The factors that a row of the input sees.
     pub fn factors_of(&self, row: usize) -> &LowRankRef<'a> {
         &self.members[self.rows.group_of(row).member]
+    }
+
+    /// Who looks on.
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.pass.watch.as_ref()
+    }
+
+    /// The rows of each prompt.
+    pub(super) fn segments(&self) -> Vec<Range<usize>> {
+        self.pass.segments_of(self.rows.ids.len())
     }
 
     /// Which member's factors these are.

@@ -9,6 +9,7 @@ use blob_core::adapter::{Adapter, HeadConfig, LoraConfig, Module};
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::laplace::Link;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 use blob_core::weights::Checkpoint;
@@ -232,6 +233,7 @@ fn a_batch_that_does_not_fit_an_encoder_is_refused() {
         antithetic: false,
         dropout: 0.0,
         stochastic_layers: None,
+        link: Link::default(),
     };
     let ask = |adapter: Option<&Adapter>, batch: &Batch| {
         predict(&backbone, adapter, batch, &config, &Abort::default())

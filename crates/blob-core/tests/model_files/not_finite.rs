@@ -8,6 +8,7 @@ use blob_core::backbone::{Backbone, Quantized};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kernels::cpu::quantize::Quantization;
+use blob_core::laplace::Link;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 use blob_core::weights::Checkpoint;
@@ -46,6 +47,7 @@ fn logits(backbone: &Backbone, ids: [u32; 3], classes: [u32; 2]) -> Result<Vec<f
         antithetic: false,
         dropout: 0.0,
         stochastic_layers: None,
+        link: Link::default(),
     };
     predict(backbone, None, &batch, &mean, &Abort::default())
 }

@@ -1,4 +1,5 @@
 use blob_core::abort::Abort;
+use blob_core::laplace::Link;
 use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::predict::{PredictConfig, predict};
 
@@ -47,6 +48,7 @@ fn predictive_samples_are_pytorchs_and_rows_without_a_label_are_predicted_too() 
             antithetic: false,
             dropout: 0.0,
             stochastic_layers: None,
+            link: Link::default(),
         };
         let (adapter, abort) = (Some(&case.adapter), Abort::default());
         let logits = predict(&case.backbone, adapter, &case.batch, &config, &abort).unwrap();

@@ -4,6 +4,7 @@ use blob_core::abort::Abort;
 use blob_core::adapter::Adapter;
 use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
+use blob_core::laplace::Link;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 
@@ -17,6 +18,7 @@ pub fn sampling(samples: u32) -> PredictConfig {
         antithetic: false,
         dropout: 0.0,
         stochastic_layers: None,
+        link: Link::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Sigma, peft};
 use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
+use blob_core::laplace::Link;
 use blob_core::method::{BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig};
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
@@ -162,6 +163,7 @@ fn samples_of_members_at_once_are_those_one_by_one_and_survive_the_files() {
         antithetic: false,
         dropout: 0.0,
         stochastic_layers,
+        link: Link::default(),
     };
     for (over, method) in methods().into_iter().filter(|(over, _)| over.is_some()) {
         for trained in [true, false] {

@@ -20,6 +20,7 @@ use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::backbone::{Backbone, BackboneConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::laplace::Link;
 use blob_core::method::{BbbConfig, BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::{Average, Evaluated, Objective};
 use blob_core::optim::{KlCycle, Schedule};
@@ -147,6 +148,7 @@ fn regression() -> Regression {
         antithetic: false,
         dropout: 0.0,
         stochastic_layers: None,
+        link: Link::default(),
     };
     let inputs = predict(&backbone, None, &batch, &asked, &Abort::default()).unwrap();
 

@@ -1,0 +1,36 @@
+//! A curvature as part of the adapter that it is of.
+
+use std::sync::Arc;
+
+use super::{Laplace, blocks_of};
+use crate::adapter::{Adapter, LoraConfig};
+use crate::{Error, Result};
+
+impl Adapter {
+    /// The points of this adapter, of a posterior its means, with a Gaussian around them.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the curvature is of other layers or widths, or of an ensemble.
+    pub fn with_laplace(&self, laplace: Laplace) -> Result<Self> {
+        let shapes = blocks_of(self.parameters().layout(), 0);
+        let fits = laplace.curvature.blocks.iter().all(|(id, block)| {
+            let own = [block.output.width(), block.input.width()];
+            shapes.get(id) == Some(&own)
+        });
+        if !fits || self.parameters().members() != 1 {
+            return Err(Error::InvalidInput(format!(
+                "a curvature must be of the layers of its adapter, a single one, got {} matrices \
+                 for {}",
+                laplace.curvature.blocks.len(),
+                shapes.len()
+            )));
+        }
+        let config = LoraConfig {
+            posterior: None,
+            ..self.config().clone()
+        };
+        let mut point = self.with_gaussian(config)?;
+        point.set_laplace(Arc::new(laplace));
+        Ok(point)
+    }
+}

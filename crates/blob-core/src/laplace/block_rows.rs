@@ -1,0 +1,91 @@
+//! What a layer saw in a backward pass, as the rows of its blocks: a_t and g_t.
+
+use std::borrow::Cow;
+
+use super::BlockId;
+use crate::adapter::{Factor, LowRankRef};
+use crate::kernels::cpu::low_rank::{dots, transposed};
+use crate::observer::{OutputGradient, Seen};
+use crate::ops::head::Classes;
+
+/// g of all rows.
+pub(super) enum Outputs<'a> {
+    /// (n, o)
+    Rows(Cow<'a, [f32]>),
+    /// Of a vocabulary: values at the classes of each row.
+    Classes(&'a Classes, &'a [f32]),
+}
+
+/// A block, its rows a (n, i), and theirs.
+pub(super) struct BlockRows<'a> {
+    pub(super) block: BlockId,
+    pub(super) inputs: Cow<'a, [f32]>,
+    pub(super) outputs: Outputs<'a>,
+}
+
+/// The blocks of a layer.
+pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<BlockRows<'a>> {
+    let outputs = || match seen.dy {
+        OutputGradient::Rows(dy) => Outputs::Rows(Cow::Borrowed(dy)),
+        OutputGradient::Classes(classes, values) => Outputs::Classes(classes, values),
+    };
+    let Some((factors, scaling)) = &seen.term else {
+        let rows = seen.segments.last().map_or(0, |last| last.end);
+        let width = seen.x.len() / rows.max(1);
+        let with_one = |row: &[f32]| row.iter().copied().chain([1.0]).collect::<Vec<_>>();
+        return vec![BlockRows {
+            block: (seen.site, Factor::Weight),
+            inputs: seen
+                .x
+                .chunks_exact(width.max(1))
+                .flat_map(with_one)
+                .collect(),
+            outputs: outputs(),
+        }];
+    };
+    let (k, r) = (factors.shape.inputs, factors.shape.rank);
+    let mut h = vec![0.0; seen.x.len() / k * r];
+    dots(seen.x, factors.a, k, None, &mut h);
+    for h in &mut h {
+        *h *= scaling;
+    }
+    let p = rank_gradient(seen, factors, *scaling);
+    vec![
+        BlockRows {
+            block: (seen.site, Factor::A),
+            inputs: Cow::Borrowed(seen.x),
+            outputs: Outputs::Rows(Cow::Owned(p)),
+        },
+        BlockRows {
+            block: (seen.site, Factor::B),
+            inputs: Cow::Owned(h),
+            outputs: outputs(),
+        },
+    ]
+}
+
+/// p = s·dy·B (n, r).
+fn rank_gradient(seen: &Seen<'_>, factors: &LowRankRef<'_>, scaling: f32) -> Vec<f32> {
+    let (k, m, r) = (
+        factors.shape.inputs,
+        factors.shape.outputs,
+        factors.shape.rank,
+    );
+    let mut p = vec![0.0; seen.x.len() / k * r];
+    match seen.dy {
+        OutputGradient::Rows(dy) => dots(dy, &transposed(factors.b, r), m, None, &mut p),
+        OutputGradient::Classes(classes, values) => {
+            let places = classes.rows.iter().zip(&classes.tokens);
+            for ((&row, &token), &value) in places.zip(values) {
+                let of_token = &factors.b[token as usize * r..][..r];
+                for (p, b) in p[row * r..][..r].iter_mut().zip(of_token) {
+                    *p += value * b;
+                }
+            }
+        }
+    }
+    for p in &mut p {
+        *p *= scaling;
+    }
+    p
+}
