@@ -94,6 +94,7 @@ export type {
 } from './report/comparison.ts';
 export type { PublishedNumber } from './report/published.ts';
 export { type BayesianizeResult, bayesianize } from './run/bayesianize/bayesianize.ts';
+export type { LaplaceResult } from './run/bayesianize/making.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';

@@ -161,6 +161,7 @@ it.each([
   ],
   ['tfblora/mle-llama-all.sh', 'mle-ARC-Easy-seed1', { method: 'mle', processes: 1 }],
   ['tfblora/map-acc-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
+  ['laplace/laplace-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
   [
     'tfblora/blob-llama-all.sh',
     'blob-ARC-Easy-seed1',
@@ -179,6 +180,21 @@ it.each([
   expect([code, names(stderr)]).toEqual([0, [name]]);
   expect(JSON.parse(stdout).config).toMatchObject({ ...ofLlama, ...own });
   expect(readdirSync(out)).toEqual([]);
+});
+
+it('runs Laplace of MAP scaled down, over all layers and the last, and not again', async () => {
+  const out = temporaryFolder();
+  const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: 'ARC-Easy', EXTRA: scaledDown };
+  const first = await script('laplace/laplace-llama-all.sh', environment);
+  expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('prior precision')]);
+  for (const layers of ['all', 'last:1']) {
+    const name = `laplace-${layers}-ARC-Easy-seed1`;
+    const text = readFileSync(join(out, 'laplace', name, 'result.json'), 'utf8');
+    const result = JSON.parse(text) as RunResult;
+    expect(result).toMatchObject({ method: 'laplace', evaluations: [{ samples: 1 }] });
+  }
+  const again = await script('laplace/laplace-llama-all.sh', environment);
+  expect(again.stderr).not.toContain('prior precision');
 });
 
 it('runs TFB of MLE scaled down, search and evaluation, and not again when it is finished', async () => {

@@ -40,6 +40,18 @@ export interface ClassReport {
   readonly complaints: readonly string[];
 }
 
+/** What laplace-torch makes of an adapter. */
+export interface LaplaceReport {
+  /** ln Z, nats. */
+  readonly evidence: number;
+  /** (B, C) */
+  readonly mean: Logits;
+  /** (B, C, C) */
+  readonly covariance: readonly Logits[];
+  /** (B, C) probabilities. */
+  readonly bridge: Logits;
+}
+
 export interface ReferenceReport {
   readonly sigma_mean: number;
   readonly kl: number;
@@ -63,6 +75,7 @@ interface Answers {
   readonly make_reference_checkpoint: ReferenceReport;
   readonly logits: Logits;
   readonly load_report: LoadReport;
+  readonly laplace: LaplaceReport;
 }
 
 const script = join(import.meta.dirname, '../../tools/parity/peft_side.py');

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import encoders
+import laplace_side
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -228,6 +229,7 @@ JOBS = {
         make_adapter,
         encoders.make_encoder_adapter,
         encoders.class_logits,
+        laplace_side.laplace,
         make_reference_checkpoint,
         logits,
         load_report,

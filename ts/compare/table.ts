@@ -24,7 +24,7 @@ import { readConfigFile } from '../config/file.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { fileName, resolveTrain } from '../config/resolve.ts';
 import { BpeftError } from '../errors.ts';
-import { requireAfterTraining, trains } from '../methods/registry.ts';
+import { afterTraining, trains } from '../methods/registry.ts';
 import { camelCase } from '../names.ts';
 
 type Values = Readonly<Record<string, unknown>>;
@@ -97,7 +97,7 @@ function rowOf(path: string, name: string, own: Values, common: Layer): Row {
   const source = `${path}: methods.${name}`;
   const layer: Layer = { origin: 'file', source, isForOne: true, values: { method, ...values } };
   const isTrained = trains(method);
-  if (!isTrained) requireAfterTraining(method);
+  if (!isTrained) afterTraining(method);
   if (isTrained === (from !== undefined)) {
     const rule = isTrained
       ? 'trains its own adapters, and takes no from'

@@ -6,7 +6,14 @@
 
 import type { z } from 'zod';
 import { BpeftError } from '../errors.ts';
-import { DEFAULT_METHOD, type MethodId, TRAINED_METHODS } from '../methods/ids.ts';
+import {
+  AFTER_TRAINING_METHODS,
+  ANSWERING_METHODS,
+  DEFAULT_AFTER_TRAINING,
+  DEFAULT_METHOD,
+  type MethodId,
+  TRAINED_METHODS,
+} from '../methods/ids.ts';
 import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { foreignNameHint } from './foreign-names.ts';
@@ -37,7 +44,8 @@ export function mergeLayers(
 ): Record<string, unknown> {
   const merged: Record<string, unknown> = {};
   const own = SCHEMAS[command].shape;
-  const method = trained === undefined ? methodOf(command, layers) : trainedBy(trained);
+  const method =
+    trained === undefined ? methodOf(command, layers) : known(ANSWERING_METHODS, trained);
   for (const layer of layers) {
     const isShared = layer.origin === 'file' && layer.isForOne !== true;
     for (const [key, value] of Object.entries(layer.values)) {
@@ -86,13 +94,15 @@ function methodOf(command: CommandName, layers: readonly Layer[]): MethodId | nu
   if (!Object.hasOwn(SCHEMAS[command].shape, 'method')) return null;
   const last = (key: string) =>
     layers.findLast(({ values }) => values[key] !== undefined && values[key] !== null)?.values[key];
+  if (command === 'bayesianize')
+    return known(AFTER_TRAINING_METHODS, last('method') ?? DEFAULT_AFTER_TRAINING);
   const asked = last('method') ?? (last('resume') === true ? null : DEFAULT_METHOD);
-  return trainedBy(asked);
+  return known(TRAINED_METHODS, asked);
 }
 
-/** Null for what trains nothing: such a method may know any setting. */
-function trainedBy(name: unknown): MethodId | null {
-  return TRAINED_METHODS.find((method) => method === name) ?? null;
+/** Null for others: such a method may know any setting. */
+function known(methods: readonly MethodId[], name: unknown): MethodId | null {
+  return methods.find((method) => method === name) ?? null;
 }
 
 /** How the place spells the setting: `--kl-lr`, `kl_lr` or `klLr`. */
@@ -114,7 +124,8 @@ function otherMethods(
   const name = spelling(key, isOfAdapter ? 'flag' : layer.origin);
   const theirs = DISJUNCTION.format(methods ?? []);
   const got = isOfAdapter ? `an adapter of method ${method}` : `method ${method}`;
-  const others = `train with ${spelling('method', layer.origin)} ${methods?.join('|')}`;
+  const trains = TRAINED_METHODS.some((one) => one === method);
+  const others = `${trains ? 'train with' : 'give'} ${spelling('method', layer.origin)} ${methods?.join('|')}`;
   return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got ${got}`, {
     hint: isOfAdapter
       ? 'leave it out: its answers do not depend on it'

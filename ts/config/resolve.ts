@@ -6,11 +6,8 @@
 import { namedDevice } from '../engine/device.ts';
 import { MODEL_HINT } from '../engine/model-source.ts';
 import { BpeftError } from '../errors.ts';
-import {
-  requireAfterTraining,
-  resolveMethodSettings,
-  trainingMethod,
-} from '../methods/registry.ts';
+import type { AfterTrainingId } from '../methods/ids.ts';
+import { afterTraining, resolveMethodSettings, trainingMethod } from '../methods/registry.ts';
 import { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
 import type {
   BayesianizeSettings,
@@ -34,6 +31,7 @@ export type TrainConfig = Resolved<TrainSettings> & {
 };
 export type EvalConfig = Resolved<EvalSettings> & { readonly dataset: readonly string[] };
 export type BayesianizeConfig = Resolved<BayesianizeSettings> & {
+  readonly method: AfterTrainingId;
   readonly dataset: string;
   readonly out: string;
 };
@@ -78,11 +76,12 @@ export function resolveEval(settings: EvalSettings): EvalConfig {
 }
 
 export function resolveBayesianize(settings: BayesianizeSettings): BayesianizeConfig {
-  requireAfterTraining(settings.method); // told before anything else
+  const method = afterTraining(settings.method); // told before anything else
   namedDevice(settings.device); // a wrong one is told before anything is read
   return {
     ...settings,
     ...dataProtocol(settings),
+    method,
     model: required(settings.model, 'model', MODEL_HINT),
     dataset: required(settings.dataset, 'dataset', 'bpeft datasets list shows the names'),
     out: required(settings.out, 'out', 'name a folder for the Bayesian adapter'),

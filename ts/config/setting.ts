@@ -17,6 +17,7 @@ export const GROUPS = [
   'BLoB',
   'Ensemble',
   'IVON',
+  'Laplace',
   'SWAG',
   'TFB',
   'Evaluation and prediction',

@@ -38,6 +38,33 @@ export declare class NativeAdapter {
   dispose(): Promise<void>
 }
 
+/** The curvature of a loss around an adapter. */
+export declare class NativeCurvature {
+  /** None yet, around `adapter` of `model`; `options` as JSON. */
+  static create(model: NativeModel, adapter: NativeAdapter, options: string): Promise<NativeCurvature>
+  /** Adds a batch of labelled rows; resolves to the sum of their NLL, in nats. */
+  add(batch: NativeBatch, abort?: NativeAbort | undefined | null): Promise<number>
+  /**
+   * What the evidence says, as JSON: `precision` (of largest evidence where none is given),
+   * `logEvidence` and `nll` in nats, `determined` parameters, `rows`.
+   */
+  evidence(precision?: number | undefined | null): Promise<string>
+  /** Sum over a batch's rows of the NLL of answers under each precision, in nats. */
+  nll(batch: NativeBatch, precisions: Float64Array, abort?: NativeAbort | undefined | null): Promise<Float64Array>
+  /**
+   * The Gaussian over a batch's logits under a precision: means (S), then of each prompt the
+   * covariance of its C classes, (C, C).
+   */
+  gaussian(batch: NativeBatch, precision: number, abort?: NativeAbort | undefined | null): Promise<Float64Array>
+  /** The adapter with the posterior that a precision gives. */
+  adapter(precision: number): Promise<NativeAdapter>
+  /**
+   * Lets queued work finish and frees the sums, not the adapter; later calls reject with
+   * `BPEFT_WORKER_STOPPED`.
+   */
+  dispose(): Promise<void>
+}
+
 /** A frozen model in memory. */
 export declare class NativeModel {
   /** Loads a model on its own thread; `options` as JSON. `reading` counts its tensors meanwhile. */

@@ -59,6 +59,12 @@ export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/da
 export type { Precision, Quantization } from './arithmetic.ts';
 export type { CallOptions, Progress } from './call.ts';
 export {
+  Curvature,
+  type CurvatureOptions,
+  type Evidence,
+  type LogitGaussian,
+} from './curvature.ts';
+export {
   Adapter,
   type AdapterInfo,
   type AdapterOptions,

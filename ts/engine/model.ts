@@ -137,6 +137,8 @@ export interface AdapterInfo {
   /** Of an ensemble; 1 otherwise. */
   readonly members: number;
   readonly sigmaMean: number | null;
+  /** λ of an adapter with the curvature of Laplace's approximation; null: it has none. */
+  readonly priorPrecision: number | null;
   /** Of an encoder. */
   readonly head: { readonly classes: number; readonly trained: boolean } | null;
   /** What loading had to leave out or assume. */
@@ -159,6 +161,11 @@ export interface PredictiveOptions {
   readonly dropout?: number;
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
+  /**
+   * How an adapter with a curvature answers, unless `samples` is 0: in closed form, as logarithms of
+   * probabilities in one pass (`probit` unless given, `bridge`), or by samples of the logits.
+   */
+  readonly link?: 'probit' | 'bridge' | 'sample' | undefined;
 }
 
 /**
@@ -319,9 +326,10 @@ export class Adapter implements AsyncDisposable {
     call: CallOptions = {},
   ): Promise<Float32Array> {
     // Callers hand over a whole run's settings; the engine refuses what is not its own.
-    const { samples, firstSample, noise, sampling, seed, dropout, stochasticLayers } = options;
+    const { samples, firstSample, noise, sampling, seed, dropout, stochasticLayers, link } =
+      options;
     const antithetic = sampling === 'antithetic';
-    const own = { samples, firstSample, noise, antithetic, seed, dropout, stochasticLayers };
+    const own = { samples, firstSample, noise, antithetic, seed, dropout, stochasticLayers, link };
     const text = JSON.stringify(own);
     return abortable(call.signal, (abort) => this.#native.predict(batch, text, abort));
   }

@@ -60,6 +60,28 @@ export interface SearchLook {
   readonly isWithin: boolean;
 }
 
+/** Rows whose curvature is gathered, or that choose the precision of its prior. */
+export interface CurvatureProgress {
+  readonly type: 'curvature-progress';
+  readonly dataset: string;
+  readonly split: string;
+  readonly done: number;
+  readonly rows: number;
+}
+
+/** What the rows of a curvature say of its prior. */
+export interface CurvatureDone {
+  readonly type: 'curvature';
+  readonly rows: number;
+  /** λ. */
+  readonly precision: number;
+  readonly chosenBy: 'evidence' | 'validation' | 'setting';
+  /** ln Z, nats. */
+  readonly logEvidence: number;
+  /** Parameters that the rows determine. */
+  readonly determined: number;
+}
+
 export interface EvaluationProgress {
   readonly type: 'evaluation-progress';
   readonly dataset: string;
@@ -130,6 +152,8 @@ export type RunEvent =
   | RunStarted
   | StepDone
   | SearchLook
+  | CurvatureProgress
+  | CurvatureDone
   | EvaluationProgress
   | EvaluationDone
   | PosteriorSpread

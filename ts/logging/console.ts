@@ -107,6 +107,7 @@ class ProgressBar implements Sink {
         this.#curve.add(event.nll);
         this.#draw(event.step / event.steps, this.#stepText(event, this.#meanMs));
         break;
+      case 'curvature-progress':
       case 'evaluation-progress':
         this.#draw(
           event.done / event.rows,

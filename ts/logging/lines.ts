@@ -21,8 +21,15 @@ export function eventLines(event: RunEvent): readonly string[] {
         `sigma ${number(sigma)}  ${criterion} changes by ${number(change)}, ${verdict} ${tolerance}`,
       ];
     }
+    case 'curvature-progress':
     case 'evaluation-progress':
       return [];
+    case 'curvature': {
+      const { rows, precision, chosenBy, logEvidence, determined } = event;
+      return [
+        `curvature of ${rows} rows: prior precision ${number(precision)} (${chosenBy}), ln Z ${number(logEvidence)}, ${number(determined)} parameters determined`,
+      ];
+    }
     case 'evaluation': {
       const { dataset, split, samples, n, metrics, flipRatio, scaled, seconds } = event.result;
       const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;

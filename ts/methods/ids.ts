@@ -30,6 +30,15 @@ export const TRAINED_METHODS = [
 
 export const DEFAULT_METHOD: MethodId = 'blob';
 
+/** What `bayesianize` offers. */
+export const AFTER_TRAINING_METHODS = ['laplace', 'tfb'] as const satisfies MethodId[];
+export type AfterTrainingId = (typeof AFTER_TRAINING_METHODS)[number];
+
+export const DEFAULT_AFTER_TRAINING: AfterTrainingId = 'tfb';
+
+/** Those of which it is known what their answers depend on. */
+export const ANSWERING_METHODS: readonly MethodId[] = [...TRAINED_METHODS, 'laplace'];
+
 /** Those whose points AdamW moves. */
 export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) => id !== 'ivon');
 
@@ -40,4 +49,4 @@ export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 export const DRAWING_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'bbb', 'ivon'];
 
 /** Those whose samples can be mirrored at the mean. */
-export const GAUSSIAN_METHODS: readonly MethodId[] = [...DRAWING_METHODS, 'swag'];
+export const GAUSSIAN_METHODS: readonly MethodId[] = [...DRAWING_METHODS, 'swag', 'laplace'];

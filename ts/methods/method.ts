@@ -20,7 +20,12 @@ export interface PredictiveRule {
   readonly average: Average;
   /** What shares one sign of a posterior's noise. */
   readonly noise: NoiseSharing;
+  /** How an adapter with a curvature makes probabilities of its logits' Gaussian. */
+  readonly link?: Link | undefined;
 }
+
+/** In closed form by the probit approximation or the Laplace bridge, or by samples. */
+export type Link = 'probit' | 'bridge' | 'sample';
 
 export type NoiseSharing = 'token' | 'example' | 'shared';
 
@@ -28,6 +33,7 @@ export type NoiseSharing = 'token' | 'example' | 'shared';
 export interface Asked {
   readonly protocol: Protocol;
   readonly noise: NoiseSharing;
+  readonly link?: Link | undefined;
 }
 
 /** @typeParam Settings what the method reads of a run's settings, resolved */

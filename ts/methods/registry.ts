@@ -7,8 +7,9 @@ import type { Protocol } from '../protocol/data-protocol.ts';
 import { BBB, BBB_SETTINGS } from './bbb.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
-import type { MethodId } from './ids.ts';
+import { AFTER_TRAINING_METHODS, type AfterTrainingId, type MethodId } from './ids.ts';
 import { IVON, IVON_SETTINGS } from './ivon.ts';
+import { LAPLACE, LAPLACE_SETTINGS } from './laplace.ts';
 import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Asked, Method, PredictiveRule } from './method.ts';
@@ -22,6 +23,7 @@ export const METHOD_SETTINGS = {
   ...BLOB_SETTINGS,
   ...ENSEMBLE_SETTINGS,
   ...IVON_SETTINGS,
+  ...LAPLACE_SETTINGS,
   ...SWAG_SETTINGS,
   ...TFB_SETTINGS,
 };
@@ -45,8 +47,11 @@ const IMPLEMENTED: readonly Method<MethodSettings>[] = [
   ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG],
 ];
 
-/** They make a trained adapter Bayesian, and train nothing themselves. */
-const AFTER_TRAINING: readonly MethodId[] = ['laplace', 'tfb'];
+/** Those whose answers are drawn in a way of their own. */
+const ANSWERING: readonly Pick<Method<MethodSettings>, 'id' | 'predictive'>[] = [
+  ...IMPLEMENTED,
+  LAPLACE,
+];
 
 /** One number of an evaluation, on top of any method. */
 const TEMPERATURE: MethodId = 'temperature';
@@ -62,10 +67,10 @@ export function trains(id: string): boolean {
 export function trainingMethod(id: MethodId): Method<MethodSettings> {
   const found = IMPLEMENTED.find((method) => method.id === id);
   if (found !== undefined) return found;
-  if (AFTER_TRAINING.includes(id)) {
+  if (isAfterTraining(id)) {
     const message = `method ${id} makes a trained adapter Bayesian; train does not offer it`;
     throw new BpeftError('BPEFT_USAGE', message, {
-      hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id}${id === 'tfb' ? '' : ' (not available yet)'}`,
+      hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id}`,
     });
   }
   if (id === TEMPERATURE) throw noMethod();
@@ -74,17 +79,18 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
   });
 }
 
-/**
- * @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: `bayesianize` does
- * not offer it.
- */
-export function requireAfterTraining(id: string): void {
-  if (id === 'tfb') return;
+/** Whether it makes a trained adapter Bayesian, and trains nothing itself. */
+function isAfterTraining(id: string): id is AfterTrainingId {
+  return AFTER_TRAINING_METHODS.some((known) => known === id);
+}
+
+/** @throws {BpeftError} `BPEFT_USAGE`: `bayesianize` does not offer it. */
+export function afterTraining(id: string): AfterTrainingId {
+  if (isAfterTraining(id)) return id;
   if (id === TEMPERATURE) throw noMethod();
-  const isKnown = AFTER_TRAINING.some((known) => known === id);
-  const what = isKnown ? 'is not available yet' : 'does not make a trained adapter Bayesian';
-  throw new BpeftError(isKnown ? 'BPEFT_UNSUPPORTED' : 'BPEFT_USAGE', `method ${id} ${what}`, {
-    hint: 'available: tfb',
+  const message = `method ${id} does not make a trained adapter Bayesian`;
+  throw new BpeftError('BPEFT_USAGE', message, {
+    hint: `available: ${AFTER_TRAINING_METHODS.join(', ')}`,
   });
 }
 
@@ -99,7 +105,9 @@ function noMethod(): BpeftError {
 export function usualMethod({
   bayesian,
   members,
-}: Pick<AdapterInfo, 'bayesian' | 'members'>): string {
+  priorPrecision,
+}: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision'>): string {
+  if (priorPrecision !== null) return LAPLACE.id;
   if (bayesian) return BLOB.id;
   return members > 1 ? ENSEMBLE.id : MLE.id;
 }
@@ -111,5 +119,5 @@ export function predictiveRule(
   asked: Asked,
 ): PredictiveRule {
   const id = method ?? usualMethod(adapter);
-  return (IMPLEMENTED.find((known) => known.id === id) ?? MLE).predictive(adapter, asked);
+  return (ANSWERING.find((known) => known.id === id) ?? MLE).predictive(adapter, asked);
 }

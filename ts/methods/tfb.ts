@@ -18,7 +18,10 @@ import { count, type Facts, positive, type SettingsOf, setting } from '../config
 import { BpeftError } from '../errors.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 
-const FACTS: Facts = { group: 'TFB', decides: 'training', recorded: 'value', isInherited: false };
+const FACTS: Facts = {
+  ...{ group: 'TFB', methods: ['tfb'] },
+  ...{ decides: 'training', recorded: 'value', isInherited: false },
+};
 
 const ofTfb = <S extends z.ZodType>(what: string, schema: S) =>
   setting(what, { bayesianize: schema }, FACTS);

@@ -10,6 +10,7 @@ pub mod engine;
 mod error;
 pub mod forecast;
 mod held;
+pub mod laplace;
 mod model;
 mod options;
 mod promise;

@@ -19,6 +19,7 @@ use crate::adapter::NativeAdapter;
 use crate::device::open;
 use crate::error::{Result, thrown};
 use crate::held::Shelf;
+use crate::laplace::Gathered;
 use crate::options::{LoadAdapterOptions, ModelOptions, Source, parse};
 use crate::promise::promise;
 use crate::reading::{Counted, NativeReading};
@@ -33,6 +34,7 @@ pub(crate) struct ModelState {
     notices: Vec<String>,
     pub(crate) adapters: Shelf<Adapter>,
     pub(crate) trainers: Shelf<Trainer>,
+    pub(crate) curvatures: Shelf<Gathered>,
 }
 
 /// A frozen model in memory.
@@ -270,6 +272,7 @@ fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result
         notices: opened.notices,
         adapters: Shelf::default(),
         trainers: Shelf::default(),
+        curvatures: Shelf::default(),
     })
 }
 

@@ -144,6 +144,17 @@ pub(crate) struct IsotropicOptions {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CurvatureOptions {
+    /// K.
+    pub(crate) rank: usize,
+    /// Most bytes of the factors.
+    pub(crate) memory_bytes: usize,
+    /// Places that are covered, from the end; null: all.
+    pub(crate) stochastic_layers: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ForecastOptions {
     pub(crate) steps: u64,
     pub(crate) schedule: Schedule,

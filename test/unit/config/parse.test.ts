@@ -168,7 +168,7 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     [
       'ensemble',
       { sampling: 'plain' },
-      '--sampling is a setting of method blob, bbb, ivon, or swag, got an adapter of method ensemble',
+      '--sampling is a setting of method blob, bbb, ivon, swag, or laplace, got an adapter of method ensemble',
     ],
   ] as const) {
     const hint = 'leave it out: its answers do not depend on it';
@@ -178,10 +178,26 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     // one file for many runs
     expect(parseSettings('predict', [file(given)], trained)).not.toMatchObject(given);
   }
+  expect(() => parseSettings('eval', [flags({ link: 'bridge' })], 'blob')).toThrow(
+    '--link is a setting of method laplace, got an adapter of method blob',
+  );
+  expect(parseSettings('eval', [flags({ link: 'bridge' })], 'laplace').link).toBe('bridge');
   // What an adapter without a record depends on is not known, nor what one of a later method does.
   for (const trained of ['blob', 'tfb', undefined]) {
     expect(parseSettings('predict', [flags({ noise: 'shared' })], trained).noise).toBe('shared');
   }
+});
+
+it.each([
+  [{ anchors: 4, method: 'laplace' }, '--anchors is a setting of method tfb, got method laplace'],
+  [{ curvatureRank: 4 }, '--curvature-rank is a setting of method laplace, got method tfb'],
+])('refuses %j of another method that makes adapters Bayesian', (given, message) => {
+  const hint = expect.stringMatching(/^leave it out, or give --method (tfb|laplace)$/);
+  expect(() => parseSettings('bayesianize', [flags(given)])).toThrow(
+    expect.objectContaining({ code: 'BPEFT_USAGE', message, hint }),
+  );
+  // One file for both.
+  expect(parseSettings('bayesianize', [file(given)])).not.toMatchObject(given);
 });
 
 it.each([

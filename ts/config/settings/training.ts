@@ -1,7 +1,14 @@
 /** How an adapter is trained, whatever its method. */
 
 import { z } from 'zod';
-import { ADAMW_METHODS, DEFAULT_METHOD, METHODS, TRAINED_METHODS } from '../../methods/ids.ts';
+import {
+  ADAMW_METHODS,
+  AFTER_TRAINING_METHODS,
+  DEFAULT_AFTER_TRAINING,
+  DEFAULT_METHOD,
+  METHODS,
+  TRAINED_METHODS,
+} from '../../methods/ids.ts';
 import {
   count,
   type Facts,
@@ -39,7 +46,9 @@ export const TRAINING = {
     'how the adapter is trained',
     {
       train: z.enum(METHODS).default(DEFAULT_METHOD),
-      bayesianize: name.default('tfb').describe('how the adapter becomes Bayesian: tfb'),
+      bayesianize: name
+        .default(DEFAULT_AFTER_TRAINING)
+        .describe(`how the adapter becomes Bayesian: ${AFTER_TRAINING_METHODS.join(' or ')}`),
     },
     {
       ...{ group, decides: 'training', recorded: 'value', isInherited: false },

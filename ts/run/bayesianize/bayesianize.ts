@@ -3,17 +3,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { evaluationBatches } from '../../batches/data-loader.ts';
-import { numpyPermutation } from '../../batches/numpy-permutation.ts';
-import { permutation } from '../../batches/shuffle.ts';
 import { type BayesianizeConfig, resolveBayesianize } from '../../config/resolve.ts';
 import type { BayesianizeOptions } from '../../config/schema.ts';
-import type { EncodedExample } from '../../datasets/tokens/encode.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
-import { BpeftError, throwIfAborted } from '../../errors.ts';
+import type { BayesianModel } from '../../engine/model.ts';
+import { BpeftError } from '../../errors.ts';
 import { observed } from '../../events/sinks.ts';
-import { changeOf, type Look, type Search, searchOf, searchSigma } from '../../methods/tfb.ts';
-import { posteriorPredictive } from '../../metrics/predictive.ts';
+import type { AfterTrainingId } from '../../methods/ids.ts';
+import type { Look } from '../../methods/tfb.ts';
 import { answering, openAnswering } from '../inputs/answering.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, type Split } from '../inputs/splits.ts';
@@ -23,18 +19,23 @@ import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts'
 import { replaceFolder } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
+import { LAPLACE } from './laplace.ts';
+import type { LaplaceResult, Made, Maker } from './making.ts';
+import { TFB } from './tfb.ts';
 
 export interface BayesianizeResult {
   readonly method: string;
-  /** σq. */
-  readonly sigma: number;
+  /** σq of a search; null: there was none. */
+  readonly sigma: number | null;
+  /** Rows that the search looked at. */
   readonly anchors: number;
   readonly looks: readonly Look[];
+  /** Of Laplace's approximation. */
+  readonly laplace: LaplaceResult | null;
   readonly out: string;
 }
 
-/** The reference shuffles its anchors by this seed, whatever the run's is. */
-const REFERENCE_SEED = 42;
+const MAKERS: Readonly<Record<AfterTrainingId, Maker>> = { laplace: LAPLACE, tfb: TFB };
 
 /** @throws {BpeftError} before anything is written. */
 export async function bayesianize(
@@ -45,51 +46,33 @@ export async function bayesianize(
     const start = performance.now();
     const begun = await answering('bayesianize', options, resolveBayesianize, context, emit);
     const { place, config } = begun;
-    const search = searchOf(config);
+    const { method, out } = config;
+    const maker = MAKERS[method];
+    maker.check?.(config);
     await requireFree(config, place);
+    const call = callOf(context);
     const source = await openDataset(config.dataset, { ...config, split: undefined }, context);
-    const rows = await source.stream(config.trainSplit ?? source.trainSplit, callOf(context));
+    const trainSplit = config.trainSplit ?? source.trainSplit;
+    const other = maker.heldOut({ ...config, trainSplit }, source.defaultSplit);
+    const rows = await source.stream(trainSplit, call);
+    const heldOutRows = other === null ? null : await source.stream(other, call);
     return withModel(config, { ...context, emit }, async (model) => {
       refuseOtherModel(place, model);
       const { signal } = context;
       await using opened = await openAnswering(begun, model, emit);
       const { adapter: point, stochasticLayers } = opened;
       const encoding = { model, signal, emit, classes: point.info.head?.classes };
-      const split = await encodeSplit(rows, { ...config, split: undefined }, encoding);
-      const anchors = await anchorRows(split, config);
-      const rule = config.protocol === 'reference' ? 'reference' : 'exact';
-      await using unit = await point.isotropic({ rule, stochasticLayers });
-      const ask = async (sigma: number): Promise<Float64Array[]> => {
-        await using adapter = await unit.withSigmaTimes(sigma);
-        return await answers(adapter, anchors, sigma === 0 ? 0 : config.samples, config, signal);
-      };
-      const looks: Look[] = [];
-      // The reference then takes the upper end as it is.
-      const skips = search.iterations === 0 && config.protocol === 'reference';
-      const before = skips ? [] : await ask(0);
-      const measure = async (sigma: number) => changeOf(search, before, await ask(sigma));
-      const sigma = skips
-        ? search.high
-        : await searchSigma(search, measure, (look) => {
-            looks.push(look);
-            emit({
-              type: 'look',
-              ...look,
-              tolerance: search.tolerance,
-              criterion: search.criterion,
-            });
-          });
-      await using found = await unit.withSigmaTimes(sigma);
-      const { criterion, tolerance } = search;
-      const kept = { sigma, criterion, tolerance, anchors: anchors.length, looks };
-      await save(found, config, { model, place, split, search: kept });
-      emit({
-        type: 'finished',
-        command: 'bayesianize',
-        out: config.out,
-        seconds: (performance.now() - start) / 1000,
-      });
-      return { method: config.method, sigma, anchors: anchors.length, looks, out: config.out };
+      const settings = { ...config, split: undefined };
+      const split = await encodeSplit(rows, settings, encoding);
+      const heldOut =
+        heldOutRows === null ? null : await encodeSplit(heldOutRows, settings, encoding);
+      const making = { config, model, point, stochasticLayers, split, heldOut, emit, signal };
+      await using made = await maker.make(making);
+      await save(made, config, { model, place, split });
+      const seconds = (performance.now() - start) / 1000;
+      emit({ type: 'finished', command: 'bayesianize', out, seconds });
+      const { sigma, anchors, looks } = made.search ?? { sigma: null, anchors: 0, looks: [] };
+      return { method, sigma, anchors, looks, laplace: made.laplace, out };
     });
   });
 }
@@ -103,41 +86,6 @@ function refuseOtherModel({ record, folder }: AdapterPlace, model: BayesianModel
   throw new BpeftError('BPEFT_ADAPTER', message, {
     hint: 'give the --model that it was trained on',
   });
-}
-
-/** The anchors, by a permutation of the split's rows. */
-async function anchorRows(
-  { encoded }: Split,
-  config: BayesianizeConfig,
-): Promise<EncodedExample[]> {
-  const { length } = encoded.examples;
-  const order =
-    config.protocol === 'reference'
-      ? numpyPermutation(length, REFERENCE_SEED)
-      : permutation(length, config.seed, 0);
-  return encoded.examples.read(order.subarray(0, config.anchors));
-}
-
-/** Probabilities of each row, under noise that depends on the seed alone. */
-async function answers(
-  adapter: Adapter,
-  rows: readonly EncodedExample[],
-  samples: number,
-  { evalBatchSize, noise, sampling, seed }: BayesianizeConfig,
-  signal: AbortSignal | undefined,
-): Promise<Float64Array[]> {
-  const probs: Float64Array[] = [];
-  for await (const { batch } of evaluationBatches(rows, {
-    batchSize: evalBatchSize,
-    tail: 'keep',
-  })) {
-    throwIfAborted(signal);
-    const asked = { samples, noise, sampling, seed, stochasticLayers: null };
-    const logits = await adapter.predict(batch, asked, { signal });
-    const passes = logits.length / batch.answers.length;
-    probs.push(...posteriorPredictive(logits, batch.answerOffsets, passes).probs);
-  }
-  return probs;
 }
 
 /** What an adapter's folder may hold; a folder with anything else is never replaced. */
@@ -171,14 +119,12 @@ interface Saved {
   readonly model: BayesianModel;
   readonly place: AdapterPlace;
   readonly split: Split;
-  readonly search: Pick<Search, 'criterion' | 'tolerance'> &
-    Pick<BayesianizeResult, 'sigma' | 'anchors' | 'looks'>;
 }
 
 async function save(
-  adapter: Adapter,
+  { adapter, record: kept }: Made,
   config: BayesianizeConfig,
-  { model, place, split, search }: Saved,
+  { model, place, split }: Saved,
 ): Promise<void> {
   const { name, sha256 } = model.resolved;
   const { record } = place;
@@ -193,13 +139,7 @@ async function save(
       members: adapter.info.members,
       prior_std: null,
       made_of: { name: point.name, revision: point.revision, sha256: point.sha256 },
-      search: {
-        ...search,
-        // JSON has no NaN, which is the change of answers that are none.
-        looks: search.looks
-          .filter(({ change }) => Number.isFinite(change))
-          .map(({ sigma, change, isWithin }) => ({ sigma, change, is_within: isWithin })),
-      },
+      ...kept,
       protocol: config.protocol,
       labels: record?.labels ?? (split.labelNames === null ? null : [...split.labelNames]),
       label_tokens: record?.label_tokens ?? { ...split.encoded.labelTokens },

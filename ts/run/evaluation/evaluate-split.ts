@@ -81,14 +81,16 @@ interface Answers {
 
 /**
  * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is
- * asked for, and it is reported as samples 0; an ensemble of points has as many as members.
+ * asked for, and it is reported as samples 0; an ensemble of points has as many as members; a closed
+ * form is one.
  */
 export function effectiveSamples<Count extends number | 'auto'>(
   adapter: Adapter,
   samples: readonly Count[],
-  { dropout }: PredictiveRule,
+  { dropout, link = 'sample' }: PredictiveRule,
 ): readonly (Count | number)[] {
   const { bayesian, members } = adapter.info;
+  if (link !== 'sample') return [...new Set(samples.map((count) => (count === 0 ? 0 : 1)))];
   if (bayesian || dropout > 0) return [...new Set(samples)];
   return [members > 1 ? members : 0];
 }
@@ -181,6 +183,7 @@ export async function predictBatch(
     stochasticLayers,
     noise: rule.noise,
     dropout: rule.dropout,
+    link: rule.link,
   };
   const logits = await adapter.predict(batch, options, { signal });
   const { answerOffsets } = batch;

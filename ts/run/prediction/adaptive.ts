@@ -37,8 +37,9 @@ export async function predictAdaptively(
     if (open.length === 0) break;
     const batch = raggedBatch(open.map(({ example }) => example));
     const { rule, ...draws } = settings;
-    const { dropout, noise } = rule;
-    const options = { ...draws, dropout, noise, samples: look * perUnit - done, firstSample: done };
+    const { dropout, noise, link } = rule;
+    const chunk = { samples: look * perUnit - done, firstSample: done };
+    const options = { ...draws, dropout, noise, link, ...chunk };
     const logits = await adapter.predict(batch, options, { signal });
     done = look * perUnit;
     const width = batch.answers.length;

@@ -39,6 +39,21 @@ const AdapterRecordFile = z.object({
   made_of: z
     .object({ name: z.string(), revision: z.string().nullable(), sha256: z.string() })
     .optional(),
+  /** How the precision of the prior was chosen; only of Laplace's approximation. */
+  laplace: z
+    .object({
+      precision: z.number().positive(),
+      chosen_by: z.enum(['evidence', 'validation', 'setting']),
+      log_evidence: z.number(),
+      determined: z.number(),
+      rows: z.int().positive(),
+      rank: z.int().positive(),
+      stochastic_layers: z.string(),
+      held_out: z
+        .object({ split: z.string(), rows: z.int().positive(), nll: z.number() })
+        .nullable(),
+    })
+    .optional(),
   /** Of an ensemble; 1 otherwise. */
   members: z.int().positive().default(1),
   protocol: z.enum(['corrected', 'reference']),

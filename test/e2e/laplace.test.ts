@@ -1,0 +1,109 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bayesianize, evaluate, type RunEvent, train } from 'bpeft';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bpeft } from '../support/bpeft-process.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const model = 'builtin:tiny';
+const dataset = 'builtin:exam-topics';
+const asked = { model, dataset: [dataset], limit: 16 };
+const folder = mkdtempSync(join(tmpdir(), 'bpeft-laplace-'));
+const run = join(folder, 'map');
+const adapter = join(run, 'adapter');
+
+beforeAll(async () => {
+  const settings = { dataset, method: 'map', maxSteps: 40, rank: 4, lr: 0.01 } as const;
+  await train({ ...settings, model, out: run, evalLimit: 2 });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const record = (folder: string) => JSON.parse(readFileSync(join(folder, 'bpeft.json'), 'utf8'));
+const weights = (folder: string) => readFileSync(join(folder, 'adapter_model.safetensors'));
+
+it('makes an adapter Bayesian by the evidence, whose answers are less sure than its point', async () => {
+  const out = join(temporaryFolder(), 'laplace');
+  const events: RunEvent[] = [];
+  const options = { run, method: 'laplace', trainSplit: 'train[:160]', out } as const;
+  const { laplace, sigma } = await bayesianize(options, {
+    onEvent: (event) => events.push(event),
+  });
+  expect(sigma).toBeNull();
+  expect(laplace).toMatchObject({ chosenBy: 'evidence', heldOutNll: null });
+  expect(laplace?.determined).toBeGreaterThan(1);
+  const progress = events.filter((event) => event.type === 'curvature-progress');
+  expect(progress.at(-1)).toMatchObject({ done: laplace?.rows, rows: laplace?.rows });
+  expect(record(out)).toMatchObject({
+    method: 'laplace',
+    sigma: null,
+    laplace: { precision: laplace?.precision, chosen_by: 'evidence', stochastic_layers: 'all' },
+  });
+  const point = await evaluate({ ...asked, adapter });
+  const mean = await evaluate({ ...asked, adapter: out, samples: [0] });
+  expect(mean.metrics).toEqual(point.metrics);
+  const closed = await evaluate({ ...asked, adapter: out, samples: [5, 10] });
+  expect(closed.method).toBe('laplace');
+  expect(closed.evaluations.map(({ samples }) => samples)).toEqual([1]);
+  expect(closed.metrics?.overconfidence).toBeLessThan(point.metrics?.overconfidence ?? 0);
+  const sampled = await evaluate({ ...asked, adapter: out, samples: [2000], link: 'sample' });
+  expect(sampled.metrics?.nll).toBeCloseTo(closed.metrics?.nll ?? Number.NaN, 1);
+  expect(sampled.metrics?.mutualInformation).toBeGreaterThan(0);
+  // Without the record it is what its file says.
+  rmSync(join(out, 'bpeft.json'));
+  const bare = await evaluate({ ...asked, adapter: out, task: 'multiple-choice' });
+  expect([bare.method, bare.metrics?.nll]).toEqual(['laplace', closed.metrics?.nll]);
+  const again = join(temporaryFolder(), 'again');
+  await bayesianize({ ...options, out: again });
+  expect(weights(again).equals(weights(out))).toBe(true);
+});
+
+it('takes plain PEFT, the last layer alone, a given precision, or that of held-out rows', async () => {
+  const plain = temporaryFolder();
+  for (const name of ['adapter_config.json', 'adapter_model.safetensors']) {
+    copyFileSync(join(adapter, name), join(plain, name));
+  }
+  const out = (name: string) => join(temporaryFolder(), name);
+  const rows = { dataset, trainSplit: 'train[:160]' };
+  const options = { ...rows, model, adapter: plain, method: 'laplace' } as const;
+  const last = await bayesianize({
+    ...{ ...options, out: out('last') },
+    ...{ stochasticLayers: 'last:1', priorPrecision: 3.5 },
+  });
+  expect(last.laplace).toMatchObject({ precision: 3.5, chosenBy: 'setting' });
+  const held = await bayesianize({ ...options, out: out('held'), priorPrecision: 'validation' });
+  expect(held.laplace?.chosenBy).toBe('validation');
+  const { laplace } = record(held.out);
+  expect(laplace.held_out).toMatchObject({ split: 'validation', nll: held.laplace?.heldOutNll });
+  const all = { model, dataset: [dataset], split: ['validation'], adapter: held.out };
+  const answered = await evaluate(all);
+  expect(answered.metrics?.nll).toBeCloseTo(held.laplace?.heldOutNll ?? Number.NaN, 5);
+});
+
+it('refuses what does not fit, and leaves nothing behind', async () => {
+  const out = join(temporaryFolder(), 'none');
+  const options = { run, method: 'laplace', out } as const;
+  const refused = (given: object, code: string, message: RegExp) =>
+    expect(bayesianize({ ...options, ...given })).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
+  await refused({ curvatureRank: 129 }, 'BPEFT_USAGE', /curvatureRank must be at most 128/);
+  await refused({ anchors: 4 }, 'BPEFT_USAGE', /anchors is a setting of method tfb/);
+  const split = { precisionSplit: 'test' };
+  await refused(split, 'BPEFT_USAGE', /is the split of priorPrecision validation/);
+  const own = { priorPrecision: 'validation', precisionSplit: 'train' } as const;
+  await refused(own, 'BPEFT_USAGE', /needs rows that are held out: train/);
+  await refused({ model: 'builtin:random' }, 'BPEFT_ADAPTER', /SHA-256 .* got one of/);
+  const ensemble = join(temporaryFolder(), 'ensemble');
+  const settings = { dataset, method: 'ensemble', members: 2, maxSteps: 2, rank: 2 } as const;
+  await train({ ...settings, model, out: ensemble, evalLimit: 2 });
+  await refused({ run: ensemble }, 'BPEFT_INVALID_INPUT', /got an ensemble of 2 members/);
+  const { code, stderr } = await bpeft(
+    ...['bayesianize', '--method', 'laplace', '--run', run, '--out', out],
+    ...['--curvature-memory', '1', '--curvature-rank', '128', '--train-split', 'train[:32]'],
+  );
+  expect([code, stderr]).toEqual([expect.any(Number), expect.stringContaining('must fit 1 MiB')]);
+  expect(code).not.toBe(0);
+});

@@ -1,0 +1,59 @@
+/** What makes a trained adapter Bayesian is given, and what it gives. */
+
+import type { BayesianizeConfig } from '../../config/resolve.ts';
+import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { Listener } from '../../events/sinks.ts';
+import type { Look } from '../../methods/tfb.ts';
+import type { Split } from '../inputs/splits.ts';
+import type { AdapterRecord } from '../records/adapter-record.ts';
+
+export interface Making {
+  readonly config: BayesianizeConfig;
+  readonly model: BayesianModel;
+  readonly point: Adapter;
+  /** Places that get a posterior, from the end; null = all. */
+  readonly stochasticLayers: number | null;
+  /** Of the rows that trained the adapter, unless another was asked for. */
+  readonly split: Split;
+  /** What the method asked to be held out. */
+  readonly heldOut: Split | null;
+  readonly emit: Listener;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** How the precision of a prior was chosen. */
+export interface LaplaceResult {
+  /** λ. */
+  readonly precision: number;
+  readonly chosenBy: 'evidence' | 'validation' | 'setting';
+  /** ln Z, nats. */
+  readonly logEvidence: number;
+  /** Parameters that the rows determine. */
+  readonly determined: number;
+  readonly rows: number;
+  /** Mean NLL of answers to held-out rows under that λ, nats; null: they did not choose it. */
+  readonly heldOutNll: number | null;
+}
+
+export interface Search {
+  /** σq. */
+  readonly sigma: number;
+  readonly anchors: number;
+  readonly looks: readonly Look[];
+}
+
+/** Disposing of it frees the adapter. */
+export interface Made extends AsyncDisposable {
+  readonly adapter: Adapter;
+  readonly record: Pick<AdapterRecord, 'search' | 'laplace'>;
+  readonly search: Search | null;
+  readonly laplace: LaplaceResult | null;
+}
+
+export interface Maker {
+  /** @throws {BpeftError} `BPEFT_USAGE`, before anything is read. */
+  check?(config: BayesianizeConfig): void;
+  /** The split of held-out rows that it asks for; null: none. `usual` is the dataset's own. */
+  heldOut(config: BayesianizeConfig, usual: string): string | null;
+  make(making: Making): Promise<Made>;
+}
