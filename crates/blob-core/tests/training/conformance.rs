@@ -1,10 +1,16 @@
-//! What every method keeps to: the same seed gives the same bytes, a run that was saved goes on as
-//! the same run, answers without samples know no noise, and samples are the same one by one and at
-//! once.
+//! What every method keeps to, on a decoder and on an encoder: gradients are finite differences of
+//! its loss, the same seed gives the same bytes, a run that was saved goes on as the same run,
+//! answers without samples know no noise, and samples are the same one by one and at once.
+//!
+//! Where methods end on problems with a known answer is in `posterior` and `quadratic`.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma, peft};
+use blob_core::adapter::{
+    Adapter, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
+};
+use blob_core::backbone::Backbone;
+use blob_core::batch::{Batch, BatchParts};
 use blob_core::method::{
     BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, SwagConfig,
 };
@@ -16,6 +22,7 @@ use blob_core::train::{TrainConfig, Trainer};
 
 use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
+use crate::support::encoder_case::EncoderCase;
 use crate::support::golden::assert_close;
 use crate::support::small_model::{backbone, batch_of, blob, config, lora, point, prompts};
 
@@ -78,60 +85,128 @@ fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
         .collect()
 }
 
-fn fresh(over: Option<Gaussian>, members: usize) -> Adapter {
-    let posterior = over.map(|over| Posterior {
-        sigma: Sigma::Square,
-        init_eps: 0.4,
-        over,
-    });
-    let lora = LoraConfig {
-        posterior,
-        members,
-        ..lora(&Module::ALL)
-    };
-    Adapter::new(lora, &config()).unwrap()
+/// A backbone, with the layers that are adapted and the rows that train them.
+struct World {
+    name: &'static str,
+    backbone: Backbone,
+    modules: Vec<Module>,
+    head: Option<HeadConfig>,
+    batch: Batch,
 }
 
-/// What answers after seven updates; of a run that is saved and read again after four, with a
-/// folder.
-fn trained(
-    method: &MethodConfig,
-    (over, members): (Option<Gaussian>, usize),
-    seed: u64,
-    folder: Option<&Scratch>,
-) -> Adapter {
-    let model = backbone(&config(), Precision::F32);
-    let batches = vec![batch_of(&prompts()); members];
-    let settings = TrainConfig {
-        seed,
-        method: method.clone(),
+fn worlds() -> [World; 2] {
+    let EncoderCase {
+        backbone: encoder,
+        batch,
+        ..
+    } = EncoderCase::open("encoder-roberta");
+    let decoder = World {
+        name: "decoder",
+        backbone: backbone(&config(), Precision::F32),
+        modules: Module::ALL.to_vec(),
+        head: None,
+        batch: batch_of(&prompts()),
     };
-    let mut adapter = fresh(over, members);
-    let mut trainer = Trainer::new(settings.clone(), &adapter).unwrap();
-    for step in 0..7 {
-        if let Some(folder) = folder.filter(|_| step == 4) {
-            trainer.save(&adapter, folder.path()).unwrap();
-            adapter = fresh(over, members);
-            trainer = Trainer::new(settings.clone(), &adapter).unwrap();
-            trainer.load(&mut adapter, folder.path()).unwrap();
-        }
-        let abort = Abort::default();
-        trainer
-            .step(&model, &mut adapter, &batches, &abort)
-            .unwrap();
-    }
-    trainer.posterior(&adapter).unwrap().unwrap_or(adapter)
+    let encoder = World {
+        name: "encoder",
+        backbone: encoder,
+        modules: vec![Module::Q, Module::V, Module::Up],
+        head: Some(HeadConfig {
+            classes: 3,
+            trained: true,
+            fresh: false,
+        }),
+        batch,
+    };
+    [decoder, encoder]
 }
 
-/// For each method, kind of adapter, and one or two members.
-fn each(mut check: impl FnMut(&str, &MethodConfig, (Option<Gaussian>, usize))) {
-    for (method, kinds) in methods() {
-        for over in kinds {
-            for members in [1, 2] {
-                let name = format!("{method:?} over {over:?}, {members} members");
-                check(&name, &method, (over, members));
+/// A method in a world, with a kind of adapter and a number of members.
+struct Case<'a> {
+    name: String,
+    world: &'a World,
+    method: &'a MethodConfig,
+    over: Option<Gaussian>,
+    members: usize,
+}
+
+/// Each method, kind of adapter, and one or two members, on each backbone.
+fn each(mut check: impl FnMut(&Case<'_>)) {
+    for world in &worlds() {
+        for (method, kinds) in &methods() {
+            for &over in kinds {
+                for members in [1, 2] {
+                    let of = world.name;
+                    check(&Case {
+                        name: format!("{of}: {method:?} over {over:?}, {members} members"),
+                        world,
+                        method,
+                        over,
+                        members,
+                    });
+                }
             }
         }
+    }
+}
+
+impl Case<'_> {
+    fn fresh(&self) -> Adapter {
+        let posterior = self.over.map(|over| Posterior {
+            sigma: Sigma::Square,
+            init_eps: 0.4,
+            over,
+        });
+        let config = LoraConfig {
+            posterior,
+            members: self.members,
+            head: self.world.head,
+            ..lora(&self.world.modules)
+        };
+        self.world.backbone.adapter(config).unwrap()
+    }
+
+    fn batches(&self) -> Vec<Batch> {
+        vec![self.world.batch.clone(); self.members]
+    }
+
+    /// A run after seven updates, and its adapter; one that is saved and read again after four,
+    /// with a folder.
+    fn run(&self, seed: u64, folder: Option<&Scratch>) -> (Trainer, Adapter) {
+        let settings = TrainConfig {
+            seed,
+            method: self.method.clone(),
+        };
+        let mut adapter = self.fresh();
+        let mut trainer = Trainer::new(settings.clone(), &adapter).unwrap();
+        for step in 0..7 {
+            if let Some(folder) = folder.filter(|_| step == 4) {
+                trainer.save(&adapter, folder.path()).unwrap();
+                adapter = self.fresh();
+                trainer = Trainer::new(settings.clone(), &adapter).unwrap();
+                trainer.load(&mut adapter, folder.path()).unwrap();
+            }
+            let (backbone, abort) = (&self.world.backbone, Abort::default());
+            trainer
+                .step(backbone, &mut adapter, &self.batches(), &abort)
+                .unwrap();
+        }
+        (trainer, adapter)
+    }
+
+    /// What answers after a run.
+    fn trained(&self, seed: u64, folder: Option<&Scratch>) -> Adapter {
+        let (trainer, adapter) = self.run(seed, folder);
+        trainer.posterior(&adapter).unwrap().unwrap_or(adapter)
+    }
+
+    fn logits(&self, adapter: &Adapter, config: &PredictConfig) -> Vec<f32> {
+        logits(
+            &self.world.backbone,
+            Some(adapter),
+            &self.world.batch,
+            config,
+        )
     }
 }
 
@@ -139,94 +214,158 @@ fn values(adapter: &Adapter) -> Vec<u32> {
     bits(adapter.parameters().values().host())
 }
 
+/// At the largest entry of every parameter. What draws whole factors forms the gradient of ρ in its
+/// update; that of a mean is the sum over its draws.
+#[test]
+fn gradients_are_finite_differences_of_the_loss_under_the_same_noise() {
+    each(|case| {
+        let (trainer, adapter) = case.run(3, None);
+        let (backbone, batches) = (&case.world.backbone, case.batches());
+        let gradients = |adapter: &Adapter| {
+            let how = (false, &Abort::default());
+            trainer.gradients(backbone, adapter, &batches, how).unwrap()
+        };
+        let loss = |adapter: &Adapter| gradients(adapter).nll_sum / case.world.batch.len() as f64;
+        let found = gradients(&adapter);
+        let draws = found.parameters.members() / case.members;
+        let layout = adapter.parameters().layout();
+        let trained = layout.trained_len();
+        let parameters = layout.parameters().iter();
+        for parameter in parameters.filter(|it| it.range.end <= trained) {
+            let of_draws = found.parameters.layout();
+            let Some(range) = of_draws.range(parameter.site, parameter.factor) else {
+                continue;
+            };
+            for member in 0..case.members {
+                let slope = |at: usize| -> f64 {
+                    let draws = member * draws..(member + 1) * draws;
+                    let slopes = draws.map(|draw| found.parameters.member(draw)[range.start + at]);
+                    slopes.map(f64::from).sum()
+                };
+                let slopes: Vec<f64> = (0..range.len()).map(slope).collect();
+                let largest = |best: usize, at: usize| {
+                    if slopes[at].abs() > slopes[best].abs() {
+                        at
+                    } else {
+                        best
+                    }
+                };
+                let at = (0..slopes.len()).fold(0, largest);
+                let moved = |by: f32| {
+                    let mut moved = adapter.clone();
+                    moved.parameters_mut().member_mut(member)[parameter.range.start + at] += by;
+                    loss(&moved)
+                };
+                let central = |step: f32| (moved(step) - moved(-step)) / f64::from(2.0 * step);
+                // Of order four (Richardson): draws are far apart where the loss bends.
+                let expected = (4.0 * central(0.005) - central(0.01)) / 3.0;
+                let difference = (slopes[at] - expected).abs();
+                assert!(
+                    difference <= 0.02 * expected.abs() + 5e-4,
+                    "{}: {} {:?}: {} {expected}",
+                    case.name,
+                    parameter.site.path(),
+                    parameter.factor,
+                    slopes[at]
+                );
+            }
+        }
+    });
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_one_others_where_there_is_noise() {
-    each(|name, method, kind| {
-        let first = trained(method, kind, 3, None);
-        assert_eq!(
-            values(&first),
-            values(&trained(method, kind, 3, None)),
-            "{name}"
-        );
-        let other = values(&trained(method, kind, 4, None));
-        assert_eq!(values(&first) != other, kind.0.is_some(), "{name}");
+    each(|case| {
+        let first = values(&case.trained(3, None));
+        assert_eq!(first, values(&case.trained(3, None)), "{}", case.name);
+        let other = values(&case.trained(4, None));
+        assert_eq!(first != other, case.over.is_some(), "{}", case.name);
     });
 }
 
 #[test]
 fn a_saved_run_goes_on_as_the_same_run() {
-    each(|name, method, kind| {
+    each(|case| {
         let folder = Scratch::new();
-        let resumed = trained(method, kind, 3, Some(&folder));
-        assert_eq!(
-            values(&resumed),
-            values(&trained(method, kind, 3, None)),
-            "{name}"
-        );
+        let resumed = values(&case.trained(3, Some(&folder)));
+        assert_eq!(resumed, values(&case.trained(3, None)), "{}", case.name);
     });
 }
 
 #[test]
 fn files_keep_what_answers() {
-    let (model, batch) = (backbone(&config(), Precision::F32), batch_of(&prompts()));
-    each(|name, method, kind| {
-        let (adapter, folder) = (trained(method, kind, 3, None), Scratch::new());
-        peft::save(&adapter, &config(), folder.path(), "base").unwrap();
-        let loaded = peft::load(folder.path(), &config(), Sigma::Square).unwrap();
-        let of = |adapter| bits(&logits(&model, Some(adapter), &batch, &sampling(3)));
-        assert_eq!(of(&adapter), of(&loaded.adapter), "{name}");
+    each(|case| {
+        let (adapter, folder) = (case.trained(3, None), Scratch::new());
+        let config = case.world.backbone.config();
+        peft::save(&adapter, config, folder.path(), "base").unwrap();
+        let loaded = peft::load(folder.path(), config, Sigma::Square).unwrap();
+        let of = |adapter| bits(&case.logits(adapter, &sampling(3)));
+        assert_eq!(of(&adapter), of(&loaded.adapter), "{}", case.name);
     });
+}
+
+/// The prompts of a batch, each by itself.
+fn apart(batch: &Batch) -> Vec<Batch> {
+    let bounds = |ends: &[u32], at: usize| ends[at] as usize..ends[at + 1] as usize;
+    let alone = |at: usize| {
+        let tokens = bounds(batch.offsets(), at);
+        let answers = bounds(batch.answer_offsets(), at);
+        let parts = BatchParts {
+            ids: batch.ids()[tokens.clone()].to_vec(),
+            offsets: vec![0, tokens.len() as u32],
+            answers: batch.answers()[answers.clone()].to_vec(),
+            answer_offsets: vec![0, answers.len() as u32],
+            labels: vec![batch.labels()[at]],
+            rows: vec![batch.rows()[at]],
+        };
+        let types = batch.types()[tokens].to_vec();
+        Batch::new(parts).unwrap().with_types(types).unwrap()
+    };
+    (0..batch.len()).map(alone).collect()
 }
 
 #[test]
 fn answers_without_samples_know_no_noise_and_samples_are_the_same_one_by_one() {
-    let (model, prompts) = (backbone(&config(), Precision::F32), prompts());
-    let batch = batch_of(&prompts);
-    each(|name, method, kind| {
-        let adapter = trained(method, kind, 3, None);
-        let of = |config: &PredictConfig| logits(&model, Some(&adapter), &batch, config);
+    each(|case| {
+        let adapter = case.trained(3, None);
+        let of = |config: &PredictConfig| case.logits(&adapter, config);
         let mean = of(&sampling(0));
         let other_seed = PredictConfig {
             seed: 77,
             noise: NoiseSharing::Example,
             ..sampling(0)
         };
-        assert_eq!(bits(&mean), bits(&of(&other_seed)), "{name}");
+        assert_eq!(bits(&mean), bits(&of(&other_seed)), "{}", case.name);
         let four = of(&sampling(4));
         if adapter.sigma().is_none() {
-            assert_eq!(bits(&four), bits(&mean), "{name}");
+            assert_eq!(bits(&four), bits(&mean), "{}", case.name);
             return;
         }
-        let (members, width) = (kind.1, batch.answers().len());
+        let width = case.world.batch.answers().len();
         for sample in 0..4 {
             let alone = PredictConfig {
                 first_sample: sample as u32,
                 ..sampling(1)
             };
             let one = of(&alone);
-            for member in 0..members {
+            for member in 0..case.members {
                 let from = (member * 4 + sample) * width;
-                let at_once = &four[from..from + width];
-                let alone = &one[member * width..(member + 1) * width];
-                assert_eq!(bits(at_once), bits(alone), "{name}: sample {sample}");
-                assert_ne!(
-                    at_once,
-                    &mean[member * width..(member + 1) * width],
-                    "{name}"
-                );
+                let (at_once, own) = (&four[from..from + width], member * width);
+                let alone = &one[own..own + width];
+                assert_eq!(bits(at_once), bits(alone), "{}: sample {sample}", case.name);
+                assert_ne!(at_once, &mean[own..own + width], "{}", case.name);
             }
         }
         // Whatever the batch is.
         let mut at = 0;
-        for prompt in &prompts {
-            let own = batch_of(std::slice::from_ref(prompt));
-            let alone = logits(&model, Some(&adapter), &own, &sampling(4));
-            let classes = prompt.answers.len();
-            let of_batch: Vec<_> = (0..members * 4)
+        for prompt in apart(&case.world.batch) {
+            let alone = logits(&case.world.backbone, Some(&adapter), &prompt, &sampling(4));
+            let classes = prompt.answers().len();
+            let of_batch: Vec<_> = (0..case.members * 4)
                 .flat_map(|draw| &four[draw * width + at..draw * width + at + classes])
                 .copied()
                 .collect();
-            assert_close(name, &of_batch, &alone, 1e-5);
+            assert_close(&case.name, &of_batch, &alone, 1e-5);
             at += classes;
         }
     });
