@@ -15,7 +15,7 @@
 //! and the loss are linear-Gaussian.
 //!
 //! Both factors are kept by their eigenvectors v, q and eigenvalues l, s, of a wide one the K
-//! largest ([`sum`]): so F and F + λI are diagonal in v ⊗ q, and λ where no direction is kept.
+//! largest (`sum`): so F and F + λI are diagonal in v ⊗ q, and λ where no direction is kept.
 
 mod adapter;
 mod block_rows;
