@@ -71,8 +71,7 @@ export async function forecastKl(
  */
 export function klNeverActs(kl: KlPlan | null, steps: number): string | null {
   if (kl === null || kl.uniform || kl.cycle <= steps / 3) return null;
-  return (
-    `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; ` +
-    `give --kl-cycle ${Math.max(1, Math.round(steps / 10))} or train longer`
-  );
+  const shorter = Math.max(1, Math.round(steps / 10));
+  const remedy = shorter < kl.cycle ? `give --kl-cycle ${shorter} or train longer` : 'train longer';
+  return `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; ${remedy}`;
 }
