@@ -135,3 +135,22 @@ it('refuses a head in a decoder', async () => {
     expect.stringContaining('--head is about the head of an encoder'),
   ]);
 });
+
+it('makes an adapter Bayesian by Laplace, over all layers and over the head alone', async () => {
+  const [run, own] = [join(temporaryFolder(), 'run'), world()];
+  const { model, data } = own;
+  expect(await train(own, run, '--method', 'mle')).toMatchObject({ code: 0 });
+  const from = ['--model', model, '--data-dir', data];
+  for (const layers of ['all', 'last:1']) {
+    const out = join(temporaryFolder(), 'laplace');
+    const usual = ['--method', 'laplace', '--run', run, '--out', out, ...from];
+    const made = await bpeft('bayesianize', ...usual, '--stochastic-layers', layers);
+    expect(made).toMatchObject({ code: 0 });
+    expect(read(out, 'bpeft.json').laplace.determined).toBeGreaterThan(0);
+    const asked = ['--adapter', out, ...from, '--samples', '1,0', '--json'];
+    const { stdout } = await bpeft('eval', ...asked);
+    const [closed, mean] = JSON.parse(stdout).evaluations;
+    expect([closed.samples, mean.samples]).toEqual([1, 0]);
+    expect(closed.metrics.nll).not.toBe(mean.metrics.nll);
+  }
+});
