@@ -1,34 +1,55 @@
-// node bench/random-model.mjs SHAPE FILE.gguf [--layers L]: a Llama of a known shape whose weights
-// are random Q4_0 blocks, to time what no test machine could download. Shapes: 135m (SmolLM2), 1b
-// (Llama 3.2), 7b (Llama 2). The tokenizer knows single bytes.
+// node bench/random-model.mjs SHAPE FILE.gguf [--layers L] [--type q4_0|bf16]: a Llama of a known
+// shape whose weights are random, to time what no test machine could download. Shapes: tiny, 135m
+// (SmolLM2), 1b (Llama 3.2), 7b (Llama 2). The tokenizer knows single bytes.
 //
-// One scale for all blocks, so that every weight has the standard deviation 0.02; levels are
-// uniform, from a fixed seed.
+// Every weight has the standard deviation 0.02; levels are uniform, from a fixed seed. Blocks of
+// Q4_0 have one scale.
 
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 /** hidden, feed-forward, layers, heads, kv heads, vocabulary, tied head */
 const SHAPES = {
+  tiny: { d: 64, f: 160, layers: 2, heads: 4, kvHeads: 2, vocab: 512, isTied: true },
   '135m': { d: 576, f: 1536, layers: 30, heads: 9, kvHeads: 3, vocab: 49_152, isTied: true },
   '1b': { d: 2048, f: 8192, layers: 16, heads: 32, kvHeads: 8, vocab: 128_256, isTied: true },
   '7b': { d: 4096, f: 11_008, layers: 32, heads: 32, kvHeads: 32, vocab: 32_000, isTied: false },
 };
 const ALIGNMENT = 32;
-const Q4_0 = { code: 2, values: 32, bytes: 18 };
 const F32 = { code: 0, values: 1, bytes: 4 };
 /** 0.02 over the standard deviation of −8…7, in half precision. */
 const SCALE = 0x1c71;
+const TYPES = {
+  q4_0: {
+    ...{ code: 2, values: 32, bytes: 18 },
+    finish: (blocks) => {
+      for (let at = 0; at < blocks.length; at += 18) blocks.writeUInt16LE(SCALE, at);
+    },
+  },
+  bf16: {
+    ...{ code: 30, values: 1, bytes: 2 },
+    finish: (blocks) => {
+      const value = new Float32Array(1);
+      const bits = new Uint32Array(value.buffer);
+      for (let at = 0; at < blocks.length; at += 2) {
+        value[0] = (blocks.readInt16LE(at) / 32_768) * 0.02 * Math.sqrt(3);
+        blocks.writeUInt16LE(bits[0] >>> 16, at);
+      }
+    },
+  },
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { layers: { type: 'string' } },
+  options: { layers: { type: 'string' }, type: { type: 'string', default: 'q4_0' } },
 });
 const [name, target] = positionals;
 const shape = SHAPES[name];
-if (shape === undefined || target === undefined) {
+const stored = TYPES[values.type];
+if (shape === undefined || target === undefined || stored === undefined) {
   process.stderr.write(
-    `usage: node bench/random-model.mjs ${Object.keys(SHAPES).join('|')} FILE.gguf [--layers L]\n`,
+    `usage: node bench/random-model.mjs ${Object.keys(SHAPES).join('|')} FILE.gguf [--layers L]
+  [--type ${Object.keys(TYPES).join('|')}]\n`,
   );
   process.exit(2);
 }
@@ -82,24 +103,24 @@ const metadata = [
 const { d, f } = shape;
 const kv = (d / shape.heads) * shape.kvHeads;
 const tensors = [
-  ['token_embd.weight', [d, shape.vocab], Q4_0],
+  ['token_embd.weight', [d, shape.vocab], stored],
   ['output_norm.weight', [d], F32],
-  ...(shape.isTied ? [] : [['output.weight', [d, shape.vocab], Q4_0]]),
+  ...(shape.isTied ? [] : [['output.weight', [d, shape.vocab], stored]]),
 ];
 for (let layer = 0; layer < layers; layer += 1) {
   const block = (part, ...rest) => [`blk.${layer}.${part}.weight`, ...rest];
   tensors.push(block('attn_norm', [d], F32), block('ffn_norm', [d], F32));
   tensors.push(
-    block('attn_q', [d, d], Q4_0),
-    block('attn_k', [d, kv], Q4_0),
-    block('attn_v', [d, kv], Q4_0),
+    block('attn_q', [d, d], stored),
+    block('attn_k', [d, kv], stored),
+    block('attn_v', [d, kv], stored),
   );
   tensors.push(
-    block('attn_output', [d, d], Q4_0),
-    block('ffn_gate', [d, f], Q4_0),
-    block('ffn_up', [d, f], Q4_0),
+    block('attn_output', [d, d], stored),
+    block('ffn_gate', [d, f], stored),
+    block('ffn_up', [d, f], stored),
   );
-  tensors.push(block('ffn_down', [f, d], Q4_0));
+  tensors.push(block('ffn_down', [f, d], stored));
 }
 
 const sizeOf = (dims, { values: perBlock, bytes }) =>
@@ -127,13 +148,13 @@ const header = Buffer.concat([
 ]);
 
 /** Some blocks, over and over: a length that no row of any shape divides. */
-const blocks = Buffer.alloc(Q4_0.bytes * 262_147);
+const blocks = Buffer.alloc(stored.bytes * 262_147);
 let state = 1;
 for (let at = 0; at < blocks.length; at += 4) {
   state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
   blocks.writeUInt32LE((state ^ (state >>> 13)) >>> 0, Math.min(at, blocks.length - 4));
 }
-for (let at = 0; at < blocks.length; at += Q4_0.bytes) blocks.writeUInt16LE(SCALE, at);
+stored.finish(blocks);
 
 const file = openSync(`${target}.part`, 'w');
 let at = 0;

@@ -1,8 +1,8 @@
-// npm run build:cuda -- [--cuda 13.0] [--out FOLDER] [--package]: compiles the CUDA kernels, one
-// fat binary a file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and no system
-// toolkit: the compiler comes as NVIDIA's Python wheels, once, into .cache. What was made is listed
-// with its SHA-256. --package: then the engine for GPUs around them, packed, installed in an empty
-// folder and tried.
+// npm run build:cuda -- [--cuda 13.0] [--toolkit FOLDER] [--out FOLDER] [--package]: compiles the
+// CUDA kernels, one fat binary a file: sm_80, sm_90, sm_100 and PTX for what comes later. No GPU and
+// no system toolkit: the compiler comes as NVIDIA's Python wheels, once, into .cache. Those of CUDA
+// 12 have no nvcc: there --toolkit names an installed one. What was made is listed with its SHA-256.
+// --package: then the engine for GPUs around them, packed, installed in an empty folder and tried.
 
 import { createHash } from 'node:crypto';
 import {
@@ -33,6 +33,7 @@ const KERNELS = join(root, 'crates/blob-core/src/kernels/cuda');
 const { values } = parseArgs({
   options: {
     cuda: { type: 'string', default: '13.0' },
+    toolkit: { type: 'string' },
     out: { type: 'string' },
     package: { type: 'boolean' },
   },
@@ -50,6 +51,7 @@ function fail(message) {
  * there.
  */
 function toolkit() {
+  if (values.toolkit !== undefined) return values.toolkit;
   const folder = join(root, '.cache/cuda', `toolkit-${values.cuda}`);
   if (!existsSync(folder)) {
     const part = `${folder}.part`;
@@ -80,6 +82,8 @@ const home = toolkit();
 const nvcc = join(home, 'bin/nvcc');
 const { ok, stdout: version } = run(nvcc, ['--version'], { capture: true, isSilent: true });
 if (!ok) fail('nvcc does not run: see above');
+const compiler = /release [\d.]+, V([\d.]+)/.exec(version)?.[1] ?? values.cuda;
+if (!compiler.startsWith(`${values.cuda}.`)) fail(`this nvcc is ${compiler}, not ${values.cuda}`);
 const targets = ARCHITECTURES.map((arch) => `arch=compute_${arch},code=sm_${arch}`);
 const flags = [
   ...['-std=c++17', '-O3', '-fatbin', '-I', join(home, 'include')],
@@ -111,7 +115,6 @@ for (const name of readdirSync(KERNELS).filter((file) => file.endsWith('.cu'))) 
     `${row.file.padEnd(20)} ${String(row.bytes).padStart(9)} bytes ${seconds} s\n`,
   );
 }
-const compiler = /release ([\d.]+), V([\d.]+)/.exec(version)?.[2] ?? values.cuda;
 const list = { cuda: values.cuda, compiler, architectures: ARCHITECTURES, ptx: 80, files: made };
 writeFileSync(join(out, 'kernels.json'), `${JSON.stringify(list, null, 2)}\n`);
 process.stdout.write(`nvcc ${compiler}; listed in ${join(out, 'kernels.json')}\n`);

@@ -1,7 +1,15 @@
 // What the developers' scripts share: running a command, and getting a checkout ready.
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -72,6 +80,8 @@ export function buildNative({
   features = [],
   output = `${root}npm/${platform}`,
   types = addonTypes,
+  target = null,
+  extraEnv = {},
 } = {}) {
   if (!hasCompilers()) return null;
   const { ok } = bin(
@@ -84,10 +94,13 @@ export function buildNative({
       ...['--output-dir', output],
       ...['--dts', relative(output, types)],
       ...(features.length === 0 ? [] : ['--features', features.join()]),
+      ...(target === null ? [] : ['--target', target]),
     ],
-    { stdio: ['ignore', 2, 2] },
+    { stdio: ['ignore', 2, 2], extraEnv },
   );
-  return ok ? `${output}/bpeft.${platform}.node` : null;
+  if (!ok) return null;
+  const built = readdirSync(output).find((name) => name.endsWith('.node'));
+  return built === undefined ? null : `${output}/${built}`;
 }
 
 export function buildJavaScript() {

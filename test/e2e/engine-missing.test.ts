@@ -18,7 +18,7 @@ function installed(engine: string | null): string {
   const modules = join(folder, 'node_modules');
   const platform = join(modules, '@bpeft/linux-x64-gnu');
   mkdirSync(platform, { recursive: true });
-  for (const name of ['commander', 'csv-parse', 'yaml', 'zod']) {
+  for (const name of ['commander', 'csv-parse', 'p-limit', 'yaml', 'zod']) {
     symlinkSync(join(root, 'node_modules', name), join(modules, name));
   }
   if (engine !== null) writeFileSync(join(platform, 'index.js'), engine);
@@ -36,7 +36,9 @@ it('says where there are engines on a platform that has none', () => {
   const other = 'data:text/javascript,Object.defineProperty(process,"platform",{value:"darwin"})';
   const stderr = complaint(program, '--import', other);
   expect(stderr).toContain('BPEFT_NATIVE_MISSING: no engine for darwin-');
-  expect(stderr).toContain('hint: this version has an engine for linux-x64-gnu only');
+  expect(stderr).toContain(
+    'hint: this version has an engine for linux-x64-gnu, linux-arm64-gnu only',
+  );
 });
 
 /** Changes what the process says of itself before the program runs. */

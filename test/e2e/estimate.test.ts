@@ -96,6 +96,11 @@ it('tells of a shape without files, on a GPU too', async () => {
   expect(stdout).toContain('nothing has been measured on a GPU yet');
 });
 
+it('counts the parameters of small models in millions', async () => {
+  const { stdout } = await bpeft('estimate', '--shape', 'smollm2-135m', '--tokens', '100');
+  expect(stdout).toMatch(/^model {6}smollm2-135m: 134 million parameters, /m);
+});
+
 it('refuses what is no setting of it', async () => {
   const { code, stderr } = await bpeft('estimate', '--shape', 'llama-2-7b', '--lr', '1');
   expect([code, stderr]).toEqual([2, expect.stringContaining("unknown option '--lr'")]);

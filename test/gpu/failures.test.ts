@@ -69,6 +69,9 @@ it('says how much memory there was when it is full, and keeps the state', async 
     message: expect.stringMatching(
       /^cuda:0: the memory is full: \d+ MiB were asked for, \d+ of 1 MiB were free/,
     ),
+    hint: expect.stringMatching(
+      /^by estimate 1\.0 MB hold no batch of this model.*smaller batchSize/,
+    ),
     again: null,
   });
 });

@@ -79,15 +79,23 @@ afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 it('names the engine of the same version, for this platform alone', () => {
   const engine = readJson(join(root, 'npm/linux-x64-gnu/package.json'));
-  expect(own.optionalDependencies).toEqual({ [platform]: own.version });
+  const arm = readJson(join(root, 'npm/linux-arm64-gnu/package.json'));
+  expect(own.optionalDependencies).toEqual({
+    [platform]: own.version,
+    [String(arm.name)]: own.version,
+  });
+  expect(arm).toMatchObject({ ...pick(engine, 'version', 'engines', 'os'), cpu: ['arm64'] });
   expect(engine).toMatchObject({
     name: platform,
     version: own.version,
     os: ['linux'],
     cpu: ['x64'],
   });
-  const forGpus = readJson(join(root, 'npm/cuda13-linux-x64-gnu/package.json'));
-  expect({ ...engine, ...pick(forGpus, 'name', 'description', 'files') }).toEqual(forGpus);
+  for (const cuda of ['cuda13', 'cuda12']) {
+    const forGpus = readJson(join(root, `npm/${cuda}-linux-x64-gnu/package.json`));
+    expect(forGpus.name).toBe(`@bpeft/${cuda}-linux-x64-gnu`);
+    expect({ ...engine, ...pick(forGpus, 'name', 'description', 'files') }).toEqual(forGpus);
+  }
 });
 
 it('packs the program, the model, the data and its documents, and nothing of the workshop', () => {

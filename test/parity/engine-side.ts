@@ -67,9 +67,19 @@ export async function trainRun(run: {
       '--method',
       run.method,
     ],
-    ...(run.method === 'blob' ? ['--kl-cycle', '10'] : []),
     ...['--target-modules', run.targets.join(','), '--rank', '4', '--alpha', '12', '--seed', '1'],
-    ...['--max-steps', '60', '--lr', '0.01', '--eval-samples', '0', '--threads', '1'],
+    ...[
+      '--max-steps',
+      '60',
+      '--lr',
+      '0.01',
+      '--kl-cycle',
+      '10',
+      '--eval-samples',
+      '0',
+      '--threads',
+      '1',
+    ],
   );
 }
 

@@ -1,16 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { parseSettings } from '../../ts/config/parse.ts';
 import { resolveTrain } from '../../ts/config/resolve.ts';
+import { whatFits } from '../../ts/estimate/fitting.ts';
 import { gpuNamed } from '../../ts/estimate/known-gpus.ts';
 import { cpuTraining, cpuWeightBytes, gpuTraining } from '../../ts/estimate/memory.ts';
 import { blockWeights, shapeNamed, tableWeights } from '../../ts/estimate/shape.ts';
 import { cpuStep, gpuStep } from '../../ts/estimate/time.ts';
 import { workOf } from '../../ts/estimate/work.ts';
 
-function work(name: string, settings: object = {}, tokens = 100) {
+function configOf(settings: object) {
   const targetModules = ['q_proj', 'v_proj', 'lm_head'];
   const values = { model: 'x', dataset: 'y', targetModules, ...settings };
-  const config = resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+  return resolveTrain(parseSettings('train', [{ origin: 'option', values }]));
+}
+
+function work(name: string, settings: object = {}, tokens = 100) {
+  const config = configOf(settings);
   return workOf(config, shapeNamed(name), { tokens, weightBytes: null, threads: 2 });
 }
 
@@ -96,5 +101,36 @@ describe('time', () => {
     expect(h100?.low).toBeLessThan(h100?.expected ?? 0);
     expect(h100?.expected).toBeLessThan(h100?.high ?? 0);
     expect(a100?.expected).toBeGreaterThan(h100?.expected ?? 0);
+  });
+});
+
+describe('what would fit into a memory that was full', () => {
+  const room = (gb: number, settings: object = {}) => {
+    const shape = shapeNamed('llama-2-7b');
+    const weightBytes = 2 * (blockWeights(shape) + tableWeights(shape));
+    const config = configOf({ precision: 'bf16', batchSize: 8, ...settings });
+    return whatFits(config, { shape, weightBytes, tokens: 1000, bytes: gb * 1e9 });
+  };
+
+  it('is a smaller batch, or all of it with less kept', () => {
+    expect(room(30)).toBe('by estimate 30.0 GB hold --batch-size 2, or --checkpointing full');
+    expect(room(18)).toBe(
+      'by estimate 18.0 GB hold --checkpointing full --batch-size 4, ' +
+        'or --quantize nf4 --batch-size 2, or --checkpointing full --quantize nf4',
+    );
+  });
+
+  it('is the base in NF4 where its weights are too large, and nothing where nothing is', () => {
+    expect(room(12)).toMatch(
+      /hold --quantize nf4 --batch-size \d, or --checkpointing full --quantize/,
+    );
+    expect(room(2)).toBe('by estimate 2.0 GB hold no batch of this model, not even one row in NF4');
+  });
+
+  it('offers nothing that was asked for already', () => {
+    expect(room(16, { checkpointing: 'full' })).not.toContain('--checkpointing');
+    expect(room(30, { quantize: 'nf4', checkpointing: 'full', batchSize: 64 })).toMatch(
+      /hold --batch-size \d+$/,
+    );
   });
 });

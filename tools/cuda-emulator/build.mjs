@@ -20,15 +20,17 @@ import {
 import { availableParallelism } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { countArithmetic } from './arithmetic.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const KERNELS = join(root, 'crates/blob-core/src/kernels/cuda');
 const MAJOR = 13;
+const inRoot = (path) => join(root, path);
 
 /**
  * How kernels are compiled, and what is compiled with them. `checked` puts hooks around every
- * access of a kernel; the hooks are in the plain driver.
+ * access of a kernel; the hooks are in the plain driver. `counted` counts arithmetic as well.
  */
 const MODES = {
   plain: { host: 'plain', kernels: [], all: [] },
@@ -36,6 +38,15 @@ const MODES = {
     host: 'plain',
     kernels: ['-fsanitize=thread', '--param', 'tsan-instrument-func-entry-exit=0'],
     all: [],
+  },
+  counted: {
+    host: 'plain',
+    kernels: [
+      ...['-fsanitize=thread', '--param', 'tsan-instrument-func-entry-exit=0'],
+      ...['-fno-tree-vectorize', '-fno-tree-slp-vectorize', '-DEMU_COUNTED'],
+    ],
+    all: [],
+    assembly: countArithmetic,
   },
   asan: { host: 'asan', kernels: ['-fsanitize-sections=emu_shared'], all: ['-fsanitize=address'] },
 };
@@ -79,7 +90,7 @@ async function limited(work) {
 function hashOfHeaders() {
   const hash = createHash('sha256');
   const folders = ['driver', 'device', 'libraries', 'tests'].map((name) => join(here, name));
-  for (const folder of [...folders, KERNELS, join(root, 'test/cuda')]) {
+  for (const folder of [...folders, KERNELS, ...['test/cuda', 'tools/gpu-check'].map(inRoot)]) {
     if (!existsSync(folder)) continue;
     for (const name of readdirSync(folder)
       .filter((file) => /\.(h|cuh)$/.test(file))
@@ -144,6 +155,7 @@ async function buildDriver(folder, mode) {
   await Promise.all([
     toolkit('libcublas', ['libraries/cublas.cpp', 'libraries/product.cpp']),
     toolkit('libcublasLt', ['libraries/cublaslt.cpp', 'libraries/product.cpp']),
+    library(folder, mode, 'libcupti', `libcupti.so.${MAJOR}`, ['libraries/cupti.cpp'], '', cuda),
     library(
       folder,
       mode,
@@ -198,13 +210,18 @@ function buildKernel(host, mode, source) {
     '-w',
     ...hooks,
   ];
-  return make(join(folder, `${basename(source, '.cu')}.so`), [source], flags, async (part) => {
-    const text = await run('g++', [...BASE, ...all, ...first, '-x', 'c++', '-E', source]);
-    await run(
-      'g++',
-      [...flags, '-fpreprocessed', '-x', 'c++', '-c', '-o', `${part}.o`, '-'],
-      withEntries(text),
-    );
+  const made = [...flags, String(MODES[mode].assembly ?? '')]; // its text: what it does
+  return make(join(folder, `${basename(source, '.cu')}.so`), [source], made, async (part) => {
+    const given = MODES[mode].kernels.filter((flag) => flag.startsWith('-D'));
+    const text = await run('g++', [...BASE, ...all, ...given, ...first, '-x', 'c++', '-E', source]);
+    const compile = [...flags, '-fpreprocessed', '-x', 'c++'];
+    const { assembly } = MODES[mode];
+    if (assembly === undefined) {
+      await run('g++', [...compile, '-c', '-o', `${part}.o`, '-'], withEntries(text));
+    } else {
+      const plain = await run('g++', [...compile, '-S', '-o', '-', '-'], withEntries(text));
+      await run('g++', ['-x', 'assembler', '-c', '-o', `${part}.o`, '-'], assembly(plain));
+    }
     // No sanitizer's runtime is linked for the hooks of the checked mode.
     await run('g++', [...all, '-shared', '-o', part, `${part}.o`, join(host, 'libcuda.so.1')]);
     rmSync(`${part}.o`);
@@ -214,7 +231,8 @@ function buildKernel(host, mode, source) {
 /** A test program; it finds the emulated libraries by LD_LIBRARY_PATH, real ones without. */
 function buildProgram(host, mode, source) {
   const target = join(host, basename(source, '.cpp'));
-  const flags = [...BASE, '-O1', ...WARNINGS, ...MODES[mode].all, '-I', join(here, 'tests')];
+  const own = ['-I', join(here, 'tests'), '-Wl,--as-needed']; // what is not needed may be missing
+  const flags = [...BASE, '-O1', ...WARNINGS, ...MODES[mode].all, ...own];
   const libraries = ['cuda', 'cublas', 'cublasLt', 'nccl'].map((name) => `-l${name}`);
   return make(target, [source], flags, (part) =>
     run('g++', [...flags, '-o', part, source, `-L${host}`, ...libraries]),

@@ -3,10 +3,11 @@
 // Without --all the kernels run in order and under the checks; with it in every mode.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
+import { wrongCounts } from './tests/counts.mjs';
 import { FAULTS } from './tests/faults.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -33,6 +34,7 @@ const KERNEL_TESTS = files(join(root, 'test/cuda'), '.cpp');
 const OWN_KERNELS = [join(here, 'tests/faulty.cu')];
 const OWN_TESTS = ['driver', 'products', 'ranks'].map((name) => join(here, `tests/${name}.cpp`));
 const DEFECTS = join(here, 'tests/defects.cpp');
+const COUNTING = { kernels: ['counting.cu'], programs: ['counting.cpp'] };
 
 let passed = 0;
 let failed = 0;
@@ -78,6 +80,11 @@ const folders = {
   checked: await build('checked', everything),
   asan: await build('asan', isAll ? everything : { kernels: OWN_KERNELS, programs: own }),
 };
+const inTests = (names) => names.map((name) => join(here, 'tests', name));
+const counted = await build('counted', {
+  kernels: inTests(COUNTING.kernels),
+  programs: inTests(COUNTING.programs),
+});
 const built = Date.now();
 
 for (const [name, notices] of Object.entries(FAULTS)) {
@@ -87,6 +94,12 @@ for (const [name, notices] of Object.entries(FAULTS)) {
     const text = outcome.signal ? `killed by ${outcome.signal}` : outcome.text;
     count(expected.test(text), `fault ${name} (${run}): expected ${expected}, got\n${text}`);
   }
+}
+for (const blocks of [{}, { CUDA_EMU_BLOCKS: '4' }]) {
+  const file = join(counted.kernels, 'counts.jsonl');
+  const { status, text } = start(counted, 'counting', [], { CUDA_EMU_COUNTS: file, ...blocks });
+  const wrong = status === 0 ? wrongCounts(readFileSync(file, 'utf8')) : text;
+  count(wrong === null, `counts ${JSON.stringify(blocks)}: ${wrong}`);
 }
 const everyRun = Object.keys(RUNS);
 for (const source of OWN_TESTS)

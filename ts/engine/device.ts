@@ -6,6 +6,7 @@ import { BpeftError } from '../errors.ts';
 import { native } from './abort.ts';
 import { engineInfo } from './engine-info.ts';
 import { kernelFolder, loadNative } from './native.ts';
+import { requireUsable } from './probe.ts';
 
 type Device =
   | { readonly kind: 'auto' | 'cpu' }
@@ -19,6 +20,9 @@ export interface OpenDevice {
   /** Why `auto` is no GPU, though the engine could use one. */
   readonly noGpu: string | null;
 }
+
+/** Devices of this process, as text. */
+const opened = new Set<string>();
 
 /** @throws {BpeftError} `BPEFT_USAGE`: not auto, cpu or cuda[:N]. */
 export function namedDevice(asked: string | undefined): Device {
@@ -39,7 +43,7 @@ function parse(name: string, text: string): Device {
 }
 
 /**
- * Opens the device before anything is read for it.
+ * Opens the device before anything is read for it; a process of its own has tried it before.
  * @throws {BpeftError} `BPEFT_USAGE`; `BPEFT_DEVICE` saying what the GPU lacks, if one was asked
  * for; `BPEFT_OUT_OF_MEMORY`.
  */
@@ -49,8 +53,11 @@ export async function openDevice(asked: string | undefined): Promise<OpenDevice>
   const { cuda } = engineInfo();
   if (kind === 'cpu' || (kind === 'auto' && !cuda)) return { device: { kind: 'cpu' }, noGpu: null };
   const device = { kind: 'cuda', ordinal: 0, ...named, kernels: kernelFolder() } as const;
+  const text = JSON.stringify(device);
   try {
-    await native(() => addon.openDevice(JSON.stringify(device)));
+    if (!opened.has(text)) await requireUsable(device, kind === 'cuda');
+    opened.add(text); // the driver keeps it open: from here on this process depends on it
+    await native(() => addon.openDevice(text));
     return { device, noGpu: null };
   } catch (error) {
     if (kind === 'cuda' || !(error instanceof BpeftError)) throw error;

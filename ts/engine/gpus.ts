@@ -1,7 +1,9 @@
 /** What this machine has for GPUs, as the engine sees it. */
 
 import { native } from './abort.ts';
+import { engineInfo } from './engine-info.ts';
 import { kernelFolder, loadNative } from './native.ts';
+import { brokenDriver } from './probe.ts';
 
 export interface GpuSurvey {
   /** The newest release of CUDA that the driver supports. */
@@ -30,9 +32,23 @@ export interface GpuProblem {
   readonly hint: string;
 }
 
-/** Opens every GPU; null where the engine is built for the CPU alone. */
+/**
+ * Opens every GPU; null where the engine is built for the CPU alone. Of a driver that crashes or
+ * hangs it says so.
+ */
 export async function surveyGpus(): Promise<GpuSurvey | null> {
-  return JSON.parse(
-    await native(() => loadNative().surveyGpus(kernelFolder())),
-  ) as GpuSurvey | null;
+  const kernels = kernelFolder();
+  const broken = engineInfo().cuda
+    ? await brokenDriver({ kind: 'cuda', ordinal: 0, kernels })
+    : null;
+  if (broken !== null) {
+    return { driver: null, driverFile: null, cublasFile: null, problem: broken, gpus: [] };
+  }
+  return openGpus();
+}
+
+/** As {@link surveyGpus}, in a process that has used one already. */
+export async function openGpus(): Promise<GpuSurvey | null> {
+  const text = await native(() => loadNative().surveyGpus(kernelFolder()));
+  return JSON.parse(text) as GpuSurvey | null;
 }

@@ -238,6 +238,11 @@ export class BayesianModel implements AsyncDisposable {
     return new BayesianModel(handle, chosen, resolved);
   }
 
+  /** Most bytes of the GPU's memory that this process held at once so far; null on the CPU. */
+  peakGpuBytes(): number | null {
+    return this.#native.peakGpuBytes();
+  }
+
   /** Token ids of each text; `addSpecialTokens` adds what the tokenizer itself would (BOS). */
   async encode(
     texts: string[],

@@ -17,10 +17,10 @@ import type * as Addon from './addon.d.ts';
 export type NativeAddon = typeof Addon;
 
 /** Platforms that a package is published for. */
-const PACKAGES: readonly string[] = ['linux-x64-gnu'];
+const PACKAGES: readonly string[] = ['linux-x64-gnu', 'linux-arm64-gnu'];
 
 /** Versions of CUDA that there are packages for, the newest first. */
-const CUDA: readonly string[] = ['cuda13'];
+const CUDA: readonly string[] = ['cuda13', 'cuda12'];
 
 /** The addon's file. */
 export interface NativeFile {

@@ -8,6 +8,7 @@ use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Backbone, BackboneConfig, Quantized, RandomWeights, WeightSource};
 use blob_core::kernels::cpu::quantize::Quantization;
+use blob_core::ops::Device;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
 use blob_core::weights::Checkpoint;
@@ -42,6 +43,7 @@ pub(crate) struct ModelState {
 pub struct NativeModel {
     pub(crate) worker: Arc<Worker<ModelState>>,
     info: String,
+    device: Device,
 }
 
 /// Token ids of several texts.
@@ -108,6 +110,7 @@ impl NativeModel {
             |worker, state| Self {
                 worker,
                 info: info_of(state),
+                device: state.backbone.device(),
             },
             answer,
         );
@@ -118,6 +121,12 @@ impl NativeModel {
     #[napi(catch_unwind)]
     pub fn info(&self) -> &str {
         &self.info
+    }
+
+    /// Most bytes of the GPU's memory that this process held at once; null on the CPU.
+    #[napi(catch_unwind)]
+    pub fn peak_gpu_bytes(&self) -> Option<f64> {
+        self.device.peak_bytes().map(|bytes| bytes as f64)
     }
 
     /// Token ids of each text, with the tokenizer's own special tokens if asked for.

@@ -12,6 +12,12 @@
 #define CUDA_EMU 1
 // Without the hooks of the checked mode: what is not the kernel's own code.
 #define EMU_UNCHECKED __attribute__((no_sanitize("thread"), always_inline)) inline
+// What a tensor core does: a function of its own where arithmetic is counted.
+#ifdef EMU_COUNTED
+#define EMU_TENSOR_CORE __attribute__((no_sanitize("thread"), noinline)) static
+#else
+#define EMU_TENSOR_CORE EMU_UNCHECKED
+#endif
 #define EMU_OPAQUE __attribute__((no_sanitize("thread"), noinline))
 
 #define __global__ __attribute__((noinline, used))  // the build looks for exactly this

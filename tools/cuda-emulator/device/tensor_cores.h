@@ -4,7 +4,7 @@
 #include "small_floats.h"
 #include "warp.h"
 
-EMU_UNCHECKED void emu_mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4],
+EMU_TENSOR_CORE void emu_mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4],
                                          const uint32_t (&b)[2], int line = __builtin_LINE()) {
   struct Row {
     uint16_t a[8], b[4];

@@ -1,11 +1,13 @@
 // Driver, devices and contexts. CUDA_EMU_DRIVER (13000) is the driver's version, CUDA_EMU_ARCH
 // (80) the devices' compute capability.
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 
+#include "activity.h"
 #include "checker.h"
 #include "state.h"
 
@@ -75,6 +77,8 @@ Result cuInit(unsigned flags) {
   if (flags) return INVALID_VALUE;
   if (!device_count()) return NO_DEVICE;
   initialise();
+  if (getenv("CUDA_EMU_BROKEN")) raise(SIGSEGV);
+  inject_profiler();
   return OK;
 }
 Result cuDriverGetVersion(int *version) {

@@ -8,7 +8,9 @@
 #include <filesystem>
 #include <map>
 
+#include "activity.h"
 #include "checker.h"
+#include "counter.h"
 #include "scheduler.h"
 #include "state.h"
 
@@ -34,9 +36,11 @@ void load_libraries() {
   const char *folder = getenv("CUDA_EMU_KERNELS");
   if (!folder) return;
   std::error_code none;
-  for (auto &file : std::filesystem::directory_iterator(folder, none))
-    if (!dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL))
-      fprintf(stderr, "cuda-emu: %s\n", dlerror());
+  for (auto &file : std::filesystem::directory_iterator(folder, none)) {
+    void *library = dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library) counter_arithmetic(static_cast<uint64_t *>(dlsym(library, "emu_arithmetic")));
+    else fprintf(stderr, "cuda-emu: %s\n", dlerror());
+  }
 }
 
 const EmuKernel *find_kernel(const std::string &name) {
@@ -185,6 +189,7 @@ Result cuLaunchKernel(void *handle, unsigned gx, unsigned gy, unsigned gz, unsig
       fprintf(stderr, "cuda-emu: the device is lost, as CUDA_EMU_LOST_AT asks\n");
       return int(UNKNOWN);
     }
+    Activity activity(KERNEL, launch.kernel->name);
     Fault fault = run_kernel(launch, libraries());
     if (fault.code)
       fprintf(stderr, "cuda-emu: kernel %s: %s\n", launch.kernel->name, fault.message.c_str());

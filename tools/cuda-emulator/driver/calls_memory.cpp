@@ -4,10 +4,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "activity.h"
 #include "checker.h"
+#include "counter.h"
 #include "state.h"
 
 namespace {
+constexpr size_t SMALL = 1 << 20;  // what a sketch copies; more is values alone
+
 struct Side {
   char *p;
   bool on_device;
@@ -25,7 +29,11 @@ Result copy(void *stream, Side to, Side from, size_t bytes) {
     fprintf(stderr, "cuda-emu: copy of %zu bytes leaves its allocation\n", bytes);
     return INVALID_VALUE;
   }
+  counter_copy(!to.on_device ? "to the host" : from.on_device ? "within" : "to it", bytes);
+  if (is_sketch() && bytes > SMALL) return OK;
+  const char *name = !to.on_device ? "copy to the host" : from.on_device ? "copy" : "copy to it";
   auto write = [=](const char *source) {
+    Activity activity(COPY, name, bytes);
     memmove(to.p, source, bytes);
     if (to.on_device) checker_written(to.p, bytes);
     return OK;
@@ -51,7 +59,10 @@ template <class T>
 Result fill(void *stream, Address p, T value, size_t count) {
   if (!count) return OK;
   if (!device_range(p, count * sizeof(T))) return INVALID_VALUE;
+  counter_copy("fill", count * sizeof(T));
+  if (is_sketch() && count * sizeof(T) > SMALL) return OK;
   return submit(stream, [=] {
+    Activity activity(FILL, "fill", count * sizeof(T));
     auto *values = reinterpret_cast<T *>(p);
     for (size_t i = 0; i < count; i++) memcpy(values + i, &value, sizeof(T));
     checker_written(values, count * sizeof(T));
@@ -102,6 +113,18 @@ Result cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
   if (device < 0) return INVALID_CONTEXT;
   *total = memory_of(device).capacity();
   *free_bytes = *total - memory_of(device).used();
+  return OK;
+}
+Result cuDeviceGetDefaultMemPool(void **pool, int device) {
+  ENTER;
+  *pool = &memory_of(device);
+  return OK;
+}
+Result cuMemPoolGetAttribute(void *pool, int which, void *value) {
+  ENTER;
+  if (which != 8) return INVALID_VALUE;  // the most bytes in use so far
+  uint64_t bytes = static_cast<DeviceMemory *>(pool)->most();
+  memcpy(value, &bytes, sizeof bytes);
   return OK;
 }
 Result cuMemHostAlloc(void **p, size_t bytes, unsigned) {

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unordered_map>
 
+#include "counter.h"
 #include "fiber.h"
 #include "memory.h"
 
@@ -28,15 +29,10 @@ struct Region {
   bool *written;
   bool has(const char *p) const { return p >= begin && p < begin + bytes; }
 };
-struct Count {
-  size_t launches, read, written, atomic;
-};
 
 std::map<int, Region> of_device;
 std::vector<Region> regions;  // of the launch: its device's memory, then shared memory
 std::unordered_map<void *, int> reported;
-std::map<std::string, Count> counts;
-Count *counting;
 bool is_active;
 uint32_t now = 1, launch_clock, block_clock, block_first_thread;
 
@@ -45,18 +41,6 @@ bool checks() {
   static const bool on = is_set("CUDA_EMU_CHECK");
   return on;
 }
-bool counts_bytes() {
-  static const bool on = is_set("CUDA_EMU_COUNT");
-  return on;
-}
-
-struct PrintAtExit {
-  ~PrintAtExit() {
-    for (auto &[name, c] : counts)
-      fprintf(stderr, "cuda-emu: count %s launches %zu read %zu written %zu atomic %zu\n",
-              name.c_str(), c.launches, c.read, c.written, c.atomic);
-  }
-} print_at_exit;
 
 template <class T>
 T *reserve(size_t count) {
@@ -135,6 +119,8 @@ void check_byte(Region &region, size_t at, EmuAccess kind, void *where) {
 
 __attribute__((noinline)) void check(const void *address, size_t bytes, EmuAccess kind,
                                      void *where) {
+  if (counts()) counter_access(address, bytes, kind);
+  if (!checks()) return;
   auto *p = static_cast<char *>(const_cast<void *>(address));
   Region *region = nullptr;
   for (auto &candidate : regions)
@@ -142,10 +128,6 @@ __attribute__((noinline)) void check(const void *address, size_t bytes, EmuAcces
       region = &candidate;
       break;
     }
-  if (counting && region && !region->is_shared)
-    (kind == EMU_READ ? counting->read : kind == EMU_WRITE ? counting->written
-                                                           : counting->atomic) += bytes;
-  if (!checks()) return;
   if (!region) {
     if (is_private(p, where)) return;
     report(where,
@@ -189,13 +171,9 @@ void checker_written(const void *p, size_t bytes) { mark(p, bytes, true); }
 
 void checker_begin(const Launch &launch, char *dynamic, const std::vector<EmuModule> &modules) {
   launch_clock = block_clock = ++now;
-  is_active = checks() || counts_bytes();
-  counting = nullptr;
-  if (counts_bytes()) {
-    counting = &counts[launch.kernel->name];
-    counting->launches++;
-  }
-  if (!is_active) return;
+  is_active = checks() || counts();
+  counter_begin(launch, dynamic, modules);
+  if (!checks()) return;
   regions.clear();
   regions.push_back(device_region(launch.device));
   auto add = [](char *p, size_t bytes) {
@@ -208,7 +186,8 @@ void checker_begin(const Launch &launch, char *dynamic, const std::vector<EmuMod
 void checker_begin_block(size_t block) {
   block_first_thread = unsigned(block) * 1024u;
   block_clock = ++now;
-  if (!is_active) return;
+  counter_begin_block();
+  if (!checks()) return;
   for (auto &region : regions)
     if (region.is_shared) memset(region.written, 0, region.bytes);
 }
@@ -217,7 +196,8 @@ void checker_block_synchronised() { block_clock = ++now; }
 uint32_t checker_tick() { return ++now; }
 
 void checker_end() {
-  if (is_active)
+  counter_end();
+  if (checks())
     for (auto &region : regions)
       if (region.is_shared) {
         munmap(region.cells, region.bytes * sizeof(Cell));

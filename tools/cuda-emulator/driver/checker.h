@@ -4,7 +4,7 @@
 // memcheck: the address lies in a live allocation of the launch's device, or in shared memory;
 // racecheck: two threads touch a byte, one writes, and no barrier, warp operation or atomic
 // orders them; initcheck: a read of bytes that nobody has written.
-// CUDA_EMU_CHECK=1 turns them on; CUDA_EMU_COUNT=1 prints each kernel's launches and bytes.
+// CUDA_EMU_CHECK=1 turns them on. What is to be counted comes the same way (counter.h).
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -52,6 +52,12 @@ void emu_access(const void *address, unsigned bytes, EmuAccess kind, void *where
 // For libraries such as cuBLAS: runs `work(data)` in stream order; `release(data)` follows, once.
 int emu_submit(void *stream, int (*work)(void *), void *data, void (*release)(void *));
 bool emu_is_device(const void *address, size_t bytes);
+void emu_count_product(int m, int n, int k, int batch, int bytes_of_operand);
+bool emu_is_sketch();  // values mean nothing: see counter.h
 void emu_written(const void *address, size_t bytes);  // a library wrote there
 int emu_current_device();                             // −1 without a context
+
+// Told of all that a device did, in nanoseconds, while it is set: kind, name, begin, end, bytes.
+using EmuActivity = void (*)(int, const char *, uint64_t, uint64_t, uint64_t);
+extern EmuActivity emu_activity;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checker.h"
+#include "counter.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -64,8 +65,10 @@ int DeviceMemory::allocate(size_t bytes, Address *address) {
   extents_[at] = bytes;
   used_ += bytes;
   *address = reinterpret_cast<Address>(base_ + at);
+  most_ = std::max(most_, used_ - taken_);
+  counter_memory(most_);
   poison(base_ + at, bytes, false);
-  fill_nan(base_ + at, bytes);
+  if (!is_sketch()) fill_nan(base_ + at, bytes);
   checker_allocated(base_ + at, bytes);
   return 0;
 }
@@ -73,7 +76,8 @@ int DeviceMemory::allocate(size_t bytes, Address *address) {
 int DeviceMemory::free(Address address) {
   auto it = extents_.find(address - reinterpret_cast<Address>(base_));
   if (it == extents_.end()) return 1;
-  fill_nan(base_ + it->first, it->second);
+  if (is_sketch()) madvise(base_ + it->first, it->second, MADV_DONTNEED);
+  else fill_nan(base_ + it->first, it->second);
   poison(base_ + it->first, it->second, true);
   used_ -= it->second;
   extents_.erase(it);
@@ -87,10 +91,16 @@ bool DeviceMemory::contains(Address address) const {
 bool DeviceMemory::holds(Address address, size_t bytes) const {
   if (!contains(address)) return false;
   size_t offset = address - reinterpret_cast<Address>(base_);
+  auto [begin, size] = extent_of(offset);
+  return size && offset + bytes <= begin + size;
+}
+
+std::pair<size_t, size_t> DeviceMemory::extent_of(size_t offset) const {
   auto it = extents_.upper_bound(offset);
-  if (it == extents_.begin()) return false;
+  if (it == extents_.begin()) return {};
   --it;
-  return offset + bytes <= it->first + it->second;
+  bool is_in = offset <= it->first + it->second;
+  return {it->first, is_in ? it->second : 0};
 }
 
 void DeviceMemory::show(bool visible) {

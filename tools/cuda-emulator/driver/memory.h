@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <utility>
 
 using Address = unsigned long long;  // CUdeviceptr
 
@@ -15,16 +16,19 @@ class DeviceMemory {
   int free(Address address);
   // Whether the range lies in one live allocation.
   bool holds(Address address, size_t bytes) const;
+  // Offset and bytes of the live allocation that an offset lies in; 0 bytes: in none.
+  std::pair<size_t, size_t> extent_of(size_t offset) const;
   // Whether the address lies in this device's range, allocated or not.
   bool contains(Address address) const;
   void show(bool visible);  // to the host's loads and stores
   size_t used() const { return used_; }
+  size_t most() const { return most_; }  // that was allocated at once
   size_t capacity() const { return capacity_; }
   char *base() const { return base_; }
 
  private:
   char *base_;
-  size_t capacity_, taken_, used_;
+  size_t capacity_, taken_, used_, most_ = 0;
   std::map<size_t, size_t> extents_;  // offset → bytes
 };
 

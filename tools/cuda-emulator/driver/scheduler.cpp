@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "checker.h"
+#include "counter.h"
 #include "fiber.h"
 #include "memory.h"
 
@@ -175,8 +176,7 @@ void run_block(EmuIndex block) {
 std::vector<size_t> order_of(size_t blocks) {
   static const char *seed = getenv("CUDA_EMU_SEED");
   static unsigned launches;
-  std::vector<size_t> order(blocks);
-  for (size_t i = 0; i < blocks; i++) order[i] = i;
+  std::vector<size_t> order = blocks_of_sketch(blocks);
   is_shuffled = seed != nullptr;
   if (seed) {
     random_order.seed(unsigned(atoi(seed)) * 7919u + launches++);

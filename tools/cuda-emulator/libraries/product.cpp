@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../device/cuda_host.h"
+#include "../driver/activity.h"
 
 namespace {
 enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
@@ -84,6 +85,9 @@ bool is_inside(const Operand &x, size_t values, int batch) {
 
 int run(void *data) {
   auto &p = *static_cast<Product *>(data);
+  emu_count_product(p.m, p.n, p.k, p.batch, int(bytes_of(p.a.type)));
+  if (emu_is_sketch()) return 0;
+  Activity activity(KERNEL, "product");
   p.is_double ? multiply<double>(p) : multiply<float>(p);
   return 0;
 }

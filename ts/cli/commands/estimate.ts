@@ -51,9 +51,8 @@ function lines({ model, work, cpu, gpu }: Estimate): readonly string[] {
   const times = ({ step, answers: of }: { step: Range; answers: Range }) => [
     `           an update ${seconds(step)}, ${answers} ${seconds(of)}`,
   ];
-  const billions = (parameters: number) => `${(parameters / 1e9).toPrecision(3)} billion`;
   return [
-    `model      ${model.name}: ${billions(model.parameters)} parameters, ${model.adapter.toLocaleString('en-US')} trained`,
+    `model      ${model.name}: ${large(model.parameters)} parameters, ${model.adapter.toLocaleString('en-US')} trained`,
     `update     ${work.prompts} prompts of ${work.tokens} tokens, ${work.rows} rows, ${work.precision}`,
     `CPU        ${memory(cpu.memory)}`,
     ...times(cpu),
@@ -66,6 +65,11 @@ function lines({ model, work, cpu, gpu }: Estimate): readonly string[] {
           '           of its data sheet: nothing has been measured on a GPU yet',
         ]),
   ];
+}
+
+function large(count: number): string {
+  const [unit, name] = count >= 1e9 ? [1e9, 'billion'] : [1e6, 'million'];
+  return `${(count / unit).toPrecision(3)} ${name}`;
 }
 
 function memory({ total, parts }: MemoryEstimate): string {

@@ -8,8 +8,9 @@
 
 import { createHash, randomUUID } from 'node:crypto';
 import { access, constants, mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
-import { endianness, homedir, tmpdir } from 'node:os';
+import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cacheHome } from '../../cache-home.ts';
 import { ExamplePacker, PackedExamples } from '../../datasets/tokens/packed-examples.ts';
 import { FileWords, MemoryWords } from '../../datasets/tokens/words.ts';
 
@@ -71,9 +72,7 @@ function keyName(key: object): string {
 
 /** Null: there is none that can be written. */
 async function cacheFolder(): Promise<string | null> {
-  const { BPEFT_HOME, XDG_CACHE_HOME } = process.env;
-  const home = BPEFT_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'bpeft');
-  const folder = join(home, 'tokens');
+  const folder = join(cacheHome(), 'tokens');
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await access(folder, constants.W_OK | constants.X_OK);

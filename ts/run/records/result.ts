@@ -101,6 +101,7 @@ export function trainingResult(
   seconds: number,
   tokens: number,
   ms: readonly number[],
+  peakGpuBytes: number | null,
 ): TrainingResult {
   const round = (value: number) => Math.round(value * 100) / 100;
   return {
@@ -114,7 +115,7 @@ export function trainingResult(
       p90: round(quantile(ms, 0.9)),
     },
     peakRssMb: peakRssMb(),
-    peakGpuMb: null,
+    peakGpuMb: peakGpuBytes === null ? null : Math.round(peakGpuBytes / 2 ** 20),
   };
 }
 

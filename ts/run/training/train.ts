@@ -34,6 +34,7 @@ import type { RunRecord } from '../records/run-record.ts';
 import { versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
+import { tellingWhatFits } from './full-memory.ts';
 import { dataRecord, runRecord } from './record.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { type Session, withSession } from './session.ts';
@@ -215,7 +216,8 @@ class Run {
   async #stopped(error: unknown): Promise<unknown> {
     if (!leavesTheState(error)) return error;
     await this.#checkpoint();
-    return stoppedAfter(error, { step: this.#progress.step, steps: this.#session.plan.steps });
+    const told = await tellingWhatFits(error, this.#session);
+    return stoppedAfter(told, { step: this.#progress.step, steps: this.#session.plan.steps });
   }
 
   close(): Promise<void> {
@@ -383,7 +385,10 @@ class Run {
       protocol: config.protocol,
       run: recordedSettings('train', config),
       adapter: initAdapter,
-      training: trainingResult(this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms),
+      training: trainingResult(
+        ...([this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms] as const),
+        model.peakGpuBytes(),
+      ),
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
       data: dataRecord(this.#session),

@@ -122,6 +122,15 @@ impl Device {
         }
     }
 
+    /// Most bytes of a GPU's memory that this process held at once; `None` where nobody can say.
+    pub fn peak_bytes(self) -> Option<u64> {
+        match self {
+            Self::Cpu | Self::Reference => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.peak_memory().ok(),
+        }
+    }
+
     /// The device's kind in reports.
     pub fn name(self) -> &'static str {
         match self {

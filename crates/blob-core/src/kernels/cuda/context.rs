@@ -97,6 +97,26 @@ impl Gpu {
         context.mem_get_info().map_err(|error| self.failed(error))
     }
 
+    /// Most bytes of its memory that this process held at once.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE`.
+    pub fn peak_memory(self) -> Result<u64> {
+        let context = self.stream().context();
+        let (mut pool, mut bytes) = (std::ptr::null_mut(), 0u64);
+        let high = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        // SAFETY: the device is the context's, and the driver writes a pool and eight bytes.
+        let asked = unsafe {
+            sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
+                .result()
+                .and_then(|()| {
+                    sys::cuMemPoolGetAttribute(pool, high, (&raw mut bytes).cast()).result()
+                })
+        };
+        asked.map_err(|error| self.failed(error))?;
+        Ok(bytes)
+    }
+
     /// What it was asked since it was opened.
     pub fn traffic(self) -> Traffic {
         *self.counted()

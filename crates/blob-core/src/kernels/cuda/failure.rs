@@ -23,6 +23,10 @@ pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
         CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | CUresult::CUDA_ERROR_INVALID_PTX => {
             "take a package for this GPU: its kernels are compiled for sm_80 and later"
         }
+        CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | CUresult::CUDA_ERROR_INVALID_IMAGE => {
+            "install a driver for the package's CUDA release (580 or later for CUDA 13), or the \
+             package for CUDA 12"
+        }
         CUresult::CUDA_ERROR_NOT_FOUND => {
             "install the package again: its kernels are not of the engine's version"
         }
