@@ -23,10 +23,10 @@ TEST("blocks of every type have candle's bits, in order and by index") {
     Buffer<uint32_t> out(expected.size());
     Kernel kernel("blocks", "decode_" + line.substr(0, space) + "_f32");
     unsigned blocks = unsigned((expected.size() + 127) / 128);
-    kernel.launch({blocks}, {128}, 0, stored, Address(0), out, 2u, columns);
+    kernel.launch({blocks}, {128}, 0, stored, Address(0), out, 2u, columns, 1.0f);
     CHECK(out.read() == expected);
     Buffer<uint32_t> second(std::vector<uint32_t>{1});
-    kernel.launch({blocks}, {128}, 0, stored, second, out, 1u, columns);
+    kernel.launch({blocks}, {128}, 0, stored, second, out, 1u, columns, 1.0f);
     auto got = out.read();
     CHECK(std::equal(got.begin(), got.begin() + columns, expected.begin() + columns));
   }
@@ -45,8 +45,9 @@ TEST("NF4 is its size times the code of each nibble, and rounds to bf16") {
   Buffer<uint8_t> stored(block);
   Buffer<float> floats(64);
   Buffer<uint16_t> halves(64);
-  Kernel("blocks", "decode_nf4_f32").launch({1}, {64}, 0, stored, Address(0), floats, 1u, 64u);
-  Kernel("blocks", "decode_nf4_bf16").launch({1}, {64}, 0, stored, Address(0), halves, 1u, 64u);
+  for (auto [name, out] : {std::pair{"decode_nf4_f32", floats.address()},
+                           std::pair{"decode_nf4_bf16", halves.address()}})
+    Kernel("blocks", name).launch({1}, {64}, 0, stored, Address(0), out, 1u, 64u, 1.0f);
   auto f = floats.read();
   auto h = halves.read();
   for (size_t i = 0; i < 64; i++) {
@@ -55,6 +56,21 @@ TEST("NF4 is its size times the code of each nibble, and rounds to bf16") {
     uint32_t bits;
     memcpy(&bits, &f[i], 4);
     CHECK(std::abs(int(h[i]) - int(bits >> 16)) <= 1);
+  }
+}
+
+TEST("rows of plain numbers come by index, times a factor") {
+  // 1.5, −2 in each type; the rows in reverse order.
+  const std::vector<uint8_t> of_f32 = {0, 0, 0xc0, 0x3f, 0, 0, 0, 0xc0};
+  const std::vector<uint8_t> of_f16 = {0, 0x3e, 0, 0xc0}, of_bf16 = {0xc0, 0x3f, 0, 0xc0};
+  for (auto &[name, bytes] : {std::pair{"decode_f32_f32", of_f32},
+                              std::pair{"decode_f16_f32", of_f16},
+                              std::pair{"decode_bf16_f32", of_bf16}}) {
+    Buffer<uint8_t> stored(bytes);
+    Buffer<uint32_t> ids(std::vector<uint32_t>{1, 0});
+    Buffer<float> out(2);
+    Kernel("blocks", name).launch({1}, {32}, 0, stored, ids, out, 2u, 1u, 3.0f);
+    CHECK(out.read() == (std::vector<float>{-6, 4.5}));
   }
 }
 

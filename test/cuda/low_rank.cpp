@@ -3,49 +3,63 @@
 namespace {
 constexpr unsigned N = 37, K = 150, M = 40, R = 3;
 constexpr float SCALING = 2;
-struct Signs {
-  uint32_t key[2], input_asker, rank_asker, has_signs, padding = 0;
+enum : uint32_t { NONE, OF_TOKENS, OF_PROMPTS };
+struct Draw {
+  uint32_t key[2], input_asker, rank_asker, signs, mean_asker, noise_asker;
+  float dropout;
+};
+struct Key {
+  uint32_t x, y;
 };
 
-// One pass: who its rows are, its signs (drawn by noise_signs, which has the engine's bits), E.
+// One pass: who its rows are, its signs and masks (drawn by noise_signs and noise_dropout, which
+// have the engine's bits), E.
 struct Pass {
-  Signs signs;
-  uint32_t noise_asker = 176;
-  float noise_sign = -1;
+  Draw draw;
+  uint32_t gaussian_asker = 176;
+  float gaussian_sign = -1;
   std::vector<uint32_t> positions, rows;
   Values in_signs, rank_signs, gaussian;  // (N, K), (N, R), (R, K)
+  Values mean_mask, noise_mask;           // (N, K)
 
-  explicit Pass(bool has_signs) : signs{{11, 22}, 177, 178, has_signs} {
+  Pass(uint32_t signs, float dropout) : draw{{11, 22}, 177, 178, signs, 179, 180, dropout} {
     for (unsigned i = 0; i < N; i++) {
       positions.push_back(i % 20);
       rows.push_back(1000 + i / 20);
     }
-    in_signs = drawn(K, signs.input_asker);
-    rank_signs = drawn(R, signs.rank_asker);
+    in_signs = drawn(K, draw.input_asker);
+    rank_signs = drawn(R, draw.rank_asker);
+    mean_mask = mask(draw.mean_asker);
+    noise_mask = mask(draw.noise_asker);
     Buffer<float> normals(R * K);
-    struct {
-      uint32_t x, y;
-    } key = {11, 22};
     Kernel("noise", "noise_normal")
-        .launch({blocks_of(R * K, 128)}, {128}, 0, normals, size_t(R * K), key, noise_asker,
-                noise_sign);
+        .launch({blocks_of(R * K, 128)}, {128}, 0, normals, size_t(R * K), Key{11, 22},
+                gaussian_asker, gaussian_sign);
     for (float e : normals.read()) gaussian.push_back(e);
   }
   Values drawn(unsigned width, uint32_t asker) const {
     unsigned words = (width + 31) / 32;
-    Buffer<uint32_t> out(N * words), p(positions), r(rows);
-    struct {
-      uint32_t x, y;
-    } key = {11, 22};
+    std::vector<uint32_t> places = draw.signs == OF_PROMPTS ? std::vector<uint32_t>(N) : positions;
+    Buffer<uint32_t> out(N * words), p(places), r(rows);
     Kernel("noise", "noise_signs")
-        .launch({blocks_of(N * words, 64)}, {64}, 0, out, p, r, N, words, key, asker);
+        .launch({blocks_of(N * words, 64)}, {64}, 0, out, p, r, N, words, Key{11, 22}, asker);
     auto bits = out.read();
     Values result;
     for (unsigned row = 0; row < N; row++)
       for (unsigned i = 0; i < width; i++) {
         bool is_negative = bits[row * words + i / 32] >> (i % 32) & 1;
-        result.push_back(signs.has_signs && is_negative ? -1 : 1);
+        result.push_back(draw.signs != NONE && is_negative ? -1 : 1);
       }
+    return result;
+  }
+  Values mask(uint32_t asker) const {
+    Buffer<float> out(N * K);
+    Buffer<uint32_t> p(positions), r(rows);
+    Kernel("noise", "noise_dropout")
+        .launch({blocks_of(N * K, 128)}, {128}, 0, out, p, r, N, K, draw.dropout, Key{11, 22},
+                asker);
+    Values result;
+    for (float factor : out.read()) result.push_back(factor);
     return result;
   }
 };
@@ -60,9 +74,9 @@ struct Term {
       for (size_t r = 0; r < R; r++) {
         double mean = 0, noise = 0;
         for (size_t k = 0; k < K; k++) {
-          mean += x[n * K + k] * a[r * K + k];
-          noise += x[n * K + k] * pass.in_signs[n * K + k] * rho[r * K + k] * rho[r * K + k] *
-                   pass.gaussian[r * K + k];
+          mean += x[n * K + k] * pass.mean_mask[n * K + k] * a[r * K + k];
+          noise += x[n * K + k] * pass.noise_mask[n * K + k] * pass.in_signs[n * K + k] *
+                   rho[r * K + k] * rho[r * K + k] * pass.gaussian[r * K + k];
         }
         h[n * R + r] = mean + (is_sampled ? noise * pass.rank_signs[n * R + r] : 0);
       }
@@ -97,8 +111,8 @@ void hold_along(const char *what, const Values &gradient, const Values &at,
   }
 }
 
-void run(Type type, bool is_sampled, bool has_signs) {
-  Pass pass(has_signs);
+void run(Type type, bool is_sampled, uint32_t signs, float dropout = 0) {
+  Pass pass(signs, dropout);
   Term term{pass, is_sampled};
   Values x = rounded(values(N * K, 1), type), dy = rounded(values(N * M, 2), type);
   Values a = rounded(values(R * K, 3, 0.3), Type::F32), b = rounded(values(M * R, 4), Type::F32);
@@ -114,8 +128,16 @@ void run(Type type, bool is_sampled, bool has_signs) {
   auto kernel = [&](const char *name) { return Kernel("low_rank", name + suffix(type)); };
   double tol = tolerance(type) * 4;
 
-  kernel("low_rank_down").launch({N}, {96}, 0, dx_.address(), da.address(), noise, positions, rows,
-                                 h.address(), K, R, pass.signs);
+  Tensor mean_input(x, type), noise_input(x, type);
+  if (dropout > 0)
+    for (auto [to, asker] : {std::pair{&mean_input, pass.draw.mean_asker},
+                             std::pair{&noise_input, pass.draw.noise_asker}})
+      kernel("low_rank_drop")
+          .launch({blocks_of(N * ((K + 3) / 4), 128)}, {128}, 0, dx_.address(), positions, rows,
+                  to->address(), N, K, dropout, Key{11, 22}, asker);
+  kernel("low_rank_down").launch({N}, {96}, 0, mean_input.address(), noise_input.address(),
+                                 da.address(), noise, positions, rows, h.address(), K, R,
+                                 pass.draw);
   hold("h", h.read(), term.hidden(x, a, rho), 1e-4);
   kernel("low_rank_up").launch({blocks_of(N * M, 128)}, {128}, 0, h.address(), db.address(),
                                y.address(), N, M, R, SCALING);
@@ -126,12 +148,13 @@ void run(Type type, bool is_sampled, bool has_signs) {
   kernel("low_rank_back").launch({N}, {96}, 0, ddy.address(), db.address(), back.address(), M, R,
                                  SCALING);
   kernel("low_rank_input").launch({blocks_of(N * K, 128)}, {128}, 0, back.address(), da.address(),
-                                  noise, positions, rows, dx.address(), N, K, R, pass.signs);
+                                  noise, positions, rows, dx.address(), N, K, R, pass.draw);
   kernel("low_rank_b").launch({blocks_of(M * R, 128)}, {128}, 0, ddy.address(), h.address(),
                               gb.address(), N, M, R, SCALING);
-  kernel("low_rank_a").launch({blocks_of(K, 128), R}, {128}, 0, dx_.address(), back.address(),
-                              of_rho, positions, rows, ga.address(), grho.address(), N, K, R, 0u,
-                              pass.noise_asker, pass.noise_sign, pass.signs);
+  kernel("low_rank_a").launch({blocks_of(K, 128), R}, {128}, 0, mean_input.address(),
+                              noise_input.address(), back.address(), of_rho, positions, rows,
+                              ga.address(), grho.address(), N, K, R, 0u, pass.gaussian_asker,
+                              pass.gaussian_sign, pass.draw);
   auto loss = [&](const Values &at_x, const Values &at_a, const Values &at_rho,
                   const Values &at_b) {
     Values out = term(at_x, at_a, at_rho, at_b);
@@ -153,11 +176,18 @@ void run(Type type, bool is_sampled, bool has_signs) {
 }  // namespace
 
 TEST("the mean of a low-rank term, and its gradients") {
-  for (Type type : BOTH) run(type, false, false);
+  for (Type type : BOTH) run(type, false, NONE);
 }
 TEST("a term sampled by Flipout, and its gradients") {
-  for (Type type : BOTH) run(type, true, true);
+  for (Type type : BOTH) run(type, true, OF_TOKENS);
 }
-TEST("a term whose rows share their draw, and its gradients") { run(Type::F32, true, false); }
+TEST("a term whose rows share their draw, or the signs of their prompt, and its gradients") {
+  run(Type::F32, true, NONE);
+  run(Type::F32, true, OF_PROMPTS);
+}
+TEST("a term under dropout, at its mean and sampled, and its gradients") {
+  run(Type::F32, false, NONE, 0.25f);
+  run(Type::F32, true, OF_TOKENS, 0.25f);
+}
 
 int main() { return run_tests(); }

@@ -2,9 +2,15 @@
 
 namespace {
 constexpr size_t COUNT = 150;
-Values swiglu(const Values &g, const Values &u) {
+double activated(double x, unsigned kind) {
+  if (kind == 0) return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+  double z = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
+  if (kind == 1) return 0.5 * x * (1 + std::tanh(z));
+  return x / (1 + std::exp(-x));
+}
+Values gated(const Values &g, const Values &u, unsigned kind) {
   Values y(g.size());
-  for (size_t i = 0; i < y.size(); i++) y[i] = g[i] / (1 + std::exp(-g[i])) * u[i];
+  for (size_t i = 0; i < y.size(); i++) y[i] = activated(g[i], kind) * u[i];
   return y;
 }
 
@@ -27,23 +33,31 @@ Values rope(const Values &x) {
 }
 }  // namespace
 
-TEST("SwiGLU is its equation, backward its gradients") {
-  for (Type type : BOTH) {
-    Values g = rounded(values(COUNT, 1, 4), type), u = rounded(values(COUNT, 2), type);
-    Values d = rounded(values(COUNT, 3), type);
-    Tensor gate(g, type), up(u, type), dy(d, type);
-    Tensor y(COUNT, type), d_gate(COUNT, type), d_up(COUNT, type);
-    Kernel("pointwise", "swiglu" + suffix(type))
-        .launch({2}, {128}, 0, gate.address(), up.address(), y.address(), COUNT);
-    hold("y", y.read(), swiglu(g, u), tolerance(type));
-    Kernel("pointwise", "swiglu_backward" + suffix(type))
-        .launch({2}, {128}, 0, gate.address(), up.address(), dy.address(), d_gate.address(),
-                d_up.address(), COUNT);
-    auto of_gate = [&](const Values &at) { return swiglu(at, u); };
-    auto of_up = [&](const Values &at) { return swiglu(g, at); };
-    hold("dgate", d_gate.read(), differences(of_gate, g, d), tolerance(type));
-    hold("dup", d_up.read(), differences(of_up, u, d), tolerance(type));
-  }
+TEST("activations and gates are their equations, backward their gradients") {
+  for (Type type : BOTH)
+    for (unsigned kind : {0u, 1u, 2u}) {
+      Values g = rounded(values(COUNT, 1, 4), type), u = rounded(values(COUNT, 2), type);
+      Values d = rounded(values(COUNT, 3), type), ones(COUNT, 1);
+      Tensor gate(g, type), up(u, type), dy(d, type);
+      Tensor y(COUNT, type), d_gate(COUNT, type), d_up(COUNT, type), alone(COUNT, type);
+      Kernel("pointwise", "gated" + suffix(type))
+          .launch({2}, {128}, 0, gate.address(), up.address(), y.address(), COUNT, kind);
+      hold("y", y.read(), gated(g, u, kind), tolerance(type));
+      Kernel("pointwise", "gated_backward" + suffix(type))
+          .launch({2}, {128}, 0, gate.address(), up.address(), dy.address(), d_gate.address(),
+                  d_up.address(), COUNT, kind);
+      auto of_gate = [&](const Values &at) { return gated(at, u, kind); };
+      auto of_up = [&](const Values &at) { return gated(g, at, kind); };
+      hold("dgate", d_gate.read(), differences(of_gate, g, d), tolerance(type));
+      hold("dup", d_up.read(), differences(of_up, u, d), tolerance(type));
+      Kernel("pointwise", "activation" + suffix(type))
+          .launch({2}, {128}, 0, gate.address(), alone.address(), COUNT, kind);
+      hold("phi", alone.read(), gated(g, ones, kind), tolerance(type));
+      Kernel("pointwise", "activation_backward" + suffix(type))
+          .launch({2}, {128}, 0, gate.address(), dy.address(), alone.address(), COUNT, kind);
+      auto of_one = [&](const Values &at) { return gated(at, ones, kind); };
+      hold("dx", alone.read(), differences(of_one, g, d), tolerance(type));
+    }
 }
 
 TEST("rotary positions turn pairs, and turn the gradient back") {
@@ -67,7 +81,7 @@ TEST("rotary positions turn pairs, and turn the gradient back") {
   }
 }
 
-TEST("each token gets its row of the embedding") {
+TEST("rows are gathered by index") {
   constexpr unsigned D = 9;
   std::vector<uint32_t> ids = {4, 0, 4, 1};
   Buffer<uint32_t> of(ids);
@@ -76,7 +90,7 @@ TEST("each token gets its row of the embedding") {
     for (uint32_t id : ids)
       for (size_t i = 0; i < D; i++) expected.push_back(table[id * D + i]);
     Tensor stored(table, type), y(4 * D, type);
-    Kernel("pointwise", "embedding" + suffix(type))
+    Kernel("pointwise", "gather" + suffix(type))
         .launch({1}, {64}, 0, stored.address(), of, y.address(), 4u, D);
     CHECK(y.read() == expected);
   }

@@ -1,6 +1,6 @@
 /**
- * A GPU that fails in the middle: nothing that was trained is lost, and the process goes on with
- * the CPU.
+ * A GPU that fails in the middle: what was saved is kept, all of it where memory is full, and the
+ * process goes on with the CPU.
  */
 
 import { mkdtempSync, writeFileSync } from 'node:fs';
@@ -23,9 +23,9 @@ beforeAll(() => {
  * Trains on the GPU until it fails, goes on with the CPU in the same process, and trains all on the
  * CPU.
  */
-const script = (out: string) => `
+const script = (out: string, more: string) => `
 const { train } = await import(dist + 'index.js');
-const options = { model: 'builtin:random', dataset: ${JSON.stringify(folder)}, batchSize: 2, maxSteps: 3, rank: 2, lr: 0.01, evalSamples: [1] };
+const options = { model: 'builtin:random', dataset: ${JSON.stringify(folder)}, batchSize: 2, maxSteps: 3, rank: 2, lr: 0.01, evalSamples: [1], ${more} };
 const losses = [];
 const hear = (of) => ({ onEvent: (event) => { if (event.type === 'step') of.push(event.nll); } });
 const error = await train({ ...options, out: ${JSON.stringify(out)}, device: 'cuda' }, hear(losses)).catch((error) => error);
@@ -38,18 +38,20 @@ const { code, message, hint } = error;
 console.log(JSON.stringify({ code, message, hint, before, again, losses, expected }));
 `;
 
-async function outcome(variables: Readonly<Record<string, string>>) {
+async function outcome(variables: Readonly<Record<string, string>>, more = '') {
   const out = join(mkdtempSync(join(folder, 'run-')), 'run');
-  const { code, stdout, stderr } = await runNode(script(out), { env: { ...gpu, ...variables } });
+  const env = { ...gpu, ...variables };
+  const { code, stdout, stderr } = await runNode(script(out, more), { env });
   expect([code, stderr.replace(/cuda-emu: .*\n/g, '')]).toEqual([0, '']);
   const { losses, expected, ...rest } = JSON.parse(stdout);
   expect(expected).toHaveLength(3);
-  expect(losses).toEqual(expected.map((loss: number) => expect.closeTo(loss, 3)));
-  return rest;
+  // What is not kept is trained again.
+  expect(losses.slice(-3)).toEqual(expected.map((loss: number) => expect.closeTo(loss, 3)));
+  return { ...rest, trainedTwice: losses.length - 3 };
 }
 
-it('keeps the state of the last update when the GPU is lost in the middle of one', async () => {
-  const lost = await outcome({ CUDA_EMU_LOST_AT: '150' });
+it('keeps the last checkpoint when the GPU is lost in the middle of an update', async () => {
+  const lost = await outcome({ CUDA_EMU_LOST_AT: '200' }, 'checkpointEvery: 1');
   expect(lost).toMatchObject({
     code: 'BPEFT_DEVICE',
     message: expect.stringMatching(
@@ -60,6 +62,17 @@ it('keeps the state of the last update when the GPU is lost in the middle of one
   });
   expect(lost.message).toContain(`step ${lost.before} is`);
   expect(lost.before).toBeGreaterThan(0);
+  expect(lost.trainedTwice).toBe(0);
+});
+
+it('says that a lost GPU took everything where nothing was saved', async () => {
+  const lost = await outcome({ CUDA_EMU_LOST_AT: '200' });
+  expect(lost.trainedTwice).toBe(lost.before);
+  expect(lost).toMatchObject({
+    code: 'BPEFT_DEVICE',
+    message: expect.stringMatching(/CUDA_ERROR_UNKNOWN \(nothing was saved before\)$/),
+    hint: expect.stringContaining('--checkpoint-every'),
+  });
 });
 
 it('says how much memory there was when it is full, and keeps the state', async () => {
@@ -73,6 +86,7 @@ it('says how much memory there was when it is full, and keeps the state', async 
       /^by estimate 1\.0 MB hold no batch of this model.*smaller batchSize/,
     ),
     again: null,
+    trainedTwice: 0,
   });
 });
 

@@ -8,7 +8,7 @@ const extraEnv = await buildForEngine();
 const engine = ['--package', 'blob-core', '--features', 'cuda', '--locked'];
 const tests = [
   ['--lib', 'ops::'],
-  ['--test', 'devices', '--test', 'cuda', '--test', 'cuda_memory', '--test', 'cuda_traffic'],
+  ['devices', 'parity', 'cuda', 'cuda_memory', 'cuda_traffic'].flatMap((name) => ['--test', name]),
 ];
 let passed = 0;
 let failed = 0;

@@ -2,12 +2,11 @@
 //!
 //! Tensors never change; a buffer is what does. The parameters of a whole adapter lie in one
 //! ([`crate::adapter::Layout`]), so that an update is one run over values, and a norm one
-//! reduction. A GPU gets a copy when it first reads one, which serves until the next change.
+//! reduction. Values lie where they were changed last; the other side gets a copy when it first
+//! reads them, which serves until the next change.
 
-#[cfg(feature = "cuda")]
 use std::sync::OnceLock;
 
-#[cfg(feature = "cuda")]
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Array, Gpu};
@@ -15,29 +14,74 @@ use crate::kernels::cuda::{Array, Gpu};
 /// A flat run of `f32` values.
 #[derive(Debug, Clone, Default)]
 pub struct Buffer {
-    values: Vec<f32>,
+    len: usize,
+    /// Where they are on neither side, all values are 0.
+    host: OnceLock<Vec<f32>>,
     #[cfg(feature = "cuda")]
-    copy: OnceLock<Array>,
+    device: OnceLock<Array>,
 }
 
 impl Buffer {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        vec![0.0; len].into()
+        Self {
+            len,
+            ..Self::default()
+        }
     }
 
-    /// The values, in the host's memory.
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The values, in the host's memory: those that a lost GPU took with it are NaN, and
+    /// [`Self::fetch`] says so.
     pub fn host(&self) -> &[f32] {
-        &self.values
+        self.host.get_or_init(|| {
+            let values = self.elsewhere();
+            values.unwrap_or_else(|_| vec![f32::NAN; self.len])
+        })
     }
 
     /// [`Self::host`], to be changed.
     pub fn host_mut(&mut self) -> &mut [f32] {
+        self.host();
         #[cfg(feature = "cuda")]
         {
-            self.copy = OnceLock::new();
+            self.device = OnceLock::new();
         }
-        &mut self.values
+        self.host.get_mut().map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// Brings the values into the host's memory; waits for what changes them.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when the GPU that had them is lost.
+    pub fn fetch(&self) -> Result<()> {
+        if self.host.get().is_none() {
+            let values = self.elsewhere()?;
+            self.host.get_or_init(|| values);
+        }
+        Ok(())
+    }
+
+    /// The values, when the host has none.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "a copy from a GPU can fail")
+    )]
+    fn elsewhere(&self) -> Result<Vec<f32>> {
+        #[cfg(feature = "cuda")]
+        if let Some(device) = self.device.get() {
+            return device.read();
+        }
+        Ok(vec![0.0; self.len])
     }
 
     /// The values, in a GPU's memory.
@@ -46,29 +90,48 @@ impl Buffer {
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(&self, gpu: Gpu) -> Result<Array> {
-        match self.copy.get() {
-            Some(copy) if copy.gpu() == gpu => Ok(copy.clone()),
-            Some(_) => Array::of_values(gpu, &self.values), // models on two GPUs ask in turn
+        match self.device.get() {
+            Some(device) if device.gpu() == gpu => Ok(device.clone()),
+            Some(_) => Array::of_values(gpu, self.host()), // models on two GPUs ask in turn
             None => {
-                let copy = Array::of_values(gpu, &self.values)?;
-                Ok(self.copy.get_or_init(|| copy).clone())
+                let device = match self.host.get() {
+                    Some(values) => Array::of_values(gpu, values)?,
+                    None => Array::zeros(gpu, self.len)?,
+                };
+                Ok(self.device.get_or_init(|| device).clone())
             }
         }
+    }
+
+    /// [`Self::on`], to be changed.
+    ///
+    /// # Errors
+    /// As [`Self::on`].
+    #[cfg(feature = "cuda")]
+    pub(crate) fn change_on(&mut self, gpu: Gpu) -> Result<&mut Array> {
+        let device = self.on(gpu)?;
+        drop(self.device.take());
+        self.device.get_or_init(|| device);
+        self.host = OnceLock::new();
+        self.device
+            .get_mut()
+            .ok_or_else(|| crate::Error::InvalidInput("a buffer must have values".into()))
     }
 }
 
 impl From<Vec<f32>> for Buffer {
     fn from(values: Vec<f32>) -> Self {
         Self {
-            values,
+            len: values.len(),
+            host: OnceLock::from(values),
             #[cfg(feature = "cuda")]
-            copy: OnceLock::new(),
+            device: OnceLock::new(),
         }
     }
 }
 
 impl PartialEq for Buffer {
     fn eq(&self, other: &Self) -> bool {
-        self.values == other.values
+        self.host() == other.host()
     }
 }

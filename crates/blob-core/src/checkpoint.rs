@@ -36,7 +36,7 @@ impl Trainer {
     /// Writes the state into an existing folder; each file whole or not at all.
     ///
     /// # Errors
-    /// `BPEFT_IO`.
+    /// `BPEFT_IO`, or `BPEFT_DEVICE` when a GPU took the state with it.
     pub fn save(&mut self, adapter: &Adapter, folder: &Path) -> Result<()> {
         let file = TrainerFile {
             format: FORMAT,
@@ -47,6 +47,10 @@ impl Trainer {
         let parameters = adapter.parameters();
         let layout = parameters.layout();
         let statistics = self.method_mut().statistics();
+        parameters.fetch()?;
+        for statistic in &statistics {
+            statistic.values.fetch()?;
+        }
         let mut tensors = BTreeMap::new();
         for member in 0..parameters.members() {
             let values = parameters.member(member);
@@ -141,7 +145,7 @@ impl Trainer {
                 to[parameter.range.clone()].copy_from_slice(&values);
             }
             for (statistic, values) in statistics.iter().zip(&mut values) {
-                let covered = statistic.values.host().len() / members;
+                let covered = statistic.values.len() / members;
                 for parameter in covered_by(&layout, covered) {
                     let name = name_of(parameter, member, members);
                     let name = format!("{name}.{}", statistic.name);

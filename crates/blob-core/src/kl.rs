@@ -13,7 +13,11 @@ mod forecast;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use crate::adapter::Sigma;
 use crate::adapter::{Adapter, LowRankRef};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer::Kl;
 use crate::{Error, Result};
 
 pub use forecast::{Dynamics, Forecast};
@@ -71,6 +75,17 @@ impl GaussianKl {
             prior_std: prior_std.0,
             c,
             denominator: 2.0 * prior_std.0 * prior_std.0 + c,
+        }
+    }
+
+    /// As kernels of a GPU take it, with how σ follows from ρ.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn for_kernels(&self, sigma: Sigma) -> Kl {
+        Kl {
+            prior_std: self.prior_std,
+            c: self.c,
+            denominator: self.denominator,
+            is_softplus: u32::from(sigma == Sigma::Softplus),
         }
     }
 

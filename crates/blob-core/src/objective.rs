@@ -29,6 +29,12 @@ pub trait Objective: Send {
     ///
     /// `logits` (copies·S), sample-major; the gradient has the same shape.
     fn evaluate(&self, logits: &[f32], batch: &Batch, row_weight: f32) -> Result<Evaluated>;
+
+    /// How the samples of a cross-entropy are averaged, which a GPU then computes where the logits
+    /// lie. `None`: it is another loss, and they are read back for it.
+    fn average(&self) -> Option<Average> {
+        None
+    }
 }
 
 /// The loss of one micro-batch.
@@ -49,14 +55,14 @@ pub struct CrossEntropy {
 }
 
 impl Objective for CrossEntropy {
+    fn average(&self) -> Option<Average> {
+        Some(self.average)
+    }
+
     fn evaluate(&self, logits: &[f32], batch: &Batch, row_weight: f32) -> Result<Evaluated> {
         let classes = batch.answers().len();
         let copies = logits.len() / classes;
-        if batch.labels().contains(&-1) {
-            return Err(Error::InvalidInput(
-                "training rows must have a label, got -1".into(),
-            ));
-        }
+        require_labels(batch)?;
         let (offsets, labels) = (batch.answer_offsets(), batch.labels());
         let mean: Vec<f32> = (0..classes)
             .map(|class| logits.iter().skip(class).step_by(classes).sum::<f32>() / copies as f32)
@@ -93,4 +99,14 @@ impl Objective for CrossEntropy {
             }
         }
     }
+}
+
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when a row has no label.
+pub(crate) fn require_labels(batch: &Batch) -> Result<()> {
+    if batch.labels().contains(&-1) {
+        let rule = "training rows must have a label, got -1";
+        return Err(Error::InvalidInput(rule.into()));
+    }
+    Ok(())
 }

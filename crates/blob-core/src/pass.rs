@@ -1,11 +1,17 @@
 //! One forward (and backward) pass: which rows there are, and whose noise each of them sees.
 
 use std::ops::Range;
+#[cfg(feature = "cuda")]
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use crate::Result;
 use crate::abort::Abort;
 use crate::batch::Batch;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Gpu, low_rank::Identities};
 use crate::noise::Stream;
 use crate::observer::Watch;
 
@@ -82,12 +88,29 @@ pub struct Rows {
     /// Contiguous, in order, covering all rows.
     pub groups: Vec<Group>,
     positions: Vec<u32>,
+    /// Who they are, in the memory of the GPU that the pass runs on.
+    #[cfg(feature = "cuda")]
+    placed: OnceLock<Identities>,
 }
 
 impl Rows {
     /// The place of each row in its prompt.
     pub fn positions(&self) -> &[u32] {
         &self.positions
+    }
+
+    /// Who they are, in a GPU's memory: copied once for a pass.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on(&self, gpu: Gpu) -> Result<Identities> {
+        if let Some(placed) = self.placed.get() {
+            return Ok(placed.clone());
+        }
+        let names: Vec<u32> = self.ids.iter().map(|id| id.row).collect();
+        let placed = Identities::new(gpu, &self.positions, &names)?;
+        Ok(self.placed.get_or_init(|| placed).clone())
     }
 
     /// The group that a row belongs to.
@@ -194,6 +217,8 @@ impl Pass {
             positions: ids.iter().map(|id| id.position).collect(),
             ids,
             groups: groups(&copies, rows_of),
+            #[cfg(feature = "cuda")]
+            placed: OnceLock::new(),
         };
         Self {
             all_rows: rows(all, &tokens),

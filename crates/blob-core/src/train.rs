@@ -1,18 +1,29 @@
 //! One training step: forward, loss, backward, update. No I/O.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+mod sums;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
-use crate::adapter::{Adapter, Layout, Parameters};
+use crate::adapter::{Adapter, Layout, Parameters, Site};
 use crate::backbone::Backbone;
 use crate::batch::Batch;
+#[cfg(feature = "cuda")]
+use crate::method;
 use crate::method::{Method, MethodConfig, Step, Update};
 use crate::noise::{Phase, Stream};
 use crate::objective::Objective;
+#[cfg(feature = "cuda")]
+use crate::ops::Device;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use on_gpu::Outcome;
+use sums::{Part, Sums};
 
 /// A run's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,33 +152,54 @@ impl Trainer {
         abort: &Abort,
     ) -> Result<StepReport> {
         let t = self.step + 1;
-        let gradients = match self.gradients(backbone, adapter, batches, (false, abort)) {
+        let sums = match self.sums(backbone, adapter, batches, (false, abort)) {
             Err(Error::NotFinite { .. }) => {
                 return Err(self.locate(backbone, adapter, batches, abort));
             }
             other => other?,
         };
+        let rows: usize = batches.iter().map(Batch::len).sum();
+        let tokens = batches.iter().map(|batch| batch.ids().len()).sum();
+        #[cfg(feature = "cuda")]
+        let sums = match backbone.device() {
+            Device::Cuda(gpu) => {
+                match self.update_on_gpu((gpu, t), adapter, sums, (rows, tokens))? {
+                    Outcome::Left(sums) => sums,
+                    Outcome::LossNotFinite => {
+                        return Err(self.locate(backbone, adapter, batches, abort));
+                    }
+                    Outcome::GradientNotFinite(sums) => {
+                        return Err(method::gradient_not_finite(&sums.fetch()?.parameters, t));
+                    }
+                    Outcome::ParameterNotFinite => return Err(parameter_not_finite(adapter, t)),
+                    Outcome::Done(report) => {
+                        self.step = t;
+                        return Ok(report);
+                    }
+                }
+            }
+            Device::Cpu | Device::Reference => sums,
+        };
+        let gradients = sums.fetch()?;
+        if !gradients.nll_sum.is_finite() {
+            return Err(self.locate(backbone, adapter, batches, abort));
+        }
         let step = Step {
             t,
             gradients: &gradients.parameters,
             drawn: gradients.drawn.as_ref(),
         };
         let update = self.method.update(adapter, &step)?;
-        if let Some(site) = adapter.first_not_finite() {
-            return Err(Error::NotFinite {
-                step: t,
-                what: "a parameter",
-                layer: site.path(),
-            });
+        if adapter.first_not_finite().is_some() {
+            return Err(parameter_not_finite(adapter, t));
         }
         self.step = t;
-        let rows: usize = batches.iter().map(Batch::len).sum();
         Ok(StepReport {
             step: t,
             nll: gradients.nll_sum / rows as f64,
             correct: gradients.correct,
             rows,
-            tokens: batches.iter().map(|batch| batch.ids().len()).sum(),
+            tokens,
             sigma_mean: adapter.sigma_mean(),
             update,
         })
@@ -182,8 +214,23 @@ impl Trainer {
         backbone: &Backbone,
         adapter: &Adapter,
         batches: &[Batch],
-        (check_finite, abort): (bool, &Abort),
+        checks: (bool, &Abort),
     ) -> Result<Gradients> {
+        let gradients = self.sums(backbone, adapter, batches, checks)?.fetch()?;
+        if gradients.nll_sum.is_finite() {
+            return Ok(gradients);
+        }
+        Err(self.loss_not_finite())
+    }
+
+    /// The gradients and losses of one update, where they are.
+    fn sums(
+        &self,
+        backbone: &Backbone,
+        adapter: &Adapter,
+        batches: &[Batch],
+        (check_finite, abort): (bool, &Abort),
+    ) -> Result<Sums> {
         self.check(adapter, batches)?;
         let members = adapter.parameters().members();
         // Of each member, over all micro-batches.
@@ -202,13 +249,7 @@ impl Trainer {
         };
         let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
         let drawn = self.method.drawn(adapter, &streams);
-        let of = drawn.as_ref().unwrap_or(adapter);
-        let mut sums = Gradients {
-            parameters: of.parameters().zeros_like(),
-            drawn: None,
-            nll_sum: 0.0,
-            correct: 0,
-        };
+        let mut sums = Sums::new(adapter, drawn);
         for (index, of_members) in batches.chunks(members).enumerate() {
             let batch = Batch::joined(of_members);
             let (mut copies, mut from) = (Vec::new(), 0);
@@ -218,7 +259,7 @@ impl Trainer {
                     prompts: from..from + of_member.len(),
                     stream,
                     sample,
-                    member: if drawn.is_some() {
+                    member: if sums.drawn.is_some() {
                         member * sampling.samples as usize + sample as usize
                     } else {
                         member
@@ -227,26 +268,26 @@ impl Trainer {
                 from += of_member.len();
             }
             let pass = Pass::new(&batch, copies, mode, abort.clone());
-            let (logits, kept) = backbone.forward(&batch, &pass, Some(of), true)?;
-            let mut dlogits = Vec::with_capacity(logits.len());
-            for (of_member, rows) in of_members.iter().zip(&rows) {
-                let len = sampling.samples as usize * of_member.answers().len();
-                let logits = &logits[dlogits.len()..dlogits.len() + len];
-                let weight = 1.0 / *rows as f32;
-                let loss = self.objective.evaluate(logits, of_member, weight)?;
-                if !loss.nll_sum.is_finite() {
-                    return Err(self.loss_not_finite());
+            let of = sums.drawn.as_ref().unwrap_or(adapter);
+            let (logits, kept) = backbone.logits(&batch, &pass, Some(of), true)?;
+            let mut from = 0;
+            let parts = of_members.iter().zip(&rows).map(|(batch, rows)| {
+                let len = sampling.samples as usize * batch.answers().len();
+                from += len;
+                Part {
+                    range: from - len..from,
+                    batch,
+                    row_weight: 1.0 / *rows as f32,
                 }
-                sums.nll_sum += loss.nll_sum;
-                sums.correct += loss.correct;
-                dlogits.extend(loss.dlogits);
-            }
+            });
+            let parts: Vec<_> = parts.collect();
+            let dlogits = sums.add(&logits, &parts, self.objective.as_ref())?;
             if let Some(kept) = kept {
-                backbone.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
+                let of = sums.drawn.as_ref().unwrap_or(adapter);
+                backbone.backward_from(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
             }
         }
-        sums.parameters.fetch()?;
-        Ok(Gradients { drawn, ..sums })
+        Ok(sums)
     }
 
     /// The noise of a member in a micro-batch of the next update.
@@ -299,5 +340,15 @@ impl Trainer {
             Err(other) => other,
             Ok(_) => self.loss_not_finite(),
         }
+    }
+}
+
+/// The update diverged.
+fn parameter_not_finite(adapter: &Adapter, step: u64) -> Error {
+    let site = adapter.first_not_finite();
+    Error::NotFinite {
+        step,
+        what: "a parameter",
+        layer: site.map_or_else(|| "the adapter".into(), Site::path),
     }
 }

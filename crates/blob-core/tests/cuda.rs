@@ -6,18 +6,22 @@
 mod support;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, Module};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::Backbone;
 use blob_core::kernels::cuda::Gpu;
+use blob_core::method::{
+    BbbConfig, BlobConfig, MapConfig, MethodConfig, MleConfig, PointConfig, SwagConfig,
+};
+use blob_core::objective::Average;
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
-use blob_core::train::Trainer;
+use blob_core::train::{StepReport, TrainConfig, Trainer};
 use support::Scratch;
 use support::answers::{bits, logits, sampling};
 use support::device::gpu;
-use support::golden::assert_close;
+use support::golden::{assert_close, assert_near, parameters};
 use support::small_model::{
-    SmallWeights, batch_of, blob, config, lora, prompts, trained, training,
+    Poisoned, SmallWeights, batch_of, blob, config, lora, point, prompts, trained, training,
 };
 
 const STEPS: usize = 4;
@@ -66,6 +70,149 @@ fn a_run_has_the_processors_numbers_and_the_same_bits_each_time() {
         assert_eq!(
             (bits(&again), bits(&logits_again)),
             (bits(&losses), bits(&logits))
+        );
+    }
+}
+
+/// Methods that kernels update, and two that the host does; each with the kind of its adapter.
+fn methods() -> Vec<(MethodConfig, Option<Gaussian>)> {
+    let point = PointConfig {
+        weight_decay: 0.1,
+        max_grad_norm: 0.5,
+        ..point(1e-3)
+    };
+    let of_nll = Average::LogLikelihood;
+    let blob = BlobConfig {
+        point,
+        train_samples: 2,
+        average: of_nll,
+        ..blob(NoiseSharing::Example)
+    };
+    let bbb = BbbConfig {
+        point,
+        prior_std: 0.3,
+        rows: 9,
+        train_samples: 2,
+    };
+    let map = MapConfig {
+        point,
+        prior_std: 0.3,
+        rows: 9,
+    };
+    let swag = SwagConfig {
+        point,
+        start: 1,
+        every: 1,
+        lr: 0.01,
+        deviations: 2,
+        scale: 1.0,
+    };
+    vec![
+        (MethodConfig::Mle(MleConfig { point }), None),
+        (MethodConfig::Map(map), None),
+        (MethodConfig::Blob(blob), Some(Gaussian::A)),
+        (MethodConfig::Bbb(bbb), Some(Gaussian::A)),
+        (MethodConfig::Bbb(bbb), Some(Gaussian::AAndB)),
+        (MethodConfig::Swag(swag), None),
+    ]
+}
+
+/// What a step reports, in order.
+fn numbers(report: &StepReport) -> [f32; 5] {
+    let update = report.update;
+    let kl = update.kl.unwrap_or(0.0);
+    let sigma = report.sigma_mean.unwrap_or(0.0);
+    let correct = report.correct as f64;
+    [report.nll, update.grad_norm, kl, sigma, correct].map(|number| number as f32)
+}
+
+#[test]
+fn every_method_reports_the_processors_numbers_and_ends_where_it_does() {
+    for ((method, over), members) in methods()
+        .into_iter()
+        .flat_map(|of| [(of.clone(), 1), (of, 2)])
+    {
+        let run = |device| {
+            let backbone = backbone(device, Precision::F32);
+            let posterior = over.map(|over| Posterior {
+                sigma: Sigma::Softplus,
+                init_eps: 0.3,
+                over,
+            });
+            let lora = LoraConfig {
+                posterior,
+                members,
+                dropout: 0.1,
+                ..lora(&Module::ALL)
+            };
+            let mut adapter = Adapter::new(lora, &config()).unwrap();
+            let settings = TrainConfig {
+                seed: 3,
+                method: method.clone(),
+            };
+            let mut trainer = Trainer::new(settings, &adapter).unwrap();
+            // Two micro-batches of each member.
+            let prompts = prompts();
+            let halves = [batch_of(&prompts[..3]), batch_of(&prompts[3..])];
+            let batches: Vec<_> = halves
+                .iter()
+                .flat_map(|half| vec![half.clone(); members])
+                .collect();
+            let mut step = || {
+                let report = trainer.step(&backbone, &mut adapter, &batches, &Abort::default());
+                numbers(&report.unwrap())
+            };
+            let reports: Vec<_> = (0..3).map(|_| step()).collect();
+            (reports, adapter)
+        };
+        let name = format!("{method:?} over {over:?}, {members} members");
+        let (expected, of_cpu) = run(Device::Cpu);
+        let (reports, adapter) = run(Device::Cuda(gpu()));
+        for (report, expected) in reports.iter().zip(&expected) {
+            for (number, expected) in report.iter().zip(expected) {
+                assert_close(&name, &[*number], &[*expected], 1e-4);
+            }
+        }
+        // Adam amplifies rounding where a gradient is small.
+        for (parameter, expected) in parameters(&of_cpu) {
+            let what = format!("{name}: {parameter}");
+            assert_near(&what, parameters(&adapter)[&parameter], expected, 1e-4);
+        }
+    }
+}
+
+/// Kernels decide what the host would: nothing moves, and the layer is named.
+#[test]
+fn what_is_not_finite_is_named_as_on_the_processor_and_changes_nothing() {
+    for name in [
+        "model.embed_tokens.weight",
+        "model.layers.1.mlp.up_proj.weight",
+        "model.norm.weight",
+    ] {
+        let source = Poisoned {
+            name,
+            value: f32::NAN,
+        };
+        let (good, batch) = (
+            backbone(Device::Cuda(gpu()), Precision::F32),
+            [batch_of(&prompts())],
+        );
+        let failed = |device| {
+            let bad = Backbone::load_on(device, config(), &source, Precision::F32).unwrap();
+            let (mut adapter, mut trainer) = start();
+            let step = trainer.step(&bad, &mut adapter, &batch, &Abort::default());
+            let report = trainer.step(&good, &mut adapter, &batch, &Abort::default());
+            (step.unwrap_err().to_string(), report.unwrap(), adapter)
+        };
+        let (on_cpu, _, _) = failed(Device::Cpu);
+        let (error, report, adapter) = failed(Device::Cuda(gpu()));
+        assert_eq!(error, on_cpu, "{name}");
+        let (mut expected, mut trainer) = start();
+        let first = trainer.step(&good, &mut expected, &batch, &Abort::default());
+        assert_eq!(report, first.unwrap(), "{name}");
+        assert_eq!(
+            adapter.parameters().values(),
+            expected.parameters().values()
         );
     }
 }

@@ -1,18 +1,21 @@
 //! What goes to a GPU and comes back in a step: alone in its process, so that nobody else's is
 //! counted.
 #![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::Module;
+use blob_core::adapter::{LoraConfig, Module};
 use blob_core::backbone::Backbone;
 use blob_core::kernels::cuda::{Gpu, Traffic};
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
-use blob_core::train::Trainer;
+use blob_core::train::{TrainConfig, Trainer};
+use support::Scratch;
 use support::answers::{logits, sampling};
 use support::device::gpu;
+use support::encoder_case::EncoderCase;
 use support::small_model::{
     SmallWeights, batch_of, blob, config, lora, prompts, trained, training,
 };
@@ -32,14 +35,18 @@ fn of(gpu: Gpu, work: impl FnOnce()) -> Traffic {
     }
 }
 
-#[test]
-fn a_step_waits_for_its_logits_and_for_its_gradients_alone() {
+/// A step of a method by kernels: what the second one costs.
+fn second_step(
+    targets: &[Module],
+    change: impl FnOnce(&mut LoraConfig, &mut TrainConfig),
+) -> Traffic {
     let (gpu, model) = (gpu(), config());
     let device = Device::Cuda(gpu);
     let backbone =
         Backbone::load_on(device, model.clone(), &SmallWeights(1), Precision::F32).unwrap();
-    let mut adapter = trained(lora(&Module::ALL), &model);
-    let settings = training(Some(blob(NoiseSharing::Token)));
+    let (mut lora, mut settings) = (lora(targets), training(Some(blob(NoiseSharing::Token))));
+    change(&mut lora, &mut settings);
+    let mut adapter = trained(lora, &model);
     let mut trainer = Trainer::new(settings, &adapter).unwrap();
     let batch = [batch_of(&prompts())];
     let mut step = || {
@@ -49,24 +56,85 @@ fn a_step_waits_for_its_logits_and_for_its_gradients_alone() {
     };
     let first = of(gpu, &mut step);
     let second = of(gpu, &mut step);
-    let parameters = adapter.parameters().values().host().len();
-    let (prompts, tokens) = (batch[0].len(), batch[0].ids().len());
-    let d = model.hidden_size;
-    assert_eq!(second.read_backs, 2);
-    assert_eq!(second.read_back, 4 * (prompts * d + parameters));
-    // Once more what has changed: the adapter's values, the embedding's rows, the gradient of the
-    // head, and who the rows are, of each term and of each layer's attention.
-    let identities = second.uploads * tokens;
-    let most = 4 * (parameters + tokens * d + prompts * d + identities);
-    assert!(second.uploaded <= most, "{second:?}, at most {most}");
+    // The parameters, and the angles of positions.
     assert!(second.uploaded < first.uploaded, "{first:?}, {second:?}");
     assert_eq!(
         (second.launches, second.products, second.uploads),
-        (first.launches, first.products, first.uploads - 2), // sines and cosines
+        (first.launches, first.products, first.uploads - 3),
     );
+    second
+}
 
+/// Losses, norm, KL, σ and whether all is finite, in f64.
+const AT_THE_END: usize = 6 * 8;
+
+#[test]
+fn a_step_waits_once_and_answers_and_states_are_read_on_request() {
+    a_step_waits_once_at_its_end_and_reads_six_numbers();
+    so_does_a_step_of_an_encoder_and_its_head();
+    answers_are_read_at_once_and_a_state_on_request();
+}
+
+fn a_step_waits_once_at_its_end_and_reads_six_numbers() {
+    let (tokens, prompts) = (21, 5);
+    for (dropout, bayes) in [(0.0, true), (0.25, true), (0.25, false)] {
+        let step = second_step(&Module::ALL, |lora, settings| {
+            lora.dropout = dropout;
+            if !bayes {
+                lora.posterior = None;
+                *settings = training(None);
+            }
+        });
+        assert_eq!(
+            (step.read_backs, step.read_back),
+            (1, AT_THE_END),
+            "{step:?}"
+        );
+        // Who the rows are, for each term and for each layer's attention; tokens, classes, labels.
+        let most = 4 * (step.uploads * tokens + 20 * prompts);
+        assert!(step.uploaded <= most, "{step:?}, at most {most}");
+    }
+}
+
+fn so_does_a_step_of_an_encoder_and_its_head() {
+    let gpu = gpu();
+    for name in ["encoder-bert-everywhere", "encoder-roberta"] {
+        let mut case = EncoderCase::open_on(name, Device::Cuda(gpu));
+        let mut trainer = Trainer::new(training(None), &case.adapter).unwrap();
+        let batch = [case.batch];
+        let mut step = || {
+            trainer
+                .step(&case.backbone, &mut case.adapter, &batch, &Abort::default())
+                .unwrap();
+        };
+        step();
+        let second = of(gpu, &mut step);
+        let read = (second.read_backs, second.read_back);
+        assert_eq!(read, (1, AT_THE_END), "{name}: {second:?}");
+    }
+}
+
+fn answers_are_read_at_once_and_a_state_on_request() {
+    let (gpu, model) = (gpu(), config());
+    let device = Device::Cuda(gpu);
+    let backbone =
+        Backbone::load_on(device, model.clone(), &SmallWeights(1), Precision::F32).unwrap();
+    let mut adapter = trained(lora(&Module::ALL), &model);
+    let settings = training(Some(blob(NoiseSharing::Token)));
+    let mut trainer = Trainer::new(settings, &adapter).unwrap();
+    let batch = [batch_of(&prompts())];
+    trainer
+        .step(&backbone, &mut adapter, &batch, &Abort::default())
+        .unwrap();
     let answers = of(gpu, || {
         logits(&backbone, Some(&adapter), &batch[0], &sampling(2));
     });
     assert_eq!(answers.read_backs, 1, "{answers:?}");
+    let scratch = Scratch::new();
+    let saved = of(gpu, || trainer.save(&adapter, scratch.path()).unwrap());
+    let points = adapter.parameters().layout().point_len();
+    let state = adapter.parameters().values().len() + 2 * points;
+    assert_eq!((saved.read_backs, saved.read_back), (3, 4 * state));
+    let again = of(gpu, || trainer.save(&adapter, scratch.path()).unwrap());
+    assert_eq!(again.read_backs, 0);
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use blob_core::kernels::cpu::isa::{Isa, current, force};
+use blob_core::ops::Device;
 use support::training_case::{ARCHITECTURE_CASES, BLOB_CASES, MLE_CASES, check_training};
 
 #[test]
@@ -17,7 +18,7 @@ fn every_path_has_pytorchs_logits_and_gradients() {
         assert_eq!(current(), path);
         let cases = MLE_CASES.into_iter().chain(BLOB_CASES);
         for name in cases.chain(ARCHITECTURE_CASES) {
-            check_training(name);
+            check_training(name, Device::Cpu);
         }
         paths += 1;
     }

@@ -80,6 +80,21 @@ impl NativeAdapter {
         .into())
     }
 
+    /// [`Self::submit`] of what reads the adapter's values, once they are in the host's memory.
+    fn read<'env, T>(
+        &self,
+        env: &'env Env,
+        work: impl FnOnce(&mut ModelState, u64) -> Result<T> + Send + 'static,
+    ) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
+    {
+        self.submit(env, |state, number| {
+            state.adapters.get_mut(number)?.fetch()?;
+            work(state, number)
+        })
+    }
+
     fn submit<'env, T>(
         &self,
         env: &'env Env,
@@ -111,7 +126,7 @@ impl NativeAdapter {
         options: String,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
         let options: SaveAdapterOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        self.submit(env, move |state, number| {
+        self.read(env, move |state, number| {
             let adapter = state.adapters.get_mut(number)?;
             Ok(peft::save(
                 adapter,
@@ -127,7 +142,7 @@ impl NativeAdapter {
     #[napi(catch_unwind, ts_return_type = "Promise<number>")]
     pub fn kl<'env>(&self, env: &'env Env, options: String) -> napi::Result<PromiseRaw<'env, f64>> {
         let options: KlOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        self.submit(env, move |state, number| {
+        self.read(env, move |state, number| {
             let kl = GaussianKl::new(PriorStd::new(options.prior_std)?, options.form);
             Ok(kl.of(state.adapters.get_mut(number)?).unwrap_or(0.0))
         })
@@ -142,7 +157,7 @@ impl NativeAdapter {
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let options: SigmaQuantilesOptions =
             parse(&options).map_err(|error| thrown(env, &error))?;
-        self.submit(env, move |state, number| {
+        self.read(env, move |state, number| {
             let adapter = state.adapters.get_mut(number)?;
             let layers: Vec<_> = adapter
                 .sigma_quantiles(&options.fractions)?
@@ -163,7 +178,7 @@ impl NativeAdapter {
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let options: IsotropicOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         let worker = Arc::clone(self.handle.worker());
-        self.submit(env, move |state, number| {
+        self.read(env, move |state, number| {
             let places = state.backbone.config().num_layers + 1;
             let random = options.stochastic_layers.unwrap_or(places).min(places);
             let adapter = state.adapters.get_mut(number)?;
@@ -180,7 +195,7 @@ impl NativeAdapter {
         factor: f64,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let worker = Arc::clone(self.handle.worker());
-        self.submit(env, move |state, number| {
+        self.read(env, move |state, number| {
             let adapter = state.adapters.get_mut(number)?.with_sigma_times(factor)?;
             Ok(Self::new(worker, state, adapter, &[]))
         })

@@ -135,6 +135,7 @@ impl NativeTrainer {
         worker.submit(env, move |state| {
             let trainer = state.trainers.get_mut(handles.trainer.number())?;
             let adapter = state.adapters.get_mut(handles.adapter.number())?;
+            adapter.fetch()?;
             let posterior = trainer.posterior(adapter)?;
             Ok(posterior.map(|posterior| NativeAdapter::new(of_adapter, state, posterior, &[])))
         })

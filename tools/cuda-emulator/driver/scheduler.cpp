@@ -93,6 +93,23 @@ void drop_reading(Thread &thread) {
   thread.reading = nullptr;
 }
 
+// The next thread in the order of the block.
+Thread &take_ready() {
+  if (is_shuffled) std::swap(ready[random_order() % ready.size()], ready.back());
+  Thread &thread = arena.threads[ready.back()];
+  ready.pop_back();
+  emu_thread = &thread;
+  return thread;
+}
+
+// A thread that has returned leaves its fiber to the next one, if that has not begun: most kernels
+// wait for nothing, and so a block of theirs needs no switch.
+bool goes_on_with_next(Fiber *fiber) {
+  if (fault.code || is_shuffled || ready.empty() || arena.threads[ready.back()].fiber) return false;
+  take_ready().fiber = fiber;
+  return true;
+}
+
 void fiber_body() {
   fiber_started();
   for (;;) {
@@ -106,6 +123,7 @@ void fiber_body() {
     for (auto *exchange : std::vector<Exchange *>(warps[warp].open))
       complete_if_all_arrived(warp, exchange);
     release_barrier_if_complete();
+    if (goes_on_with_next(thread.fiber)) continue;
     idle_fibers.push_back(thread.fiber);
     wait_here();
   }
@@ -161,10 +179,7 @@ void start_block(EmuIndex block) {
 void run_block(EmuIndex block) {
   start_block(block);
   while (!ready.empty() && !fault.code) {
-    if (is_shuffled) std::swap(ready[random_order() % ready.size()], ready.back());
-    Thread &thread = arena.threads[ready.back()];
-    ready.pop_back();
-    emu_thread = &thread;
+    Thread &thread = take_ready();
     if (!thread.fiber) thread.fiber = take_fiber();
     enter_fiber(thread.fiber);
   }

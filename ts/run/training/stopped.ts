@@ -1,4 +1,4 @@
-/** A training that was stopped from outside: what it says, and that nothing of it is lost. */
+/** A training that was stopped from outside: what it says, and what of it is kept. */
 
 import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
 
@@ -14,11 +14,23 @@ export function leavesTheState(error: unknown): error is BpeftError {
   return error instanceof BpeftError && LEAVES_THE_STATE.has(error.code);
 }
 
-/** The error of a run whose checkpoint is written. */
+/** Whether a GPU cannot be used further. */
+export function isOfDevice(error: unknown): boolean {
+  return error instanceof BpeftError && error.code === 'BPEFT_DEVICE';
+}
+
+/** The error of a run whose last checkpoint is that of `step`; null: there is none. */
 export function stoppedAfter(
   error: BpeftError,
-  { step, steps }: { readonly step: number; readonly steps: number },
+  { step, steps }: { readonly step: number | null; readonly steps: number },
 ): BpeftError {
+  if (step === null) {
+    const hint = `${error.hint ?? ''}; --checkpoint-every keeps what is trained on a GPU`;
+    return new BpeftError(error.code, `${error.message} (nothing was saved before)`, {
+      hint,
+      cause: error,
+    });
+  }
   if (error.code === 'BPEFT_ABORTED') {
     const done = `interrupted after step ${step} of ${steps}`;
     return new BpeftError('BPEFT_ABORTED', done, { hint: 'continue with --resume', cause: error });

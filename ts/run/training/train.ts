@@ -38,7 +38,7 @@ import { tellingWhatFits } from './full-memory.ts';
 import { dataRecord, runRecord } from './record.ts';
 import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
 import { type Session, withSession } from './session.ts';
-import { leavesTheState, stoppedAfter } from './stopped.ts';
+import { isOfDevice, leavesTheState, stoppedAfter } from './stopped.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
@@ -215,9 +215,16 @@ class Run {
    */
   async #stopped(error: unknown): Promise<unknown> {
     if (!leavesTheState(error)) return error;
-    await this.#checkpoint();
+    let kept: number | null = this.#progress.step;
+    try {
+      await this.#checkpoint();
+    } catch (failure) {
+      // A GPU that is lost takes what was trained there since the last checkpoint.
+      if (!isOfDevice(failure)) throw failure;
+      kept = this.#saved?.step ?? null;
+    }
     const told = await tellingWhatFits(error, this.#session);
-    return stoppedAfter(told, { step: this.#progress.step, steps: this.#session.plan.steps });
+    return stoppedAfter(told, { step: kept, steps: this.#session.plan.steps });
   }
 
   close(): Promise<void> {

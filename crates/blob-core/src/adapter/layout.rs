@@ -203,6 +203,16 @@ impl Layout {
         Some(self.parameters[index].range.clone())
     }
 
+    /// Where the factors of a kind lie, which follow each other; nowhere if there are none.
+    pub fn run(&self, factor: Factor) -> Range<usize> {
+        let mut of_kind = self.parameters.iter().filter(|it| it.factor == factor);
+        let first = of_kind.next();
+        match (first, of_kind.next_back().or(first)) {
+            (Some(first), Some(last)) => first.range.start..last.range.end,
+            _ => 0..0,
+        }
+    }
+
     /// One member's values, cut into the terms of each site; in order of the sites.
     pub(super) fn cut<'a>(&self, values: &'a mut [f32]) -> Vec<(Site, LowRankMut<'a>)> {
         let mut rest = values;
@@ -284,6 +294,10 @@ mod tests {
         }
         assert_eq!(layout.len(), end);
         assert_eq!(layout.point_len(), 2 * 3 + 2 * 5 + 2 * 4 + 2 * 7);
+        assert_eq!(layout.run(Factor::A), 0..16);
+        assert_eq!(layout.run(Factor::B), 16..38);
+        assert_eq!(layout.run(Factor::Rho), 38..54);
+        assert_eq!(layout.run(Factor::RhoB), 0..0);
         let of_rho = layout.range(site(0, Module::V), Factor::Rho);
         assert_eq!(of_rho, Some(layout.point_len()..layout.point_len() + 6));
         let point = Layout::new(terms.clone(), None, WholeLayers::default());

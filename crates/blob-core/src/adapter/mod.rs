@@ -227,6 +227,14 @@ impl Adapter {
         &self.parameters
     }
 
+    /// Brings its values into the host's memory, where all but passes and updates read them.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when the GPU that had them is lost.
+    pub fn fetch(&self) -> Result<()> {
+        self.parameters.fetch()
+    }
+
     /// Its values, to be changed.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters

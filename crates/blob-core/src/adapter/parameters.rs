@@ -8,28 +8,15 @@ use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site, WholeMut, Who
 use crate::Result;
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{Gpu, Sums};
+use crate::kernels::cuda::{Array, Gpu};
 
 /// Values of one layout, member after member; a gradient has the layout of what it is a gradient
 /// of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parameters {
     layout: Arc<Layout>,
     members: usize,
     values: Buffer,
-    /// What kernels of a GPU have added to the values, until [`Parameters::fetch`].
-    #[cfg(feature = "cuda")]
-    sums: Option<Sums>,
-}
-
-impl Clone for Parameters {
-    /// Of the values: what has not been fetched stays with the original.
-    fn clone(&self) -> Self {
-        Self {
-            values: self.values.clone(),
-            ..Self::of(Arc::clone(&self.layout), self.members)
-        }
-    }
 }
 
 impl Parameters {
@@ -37,57 +24,27 @@ impl Parameters {
     pub fn zeros(layout: Arc<Layout>, members: usize) -> Self {
         let values = Buffer::zeros(layout.len() * members);
         Self {
-            values,
-            ..Self::of(layout, members)
-        }
-    }
-
-    /// Without values.
-    fn of(layout: Arc<Layout>, members: usize) -> Self {
-        Self {
             layout,
             members,
-            values: Buffer::default(),
-            #[cfg(feature = "cuda")]
-            sums: None,
+            values,
         }
     }
 
-    /// Where kernels of a GPU add to the values.
+    /// The values in a GPU's memory, to be changed by its kernels.
     ///
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
     #[cfg(feature = "cuda")]
-    pub(crate) fn sums_on(&mut self, gpu: Gpu) -> Result<&mut Sums> {
-        if self.sums.as_ref().is_some_and(|sums| sums.gpu() != gpu) {
-            self.fetch()?;
-        }
-        let sums = match self.sums.take() {
-            Some(sums) => sums,
-            None => Sums::zeros(gpu, self.values.host().len())?,
-        };
-        Ok(self.sums.insert(sums))
+    pub(crate) fn change_on(&mut self, gpu: Gpu) -> Result<&mut Array> {
+        self.values.change_on(gpu)
     }
 
-    /// Takes over what kernels of a GPU have added; waits for them.
+    /// Brings the values into the host's memory; waits for what changes them.
     ///
     /// # Errors
-    /// `BPEFT_DEVICE` when one of them failed.
-    #[cfg(feature = "cuda")]
-    pub fn fetch(&mut self) -> Result<()> {
-        match self.sums.take() {
-            Some(sums) => sums.add_to(self.values.host_mut()),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes over what kernels of a GPU have added: this build has none.
-    ///
-    /// # Errors
-    /// None.
-    #[cfg(not(feature = "cuda"))]
-    pub fn fetch(&mut self) -> Result<()> {
-        Ok(())
+    /// `BPEFT_DEVICE` when the GPU that had them is lost.
+    pub fn fetch(&self) -> Result<()> {
+        self.values.fetch()
     }
 
     /// Where everything lies.

@@ -12,6 +12,7 @@ use crate::ops::embedding::Embedding;
 use crate::ops::head::Vocabulary;
 use crate::ops::linear::Weight;
 use crate::ops::norm::{Norm, NormKind};
+use crate::ops::table::Table;
 use crate::ops::{Device, Precision, rope, wrap};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -58,16 +59,13 @@ impl Build<'_> {
     }
 
     /// What is below the blocks.
-    pub(super) fn stem(&self, words: StoredMatrix) -> Result<Stem> {
+    pub(super) fn stem(&self, words: Table) -> Result<Stem> {
         let learned = self.config.encoder.as_ref();
         let learned = learned.map(|encoder| self.learned(encoder));
-        let device = self.device;
         Ok(Stem {
             words: match self.config.gemma {
-                Some(_) => {
-                    Embedding::scaled(words, (self.config.hidden_size as f32).sqrt(), device)
-                }
-                None => Embedding::new(words, device),
+                Some(_) => Embedding::scaled(words, (self.config.hidden_size as f32).sqrt()),
+                None => Embedding::new(words),
             },
             learned: learned.transpose()?,
         })
@@ -77,8 +75,8 @@ impl Build<'_> {
         let d = self.config.hidden_size;
         let table = |name: &str, rows: usize| {
             let table = self.source.tensor(name, &[rows, d])?;
-            let table = StoredMatrix::from_tensor(&table)?;
-            Ok::<_, Error>(Embedding::new(table, self.device))
+            let table = Table::new(StoredMatrix::from_tensor(&table)?, self.device)?;
+            Ok::<_, Error>(Embedding::new(table))
         };
         let positions = self.config.max_position_embeddings + encoder.first_position();
         let types = match encoder.token_types {
@@ -95,7 +93,7 @@ impl Build<'_> {
     }
 
     /// What is above the blocks; `words` is the table of the embedding.
-    pub(super) fn read_out(&self, words: &StoredMatrix) -> Result<ReadOut> {
+    pub(super) fn read_out(&self, words: &Table) -> Result<ReadOut> {
         let (config, block) = (self.config, self.config.num_layers);
         if let Some(encoder) = &config.encoder {
             let dense = encoder.pools().then(|| self.pooler(block)).transpose()?;
@@ -110,7 +108,7 @@ impl Build<'_> {
             words.clone()
         } else {
             let table = [config.vocab_size, config.hidden_size];
-            self.source.matrix("lm_head.weight", table)?
+            Table::new(self.source.matrix("lm_head.weight", table)?, self.device)?
         };
         Ok(ReadOut::Vocabulary {
             norm: self.norm("model.norm", config.hidden_size)?,

@@ -13,7 +13,8 @@ use super::{BackboneConfig, WeightSource, build};
 use crate::adapter::{Adapter, LoraConfig, Parameters, Whole};
 use crate::batch::Batch;
 use crate::layers::Adapted;
-use crate::ops::{Device, Precision, Tensor, rows};
+use crate::ops::table::Table;
+use crate::ops::{Device, Precision, Tensor, finite, rows, wrap};
 use crate::pass::{BatchCopy, Pass};
 use crate::{Error, Result};
 
@@ -76,6 +77,7 @@ impl Backbone {
         config.check()?;
         let table = [config.vocab_size, config.hidden_size];
         let words = source.matrix("model.embed_tokens.weight", table)?;
+        let words = Table::new(words, device)?;
         let build = build::Build {
             config: &config,
             source,
@@ -159,18 +161,38 @@ impl Backbone {
         adapter: Option<&Adapter>,
         keep: bool,
     ) -> Result<(Vec<f32>, Option<BackboneKept>)> {
+        let (logits, kept) = self.logits(batch, pass, adapter, keep)?;
+        Ok((self.finite(&logits)?, kept))
+    }
+
+    /// [`Self::forward`], whose logits stay where they are; in a GPU's memory nobody has looked at
+    /// them.
+    pub(crate) fn logits(
+        &self,
+        batch: &Batch,
+        pass: &Pass,
+        adapter: Option<&Adapter>,
+        keep: bool,
+    ) -> Result<(Tensor, Option<BackboneKept>)> {
         let trunk = if keep {
-            self.embed(batch)?
+            self.embed(batch, pass)?
         } else {
             self.trunk(batch, pass, adapter)?
         };
-        self.forward_above(&trunk, batch, pass, adapter, keep)
+        self.logits_above(&trunk, batch, pass, adapter, keep)
+    }
+
+    /// The host's copy of logits.
+    fn finite(&self, logits: &Tensor) -> Result<Vec<f32>> {
+        let logits = logits.to_vec()?;
+        finite::require(&logits, || self.read_out.path())?;
+        Ok(logits)
     }
 
     /// What the samples of a pass share: the blocks below `Mode::sample_from_block`, at their mean;
     /// of several members, the stem alone.
     pub fn trunk(&self, batch: &Batch, pass: &Pass, adapter: Option<&Adapter>) -> Result<Trunk> {
-        let mut trunk = self.embed(batch)?;
+        let mut trunk = self.embed(batch, pass)?;
         let is_shared = adapter.is_none_or(|adapter| adapter.parameters().members() == 1);
         let shared = pass.mode.sample_from_block.min(self.config.num_layers);
         let shared = if is_shared { shared } else { 0 };
@@ -192,9 +214,9 @@ impl Backbone {
     }
 
     /// The stem alone.
-    fn embed(&self, batch: &Batch) -> Result<Trunk> {
+    fn embed(&self, batch: &Batch, pass: &Pass) -> Result<Trunk> {
         self.check_lengths(batch)?;
-        let x = self.stem.forward(batch)?;
+        let x = self.stem.forward(batch, pass.mode.check_finite)?;
         Ok(Trunk { x, blocks: 0 })
     }
 
@@ -207,6 +229,18 @@ impl Backbone {
         adapter: Option<&Adapter>,
         keep: bool,
     ) -> Result<(Vec<f32>, Option<BackboneKept>)> {
+        let (logits, kept) = self.logits_above(trunk, batch, pass, adapter, keep)?;
+        Ok((self.finite(&logits)?, kept))
+    }
+
+    fn logits_above(
+        &self,
+        trunk: &Trunk,
+        batch: &Batch,
+        pass: &Pass,
+        adapter: Option<&Adapter>,
+        keep: bool,
+    ) -> Result<(Tensor, Option<BackboneKept>)> {
         let of = Adapted { pass, adapter };
         let x = copied(trunk, batch, pass)?;
         let above = trunk.blocks..self.config.num_layers;
@@ -232,12 +266,36 @@ impl Backbone {
         self.backward_each(kept, &[dlogits], (pass, adapter, first), gradients)
     }
 
+    /// [`Self::backward`], wherever the gradient lies.
+    pub(crate) fn backward_from(
+        &self,
+        kept: BackboneKept,
+        dlogits: &Tensor,
+        (pass, adapter): (&Pass, &Adapter),
+        gradients: &mut Parameters,
+    ) -> Result<()> {
+        let of = (pass, adapter, adapter.first_block());
+        self.walk_back(kept, std::slice::from_ref(dlogits), of, gradients)
+    }
+
     /// [`Self::backward`] of several dL/dlogits over one forward pass, block by block: each block
     /// is walked through once for each of them before the block below. Ends above block `first`.
     pub fn backward_each(
         &self,
         kept: BackboneKept,
         dlogits: &[&[f32]],
+        of: (&Pass, &Adapter, usize),
+        gradients: &mut Parameters,
+    ) -> Result<()> {
+        let tensors = dlogits.iter().map(|it| wrap(it.to_vec(), it.len()));
+        let tensors: Vec<_> = tensors.collect::<Result<_>>()?;
+        self.walk_back(kept, &tensors, of, gradients)
+    }
+
+    fn walk_back(
+        &self,
+        kept: BackboneKept,
+        dlogits: &[Tensor],
         (pass, adapter, first): (&Pass, &Adapter, usize),
         gradients: &mut Parameters,
     ) -> Result<()> {
@@ -247,7 +305,7 @@ impl Backbone {
         };
         let mut dxs = Vec::with_capacity(dlogits.len());
         for dlogits in dlogits {
-            let read = (&kept.stream, *dlogits);
+            let read = (&kept.stream, dlogits);
             let dx = self
                 .read_out
                 .backward(&kept.read_out, read, of, gradients)?;

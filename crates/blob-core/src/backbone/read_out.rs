@@ -27,7 +27,7 @@ pub(super) enum ReadOutKept {
     Vocabulary {
         head: HeadKept,
         /// Logits under the cap, where there is one.
-        capped: Option<Vec<f32>>,
+        capped: Option<Tensor>,
     },
     Classes(Box<ClassHeadKept>),
 }
@@ -42,13 +42,22 @@ impl ReadOut {
         }
     }
 
-    /// Logits of the stream (segments, d): for each copy, the classes of each prompt.
+    /// Where the logits are made, as errors name it.
+    pub(super) fn path(&self) -> String {
+        let site = match self {
+            Self::Vocabulary { head, .. } => head.site(),
+            Self::Classes(head) => head.site(),
+        };
+        site.path()
+    }
+
+    /// Logits (L) of the stream (segments, d): for each copy, the classes of each prompt.
     pub(super) fn forward(
         &self,
         stream: &Tensor,
         batch: &Batch,
         of: Adapted<'_>,
-    ) -> Result<(Vec<f32>, ReadOutKept)> {
+    ) -> Result<(Tensor, ReadOutKept)> {
         match self {
             Self::Vocabulary {
                 norm, head, cap, ..
@@ -56,14 +65,14 @@ impl ReadOut {
                 let normed = norm.forward(stream)?;
                 finite::check(of.pass, &normed, || "model.norm".into())?;
                 let (logits, kept) = head.forward(&normed, batch, of)?;
-                finite::require(&logits, || head.site().path())?;
-                let capped = cap.map(|cap| soft_cap::forward(cap, &logits));
+                finite::require_leaving(of.pass, &logits, || self.path())?;
+                let capped = cap.map(|cap| soft_cap::forward(cap, &logits)).transpose()?;
                 let logits = capped.clone().unwrap_or(logits);
                 Ok((logits, ReadOutKept::Vocabulary { head: kept, capped }))
             }
             Self::Classes(head) => {
                 let (logits, kept) = head.forward(stream, batch, of)?;
-                finite::require(&logits, || head.site().path())?;
+                finite::require_leaving(of.pass, &logits, || self.path())?;
                 Ok((logits, ReadOutKept::Classes(Box::new(kept))))
             }
         }
@@ -73,7 +82,7 @@ impl ReadOut {
     pub(super) fn backward(
         &self,
         kept: &ReadOutKept,
-        (stream, dlogits): (&Tensor, &[f32]),
+        (stream, dlogits): (&Tensor, &Tensor),
         of: Adapted<'_>,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {
@@ -86,7 +95,8 @@ impl ReadOut {
             ) => {
                 let uncapped = cap.zip(capped.as_ref());
                 let uncapped = uncapped.map(|(cap, y)| soft_cap::backward(cap, y, dlogits));
-                let dlogits = uncapped.as_deref().unwrap_or(dlogits);
+                let uncapped = uncapped.transpose()?;
+                let dlogits = uncapped.as_ref().unwrap_or(dlogits);
                 let dnormed = head.backward(kept, dlogits, of, gradients)?;
                 norm.backward(stream, &dnormed, None)
             }

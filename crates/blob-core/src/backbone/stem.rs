@@ -41,18 +41,18 @@ impl Stem {
         self.words.bytes() + learned
     }
 
-    /// (T, d)
-    pub(super) fn forward(&self, batch: &Batch) -> Result<Tensor> {
+    /// (T, d); `check` as in [`finite::require_rows`].
+    pub(super) fn forward(&self, batch: &Batch, check: bool) -> Result<Tensor> {
         let Some(learned) = &self.learned else {
             if batch.types().iter().any(|&kind| kind != 0) {
                 return Err(Error::InvalidInput(
                     "token types must be 0 in a batch of a decoder".into(),
                 ));
             }
-            return self.words(batch.ids());
+            return self.words(batch.ids(), check);
         };
         let ids = first_last(batch, batch.ids());
-        let mut x = self.words(&ids)?;
+        let mut x = self.words(&ids, check)?;
         let positions = first_last(batch, &learned.positions_of(batch));
         x = rows::sum(&x, &learned.positions.forward(&positions)?)?;
         let types = first_last(batch, batch.types());
@@ -71,9 +71,9 @@ impl Stem {
         learned.norm.forward(&x)
     }
 
-    fn words(&self, ids: &[u32]) -> Result<Tensor> {
+    fn words(&self, ids: &[u32], check: bool) -> Result<Tensor> {
         let x = self.words.forward(ids)?;
-        finite::require_rows(&x, |row| {
+        finite::require_rows(&x, check, |row| {
             let token = ids[row];
             format!("model.embed_tokens.weight, row of token {token}")
         })?;

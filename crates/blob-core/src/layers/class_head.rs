@@ -65,13 +65,13 @@ impl ClassHead {
         })
     }
 
-    /// x (segments, d) → logits: for each copy, the classes of each prompt.
+    /// x (segments, d) → logits (L): for each copy, the classes of each prompt.
     pub fn forward(
         &self,
         x: &Tensor,
         batch: &Batch,
         of: Adapted<'_>,
-    ) -> Result<(Vec<f32>, ClassHeadKept)> {
+    ) -> Result<(Tensor, ClassHeadKept)> {
         let (inner, of_dense) = match &self.dense {
             Some(dense) => {
                 let layer = dense.on(&of.pass.last_rows, of);
@@ -99,7 +99,7 @@ impl ClassHead {
     pub fn backward(
         &self,
         kept: &ClassHeadKept,
-        (x, dlogits): (&Tensor, &[f32]),
+        (x, dlogits): (&Tensor, &Tensor),
         of: Adapted<'_>,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {

@@ -37,13 +37,13 @@ impl Head {
         of.term(self.site(), &of.pass.last_rows)
     }
 
-    /// x (segments, d) → logits: for each copy, the classes of each prompt.
+    /// x (segments, d) → logits (L): for each copy, the classes of each prompt.
     pub fn forward(
         &self,
         x: &Tensor,
         batch: &Batch,
         of: Adapted<'_>,
-    ) -> Result<(Vec<f32>, HeadKept)> {
+    ) -> Result<(Tensor, HeadKept)> {
         let classes = classes(of.pass, batch);
         let term = self.term(of);
         let (logits, term) = self.vocabulary.forward(x, &classes, term.as_ref())?;
@@ -55,7 +55,7 @@ impl Head {
     pub fn backward(
         &self,
         kept: &HeadKept,
-        dlogits: &[f32],
+        dlogits: &Tensor,
         of: Adapted<'_>,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {

@@ -16,7 +16,11 @@ use super::{
     DRAWN_IN_PASS, DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step,
     Update, check_samples,
 };
+#[cfg(feature = "cuda")]
+use super::{StepOnGpu, members};
 use crate::adapter::{Adapter, Gaussian, LowRankRef, Parameters, Sigma};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer;
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
@@ -162,6 +166,33 @@ impl Method for Bbb {
             kl_weight: Some(self.weight()),
             ..update
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        let (gpu, kl, members) = (
+            step.tally.gpu(),
+            self.kl.for_kernels(self.sigma),
+            members(adapter),
+        );
+        let w = adapter.parameters().values().on(gpu)?;
+        let sum = step.gradients.change_on(gpu)?;
+        for member in &members {
+            optimizer::kl_add(member, (&mut *sum, &w), kl, self.weight())?;
+        }
+        drop(w);
+        let update = self.adamw.update_on_gpu(adapter, step)?;
+        let w = adapter.parameters().values().on(gpu)?;
+        optimizer::kl_sum(step.tally, &members, &w, kl)?;
+        Ok(Some(Update {
+            kl: Some(0.0),
+            kl_weight: Some(self.weight()),
+            ..update
+        }))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

@@ -18,7 +18,11 @@ use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
     check_samples,
 };
+#[cfg(feature = "cuda")]
+use super::{StepOnGpu, members};
 use crate::adapter::{Adapter, Gaussian, LowRankMut, LowRankRef, Sigma};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer;
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::objective::{Average, CrossEntropy, Objective};
 use crate::optim::KlCycle;
@@ -139,6 +143,38 @@ impl Method for Blob {
             kl_lr: Some(rate),
             ..update
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        let Some(sigma) = adapter.sigma() else {
+            return Ok(None);
+        };
+        let (gpu, kl, members) = (
+            step.tally.gpu(),
+            self.kl.for_kernels(sigma),
+            members(adapter),
+        );
+        let update = self.point.update_on_gpu(adapter, step)?;
+        let gradient = step.gradients.values().on(gpu)?;
+        let w = adapter.parameters_mut().change_on(gpu)?;
+        optimizer::kl_sum(step.tally, &members, w, kl)?;
+        let weight = self.config.kl_cycle.weight(step.t);
+        let rate = self.config.kl_lr * self.point.factor(step.t);
+        for member in &members {
+            let values = (&mut *w, &gradient);
+            optimizer::kl_sgd(step.tally, member, values, kl, [rate, weight])?;
+        }
+        Ok(Some(Update {
+            kl: Some(0.0),
+            kl_weight: Some(weight),
+            kl_lr: Some(rate),
+            ..update
+        }))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

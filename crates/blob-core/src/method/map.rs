@@ -10,9 +10,13 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
 use crate::Result;
 use crate::adapter::{Adapter, Parameters};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer;
 use crate::kl::PriorStd;
 
 /// The settings of a run.
@@ -67,6 +71,27 @@ impl Method for Map {
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         let gradients = self.gradients(adapter, step.gradients);
         self.point.update(adapter, &gradients, step.t)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        let (gpu, parameters) = (step.tally.gpu(), adapter.parameters());
+        let theta = parameters.values().on(gpu)?;
+        let sum = step.gradients.change_on(gpu)?;
+        let (len, points) = (
+            parameters.layout().len(),
+            parameters.layout().low_rank_len(),
+        );
+        for member in 0..parameters.members() {
+            let part = member * len..member * len + points;
+            optimizer::add_scaled(sum, &theta, self.pull, part)?;
+        }
+        drop(theta);
+        self.point.update_on_gpu(adapter, step).map(Some)
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
 use crate::Result;
 use crate::adapter::Adapter;
@@ -33,6 +35,15 @@ impl Mle {
 impl Method for Mle {
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         self.point.update(adapter, step.gradients, step.t)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        self.point.update_on_gpu(adapter, step).map(Some)
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

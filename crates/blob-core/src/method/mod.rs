@@ -13,6 +13,9 @@ mod mle;
 mod point;
 mod swag;
 
+#[cfg(feature = "cuda")]
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 pub use bbb::{Bbb, BbbConfig};
@@ -23,8 +26,12 @@ pub use mle::{Mle, MleConfig};
 pub use point::{PointConfig, PointUpdate};
 pub use swag::{Swag, SwagConfig};
 
+#[cfg(feature = "cuda")]
+use crate::adapter::Factor;
 use crate::adapter::{Adapter, Parameters, Site};
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Tally, optimizer::Member};
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
 use crate::pass::NoiseSharing;
@@ -109,6 +116,17 @@ pub struct Step<'a> {
     pub drawn: Option<&'a Adapter>,
 }
 
+/// One update on the GPU that has its gradients.
+#[cfg(feature = "cuda")]
+pub struct StepOnGpu<'a> {
+    /// Its number, from 1.
+    pub t: u64,
+    /// Of each member's mean NLL, with the adapter's layout.
+    pub gradients: &'a mut Parameters,
+    /// What is read at its end.
+    pub tally: &'a mut Tally,
+}
+
 /// State of a method beside the adapter: one value per parameter, for all of them or for the
 /// layout's first ones, member after member.
 pub struct Statistic<'a> {
@@ -142,6 +160,21 @@ pub trait Method: Send {
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient is not finite.
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update>;
+
+    /// [`Self::update`] by the kernels of the GPU that has the gradients; norm and divergence are
+    /// read from the tally afterwards. Where loss or gradients are not finite, it changes nothing.
+    /// `None`: there are none for this method, and the host updates.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY` before anything is changed; `BPEFT_DEVICE`.
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        _adapter: &mut Adapter,
+        _step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        Ok(None)
+    }
 
     /// What answers after update `t`, where that is not the adapter that is trained. `None`: it is,
     /// or there is nothing else yet.
@@ -177,11 +210,19 @@ fn check_samples(samples: u32, (most, rule): (u32, &'static str)) -> Result<()> 
 fn norms(gradients: &Parameters, t: u64) -> Result<Vec<f64>> {
     let members = (0..gradients.members()).map(|member| norm(gradients, member));
     let norms = members.collect::<std::result::Result<_, _>>();
-    norms.map_err(|site: Site| Error::NotFinite {
-        step: t,
-        what: "gradient",
-        layer: site.path(),
-    })
+    norms.map_err(|site: Site| not_finite(t, site.path()))
+}
+
+fn not_finite(step: u64, layer: String) -> Error {
+    let what = "gradient";
+    Error::NotFinite { step, what, layer }
+}
+
+/// Names the first site of gradients that a GPU found to be not finite.
+#[cfg(feature = "cuda")]
+pub(crate) fn gradient_not_finite(gradients: &Parameters, t: u64) -> Error {
+    let unnamed = || not_finite(t, "the adapter".into());
+    norms(gradients, t).err().unwrap_or_else(unnamed)
 }
 
 /// L2 norm of a member's gradients of the points, in f64, summed site by site; or the first site
@@ -217,4 +258,19 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
         sum += of_site;
     }
     Ok(sum.sqrt())
+}
+
+/// Where the Gaussian means of each member lie, and their ρ.
+#[cfg(feature = "cuda")]
+fn members(adapter: &Adapter) -> Vec<Member> {
+    let layout = adapter.parameters().layout();
+    let [means, rho] = [Factor::A, Factor::Rho].map(|factor| layout.run(factor));
+    let at = |part: &Range<usize>, from: usize| from + part.start..from + part.end;
+    let members = 0..adapter.parameters().members();
+    let of = |index: usize| Member {
+        index,
+        means: at(&means, index * layout.len()),
+        rho: at(&rho, index * layout.len()),
+    };
+    members.map(of).collect()
 }

@@ -3,12 +3,19 @@
 //! Clipping scales the whole gradient of A and B to at most `max_grad_norm`, as PyTorch does:
 //! min(1, c / (‖g‖ + 1e-6)). Each member of an ensemble is clipped by itself.
 
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{Statistic, Update, norms};
 use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer::{self, Run};
 use crate::optim::{AdamW, Moments, Schedule};
 use crate::{Error, Result};
 
@@ -163,6 +170,58 @@ impl PointUpdate {
         Ok(Update {
             lr,
             grad_norm: norms.iter().sum::<f64>() / members as f64,
+            ..Update::default()
+        })
+    }
+
+    /// [`Self::update`] on the GPU that has the gradients; the norm is in the tally.
+    ///
+    /// # Errors
+    /// As [`super::Method::update_on_gpu`].
+    #[cfg(feature = "cuda")]
+    pub(super) fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Update> {
+        let (t, gpu) = (step.t, step.tally.gpu());
+        let lr = self.config.lr * self.factor(t);
+        let layout = Arc::clone(adapter.parameters().layout());
+        let (len, points, covered) = (layout.len(), layout.point_len(), self.covered);
+        let members = adapter.parameters().members();
+        let gradient = step.gradients.values().on(gpu)?;
+        let w = adapter.parameters_mut().change_on(gpu)?;
+        let (first, second) = (self.first.change_on(gpu)?, self.second.change_on(gpu)?);
+        optimizer::clip(
+            step.tally,
+            &gradient,
+            (len, points),
+            self.config.max_grad_norm,
+        )?;
+        let without_decay = AdamW {
+            weight_decay: 0.0,
+            ..self.adamw
+        };
+        for member in 0..members {
+            for (part, adamw) in [(0..points, self.adamw), (points..covered, without_decay)] {
+                let run = Run {
+                    member,
+                    values: member * len + part.start..member * len + part.end,
+                    moments: member * covered + part.start,
+                };
+                let constants = adamw.constants(lr, t);
+                let values = (&mut *w, &gradient);
+                optimizer::adamw(
+                    step.tally,
+                    &run,
+                    constants,
+                    values,
+                    [&mut *first, &mut *second],
+                )?;
+            }
+        }
+        Ok(Update {
+            lr,
             ..Update::default()
         })
     }

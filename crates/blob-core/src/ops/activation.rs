@@ -16,6 +16,8 @@ use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, 
 use crate::Result;
 use crate::kernels::cpu::activation as cpu;
 pub use crate::kernels::cpu::activation::Activation;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::pointwise as cuda;
 
 /// What a layer gave, under an activation: (n, f).
 #[derive(Clone, Copy)]
@@ -38,6 +40,10 @@ impl Activated<'_> {
         if self.implementation() == Implementation::Reference {
             return Ok(plain(self.activation, self.x.host()?)?.into());
         }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            return Ok(cuda::activation(gpu, self.activation, &self.x.on(gpu)?)?.into());
+        }
         wrap(cpu::forward(self.activation, &read(self.x)?), shape)
     }
 
@@ -52,6 +58,11 @@ impl Activated<'_> {
             let (x, dy) = (self.x.host()?, dy.host()?);
             let [dx] = reference::adjoint([x], dy, |x| plain(self.activation, &x[0]))?;
             return Ok(dx.into());
+        }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.implementation() {
+            let inputs = [&self.x.on(gpu)?, &dy.on(gpu)?];
+            return Ok(cuda::activation_backward(gpu, self.activation, inputs)?.into());
         }
         let inputs: [&[f32]; 2] = [&read(self.x)?, &read(dy)?];
         wrap(cpu::backward(self.activation, inputs), (n, f))
@@ -74,8 +85,8 @@ pub(super) fn plain(activation: Activation, x: &candle::Tensor) -> Result<candle
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{
-        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, pass_of, tensor,
-        weight,
+        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices,
+        pass_of, tensor, weight,
     };
     use super::*;
     use crate::adapter::{Module, Site};
@@ -102,7 +113,7 @@ mod tests {
             let (x, dy) = (wide(n, f), tensor(2, n, f));
             let each = Activation::ALL
                 .iter()
-                .flat_map(|&of| Device::ALL.map(|device| (of, device)));
+                .flat_map(|&of| devices().into_iter().map(move |device| (of, device)));
             for (activation, device) in each {
                 let of = of(activation, &x, device);
                 let expected = plain(activation, &x.to_dtype(DType::F64).unwrap()).unwrap();

@@ -10,23 +10,27 @@
 //! with every update, so nothing is packed. x has few rows: one of each prompt. W and b have
 //! gradients only where they are trained. Shapes: `n` rows, `k` inputs, `m` outputs.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use std::ops::Range;
 
 use candle_core as candle;
 
 use super::low_rank::{self, Kept, Term};
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
-use crate::Result;
 use crate::adapter::{Adapter, Parameters, Site, WholeMut, WholeRef};
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::observer::{self, OutputGradient, Seen};
 use crate::pass::{Pass, Rows};
+use crate::{Error, Result};
 
 /// One layer in one pass.
 pub struct Affine<'a> {
     site: Site,
-    /// W and b of every member.
-    members: Vec<WholeRef<'a>>,
+    parameters: &'a Parameters,
+    /// (m, k)
+    shape: (usize, usize),
     is_trained: bool,
     term: Option<Term<'a>>,
     rows: &'a Rows,
@@ -43,12 +47,10 @@ impl<'a> Affine<'a> {
         device: Device,
     ) -> Option<Self> {
         let parameters = adapter.parameters();
-        let members = 0..parameters.members();
         Some(Self {
             site,
-            members: members
-                .map(|member| parameters.whole(member, site))
-                .collect::<Option<_>>()?,
+            parameters,
+            shape: *parameters.layout().whole().shapes.get(&site)?,
             is_trained: parameters.layout().trains_whole(),
             term: Term::at(adapter, site, rows, pass),
             rows,
@@ -59,12 +61,16 @@ impl<'a> Affine<'a> {
 
     /// m
     pub fn outputs(&self) -> usize {
-        self.members.first().map_or(0, |of| of.bias.len())
+        self.shape.0
     }
 
-    fn inputs(&self) -> usize {
-        let first = self.members.first();
-        first.map_or(0, |of| of.weight.len() / of.bias.len().max(1))
+    /// W and b of a member, in the host's memory.
+    fn member(&self, member: usize) -> Result<WholeRef<'a>> {
+        let whole = self.parameters.whole(member, self.site);
+        whole.ok_or_else(|| {
+            let site = self.site.path();
+            Error::InvalidInput(format!("an adapter must have a layer at {site}, got none"))
+        })
     }
 
     /// y (n, m) of x (n, k), and what the term needs for its adjoint.
@@ -72,7 +78,7 @@ impl<'a> Affine<'a> {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<(Tensor, Option<Kept>)> {
-        let (n, k, m) = (self.rows.ids.len(), self.inputs(), self.outputs());
+        let (n, (m, k)) = (self.rows.ids.len(), self.shape);
         shapes::check("x of a layer of the adapter's", x, &[n, k])?;
         if self.by == Implementation::Reference {
             let members = self.tensors()?;
@@ -82,10 +88,14 @@ impl<'a> Affine<'a> {
             }
             return Ok((y.into(), None));
         }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.by {
+            return Ok((cuda::forward(self, gpu, x)?, None));
+        }
         let x = read(x)?;
         let mut y = vec![0.0; n * m];
         for (member, rows) in self.rows.by_member() {
-            let WholeRef { weight, bias } = self.members[member];
+            let WholeRef { weight, bias } = self.member(member)?;
             let y = &mut y[of(&rows, m)];
             dots(&x[of(&rows, k)], weight, k, None, y);
             for (y, b) in y.iter_mut().zip(bias.iter().cycle()) {
@@ -116,12 +126,16 @@ impl<'a> Affine<'a> {
         dy: &Tensor,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {
-        let (n, k, m) = (self.rows.ids.len(), self.inputs(), self.outputs());
+        let (n, (m, k)) = (self.rows.ids.len(), self.shape);
         shapes::check("x of a layer of the adapter's", x, &[n, k])?;
         shapes::check("dy of a layer of the adapter's", dy, &[n, m])?;
         self.watched(x, dy)?;
         if self.by == Implementation::Reference {
             return self.reference_backward(x.host()?, dy.host()?, gradients);
+        }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = self.by {
+            return cuda::backward(self, gpu, (x, dy), gradients);
         }
         let (x, dy) = (read(x)?, read(dy)?);
         let mut dx = vec![0.0; n * k];
@@ -135,7 +149,7 @@ impl<'a> Affine<'a> {
             }
             spread(
                 dy,
-                self.members[member].weight,
+                self.member(member)?.weight,
                 k,
                 1.0,
                 &mut dx[of(&rows, k)],
@@ -159,7 +173,7 @@ impl<'a> Affine<'a> {
         }
         watch.see(&Seen {
             site: self.site,
-            term: term.map(|term| (*term.factors_of(0), term.scaling())),
+            term: term.map(|term| (term.factors_of(0), term.scaling())),
             segments: &self.pass.segments_of(self.rows.ids.len()),
             x: &observer::values(x)?,
             dy: OutputGradient::Rows(&observer::values(dy)?),
@@ -175,7 +189,8 @@ impl<'a> Affine<'a> {
     /// W (m, k) and b (m) of every member.
     fn tensors(&self) -> Result<Vec<[candle::Tensor; 2]>> {
         let cpu = &candle::Device::Cpu;
-        let each = self.members.iter().map(|&WholeRef { weight, bias }| {
+        let each = (0..self.parameters.members()).map(|member| {
+            let WholeRef { weight, bias } = self.member(member)?;
             let shape = (bias.len(), weight.len() / bias.len().max(1));
             let weight = candle::Tensor::from_slice(weight, shape, cpu)?;
             Ok([weight, candle::Tensor::new(bias, cpu)?])

@@ -7,9 +7,17 @@
 //!
 //! Row b has the logits `answer_offsets[b]..answer_offsets[b+1]` of the flat vector. Everything is
 //! summed in f64; nll in nats, per row. A label of −1 means none: its nll and gradient are 0.
-//! `S` logits in all, `B` rows. The operation is tiny, so it works on slices, on the host.
+//! `S` logits in all, `B` rows. The operation is tiny: on the host it works on slices, one after
+//! another; a GPU, where the logits of its models lie, has a kernel for the loss of all samples.
+
+#[cfg(feature = "cuda")]
+use std::ops::Range;
 
 use super::shapes;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::head::{Labelled, cross_entropy};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Array, Tally};
 use crate::{Error, Result};
 
 /// What [`forward`] returns.
@@ -78,6 +86,27 @@ pub fn backward(probs: &[f32], answer_offsets: &[u32], labels: &[i32], weight: &
         }
     }
     d_logits
+}
+
+/// Adds the losses of a part of the logits to `tally`, and writes the gradient of their weighted
+/// sum there into `dz`: what [`forward`] and [`backward`] compute, of every sample or of the mean of
+/// their logits.
+///
+/// # Errors
+/// As [`forward`]. Every row has a label.
+#[cfg(feature = "cuda")]
+pub(crate) fn add_on_gpu(
+    (logits, part): (&Array, Range<usize>),
+    rows: Labelled<'_>,
+    dz: &mut Array,
+    tally: &mut Tally,
+) -> Result<()> {
+    let of_sample = part.len() / rows.samples.max(1);
+    shapes::segments("answer_offsets", rows.offsets, of_sample)?;
+    for (row, (ends, &label)) in rows.offsets.windows(2).zip(rows.labels).enumerate() {
+        class(row, label, (ends[1] - ends[0]) as usize)?;
+    }
+    cross_entropy((logits, part), rows, dz, tally)
 }
 
 /// The class that a label names; `None` for −1.

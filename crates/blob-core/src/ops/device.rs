@@ -27,7 +27,7 @@ pub enum Device {
 /// An operation that a device may have a kernel for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Rows of the embedding.
+    /// Rows of a frozen table.
     Embedding,
     /// RMS norm.
     Norm,
@@ -47,6 +47,10 @@ pub enum Operation {
     Head,
     /// Layers of the adapter's own.
     Affine,
+    /// Cross-entropy.
+    Loss,
+    /// AdamW, and the divergence with its descent.
+    Update,
 }
 
 /// What runs an operation.
@@ -63,7 +67,7 @@ pub enum Implementation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Embedding,
         Self::Norm,
         Self::LayerNorm,
@@ -74,6 +78,8 @@ impl Operation {
         Self::Attention,
         Self::Head,
         Self::Affine,
+        Self::Loss,
+        Self::Update,
     ];
 }
 
@@ -144,19 +150,12 @@ impl Device {
     /// What runs an operation here. Operations ask this and nothing else, so a new device begins
     /// with references and gets its kernels one by one.
     ///
-    /// A GPU leaves the embedding and the heads to the processor: they read few rows.
+    /// What of a GPU's models no kernel has is in [`super::linear::Weight`] and
+    /// [`super::attention`]: products in eight bits, and attention between them.
     pub fn implementation(self, operation: Operation) -> Implementation {
         match (self, operation) {
             (Self::Cpu, _) => Implementation::CpuKernel,
             (Self::Reference, _) => Implementation::Reference,
-            #[cfg(feature = "cuda")]
-            (Self::Cuda(_), Operation::Embedding | Operation::Head | Operation::Affine) => {
-                Implementation::CpuKernel
-            }
-            #[cfg(feature = "cuda")]
-            (Self::Cuda(_), Operation::LayerNorm | Operation::Activation) => {
-                Implementation::Reference
-            }
             #[cfg(feature = "cuda")]
             (Self::Cuda(gpu), _) => Implementation::CudaKernel(gpu),
         }

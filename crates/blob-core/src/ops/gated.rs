@@ -177,10 +177,13 @@ impl Gates {
         match self.implementation {
             Implementation::CpuKernel => cpu::hidden(self.activation, gates),
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu) if self.activation == Activation::Silu => {
-                Ok(pointwise::swiglu(gpu, &gate.on(gpu)?, &up.on(gpu)?)?.into())
+            Implementation::CudaKernel(gpu) => {
+                let inputs = [&gate.on(gpu)?, &up.on(gpu)?];
+                Ok(pointwise::gated(gpu, self.activation, inputs)?.into())
             }
-            _ => Ok(reference_of(self.activation, gate.host()?, up.host()?)?.into()),
+            Implementation::Reference => {
+                Ok(reference_of(self.activation, gate.host()?, up.host()?)?.into())
+            }
         }
     }
 
@@ -199,11 +202,11 @@ impl Gates {
         match self.implementation {
             Implementation::CpuKernel => cpu::gradients(self.activation, gates, dy),
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu) if self.activation == Activation::Silu => {
+            Implementation::CudaKernel(gpu) => {
                 let inputs = [&gate.on(gpu)?, &up.on(gpu)?, &dy.on(gpu)?];
-                Ok(pointwise::swiglu_backward(gpu, inputs)?.map(Tensor::from))
+                Ok(pointwise::gated_backward(gpu, self.activation, inputs)?.map(Tensor::from))
             }
-            _ => {
+            Implementation::Reference => {
                 let (inputs, dy) = ([gate.host()?, up.host()?], dy.host()?);
                 let of = |x: &[candle::Tensor]| reference_of(self.activation, &x[0], &x[1]);
                 let of = reference::adjoint(inputs, dy, of)?;

@@ -6,22 +6,24 @@
 //! ```
 //!
 //! Exact: the other rows of the head never reach the loss, and their rows of `B` keep a zero
-//! gradient. Logits are numbers of the host, where the loss is computed.
+//! gradient.
 //! Shapes: x (n, d), W (V, d), B (V, r); `L` logits.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod plain;
 
 use super::low_rank::{Kept, Term};
+use super::table::Table;
 use super::{Device, Implementation, Operation, Tensor, shapes};
 use crate::adapter::Parameters;
 use crate::observer::{self, OutputGradient, Seen};
-use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
-/// W (V, d), as it is stored.
+/// W (V, d).
 pub struct Vocabulary {
-    weight: StoredMatrix,
+    weight: Table,
     device: Device,
 }
 
@@ -41,8 +43,8 @@ impl Classes {
 }
 
 impl Vocabulary {
-    /// Takes the head of a model on a device.
-    pub fn new(weight: StoredMatrix, device: Device) -> Self {
+    /// The head of a model on a device.
+    pub fn new(weight: Table, device: Device) -> Self {
         Self { weight, device }
     }
 
@@ -60,10 +62,14 @@ impl Vocabulary {
         x: &Tensor,
         classes: &Classes,
         term: Option<&Term<'_>>,
-    ) -> Result<(Vec<f32>, Option<Kept>)> {
+    ) -> Result<(Tensor, Option<Kept>)> {
         self.check(x, classes)?;
+        #[cfg(feature = "cuda")]
+        if let Some(weight) = self.weight.cuda() {
+            return Ok((cuda::forward(weight, x, classes, term)?, None));
+        }
         if self.device.implementation(Operation::Head) == Implementation::Reference {
-            return Ok((plain::forward(self, x.host()?, classes, term)?, None));
+            return Ok((plain::forward(self, x.host()?, classes, term)?.into(), None));
         }
         cpu::forward(self, x, classes, term)
     }
@@ -76,32 +82,31 @@ impl Vocabulary {
         &self,
         (x, classes): (&Tensor, &Classes),
         term: Option<(&Term<'_>, Option<&Kept>)>,
-        dlogits: &[f32],
+        dlogits: &Tensor,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {
         self.check(x, classes)?;
-        if dlogits.len() != classes.tokens.len() {
-            return Err(Error::InvalidInput(format!(
-                "logits must have one gradient each, {}, got {}",
-                classes.tokens.len(),
-                dlogits.len()
-            )));
-        }
+        shapes::check("dL/dlogits", dlogits, &[classes.tokens.len()])?;
         if let Some((term, _)) = term
             && let Some(watch) = term.watch()
         {
             watch.see(&Seen {
                 site: term.site,
-                term: Some((*term.factors_of(0), term.scaling())),
+                term: Some((term.factors_of(0), term.scaling())),
                 segments: &term.segments(),
                 x: &observer::values(x)?,
-                dy: OutputGradient::Classes(classes, dlogits),
+                dy: OutputGradient::Classes(classes, &observer::values(dlogits)?),
             })?;
+        }
+        #[cfg(feature = "cuda")]
+        if let Some(weight) = self.weight.cuda() {
+            let term = term.map(|(term, _)| term);
+            return cuda::backward(weight, (x, classes), term, dlogits, gradients);
         }
         if self.device.implementation(Operation::Head) == Implementation::Reference {
             let term = term.map(|(term, _)| term);
             let x = (x.host()?, classes);
-            return Ok(plain::backward(self, x, term, dlogits, gradients)?.into());
+            return Ok(plain::backward(self, x, term, dlogits.host()?, gradients)?.into());
         }
         let term = term.and_then(|(term, kept)| Some((term, kept?)));
         cpu::backward(self, (x, classes), term, dlogits, gradients)
@@ -109,8 +114,9 @@ impl Vocabulary {
 
     fn check(&self, x: &Tensor, classes: &Classes) -> Result<()> {
         let (n, d) = shapes::matrix("x of the head", x)?;
-        shapes::check("x of the head", x, &[n, self.weight.columns()])?;
-        shapes::indices("class tokens", &classes.tokens, self.weight.rows())?;
+        let (vocab_size, width) = self.weight.shape();
+        shapes::check("x of the head", x, &[n, width])?;
+        shapes::indices("class tokens", &classes.tokens, vocab_size)?;
         let rises = classes.rows.is_sorted() && classes.rows.iter().all(|row| *row < n);
         if rises && classes.rows.len() == classes.tokens.len() {
             return Ok(());

@@ -134,7 +134,7 @@ fn watched(layers: &[Returning<'_>], x: &Tensor, (watch, pass): (&Watch, &Pass))
         let dy = observer::values(layer.dy)?;
         watch.see(&Seen {
             site: term.site,
-            term: Some((*term.factors_of(0), term.scaling())),
+            term: Some((term.factors_of(0), term.scaling())),
             segments: &segments,
             x: &x,
             dy: OutputGradient::Rows(&dy),

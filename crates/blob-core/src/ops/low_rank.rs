@@ -23,9 +23,7 @@ pub(super) mod reference;
 
 use std::ops::Range;
 
-#[cfg(feature = "cuda")]
-use crate::adapter::Parameters;
-use crate::adapter::{Adapter, LowRankRef, Sigma, Site, TermShape};
+use crate::adapter::{Adapter, LowRankRef, Parameters, Sigma, Site, TermShape};
 use crate::observer::Watch;
 use crate::pass::{Pass, Rows};
 pub(super) use cpu::Adjoint;
@@ -36,10 +34,7 @@ pub struct Term<'a> {
     /// Where it sits.
     pub site: Site,
     /// Of the adapter.
-    #[cfg(feature = "cuda")]
     parameters: &'a Parameters,
-    /// The factors of every member.
-    members: Vec<LowRankRef<'a>>,
     shape: TermShape,
     scaling: f32,
     /// How σ follows from ρ; `None` for a point estimate.
@@ -68,20 +63,32 @@ impl<'a> Term<'a> {
     pub fn at(adapter: &'a Adapter, site: Site, rows: &'a Rows, pass: &'a Pass) -> Option<Self> {
         let parameters = adapter.parameters();
         let shape = *parameters.layout().terms().get(&site)?;
-        let members = 0..parameters.members();
         Some(Self {
             site,
-            #[cfg(feature = "cuda")]
             parameters,
-            members: members
-                .map(|member| parameters.term(member, site))
-                .collect::<Option<_>>()?,
             shape,
             scaling: adapter.scaling(),
             sigma: adapter.sigma(),
             rows,
             pass,
         })
+    }
+
+    /// A member's factors, in the host's memory.
+    pub(super) fn member(&self, member: usize) -> LowRankRef<'a> {
+        let factors = self.parameters.term(member, self.site);
+        factors.unwrap_or(LowRankRef {
+            shape: self.shape, // the site is adapted, or there were no term
+            a: &[],
+            b: &[],
+            rho: None,
+            rho_b: None,
+        })
+    }
+
+    /// The factors of every member.
+    pub(super) fn members(&self) -> impl Iterator<Item = LowRankRef<'a>> {
+        (0..self.parameters.members()).map(|member| self.member(member))
     }
 
     /// s = α / r.
@@ -95,8 +102,8 @@ impl<'a> Term<'a> {
     }
 
     /// The factors that a row of the input sees.
-    pub fn factors_of(&self, row: usize) -> &LowRankRef<'a> {
-        &self.members[self.rows.group_of(row).member]
+    pub fn factors_of(&self, row: usize) -> LowRankRef<'a> {
+        self.member(self.rows.group_of(row).member)
     }
 
     /// Who looks on.

@@ -10,7 +10,7 @@
 //!
 //! | operation | what is in it |
 //! |---|---|
-//! | [`embedding`], [`rows`] | rows of the table, rows of a matrix |
+//! | [`embedding`], [`table`], [`rows`] | rows of a frozen table, rows of a matrix |
 //! | [`norm`] | norms of rows |
 //! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
 //! | [`gated`], [`activation`] | two layers whose outputs are multiplied; an activation of one layer's |
@@ -39,6 +39,7 @@ pub mod rows;
 pub(crate) mod shapes;
 pub mod soft_cap;
 pub mod squash;
+pub mod table;
 mod tensors;
 
 pub use crate::kernels::cpu::gemm::Precision;

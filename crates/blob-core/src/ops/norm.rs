@@ -54,7 +54,13 @@ impl Norm {
         #[cfg(feature = "cuda")]
         if let Implementation::CudaKernel(gpu) = self.implementation() {
             let (x, weight) = (x.on(gpu)?, self.weight.on(gpu)?);
-            return Ok(cuda::rms(gpu, &x, &weight, self.eps)?.into());
+            let y = match &self.kind {
+                NormKind::Rms => cuda::rms(gpu, &x, &weight, self.eps)?,
+                NormKind::Layer { bias } => {
+                    cuda::layer(gpu, &x, [&weight, &bias.on(gpu)?], self.eps)?
+                }
+            };
+            return Ok(y.into());
         }
         if self.implementation() == Implementation::Reference {
             return Ok(self.reference(x.host()?)?.into());
@@ -81,7 +87,12 @@ impl Norm {
         if let Implementation::CudaKernel(gpu) = self.implementation() {
             let inputs = [&x.on(gpu)?, &self.weight.on(gpu)?, &dy.on(gpu)?];
             let addend = addend.map(|addend| addend.on(gpu)).transpose()?;
-            return Ok(cuda::rms_backward(gpu, inputs, addend.as_ref(), self.eps)?.into());
+            let kind = match self.kind {
+                NormKind::Rms => cuda::Kind::Rms,
+                NormKind::Layer { .. } => cuda::Kind::Layer,
+            };
+            let addend = addend.as_ref();
+            return Ok(cuda::backward(gpu, kind, inputs, addend, self.eps)?.into());
         }
         if self.implementation() == Implementation::Reference {
             let (x, dy) = (x.host()?, dy.host()?);

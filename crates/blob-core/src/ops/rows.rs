@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::{Tensor, read, shapes, wrap};
 use crate::kernels::cpu::rows as cpu;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::pointwise as cuda;
+use crate::kernels::cuda::{affine, pointwise as cuda};
 use crate::{Error, Result};
 
 /// x (n, d), rows (B) → (B, d).
@@ -83,38 +83,45 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
     wrap(repeated, (rows, d))
 }
 
-/// Single values of x (n, d), by row and column, as numbers of the host.
+/// Single values of x (n, d), by row and column, (L).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a place lies outside of `x`.
-pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Vec<f32>> {
+pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Tensor> {
     let (n, d) = shapes::matrix("x of the pick", x)?;
     check_places(places, (n, d))?;
+    #[cfg(feature = "cuda")]
+    if let Some(x) = x.array() {
+        return Ok(affine::pick(x, &in_order(places, d))?.into());
+    }
     let values = read(x)?;
-    Ok(places
-        .iter()
-        .map(|(row, column)| values[row * d + column])
-        .collect())
+    let picked = places.iter().map(|(row, column)| values[row * d + column]);
+    wrap(picked.collect(), places.len())
 }
 
 /// The adjoint of [`pick`]: dy, one per place → (n, d).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a place lies outside, or there is not one value each.
-pub fn put(dy: &[f32], places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<Tensor> {
+pub fn put(dy: &Tensor, places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<Tensor> {
     check_places(places, (n, d))?;
-    if dy.len() != places.len() {
-        return Err(Error::InvalidInput(format!(
-            "values to put must be one per place, {}, got {}",
-            places.len(),
-            dy.len()
-        )));
+    shapes::check("values to put", dy, &[places.len()])?;
+    #[cfg(feature = "cuda")]
+    if let Some(dy) = dy.array() {
+        return Ok(affine::put(dy, &in_order(places, d), (n, d))?.into());
     }
     let mut dx = vec![0.0; n * d];
-    for ((row, column), dy) in places.iter().zip(dy) {
+    for ((row, column), dy) in places.iter().zip(&*read(dy)?) {
         dx[row * d + column] += dy;
     }
     wrap(dx, (n, d))
+}
+
+/// Places of a matrix with d columns, as those of a run of values.
+#[cfg(feature = "cuda")]
+fn in_order(places: &[(usize, usize)], d: usize) -> Vec<u32> {
+    let at = |(row, column): &(usize, usize)| (row * d + column) as u32;
+    places.iter().map(at).collect()
 }
 
 fn check_places(places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<()> {
@@ -145,7 +152,7 @@ pub fn sum(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::{assert_gradient, bits, tensor};
+    use super::super::oracle::{assert_gradient, bits, devices, tensor};
     use super::*;
     use candle_core as candle;
 
@@ -156,21 +163,27 @@ mod tests {
     #[test]
     fn scatter_is_the_gradient_of_gather_even_for_a_row_picked_twice() {
         let (x, dy, rows) = (tensor(1, 5, 3), tensor(2, 4, 3), [4, 0, 3, 0]);
-        let picked = gather(&x, &rows).unwrap();
-        assert_eq!(bits(&picked), bits(&reference(&x, &rows).unwrap()));
-        let dx = scatter(&dy, &rows, 5).unwrap();
-        assert_gradient(&dx, &x, &dy, |x| reference(x, &rows));
+        for device in devices() {
+            let [x_there, dy_there] = [&x, &dy].map(|it| device.place(it.clone()).unwrap());
+            let picked = gather(&x_there, &rows).unwrap();
+            assert_eq!(bits(&picked), bits(&reference(&x, &rows).unwrap()));
+            let dx = scatter(&dy_there, &rows, 5).unwrap();
+            assert_gradient(&dx, &x, &dy, |x| reference(x, &rows));
+        }
     }
 
     #[test]
     fn put_is_the_gradient_of_pick_even_for_a_place_picked_twice() {
         let (x, places) = (tensor(1, 3, 2), [(0, 1), (2, 0), (0, 1)]);
-        let picked = pick(&x, &places).unwrap();
         let all: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
-        assert_eq!(picked, [all[1], all[4], all[1]]);
-        let dx = put(&[1.0, 2.0, 4.0], &places, (3, 2)).unwrap();
-        let dx: Vec<f32> = dx.flatten_all().unwrap().to_vec1().unwrap();
-        assert_eq!(dx, [0.0, 5.0, 0.0, 0.0, 2.0, 0.0]);
+        for device in devices() {
+            let x = device.place(x.clone()).unwrap();
+            let picked = pick(&x, &places).unwrap().to_vec().unwrap();
+            assert_eq!(picked, [all[1], all[4], all[1]]);
+            let dy = wrap(vec![1.0, 2.0, 4.0], 3).unwrap();
+            let dx = put(&device.place(dy).unwrap(), &places, (3, 2)).unwrap();
+            assert_eq!(dx.to_vec().unwrap(), [0.0, 5.0, 0.0, 0.0, 2.0, 0.0]);
+        }
         assert_eq!(
             pick(&x, &[(3, 0)]).unwrap_err().code(),
             "BPEFT_INVALID_INPUT"

@@ -4,42 +4,83 @@
 //! y = a·tanh(z/a)        dz = dy·(1 − (y/a)²)
 //! ```
 //!
-//! Logits are numbers of the host: plain loops. Shapes: (L).
+//! Shapes: (L).
+
+use super::{Tensor, read, shapes, wrap};
+use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::head as cuda;
 
 /// y of z.
-pub fn forward(cap: f32, logits: &[f32]) -> Vec<f32> {
-    logits.iter().map(|z| cap * (z / cap).tanh()).collect()
+///
+/// # Errors
+/// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+pub fn forward(cap: f32, logits: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(z) = logits.array() {
+        return Ok(cuda::soft_cap(z.gpu(), cap, z)?.into());
+    }
+    let z = read(logits)?;
+    let y: Vec<f32> = z.iter().map(|z| cap * (z / cap).tanh()).collect();
+    wrap(y, logits.dims())
 }
 
-/// dz of y and dy; both have one length.
-pub fn backward(cap: f32, y: &[f32], dy: &[f32]) -> Vec<f32> {
+/// dz of y and dy.
+///
+/// # Errors
+/// `BPEFT_INVALID_INPUT` when the shapes differ.
+pub fn backward(cap: f32, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    shapes::check("dy of the cap", dy, y.dims())?;
+    #[cfg(feature = "cuda")]
+    if let Some(y) = y.array() {
+        return Ok(cuda::soft_cap_backward(y.gpu(), cap, [y, &dy.on(y.gpu())?])?.into());
+    }
     let slope = |y: f32| 1.0 - (y / cap) * (y / cap);
-    y.iter().zip(dy).map(|(&y, dy)| dy * slope(y)).collect()
+    let (values, of_y) = (read(y)?, read(dy)?);
+    let dz = values.iter().zip(&*of_y).map(|(&y, dy)| dy * slope(y));
+    wrap(dz.collect(), y.dims())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::oracle::devices;
     use super::*;
 
     const CAP: f32 = 1.5;
 
+    fn on(device: crate::ops::Device, values: &[f32]) -> Tensor {
+        device
+            .place(wrap(values.to_vec(), values.len()).unwrap())
+            .unwrap()
+    }
+
+    fn read_of(tensor: &Tensor) -> Vec<f32> {
+        read(tensor).unwrap().to_vec()
+    }
+
     #[test]
     fn it_is_the_identity_near_zero_and_never_exceeds_the_cap() {
-        let y = forward(CAP, &[1e-4, -1e-4, 40.0, -1e6]);
-        assert!((y[0] - 1e-4).abs() < 1e-10 && y[1] == -y[0]);
-        assert_eq!(y[2..], [CAP, -CAP]);
+        for device in devices() {
+            let y = forward(CAP, &on(device, &[1e-4, -1e-4, 40.0, -1e6])).unwrap();
+            let y = read_of(&y);
+            assert!((y[0] - 1e-4).abs() < 1e-10 && y[1] == -y[0], "{device:?}");
+            assert_eq!(y[2..], [CAP, -CAP], "{device:?}");
+        }
     }
 
     #[test]
     fn its_gradient_is_that_of_finite_differences() {
         let z = [-3.0, -0.7, 0.0, 0.4, 2.0];
         let dy = [0.3, -1.0, 2.0, 0.5, -0.2];
-        let dz = backward(CAP, &forward(CAP, &z), &dy);
         let exact = |z: f64| f64::from(CAP) * (z / f64::from(CAP)).tanh();
-        for ((z, dy), dz) in z.into_iter().zip(dy).zip(dz) {
-            let z = f64::from(z);
-            let slope = (exact(z + 1e-5) - exact(z - 1e-5)) / 2e-5;
-            assert!((f64::from(dz) - f64::from(dy) * slope).abs() < 1e-6, "{z}");
+        for device in devices() {
+            let y = forward(CAP, &on(device, &z)).unwrap();
+            let dz = read_of(&backward(CAP, &y, &on(device, &dy)).unwrap());
+            for ((z, dy), dz) in z.into_iter().zip(dy).zip(dz) {
+                let z = f64::from(z);
+                let slope = (exact(z + 1e-5) - exact(z - 1e-5)) / 2e-5;
+                assert!((f64::from(dz) - f64::from(dy) * slope).abs() < 1e-6, "{z}");
+            }
         }
     }
 }

@@ -5,12 +5,14 @@
 //! ReLU   y = max(x, 0)       dx = dy where y > 0, 0 elsewhere
 //! ```
 //!
-//! A few rows of the model's width: plain loops of the host, whatever the device. Shapes: (n, d).
+//! A few rows of the model's width: plain loops on the host. Shapes: (n, d).
 
 use serde::{Deserialize, Serialize};
 
 use super::{Tensor, read, shapes, wrap};
 use crate::Result;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::affine as cuda;
 
 /// Which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ impl Squash {
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         let shape = shapes::matrix("x of the squash", x)?;
+        #[cfg(feature = "cuda")]
+        if let Some(x) = x.array() {
+            return Ok(cuda::squash(x.gpu(), self == Self::Relu, x)?.into());
+        }
         let of = |&x: &f32| match self {
             Self::Tanh => x.tanh(),
             Self::Relu => x.max(0.0),
@@ -43,6 +49,11 @@ impl Squash {
     pub fn backward(self, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (n, d) = shapes::matrix("y of the squash", y)?;
         shapes::check("dy of the squash", dy, &[n, d])?;
+        #[cfg(feature = "cuda")]
+        if let Some(y) = y.array() {
+            let (gpu, is_relu) = (y.gpu(), self == Self::Relu);
+            return Ok(cuda::squash_backward(gpu, is_relu, [y, &dy.on(gpu)?])?.into());
+        }
         let of = |(&y, &dy): (&f32, &f32)| match self {
             Self::Tanh => dy * (1.0 - y * y),
             Self::Relu if y > 0.0 => dy,
@@ -55,7 +66,7 @@ impl Squash {
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::{assert_close, assert_gradient, tensor};
+    use super::super::oracle::{assert_close, assert_gradient, devices, tensor};
     use super::*;
     use candle_core::{self as candle, DType};
 
@@ -70,11 +81,13 @@ mod tests {
     fn it_is_the_plain_function_and_has_its_gradient() {
         let (x, dy) = (tensor(1, 3, 7), tensor(2, 3, 7));
         for squash in [Squash::Tanh, Squash::Relu] {
-            let y = squash.forward(&x).unwrap();
             let expected = plain(squash, &x.to_dtype(DType::F64).unwrap()).unwrap();
-            assert_close(&y, &expected, 1e-6);
-            let dx = squash.backward(&y, &dy).unwrap();
-            assert_gradient(&dx, &x, &dy, |x| plain(squash, x));
+            for device in devices() {
+                let y = squash.forward(&device.place(x.clone()).unwrap()).unwrap();
+                assert_close(&y, &expected, 1e-6);
+                let dx = squash.backward(&y, &dy).unwrap();
+                assert_gradient(&dx, &x, &dy, |x| plain(squash, x));
+            }
         }
     }
 }

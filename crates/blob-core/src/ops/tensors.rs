@@ -83,6 +83,16 @@ impl Tensor {
         }
     }
 
+    /// A copy of the values, in row order.
+    pub(crate) fn to_vec(&self) -> Result<Vec<f32>> {
+        Ok(read(self)?.to_vec())
+    }
+
+    /// Whether the host reads it without waiting.
+    pub(crate) fn is_on_host(&self) -> bool {
+        matches!(self.0, Place::Host(_))
+    }
+
     /// The values in a GPU's memory.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(&self, gpu: Gpu) -> Result<Array> {
@@ -94,7 +104,7 @@ impl Tensor {
 
     /// The values, where they are in a GPU's memory.
     #[cfg(feature = "cuda")]
-    pub(super) fn array(&self) -> Option<&Array> {
+    pub(crate) fn array(&self) -> Option<&Array> {
         match &self.0 {
             Place::Host(_) => None,
             Place::Cuda(array) => Some(array),

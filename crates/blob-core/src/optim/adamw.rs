@@ -27,7 +27,44 @@ pub struct Moments<'a> {
     pub second: &'a mut [f32],
 }
 
+/// What the equations need of one update, as kernels take it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWConstants {
+    /// η/(1 − β₁ᵗ)
+    pub step: f32,
+    /// √(1 − β₂ᵗ)
+    pub root: f32,
+    /// 1 − η·λ
+    pub keep: f32,
+    /// β₁
+    pub beta1: f32,
+    /// β₂
+    pub beta2: f32,
+    /// 1 − β₁
+    pub rest1: f32,
+    /// 1 − β₂
+    pub rest2: f32,
+    /// ε
+    pub epsilon: f32,
+}
+
 impl AdamW {
+    /// The constants of update `t` (from 1) with learning rate `lr`.
+    pub fn constants(&self, lr: f64, t: u64) -> AdamWConstants {
+        let t = t.min(i32::MAX as u64) as i32;
+        AdamWConstants {
+            step: (lr / (1.0 - self.beta1.powi(t))) as f32,
+            root: (1.0 - self.beta2.powi(t)).sqrt() as f32,
+            keep: (1.0 - lr * self.weight_decay) as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            rest1: (1.0 - self.beta1) as f32,
+            rest2: (1.0 - self.beta2) as f32,
+            epsilon: self.epsilon as f32,
+        }
+    }
+
     /// Update `t` (from 1) of a run of values with learning rate `lr` and gradient `scale·g`.
     pub fn update(
         &self,
@@ -37,12 +74,16 @@ impl AdamW {
         lr: f64,
         t: u64,
     ) {
-        let t = t.min(i32::MAX as u64) as i32;
-        let step = (lr / (1.0 - self.beta1.powi(t))) as f32;
-        let root = (1.0 - self.beta2.powi(t)).sqrt() as f32;
-        let keep = (1.0 - lr * self.weight_decay) as f32;
-        let (beta1, beta2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
-        let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
+        let AdamWConstants {
+            step,
+            root,
+            keep,
+            beta1,
+            beta2,
+            rest1,
+            rest2,
+            epsilon,
+        } = self.constants(lr, t);
         let moments = moments.first.iter_mut().zip(moments.second);
         for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
             let g = scale * g;

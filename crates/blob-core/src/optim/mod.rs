@@ -3,5 +3,5 @@
 mod adamw;
 mod schedule;
 
-pub use adamw::{AdamW, Moments};
+pub use adamw::{AdamW, AdamWConstants, Moments};
 pub use schedule::{KlCycle, Schedule};

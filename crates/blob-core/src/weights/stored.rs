@@ -154,6 +154,19 @@ impl StoredMatrix {
         self.kind
     }
 
+    /// All bytes, row after row.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn in_order(&self) -> std::borrow::Cow<'_, [u8]> {
+        if self.order == RowOrder::AsStored {
+            return self.bytes.get().into();
+        }
+        let mut bytes = Vec::with_capacity(self.bytes());
+        for row in 0..self.rows {
+            bytes.extend_from_slice(self.row_bytes(row));
+        }
+        bytes.into()
+    }
+
     /// The bytes of a row, which are whole blocks.
     #[inline(always)]
     pub(crate) fn row_bytes(&self, row: usize) -> &[u8] {

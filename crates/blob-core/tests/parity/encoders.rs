@@ -1,12 +1,11 @@
-use blob_core::ops::Device;
-
+use crate::support::device::devices;
 use crate::support::encoder_case::{ENCODER_CASES, EncoderCase};
 use crate::support::golden::assert_close;
 
 #[test]
 fn encoders_have_the_logits_and_gradients_of_transformers_and_peft() {
     for name in ENCODER_CASES {
-        for device in Device::ALL {
+        for device in devices() {
             let case = EncoderCase::open_on(name, device);
             let (logits, nll, gradients) = case.run();
             let expected = &case.expected;

@@ -1,24 +1,38 @@
 use blob_core::abort::Abort;
 use blob_core::laplace::Link;
 use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::ops::Device;
 use blob_core::predict::{PredictConfig, predict};
 
+use crate::support::device::devices;
 use crate::support::golden::{Case, Form, assert_close, field};
 use crate::support::training_case::{
     ARCHITECTURE_CASES, BLOB_CASES, MLE_CASES, check_training, check_training_of,
 };
 
+fn on_every_device<'a>(names: &'a [&str]) -> impl Iterator<Item = (&'a str, Device)> {
+    let names = names.iter();
+    names.flat_map(|&name| devices().into_iter().map(move |device| (name, device)))
+}
+
 #[test]
 fn maximum_likelihood_has_pytorchs_logits_and_gradients() {
-    for name in MLE_CASES {
-        check_training(name);
+    for (name, device) in on_every_device(&MLE_CASES) {
+        check_training(name, device);
     }
 }
 
 #[test]
 fn blob_has_pytorchs_logits_and_gradients_under_every_sharing_of_the_noise() {
-    for name in BLOB_CASES {
-        check_training(name);
+    for (name, device) in on_every_device(&BLOB_CASES) {
+        check_training(name, device);
+    }
+}
+
+#[test]
+fn every_architecture_has_them_on_every_device() {
+    for (name, device) in on_every_device(&ARCHITECTURE_CASES) {
+        check_training(name, device);
     }
 }
 
@@ -31,7 +45,7 @@ fn every_architecture_has_the_logits_and_gradients_of_transformers_from_both_for
                 continue;
             }
             let what = format!("{name} from {form:?}");
-            check_training_of(&what, &Case::open_as(name, form));
+            check_training_of(&what, &Case::open_as(name, form, Device::Cpu));
         }
     }
 }

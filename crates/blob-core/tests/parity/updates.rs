@@ -5,14 +5,16 @@ use blob_core::adapter::{Gaussian, Posterior};
 use blob_core::kl::{Dynamics, GaussianKl, KlForm, PriorStd};
 use blob_core::method::{BlobConfig, MethodConfig, PointConfig};
 use blob_core::objective::Average;
+use blob_core::ops::Device;
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::train::{TrainConfig, Trainer};
 
-use crate::support::golden::{Case, assert_near, document, field, parameters};
+use crate::support::device::devices;
+use crate::support::golden::{Case, Form, assert_near, document, field, parameters};
 
 /// A run of the two optimizers: reports and parameters after each update.
-fn check_updates(name: &str) {
-    let mut case = Case::open(name);
+fn check_updates(name: &str, device: Device) {
+    let mut case = Case::open_as(name, Form::Folder, device);
     let document = &case.document;
     let point = PointConfig {
         lr: field(document, "lr"),
@@ -75,7 +77,7 @@ fn check_updates(name: &str) {
             let expected: f64 = field(record, number);
             assert!(
                 (got - expected).abs() <= 1e-5 * expected.abs(),
-                "{name}, update {}: {number} is {got}, expected {expected}",
+                "{name} on {device:?}, update {}: {number} is {got}, expected {expected}",
                 report.step
             );
         }
@@ -101,7 +103,9 @@ fn both_optimizers_move_the_parameters_as_pytorchs_do() {
         "three-clipped",
         "three-decayed",
     ] {
-        check_updates(&format!("update-{case}"));
+        for device in devices() {
+            check_updates(&format!("update-{case}"), device);
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl EncoderCase {
             .backbone
             .backward(kept, &loss.dlogits, of, &mut gradients);
         backward.unwrap();
+        gradients.fetch().unwrap();
         let nll = loss.nll_sum / batch.len() as f64;
         (logits, nll as f32, gradients)
     }

@@ -8,7 +8,7 @@ use blob_core::adapter::{
 };
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::{Batch, BatchParts};
-use blob_core::kernels::cpu::gemm::Precision;
+use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
 use blob_core::weights::{Checkpoint, HostTensor};
 use safetensors::tensor::TensorView;
@@ -133,11 +133,11 @@ pub struct Case {
 impl Case {
     /// `name` without its extension.
     pub fn open(name: &str) -> Self {
-        Self::open_as(name, Form::Folder)
+        Self::open_as(name, Form::Folder, Device::Cpu)
     }
 
     /// The case with its model written to files and read from them.
-    pub fn open_as(name: &str, form: Form) -> Self {
+    pub fn open_as(name: &str, form: Form, device: Device) -> Self {
         let document = document(&format!("{name}.json"));
         let base = Tensors::open(document["base"].as_str().unwrap());
         let scratch = Scratch::new();
@@ -154,7 +154,7 @@ impl Case {
         }
         let config = checkpoint.config().clone();
         let adapter = adapter(&document, &base, &config);
-        let backbone = Backbone::load(config, &checkpoint, Precision::F32).unwrap();
+        let backbone = Backbone::load_on(device, config, &checkpoint, Precision::F32).unwrap();
         Self {
             expected: Tensors::open(&format!("{name}.safetensors")),
             batch: batch(&document["batch"]),

@@ -3,9 +3,10 @@
 use blob_core::abort::Abort;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::ops::Device;
 use blob_core::pass::{BatchCopy, Mode, Pass};
 
-use super::golden::{Case, assert_close, field, named};
+use super::golden::{Case, Form, assert_close, field, named};
 
 /// Maximum likelihood.
 pub const MLE_CASES: [&str; 3] = [
@@ -40,9 +41,10 @@ pub const BLOB_CASES: [&str; 6] = [
     "llama-blob-shared-mha-tied-linear",
 ];
 
-/// Logits, loss and all gradients of a training case.
-pub fn check_training(name: &str) {
-    check_training_of(name, &Case::open(name));
+/// Logits, loss and all gradients of a training case, on a device.
+pub fn check_training(name: &str, device: Device) {
+    let what = format!("{name} on {}", device.name());
+    check_training_of(&what, &Case::open_as(name, Form::Folder, device));
 }
 
 /// [`check_training`] of an opened case.

@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core as candle;
-use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr};
+use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr, ValidAsZeroBits};
 
 use super::Gpu;
 use crate::{Error, Result};
 
-/// An array of `f32` in row order, which never changes once it is made.
+/// An array of `f32` in row order. Copies share the memory; who changes one changes no other.
 #[derive(Clone)]
 pub struct Array {
     gpu: Gpu,
@@ -27,6 +27,14 @@ impl Array {
             dims: dims.to_vec(),
             host: Arc::default(),
         }
+    }
+
+    /// A vector of zeros.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn zeros(gpu: Gpu, len: usize) -> Result<Self> {
+        Ok(Self::of_kernel(gpu, gpu.zeros(len)?, &[len]))
     }
 
     /// A copy of the host's values, as a vector.
@@ -58,9 +66,18 @@ impl Array {
         if let Some(tensor) = self.host.get() {
             return Ok(tensor);
         }
-        let values = self.gpu.download(&self.values)?;
-        let tensor = candle::Tensor::from_vec(values, self.dims(), &candle::Device::Cpu)?;
+        let tensor = candle::Tensor::from_vec(self.read()?, self.dims(), &candle::Device::Cpu)?;
         Ok(self.host.get_or_init(|| tensor))
+    }
+
+    /// A copy of the values; waits for them.
+    ///
+    /// # Errors
+    /// As [`Self::host`].
+    pub(crate) fn read(&self) -> Result<Vec<f32>> {
+        let mut values = self.gpu.download(&self.values)?;
+        values.truncate(self.len());
+        Ok(values)
     }
 
     /// Sizes, outermost first.
@@ -106,6 +123,29 @@ impl Array {
     pub(super) fn values(&self) -> &CudaSlice<f32> {
         &self.values
     }
+
+    /// The values, to be changed.
+    ///
+    /// # Errors
+    /// As [`Self::zeros`].
+    pub(super) fn values_mut(&mut self) -> Result<&mut CudaSlice<f32>> {
+        self.host = Arc::default();
+        if Arc::get_mut(&mut self.values).is_none() {
+            self.values = Arc::new(self.gpu.copied(&self.values)?);
+        }
+        // The copy has no other owner.
+        Ok(Arc::make_mut(&mut self.values))
+    }
+
+    /// The address of a value, for a kernel that changes those from it on.
+    ///
+    /// # Errors
+    /// As [`Self::zeros`].
+    pub(super) fn address_mut(&mut self, at: usize) -> Result<u64> {
+        let gpu = self.gpu;
+        let (first, _) = self.values_mut()?.device_ptr_mut(gpu.stream());
+        Ok(first + (at * size_of::<f32>()) as u64)
+    }
 }
 
 impl std::fmt::Debug for Array {
@@ -114,57 +154,17 @@ impl std::fmt::Debug for Array {
     }
 }
 
-/// Sums that kernels add to, until the host asks for them.
-#[derive(Debug)]
-pub struct Sums {
-    gpu: Gpu,
-    values: CudaSlice<f32>,
-}
-
-impl Sums {
-    /// Zeros.
-    ///
-    /// # Errors
-    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
-    pub(crate) fn zeros(gpu: Gpu, len: usize) -> Result<Self> {
-        let values = gpu.zeros(len)?;
-        Ok(Self { gpu, values })
-    }
-
-    /// Where they are.
-    pub(crate) fn gpu(&self) -> Gpu {
-        self.gpu
-    }
-
-    /// Adds them to as many values of the host; waits for them.
-    ///
-    /// # Errors
-    /// `BPEFT_DEVICE` when what makes them failed.
-    pub(crate) fn add_to(&self, values: &mut [f32]) -> Result<()> {
-        for (value, sum) in values.iter_mut().zip(self.gpu.download(&self.values)?) {
-            *value += sum;
-        }
-        Ok(())
-    }
-
-    /// The address of a value, for a kernel that changes those from it on.
-    pub(super) fn address(&mut self, at: usize) -> u64 {
-        let (first, _) = self.values.device_ptr_mut(self.gpu.stream());
-        first + (at * size_of::<f32>()) as u64
-    }
-}
-
 impl Gpu {
     /// Memory whose values are written next.
-    pub(super) fn empty<T: DeviceRepr>(self, len: usize) -> Result<CudaSlice<T>> {
+    pub(crate) fn empty<T: DeviceRepr>(self, len: usize) -> Result<CudaSlice<T>> {
         // SAFETY: every caller has a kernel or a copy write all of it before anything reads it.
         let memory = unsafe { self.stream().alloc(len.max(1)) };
         memory.map_err(|error| self.not_given(error, len * size_of::<T>()))
     }
 
-    pub(super) fn zeros(self, len: usize) -> Result<CudaSlice<f32>> {
+    pub(super) fn zeros<T: DeviceRepr + ValidAsZeroBits>(self, len: usize) -> Result<CudaSlice<T>> {
         let memory = self.stream().alloc_zeros(len.max(1));
-        memory.map_err(|error| self.not_given(error, 4 * len))
+        memory.map_err(|error| self.not_given(error, len * size_of::<T>()))
     }
 
     pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<CudaSlice<T>> {
@@ -184,7 +184,7 @@ impl Gpu {
         copy.map_err(|error| self.not_given(error, 4 * values.len()))
     }
 
-    pub(super) fn download(self, values: &CudaSlice<f32>) -> Result<Vec<f32>> {
+    pub(super) fn download<T: DeviceRepr>(self, values: &CudaSlice<T>) -> Result<Vec<T>> {
         let copied = self.stream().clone_dtoh(values);
         let copied = copied.map_err(|error| self.failed(error))?;
         self.synchronize()?;

@@ -9,12 +9,13 @@
 //   dq_i = κ·Σ_j ds_ij·k_j       dk_j = κ·Σ_i ds_ij·q_i       dv_j = Σ_i p_ij·do_i
 //
 // V_i: with `is_causal` the positions of i's segment up to i, of these the last `window` unless it
-// is 0; else all. Query head h reads kv head h/(H/G). q, o, do, dq (n, H·c); k, v, dk, dv (n, G·c):
-// f32 or bf16; ℓ (n, H) f32; begins, ends (n): the segment of each token. c ≤ 256.
+// is 0; else all. Query head h reads kv head h/(H/G). q, o, do, dq (m, H·c); k, v, dk, dv (n, G·c):
+// f32 or bf16; ℓ (m, H) f32. segments (n): the segment of each token; offsets (B + 1): where they
+// begin. m is n, or B where only the last position of each segment asks. c ≤ 256.
 #include "values.cuh"
 
 struct Shape {
-  unsigned n, heads, kv_heads, width, is_causal, window;
+  unsigned n, asking, heads, kv_heads, width, is_causal, window;
   float scale;  // κ
   float cap;    // a; 0 = none
 };
@@ -55,30 +56,41 @@ __device__ __forceinline__ void add(float (&sum)[MOST], float factor, const floa
 struct Range {
   unsigned from, to;
 };
-__device__ __forceinline__ Range seen_by(unsigned i, unsigned begin, unsigned end, const Shape &s) {
+__device__ __forceinline__ bool asks_last(const Shape &s) { return s.asking != s.n; }
+// What the query of a row sees.
+__device__ __forceinline__ Range seen_by(unsigned row, const uint32_t *segments,
+                                         const uint32_t *offsets, const Shape &s) {
+  unsigned segment = asks_last(s) ? row : segments[row];
+  unsigned begin = offsets[segment], end = offsets[segment + 1];
   if (!s.is_causal) return {begin, end};
-  unsigned from = s.window && i + 1 > begin + s.window ? i + 1 - s.window : begin;
-  return {from, i + 1};
+  unsigned after = asks_last(s) ? end : row + 1;
+  return {s.window && after > begin + s.window ? after - s.window : begin, after};
 }
-__device__ __forceinline__ Range seeing(unsigned j, unsigned begin, unsigned end, const Shape &s) {
+// The rows of the queries that see j.
+__device__ __forceinline__ Range seeing(unsigned j, const uint32_t *segments,
+                                        const uint32_t *offsets, const Shape &s) {
+  unsigned segment = segments[j], begin = offsets[segment], end = offsets[segment + 1];
+  bool is_windowed = s.is_causal && s.window && j + s.window < end;
+  if (asks_last(s)) return {segment, is_windowed ? segment : segment + 1};
   if (!s.is_causal) return {begin, end};
-  return {j, s.window && j + s.window < end ? j + s.window : end};
+  return {j, is_windowed ? j + s.window : end};
 }
 __device__ __forceinline__ unsigned warp_index() {
   return (blockIdx.x * blockDim.x + threadIdx.x) / 32;
 }
 
 template <class T>
-__device__ __forceinline__ void forward(const T *q, const T *k, const T *v, const uint32_t *begins,
-                                        const uint32_t *ends, T *o, float *log_sum_exp, Shape s) {
+__device__ __forceinline__ void forward(const T *q, const T *k, const T *v,
+                                        const uint32_t *segments, const uint32_t *offsets, T *o,
+                                        float *log_sum_exp, Shape s) {
   unsigned i = warp_index() / s.heads, head = warp_index() % s.heads;
-  if (i >= s.n) return;
+  if (i >= s.asking) return;
   unsigned kv = head / (s.heads / s.kv_heads);
   size_t at = (size_t(i) * s.heads + head) * s.width;
   float query[MOST], key[MOST], value[MOST], sum[MOST] = {};
   load_head(q + at, s.width, query);
   float largest = -INFINITY, total = 0;
-  Range seen = seen_by(i, begins[i], ends[i], s);
+  Range seen = seen_by(i, segments, offsets, s);
   for (unsigned j = seen.from; j < seen.to; j++) {
     size_t from = (size_t(j) * s.kv_heads + kv) * s.width;
     load_head(k + from, s.width, key);
@@ -97,10 +109,10 @@ __device__ __forceinline__ void forward(const T *q, const T *k, const T *v, cons
 template <class T>
 __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, const T *o,
                                         const T *d_o, const float *log_sum_exp,
-                                        const uint32_t *begins, const uint32_t *ends, T *dq,
+                                        const uint32_t *segments, const uint32_t *offsets, T *dq,
                                         Shape s) {
   unsigned i = warp_index() / s.heads, head = warp_index() % s.heads;
-  if (i >= s.n) return;
+  if (i >= s.asking) return;
   unsigned kv = head / (s.heads / s.kv_heads);
   size_t at = (size_t(i) * s.heads + head) * s.width;
   float query[MOST], key[MOST], value[MOST], gradient[MOST], output[MOST], sum[MOST] = {};
@@ -108,7 +120,7 @@ __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, cons
   load_head(d_o + at, s.width, gradient);
   load_head(o + at, s.width, output);
   float mean = dot(gradient, output), l = log_sum_exp[size_t(i) * s.heads + head];
-  Range seen = seen_by(i, begins[i], ends[i], s);
+  Range seen = seen_by(i, segments, offsets, s);
   for (unsigned j = seen.from; j < seen.to; j++) {
     size_t from = (size_t(j) * s.kv_heads + kv) * s.width;
     load_head(k + from, s.width, key);
@@ -122,8 +134,8 @@ __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, cons
 
 template <class T>
 __device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T *o, const T *d_o,
-                                     const float *log_sum_exp, const uint32_t *begins,
-                                     const uint32_t *ends, T *dk, T *dv, Shape s) {
+                                     const float *log_sum_exp, const uint32_t *segments,
+                                     const uint32_t *offsets, T *dk, T *dv, Shape s) {
   unsigned j = warp_index() / s.kv_heads, kv = warp_index() % s.kv_heads;
   if (j >= s.n) return;
   unsigned group = s.heads / s.kv_heads;
@@ -132,7 +144,7 @@ __device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T
   float key_sum[MOST] = {}, value_sum[MOST] = {};
   load_head(k + at, s.width, key);
   load_head(v + at, s.width, value);
-  Range asking = seeing(j, begins[j], ends[j], s);
+  Range asking = seeing(j, segments, offsets, s);
   for (unsigned i = asking.from; i < asking.to; i++)
     for (unsigned head = kv * group; head < (kv + 1) * group; head++) {
       size_t from = (size_t(i) * s.heads + head) * s.width;
@@ -151,23 +163,23 @@ __device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T
 #define ENTRIES(T, suffix)                                                                       \
   extern "C" __global__ void attention_##suffix(                                                 \
       const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,                 \
-      const uint32_t *__restrict__ begins, const uint32_t *__restrict__ ends,                    \
+      const uint32_t *__restrict__ segments, const uint32_t *__restrict__ offsets,               \
       T *__restrict__ o, float *__restrict__ log_sum_exp, Shape shape) {                         \
-    forward(q, k, v, begins, ends, o, log_sum_exp, shape);                                       \
+    forward(q, k, v, segments, offsets, o, log_sum_exp, shape);                                  \
   }                                                                                              \
   extern "C" __global__ void attention_queries_##suffix(                                         \
       const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,                 \
       const T *__restrict__ o, const T *__restrict__ d_o, const float *__restrict__ log_sum_exp, \
-      const uint32_t *__restrict__ begins, const uint32_t *__restrict__ ends,                    \
+      const uint32_t *__restrict__ segments, const uint32_t *__restrict__ offsets,               \
       T *__restrict__ dq, Shape shape) {                                                         \
-    queries(q, k, v, o, d_o, log_sum_exp, begins, ends, dq, shape);                              \
+    queries(q, k, v, o, d_o, log_sum_exp, segments, offsets, dq, shape);                         \
   }                                                                                              \
   extern "C" __global__ void attention_keys_##suffix(                                            \
       const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,                 \
       const T *__restrict__ o, const T *__restrict__ d_o, const float *__restrict__ log_sum_exp, \
-      const uint32_t *__restrict__ begins, const uint32_t *__restrict__ ends,                    \
+      const uint32_t *__restrict__ segments, const uint32_t *__restrict__ offsets,               \
       T *__restrict__ dk, T *__restrict__ dv, Shape shape) {                                     \
-    keys(q, k, v, o, d_o, log_sum_exp, begins, ends, dk, dv, shape);                             \
+    keys(q, k, v, o, d_o, log_sum_exp, segments, offsets, dk, dv, shape);                        \
   }
 ENTRIES(float, f32)
 ENTRIES(bf16, bf16)

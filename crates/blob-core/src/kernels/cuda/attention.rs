@@ -1,6 +1,6 @@
 //! Attention over ragged segments; equations in `attention.cu`.
 
-use cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
 
 use super::{Array, Gpu};
 use crate::Result;
@@ -32,6 +32,8 @@ pub struct Problem<'a> {
     pub soft_cap: Option<f32>,
     /// First rows of the segments, and the end of the last.
     pub offsets: &'a [u32],
+    /// Whether only the last position of each segment asks; m is then their number, else n.
+    pub asks_last: bool,
 }
 
 /// As the kernels take it.
@@ -39,6 +41,7 @@ pub struct Problem<'a> {
 #[derive(Clone, Copy)]
 struct Shape {
     n: u32,
+    asking: u32,
     heads: u32,
     kv_heads: u32,
     width: u32,
@@ -55,6 +58,7 @@ impl Problem<'_> {
     fn shape(&self, n: usize) -> Shape {
         Shape {
             n: n as u32,
+            asking: self.asking(n) as u32,
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
             width: self.width as u32,
@@ -65,47 +69,69 @@ impl Problem<'_> {
         }
     }
 
-    /// First row and end of each row's segment.
-    fn bounds(&self) -> [Vec<u32>; 2] {
-        let [mut begins, mut ends] = [Vec::new(), Vec::new()];
-        for segment in self.offsets.windows(2) {
-            let length = (segment[1] - segment[0]) as usize;
-            begins.extend(std::iter::repeat_n(segment[0], length));
-            ends.extend(std::iter::repeat_n(segment[1], length));
+    /// m
+    fn asking(&self, n: usize) -> usize {
+        if self.asks_last {
+            self.offsets.len() - 1
+        } else {
+            n
         }
-        [begins, ends]
+    }
+
+    /// The segment of each row, and where segments begin, in one copy.
+    fn segments(&self, gpu: Gpu) -> Result<Segments> {
+        let mut words = Vec::new();
+        for (segment, ends) in self.offsets.windows(2).enumerate() {
+            let length = (ends[1] - ends[0]) as usize;
+            words.extend(std::iter::repeat_n(segment as u32, length));
+        }
+        let rows = words.len();
+        words.extend(self.offsets);
+        let words = gpu.upload(&words)?;
+        Ok(Segments { words, rows })
     }
 }
 
-/// o (n, H·c) and ln Σ exp (n, H) of q (n, H·c), k and v (n, G·c).
+struct Segments {
+    words: CudaSlice<u32>,
+    rows: usize,
+}
+
+impl Segments {
+    fn parts(&self) -> [CudaView<'_, u32>; 2] {
+        [self.words.slice(..self.rows), self.words.slice(self.rows..)]
+    }
+}
+
+/// o (m, H·c) and ln Σ exp (m, H) of q (m, H·c), k and v (n, G·c).
 ///
 /// # Errors
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
 pub fn forward(gpu: Gpu, problem: Problem<'_>, [q, k, v]: [&Array; 3]) -> Result<[Array; 2]> {
-    let (n, _) = q.matrix();
-    let [begins, ends] = problem.bounds();
-    let (begins, ends) = (gpu.upload(&begins)?, gpu.upload(&ends)?);
-    let (mut o, mut sums) = (gpu.empty(q.len())?, gpu.empty(n * problem.heads)?);
+    let (n, _) = k.matrix();
+    let (m, placed) = (problem.asking(n), problem.segments(gpu)?);
+    let [segments, offsets] = placed.parts();
+    let (mut o, mut sums) = (gpu.empty(q.len())?, gpu.empty(m * problem.heads)?);
     let (kernel, shape) = (gpu.kernel(FILE, "attention_f32")?, problem.shape(n));
     let mut call = gpu.call(&kernel);
     call.arg(q.values()).arg(k.values()).arg(v.values());
-    call.arg(&begins).arg(&ends);
+    call.arg(&segments).arg(&offsets);
     call.arg(&mut o).arg(&mut sums).arg(&shape);
-    gpu.run(call, a_warp_per(n * problem.heads))?;
+    gpu.run(call, a_warp_per(m * problem.heads))?;
     Ok([
         Array::of_kernel(gpu, o, q.dims()),
-        Array::of_kernel(gpu, sums, &[n, problem.heads]),
+        Array::of_kernel(gpu, sums, &[m, problem.heads]),
     ])
 }
 
 /// What the forward pass left, and dL/do.
 #[derive(Clone, Copy)]
 pub struct Saved<'a> {
-    /// o, (n, H·c)
+    /// o, (m, H·c)
     pub o: &'a Array,
-    /// ln Σ exp, (n, H)
+    /// ln Σ exp, (m, H)
     pub log_sum_exp: &'a Array,
-    /// dL/do, (n, H·c)
+    /// dL/do, (m, H·c)
     pub d_o: &'a Array,
 }
 
@@ -119,9 +145,9 @@ pub fn backward(
     [q, k, v]: [&Array; 3],
     saved: Saved<'_>,
 ) -> Result<[Array; 3]> {
-    let (n, _) = q.matrix();
-    let [begins, ends] = problem.bounds();
-    let (begins, ends) = (gpu.upload(&begins)?, gpu.upload(&ends)?);
+    let (n, _) = k.matrix();
+    let (m, placed) = (problem.asking(n), problem.segments(gpu)?);
+    let [segments, offsets] = placed.parts();
     let [mut dq, mut dk, mut dv] = [
         gpu.empty(q.len())?,
         gpu.empty(k.len())?,
@@ -132,14 +158,16 @@ pub fn backward(
     let mut call = gpu.call(&kernel);
     call.arg(q.values()).arg(k.values()).arg(v.values());
     call.arg(saved.o.values()).arg(saved.d_o.values());
-    call.arg(saved.log_sum_exp.values()).arg(&begins).arg(&ends);
+    call.arg(saved.log_sum_exp.values());
+    call.arg(&segments).arg(&offsets);
     call.arg(&mut dq).arg(&shape);
-    gpu.run(call, a_warp_per(n * problem.heads))?;
+    gpu.run(call, a_warp_per(m * problem.heads))?;
     let kernel = gpu.kernel(FILE, "attention_keys_f32")?;
     let mut call = gpu.call(&kernel);
     call.arg(q.values()).arg(k.values()).arg(v.values());
     call.arg(saved.o.values()).arg(saved.d_o.values());
-    call.arg(saved.log_sum_exp.values()).arg(&begins).arg(&ends);
+    call.arg(saved.log_sum_exp.values());
+    call.arg(&segments).arg(&offsets);
     call.arg(&mut dk).arg(&mut dv).arg(&shape);
     gpu.run(call, a_warp_per(n * problem.kv_heads))?;
     Ok([

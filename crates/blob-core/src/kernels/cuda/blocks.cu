@@ -5,15 +5,19 @@
 //   Q2_K  Q4_K  Q5_K    256 values    x = (d·s)·q − (dmin·t)     s, t of 16 or 32 values
 //   Q3_K  Q6_K          256 values    x = (d·s)·(q − 4 | 32)
 //   NF4                  64 values    x = a·c_q                   (arXiv:2305.14314 §3)
+//   F32  F16  BF16        1 value     x
 //
-// out (n, columns) = the stored rows ids[0..n], or all in order where ids is null; a thread per
-// value. int8 weights are Q8_0 whose blocks share their row's scale. Nothing is fused.
+// out (n, columns) = factor · the stored rows ids[0..n], or all in order where ids is null; a
+// thread per value. int8 weights are Q8_0 whose blocks share their row's scale. Nothing is fused.
 #include <cuda_fp16.h>
 
 #include "values.cuh"
 
 __device__ __forceinline__ float half_at(const uint8_t *p) {
   return __half2float(__ushort_as_half(uint16_t(p[0] | p[1] << 8)));
+}
+__device__ __forceinline__ uint32_t word_at(const uint8_t *p) {
+  return p[0] | p[1] << 8 | p[2] << 16 | uint32_t(p[3]) << 24;
 }
 __device__ __forceinline__ float affine(float d, float q, float m) {
   return __fadd_rn(__fmul_rn(d, q), m);
@@ -122,26 +126,42 @@ __constant__ float NF4_CODES[16] = {
 struct Nf4 {
   static constexpr unsigned bytes = 36, values = 64;
   static __device__ float at(const uint8_t *p, unsigned i) {
-    uint32_t size = p[0] | p[1] << 8 | p[2] << 16 | uint32_t(p[3]) << 24;
-    return __fmul_rn(__uint_as_float(size), NF4_CODES[nibble(p + 4 + 16 * (i / 32), i % 32)]);
+    float size = __uint_as_float(word_at(p));
+    return __fmul_rn(size, NF4_CODES[nibble(p + 4 + 16 * (i / 32), i % 32)]);
+  }
+};
+
+struct F32 {
+  static constexpr unsigned bytes = 4, values = 1;
+  static __device__ float at(const uint8_t *p, unsigned) { return __uint_as_float(word_at(p)); }
+};
+struct F16 {
+  static constexpr unsigned bytes = 2, values = 1;
+  static __device__ float at(const uint8_t *p, unsigned) { return half_at(p); }
+};
+struct Bf16 {
+  static constexpr unsigned bytes = 2, values = 1;
+  static __device__ float at(const uint8_t *p, unsigned) {
+    return __uint_as_float(uint32_t(p[0] | p[1] << 8) << 16);
   }
 };
 
 template <class Block, class T>
 __device__ __forceinline__ void decode(const uint8_t *stored, const uint32_t *ids, T *out,
-                                       unsigned n, unsigned columns) {
+                                       unsigned n, unsigned columns, float factor) {
   size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x, row = i / columns;
   if (row >= n) return;
   unsigned column = unsigned(i % columns);
   size_t from = (ids ? ids[row] : row) * (columns / Block::values) + column / Block::values;
-  out[i] = from_float<T>(Block::at(stored + from * Block::bytes, column % Block::values));
+  float value = Block::at(stored + from * Block::bytes, column % Block::values);
+  out[i] = from_float<T>(__fmul_rn(factor, value));
 }
 
 #define ENTRY(Block, name, T, suffix)                                                          \
   extern "C" __global__ void decode_##name##_##suffix(                                         \
       const uint8_t *__restrict__ stored, const uint32_t *__restrict__ ids, T *__restrict__ out, \
-      unsigned n, unsigned columns) {                                                          \
-    decode<Block>(stored, ids, out, n, columns);                                               \
+      unsigned n, unsigned columns, float factor) {                                            \
+    decode<Block>(stored, ids, out, n, columns, factor);                                       \
   }
 #define ENTRIES(Block, name)      \
   ENTRY(Block, name, float, f32)  \
@@ -157,3 +177,6 @@ ENTRIES(Q4_K, q4_k)
 ENTRIES(Q5_K, q5_k)
 ENTRIES(Q6_K, q6_k)
 ENTRIES(Nf4, nf4)
+ENTRIES(F32, f32)
+ENTRIES(F16, f16)
+ENTRIES(Bf16, bf16)

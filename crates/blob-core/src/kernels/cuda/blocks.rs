@@ -1,11 +1,11 @@
-//! Blocks of stored numbers, decoded for a product; equations in `blocks.cu`.
+//! Stored numbers, decoded for a product or row by row; equations in `blocks.cu`.
 
 use cudarc::driver::{CudaSlice, DeviceRepr, PushKernelArg};
 
-use super::Gpu;
 use super::pointwise::{NOTHING, a_thread_per};
+use super::{Array, Gpu};
 use crate::Result;
-use crate::weights::TensorType;
+use crate::weights::{StoredMatrix, TensorType};
 
 /// The kernels that decode a type to f32 and to bf16; `None` for numbers that are no blocks.
 pub(crate) fn decoders(kind: TensorType) -> Option<[&'static str; 2]> {
@@ -25,19 +25,116 @@ pub(crate) fn decoders(kind: TensorType) -> Option<[&'static str; 2]> {
     })
 }
 
+/// The kernel that decodes rows of any type to f32.
+fn row_decoder(kind: TensorType) -> &'static str {
+    match kind {
+        TensorType::F16 => "decode_f16_f32",
+        TensorType::Bf16 => "decode_bf16_f32",
+        _ => decoders(kind).map_or("decode_f32_f32", |[to_f32, _]| to_f32),
+    }
+}
+
+/// A stored matrix (V, d) in a GPU's memory, of which rows are read.
+pub struct Table {
+    gpu: Gpu,
+    stored: CudaSlice<u8>,
+    decoder: &'static str,
+    shape: (usize, usize),
+}
+
+impl Table {
+    /// A copy of a stored matrix.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn new(gpu: Gpu, stored: &StoredMatrix) -> Result<Self> {
+        let copy = gpu.upload::<u8>(&stored.in_order())?;
+        gpu.synchronize()?; // what was copied is dropped here
+        Ok(Self {
+            gpu,
+            stored: copy,
+            decoder: row_decoder(stored.kind()),
+            shape: (stored.rows(), stored.columns()),
+        })
+    }
+
+    /// (V, d)
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    /// Where it is.
+    pub(crate) fn gpu(&self) -> Gpu {
+        self.gpu
+    }
+
+    /// Bytes in the GPU's memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stored.len()
+    }
+
+    /// factor · its rows `ids`, (ids, d).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn rows(&self, ids: &[u32], factor: f32) -> Result<Array> {
+        let (gpu, (_, d)) = (self.gpu, self.shape);
+        let named = gpu.upload(ids)?;
+        let of = Rows {
+            stored: &self.stored,
+            ids: Some(&named),
+            shape: (ids.len(), d),
+            factor,
+        };
+        Ok(Array::of_kernel(
+            gpu,
+            of.decoded(gpu, self.decoder)?,
+            &[ids.len(), d],
+        ))
+    }
+}
+
 /// All values (rows, columns) of blocks in row order, by one of [`decoders`].
 pub(super) fn decode<T: DeviceRepr>(
     gpu: Gpu,
     decoder: &'static str,
     stored: &CudaSlice<u8>,
-    (rows, columns): (usize, usize),
+    shape: (usize, usize),
 ) -> Result<CudaSlice<T>> {
-    let mut values = gpu.empty(rows * columns)?;
-    let sizes = [rows, columns].map(|size| size as u32);
-    let kernel = gpu.kernel("blocks", decoder)?;
-    let mut call = gpu.call(&kernel);
-    call.arg(stored).arg(&NOTHING).arg(&mut values);
-    call.arg(&sizes[0]).arg(&sizes[1]);
-    gpu.run(call, a_thread_per(rows * columns))?;
-    Ok(values)
+    let all = Rows {
+        stored,
+        ids: None,
+        shape,
+        factor: 1.0,
+    };
+    all.decoded(gpu, decoder)
+}
+
+/// What is decoded.
+struct Rows<'a> {
+    stored: &'a CudaSlice<u8>,
+    /// `None`: all.
+    ids: Option<&'a CudaSlice<u32>>,
+    /// Of the result.
+    shape: (usize, usize),
+    factor: f32,
+}
+
+impl Rows<'_> {
+    fn decoded<T: DeviceRepr>(&self, gpu: Gpu, decoder: &'static str) -> Result<CudaSlice<T>> {
+        let (rows, columns) = self.shape;
+        let mut values = gpu.empty(rows * columns)?;
+        let sizes = [rows, columns].map(|size| size as u32);
+        let kernel = gpu.kernel("blocks", decoder)?;
+        let mut call = gpu.call(&kernel);
+        call.arg(self.stored);
+        match self.ids {
+            Some(ids) => call.arg(ids),
+            None => call.arg(&NOTHING),
+        };
+        call.arg(&mut values).arg(&sizes[0]).arg(&sizes[1]);
+        call.arg(&self.factor);
+        gpu.run(call, a_thread_per(rows * columns))?;
+        Ok(values)
+    }
 }

@@ -49,12 +49,15 @@ struct Context {
 }
 
 /// The `.cu` files.
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
+    "affine",
     "attention",
     "blocks",
+    "head",
     "low_rank",
     "noise",
     "norm",
+    "optimizer",
     "pointwise",
 ];
 

@@ -1,59 +1,92 @@
 // The low-rank term of an adapted layer, at its mean or sampled by Flipout, and its adjoint
 // (BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386). Signs are drawn where they are used.
 //
-//   low_rank_down      h = x·Aᵀ + T ∘ ((x ∘ S)·Pᵀ)             a block per row
+//   low_rank_drop      D = x ∘ mask                            a thread per four values
+//   low_rank_down      h = D·Aᵀ + T ∘ ((D' ∘ S)·Pᵀ)            a block per row
 //   low_rank_up        y += s·h·Bᵀ                             a thread per value of y
 //   low_rank_back      p = s·dy·B                              a block per row
-//   low_rank_input     dx += p·A + ((p ∘ T)·P) ∘ S             a thread per value of dx
+//   low_rank_input     dx += (p·A) ∘ mask + ((p ∘ T)·P) ∘ S ∘ mask'   a thread per value of dx
 //   low_rank_b         dB += s·dyᵀ·h                           a thread per value of dB
-//   low_rank_a         dA += pᵀ·x    dρ += (p ∘ T)ᵀ(x ∘ S) ∘ E ∘ dσ/dρ
+//   low_rank_a         dA += pᵀ·D    dρ += (p ∘ T)ᵀ(D' ∘ S) ∘ E ∘ dσ/dρ
 //                      128 threads per 128 columns and rank
 //
 // x, dx (n, k), y, dy (n, m): f32 or bf16; A, P, E, dA, ρ (r, k), B, dB (m, r), h, p (n, r): f32.
 // P = σ ∘ E, or null at the mean; S (n, k) and T (n, r) are Philox signs of each row's position and
-// identity, or absent (has_signs 0: rows share the draw). Gradients sum over rows in their order.
+// identity, of the prompt's identity alone, or absent (rows share the draw). D and D' are x under
+// two dropout masks, x itself without; a mask is 0 with probability `dropout`, else 1/(1 − dropout).
+// Gradients sum over rows in their order.
 #include "philox.cuh"
 
-struct Signs {
+enum : uint32_t { NO_SIGNS, OF_TOKENS, OF_PROMPTS };
+struct Draw {
   uint2 key;
-  uint32_t input_asker, rank_asker, has_signs;
+  uint32_t input_asker, rank_asker, signs, mean_asker, noise_asker;
+  float dropout;
 };
 
 __device__ __forceinline__ size_t thread_index() {
   return size_t(blockIdx.x) * blockDim.x + threadIdx.x;
 }
-__device__ __forceinline__ uint32_t input_word(const Signs &s, uint32_t position, uint32_t row,
-                                               unsigned word) {
-  return s.has_signs ? sign_word(s.key, position, row, s.input_asker, word) : 0u;
+__device__ __forceinline__ uint32_t place_of(const Draw &d, uint32_t position) {
+  return d.signs == OF_PROMPTS ? 0u : position;
 }
-__device__ __forceinline__ float flip_rank(float value, const Signs &s, uint32_t position,
+__device__ __forceinline__ uint32_t input_word(const Draw &d, uint32_t position, uint32_t row,
+                                               unsigned word) {
+  if (d.signs == NO_SIGNS) return 0u;
+  return sign_word(d.key, place_of(d, position), row, d.input_asker, word);
+}
+__device__ __forceinline__ float flip_rank(float value, const Draw &d, uint32_t position,
                                            uint32_t row, unsigned rank) {
-  if (!s.has_signs) return value;
-  return flip(value, sign_word(s.key, position, row, s.rank_asker, rank / 32), rank);
+  if (d.signs == NO_SIGNS) return value;
+  return flip(value, sign_word(d.key, place_of(d, position), row, d.rank_asker, rank / 32), rank);
+}
+__device__ __forceinline__ float mask_of(uint32_t word, float dropout) {
+  return unit(word) < dropout ? 0.0f : __fdiv_rn(1.0f, __fadd_rn(1.0f, -dropout));
+}
+__device__ __forceinline__ float mask_at(const Draw &d, uint32_t position, uint32_t row,
+                                         uint32_t asker, unsigned feature) {
+  if (d.dropout == 0) return 1.0f;
+  uint4 words = philox4x32_10(make_uint4(feature / 4, position, row, asker), d.key);
+  return mask_of(word_of(words, feature % 4), d.dropout);
 }
 
 template <class T>
-__device__ __forceinline__ void down(const T *x, const float *a, const float *perturbation,
-                                     const uint32_t *positions, const uint32_t *rows, float *h,
-                                     unsigned k, unsigned r, Signs signs) {
+__device__ __forceinline__ void drop(const T *x, const uint32_t *positions, const uint32_t *rows,
+                                     T *out, unsigned n, unsigned k, float dropout, uint2 key,
+                                     uint32_t asker) {
+  size_t i = thread_index(), fours = (k + 3) / 4, row = i / fours;
+  if (row >= n) return;
+  unsigned four = unsigned(i % fours);
+  uint4 words = philox4x32_10(make_uint4(four, positions[row], rows[row], asker), key);
+  for (unsigned j = 0; j < 4 && 4 * four + j < k; j++) {
+    size_t at = row * k + 4 * four + j;
+    out[at] = from_float<T>(__fmul_rn(to_float(x[at]), mask_of(word_of(words, j), dropout)));
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void down(const T *x, const T *noisy, const float *a,
+                                     const float *perturbation, const uint32_t *positions,
+                                     const uint32_t *rows, float *h, unsigned k, unsigned r,
+                                     const Draw &draw) {
   unsigned row = blockIdx.x, lane = threadIdx.x % 32, warps = blockDim.x / 32;
   uint32_t position = positions[row], identity = rows[row];
   x += size_t(row) * k;
+  noisy += size_t(row) * k;
   for (unsigned rank = threadIdx.x / 32; rank < r; rank += warps) {
     float mean = 0, noise = 0;
     for (unsigned base = 0; base < k; base += 32) {
       unsigned i = base + lane;
-      float value = i < k ? to_float(x[i]) : 0.0f;
-      if (i < k) mean += value * a[size_t(rank) * k + i];
+      if (i < k) mean += to_float(x[i]) * a[size_t(rank) * k + i];
       if (!perturbation) continue;
-      uint32_t drawn = lane == 0 ? input_word(signs, position, identity, base / 32) : 0u;
+      uint32_t drawn = lane == 0 ? input_word(draw, position, identity, base / 32) : 0u;
       uint32_t word = __shfl_sync(FULL_WARP, drawn, 0);
-      if (i < k) noise += flip(value, word, i) * perturbation[size_t(rank) * k + i];
+      if (i < k) noise += flip(to_float(noisy[i]), word, i) * perturbation[size_t(rank) * k + i];
     }
     mean = warp_sum(mean);
     noise = warp_sum(noise);
     if (lane == 0)
-      h[size_t(row) * r + rank] = mean + flip_rank(noise, signs, position, identity, rank);
+      h[size_t(row) * r + rank] = mean + flip_rank(noise, draw, position, identity, rank);
   }
 }
 
@@ -84,7 +117,7 @@ __device__ __forceinline__ void back(const T *dy, const float *b, float *p, unsi
 template <class T>
 __device__ __forceinline__ void input(const float *p, const float *a, const float *perturbation,
                                       const uint32_t *positions, const uint32_t *rows, T *dx,
-                                      unsigned n, unsigned k, unsigned r, Signs signs) {
+                                      unsigned n, unsigned k, unsigned r, const Draw &draw) {
   size_t i = thread_index(), row = i / k;
   if (row >= n) return;
   unsigned column = unsigned(i % k);
@@ -94,10 +127,14 @@ __device__ __forceinline__ void input(const float *p, const float *a, const floa
     float value = p[row * r + rank];
     mean += value * a[size_t(rank) * k + column];
     if (perturbation)
-      noise += flip_rank(value, signs, position, identity, rank) *
+      noise += flip_rank(value, draw, position, identity, rank) *
                perturbation[size_t(rank) * k + column];
   }
-  if (perturbation) noise = flip(noise, input_word(signs, position, identity, column / 32), column);
+  mean *= mask_at(draw, position, identity, draw.mean_asker, column);
+  if (perturbation) {
+    noise = flip(noise, input_word(draw, position, identity, column / 32), column);
+    noise *= mask_at(draw, position, identity, draw.noise_asker, column);
+  }
   dx[i] = from_float<T>(to_float(dx[i]) + mean + noise);
 }
 
@@ -113,28 +150,30 @@ __device__ __forceinline__ void factor_b(const T *dy, const float *h, float *db,
 
 // Blocks of 32 rows: 32 threads draw the four sign words of a row's 128 columns, all use them.
 template <class T>
-__device__ __forceinline__ void factor_a(const T *x, const float *p, const float *rho,
-                                         const uint32_t *positions, const uint32_t *rows,
-                                         float *da, float *d_rho, unsigned n, unsigned k,
-                                         unsigned r, unsigned is_softplus, uint32_t noise_asker,
-                                         float noise_sign, Signs signs, uint4 *drawn,
-                                         float *flipped) {
+__device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float *p,
+                                         const float *rho, const uint32_t *positions,
+                                         const uint32_t *rows, float *da, float *d_rho,
+                                         unsigned n, unsigned k, unsigned r, unsigned is_softplus,
+                                         uint32_t gaussian_asker, float gaussian_sign,
+                                         const Draw &draw, uint4 *drawn, float *flipped) {
   unsigned rank = blockIdx.y, column = blockIdx.x * 128 + threadIdx.x;
   float mean = 0, noise = 0;
   for (unsigned first = 0; first < n; first += 32) {
     unsigned row = first + threadIdx.x;
     if (rho && threadIdx.x < 32 && row < n) {
-      uint4 counter = make_uint4(blockIdx.x, positions[row], rows[row], signs.input_asker);
+      uint32_t position = place_of(draw, positions[row]);
+      uint4 counter = make_uint4(blockIdx.x, position, rows[row], draw.input_asker);
       uint4 none = make_uint4(0, 0, 0, 0);
-      drawn[threadIdx.x] = signs.has_signs ? philox4x32_10(counter, signs.key) : none;
+      drawn[threadIdx.x] = draw.signs == NO_SIGNS ? none : philox4x32_10(counter, draw.key);
       flipped[threadIdx.x] =
-          flip_rank(p[size_t(row) * r + rank], signs, positions[row], rows[row], rank);
+          flip_rank(p[size_t(row) * r + rank], draw, positions[row], rows[row], rank);
     }
     __syncthreads();
     for (unsigned j = 0; j < 32 && first + j < n && column < k; j++) {
-      float value = to_float(x[size_t(first + j) * k + column]);
-      mean += p[size_t(first + j) * r + rank] * value;
-      if (rho) noise += flipped[j] * flip(value, word_of(drawn[j], threadIdx.x / 32), column);
+      size_t at = size_t(first + j) * k + column;
+      mean += p[size_t(first + j) * r + rank] * to_float(x[at]);
+      if (rho)
+        noise += flipped[j] * flip(to_float(noisy[at]), word_of(drawn[j], threadIdx.x / 32), column);
     }
     __syncthreads();
   }
@@ -143,15 +182,22 @@ __device__ __forceinline__ void factor_a(const T *x, const float *p, const float
   da[at] += mean;
   if (!rho) return;
   float slope = is_softplus ? 1.0f / (1.0f + expf(-rho[at])) : 2.0f * rho[at];
-  d_rho[at] += noise * (noise_sign * normal_at(signs.key, noise_asker, at)) * slope;
+  d_rho[at] += noise * (gaussian_sign * normal_at(draw.key, gaussian_asker, at)) * slope;
 }
 
 #define ENTRIES(T, suffix)                                                                        \
+  extern "C" __global__ void low_rank_drop_##suffix(                                              \
+      const T *__restrict__ x, const uint32_t *__restrict__ positions,                            \
+      const uint32_t *__restrict__ rows, T *__restrict__ out, unsigned n, unsigned k,             \
+      float dropout, uint2 key, uint32_t asker) {                                                 \
+    drop(x, positions, rows, out, n, k, dropout, key, asker);                                     \
+  }                                                                                               \
   extern "C" __global__ void low_rank_down_##suffix(                                              \
-      const T *__restrict__ x, const float *__restrict__ a, const float *__restrict__ p,          \
-      const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
-      float *__restrict__ h, unsigned k, unsigned r, Signs signs) {                               \
-    down(x, a, p, positions, rows, h, k, r, signs);                                               \
+      const T *__restrict__ x, const T *__restrict__ noisy, const float *__restrict__ a,          \
+      const float *__restrict__ p, const uint32_t *__restrict__ positions,                        \
+      const uint32_t *__restrict__ rows, float *__restrict__ h, unsigned k, unsigned r,           \
+      Draw draw) {                                                                                \
+    down(x, noisy, a, p, positions, rows, h, k, r, draw);                                         \
   }                                                                                               \
   extern "C" __global__ void low_rank_up_##suffix(const float *__restrict__ h,                    \
                                                   const float *__restrict__ b,                    \
@@ -167,8 +213,8 @@ __device__ __forceinline__ void factor_a(const T *x, const float *p, const float
   extern "C" __global__ void low_rank_input_##suffix(                                             \
       const float *__restrict__ p, const float *__restrict__ a, const float *__restrict__ q,      \
       const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
-      T *__restrict__ dx, unsigned n, unsigned k, unsigned r, Signs signs) {                      \
-    input(p, a, q, positions, rows, dx, n, k, r, signs);                                          \
+      T *__restrict__ dx, unsigned n, unsigned k, unsigned r, Draw draw) {                        \
+    input(p, a, q, positions, rows, dx, n, k, r, draw);                                           \
   }                                                                                               \
   extern "C" __global__ void low_rank_b_##suffix(const T *__restrict__ dy,                        \
                                                  const float *__restrict__ h,                     \
@@ -177,14 +223,15 @@ __device__ __forceinline__ void factor_a(const T *x, const float *p, const float
     factor_b(dy, h, db, n, m, r, scaling);                                                        \
   }                                                                                               \
   extern "C" __global__ void low_rank_a_##suffix(                                                 \
-      const T *__restrict__ x, const float *__restrict__ p, const float *__restrict__ rho,        \
-      const uint32_t *__restrict__ positions, const uint32_t *__restrict__ rows,                  \
-      float *__restrict__ da, float *__restrict__ d_rho, unsigned n, unsigned k, unsigned r,      \
-      unsigned is_softplus, uint32_t noise_asker, float noise_sign, Signs signs) {                \
+      const T *__restrict__ x, const T *__restrict__ noisy, const float *__restrict__ p,          \
+      const float *__restrict__ rho, const uint32_t *__restrict__ positions,                      \
+      const uint32_t *__restrict__ rows, float *__restrict__ da, float *__restrict__ d_rho,       \
+      unsigned n, unsigned k, unsigned r, unsigned is_softplus, uint32_t gaussian_asker,          \
+      float gaussian_sign, Draw draw) {                                                           \
     __shared__ uint4 drawn[32];                                                                   \
     __shared__ float flipped[32];                                                                 \
-    factor_a(x, p, rho, positions, rows, da, d_rho, n, k, r, is_softplus, noise_asker,            \
-             noise_sign, signs, drawn, flipped);                                                  \
+    factor_a(x, noisy, p, rho, positions, rows, da, d_rho, n, k, r, is_softplus, gaussian_asker,  \
+             gaussian_sign, draw, drawn, flipped);                                                \
   }
 ENTRIES(float, f32)
 ENTRIES(bf16, bf16)

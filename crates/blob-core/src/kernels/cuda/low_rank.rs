@@ -1,74 +1,19 @@
 //! The low-rank term of a layer and its adjoint; equations in `low_rank.cu`.
 
-use std::ops::Range;
+mod rows;
 
 use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
 
 use super::pointwise::{NOTHING, a_thread_per};
-use super::{Array, Gpu, Sums};
+use super::{Array, Gpu};
 use crate::Result;
+
+pub use rows::{Dropout, Factors, Group, Identities, Noise, Signs};
 
 const FILE: &str = "low_rank";
 
 /// Columns of a block of `low_rank_a`.
 const COLUMNS: usize = 128;
-
-/// Where one member's factors lie: their first values among all parameters and gradients.
-#[derive(Clone, Copy)]
-pub struct Factors {
-    /// A, (r, k)
-    pub a: usize,
-    /// B, (m, r)
-    pub b: usize,
-    /// ρ, (r, k), where A is Gaussian.
-    pub rho: Option<usize>,
-}
-
-/// Who the rows of the input are, (n) each.
-pub struct Identities {
-    positions: CudaSlice<u32>,
-    rows: CudaSlice<u32>,
-}
-
-impl Identities {
-    /// Copies of positions in prompts, and of what prompts are called.
-    ///
-    /// # Errors
-    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
-    pub fn new(gpu: Gpu, positions: &[u32], rows: &[u32]) -> Result<Self> {
-        let (positions, rows) = (gpu.upload(positions)?, gpu.upload(rows)?);
-        Ok(Self { positions, rows })
-    }
-}
-
-/// Where a group's noise comes from: words of its stream and of who asks.
-#[derive(Clone, Copy)]
-pub struct Noise {
-    /// The stream.
-    pub key: [u32; 2],
-    /// Who asks for E.
-    pub gaussian: u32,
-    /// Who asks for the signs of inputs.
-    pub inputs: u32,
-    /// Who asks for the signs of ranks.
-    pub ranks: u32,
-    /// Whether there are signs.
-    pub has_signs: bool,
-    /// The sign of E.
-    pub sign: f32,
-    /// σ = ln(1 + e^ρ), or ρ².
-    pub is_softplus: bool,
-}
-
-/// Rows that see one member's factors under one draw.
-pub struct Group {
-    /// Which rows.
-    pub rows: Range<usize>,
-    /// Whose factors.
-    pub member: usize,
-    /// `None`: the mean.
-    pub noise: Option<Noise>,
-}
 
 /// One term: its members, rows and sizes.
 pub struct Term<'a> {
@@ -92,12 +37,15 @@ pub struct Term<'a> {
 
 /// As kernels take it; `uint2` lies at multiples of eight bytes.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Default)]
-struct Signs {
+#[derive(Clone, Copy)]
+struct Draw {
     key: [u32; 2],
     inputs: u32,
     ranks: u32,
-    are_there: u32,
+    signs: u32,
+    mean_dropout: u32,
+    noise_dropout: u32,
+    dropout: f32,
 }
 
 #[repr(C, align(8))]
@@ -105,15 +53,17 @@ struct Signs {
 struct Key([u32; 2]);
 
 // SAFETY: plain words, laid out as in low_rank.cu and noise.cu.
-unsafe impl DeviceRepr for Signs {}
+unsafe impl DeviceRepr for Draw {}
 // SAFETY: the same.
 unsafe impl DeviceRepr for Key {}
 
 /// What a group's kernels need beside matrices.
-struct Drawn {
-    signs: Signs,
+pub(super) struct Drawn {
+    draw: Draw,
     /// σ ∘ E, (r, k)
     perturbation: Option<CudaSlice<f32>>,
+    /// The group's rows of x under the mask of the mean, and of the noise where there is any.
+    dropped: Option<(CudaSlice<f32>, Option<CudaSlice<f32>>)>,
 }
 
 impl Term<'_> {
@@ -124,7 +74,7 @@ impl Term<'_> {
     pub(crate) fn add(&self, x: &Array, y: &mut CudaSlice<f32>) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         for group in self.groups {
-            let drawn = self.draw(group)?;
+            let drawn = self.draw(group, x)?;
             let h = self.down(group, &drawn, x)?;
             let count = group.rows.len() * m;
             let sizes = [group.rows.len(), m, r].map(|size| size as u32);
@@ -148,19 +98,32 @@ impl Term<'_> {
         &self,
         (x, dy): (&Array, &Array),
         mut dx: Option<&mut CudaSlice<f32>>,
-        sums: &mut Sums,
+        sums: &mut Array,
     ) -> Result<()> {
         for group in self.groups {
-            let drawn = self.draw(group)?;
+            let drawn = self.draw(group, x)?;
             let h = self.down(group, &drawn, x)?;
             let p = self.back(group, dy)?;
             self.factor_b(group, (dy, &h), sums)?;
-            self.factor_a(group, &drawn, (x, &p), sums)?;
-            if let Some(dx) = dx.as_deref_mut() {
-                self.input(group, &drawn, &p, dx)?;
-            }
+            self.down_backward(group, &drawn, (x, &p), dx.as_deref_mut(), sums)?;
         }
         Ok(())
+    }
+
+    /// The adjoint of h, from p (rows, r): adds the gradients of A and ρ, and to dL/dx (n, k).
+    pub(super) fn down_backward(
+        &self,
+        group: &Group,
+        drawn: &Drawn,
+        (x, p): (&Array, &CudaSlice<f32>),
+        dx: Option<&mut CudaSlice<f32>>,
+        sums: &mut Array,
+    ) -> Result<()> {
+        self.factor_a(group, drawn, (x, p), sums)?;
+        match dx {
+            Some(dx) => self.input(group, drawn, p, dx),
+            None => Ok(()),
+        }
     }
 
     /// A, B or ρ of a member, from its first value on.
@@ -172,35 +135,91 @@ impl Term<'_> {
         self.factor(self.members[group.member].a, self.rank * self.shape.1)
     }
 
-    fn b(&self, group: &Group) -> CudaView<'_, f32> {
+    pub(super) fn b(&self, group: &Group) -> CudaView<'_, f32> {
         self.factor(self.members[group.member].b, self.rank * self.shape.0)
     }
 
-    fn draw(&self, group: &Group) -> Result<Drawn> {
-        let mut drawn = Drawn {
-            signs: Signs::default(),
-            perturbation: None,
+    /// The group's draw, for x (n, k).
+    pub(super) fn draw(&self, group: &Group, x: &Array) -> Result<Drawn> {
+        let gaussian = self.gaussian(group);
+        let noise = gaussian.as_ref().map(|(noise, _)| noise);
+        let signs = noise.map_or(Signs::Absent, |noise| noise.signs);
+        let askers = |of: fn(&Noise) -> u32| noise.map_or(0, of);
+        let dropout = group.dropout;
+        let draw = Draw {
+            key: group.key,
+            inputs: askers(|noise| noise.inputs),
+            ranks: askers(|noise| noise.ranks),
+            signs: signs as u32,
+            mean_dropout: dropout.map_or(0, |it| it.mean),
+            noise_dropout: dropout.map_or(0, |it| it.noise),
+            dropout: dropout.map_or(0.0, |it| it.probability),
         };
-        let Some((noise, rho)) = self.gaussian(group) else {
-            return Ok(drawn);
-        };
-        drawn.signs = Signs {
-            key: noise.key,
-            inputs: noise.inputs,
-            ranks: noise.ranks,
-            are_there: u32::from(noise.has_signs),
-        };
+        let perturbation = gaussian
+            .as_ref()
+            .map(|(noise, rho)| self.perturbation(group, noise, rho));
+        let dropped = dropout.map(|it| {
+            let of = |asker| self.dropped(group, (it.probability, asker), x);
+            let noise = gaussian.is_some().then(|| of(it.noise));
+            Ok::<_, crate::Error>((of(it.mean)?, noise.transpose()?))
+        });
+        Ok(Drawn {
+            draw,
+            perturbation: perturbation.transpose()?,
+            dropped: dropped.transpose()?,
+        })
+    }
+
+    /// σ ∘ E, (r, k).
+    fn perturbation(
+        &self,
+        group: &Group,
+        noise: &Noise,
+        rho: &CudaView<'_, f32>,
+    ) -> Result<CudaSlice<f32>> {
         let (gpu, count) = (self.gpu, self.rank * self.shape.1);
-        let (is_softplus, key) = (u32::from(noise.is_softplus), Key(noise.key));
+        let (is_softplus, key) = (u32::from(noise.is_softplus), Key(group.key));
         let mut values = gpu.empty(count)?;
         let kernel = gpu.kernel("noise", "perturbation")?;
         let mut call = gpu.call(&kernel);
-        call.arg(&rho).arg(&mut values).arg(&count);
+        call.arg(rho).arg(&mut values).arg(&count);
         call.arg(&is_softplus).arg(&key);
         call.arg(&noise.gaussian).arg(&noise.sign);
         gpu.run(call, a_thread_per(count))?;
-        drawn.perturbation = Some(values);
-        Ok(drawn)
+        Ok(values)
+    }
+
+    /// The group's rows of x under the mask of who asks, (rows, k).
+    fn dropped(
+        &self,
+        group: &Group,
+        (probability, asker): (f32, u32),
+        x: &Array,
+    ) -> Result<CudaSlice<f32>> {
+        let (gpu, (_, k), n) = (self.gpu, self.shape, group.rows.len());
+        let (sizes, key) = ([n, k].map(|size| size as u32), Key(group.key));
+        let mut out = gpu.empty(n * k)?;
+        let x = x.values().slice(group.rows.start * k..group.rows.end * k);
+        let [positions, identities] = self.identities.of(group);
+        let kernel = gpu.kernel(FILE, "low_rank_drop_f32")?;
+        let mut call = gpu.call(&kernel);
+        call.arg(&x).arg(&positions).arg(&identities).arg(&mut out);
+        call.arg(&sizes[0]).arg(&sizes[1]).arg(&probability);
+        call.arg(&key).arg(&asker);
+        gpu.run(call, a_thread_per(n * k.div_ceil(4)))?;
+        Ok(out)
+    }
+
+    /// The group's rows of x as both products read them.
+    fn inputs<'v>(&self, group: &Group, drawn: &'v Drawn, x: &'v Array) -> [CudaView<'v, f32>; 2] {
+        let (_, k) = self.shape;
+        match &drawn.dropped {
+            Some((mean, noise)) => [mean, noise.as_ref().unwrap_or(mean)].map(|it| it.slice(..)),
+            None => [(); 2].map(|()| {
+                let rows = &group.rows;
+                x.values().slice(rows.start * k..rows.end * k)
+            }),
+        }
     }
 
     /// The noise of a group whose A is Gaussian, and its ρ.
@@ -210,23 +229,22 @@ impl Term<'_> {
     }
 
     /// h, (rows, r).
-    fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<CudaSlice<f32>> {
+    pub(super) fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<CudaSlice<f32>> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
         let (rows, sizes) = (group.rows.clone(), [k, r].map(|size| size as u32));
         let mut h = gpu.empty(rows.len() * r)?;
-        let x = x.values().slice(rows.start * k..rows.end * k);
-        let positions = self.identities.positions.slice(rows.clone());
-        let identities = self.identities.rows.slice(rows.clone());
+        let [x, noisy] = self.inputs(group, drawn, x);
+        let [positions, identities] = self.identities.of(group);
         let kernel = gpu.kernel(FILE, "low_rank_down_f32")?;
         let a = self.a(group);
         let mut call = gpu.call(&kernel);
-        call.arg(&x).arg(&a);
+        call.arg(&x).arg(&noisy).arg(&a);
         match &drawn.perturbation {
             Some(values) => call.arg(values),
             None => call.arg(&NOTHING),
         };
         call.arg(&positions).arg(&identities).arg(&mut h);
-        call.arg(&sizes[0]).arg(&sizes[1]).arg(&drawn.signs);
+        call.arg(&sizes[0]).arg(&sizes[1]).arg(&drawn.draw);
         gpu.run(call, blocks((rows.len(), 1)))?;
         Ok(h)
     }
@@ -251,14 +269,14 @@ impl Term<'_> {
         &self,
         group: &Group,
         (dy, h): (&Array, &CudaSlice<f32>),
-        sums: &mut Sums,
+        sums: &mut Array,
     ) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         let sizes = [group.rows.len(), m, r].map(|size| size as u32);
         let dy = dy.values().slice(group.rows.start * m..group.rows.end * m);
         let kernel = gpu.kernel(FILE, "low_rank_b_f32")?;
         let mut call = gpu.call(&kernel);
-        let db = sums.address(self.members[group.member].b);
+        let db = sums.address_mut(self.members[group.member].b)?;
         call.arg(&dy).arg(h).arg(&db);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
         call.arg(&self.scaling);
@@ -270,26 +288,22 @@ impl Term<'_> {
         group: &Group,
         drawn: &Drawn,
         (x, p): (&Array, &CudaSlice<f32>),
-        sums: &mut Sums,
+        sums: &mut Array,
     ) -> Result<()> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
-        let rows = group.rows.clone();
-        let sizes = [rows.len(), k, r].map(|size| size as u32);
-        let x = x.values().slice(rows.start * k..rows.end * k);
-        let positions = self.identities.positions.slice(rows.clone());
-        let identities = self.identities.rows.slice(rows);
+        let sizes = [group.rows.len(), k, r].map(|size| size as u32);
+        let [x, noisy] = self.inputs(group, drawn, x);
+        let [positions, identities] = self.identities.of(group);
         let gaussian = self.gaussian(group);
         let noise = gaussian.as_ref().map(|(noise, _)| noise);
         let (asker, sign) = noise.map_or((0, 1.0), |noise| (noise.gaussian, noise.sign));
         let is_softplus = u32::from(noise.is_some_and(|noise| noise.is_softplus));
         let factors = self.members[group.member];
-        let (da, d_rho) = (
-            sums.address(factors.a),
-            factors.rho.map(|rho| sums.address(rho)),
-        );
+        let da = sums.address_mut(factors.a)?;
+        let d_rho = factors.rho.map(|rho| sums.address_mut(rho)).transpose()?;
         let kernel = gpu.kernel(FILE, "low_rank_a_f32")?;
         let mut call = gpu.call(&kernel);
-        call.arg(&x).arg(p);
+        call.arg(&x).arg(&noisy).arg(p);
         match &gaussian {
             Some((_, rho)) => call.arg(rho),
             None => call.arg(&NOTHING),
@@ -298,7 +312,7 @@ impl Term<'_> {
         call.arg(&da).arg(d_rho.as_ref().unwrap_or(&NOTHING));
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
         call.arg(&is_softplus).arg(&asker).arg(&sign);
-        call.arg(&drawn.signs);
+        call.arg(&drawn.draw);
         gpu.run(call, blocks((k.div_ceil(COLUMNS), r)))
     }
 
@@ -313,8 +327,7 @@ impl Term<'_> {
         let rows = group.rows.clone();
         let sizes = [rows.len(), k, r].map(|size| size as u32);
         let mut dx = dx.slice_mut(rows.start * k..rows.end * k);
-        let positions = self.identities.positions.slice(rows.clone());
-        let identities = self.identities.rows.slice(rows.clone());
+        let [positions, identities] = self.identities.of(group);
         let kernel = gpu.kernel(FILE, "low_rank_input_f32")?;
         let a = self.a(group);
         let mut call = gpu.call(&kernel);
@@ -325,7 +338,7 @@ impl Term<'_> {
         };
         call.arg(&positions).arg(&identities).arg(&mut dx);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
-        call.arg(&drawn.signs);
+        call.arg(&drawn.draw);
         gpu.run(call, a_thread_per(rows.len() * k))
     }
 }

@@ -5,6 +5,7 @@
 //! | `context` | a GPU: its driver, stream, kernels and products |
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `array` | values in its memory |
+//! | `tally` | sums of a step, read at its end |
 //! | the others | a function for each kernel; equations and launches are in the `.cu` files |
 //!
 //! Nothing here is linked: the driver and cuBLAS are opened at run time, so that a program that
@@ -14,17 +15,22 @@
     reason = "a launch trusts its arguments: sizes are checked by operations, types by functions here"
 )]
 
+pub mod affine;
 mod array;
 pub mod attention;
 pub(crate) mod blocks;
 mod context;
 mod failure;
+pub mod head;
 pub mod low_rank;
 pub mod norm;
+pub mod optimizer;
 pub mod pointwise;
 pub mod product;
 mod survey;
+mod tally;
 
-pub use array::{Array, Sums};
+pub use array::Array;
 pub use context::{Gpu, Traffic};
 pub use survey::{Found, Problem, Survey};
+pub use tally::{Read, Tally};

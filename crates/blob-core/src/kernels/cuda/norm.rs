@@ -27,15 +27,20 @@ pub fn rms(gpu: Gpu, x: &Array, w: &Array, eps: f32) -> Result<Array> {
 ///
 /// # Errors
 /// As [`rms`].
-pub fn rms_backward(
+pub fn backward(
     gpu: Gpu,
+    kind: Kind,
     [x, w, dy]: [&Array; 3],
     addend: Option<&Array>,
     eps: f32,
 ) -> Result<Array> {
     let (n, d) = x.matrix();
     let mut dx = gpu.empty(x.len())?;
-    let (kernel, width) = (gpu.kernel("norm", "rms_norm_backward_f32")?, d as u32);
+    let name = match kind {
+        Kind::Rms => "rms_norm_backward_f32",
+        Kind::Layer => "layer_norm_backward_f32",
+    };
+    let (kernel, width) = (gpu.kernel("norm", name)?, d as u32);
     let mut call = gpu.call(&kernel);
     call.arg(x.values()).arg(w.values()).arg(dy.values());
     match addend {
@@ -45,6 +50,30 @@ pub fn rms_backward(
     call.arg(&mut dx).arg(&width).arg(&eps);
     gpu.run(call, a_block_per(n))?;
     Ok(Array::of_kernel(gpu, dx, x.dims()))
+}
+
+/// y (n, d) of x (n, d), w (d) and b (d).
+///
+/// # Errors
+/// As [`rms`].
+pub fn layer(gpu: Gpu, x: &Array, [w, b]: [&Array; 2], eps: f32) -> Result<Array> {
+    let (n, d) = x.matrix();
+    let mut y = gpu.empty(x.len())?;
+    let (kernel, width) = (gpu.kernel("norm", "layer_norm_f32")?, d as u32);
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(w.values()).arg(b.values());
+    call.arg(&mut y).arg(&width).arg(&eps);
+    gpu.run(call, a_block_per(n))?;
+    Ok(Array::of_kernel(gpu, y, x.dims()))
+}
+
+/// Of which norm x is the input, for [`backward`].
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Of its size.
+    Rms,
+    /// Of mean and size.
+    Layer,
 }
 
 fn a_block_per(rows: usize) -> LaunchConfig {

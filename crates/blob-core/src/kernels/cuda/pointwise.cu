@@ -1,11 +1,12 @@
-// Operations on each value alone: SwiGLU, rotary positions, rows of a matrix, sums, roundings.
+// Operations on each value alone: activations, gates, rotary positions, rows of a matrix, sums.
 //
-//   swiglu    y = silu(g) ∘ u       silu(g) = g·σ(g)                 (arXiv:2002.05202)
-//             dg = dy ∘ u ∘ σ(g)·(1 + g·(1 − σ(g)))    du = dy ∘ silu(g)      count values
+//   activation  y = φ(x)            dx = dy ∘ φ′(x)                         count values
+//             φ: 0 x·Φ(x), 1 its form by tanh (arXiv:1606.08415), 2 x·σ(x)
+//   gated     y = φ(g) ∘ u          dg = dy ∘ u ∘ φ′(g)    du = dy ∘ φ(g)   (arXiv:2002.05202)
 //   rope      y_i       = x_i·cos φ − x_{i+c/2}·sin φ                (arXiv:2104.09864)
 //             y_{i+c/2} = x_{i+c/2}·cos φ + x_i·sin φ   the adjoint: direction −1
 //             x, y (n, H·c); positions (n); cos, sin (positions, c/2); a thread per pair
-//   embedding y (n, d) = table[ids]                     a thread per value
+//   gather    y (n, d) = x[rows]                        a thread per value
 //   scatter   y_{rows_b} = x_b, x (n, d); each row is named once, y is zero before
 //   sum       z = x + y, count values                   add_to_rows   y (n, d) += b (d)
 //   to_bf16   y = x rounded to bf16
@@ -16,7 +17,23 @@
 __device__ __forceinline__ size_t thread_index() {
   return size_t(blockIdx.x) * blockDim.x + threadIdx.x;
 }
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+struct Curve {
+  float value, slope;
+};
+__device__ __forceinline__ Curve activated(float x, unsigned kind) {
+  if (kind == 0) {
+    float phi = 0.5f * erfcf(-0.70710678f * x), density = 0.39894228f * expf(-0.5f * x * x);
+    return {x * phi, phi + x * density};
+  }
+  if (kind == 1) {
+    float t = tanhf(0.79788456f * (x + 0.044715f * x * x * x)), half = 0.5f * (1.0f + t);
+    float slope = 0.79788456f * (1.0f + 0.134145f * x * x);
+    return {x * half, half + 0.5f * x * (1.0f - t * t) * slope};
+  }
+  float s = 1.0f / (1.0f + expf(-x));
+  return {x * s, s * (1.0f + x * (1.0f - s))};
+}
 
 template <class T>
 __device__ __forceinline__ void rotate(const T *x, T *y, const uint32_t *positions,
@@ -34,22 +51,33 @@ __device__ __forceinline__ void rotate(const T *x, T *y, const uint32_t *positio
 }
 
 #define ENTRIES(T, suffix)                                                                       \
-  extern "C" __global__ void swiglu_##suffix(const T *__restrict__ gate,                         \
-                                             const T *__restrict__ up, T *__restrict__ y,        \
-                                             size_t count) {                                     \
+  extern "C" __global__ void activation_##suffix(const T *__restrict__ x, T *__restrict__ y,     \
+                                                 size_t count, unsigned kind) {                  \
     size_t i = thread_index();                                                                   \
-    if (i >= count) return;                                                                      \
-    float g = to_float(gate[i]);                                                                 \
-    y[i] = from_float<T>(g * sigmoid(g) * to_float(up[i]));                                      \
+    if (i < count) y[i] = from_float<T>(activated(to_float(x[i]), kind).value);                  \
   }                                                                                              \
-  extern "C" __global__ void swiglu_backward_##suffix(                                           \
+  extern "C" __global__ void activation_backward_##suffix(                                       \
+      const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx, size_t count,       \
+      unsigned kind) {                                                                           \
+    size_t i = thread_index();                                                                   \
+    if (i < count)                                                                               \
+      dx[i] = from_float<T>(to_float(dy[i]) * activated(to_float(x[i]), kind).slope);            \
+  }                                                                                              \
+  extern "C" __global__ void gated_##suffix(const T *__restrict__ gate, const T *__restrict__ up,\
+                                            T *__restrict__ y, size_t count, unsigned kind) {    \
+    size_t i = thread_index();                                                                   \
+    if (i < count)                                                                               \
+      y[i] = from_float<T>(activated(to_float(gate[i]), kind).value * to_float(up[i]));          \
+  }                                                                                              \
+  extern "C" __global__ void gated_backward_##suffix(                                            \
       const T *__restrict__ gate, const T *__restrict__ up, const T *__restrict__ dy,            \
-      T *__restrict__ d_gate, T *__restrict__ d_up, size_t count) {                              \
+      T *__restrict__ d_gate, T *__restrict__ d_up, size_t count, unsigned kind) {               \
     size_t i = thread_index();                                                                   \
     if (i >= count) return;                                                                      \
-    float g = to_float(gate[i]), s = sigmoid(g), d = to_float(dy[i]);                            \
-    d_gate[i] = from_float<T>(d * to_float(up[i]) * s * (1.0f + g * (1.0f - s)));                \
-    d_up[i] = from_float<T>(d * g * s);                                                          \
+    Curve at = activated(to_float(gate[i]), kind);                                               \
+    float d = to_float(dy[i]);                                                                   \
+    d_gate[i] = from_float<T>(d * to_float(up[i]) * at.slope);                                   \
+    d_up[i] = from_float<T>(d * at.value);                                                       \
   }                                                                                              \
   extern "C" __global__ void rope_##suffix(const T *x, T *y,                                     \
                                            const uint32_t *__restrict__ positions,               \
@@ -58,11 +86,11 @@ __device__ __forceinline__ void rotate(const T *x, T *y, const uint32_t *positio
                                            unsigned heads, unsigned half, float direction) {     \
     rotate(x, y, positions, cosines, sines, n, heads, half, direction);                          \
   }                                                                                              \
-  extern "C" __global__ void embedding_##suffix(const T *__restrict__ table,                     \
-                                                const uint32_t *__restrict__ ids,                \
-                                                T *__restrict__ y, unsigned n, unsigned d) {     \
-    size_t i = thread_index(), token = i / d;                                                    \
-    if (token < n) y[i] = table[size_t(ids[token]) * d + i % d];                                 \
+  extern "C" __global__ void gather_##suffix(const T *__restrict__ x,                            \
+                                             const uint32_t *__restrict__ rows,                  \
+                                             T *__restrict__ y, unsigned n, unsigned d) {        \
+    size_t i = thread_index(), row = i / d;                                                      \
+    if (row < n) y[i] = x[size_t(rows[row]) * d + i % d];                                        \
   }
 ENTRIES(float, f32)
 ENTRIES(bf16, bf16)

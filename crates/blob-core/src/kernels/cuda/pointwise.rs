@@ -5,6 +5,7 @@ use half::bf16;
 
 use super::{Array, Gpu};
 use crate::Result;
+use crate::kernels::cpu::activation::Activation;
 
 const FILE: &str = "pointwise";
 
@@ -23,17 +24,59 @@ pub(super) fn a_thread_per(count: usize) -> LaunchConfig {
     }
 }
 
-/// silu(gate) ∘ up, of (n, f) each.
+/// As kernels count activations.
+fn kind_of(activation: Activation) -> u32 {
+    match activation {
+        Activation::Gelu => 0,
+        Activation::GeluTanh => 1,
+        Activation::Silu => 2,
+    }
+}
+
+/// φ(x), of any shape.
 ///
 /// # Errors
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
-pub fn swiglu(gpu: Gpu, gate: &Array, up: &Array) -> Result<Array> {
-    let count = gate.len();
+pub fn activation(gpu: Gpu, activation: Activation, x: &Array) -> Result<Array> {
+    let (count, kind) = (x.len(), kind_of(activation));
     let mut y = gpu.empty(count)?;
-    let kernel = gpu.kernel(FILE, "swiglu_f32")?;
+    let kernel = gpu.kernel(FILE, "activation_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(&mut y).arg(&count).arg(&kind);
+    gpu.run(call, a_thread_per(count))?;
+    Ok(Array::of_kernel(gpu, y, x.dims()))
+}
+
+/// dx of x and dy, of one shape.
+///
+/// # Errors
+/// As [`activation`].
+pub fn activation_backward(
+    gpu: Gpu,
+    activation: Activation,
+    [x, dy]: [&Array; 2],
+) -> Result<Array> {
+    let (count, kind) = (x.len(), kind_of(activation));
+    let mut dx = gpu.empty(count)?;
+    let kernel = gpu.kernel(FILE, "activation_backward_f32")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(x.values()).arg(dy.values()).arg(&mut dx);
+    call.arg(&count).arg(&kind);
+    gpu.run(call, a_thread_per(count))?;
+    Ok(Array::of_kernel(gpu, dx, x.dims()))
+}
+
+/// φ(gate) ∘ up, of (n, f) each.
+///
+/// # Errors
+/// As [`activation`].
+pub fn gated(gpu: Gpu, activation: Activation, [gate, up]: [&Array; 2]) -> Result<Array> {
+    let (count, kind) = (gate.len(), kind_of(activation));
+    let mut y = gpu.empty(count)?;
+    let kernel = gpu.kernel(FILE, "gated_f32")?;
     let mut call = gpu.call(&kernel);
     call.arg(gate.values()).arg(up.values()).arg(&mut y);
-    call.arg(&count);
+    call.arg(&count).arg(&kind);
     gpu.run(call, a_thread_per(count))?;
     Ok(Array::of_kernel(gpu, y, gate.dims()))
 }
@@ -41,14 +84,19 @@ pub fn swiglu(gpu: Gpu, gate: &Array, up: &Array) -> Result<Array> {
 /// dgate and dup of gate, up and dy, (n, f) each.
 ///
 /// # Errors
-/// As [`swiglu`].
-pub fn swiglu_backward(gpu: Gpu, [gate, up, dy]: [&Array; 3]) -> Result<[Array; 2]> {
-    let count = gate.len();
+/// As [`activation`].
+pub fn gated_backward(
+    gpu: Gpu,
+    activation: Activation,
+    [gate, up, dy]: [&Array; 3],
+) -> Result<[Array; 2]> {
+    let (count, kind) = (gate.len(), kind_of(activation));
     let (mut d_gate, mut d_up) = (gpu.empty(count)?, gpu.empty(count)?);
-    let kernel = gpu.kernel(FILE, "swiglu_backward_f32")?;
+    let kernel = gpu.kernel(FILE, "gated_backward_f32")?;
     let mut call = gpu.call(&kernel);
     call.arg(gate.values()).arg(up.values()).arg(dy.values());
-    call.arg(&mut d_gate).arg(&mut d_up).arg(&count);
+    call.arg(&mut d_gate).arg(&mut d_up);
+    call.arg(&count).arg(&kind);
     gpu.run(call, a_thread_per(count))?;
     Ok([d_gate, d_up].map(|values| Array::of_kernel(gpu, values, gate.dims())))
 }
@@ -67,7 +115,7 @@ pub struct Angles<'a> {
 /// x (n, heads·c) with each head turned to its row's position, or back where `direction` is −1.
 ///
 /// # Errors
-/// As [`swiglu`].
+/// As [`activation`].
 pub fn rotate(
     gpu: Gpu,
     x: &Array,
@@ -93,13 +141,13 @@ pub fn rotate(
 /// The rows of x (n, d) that `rows` names, in its order.
 ///
 /// # Errors
-/// As [`swiglu`].
+/// As [`activation`].
 pub fn gather(gpu: Gpu, x: &Array, rows: &[u32]) -> Result<Array> {
     let (_, d) = x.matrix();
     let (count, width) = (rows.len() as u32, d as u32);
     let named = gpu.upload(rows)?;
     let mut y = gpu.empty(rows.len() * d)?;
-    let kernel = gpu.kernel(FILE, "embedding_f32")?;
+    let kernel = gpu.kernel(FILE, "gather_f32")?;
     let mut call = gpu.call(&kernel);
     call.arg(x.values()).arg(&named).arg(&mut y);
     call.arg(&count).arg(&width);
@@ -110,7 +158,7 @@ pub fn gather(gpu: Gpu, x: &Array, rows: &[u32]) -> Result<Array> {
 /// x (n, d) in the rows of a matrix (of, d) that `rows` names, each once; zero elsewhere.
 ///
 /// # Errors
-/// As [`swiglu`].
+/// As [`activation`].
 pub fn scatter(gpu: Gpu, x: &Array, rows: &[u32], of: usize) -> Result<Array> {
     let (n, d) = x.matrix();
     let (count, width) = (n as u32, d as u32);
@@ -127,7 +175,7 @@ pub fn scatter(gpu: Gpu, x: &Array, rows: &[u32], of: usize) -> Result<Array> {
 /// x + y, of one shape.
 ///
 /// # Errors
-/// As [`swiglu`].
+/// As [`activation`].
 pub fn sum(gpu: Gpu, x: &Array, y: &Array) -> Result<Array> {
     let count = x.len();
     let mut z = gpu.empty(count)?;

@@ -14,10 +14,10 @@ pub(super) fn forward(
     x: &Tensor,
     classes: &Classes,
     term: Option<&Term<'_>>,
-) -> Result<(Vec<f32>, Option<Kept>)> {
+) -> Result<(Tensor, Option<Kept>)> {
     let d = x.dim(1)?;
     let x = read(x)?;
-    let weights = answer_rows(vocabulary, classes);
+    let weights = answer_rows(vocabulary, classes)?;
     let kept = term.map(|term| term.down(&x));
     let logit = |(row, token): (usize, u32)| {
         let mut logit = dot(&x[row * d..(row + 1) * d], &weights[&token]);
@@ -28,23 +28,25 @@ pub(super) fn forward(
         }
         logit
     };
-    let logits = classes.iter().map(logit).collect();
-    Ok((logits, kept))
+    let logits: Vec<f32> = classes.iter().map(logit).collect();
+    let count = logits.len();
+    Ok((wrap(logits, count)?, kept))
 }
 
 pub(super) fn backward(
     vocabulary: &Vocabulary,
     (x, classes): (&Tensor, &Classes),
     term: Option<(&Term<'_>, &Kept)>,
-    dlogits: &[f32],
+    dlogits: &Tensor,
     gradients: &mut Parameters,
 ) -> Result<Tensor> {
     let (n, d) = x.dims2()?;
-    let weights = answer_rows(vocabulary, classes);
+    let dlogits = read(dlogits)?;
+    let weights = answer_rows(vocabulary, classes)?;
     let mut dx = vec![0.0; n * d];
     let r = term.map_or(0, |(term, _)| term.rank());
     let mut p = vec![0.0; n * r];
-    for ((row, token), &dlogit) in classes.iter().zip(dlogits) {
+    for ((row, token), &dlogit) in classes.iter().zip(&*dlogits) {
         let dx = &mut dx[row * d..(row + 1) * d];
         axpy(dlogit, &weights[&token], dx);
         if let Some((term, kept)) = term {
@@ -66,15 +68,15 @@ pub(super) fn backward(
 }
 
 /// The rows of the head that compete somewhere.
-fn answer_rows(vocabulary: &Vocabulary, classes: &Classes) -> BTreeMap<u32, Vec<f32>> {
+fn answer_rows(vocabulary: &Vocabulary, classes: &Classes) -> Result<BTreeMap<u32, Vec<f32>>> {
     let tokens: BTreeSet<u32> = classes.tokens.iter().copied().collect();
-    let weight = &vocabulary.weight;
+    let weight = vocabulary.weight.stored()?;
     let row = |token: u32| {
         let mut values = vec![0.0; weight.columns()];
         weight.row(token as usize, &mut values);
         (token, values)
     };
-    tokens.into_iter().map(row).collect()
+    Ok(tokens.into_iter().map(row).collect())
 }
 
 fn axpy(factor: f32, x: &[f32], y: &mut [f32]) {

@@ -1,6 +1,6 @@
 //! Class logits by plain operations, one by one; their adjoint by the tape.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::{Classes, Vocabulary};
 use crate::Result;
@@ -15,28 +15,26 @@ pub(super) fn forward(
     x: &Tensor,
     classes: &Classes,
     term: Option<&Term<'_>>,
-) -> Result<Vec<f32>> {
-    let weight = values(&vocabulary.weight)?;
+) -> Result<Tensor> {
+    let weight = values(vocabulary.weight.stored()?)?;
     let members = term.map(factors).transpose()?.unwrap_or_default();
-    let logits = logits(&weight, x, classes, term.map(|term| (term, &*members)))?;
-    Ok(logits.to_vec1()?)
+    logits(&weight, x, classes, term.map(|term| (term, &*members)))
 }
 
 pub(super) fn backward(
     vocabulary: &Vocabulary,
     (x, classes): (&Tensor, &Classes),
     term: Option<&Term<'_>>,
-    dlogits: &[f32],
+    dlogits: &Tensor,
     gradients: &mut Parameters,
 ) -> Result<Tensor> {
-    let weight = values(&vocabulary.weight)?;
-    let dlogits = Tensor::new(dlogits, &Device::Cpu)?;
+    let weight = values(vocabulary.weight.stored()?)?;
     let Some(term) = term else {
         let forward = |x: &[Tensor]| logits(&weight, &x[0], classes, None);
-        let [dx] = reference::adjoint([x], &dlogits, forward)?;
+        let [dx] = reference::adjoint([x], dlogits, forward)?;
         return Ok(dx);
     };
-    adjoint(term, (x, &dlogits), gradients, |members, x| {
+    adjoint(term, (x, dlogits), gradients, |members, x| {
         logits(&weight, x, classes, Some((term, members)))
     })
 }

@@ -1,3 +1,5 @@
+mod stored;
+
 use super::super::oracle::{
     Terms, assert_close, assert_parameters_close, devices, pass_of, tensor, weight,
 };

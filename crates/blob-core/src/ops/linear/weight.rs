@@ -40,12 +40,7 @@ impl Weight {
                 let shape = (stored.rows(), stored.columns());
                 let is_f32 = precision == Precision::F32;
                 let matrix = if let Some(decoders) = decoders(stored.kind()) {
-                    let rows = 0..stored.rows();
-                    let blocks: Vec<u8> = rows
-                        .flat_map(|row| stored.row_bytes(row))
-                        .copied()
-                        .collect();
-                    Matrix::of_blocks(gpu, &blocks, decoders, shape, is_f32)?
+                    Matrix::of_blocks(gpu, &stored.in_order(), decoders, shape, is_f32)?
                 } else {
                     let values: Vec<f32> = values(&stored)?.flatten_all()?.to_vec1()?;
                     Matrix::new(gpu, &values, shape, is_f32)?

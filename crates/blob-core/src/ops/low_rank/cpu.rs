@@ -23,7 +23,7 @@ impl<'a> Term<'a> {
         let mut h = vec![0.0; x.len() / k * r];
         let input = self.dropped(x, Purpose::MeanDropout);
         for (member, rows) in self.rows.by_member() {
-            let a = self.members[member].a;
+            let a = self.member(member).a;
             dots(of(&input, &rows, k), a, k, None, of_mut(&mut h, &rows, r));
         }
         let draws = self.draws();
@@ -49,7 +49,7 @@ impl<'a> Term<'a> {
 
     /// Bᵀ of every member, (r, m).
     pub(in crate::ops) fn b_transposed(&self) -> Vec<Vec<f32>> {
-        let members = self.members.iter();
+        let members = self.members();
         members
             .map(|factors| transposed(factors.b, self.shape.rank))
             .collect()
@@ -83,7 +83,7 @@ impl<'a> Term<'a> {
         let (m, r) = (self.shape.outputs, self.shape.rank);
         let mut p = vec![0.0; kept.h.len()];
         for (member, rows) in self.rows.by_member() {
-            let b = transposed(self.members[member].b, r);
+            let b = transposed(self.member(member).b, r);
             let (h, dy) = (of(&kept.h, &rows, r), of(dy, &rows, m));
             dots(dy, &b, m, None, of_mut(&mut p, &rows, r));
             let mut db = vec![0.0; b.len()]; // (r, m)
@@ -135,7 +135,7 @@ impl<'a> Term<'a> {
         for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
             let gradient = gradients.term_mut(group.member, self.site);
             let (Some(rho), Some(sum)) = (
-                self.members[group.member].rho,
+                self.member(group.member).rho,
                 gradient.and_then(|gradient| gradient.rho),
             ) else {
                 continue;
@@ -172,7 +172,7 @@ impl<'a> Term<'a> {
             .map(|(member, rows)| LowRankUpdate {
                 rows,
                 left: &adjoint.p,
-                right: self.members[member].a,
+                right: self.member(member).a,
                 factor: 1.0,
                 signs: None,
             })
@@ -209,7 +209,7 @@ impl<'a> Term<'a> {
         for (member, rows) in self.rows.by_member() {
             spread(
                 of(&adjoint.p, &rows, r),
-                self.members[member].a,
+                self.member(member).a,
                 k,
                 1.0,
                 of_mut(&mut mean, &rows, k),

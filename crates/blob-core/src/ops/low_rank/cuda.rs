@@ -1,11 +1,13 @@
-//! The low-rank term on a GPU; under dropout, by plain operations on the host.
+//! The low-rank term on a GPU.
 
 use cudarc::driver::CudaSlice;
 
-use super::{Term, reference};
+use super::Term;
 use crate::adapter::{Factor, Parameters, Sigma};
-use crate::kernels::cuda::low_rank::{self as cuda, Factors, Group, Identities, Noise};
-use crate::kernels::cuda::{Array, Gpu, pointwise};
+use crate::kernels::cuda::low_rank::{
+    self as cuda, Dropout, Factors, Group, Identities, Noise, Signs,
+};
+use crate::kernels::cuda::{Array, Gpu};
 use crate::noise::Purpose;
 use crate::ops::Tensor;
 use crate::pass::NoiseSharing;
@@ -19,13 +21,7 @@ pub(in crate::ops) fn add(
     mut y: CudaSlice<f32>,
 ) -> Result<Array> {
     let shape = [x.dim(0)?, term.shape.outputs];
-    if term.dropout() > 0.0 {
-        let of_term = reference::forward(term, x.host()?)?;
-        let of_term = Array::of_host(gpu, &of_term)?;
-        return pointwise::sum(gpu, &of_term, &Array::of_kernel(gpu, y, &shape));
-    }
-    let placed = Placed::new(term, gpu)?;
-    placed.term(term, gpu).add(&x.on(gpu)?, &mut y)?;
+    Placed::new(term, gpu)?.term().add(&x.on(gpu)?, &mut y)?;
     Ok(Array::of_kernel(gpu, y, &shape))
 }
 
@@ -35,35 +31,32 @@ pub(in crate::ops) fn backward(
     term: &Term<'_>,
     gpu: Gpu,
     (x, dy): (&Tensor, &Tensor),
-    dx: Option<CudaSlice<f32>>,
+    mut dx: Option<CudaSlice<f32>>,
     gradients: &mut Parameters,
 ) -> Result<Option<Array>> {
     let (n, k) = x.dims2()?;
-    let array = |dx| Array::of_kernel(gpu, dx, &[n, k]);
-    if term.dropout() > 0.0 {
-        let of_term = reference::backward(term, x.host()?, dy.host()?, gradients)?;
-        let Some(dx) = dx else { return Ok(None) };
-        let of_term = Array::of_host(gpu, &of_term)?;
-        return pointwise::sum(gpu, &array(dx), &of_term).map(Some);
-    }
     let placed = Placed::new(term, gpu)?;
-    let (x, dy, mut dx) = (x.on(gpu)?, dy.on(gpu)?, dx);
-    let sums = gradients.sums_on(gpu)?;
-    let term = placed.term(term, gpu);
-    term.backward((&x, &dy), dx.as_mut(), sums)?;
-    Ok(dx.map(array))
+    let (x, dy) = (x.on(gpu)?, dy.on(gpu)?);
+    let sums = gradients.change_on(gpu)?;
+    placed.term().backward((&x, &dy), dx.as_mut(), sums)?;
+    Ok(dx.map(|dx| Array::of_kernel(gpu, dx, &[n, k])))
 }
 
 /// What a term's kernels read.
-struct Placed {
+pub(in crate::ops) struct Placed {
+    gpu: Gpu,
     parameters: Array,
     members: Vec<Factors>,
     identities: Identities,
     groups: Vec<Group>,
+    rank: usize,
+    /// (m, k)
+    shape: (usize, usize),
+    scaling: f32,
 }
 
 impl Placed {
-    fn new(term: &Term<'_>, gpu: Gpu) -> Result<Self> {
+    pub(in crate::ops) fn new(term: &Term<'_>, gpu: Gpu) -> Result<Self> {
         let layout = term.parameters.layout();
         let place = |member, factor| {
             let range = layout.range(term.site, factor)?;
@@ -81,36 +74,37 @@ impl Placed {
             let site = term.site.path();
             Error::InvalidInput(format!("an adapter must have factors at {site}, got none"))
         })?;
-        let rows: Vec<u32> = term.rows.ids.iter().map(|id| id.row).collect();
-        let positions: Vec<u32> = match term.sharing() {
-            Some(NoiseSharing::Example) => vec![0; rows.len()],
-            _ => term.rows.positions().to_vec(),
-        };
         let groups = term.rows.groups.iter();
         Ok(Self {
+            gpu,
             parameters: term.parameters.values().on(gpu)?,
             members,
-            identities: Identities::new(gpu, &positions, &rows)?,
+            identities: term.rows.on(gpu)?,
             groups: groups
                 .map(|group| Group {
                     rows: group.rows.clone(),
                     member: group.member,
+                    key: group.stream.key(),
                     noise: noise(term, group),
+                    dropout: dropout(term, group),
                 })
                 .collect(),
+            rank: term.shape.rank,
+            shape: (term.shape.outputs, term.shape.inputs),
+            scaling: term.scaling,
         })
     }
 
-    fn term<'a>(&'a self, term: &Term<'_>, gpu: Gpu) -> cuda::Term<'a> {
+    pub(in crate::ops) fn term(&self) -> cuda::Term<'_> {
         cuda::Term {
-            gpu,
+            gpu: self.gpu,
             parameters: &self.parameters,
             members: &self.members,
             identities: &self.identities,
             groups: &self.groups,
-            rank: term.shape.rank,
-            shape: (term.shape.outputs, term.shape.inputs),
-            scaling: term.scaling,
+            rank: self.rank,
+            shape: self.shape,
+            scaling: self.scaling,
         }
     }
 }
@@ -121,12 +115,27 @@ fn noise(term: &Term<'_>, group: &crate::pass::Group) -> Option<Noise> {
     let (sample, sign) = term.pass.mode.draw_of(group.sample);
     let asker = |purpose| term.key(purpose, sample).word();
     Some(Noise {
-        key: group.stream.key(),
         gaussian: asker(Purpose::Gaussian),
         inputs: asker(Purpose::InputSigns),
         ranks: asker(Purpose::RankSigns),
-        has_signs: sharing != NoiseSharing::Shared,
+        signs: match sharing {
+            NoiseSharing::Token => Signs::OfTokens,
+            NoiseSharing::Example => Signs::OfPrompts,
+            NoiseSharing::Shared => Signs::Absent,
+        },
         sign,
         is_softplus: sigma == Sigma::Softplus,
+    })
+}
+
+/// Where a group's dropout comes from. The members of a mirrored pair of `E` have masks of their
+/// own.
+fn dropout(term: &Term<'_>, group: &crate::pass::Group) -> Option<Dropout> {
+    let asker = |purpose| term.key(purpose, group.sample).word();
+    let probability = Some(term.dropout()).filter(|&p| p > 0.0)?;
+    Some(Dropout {
+        probability,
+        mean: asker(Purpose::MeanDropout),
+        noise: asker(Purpose::NoiseDropout),
     })
 }

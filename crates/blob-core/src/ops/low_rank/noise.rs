@@ -83,7 +83,7 @@ impl Term<'_> {
         let groups = self.rows.groups.iter();
         groups
             .map(|group| {
-                let rho = self.members[group.member].rho.unwrap_or_default();
+                let rho = self.member(group.member).rho.unwrap_or_default();
                 let gaussian = self.gaussian(group);
                 let perturbation = gaussian
                     .iter()

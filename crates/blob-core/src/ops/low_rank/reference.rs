@@ -72,7 +72,7 @@ pub(in crate::ops) fn adjoint(
 
 /// The factors of each member as tensors.
 pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
-    let of_member = |factors: &LowRankRef<'_>| {
+    let of_member = |factors: LowRankRef<'_>| {
         let mut tensors = vec![
             tensor(factors.a.to_vec(), term.shape.rank)?,
             tensor(factors.b.to_vec(), term.shape.outputs)?,
@@ -82,7 +82,7 @@ pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
         }
         Ok(Factors(tensors))
     };
-    term.members.iter().map(of_member).collect()
+    term.members().map(of_member).collect()
 }
 
 /// h (n, r) of x (n, k).

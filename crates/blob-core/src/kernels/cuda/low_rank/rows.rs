@@ -1,0 +1,98 @@
+//! Whose factors rows see, and where their noise comes from.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaView};
+
+use crate::Result;
+use crate::kernels::cuda::Gpu;
+
+/// Where one member's factors lie: their first values among all parameters and gradients.
+#[derive(Clone, Copy)]
+pub struct Factors {
+    /// A, (r, k)
+    pub a: usize,
+    /// B, (m, r)
+    pub b: usize,
+    /// ρ, (r, k), where A is Gaussian.
+    pub rho: Option<usize>,
+}
+
+/// Who the rows of the input are, (n) each. Copies share the memory.
+#[derive(Debug, Clone)]
+pub struct Identities {
+    positions: Arc<CudaSlice<u32>>,
+    rows: Arc<CudaSlice<u32>>,
+}
+
+impl Identities {
+    /// Copies of positions in prompts, and of what prompts are called.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
+    pub fn new(gpu: Gpu, positions: &[u32], rows: &[u32]) -> Result<Self> {
+        Ok(Self {
+            positions: Arc::new(gpu.upload(positions)?),
+            rows: Arc::new(gpu.upload(rows)?),
+        })
+    }
+
+    /// Positions and names of a group's rows.
+    pub(super) fn of(&self, group: &Group) -> [CudaView<'_, u32>; 2] {
+        [&self.positions, &self.rows].map(|values| values.slice(group.rows.clone()))
+    }
+}
+
+/// Where a group's noise comes from: words of who asks.
+#[derive(Clone, Copy)]
+pub struct Noise {
+    /// Who asks for E.
+    pub gaussian: u32,
+    /// Who asks for the signs of inputs.
+    pub inputs: u32,
+    /// Who asks for the signs of ranks.
+    pub ranks: u32,
+    /// Whose signs rows see.
+    pub signs: Signs,
+    /// The sign of E.
+    pub sign: f32,
+    /// σ = ln(1 + e^ρ), or ρ².
+    pub is_softplus: bool,
+}
+
+/// Whose signs rows see; as kernels count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Signs {
+    /// None.
+    Absent = 0,
+    /// Those of their place in their prompt.
+    OfTokens = 1,
+    /// Those of their prompt.
+    OfPrompts = 2,
+}
+
+/// The dropout of a group's inputs.
+#[derive(Clone, Copy)]
+pub struct Dropout {
+    /// p, above 0.
+    pub probability: f32,
+    /// Who asks for the mask of the mean's input.
+    pub mean: u32,
+    /// Who asks for that of the noise's input.
+    pub noise: u32,
+}
+
+/// Rows that see one member's factors under one draw.
+pub struct Group {
+    /// Which rows.
+    pub rows: Range<usize>,
+    /// Whose factors.
+    pub member: usize,
+    /// The stream of noise and dropout.
+    pub key: [u32; 2],
+    /// `None`: the mean.
+    pub noise: Option<Noise>,
+    /// Of the inputs.
+    pub dropout: Option<Dropout>,
+}
