@@ -114,6 +114,15 @@ it('lists, shows and previews datasets by their names', async () => {
     dataDir,
   ]);
   expect(preview).toMatchObject({ code: 0, stdout: own.stdout });
+  const texts = await bpeft([
+    ...['datasets', 'preview', `${ARC}:ARC-Easy`, '--limit', '1', '--encoder'],
+  ]);
+  expect(texts).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(
+      /^--- row 0, A B C D, answer [A-D]\nSelect one of the choices that answers the following question: .* Choices: A\. .* Answer:\n$/,
+    ),
+  });
   const pulled = await bpeft(['datasets', 'pull', 'ARC-Challenge']);
   expect(pulled).toMatchObject({
     code: 0,

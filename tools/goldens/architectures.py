@@ -8,6 +8,7 @@ long as a window, one token longer, and three times as long. See README.md.
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,6 +36,8 @@ COMMON = {
 }
 # The second of two blocks has the window: max_window_layers counts those below that have none.
 BY_BLOCK = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
+# of a small vocabulary
+SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 MODELS = {
     # as Qwen2.5-0.5B: biases of q, k, v and a tied head; the window is stated, but off
     "qwen2": {
@@ -116,10 +119,42 @@ MODELS = {
         "sliding_window": WINDOW,
         "layer_types": ["sliding_attention", "full_attention"],
     },
+    # q, k and v in one layer, gate and up in another; as many key heads as Phi-3-mini or fewer, as
+    # Phi-3-medium
+    "phi3": {
+        "model_type": "phi3",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": False,
+        "sliding_window": WINDOW,
+        **SPECIAL,
+    },
+    # LongRoPE within the context of the original training
+    "phi3-long": {
+        "model_type": "phi3",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "original_max_position_embeddings": 32,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0, 1.3],
+            "long_factor": [2.0, 5.0],
+        },
+        **SPECIAL,
+    },
 }
 
+
+
+
+def modules_of(name):
+    """Every layer of a model that can be adapted."""
+    return tiny.FUSED_MODULES if name.startswith("phi3") else tiny.ALL_MODULES
+
+
 # name: (model, modules, settings)
-CASES = {f"{model}-mle": (model, tiny.ALL_MODULES, {}) for model in MODELS} | {
+CASES = {f"{model}-mle": (model, modules_of(model), {}) for model in MODELS} | {
     "qwen2-window-blob": ("qwen2-window", llama.HEAD, {"noise": "token", "seed": 2, "step": 5}),
     "qwen3-blob": (
         "qwen3",
@@ -127,6 +162,7 @@ CASES = {f"{model}-mle": (model, tiny.ALL_MODULES, {}) for model in MODELS} | {
         {"noise": "token", "sigma": "softplus", "seed": 3, "step": 8},
     ),
     "gemma2-blob": ("gemma2", tiny.ALL_MODULES, {"noise": "token", "seed": 6, "step": 3}),
+    "phi3-blob": ("phi3", tiny.FUSED_MODULES, {"noise": "token", "seed": 7, "step": 4}),
     "mistral-blob": ("mistral", llama.HEAD, {"noise": "example", "seed": 4, "step": 2}),
 }
 
@@ -174,7 +210,7 @@ def base_tensors(name):
             tensors[path] = rng.normal(0, 0.3, shape)
         else:
             tensors[path] = rng.normal(0, 0.8 / np.sqrt(shape[1]), shape)
-    for path in tiny.module_paths(tiny.ALL_MODULES):
+    for path in tiny.module_paths(modules_of(name)):
         m, k = model.get_submodule(path).weight.shape
         b = rng.normal(0, 0.1, (m, tiny.RANK))
         if path == "lm_head":
@@ -245,7 +281,7 @@ def compute(case):
 
 def check_windows():
     """A window changes the answers of the prompts that are longer than it, and of no other."""
-    for name in ("qwen2-window", "qwen3", "mistral", "gemma2", "gemma3"):
+    for name in ("qwen2-window", "qwen3", "mistral", "gemma2", "gemma3", "phi3"):
         with torch.no_grad():
             model, asker, _ = build(name, [])
             windowed = tiny.answer_logits(model, asker, batch())
@@ -261,9 +297,10 @@ def main():
     torch.set_num_threads(1)
     noise.check()
     check_windows()
-    for name in MODELS:
+    chosen = sys.argv[1:] or list(CASES)  # all, or those that are named
+    for name in {CASES[case][0]: None for case in chosen}:
         save_file(base_tensors(name), noise.GOLDENS / f"{name}.safetensors")
-    for case in CASES:
+    for case in chosen:
         tensors, document = compute(case)
         save_file(tensors, noise.GOLDENS / f"{case}.safetensors")
         noise.write_document(f"{case}.json", document)

@@ -7,6 +7,7 @@ by one, so that nothing is padded. See README.md.
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,6 +47,31 @@ ROBERTA = COMMON | {
     "type_vocab_size": 1,
     "layer_norm_eps": 1e-5,
     "pad_token_id": PADDING,
+}
+# The first block sees everything, the others two positions on either side.
+MODERN_BERT = {
+    "vocab_size": VOCAB,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 3,
+    "num_attention_heads": HEADS,
+    "intermediate_size": INNER,
+    "max_position_embeddings": POSITIONS,
+    "num_labels": CLASSES,
+    "local_attention": 4,
+    **{"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2},
+    **{"eos_token_id": 3, "sep_token_id": 3},
+}
+# Distances of three and more share rows by their logarithm.
+DEBERTA = COMMON | {
+    "layer_norm_eps": 1e-7,
+    "type_vocab_size": 0,
+    "relative_attention": True,
+    "position_buckets": 4,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "pad_token_id": 0,
 }
 EVERYWHERE = [
     "query",
@@ -111,6 +137,78 @@ CASES = {
             "target_modules": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
         },
     ),
+    # as ModernBERT is published: masked words, whose head begins as the classification's does
+    "modernbert": (
+        "ModernBert",
+        "ModernBertForMaskedLM",
+        MODERN_BERT,
+        {"task_type": "SEQ_CLS", "target_modules": ["Wqkv"]},
+    ),
+    # the mean of all tokens, biases everywhere, terms everywhere
+    "modernbert-everywhere": (
+        "ModernBert",
+        "ModernBertForSequenceClassification",
+        MODERN_BERT
+        | {
+            "classifier_pooling": "mean",
+            "attention_bias": True,
+            "mlp_bias": True,
+            "norm_bias": True,
+            "classifier_bias": True,
+        },
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": ["Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo", "head.dense"],
+        },
+    ),
+    # as DeBERTa-v3 is published: no pooler, which PEFT saves when it is asked to
+    "deberta": (
+        "DebertaV2",
+        "DebertaV2ForMaskedLM",
+        DEBERTA,
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": ["query_proj", "value_proj"],
+            "modules_to_save": ["pooler.dense", "classifier"],
+        },
+    ),
+    "deberta-everywhere": (
+        "DebertaV2",
+        "DebertaV2Model",
+        DEBERTA | {"type_vocab_size": 2, "position_buckets": -1},
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": [
+                *["query_proj", "key_proj", "value_proj"],
+                *["attention.output.dense", "intermediate.dense", "output.dense"],
+            ],
+            "modules_to_save": ["pooler.dense", "classifier"],
+        },
+    ),
+    "deberta-terms-on-the-head": (
+        "DebertaV2",
+        "DebertaV2ForSequenceClassification",
+        DEBERTA | {"pooler_hidden_act": "tanh"},
+        {"target_modules": ["query_proj", "value_proj", "pooler.dense", "classifier"]},
+    ),
+    # a posterior over the terms, under fixed noise; the head is trained as a point
+    "bert-blob": (
+        "Bert",
+        "BertModel",
+        COMMON,
+        {"task_type": "SEQ_CLS", "target_modules": ["query", "value"], "noise": "token"},
+    ),
+    "deberta-blob": (
+        "DebertaV2",
+        "DebertaV2ForMaskedLM",
+        DEBERTA,
+        {
+            "task_type": "SEQ_CLS",
+            "target_modules": ["query_proj", "key_proj", "value_proj"],
+            "modules_to_save": ["pooler.dense", "classifier"],
+            "noise": "token",
+        },
+    ),
 }
 
 
@@ -118,7 +216,8 @@ def batch(family, config):
     rng = np.random.default_rng(5)
     ids = rng.integers(2, VOCAB, sum(LENGTHS))
     ids[3] = PADDING  # a padding token that someone wrote out has no position of its own
-    types = config.get("type_vocab_size", 2) if family != "DistilBert" else 1
+    untyped = family in ("DistilBert", "ModernBert")
+    types = 1 if untyped else max(1, config.get("type_vocab_size", 2))
     kinds = [np.minimum(np.arange(n) * types // n, types - 1) for n in LENGTHS]
     return {
         "ids": ids.tolist(),
@@ -164,6 +263,41 @@ def base(case, rng):
     return document, tensors, model.eval()
 
 
+# Whose noise a layer draws.
+asker = tiny.Asker(key=noise.stream_key(0, 1, noise.TRAINING, 0))
+# The table of distances is a text of its own to the noise.
+ROW_OF_TABLES = 0xFFFFFFFF
+
+
+def make_noisy(path, layer, family, rho):
+    """PEFT's layer under a draw of its A: y = W₀x + b + s·B(Ax + T ∘ (σ∘E)(S ∘ x)), σ = ρ²."""
+    block = int(path.split(".layer.")[1].split(".")[0])
+    module = ("query", "key", "value").index(path.rsplit(".", 1)[1].removesuffix("_proj"))
+    slot = 8 * block + module
+    lora_a, lora_b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+
+    def forward(x):
+        n = x.shape[1]
+        if n == asker.length:
+            # BERT's rows begin behind [CLS], which comes last: it has no order of its own.
+            positions = [n - 1, *range(n - 1)] if family == "Bert" else range(n)
+            row = asker.row
+        else:
+            positions, row = range(n), ROW_OF_TABLES
+        (r, k), scaling = lora_a.shape, layer.scaling["default"]
+        e = torch.tensor(noise.gaussian(asker.key, slot, r, k))
+        inputs, ranks = (
+            torch.tensor(
+                noise.token_signs("token", asker.key, slot, purpose, count, positions, row)
+            )
+            for purpose, count in ((noise.INPUT_SIGNS, k), (noise.RANK_SIGNS, r))
+        )
+        hidden = x @ lora_a.T + ((x * inputs) @ (rho**2 * e).T) * ranks
+        return layer.base_layer(x) + scaling * hidden @ lora_b.T
+
+    layer.forward = forward
+
+
 def logits_of(model, rows):
     drawn = []
     for index, (start, end) in enumerate(zip(rows["offsets"], rows["offsets"][1:])):
@@ -172,6 +306,7 @@ def logits_of(model, rows):
         if max(rows["types"]) > 0:
             inputs["token_type_ids"] = torch.tensor([rows["types"][start:end]])
         first, last = rows["answer_offsets"][index : index + 2]
+        asker.row, asker.length = rows["rows"][index], end - start
         drawn.append(model(**inputs).logits[0, rows["answers"][first:last]])
     return drawn
 
@@ -187,8 +322,14 @@ def compute(case):
     rng = np.random.default_rng(list(CASES).index(case) + 60)
     document, tensors, model = base(case, rng)
     family, _, settings, lora = CASES[case]
+    lora = dict(lora)
+    sharing = lora.pop("noise", None)
     rows = batch(family, settings)
-    head = {name: value for name, value in model.state_dict().items() if "classifier" in name}
+    head = {
+        name: value
+        for name, value in model.state_dict().items()
+        if "classifier" in name or name.startswith("pooler.")
+    }
     adapted = get_peft_model(
         model, LoraConfig(r=tiny.RANK, lora_alpha=tiny.ALPHA, lora_dropout=0.0, **lora)
     ).eval()
@@ -205,6 +346,17 @@ def compute(case):
         adapted.save_pretrained(folder)
         adapter_config = json.loads((Path(folder) / "adapter_config.json").read_text())
         adapter = load_file(Path(folder) / "adapter_model.safetensors")
+    noisy = {}
+    if sharing is not None:
+        for path, layer in adapted.named_modules():
+            if hasattr(layer, "lora_A") and layer.lora_A:
+                shape = layer.lora_A["default"].weight.shape
+                rho = rng.uniform(0.2, 0.5, shape) * rng.choice([-1, 1], shape)
+                rho = torch.nn.Parameter(torch.tensor(rho, dtype=torch.float32))
+                make_noisy(path, layer, family, rho)
+                noisy[f"{path}.lora_A_rho"] = rho
+        trained |= noisy
+        adapter |= {name: rho.detach().numpy().copy() for name, rho in noisy.items()}
     if "task_type" not in lora:
         # PEFT saves no frozen head; ours is part of the adapter, as the base layers of its terms.
         for name, value in head.items():
@@ -225,10 +377,11 @@ def compute(case):
             assert parameter.grad.abs().max() > 0
             parameter.copy_(parameter.grad)
     gradients = get_peft_model_state_dict(adapted)
-    expected |= {f"grad.{name}": value for name, value in gradients.items()}
+    expected |= {f"grad.{name}": value for name, value in (gradients | noisy).items()}
     document = {
         "hf_config": document,
         "adapter_config": adapter_config,
+        **({} if sharing is None else {"noise": sharing}),
         "batch": rows,
         "nll": nll.item(),
         "versions": tiny.versions(),
@@ -257,10 +410,27 @@ def check_gradient(case, model, trained, rows, nll):
     assert abs(slope / norm - 1) < 0.02, f"{case}: slope {slope}, norm {norm}"
 
 
+def relative_buckets():
+    """The row of every distance from 0 to 1200, as the published model finds it."""
+    from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+    cases = []
+    for span, farthest in [(256, 512), (4, 12), (8, 64), (64, 1024), (256, 256)]:
+        far = torch.arange(1201)
+        buckets = make_log_bucket_position(far, span, farthest).long()
+        rows = torch.clamp(buckets + span, 0, 2 * span - 1)
+        mirrored = make_log_bucket_position(-far, span, farthest).long()
+        assert torch.equal(buckets, -mirrored)
+        cases.append({"span": span, "farthest": farthest, "rows": rows.tolist()})
+    noise.write_document("relative-buckets.json", {"cases": cases})
+
+
 def main():
+    """All cases, or those that are named."""
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    for case in CASES:
+    relative_buckets()
+    for case in sys.argv[1:] or CASES:
         base_tensors, adapter, expected, document = compute(case)
         name = f"encoder-{case}"
         save_file(base_tensors, noise.GOLDENS / f"{name}-base.safetensors")

@@ -30,6 +30,9 @@ MODULES = {
     "gate_proj": 4,
     "up_proj": 5,
     "down_proj": 6,
+    # several in one have the slot of the first
+    "qkv_proj": 0,
+    "gate_up_proj": 4,
 }
 
 # Bits of the uniforms under Box-Muller: u = (⌊w / 2^(32 − bits)⌋ + ½)·2^−bits.

@@ -30,6 +30,8 @@ ALL_MODULES = [
     "down_proj",
     "lm_head",
 ]
+FUSED_MODULES = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"]
+OF_MLP = ("gate_proj", "up_proj", "gate_up_proj", "down_proj")
 ROPE_THETA, CONTEXT, EPSILON = 10000.0, 512, 1e-5
 # head_dim 8 has four wave lengths: 6.3, 63, 628, 6283. Under llama3 the first is kept, the second
 # blended, the rest stretched.
@@ -110,7 +112,7 @@ def module_paths(modules):
     """Hugging Face paths of the adapted layers, block by block, the head last."""
     inner = [m for m in modules if m != "lm_head"]
     paths = [
-        f"model.layers.{block}.{'mlp' if module in ('gate_proj', 'up_proj', 'down_proj') else 'self_attn'}.{module}"
+        f"model.layers.{block}.{'mlp' if module in OF_MLP else 'self_attn'}.{module}"
         for block in range(BLOCKS)
         for module in inner
     ]

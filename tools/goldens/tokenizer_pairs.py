@@ -1,8 +1,8 @@
-"""Goldens of sentence pairs: small vocabularies behind the published rules of three encoders.
+"""Goldens of sentence pairs: small vocabularies behind the published rules of four encoders.
 
 WordPiece with BERT's normaliser, pre-tokenizer and template (also MiniLM's), byte-level BPE with
-RoBERTa's, Unigram with DeBERTa-v3's (whose table of characters is replaced by NFKC). They are
-trained here on the questions of assets/exam_topics (ours to ship), with Python's tokenizers. A pair
+RoBERTa's and with ModernBERT's, Unigram with DeBERTa-v3's (whose table of characters is replaced by
+NFKC). They are trained here on the questions of assets/exam_topics (ours to ship), with Python's tokenizers. A pair
 is two questions that follow each other; each is cut, longest first, to three lengths, by tokenizers
 and by transformers, which must agree.
 
@@ -14,6 +14,7 @@ Writes to crates/blob-core/tests/goldens:
 """
 
 import json
+import sys
 
 from tokenizer_families import FILES, fnv1a, questions
 from tokenizer_ids import AWKWARD, GOLDENS
@@ -90,7 +91,29 @@ def deberta():
     return tokenizer
 
 
-FAMILIES = {"bert": bert, "roberta": roberta, "deberta": deberta}
+def modernbert():
+    """Byte-level BPE between BERT's special tokens; a second text has no type of its own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True)
+    specials = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=SIZE,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=specials,
+        show_progress=False,
+    )
+    tokenizer = trained(tokenizer, trainer)
+    cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:0 [SEP]:0",
+        special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
+    )
+    return tokenizer
+
+
+FAMILIES = {"bert": bert, "roberta": roberta, "deberta": deberta, "modernbert": modernbert}
 
 
 def encoded(tokenizer, wrapped, first, second, length):
@@ -110,8 +133,8 @@ def encoded(tokenizer, wrapped, first, second, length):
 
 
 def main():
-    for family, make in FAMILIES.items():
-        tokenizer = make()
+    for family in sys.argv[1:] or FAMILIES:  # all, or those that are named
+        tokenizer = FAMILIES[family]()
         path = GOLDENS / f"pairs-{family}.json"
         tokenizer.save(str(path), pretty=False)
         wrapped = PreTrainedTokenizerFast(tokenizer_file=str(path))

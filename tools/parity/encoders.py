@@ -31,12 +31,30 @@ DISTILBERT = {
 }
 
 
+MODERN_BERT = SHAPE | {
+    "num_hidden_layers": 3,
+    "local_attention": 8,
+    **{"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2},
+    **{"eos_token_id": 3, "sep_token_id": 3},
+}
+DEBERTA = SHAPE | {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+}
+SHAPES = {"DistilBert": DISTILBERT, "ModernBert": MODERN_BERT, "DebertaV2": DEBERTA}
+
+
 def make_encoder(out, family, seed, tokenizer):
-    """The base model alone, as a Hugging Face folder."""
+    """The base model alone, as a Hugging Face folder; ModernBERT's with the head that its
+    classification begins with."""
     torch.manual_seed(seed)
-    shape = DISTILBERT if family == "DistilBert" else SHAPE
-    model = getattr(transformers, f"{family}Model")(
-        getattr(transformers, f"{family}Config")(**shape)
+    kind = "ForMaskedLM" if family == "ModernBert" else "Model"
+    model = getattr(transformers, f"{family}{kind}")(
+        getattr(transformers, f"{family}Config")(**SHAPES.get(family, SHAPE))
     )
     with torch.no_grad():
         for name, weight in model.named_parameters():

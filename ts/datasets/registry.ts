@@ -36,6 +36,7 @@ import type {
 import { partOfItems, partOfRows, splitPart } from './split-part.ts';
 import { ARC } from './tasks/arc.ts';
 import { BOOLQ } from './tasks/boolq.ts';
+import { COMMONSENSE_QA } from './tasks/commonsense-qa.ts';
 import { COPA } from './tasks/copa.ts';
 import type { DatasetEntry, SourceFiles } from './tasks/entry.ts';
 import { EXAM_TOPICS } from './tasks/exam-topics.ts';
@@ -49,6 +50,7 @@ import { WINOGRANDE } from './tasks/winogrande.ts';
 const ENTRIES: readonly DatasetEntry[] = [
   ...ARC,
   ...OPENBOOKQA,
+  ...COMMONSENSE_QA,
   ...WINOGRANDE,
   ...BOOLQ,
   ...MMLU,

@@ -17,6 +17,11 @@ export interface TrainerOptions {
    * not fit is computed again, with the same bits. All unless given.
    */
   readonly keptBytes?: number | undefined;
+  /**
+   * Dropout of an encoder's own activations, in [0, 1): behind the embeddings, of what attention
+   * and MLP give, and of what the head reads; not of attention probabilities. None unless given.
+   */
+  readonly baseDropout?: number | undefined;
 }
 
 export interface StepReport {
@@ -54,8 +59,12 @@ export class Trainer implements AsyncDisposable {
     adapter: Adapter,
     options: TrainerOptions,
   ): Promise<Trainer> {
-    const { keptBytes, ...train } = options;
-    const text = JSON.stringify({ train, keptBytes: keptBytes ?? null });
+    const { keptBytes, baseDropout, ...train } = options;
+    const text = JSON.stringify({
+      train,
+      keptBytes: keptBytes ?? null,
+      baseDropout: baseDropout ?? 0,
+    });
     const handle = await native(() =>
       loadNative().NativeTrainer.create(model.handle, adapter.handle, text),
     );

@@ -35,8 +35,11 @@ export function workOf(
 ): Work {
   const { posterior, members = 1 } = trainingMethod(config.method).adapter(config);
   const { trainSamples = 1 } = config as { trainSamples?: number };
+  const [d, queries, keys] = [shape.hiddenSize, shape.numHeads, shape.numKvHeads];
   const matrices = {
     ...blockMatrices(shape),
+    qkv_proj: [(queries + 2 * keys) * shape.headDim, d] as const,
+    gate_up_proj: [2 * shape.intermediateSize, d] as const,
     lm_head: [shape.vocabSize, shape.hiddenSize] as const,
   };
   const { targetModules = [] } = config;

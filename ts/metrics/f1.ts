@@ -3,7 +3,8 @@
  *
  * ```text
  * F1_k = 2·TP_k / (predicted_k + labelled_k)
- * binary   F1_1: of the second of two classes, as GLUE scores MRPC and QQP
+ * binary   F1_+: of the positive of two classes: of the second, as GLUE scores MRPC and QQP, unless
+ *          the task says otherwise (BoolQ: of true)
  * macro    mean of F1_k over the classes that some row has as label or prediction
  * ```
  *
@@ -19,8 +20,9 @@ import type { LabelledRow } from './scored-row.ts';
 
 export const F1 = ofLabelled({
   id: 'f1',
-  definition: () => 'of two classes, F1 of the second: 2 TP / (predicted + labelled); else null',
-  of: binaryF1,
+  definition: ({ positive }) =>
+    `of two classes, F1 of the ${positive === 0 ? 'first' : 'second'}: 2 TP / (predicted + labelled); else null`,
+  of: (rows, { positive }) => binaryF1(rows, positive),
 });
 
 export const MACRO_F1 = ofLabelled({
@@ -30,10 +32,10 @@ export const MACRO_F1 = ofLabelled({
   of: macroF1,
 });
 
-/** Null unless every row has the same two classes. */
-export function binaryF1(rows: readonly LabelledRow[]): number | null {
+/** Of the class of index `positive`; null unless every row has the same two classes. */
+export function binaryF1(rows: readonly LabelledRow[], positive: 0 | 1 = 1): number | null {
   const counts = classCounts(rows);
-  return counts?.labelled.length === 2 ? (f1Of(counts, 1) ?? 0) : null;
+  return counts?.labelled.length === 2 ? (f1Of(counts, positive) ?? 0) : null;
 }
 
 /** Null unless every row has the same number of classes. */

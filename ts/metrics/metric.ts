@@ -10,6 +10,8 @@ import type { LabelledRow, ScoredRow } from './scored-row.ts';
 export interface MetricRule extends MeanRule {
   /** J, bins of the ECE. */
   readonly bins: number;
+  /** Which of two classes the binary F1 is of. */
+  readonly positive: 0 | 1;
 }
 
 export interface Metric<Id extends string = string> {

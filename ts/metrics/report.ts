@@ -50,6 +50,8 @@ export interface ReportOptions {
   readonly mean?: 'rows' | 'batches';
   /** Needed for a mean of batch means. */
   readonly batchSize?: number;
+  /** The class that the F1 of two classes is of; the second unless given. */
+  readonly positive?: 0 | 1;
 }
 
 /** Metrics that need labels are taken over the rows that have one; all are null over no rows. */
@@ -57,7 +59,7 @@ export function metricsReport(
   rows: readonly ScoredRow[],
   options: ReportOptions = {},
 ): MetricsReport {
-  const rule: MetricRule = { mean: 'rows', bins: DEFAULT_BINS, ...options };
+  const rule: MetricRule = { mean: 'rows', bins: DEFAULT_BINS, positive: 1, ...options };
   const labelled = labelledRows(rows);
   return {
     n: rows.length,

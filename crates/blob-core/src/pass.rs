@@ -94,6 +94,22 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Some rows of a table for each copy. The noise sees them as a text of their own, which no
+    /// batch names.
+    pub(crate) fn of_table(copies: &[BatchCopy], rows: Range<usize>) -> Self {
+        let id = |position| TokenId {
+            row: u32::MAX,
+            position,
+        };
+        let share: Vec<_> = rows.clone().map(|row| id(row as u32)).collect();
+        let ids = share.repeat(copies.len());
+        Self {
+            positions: ids.iter().map(|id| id.position).collect(),
+            ids,
+            groups: groups(copies, &|_| rows.len()),
+        }
+    }
+
     /// The place of each row in its prompt.
     pub fn positions(&self) -> &[u32] {
         &self.positions
@@ -143,6 +159,8 @@ pub struct Mode {
     pub antithetic: bool,
     /// Dropout of the low-rank terms' inputs, where they are sampled; 0 = none.
     pub dropout: f32,
+    /// The base's own dropout, of an encoder; 0 = none.
+    pub base_dropout: f32,
     /// Look for values that are not finite after every layer, and name the layer.
     pub check_finite: bool,
     /// Most bytes of activations to keep for the backward pass, beside each block's input; what
@@ -157,6 +175,7 @@ impl Mode {
         sample_from_block: 0,
         antithetic: false,
         dropout: 0.0,
+        base_dropout: 0.0,
         check_finite: false,
         kept_bytes: None,
     };

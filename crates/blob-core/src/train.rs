@@ -64,6 +64,7 @@ pub struct Trainer {
     objective: Box<dyn Objective>,
     step: u64,
     kept_bytes: Option<usize>,
+    base_dropout: f32,
 }
 
 /// Gradients of the mean NLL of each member's rows.
@@ -93,6 +94,7 @@ impl Trainer {
             method,
             step: 0,
             kept_bytes: None,
+            base_dropout: 0.0,
         })
     }
 
@@ -109,6 +111,22 @@ impl Trainer {
     pub fn with_kept_bytes(mut self, bytes: Option<usize>) -> Self {
         self.kept_bytes = bytes;
         self
+    }
+
+    /// Trains with the base's own dropout, of an encoder.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_CONFIG` for what is no probability below 1.
+    pub fn with_base_dropout(mut self, p: f32) -> Result<Self> {
+        if !(0.0..1.0).contains(&p) {
+            return Err(Error::InvalidConfig {
+                field: "base_dropout",
+                rule: "must be at least 0 and below 1",
+                value: p.to_string(),
+            });
+        }
+        self.base_dropout = p;
+        Ok(self)
     }
 
     /// What answers now, where that is not the adapter that is trained ([`Method::posterior`]).
@@ -244,6 +262,7 @@ impl Trainer {
             sample_from_block: 0,
             antithetic: false,
             dropout: adapter.config().dropout,
+            base_dropout: self.base_dropout,
             check_finite,
             kept_bytes: self.kept_bytes,
         };

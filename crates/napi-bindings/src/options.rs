@@ -82,6 +82,9 @@ pub(crate) struct TrainerOptions {
     pub(crate) train: TrainConfig,
     /// Most bytes of activations to keep for the backward pass; null: all.
     pub(crate) kept_bytes: Option<usize>,
+    /// Dropout of an encoder's own activations.
+    #[serde(default)]
+    pub(crate) base_dropout: f32,
 }
 
 #[derive(Deserialize)]

@@ -94,7 +94,9 @@ impl NativeTrainer {
         let worker = Arc::clone(&model.worker);
         model.worker.submit(env, move |state| {
             let trainer = Trainer::new(options.train, state.adapters.get_mut(adapter.number())?)?;
-            let trainer = trainer.with_kept_bytes(options.kept_bytes);
+            let trainer = trainer
+                .with_kept_bytes(options.kept_bytes)
+                .with_base_dropout(options.base_dropout)?;
             let trainer = Handle::new(worker, state, trainer);
             Ok(Self {
                 handles: Arc::new(Handles { trainer, adapter }),

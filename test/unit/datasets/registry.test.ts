@@ -25,6 +25,7 @@ it("knows the reference's names, each once, with source and licence", () => {
     'ARC-Easy',
     'ARC-Challenge',
     'obqa',
+    'commonsense_qa',
     'winogrande_s',
     'winogrande_m',
     'boolq',

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { promptText } from '../../../ts/datasets/prompts/prompt-plan.ts';
 import { resolveDataset } from '../../../ts/datasets/registry.ts';
 import type { Dataset } from '../../../ts/datasets/rows/item.ts';
-import { planPrompt } from '../../../ts/datasets/tasks/tasks.ts';
+import { planPrompt, taskOf } from '../../../ts/datasets/tasks/tasks.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 async function rowsOf(
@@ -53,6 +53,40 @@ Answer:`,
     labels: ['0', '1'],
     label: 1,
   });
+});
+
+it("asks CommonsenseQA's questions as its rows are published, whose test has no answers", async () => {
+  const row = {
+    id: '1',
+    question: 'Where does one read?',
+    question_concept: 'read',
+    choices: { label: ['A', 'B', 'C', 'D', 'E'], text: ['bus', 'sea', 'sky', 'ice', 'library'] },
+    answerKey: 'E',
+  };
+  const dataset = await rowsOf('commonsense_qa', [row, { ...row, answerKey: '' }]);
+  expect(dataset).toMatchObject({
+    classCount: 5,
+    items: [{ answer: 4, meta: { question_concept: 'read' } }, { answer: null }],
+  });
+  const lines = 'A) bus\nB) sea\nC) sky\nD) ice\nE) library\nAnswer:';
+  const asked = `Question: Where does one read?\nChoices:\n${lines}`;
+  expect(prompt(dataset, 'reference')).toEqual({
+    text: `Answer the multiple choice question below by returning the answer label (A to E)\n\n${asked}`,
+    labels: ['A', 'B', 'C', 'D', 'E'],
+    label: 4,
+  });
+  expect(prompt(dataset, 'corrected').text).toBe(
+    `Return the label of the correct answer for the question below.\n\n${asked}`,
+  );
+});
+
+it('counts true as the positive answer of BoolQ, and the second class of others', () => {
+  const positive = (family: 'boolq' | 'mrpc', template: 'corrected' | 'reference') =>
+    (['prompt', 'texts'] as const).map((reader) => taskOf(family).positive?.(template, reader));
+  expect(positive('boolq', 'corrected')).toEqual([0, 0]);
+  // there a true answer is class 1 of a prompt
+  expect(positive('boolq', 'reference')).toEqual([1, 0]);
+  expect(positive('mrpc', 'corrected')).toEqual([undefined, undefined]);
 });
 
 it.each([

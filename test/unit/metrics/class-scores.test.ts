@@ -30,6 +30,7 @@ const NEVER_RIGHT = rows(3, '00110', '02220');
 it('agrees with scikit-learn on two and on three classes', () => {
   expect(matthews(TWO)).toBeCloseTo(0.7564935064935064, 14);
   expect(binaryF1(TWO)).toBeCloseTo(0.8928571428571429, 14);
+  expect(binaryF1(TWO, 0)).toBeCloseTo(0.8636363636363636, 14);
   expect(macroF1(TWO)).toBeCloseTo(0.8782467532467533, 14);
   expect(matthews(THREE)).toBeCloseTo(0.7483240475253726, 14);
   expect(macroF1(THREE)).toBeCloseTo(0.8240509106868554, 14);
@@ -61,4 +62,8 @@ it('says nothing where it has no meaning: other numbers of classes, no label', (
   const { metrics, definitions } = metricsReport([...TWO, ...unlabelled]);
   expect(metrics.mcc).toBe(matthews(TWO));
   expect(definitions.f1).toContain('of the second');
+  const first = metricsReport(TWO, { positive: 0 });
+  expect(first.metrics.f1).toBe(binaryF1(TWO, 0));
+  expect(first.metrics.f1).not.toBe(metrics.f1);
+  expect(first.definitions.f1).toContain('of the first');
 });

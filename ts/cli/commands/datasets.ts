@@ -3,9 +3,15 @@
 import type { Command } from 'commander';
 import { promptText } from '../../datasets/prompts/prompt-plan.ts';
 import { listDatasets, resolveDataset } from '../../datasets/registry.ts';
-import { planPrompt } from '../../datasets/tasks/tasks.ts';
+import type { Dataset, Item } from '../../datasets/rows/item.ts';
+import { planPair, planPrompt, taskOf } from '../../datasets/tasks/tasks.ts';
 import { BpeftError } from '../../errors.ts';
-import { DATA_PROTOCOLS, PROTOCOLS, type Protocol } from '../../protocol/data-protocol.ts';
+import {
+  DATA_PROTOCOLS,
+  type DataProtocol,
+  PROTOCOLS,
+  type Protocol,
+} from '../../protocol/data-protocol.ts';
 import { newCommand } from '../command.ts';
 import { interruptible } from '../interrupt.ts';
 import type { Output } from '../output.ts';
@@ -16,6 +22,7 @@ interface Flags {
   readonly split?: string;
   readonly protocol: string;
   readonly limit: string;
+  readonly encoder?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -87,12 +94,18 @@ export function defineDatasets(command: Command, output: Output): void {
     .option('--split <name>', "split (default: the dataset's, mostly validation)")
     .option('--protocol <name>', PROTOCOLS.join(' or '), 'corrected')
     .option('--limit <n>', 'how many', '3')
+    .option('--encoder', 'the texts that an encoder reads, instead of prompts')
     .action(async (name: string, flags: Flags) => {
       const protocol = DATA_PROTOCOLS[checkedProtocol(flags.protocol)];
       const limit = checkedCount(flags.limit);
       const onProgress = progressLine(output, flags);
       const source = await resolveDataset(name, { dataDir: flags.dataDir, onProgress });
       const dataset = await source.load(flags.split ?? null, { limit, onProgress });
+      if (flags.encoder === true) {
+        const shown = dataset.items.map((item) => textsOfRow(dataset, item, protocol));
+        print(flags, shown, shown.map(textsShown));
+        return;
+      }
       const shown = dataset.items.map((item) => {
         const plan = planPrompt(dataset, item, protocol);
         return {
@@ -111,6 +124,27 @@ export function defineDatasets(command: Command, output: Output): void {
         ),
       );
     });
+}
+
+interface RowTexts {
+  readonly row: number;
+  readonly first: string;
+  readonly second: string | null;
+  /** The classes that compete. */
+  readonly labels: readonly string[];
+  readonly label: string | null;
+}
+
+function textsOfRow(dataset: Dataset, item: Item, protocol: DataProtocol): RowTexts {
+  const { first, second, competing, label } = planPair(dataset, item, protocol);
+  const names = taskOf(dataset.family).names(item);
+  const labels = Array.from({ length: competing }, (_, index) => names[index] ?? String(index));
+  return { row: item.row, first, second, labels, label: labels[label] ?? null };
+}
+
+function textsShown({ row, first, second, labels, label }: RowTexts): string {
+  const texts = second === null ? first : `${first}\n[second text] ${second}`;
+  return `--- row ${row}, ${labels.join(' ')}, answer ${label ?? 'none'}\n${texts}`;
 }
 
 function checkedProtocol(name: string): Protocol {

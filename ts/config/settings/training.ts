@@ -23,8 +23,11 @@ import {
 /** Layers that can get an adapter, by their Hugging Face names: of decoders, then of encoders. */
 const MODULES = [
   ...['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'lm_head'],
+  ...['qkv_proj', 'gate_up_proj'],
   ...['query', 'key', 'value', 'attention.output.dense', 'intermediate.dense', 'output.dense'],
   ...['q_lin', 'k_lin', 'v_lin', 'out_lin', 'lin1', 'lin2'],
+  ...['query_proj', 'key_proj', 'value_proj'],
+  ...['Wqkv', 'attn.Wo', 'mlp.Wi', 'mlp.Wo', 'head.dense'],
   ...[
     'pooler.dense',
     'classifier',
@@ -91,7 +94,7 @@ export const TRAINING = {
     },
   ),
   targetModules: ofTraining(
-    'layers that get an adapter (default: q_proj, v_proj and lm_head; of an encoder query and value)',
+    'layers that get an adapter (default: q_proj, v_proj and lm_head; of an encoder query and value; qkv_proj or Wqkv where these are one)',
     z.array(z.enum(MODULES)).min(1).optional(),
     { group },
   ),
@@ -106,6 +109,11 @@ export const TRAINING = {
     {
       group,
     },
+  ),
+  baseDropout: ofTraining(
+    "dropout of an encoder's own activations in training, as its base had it (default: none)",
+    z.number().min(0).lt(1).optional(),
+    { group },
   ),
   initAdapter: ofTraining(
     'start from this adapter: folder, or org/name[@revision][:folder] of the Hub',

@@ -19,6 +19,13 @@ export function letteredLines(choices: readonly string[]): string {
   return choices.map((choice, index) => `${letter(index)}) ${choice}\n`).join('');
 }
 
+const INSTRUCTION = 'Return the label of the correct answer for the question below.';
+
+interface ChoiceWording {
+  readonly heading?: string;
+  readonly instruction?: string | undefined;
+}
+
 /**
  * One's own multiple choice, and every dataset with lettered choices:
  *
@@ -31,11 +38,15 @@ export function letteredLines(choices: readonly string[]): string {
  * {lines}Answer:
  * ```
  */
-export function multipleChoiceParts(item: Item, lines: string, heading = 'Choices:'): PromptPart[] {
+export function multipleChoiceParts(
+  item: Item,
+  lines: string,
+  { heading = 'Choices:', instruction = INSTRUCTION }: ChoiceWording = {},
+): PromptPart[] {
   const passage =
     item.context === null ? [] : [fixed('Passage: '), cuttable(item.context), fixed('\n')];
   return [
-    fixed('Return the label of the correct answer for the question below.\n\n'),
+    fixed(`${instruction}\n\n`),
     ...passage,
     fixed(`Question: ${item.question}\n${heading}\n${lines}${CUE}`),
   ];

@@ -4,6 +4,7 @@
  * - OpenBookQA and ARC write choices as `text) label`, with the labels of the file (some ARC items
  *   show `1` to `4` while letters are scored); OpenBookQA's heading is `Chioces:`. Winogrande and
  *   MMLU write `A) text`.
+ * - CommonsenseQA has an instruction of its own.
  * - BoolQ cuts the passage to its first 1024 characters (code points), scores `True` and `False` in
  *   this order, and takes the truth value as the class: a true answer is class 1, i.e. the token of
  *   `False`.
@@ -19,17 +20,19 @@ export interface ReferenceWording {
   readonly lines: 'letter-first' | 'text-first';
   readonly heading: 'Choices:' | 'Chioces:';
   readonly eos: boolean;
+  /** Where it is not the usual one. */
+  readonly instruction?: string;
 }
 
 export function referenceChoice(
   item: Item,
   competing: number,
-  { lines, heading, eos }: ReferenceWording,
+  { lines, heading, eos, instruction }: ReferenceWording,
 ): PromptPlan {
   const written = lines === 'text-first' ? textFirstLines(item) : letteredLines(item.choices);
   return {
     row: item.row,
-    parts: multipleChoiceParts(item, written, heading),
+    parts: multipleChoiceParts(item, written, { heading, instruction }),
     cue: CUE,
     labels: letters(competing),
     label: item.answer ?? -1,

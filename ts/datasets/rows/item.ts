@@ -8,6 +8,7 @@ export type TaskKind = 'multiple-choice' | 'classification';
 export type TaskFamily =
   | 'arc'
   | 'openbookqa'
+  | 'commonsense_qa'
   | 'winogrande'
   | 'boolq'
   | 'mmlu'

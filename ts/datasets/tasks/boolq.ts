@@ -57,6 +57,8 @@ export const BOOLQ_TASK: Task = {
   plan: (item, _, template) =>
     template === 'reference' ? referenceBoolq(item) : correctedBoolq(item),
   pair: ({ context, question }) => ({ first: context ?? '', second: question }),
+  // `true`; the reference takes the truth value as the class
+  positive: (template, reader) => (template === 'reference' && reader === 'prompt' ? 1 : 0),
   names: ({ labels }) => labels,
 };
 

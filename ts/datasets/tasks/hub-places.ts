@@ -20,6 +20,7 @@ const PLACES: ReadonlyMap<string, HubPlace> = new Map<string, HubPlace>([
   ['ARC-Easy', { repository: 'allenai/ai2_arc', configurations: ['ARC-Easy'] }],
   ['ARC-Challenge', { repository: 'allenai/ai2_arc', configurations: ['ARC-Challenge'] }],
   ['obqa', { repository: 'allenai/openbookqa', configurations: ['main'] }],
+  ['commonsense_qa', { repository: 'tau/commonsense_qa', configurations: ['default'] }],
   ['winogrande_s', { repository: 'allenai/winogrande', configurations: ['winogrande_s'] }],
   ['winogrande_m', { repository: 'allenai/winogrande', configurations: ['winogrande_m'] }],
   ['boolq', { repository: 'google/boolq', configurations: ['default'] }],
@@ -44,6 +45,7 @@ const PLACES: ReadonlyMap<string, HubPlace> = new Map<string, HubPlace>([
 const FAMILIES: Readonly<Record<string, TaskFamily>> = {
   'allenai/ai2_arc': 'arc',
   'allenai/openbookqa': 'openbookqa',
+  'tau/commonsense_qa': 'commonsense_qa',
   'allenai/winogrande': 'winogrande',
   'google/boolq': 'boolq',
   'cais/mmlu': 'mmlu',

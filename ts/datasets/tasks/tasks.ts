@@ -8,6 +8,7 @@ import type { Item, SplitHead, TaskFamily } from '../rows/item.ts';
 import { ARC_TASK } from './arc.ts';
 import { BOOLQ_TASK } from './boolq.ts';
 import { CLASSIFICATION } from './classification.ts';
+import { COMMONSENSE_QA_TASK } from './commonsense-qa.ts';
 import { COPA_TASK } from './copa.ts';
 import { GLUE_TASKS } from './glue.ts';
 import { MMLU_TASK } from './mmlu.ts';
@@ -19,6 +20,7 @@ import { WINOGRANDE_TASK } from './winogrande.ts';
 const TASKS: Readonly<Record<TaskFamily, Task>> = {
   arc: ARC_TASK,
   openbookqa: OPENBOOKQA_TASK,
+  commonsense_qa: COMMONSENSE_QA_TASK,
   winogrande: WINOGRANDE_TASK,
   boolq: BOOLQ_TASK,
   mmlu: MMLU_TASK,

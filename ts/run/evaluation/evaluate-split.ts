@@ -106,7 +106,11 @@ export async function evaluateSplit(
   const temperature = await settings.temperatures.of(samples, answers);
   const start = performance.now();
   const { rows, truncated, spread } = await answers(split);
-  const options = { mean: settings.metricMean, batchSize: settings.evalBatchSize };
+  const options = {
+    mean: settings.metricMean,
+    batchSize: settings.evalBatchSize,
+    positive: split.positive,
+  };
   const report = metricsReport(rows, options);
   const place = { dataset: split.encoded.name, split: split.encoded.split };
   return {

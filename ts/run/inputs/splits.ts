@@ -3,7 +3,8 @@
 import type { TrainConfig } from '../../config/resolve.ts';
 import { type DatasetSource, resolveDataset } from '../../datasets/registry.ts';
 import { datasetError } from '../../datasets/rows/dataset-error.ts';
-import type { RowStream, SplitHead } from '../../datasets/rows/item.ts';
+import type { RowStream, SplitHead, TaskFamily } from '../../datasets/rows/item.ts';
+import { taskOf } from '../../datasets/tasks/tasks.ts';
 import {
   competingTokens,
   type EncodedHead,
@@ -28,6 +29,8 @@ export interface Split {
   readonly encoded: EncodedSplit;
   readonly family: string;
   readonly labelNames: readonly string[] | null;
+  /** The class that the F1 of two is of. */
+  readonly positive: 0 | 1;
   readonly record: DatasetRecord;
 }
 
@@ -115,8 +118,17 @@ export async function encodeSplit(
     encoded,
     family,
     labelNames,
+    positive: positiveClass(family, settings.template, model.info.kind),
     record: { name, split, rows: rows.rows, licence, hub, files },
   };
+}
+
+function positiveClass(
+  family: TaskFamily,
+  template: DataProtocol['template'],
+  kind: 'decoder' | 'encoder',
+): 0 | 1 {
+  return taskOf(family).positive?.(template, kind === 'encoder' ? 'texts' : 'prompt') ?? 1;
 }
 
 /** @throws {BpeftError} `BPEFT_DATASET`: a row has more choices than the head classes. */

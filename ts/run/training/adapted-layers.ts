@@ -9,7 +9,11 @@ import { BpeftError } from '../../errors.ts';
 
 /** The engine's names: in a decoder transformers' too. */
 const USUAL = { decoder: ['q_proj', 'v_proj', 'lm_head'], encoder: ['q_proj', 'v_proj'] } as const;
+/** The layer of those whose queries, keys and values are one. */
+const FUSED = 'qkv_proj';
 const HEAD = ['dense', 'classifier'] as const;
+/** Layers of a head that are the base's own. */
+const OF_BASE = new Set(['bert dense', 'modernbert dense']);
 
 type Layers = Pick<ModelInfo, 'kind' | 'architecture' | 'layerNames'>;
 
@@ -19,25 +23,45 @@ type Layers = Pick<ModelInfo, 'kind' | 'architecture' | 'layerNames'>;
  * decoder.
  */
 export function forModel(config: TrainConfig, info: Layers): TrainConfig {
-  const { freshHead, head, targetModules } = config;
+  const { head, targetModules } = config;
   if (info.kind !== 'encoder') {
-    if (head !== undefined || freshHead) {
-      const flag = head === undefined ? '--fresh-head' : '--head';
-      throw new BpeftError(
-        'BPEFT_USAGE',
-        `${flag} is about the head of an encoder, and this ${info.architecture} is a decoder`,
-        {
-          hint: 'leave it out; a decoder answers by its vocabulary, and lm_head among --target-modules adapts that',
-        },
-      );
-    }
-    return { ...config, targetModules: targetModules ?? [...USUAL.decoder] };
+    refuseSettingsOfEncoders(config, info);
+    const names = engineNames(targetModules ?? usual(info), info);
+    return { ...config, targetModules: names as TrainConfig['targetModules'] };
   }
   const kept = head ?? 'trained';
-  const asked = engineNames(targetModules ?? USUAL.encoder, info);
+  const asked = engineNames(targetModules ?? usual(info), info);
   const adapted = kept === 'lora' ? [...asked, ...headLayers(info)] : asked;
   const names = [...new Set(adapted)].map((name) => info.layerNames[name] ?? name);
   return { ...config, head: kept, targetModules: names as TrainConfig['targetModules'] };
+}
+
+/** @throws {BpeftError} `BPEFT_USAGE` */
+function refuseSettingsOfEncoders(config: TrainConfig, { architecture }: Layers): void {
+  const { freshHead, head, baseDropout } = config;
+  const refuse = (what: string, hint: string): never => {
+    const message = `${what} of an encoder, and this ${architecture} is a decoder`;
+    throw new BpeftError('BPEFT_USAGE', message, { hint });
+  };
+  if (head !== undefined || freshHead) {
+    refuse(
+      `${head === undefined ? '--fresh-head' : '--head'} is about the head`,
+      'leave it out; a decoder answers by its vocabulary, and lm_head among --target-modules adapts that',
+    );
+  }
+  if (baseDropout !== undefined && baseDropout > 0) {
+    refuse(
+      '--base-dropout is the dropout',
+      'leave it out; decoders were trained without, and --lora-dropout drops inputs of the adapters',
+    );
+  }
+}
+
+/** Queries and values, with the vocabulary of a decoder. */
+function usual({ kind, layerNames }: Layers): string[] {
+  const isFused = layerNames?.[FUSED] !== undefined;
+  const names = USUAL[kind === 'encoder' ? 'encoder' : 'decoder'];
+  return isFused ? [FUSED, ...names.slice(2)] : [...names];
 }
 
 /**
@@ -71,6 +95,6 @@ export function headOf(config: TrainConfig, classes: number): AdapterOptions['he
 }
 
 /** What the adapter adds to its head's layers; a pooler belongs to the base. */
-function headLayers({ layerNames }: Layers): string[] {
-  return HEAD.filter((name) => layerNames[name]?.startsWith('pooler') === false);
+function headLayers({ architecture }: Layers): string[] {
+  return HEAD.filter((name) => !OF_BASE.has(`${architecture} ${name}`));
 }

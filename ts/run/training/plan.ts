@@ -77,6 +77,7 @@ export function trainerOptions(config: TrainConfig, accounting: Accounting): Tra
     seed: config.seed,
     method: trainingMethod(config.method).engineOptions(config, accounting, point),
     keptBytes: keptBytes(config.checkpointing),
+    baseDropout: config.baseDropout,
   };
 }
 

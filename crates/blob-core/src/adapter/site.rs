@@ -9,20 +9,34 @@ use crate::backbone::BackboneConfig;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Module {
     /// Queries.
-    #[serde(rename = "q_proj", alias = "query", alias = "q_lin")]
+    #[serde(
+        rename = "q_proj",
+        alias = "query",
+        alias = "q_lin",
+        alias = "query_proj"
+    )]
     Q,
     /// Keys.
-    #[serde(rename = "k_proj", alias = "key", alias = "k_lin")]
+    #[serde(rename = "k_proj", alias = "key", alias = "k_lin", alias = "key_proj")]
     K,
     /// Values.
-    #[serde(rename = "v_proj", alias = "value", alias = "v_lin")]
+    #[serde(
+        rename = "v_proj",
+        alias = "value",
+        alias = "v_lin",
+        alias = "value_proj"
+    )]
     V,
+    /// Queries, keys and values in one.
+    #[serde(rename = "qkv_proj", alias = "Wqkv", alias = "attn.Wqkv")]
+    Qkv,
     /// Output of the attention.
     #[serde(
         rename = "o_proj",
         alias = "attention.output.dense",
         alias = "out_lin",
-        alias = "attention.out_lin"
+        alias = "attention.out_lin",
+        alias = "attn.Wo"
     )]
     O,
     /// Gate of a gated MLP.
@@ -36,12 +50,16 @@ pub enum Module {
         alias = "ffn.lin1"
     )]
     Up,
+    /// Gate and up in one.
+    #[serde(rename = "gate_up_proj", alias = "Wi", alias = "mlp.Wi")]
+    GateUp,
     /// Output of the MLP.
     #[serde(
         rename = "down_proj",
         alias = "output.dense",
         alias = "lin2",
-        alias = "ffn.lin2"
+        alias = "ffn.lin2",
+        alias = "mlp.Wo"
     )]
     Down,
     /// The vocabulary head.
@@ -52,7 +70,8 @@ pub enum Module {
         rename = "dense",
         alias = "pooler.dense",
         alias = "classifier.dense",
-        alias = "pre_classifier"
+        alias = "pre_classifier",
+        alias = "head.dense"
     )]
     Dense,
     /// Output of an encoder's head.
@@ -77,6 +96,10 @@ impl Module {
         Self::LmHead,
     ];
 
+    /// Those of a decoder whose layers of one input are one, in order.
+    pub const OF_FUSED_DECODERS: [Self; 5] =
+        [Self::Qkv, Self::O, Self::GateUp, Self::Down, Self::LmHead];
+
     /// Those of an encoder, in order.
     pub const OF_ENCODERS: [Self; 8] = [
         Self::Q,
@@ -89,15 +112,27 @@ impl Module {
         Self::Classifier,
     ];
 
+    /// Those of an encoder whose layers of one input are one, in order.
+    pub const OF_FUSED_ENCODERS: [Self; 6] = [
+        Self::Qkv,
+        Self::O,
+        Self::GateUp,
+        Self::Down,
+        Self::Dense,
+        Self::Classifier,
+    ];
+
     /// The engine's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Q => "q_proj",
             Self::K => "k_proj",
             Self::V => "v_proj",
+            Self::Qkv => "qkv_proj",
             Self::O => "o_proj",
             Self::Gate => "gate_proj",
             Self::Up => "up_proj",
+            Self::GateUp => "gate_up_proj",
             Self::Down => "down_proj",
             Self::LmHead => "lm_head",
             Self::Dense => "dense",
@@ -107,8 +142,8 @@ impl Module {
 
     fn parent(self) -> &'static str {
         match self {
-            Self::Q | Self::K | Self::V | Self::O => "self_attn.",
-            Self::Gate | Self::Up | Self::Down => "mlp.",
+            Self::Q | Self::K | Self::V | Self::Qkv | Self::O => "self_attn.",
+            Self::Gate | Self::Up | Self::GateUp | Self::Down => "mlp.",
             Self::LmHead | Self::Dense | Self::Classifier => "",
         }
     }
@@ -147,14 +182,20 @@ impl Site {
         sites
     }
 
-    /// The slot of the noise counters: 8·block + module. Either head has the eight of one block.
+    /// The slot of the noise counters, eight of each block. Either head has those of one block; a
+    /// layer of several in one has that of the first.
     pub fn slot(self) -> u32 {
         let module = match self.module {
-            Module::Dense => 0,
-            Module::Classifier => Module::LmHead as usize,
-            module => module as usize,
+            Module::Q | Module::Qkv | Module::Dense => 0,
+            Module::K => 1,
+            Module::V => 2,
+            Module::O => 3,
+            Module::Gate | Module::GateUp => 4,
+            Module::Up => 5,
+            Module::Down => 6,
+            Module::LmHead | Module::Classifier => 7,
         };
-        (self.block * 8 + module) as u32
+        8 * self.block as u32 + module
     }
 
     /// The layer's name, without `.weight`.
@@ -181,7 +222,7 @@ impl Site {
                 let name = backbone.published(&site.path());
                 name == path || name.strip_prefix(prefix) == Some(path)
             };
-            let sites = Self::all(&Module::OF_ENCODERS, backbone);
+            let sites = Self::all(backbone.modules(), backbone);
             return sites.into_iter().find(is_named);
         }
         if path == "lm_head" {
@@ -195,8 +236,8 @@ impl Site {
             .parse()
             .ok()
             .filter(|&block| block < backbone.num_layers)?;
-        Module::ALL
-            .into_iter()
+        let inner = backbone.modules().iter().copied();
+        inner
             .filter(|module| !module.is_of_head())
             .find(|module| rest.strip_prefix(module.parent()) == Some(module.name()))
             .map(|module| Self { block, module })
@@ -208,8 +249,10 @@ impl Site {
         match self.module {
             Module::Q => (backbone.query_width(), d),
             Module::K | Module::V => (backbone.kv_width(), d),
+            Module::Qkv => (backbone.query_width() + 2 * backbone.kv_width(), d),
             Module::O => (d, backbone.query_width()),
             Module::Gate | Module::Up => (f, d),
+            Module::GateUp => (2 * f, d),
             Module::Down => (d, f),
             Module::LmHead => (backbone.vocab_size, d),
             Module::Dense => (d, d),

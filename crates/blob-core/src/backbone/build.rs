@@ -1,20 +1,20 @@
-//! Blocks made of a source of weights, under Hugging Face's names.
+//! Blocks made of a source of weights, under Hugging Face's names; what is below and above them in
+//! `ends`.
 
-use super::read_out::ReadOut;
+mod ends;
+
 use super::stack::Stack;
-use super::stem::{Learned, Stem};
-use super::{BackboneConfig, EncoderConfig, WeightSource};
-use crate::adapter::{HeadConfig, Module, Site, Whole, WholeLayers};
-use crate::layers::{Attention, Block, ClassHead, GatedMlp, Head, Linear, Mlp, PlainMlp, Residual};
+use super::{BackboneConfig, EncoderConfig, Family, Positions, WeightSource};
+use crate::adapter::{Module, Site};
+use crate::layers::{
+    Attention, Block, DistanceTable, FusedMlp, GatedMlp, Linear, Mlp, PlainMlp, QueryKeyValue,
+    Residual,
+};
 use crate::ops::activation::Activation;
 use crate::ops::attention::{AttentionShape, Queries};
-use crate::ops::embedding::Embedding;
-use crate::ops::head::Vocabulary;
 use crate::ops::linear::Weight;
 use crate::ops::norm::{Norm, NormKind};
-use crate::ops::table::Table;
-use crate::ops::{Device, Precision, rope, wrap};
-use crate::weights::StoredMatrix;
+use crate::ops::{Device, Precision, Tensor, rope, wrap};
 use crate::{Error, Result};
 
 /// What blocks are made of.
@@ -49,129 +49,36 @@ impl Build<'_> {
         let tables = |frequencies: Vec<f64>| {
             rope::tables(&frequencies, config.max_position_embeddings, self.device)
         };
-        let frequencies = config.encoder.is_none().then(|| config.rope_frequencies());
+        let frequencies = config.is_rotary().then(|| config.rope_frequencies());
         let in_windows = config.window_rope_frequencies();
         Ok(Stack {
             blocks: blocks.collect::<Result<_>>()?,
             tables: frequencies.map(tables).transpose()?,
             window_tables: in_windows.map(tables).transpose()?,
+            distances: self.distances()?,
         })
     }
 
-    /// What is below the blocks.
-    pub(super) fn stem(&self, words: Table) -> Result<Stem> {
-        let learned = self.config.encoder.as_ref();
-        let learned = learned.map(|encoder| self.learned(encoder));
-        Ok(Stem {
-            words: match self.config.gemma {
-                Some(_) => Embedding::scaled(words, (self.config.hidden_size as f32).sqrt()),
-                None => Embedding::new(words),
-            },
-            learned: learned.transpose()?,
-        })
-    }
-
-    fn learned(&self, encoder: &EncoderConfig) -> Result<Learned> {
+    /// The rows of distances, normed once: nothing changes them.
+    fn distances(&self) -> Result<Option<DistanceTable>> {
+        let encoder = self.config.encoder.as_ref();
+        let Some(Positions::Relative(buckets)) = encoder.map(|encoder| encoder.positions) else {
+            return Ok(None);
+        };
         let d = self.config.hidden_size;
-        let table = |name: &str, rows: usize| {
-            let table = self.source.tensor(name, &[rows, d])?;
-            let table = Table::new(StoredMatrix::from_tensor(&table)?, self.device)?;
-            Ok::<_, Error>(Embedding::new(table))
-        };
-        let positions = self.config.max_position_embeddings + encoder.first_position();
-        let types = match encoder.token_types {
-            0 => None,
-            rows => Some(table("model.embed_types.weight", rows)?),
-        };
-        Ok(Learned {
-            positions: table("model.embed_positions.weight", positions)?,
-            types,
-            token_types: encoder.token_types,
-            padding: encoder.padding,
-            norm: self.norm("model.embed_norm", d)?,
-        })
-    }
-
-    /// What is above the blocks; `words` is the table of the embedding.
-    pub(super) fn read_out(&self, words: &Table) -> Result<ReadOut> {
-        let (config, block) = (self.config, self.config.num_layers);
-        if let Some(encoder) = &config.encoder {
-            let dense = encoder.pools().then(|| self.pooler(block)).transpose()?;
-            return Ok(ReadOut::Classes(ClassHead {
-                block,
-                dense,
-                squash: encoder.squash(),
-                device: self.device,
-            }));
-        }
-        let vocabulary = if config.tie_word_embeddings {
-            words.clone()
-        } else {
-            let table = [config.vocab_size, config.hidden_size];
-            Table::new(self.source.matrix("lm_head.weight", table)?, self.device)?
-        };
-        Ok(ReadOut::Vocabulary {
-            norm: self.norm("model.norm", config.hidden_size)?,
-            head: Head {
-                block,
-                vocabulary: Vocabulary::new(vocabulary, self.device),
-            },
-            is_tied: config.tie_word_embeddings,
-            cap: config
-                .gemma
-                .as_ref()
-                .and_then(|gemma| gemma.logit_cap)
-                .map(|cap| cap as f32),
-        })
-    }
-
-    /// The head in the file, if there is one: what an adapter of as many classes starts from.
-    pub(super) fn base_head(&self) -> Result<Whole> {
-        let Some(classes) = self.config.encoder.as_ref().and_then(|of| of.classes) else {
-            return Ok(Whole::new());
-        };
-        let head = HeadConfig {
-            classes,
-            trained: false,
-            fresh: false,
-        };
-        let layers = WholeLayers::of_head(Some(head), self.config).shapes;
-        let layer = |(site, (outputs, inputs)): (Site, (usize, usize))| {
-            let tensor = |part: &str, shape: &[usize]| {
-                let name = format!("{}.{part}", site.path());
-                self.source.tensor(&name, shape)
-            };
-            let (weight, bias) = (
-                tensor("weight", &[outputs, inputs])?,
-                tensor("bias", &[outputs])?,
-            );
-            Ok((site, [weight, bias]))
-        };
-        layers.into_iter().map(layer).collect()
-    }
-
-    /// Of the file, and never rounded: it reads one row of each prompt.
-    fn pooler(&self, block: usize) -> Result<Linear> {
-        let module = Module::Dense;
-        let site = Site { block, module };
-        let (outputs, inputs) = site.shape(self.config);
-        let tensor = |part: &str, shape: &[usize]| {
-            let name = format!("{}.{part}", site.path());
-            self.source.tensor(&name, shape)
-        };
-        let weight = StoredMatrix::from_tensor(&tensor("weight", &[outputs, inputs])?)?;
-        let bias = tensor("bias", &[outputs])?.data;
-        Ok(Linear {
-            site,
-            weight: Weight::new(weight, Precision::F32, self.device)?,
-            bias: Some(self.device.place(wrap(bias, outputs)?)?),
-        })
+        let shape = [2 * buckets.span, d];
+        let table = self.source.tensor("model.embed_distances.weight", &shape)?;
+        let table = self.device.place(wrap(table.data, (shape[0], shape[1]))?)?;
+        let norm = self.norm("model.distances_norm", d)?;
+        Ok(Some(DistanceTable {
+            buckets,
+            table: norm.forward(&table)?,
+        }))
     }
 
     fn block(&self, index: usize) -> Result<Block> {
         let norm = |name: &str, width| self.norm(&format!("model.layers.{index}.{name}"), width);
-        let encoder = self.config.encoder.as_ref();
-        let around = |part| self.around(part, &norm);
+        let around = |part| self.around((index, part), &norm);
         let head_norms = if self.config.qk_norm {
             let of = |name| norm(name, self.config.head_dim);
             Some([of("self_attn.q_norm")?, of("self_attn.k_norm")?])
@@ -188,45 +95,80 @@ impl Build<'_> {
             index,
             around_attention: around(Part::Attention)?,
             attention: Attention {
-                q: linear(Module::Q)?,
-                k: linear(Module::K)?,
-                v: linear(Module::V)?,
+                qkv: self.query_key_value(&linear)?,
                 o: linear(Module::O)?,
                 head_norms,
                 shape: self.heads(),
                 mask: self.config.mask(index),
-                queries: if index + 1 == self.config.num_layers {
-                    Queries::Last
-                } else {
-                    Queries::Every
-                },
+                queries: self.queries(index),
             },
             around_mlp: around(Part::Mlp)?,
-            mlp: match encoder {
-                None => Mlp::Gated(GatedMlp {
-                    activation: match self.config.gemma {
-                        Some(_) => Activation::GeluTanh,
-                        None => Activation::Silu,
-                    },
-                    gate: linear(Module::Gate)?,
-                    up: linear(Module::Up)?,
-                    down: linear(Module::Down)?,
-                }),
-                Some(encoder) => Mlp::Plain(PlainMlp {
-                    up: linear(Module::Up)?,
-                    activation: encoder.activation,
-                    down: linear(Module::Down)?,
-                    device: self.device,
-                }),
-            },
+            mlp: self.mlp(&linear)?,
+        })
+    }
+
+    /// Who asks: in the last block what is read alone, where that is the last row of a segment.
+    fn queries(&self, index: usize) -> Queries {
+        let encoder = self.config.encoder.as_ref();
+        let keeps_order = encoder.is_some_and(EncoderConfig::keeps_order);
+        if index + 1 == self.config.num_layers && !keeps_order {
+            Queries::Last
+        } else {
+            Queries::Every
+        }
+    }
+
+    fn query_key_value(&self, linear: &dyn Fn(Module) -> Result<Linear>) -> Result<QueryKeyValue> {
+        if !self.config.fused {
+            let layers = [linear(Module::Q)?, linear(Module::K)?, linear(Module::V)?];
+            return Ok(QueryKeyValue::Apart(Box::new(layers)));
+        }
+        let (q, kv) = (self.config.query_width(), self.config.kv_width());
+        let layer = Box::new(linear(Module::Qkv)?);
+        Ok(QueryKeyValue::Fused(layer, [q, kv, kv]))
+    }
+
+    fn mlp(&self, linear: &dyn Fn(Module) -> Result<Linear>) -> Result<Mlp> {
+        let encoder = self.config.encoder.as_ref();
+        let of_gates = match (encoder, &self.config.gemma) {
+            (Some(encoder), _) => encoder.activation,
+            (None, Some(_)) => Activation::GeluTanh,
+            (None, None) => Activation::Silu,
+        };
+        Ok(match encoder {
+            _ if self.config.fused => Mlp::Fused(FusedMlp {
+                activation: of_gates,
+                gate_up: linear(Module::GateUp)?,
+                down: linear(Module::Down)?,
+            }),
+            None => Mlp::Gated(GatedMlp {
+                activation: of_gates,
+                gate: linear(Module::Gate)?,
+                up: linear(Module::Up)?,
+                down: linear(Module::Down)?,
+            }),
+            Some(encoder) => Mlp::Plain(PlainMlp {
+                up: linear(Module::Up)?,
+                activation: encoder.activation,
+                down: linear(Module::Down)?,
+                device: self.device,
+            }),
         })
     }
 
     /// The norms around a part of a block, of names without the block's.
-    fn around(&self, part: Part, norm: &dyn Fn(&str, usize) -> Result<Norm>) -> Result<Residual> {
+    fn around(
+        &self,
+        (block, part): (usize, Part),
+        norm: &dyn Fn(&str, usize) -> Result<Norm>,
+    ) -> Result<Residual> {
         let is_sandwich = self.config.gemma.as_ref().is_some_and(|it| it.is_sandwich);
+        let is_pre_norm = (self.config.encoder.as_ref()).map(|encoder| encoder.is_pre_norm);
         let [before, within, after] = match part {
-            _ if self.config.encoder.is_some() => [None, None, Some(part.name_in_encoders())],
+            // What the stem gives is normed.
+            Part::Attention if is_pre_norm == Some(true) && block == 0 => [None, None, None],
+            _ if is_pre_norm == Some(true) => [Some(part.name_in_encoders()), None, None],
+            _ if is_pre_norm == Some(false) => [None, None, Some(part.name_in_encoders())],
             Part::Attention if is_sandwich => {
                 let names = ["input_layernorm", "post_attention_layernorm"];
                 [Some(names[0]), Some(names[1]), None]
@@ -246,12 +188,28 @@ impl Build<'_> {
             before: of(before)?,
             within: of(within)?,
             after: of(after)?,
+            drops: match (&self.config.encoder, part) {
+                // DistilBERT's attention was trained without.
+                (Some(encoder), Part::Attention) => encoder.family != Family::DistilBert,
+                (encoder, _) => encoder.is_some(),
+            },
         })
     }
 
     fn heads(&self) -> AttentionShape {
         let gemma = self.config.gemma.as_ref();
-        let usual = 1.0 / (self.config.head_dim as f32).sqrt();
+        // Content to content, content to position, and back.
+        let terms = match self
+            .config
+            .encoder
+            .as_ref()
+            .map(|encoder| encoder.positions)
+        {
+            Some(Positions::Relative(_)) => 3.0,
+            _ => 1.0,
+        };
+        let usual = 1.0 / (terms * self.config.head_dim as f32).sqrt();
+        let usual = usual * self.config.rope_scaling.scores() as f32;
         AttentionShape {
             num_heads: self.config.num_heads,
             num_kv_heads: self.config.num_kv_heads,
@@ -268,17 +226,22 @@ impl Build<'_> {
     /// The norm of a name without `.weight`.
     pub(super) fn norm(&self, name: &str, width: usize) -> Result<Norm> {
         let weight = self.source.tensor(&format!("{name}.weight"), &[width])?;
-        let kind = if self.config.encoder.is_some() {
-            let bias = self.source.tensor(&format!("{name}.bias"), &[width])?;
-            let bias = self.device.place(wrap(bias.data, width)?)?;
-            NormKind::Layer { bias }
-        } else {
-            NormKind::Rms
+        let kind = match &self.config.encoder {
+            Some(encoder) => {
+                let bias = if encoder.norm_bias {
+                    self.source.tensor(&format!("{name}.bias"), &[width])?.data
+                } else {
+                    vec![0.0; width]
+                };
+                let bias = self.device.place(wrap(bias, width)?)?;
+                NormKind::Layer { bias }
+            }
+            None => NormKind::Rms,
         };
         Ok(Norm {
             kind,
             weight: self.device.place(wrap(weight.data, width)?)?,
-            eps: self.config.rms_norm_eps as f32,
+            eps: self.config.norm_eps as f32,
             device: self.device,
         })
     }
@@ -292,13 +255,20 @@ impl Build<'_> {
             Error::InvalidInput(text) => Error::InvalidInput(format!("{name}: {text}")),
             other => other,
         })?;
-        let bias = if self.config.biases.contains(&site.module) {
-            let name = format!("{}.bias", site.path());
-            let bias = self.source.tensor(&name, &[outputs])?.data;
-            Some(self.device.place(wrap(bias, outputs)?)?)
-        } else {
-            None
-        };
-        Ok(Linear { site, weight, bias })
+        Ok(Linear {
+            bias: self.bias(site, outputs)?,
+            site,
+            weight,
+        })
+    }
+
+    /// What a layer adds, if it adds something.
+    fn bias(&self, site: Site, outputs: usize) -> Result<Option<Tensor>> {
+        if !self.config.biases.contains(&site.module) {
+            return Ok(None);
+        }
+        let name = format!("{}.bias", site.path());
+        let bias = self.source.tensor(&name, &[outputs])?.data;
+        Ok(Some(self.device.place(wrap(bias, outputs)?)?))
     }
 }

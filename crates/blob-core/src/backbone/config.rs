@@ -2,73 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EncoderConfig, GemmaConfig};
+use super::encoder_config::Positions;
+use super::{EncoderConfig, GemmaConfig, RopeScaling};
 use crate::adapter::Module;
 use crate::ops::attention::Mask;
 use crate::{Error, Result};
-
-/// How rotary frequencies are stretched for longer contexts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum RopeScaling {
-    /// Frequencies as trained.
-    None,
-    /// Every frequency divided by `factor` (position interpolation, arXiv:2306.15595).
-    Linear {
-        /// The stretch, ≥ 1.
-        factor: f64,
-    },
-    /// Llama 3.1's rule: long wave lengths divided by `factor`, short ones kept, a linear blend
-    /// between.
-    Llama3 {
-        /// The stretch of the long wave lengths.
-        factor: f64,
-        /// Wave lengths above `original_context / low_freq_factor` are stretched.
-        low_freq_factor: f64,
-        /// Wave lengths below `original_context / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// Context length of the original training, in tokens.
-        original_context: usize,
-    },
-    /// One divisor per rotary pair, as GGUF files state Llama 3.1's rule.
-    Factors {
-        /// `c/2` positive numbers.
-        factors: Vec<f32>,
-    },
-}
-
-impl RopeScaling {
-    /// Whether every number can be divided by, and there are as many factors as pairs of a head.
-    fn is_sound(&self, head_dim: usize) -> bool {
-        let positive = |number: f64| number.is_finite() && number > 0.0;
-        match self {
-            Self::None => true,
-            Self::Linear { factor } => positive(*factor),
-            Self::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => {
-                positive(*factor)
-                    && positive(*low_freq_factor)
-                    && positive(*high_freq_factor)
-                    && low_freq_factor < high_freq_factor
-                    && *original_context > 0
-            }
-            Self::Factors { factors } => {
-                factors.len() == head_dim / 2
-                    && factors.iter().all(|factor| positive(f64::from(*factor)))
-            }
-        }
-    }
-}
 
 /// A sliding window over the keys (arXiv:2310.06825 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// Positions that a query sees: its own and those before it.
+    /// Positions that a query sees: its own and those before it; of an encoder, how many on either
+    /// side.
     pub size: usize,
     /// Indices of the blocks that have it, rising; the others see everything before.
     pub blocks: Vec<usize>,
@@ -83,7 +28,7 @@ pub struct BackboneConfig {
     pub vocab_size: usize,
     /// Width of the residual stream, `d`.
     pub hidden_size: usize,
-    /// Width of the SwiGLU layer, `f`.
+    /// Inner width of the MLP, `f`.
     pub intermediate_size: usize,
     /// Number of blocks.
     pub num_layers: usize,
@@ -94,7 +39,7 @@ pub struct BackboneConfig {
     /// Width of one head, `c`; even.
     pub head_dim: usize,
     /// ε of the norms, RMS or layer norms.
-    pub rms_norm_eps: f64,
+    pub norm_eps: f64,
     /// Base of the rotary frequencies, θ.
     pub rope_theta: f64,
     /// Stretch of the rotary frequencies.
@@ -107,16 +52,19 @@ pub struct BackboneConfig {
     pub context_end: Option<String>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Linear layers that add a bias in every block, in the order of [`Module`].
+    /// Linear layers that add a bias, in the order of [`Module`].
     #[serde(default)]
     pub biases: Vec<Module>,
+    /// Whether q, k and v are one layer, and gate and up another (Phi-3, ModernBERT).
+    #[serde(default)]
+    pub fused: bool,
     /// Whether every head of the queries and keys passes an RMS norm before it is turned.
     #[serde(default)]
     pub qk_norm: bool,
     /// The sliding window, where the attention of a block has one.
     #[serde(default)]
     pub window: Option<Window>,
-    /// What makes it an encoder; it has no rotary positions then, and no vocabulary head.
+    /// What makes it an encoder; it has no vocabulary head then.
     #[serde(default)]
     pub encoder: Option<EncoderConfig>,
     /// What makes it one of Gemma's kind.
@@ -166,12 +114,8 @@ impl BackboneConfig {
                 self.head_dim.to_string(),
             );
         }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
-            return invalid(
-                "rms_norm_eps",
-                "must be positive",
-                self.rms_norm_eps.to_string(),
-            );
+        if !(self.norm_eps.is_finite() && self.norm_eps > 0.0) {
+            return invalid("norm_eps", "must be positive", self.norm_eps.to_string());
         }
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
             return invalid(
@@ -212,26 +156,34 @@ impl BackboneConfig {
 
     fn check_biases(&self) -> Result<()> {
         let rises = |[first, second]: &[Module; 2]| first < second;
-        let can = |module: &Module| match module {
-            Module::Q | Module::K | Module::V | Module::O => true,
-            Module::Up | Module::Down => self.encoder.is_some(),
-            _ => false,
+        let can = |module: &Module| {
+            let is_of_all = match module {
+                Module::Q | Module::K | Module::V | Module::Qkv | Module::O => true,
+                Module::Up | Module::GateUp | Module::Down | Module::Dense => {
+                    self.encoder.is_some()
+                }
+                Module::Gate | Module::LmHead | Module::Classifier => false,
+            };
+            is_of_all && self.modules().contains(module)
         };
         if self.biases.array_windows().all(rises) && self.biases.iter().all(can) {
             return Ok(());
         }
         Err(Error::InvalidConfig {
             field: "biases",
-            rule: "must be layers of the attention, in their order; of an encoder of its MLP too",
+            rule: "must be layers of the attention, in their order; of an encoder of its MLP and \
+                   its pooler too",
             value: format!("{:?}", self.biases),
         })
     }
 
     /// The modules that there are.
     pub fn modules(&self) -> &'static [Module] {
-        match self.encoder {
-            Some(_) => &Module::OF_ENCODERS,
-            None => &Module::ALL,
+        match (&self.encoder, self.fused) {
+            (Some(_), false) => &Module::OF_ENCODERS,
+            (Some(_), true) => &Module::OF_FUSED_ENCODERS,
+            (None, false) => &Module::ALL,
+            (None, true) => &Module::OF_FUSED_DECODERS,
         }
     }
 
@@ -267,11 +219,23 @@ impl BackboneConfig {
 
     /// Who sees whom in the attention of a block.
     pub fn mask(&self, block: usize) -> Mask {
-        match &self.window {
-            _ if self.encoder.is_some() => Mask::Full,
-            Some(window) if window.blocks.contains(&block) => Mask::Window(window.size),
-            _ => Mask::Causal,
+        let window = self
+            .window
+            .as_ref()
+            .map(|window| (window.size, &window.blocks));
+        let size = window.and_then(|(size, blocks)| blocks.contains(&block).then_some(size));
+        match (&self.encoder, size) {
+            (Some(_), Some(reach)) => Mask::Around(reach),
+            (Some(_), None) => Mask::Full,
+            (None, Some(size)) => Mask::Window(size),
+            (None, None) => Mask::Causal,
         }
+    }
+
+    /// Whether the attention turns queries and keys to their positions.
+    pub fn is_rotary(&self) -> bool {
+        let encoder = self.encoder.as_ref();
+        encoder.is_none_or(|encoder| encoder.positions == Positions::Rotary)
     }
 
     /// Width of all query heads together, `H·c`.
@@ -292,47 +256,18 @@ impl BackboneConfig {
 
     /// Angular frequencies in the blocks with a window, where they have their own; not stretched.
     pub fn window_rope_frequencies(&self) -> Option<Vec<f64>> {
-        let theta = self.gemma.as_ref()?.window_rope_theta?;
-        Some(self.plain_frequencies(theta).collect())
+        let of_gemma = self
+            .gemma
+            .as_ref()
+            .and_then(|gemma| gemma.window_rope_theta);
+        let of_encoder = (self.encoder.as_ref()).and_then(|encoder| encoder.window_rope_theta);
+        let theta = of_gemma.or(of_encoder)?;
+        Some(RopeScaling::None.frequencies(theta, self.head_dim))
     }
 
-    /// `θ^(−2i/c)`.
-    fn plain_frequencies(&self, theta: f64) -> impl Iterator<Item = f64> + use<> {
-        let c = self.head_dim;
-        (0..c / 2).map(move |i| theta.powf(-((2 * i) as f64) / c as f64))
-    }
-
-    /// Angular frequency of each rotary pair, `c/2` values: `θ^(−2i/c)`, stretched by
-    /// `rope_scaling`.
+    /// Angular frequency of each rotary pair, `c/2` values.
     pub fn rope_frequencies(&self) -> Vec<f64> {
-        let plain = self.plain_frequencies(self.rope_theta);
-        match &self.rope_scaling {
-            RopeScaling::None => plain.collect(),
-            RopeScaling::Factors { factors } => plain
-                .zip(factors)
-                .map(|(frequency, factor)| frequency / f64::from(*factor))
-                .collect(),
-            &RopeScaling::Linear { factor } => plain.map(|frequency| frequency / factor).collect(),
-            &RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => plain
-                .map(|frequency| {
-                    let wave_length = 2.0 * std::f64::consts::PI / frequency;
-                    let context = original_context as f64;
-                    if wave_length > context / low_freq_factor {
-                        frequency / factor
-                    } else if wave_length < context / high_freq_factor {
-                        frequency
-                    } else {
-                        let keep = (context / wave_length - low_freq_factor)
-                            / (high_freq_factor - low_freq_factor);
-                        (1.0 - keep) * frequency / factor + keep * frequency
-                    }
-                })
-                .collect(),
-        }
+        self.rope_scaling
+            .frequencies(self.rope_theta, self.head_dim)
     }
 }

@@ -1,13 +1,14 @@
-//! What an encoder has that a decoder lacks: a table of positions, token types, a classification
+//! What an encoder has that a decoder lacks: its kinds of positions, token types, a classification
 //! head.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ops::activation::Activation;
+use crate::ops::disentangled::Buckets;
 use crate::ops::squash::Squash;
 use crate::{Error, Result};
 
-/// Whose names and read-out an encoder has.
+/// Whose names an encoder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -17,6 +18,11 @@ pub enum Family {
     Roberta,
     /// arXiv:1910.01108.
     DistilBert,
+    /// arXiv:2412.13663.
+    ModernBert,
+    /// arXiv:2006.03654 and 2111.09543: DeBERTa-v2 and -v3.
+    #[serde(rename = "deberta-v2")]
+    Deberta,
 }
 
 impl Family {
@@ -26,23 +32,60 @@ impl Family {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
             Self::DistilBert => "distilbert",
+            Self::ModernBert => "modernbert",
+            Self::Deberta => "deberta-v2",
         }
     }
 }
 
-/// The switches of an encoder: post-norm blocks with layer norms, attention over whole segments,
-/// plain MLPs, biases everywhere.
+/// What tells positions apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// A table, whose rows are added to those of the words.
+    Learned,
+    /// Rotations of queries and keys.
+    Rotary,
+    /// Terms of the scores, by the distance from query to key.
+    Relative(Buckets),
+}
+
+/// What a head reads of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// The first token.
+    First,
+    /// The mean of all tokens.
+    Mean,
+}
+
+/// The switches of an encoder: layer norms, attention over whole segments or on both sides of a
+/// position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncoderConfig {
-    /// Whose names and read-out.
+    /// Whose names.
     pub family: Family,
+    /// What tells positions apart.
+    pub positions: Positions,
     /// Of the MLPs.
     pub activation: Activation,
+    /// Whether norms come before what reads the stream, and one more behind the last block; if not,
+    /// they come after each sum.
+    pub is_pre_norm: bool,
+    /// Whether norms add a bias.
+    pub norm_bias: bool,
+    /// Base of the rotary frequencies in the blocks with a window; `None`: as in the others.
+    pub window_rope_theta: Option<f64>,
     /// The token that has no position of its own, and whose index comes before the first position.
     pub padding: Option<u32>,
     /// Rows of the table of token types; 0 = none.
     pub token_types: usize,
+    /// What the head reads.
+    pub reading: Reading,
+    /// What lies between the layers of the head.
+    pub squash: Squash,
     /// Standard deviation of a head's initial weights.
     pub initializer_range: f64,
     /// Classes of the head in the model's own file.
@@ -51,17 +94,20 @@ pub struct EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// What lies between the layers of the head.
-    pub fn squash(&self) -> Squash {
-        match self.family {
-            Family::Bert | Family::Roberta => Squash::Tanh,
-            Family::DistilBert => Squash::Relu,
-        }
+    /// Whether the head's first layer is the base's own, frozen and of its file: a pooler, or what
+    /// the head of the pre-training begins with.
+    pub fn pools(&self) -> bool {
+        matches!(self.family, Family::Bert | Family::ModernBert)
     }
 
-    /// Whether the head's first layer is the base's pooler, frozen and of its file.
-    pub fn pools(&self) -> bool {
-        self.family == Family::Bert
+    /// Whether a norm lies between the layers of the head; the base's own, too.
+    pub fn norms_head(&self) -> bool {
+        self.family == Family::ModernBert
+    }
+
+    /// Whether the rows of a text stay in order: where its positions are not part of the stream.
+    pub fn keeps_order(&self) -> bool {
+        self.positions != Positions::Learned
     }
 
     /// Rows of the table of positions before the first that a token has.
@@ -75,6 +121,20 @@ impl EncoderConfig {
         if self.token_types > 1 << 16 {
             let (rule, value) = ("must be at most 2^16", self.token_types.to_string());
             return invalid("type_vocab_size", rule, value);
+        }
+        if let Positions::Relative(buckets) = self.positions {
+            let Buckets { span, farthest } = buckets;
+            let is_far =
+                farthest.is_none_or(|farthest| (span / 2 + 2..1 << 24).contains(&farthest));
+            if !(2..=1 << 16).contains(&span) || !is_far {
+                let rule =
+                    "must have between 2 and 2^16 buckets, and reach farther than half of them";
+                return invalid("position_buckets", rule, format!("{buckets:?}"));
+            }
+        }
+        let theta = self.window_rope_theta;
+        if let Some(theta) = theta.filter(|theta| !(theta.is_finite() && *theta > 0.0)) {
+            return invalid("local_rope_theta", "must be positive", theta.to_string());
         }
         if !(self.initializer_range.is_finite() && self.initializer_range >= 0.0) {
             let value = self.initializer_range.to_string();

@@ -13,6 +13,7 @@ use super::{BackboneConfig, WeightSource, build};
 use crate::adapter::{Adapter, LoraConfig, Parameters, Whole};
 use crate::batch::Batch;
 use crate::layers::Adapted;
+use crate::ops::dropout::Dropout;
 use crate::ops::table::Table;
 use crate::ops::{Device, Precision, Tensor, finite, rows, wrap};
 use crate::pass::{BatchCopy, Pass};
@@ -242,7 +243,13 @@ impl Backbone {
         keep: bool,
     ) -> Result<(Tensor, Option<BackboneKept>)> {
         let of = Adapted { pass, adapter };
-        let x = copied(trunk, batch, pass)?;
+        let mut x = copied(trunk, batch, pass)?;
+        // Behind the stem; the slot is one of the head's that no layer has.
+        let slot = 8 * self.config.num_layers as u32 + 1;
+        if let Some(dropout) = Dropout::at(pass, &pass.all_rows, slot) {
+            self.require_encoder()?;
+            x = dropout.apply(&x)?;
+        }
         let above = trunk.blocks..self.config.num_layers;
         let (stream, stack) = self.stack.forward(x, above, of, keep)?;
         let (logits, read_out) = self.read_out.forward(&stream, batch, of)?;
@@ -312,6 +319,17 @@ impl Backbone {
             dxs.push(dx);
         }
         self.stack.backward(kept.stack, dxs, (of, first), gradients)
+    }
+
+    fn require_encoder(&self) -> Result<()> {
+        if self.config.encoder.is_some() {
+            return Ok(());
+        }
+        Err(Error::InvalidConfig {
+            field: "base_dropout",
+            rule: "must be 0 for a decoder, which was trained without",
+            value: "above 0".into(),
+        })
     }
 
     fn check_lengths(&self, batch: &Batch) -> Result<()> {

@@ -14,7 +14,7 @@ struct Names {
     /// What the blocks' names begin with.
     blocks: &'static str,
     /// Of a block.
-    parts: [(&'static str, &'static str); 8],
+    parts: &'static [(&'static str, &'static str)],
     /// Of the base model beside its blocks.
     whole: &'static [(&'static str, &'static str)],
     /// Of the head.
@@ -30,7 +30,7 @@ const OUT: &str = "classifier.out_proj";
 const BERT: Names = Names {
     prefix: "bert.",
     blocks: "encoder.layer.",
-    parts: [
+    parts: &[
         ("self_attn.q_proj", "attention.self.query"),
         ("self_attn.k_proj", "attention.self.key"),
         ("self_attn.v_proj", "attention.self.value"),
@@ -62,7 +62,7 @@ const ROBERTA: Names = Names {
 const DISTILBERT: Names = Names {
     prefix: "distilbert.",
     blocks: "transformer.layer.",
-    parts: [
+    parts: &[
         ("self_attn.q_proj", "attention.q_lin"),
         ("self_attn.k_proj", "attention.k_lin"),
         ("self_attn.v_proj", "attention.v_lin"),
@@ -82,12 +82,68 @@ const DISTILBERT: Names = Names {
     ],
 };
 
+const MODERN_BERT: Names = Names {
+    prefix: "model.",
+    blocks: "layers.",
+    parts: &[
+        ("self_attn.qkv_proj", "attn.Wqkv"),
+        ("self_attn.o_proj", "attn.Wo"),
+        ("attention_norm", "attn_norm"),
+        ("mlp.gate_up_proj", "mlp.Wi"),
+        ("mlp.down_proj", "mlp.Wo"),
+        ("mlp_norm", "mlp_norm"),
+    ],
+    whole: &[
+        ("model.embed_tokens", "embeddings.tok_embeddings"),
+        ("model.embed_norm", "embeddings.norm"),
+        ("model.norm", "final_norm"),
+    ],
+    head: &[
+        (DENSE, "head.dense"),
+        ("classifier.norm", "head.norm"),
+        (OUT, "classifier"),
+    ],
+    left_out: &["decoder."],
+};
+
+const DEBERTA: Names = Names {
+    prefix: "deberta.",
+    parts: &[
+        ("self_attn.q_proj", "attention.self.query_proj"),
+        ("self_attn.k_proj", "attention.self.key_proj"),
+        ("self_attn.v_proj", "attention.self.value_proj"),
+        ("self_attn.o_proj", "attention.output.dense"),
+        ("attention_norm", "attention.output.LayerNorm"),
+        ("mlp.up_proj", "intermediate.dense"),
+        ("mlp.down_proj", "output.dense"),
+        ("mlp_norm", "output.LayerNorm"),
+    ],
+    whole: &[
+        ("model.embed_tokens", "embeddings.word_embeddings"),
+        ("model.embed_types", "embeddings.token_type_embeddings"),
+        ("model.embed_norm", "embeddings.LayerNorm"),
+        ("model.embed_distances", "encoder.rel_embeddings"),
+        ("model.distances_norm", "encoder.LayerNorm"),
+    ],
+    head: &[(DENSE, "pooler.dense"), (OUT, "classifier")],
+    left_out: &[
+        "cls.",
+        "lm_predictions.",
+        "mask_predictions.",
+        "embeddings.position_embeddings.",
+        "qa_outputs.",
+    ],
+    ..BERT
+};
+
 impl Family {
     fn names(self) -> Names {
         match self {
             Self::Bert => BERT,
             Self::Roberta => ROBERTA,
             Self::DistilBert => DISTILBERT,
+            Self::ModernBert => MODERN_BERT,
+            Self::Deberta => DEBERTA,
         }
     }
 
@@ -121,7 +177,7 @@ impl BackboneConfig {
         if let Some((block, rest)) = name
             .strip_prefix(BLOCKS)
             .and_then(|rest| rest.split_once('.'))
-            && let Some(rest) = renamed(rest, &names.parts)
+            && let Some(rest) = renamed(rest, names.parts)
         {
             return format!("{}{}{block}.{rest}", names.prefix, names.blocks);
         }
@@ -145,7 +201,9 @@ impl BackboneConfig {
         let name = in_block.map_or(bare, |(_, rest)| rest);
         // PEFT's custom: the last word, where that names these layers and no others.
         match module {
-            Module::Q | Module::K | Module::V => name.rsplit('.').next().unwrap_or(name).to_owned(),
+            Module::Q | Module::K | Module::V | Module::Qkv => {
+                name.rsplit('.').next().unwrap_or(name).to_owned()
+            }
             _ => name.to_owned(),
         }
     }

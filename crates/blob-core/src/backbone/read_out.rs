@@ -1,11 +1,12 @@
 //! What is above the blocks: the read row of each prompt (segments, d) → class logits.
 
+use super::Reading;
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::batch::Batch;
 use crate::layers::{Adapted, ClassHead, ClassHeadKept, Head, HeadKept};
 use crate::ops::norm::Norm;
-use crate::ops::{Tensor, finite, soft_cap};
+use crate::ops::{Tensor, finite, segments, soft_cap};
 
 /// A decoder's, or an encoder's.
 pub(super) enum ReadOut {
@@ -19,7 +20,13 @@ pub(super) enum ReadOut {
         cap: Option<f32>,
     },
     /// Two layers.
-    Classes(ClassHead),
+    Classes {
+        head: ClassHead,
+        /// Of every row, behind the last block.
+        norm: Option<Norm>,
+        /// What is read of a segment; `None` where the stream has one row of each.
+        reading: Option<Reading>,
+    },
 }
 
 /// What the backward pass needs.
@@ -29,7 +36,11 @@ pub(super) enum ReadOutKept {
         /// Logits under the cap, where there is one.
         capped: Option<Tensor>,
     },
-    Classes(Box<ClassHeadKept>),
+    Classes {
+        kept: Box<ClassHeadKept>,
+        /// What the head read.
+        x: Tensor,
+    },
 }
 
 impl ReadOut {
@@ -38,7 +49,9 @@ impl ReadOut {
         match self {
             Self::Vocabulary { is_tied: true, .. } => 0,
             Self::Vocabulary { head, .. } => head.vocabulary.bytes(),
-            Self::Classes(head) => head.dense.as_ref().map_or(0, |dense| dense.weight.bytes()),
+            Self::Classes { head, .. } => {
+                head.dense.as_ref().map_or(0, |dense| dense.weight.bytes())
+            }
         }
     }
 
@@ -46,12 +59,12 @@ impl ReadOut {
     pub(super) fn path(&self) -> String {
         let site = match self {
             Self::Vocabulary { head, .. } => head.site(),
-            Self::Classes(head) => head.site(),
+            Self::Classes { head, .. } => head.site(),
         };
         site.path()
     }
 
-    /// Logits (L) of the stream (segments, d): for each copy, the classes of each prompt.
+    /// Logits (L) of the stream, (segments, d) or (n, d): for each copy, the classes of each prompt.
     pub(super) fn forward(
         &self,
         stream: &Tensor,
@@ -70,10 +83,25 @@ impl ReadOut {
                 let logits = capped.clone().unwrap_or(logits);
                 Ok((logits, ReadOutKept::Vocabulary { head: kept, capped }))
             }
-            Self::Classes(head) => {
-                let (logits, kept) = head.forward(stream, batch, of)?;
+            Self::Classes {
+                head,
+                norm,
+                reading,
+            } => {
+                let normed = match norm {
+                    Some(norm) => norm.forward(stream)?,
+                    None => stream.clone(),
+                };
+                let offsets = &of.pass.offsets;
+                let x = match reading {
+                    None => normed,
+                    Some(Reading::First) => segments::first(&normed, offsets)?,
+                    Some(Reading::Mean) => segments::mean(&normed, offsets)?,
+                };
+                let (logits, kept) = head.forward(&x, batch, of)?;
                 finite::require_leaving(of.pass, &logits, || self.path())?;
-                Ok((logits, ReadOutKept::Classes(Box::new(kept))))
+                let kept = Box::new(kept);
+                Ok((logits, ReadOutKept::Classes { kept, x }))
             }
         }
     }
@@ -100,8 +128,25 @@ impl ReadOut {
                 let dnormed = head.backward(kept, dlogits, of, gradients)?;
                 norm.backward(stream, &dnormed, None)
             }
-            (Self::Classes(head), ReadOutKept::Classes(kept)) => {
-                head.backward(kept, (stream, dlogits), of, gradients)
+            (
+                Self::Classes {
+                    head,
+                    norm,
+                    reading,
+                },
+                ReadOutKept::Classes { kept, x },
+            ) => {
+                let dx = head.backward(kept, (x, dlogits), of, gradients)?;
+                let offsets = &of.pass.offsets;
+                let dnormed = match reading {
+                    None => dx,
+                    Some(Reading::First) => segments::first_back(&dx, offsets)?,
+                    Some(Reading::Mean) => segments::mean_back(&dx, offsets)?,
+                };
+                match norm {
+                    Some(norm) => norm.backward(stream, &dnormed, None),
+                    None => Ok(dnormed),
+                }
             }
             // a read-out keeps its own kind alone
             _ => Ok(stream.clone()),

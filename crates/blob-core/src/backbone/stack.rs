@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::adapter::Parameters;
-use crate::layers::{Adapted, Block, BlockKept, Linear};
+use crate::layers::{Adapted, Block, BlockKept, DistanceTable, Distances, Linear, Positioned};
 use crate::ops::Tensor;
 use crate::ops::attention::Mask;
 use crate::ops::rope::RopeTables;
@@ -20,6 +20,8 @@ pub struct Stack {
     pub(super) tables: Option<RopeTables>,
     /// Of the blocks with a window, where they have their own.
     pub(super) window_tables: Option<RopeTables>,
+    /// Where scores read distances.
+    pub(super) distances: Option<DistanceTable>,
 }
 
 /// What a block left for its backward pass: everything, or what it takes to compute it again.
@@ -29,14 +31,26 @@ enum Record {
 }
 
 /// What the backward pass needs, block by block.
-#[derive(Default)]
-pub struct StackKept(Vec<Record>);
+pub struct StackKept {
+    records: Vec<Record>,
+    distances: Option<Distances>,
+}
 
 impl Stack {
-    fn tables_of(&self, block: &Block) -> Option<&RopeTables> {
+    /// What tells positions apart in a block.
+    fn positioned<'a>(
+        &'a self,
+        block: &Block,
+        of: Adapted<'a>,
+        distances: Option<&'a Distances>,
+    ) -> Positioned<'a> {
         let own = self.window_tables.as_ref();
-        let is_windowed = matches!(block.attention.mask, Mask::Window(_));
-        own.filter(|_| is_windowed).or(self.tables.as_ref())
+        let is_windowed = matches!(block.attention.mask, Mask::Window(_) | Mask::Around(_));
+        Positioned {
+            of,
+            tables: own.filter(|_| is_windowed).or(self.tables.as_ref()),
+            distances,
+        }
     }
 
     /// All linear layers.
@@ -63,19 +77,22 @@ impl Stack {
         } else {
             0
         };
-        let mut kept = StackKept::default();
+        let distances = self.distances.as_ref().map(|table| table.of(of.pass));
+        let distances = distances.transpose()?;
+        let mut records = Vec::new();
         for block in &self.blocks[blocks] {
             let is_whole = self.blocks.len() - block.index <= whole;
-            let (y, of_block) = block.forward(&x, self.tables_of(block), of, is_whole)?;
+            let at = self.positioned(block, of, distances.as_ref());
+            let (y, of_block) = block.forward(&x, at, is_whole)?;
             if keep {
-                kept.0.push(match of_block {
+                records.push(match of_block {
                     Some(of_block) => Record::Whole(Box::new(of_block)),
                     None => Record::Input(x),
                 });
             }
             x = y;
         }
-        Ok((x, kept))
+        Ok((x, StackKept { records, distances }))
     }
 
     /// Adds the adapter's gradients of every dL/dx after the last block, down to block `first`.
@@ -87,9 +104,10 @@ impl Stack {
         gradients: &mut Parameters,
     ) -> Result<()> {
         for block in self.blocks.iter().skip(first).rev() {
-            let of_block = match kept.0.pop() {
+            let at = self.positioned(block, of, kept.distances.as_ref());
+            let of_block = match kept.records.pop() {
                 Some(Record::Whole(of_block)) => Some(*of_block),
-                Some(Record::Input(x)) => block.forward(&x, self.tables_of(block), of, true)?.1,
+                Some(Record::Input(x)) => block.forward(&x, at, true)?.1,
                 None => None,
             };
             let Some(of_block) = of_block else { break };
@@ -97,13 +115,7 @@ impl Stack {
             let mut below = Vec::new();
             for dx in &dxs {
                 let back = (&of_block, dx);
-                below.extend(block.backward(
-                    back,
-                    self.tables_of(block),
-                    of,
-                    want_dx,
-                    gradients,
-                )?);
+                below.extend(block.backward(back, at, want_dx, gradients)?);
             }
             dxs = below;
             if dxs.is_empty() {

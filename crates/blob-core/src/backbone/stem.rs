@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! decoder   x_t = W[id_t], Gemma's times √d
-//! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )
+//! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )        P, Y where there are such
 //! ```
 //!
-//! An encoder reads its first token, `[CLS]`. The rows of a segment are put in the order *second
-//! token to last, then the first*: attention over all sees no order, positions are added before,
-//! and so what reads the last row of each prompt reads `[CLS]`. RoBERTa's positions begin after its
-//! padding token's index, which a padding token itself has.
+//! An encoder reads its first token, `[CLS]`. Where positions are added here, attention over all
+//! sees no order, and the rows of a segment are put in the order *second token to last, then the
+//! first*: so what reads the last row of each prompt reads `[CLS]`. RoBERTa's positions begin after
+//! its padding token's index, which a padding token itself has.
 
 use crate::batch::Batch;
 use crate::ops::embedding::Embedding;
@@ -24,7 +24,8 @@ pub(super) struct Stem {
 
 /// What an encoder adds.
 pub(super) struct Learned {
-    pub(super) positions: Embedding,
+    /// `None`: the rows stay in order.
+    pub(super) positions: Option<Embedding>,
     pub(super) types: Option<Embedding>,
     /// Rows of the table of types.
     pub(super) token_types: usize,
@@ -36,7 +37,8 @@ impl Stem {
     /// Bytes of the tables.
     pub(super) fn bytes(&self) -> usize {
         let learned = self.learned.as_ref().map_or(0, |learned| {
-            learned.positions.bytes() + learned.types.as_ref().map_or(0, Embedding::bytes)
+            let tables = [&learned.positions, &learned.types].into_iter().flatten();
+            tables.map(Embedding::bytes).sum()
         });
         self.words.bytes() + learned
     }
@@ -51,23 +53,27 @@ impl Stem {
             }
             return self.words(batch.ids(), check);
         };
-        let ids = first_last(batch, batch.ids());
+        let ids = learned.ordered(batch, batch.ids());
         let mut x = self.words(&ids, check)?;
-        let positions = first_last(batch, &learned.positions_of(batch));
-        x = rows::sum(&x, &learned.positions.forward(&positions)?)?;
-        let types = first_last(batch, batch.types());
+        if let Some(table) = &learned.positions {
+            let positions = learned.ordered(batch, &learned.positions_of(batch));
+            x = rows::sum(&x, &table.forward(&positions)?)?;
+        }
+        // Without a table types say nothing: a tokenizer gives them all the same.
+        let Some(table) = &learned.types else {
+            return learned.norm.forward(&x);
+        };
+        let types = learned.ordered(batch, batch.types());
         if let Some(kind) = types
             .iter()
-            .find(|&&kind| kind as usize >= learned.token_types.max(1))
+            .find(|&&kind| kind as usize >= learned.token_types)
         {
             return Err(Error::InvalidInput(format!(
                 "token types must be below the model's {}, got {kind}",
-                learned.token_types.max(1)
+                learned.token_types
             )));
         }
-        if let Some(table) = &learned.types {
-            x = rows::sum(&x, &table.forward(&types)?)?;
-        }
+        x = rows::sum(&x, &table.forward(&types)?)?;
         learned.norm.forward(&x)
     }
 
@@ -97,13 +103,16 @@ impl Learned {
         }
         positions
     }
-}
 
-/// Values of the tokens with each prompt's first put last.
-fn first_last(batch: &Batch, values: &[u32]) -> Vec<u32> {
-    let mut values = values.to_vec();
-    for ends in batch.offsets().windows(2) {
-        values[ends[0] as usize..ends[1] as usize].rotate_left(1);
+    /// Values of the tokens in the order of the rows: with each prompt's first put last, unless
+    /// they stay in order.
+    fn ordered(&self, batch: &Batch, values: &[u32]) -> Vec<u32> {
+        let mut values = values.to_vec();
+        if self.positions.is_some() {
+            for ends in batch.offsets().windows(2) {
+                values[ends[0] as usize..ends[1] as usize].rotate_left(1);
+            }
+        }
+        values
     }
-    values
 }

@@ -1,7 +1,7 @@
 //! The tensors of a backbone: which there are, by the engine's names (Llama's, where it has them),
 //! and their shapes.
 
-use super::{BackboneConfig, EncoderConfig};
+use super::{BackboneConfig, EncoderConfig, Positions};
 use crate::adapter::{Module, Site};
 
 type Tensors = Vec<(String, Vec<usize>)>;
@@ -21,7 +21,7 @@ impl BackboneConfig {
             }
         }
         for block in 0..self.num_layers {
-            for (name, width) in self.norms() {
+            for (name, width) in self.norms(block) {
                 let name = format!("model.layers.{block}.{name}");
                 self.norm(&name, width, &mut tensors);
             }
@@ -39,21 +39,39 @@ impl BackboneConfig {
     /// Beside the blocks: positions, token types, their norm, and what the file has of a head.
     fn around_an_encoder(&self, encoder: &EncoderConfig, tensors: &mut Tensors) {
         let d = self.hidden_size;
-        let positions = self.max_position_embeddings + encoder.first_position();
+        let positions = match encoder.positions {
+            Positions::Learned => self.max_position_embeddings + encoder.first_position(),
+            Positions::Rotary | Positions::Relative(_) => 0,
+        };
+        let distances = match encoder.positions {
+            Positions::Relative(buckets) => 2 * buckets.span,
+            Positions::Learned | Positions::Rotary => 0,
+        };
         let tables = [
             ("embed_positions", positions),
             ("embed_types", encoder.token_types),
+            ("embed_distances", distances),
         ];
         for (name, rows) in tables.into_iter().filter(|(_, rows)| *rows > 0) {
             tensors.push((format!("model.{name}.weight"), vec![rows, d]));
         }
         self.norm("model.embed_norm", d, tensors);
+        if distances > 0 {
+            self.norm("model.distances_norm", d, tensors);
+        }
+        if encoder.is_pre_norm {
+            self.norm("model.norm", d, tensors);
+        }
         let site = |module| Site {
             block: self.num_layers,
             module,
         };
         if encoder.pools() || encoder.classes.is_some() {
-            self.layer(site(Module::Dense), true, tensors);
+            let is_biased = !encoder.pools() || self.biases.contains(&Module::Dense);
+            self.layer(site(Module::Dense), is_biased, tensors);
+            if encoder.norms_head() {
+                self.norm("classifier.norm", d, tensors);
+            }
         }
         if encoder.classes.is_some() {
             self.layer(site(Module::Classifier), true, tensors);
@@ -61,10 +79,14 @@ impl BackboneConfig {
     }
 
     /// The norms of a block and their widths.
-    fn norms(&self) -> Vec<(&'static str, usize)> {
+    fn norms(&self, block: usize) -> Vec<(&'static str, usize)> {
         let d = self.hidden_size;
-        if self.encoder.is_some() {
-            return vec![("attention_norm", d), ("mlp_norm", d)];
+        if let Some(encoder) = &self.encoder {
+            let mut norms = vec![("attention_norm", d), ("mlp_norm", d)];
+            if encoder.is_pre_norm && block == 0 {
+                norms.remove(0); // what the stem gives is normed
+            }
+            return norms;
         }
         let mut norms = vec![("input_layernorm", d), ("post_attention_layernorm", d)];
         if self.gemma.as_ref().is_some_and(|gemma| gemma.is_sandwich) {
@@ -80,7 +102,7 @@ impl BackboneConfig {
 
     fn norm(&self, name: &str, width: usize, tensors: &mut Tensors) {
         tensors.push((format!("{name}.weight"), vec![width]));
-        if self.encoder.is_some() {
+        if self.encoder.as_ref().is_some_and(|it| it.norm_bias) {
             tensors.push((format!("{name}.bias"), vec![width]));
         }
     }

@@ -5,9 +5,12 @@
 //! [`crate::ops::attention`] and [`crate::ops::rope`].
 //!
 //! Keys and values come from all rows; queries may come from the last position of each segment
-//! alone. Shapes: x (n, d); y (n, d), or (segments, d).
+//! alone. Where distances have queries and keys of their own, it is that of
+//! [`crate::ops::disentangled`]. Shapes: x (n, d); y (n, d), or (segments, d).
 
-use super::{Adapted, Linear};
+use super::query_key_value::{Asking, QkvKept};
+use super::relative::DistancesKept;
+use super::{Adapted, Distances, Linear, QueryKeyValue};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
@@ -16,17 +19,12 @@ use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
 use crate::ops::norm::Norm;
 use crate::ops::rope::{self, RopeTables};
-use crate::ops::rows;
 use crate::pass::{Pass, Rows};
 
 /// Its layers and switches.
 pub struct Attention {
-    /// Queries, (H·c, d).
-    pub q: Linear,
-    /// Keys, (G·c, d).
-    pub k: Linear,
-    /// Values, (G·c, d).
-    pub v: Linear,
+    /// What gives queries, keys and values.
+    pub qkv: QueryKeyValue,
     /// Output, (d, H·c).
     pub o: Linear,
     /// Of each head of the queries and keys, (c).
@@ -48,8 +46,9 @@ pub(super) struct AttentionKept {
     log_sum_exp: Tensor,
     /// q and k before their norms.
     unnormed: [Option<Tensor>; 2],
-    /// Of q, k, v, o.
-    terms: [Option<Kept>; 4],
+    distances: Option<DistancesKept>,
+    /// Of the terms of q, k, v; of o.
+    terms: (QkvKept, Option<Kept>),
 }
 
 /// What the layers read: all rows, and those that ask.
@@ -59,18 +58,21 @@ pub(super) struct Sources<'a> {
     pub(super) asking: Source<'a>,
 }
 
-/// A pass, and the angles of its positions.
+/// A pass, and what tells its positions apart.
 #[derive(Clone, Copy)]
-pub(super) struct Positioned<'a> {
-    pub(super) of: Adapted<'a>,
-    /// `None`: positions are part of the stream.
-    pub(super) tables: Option<&'a RopeTables>,
+pub struct Positioned<'a> {
+    /// The pass.
+    pub of: Adapted<'a>,
+    /// Their angles, where queries and keys are turned.
+    pub tables: Option<&'a RopeTables>,
+    /// Their distances, where the scores read them.
+    pub distances: Option<&'a Distances>,
 }
 
 impl Attention {
     /// All layers, in the order of their sites.
-    pub(super) fn linears(&self) -> [&Linear; 4] {
-        [&self.q, &self.k, &self.v, &self.o]
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.qkv.linears().iter().chain([&self.o])
     }
 
     /// The rows that ask.
@@ -83,7 +85,7 @@ impl Attention {
 
     /// Values that a forward pass keeps of each row.
     pub(super) fn kept_values(&self) -> usize {
-        let (q, k) = (self.q.width(), self.k.width());
+        let [q, k] = self.qkv.widths();
         let unnormed = if self.head_norms.is_some() { q + k } else { 0 };
         // q, o; k, v; the logarithms of the heads' sums; q, k before their norms.
         2 * q + 2 * k + self.shape.num_heads + unnormed
@@ -98,20 +100,8 @@ impl Attention {
         keep: bool,
     ) -> Result<(Tensor, Option<AttentionKept>)> {
         let Positioned { of, .. } = at;
-        let (all, asking) = (&of.pass.all_rows, self.asking(of.pass));
-        let [q, k, v] = [(&self.q, asking), (&self.k, all), (&self.v, all)]
-            .map(|(layer, rows)| layer.on(rows, of));
-        let [(q, of_q), (k, of_k), (v, of_v)] = if self.queries == Queries::Every {
-            let layers = [&q, &k, &v];
-            linear::forward(layers, &linear::input(sources.all, &layers)?, of.pass)?
-        } else {
-            let input = linear::input(sources.asking, &[&q])?;
-            let [q] = linear::forward([&q], &input, of.pass)?;
-            let layers = [&k, &v];
-            let input = linear::input(sources.all, &layers)?;
-            let [k, v] = linear::forward(layers, &input, of.pass)?;
-            [q, k, v]
-        };
+        let asking = self.asking(of.pass);
+        let ([q, k, v], of_qkv) = self.qkv.forward(sources, self.asks(of.pass), of)?;
         let (q, unnormed_q) = self.turn(Side::Queries, q, at)?;
         let (k, unnormed_k) = self.turn(Side::Keys, k, at)?;
         let operands = Operands {
@@ -119,7 +109,17 @@ impl Attention {
             k: &k,
             v: &v,
         };
-        let (o, log_sum_exp) = self.operation(of.pass).forward(operands)?;
+        let distances = at
+            .distances
+            .map(|distances| distances.forward(&self.qkv, of));
+        let distances = distances.transpose()?;
+        let (o, log_sum_exp) = match at.distances.zip(distances.as_ref()) {
+            Some((distances, kept)) => {
+                let operation = distances.operation(&self.shape, of.pass);
+                operation.forward(operands, kept.operands())?
+            }
+            None => self.operation(of.pass).forward(operands)?,
+        };
         let mut output = self.o.on(asking, of);
         output.addend = addend;
         let input = linear::input(Source::Rows(&o), &[&output])?;
@@ -131,7 +131,8 @@ impl Attention {
             o,
             log_sum_exp,
             unnormed: [unnormed_q, unnormed_k],
-            terms: [of_q, of_k, of_v, of_o],
+            distances,
+            terms: (of_qkv, of_o),
         });
         Ok((y, kept))
     }
@@ -147,12 +148,10 @@ impl Attention {
     ) -> Result<Option<Tensor>> {
         let Positioned { of, .. } = at;
         let pass = of.pass;
-        let (all, asking) = (&pass.all_rows, self.asking(pass));
-        let [of_q, of_k, of_v, of_o] = kept.terms.each_ref().map(Option::as_ref);
+        let asking = self.asking(pass);
+        let (of_qkv, of_o) = (&kept.terms.0, kept.terms.1.as_ref());
         let wants = |dx, addend| Wants { dx, addend, pass };
-        let is_read = [&self.q, &self.k, &self.v]
-            .into_iter()
-            .any(|layer| of.adapts(layer));
+        let is_read = self.qkv.linears().iter().any(|layer| of.adapts(layer));
         let below_o = want_dx || is_read;
         let o = self.o.returning(asking, of, (of_o, dy));
         let source = Source::Rows(&kept.o);
@@ -166,21 +165,29 @@ impl Attention {
             v: &kept.v,
         };
         let saved = (&kept.o, &kept.log_sum_exp);
-        let (dq, dk, dv) = self.operation(pass).backward(operands, saved, &d_o)?;
+        let (dq, dk, dv) = match at.distances.zip(kept.distances.as_ref()) {
+            Some((distances, kept)) => {
+                let operation = distances.operation(&self.shape, pass);
+                let operands = (operands, kept.operands());
+                let [dq, dk, dv, queries, keys] = operation.backward(operands, saved, &d_o)?;
+                let of_table = (kept, [&queries, &keys]);
+                distances.backward(&self.qkv, of_table, of, gradients)?;
+                (dq, dk, dv)
+            }
+            None => self.operation(pass).backward(operands, saved, &d_o)?,
+        };
         let dq = self.turn_back(Side::Queries, &dq, kept.unnormed[0].as_ref(), at)?;
         let dk = self.turn_back(Side::Keys, &dk, kept.unnormed[1].as_ref(), at)?;
-        let q = self.q.returning(asking, of, (of_q, &dq));
-        let k = self.k.returning(all, of, (of_k, &dk));
-        let v = self.v.returning(all, of, (of_v, &dv));
-        if self.queries == Queries::Every {
-            let wants = wants(want_dx, None);
-            return linear::backward(&[q, k, v], sources.all, wants, gradients);
+        let of_rows = (of_qkv, [&dq, &dk, &dv]);
+        let asks = self.asks(pass);
+        (self.qkv).backward(of_rows, sources, asks, (of, want_dx), gradients)
+    }
+
+    fn asks<'a>(&'a self, pass: &'a Pass) -> Asking<'a> {
+        Asking {
+            queries: self.queries,
+            rows: self.asking(pass),
         }
-        let dasking = linear::backward(&[q], sources.asking, wants(want_dx, None), gradients)?;
-        let scattered = dasking
-            .map(|dx| rows::scatter(&dx, &pass.last, all.ids.len()))
-            .transpose()?;
-        linear::backward(&[k, v], sources.all, wants(want_dx, scattered), gradients)
     }
 
     fn operation<'a>(&'a self, pass: &'a Pass) -> ops::Attention<'a> {

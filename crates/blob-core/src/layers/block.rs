@@ -13,10 +13,10 @@ use super::mlp::{At, MlpKept};
 use super::residual::ResidualKept;
 use super::{Adapted, Attention, Linear, Mlp, Residual};
 use crate::Result;
-use crate::adapter::Parameters;
+use crate::adapter::{Module, Parameters, Site};
 use crate::ops::Tensor;
 use crate::ops::attention::Queries;
-use crate::ops::rope::RopeTables;
+use crate::ops::dropout::Dropout;
 use crate::ops::rows;
 use crate::pass::Pass;
 
@@ -47,8 +47,7 @@ pub struct BlockKept {
 impl Block {
     /// All layers, in the order of their sites.
     pub fn linears(&self) -> impl Iterator<Item = &Linear> {
-        let attention = self.attention.linears().into_iter();
-        attention.chain(self.mlp.linears())
+        self.attention.linears().chain(self.mlp.linears())
     }
 
     /// Bytes that a forward pass keeps for the backward pass.
@@ -64,23 +63,23 @@ impl Block {
     pub fn forward(
         &self,
         x: &Tensor,
-        tables: Option<&RopeTables>,
-        of: Adapted<'_>,
+        at: Positioned<'_>,
         keep: bool,
     ) -> Result<(Tensor, Option<BlockKept>)> {
+        let of = at.of;
         let (first, second) = (&self.around_attention, &self.around_mlp);
         let stream = self.asking(x, of.pass)?;
         let sources = Sources {
             all: first.source(x),
             asking: first.source(&stream),
         };
-        let positioned = Positioned { of, tables };
-        let addend = first.addend(&stream);
-        let (part, attention) = self.attention.forward(sources, addend, positioned, keep)?;
-        let (u, around_attention) = first.forward(part, &stream)?;
-        let (source, addend) = (second.source(&u), second.addend(&u));
+        let [of_first, of_second] = self.dropouts(of.pass);
+        let addend = first.addend(&stream, of_first);
+        let (part, attention) = self.attention.forward(sources, addend, at, keep)?;
+        let (u, around_attention) = first.forward(part, &stream, of_first)?;
+        let (source, addend) = (second.source(&u), second.addend(&u, of_second));
         let (part, mlp) = self.mlp.forward(source, addend, self.at(of), keep)?;
-        let (y, around_mlp) = second.forward(part, &u)?;
+        let (y, around_mlp) = second.forward(part, &u, of_second)?;
         let kept = attention.zip(mlp).map(|(attention, mlp)| BlockKept {
             x: x.clone(),
             u,
@@ -96,31 +95,31 @@ impl Block {
     pub fn backward(
         &self,
         (kept, dy): (&BlockKept, &Tensor),
-        tables: Option<&RopeTables>,
-        of: Adapted<'_>,
+        positioned: Positioned<'_>,
         want_dx: bool,
         gradients: &mut Parameters,
     ) -> Result<Option<Tensor>> {
+        let of = positioned.of;
         let (first, second) = (&self.around_attention, &self.around_mlp);
         let BlockKept { x, u, .. } = kept;
-        let mut layers = self.attention.linears().into_iter();
+        let mut layers = self.attention.linears();
         let is_read = layers.any(|layer| of.adapts(layer));
         let below_mlp = want_dx || is_read;
-        let (dpart, beside) = second.backward(&kept.around_mlp, dy)?;
+        let [of_first, of_second] = self.dropouts(of.pass);
+        let (dpart, beside) = second.backward(&kept.around_mlp, dy, of_second)?;
         let read = (second.source(u), &dpart);
         let (mlp, at) = (&kept.mlp, self.at(of));
         let Some(dsource) = self.mlp.backward(mlp, read, at, below_mlp, gradients)? else {
             return Ok(None);
         };
         let du = second.join(u, &dsource, &beside)?;
-        let (dpart, beside) = first.backward(&kept.around_attention, &du)?;
+        let (dpart, beside) = first.backward(&kept.around_attention, &du, of_first)?;
         let stream = self.asking(x, of.pass)?;
         let sources = Sources {
             all: first.source(x),
             asking: first.source(&stream),
         };
-        let (attention, positioned) = (&kept.attention, Positioned { of, tables });
-        let read = (sources, &dpart);
+        let (attention, read) = (&kept.attention, (sources, &dpart));
         let dsource = self
             .attention
             .backward(attention, read, positioned, want_dx, gradients)?;
@@ -132,6 +131,20 @@ impl Block {
             Queries::Last => rows::scatter(&beside, &of.pass.last, x.dim(0)?)?,
         };
         Ok(Some(first.join(x, &dsource, &beside)?))
+    }
+
+    /// Of what attention and MLP give.
+    fn dropouts<'a>(&self, pass: &'a Pass) -> [Option<Dropout<'a>>; 2] {
+        let rows = self.attention.asking(pass);
+        let slot = |module| {
+            let site = Site {
+                block: self.index,
+                module,
+            };
+            (rows, site.slot())
+        };
+        let first = self.around_attention.dropout(pass, slot(Module::O));
+        [first, self.around_mlp.dropout(pass, slot(Module::Down))]
     }
 
     /// The rows of x that the residual stream goes on with.

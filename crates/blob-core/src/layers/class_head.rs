@@ -1,18 +1,22 @@
 //! The classification head of an encoder: two layers on the row that is read of each prompt.
 //!
 //! ```text
-//! z = V·s(W·x + b) + c        s: tanh (BERT, RoBERTa) or ReLU (DistilBERT)
+//! z = V·norm(s(W·x + b)) + c
+//! s: tanh (BERT, RoBERTa), ReLU (DistilBERT) or GELU (ModernBERT, DeBERTa); a norm in ModernBERT
 //! ```
 //!
-//! V and c are the adapter's, and so are W and b unless they are the base's own (BERT's pooler).
+//! V and c are the adapter's, and so are W and b unless they are the base's own (BERT's pooler,
+//! ModernBERT's head of the pre-training).
 //! Shapes: x (segments, d), z (segments, C); C is the adapter's number of classes.
 
 use super::{Adapted, Linear};
 use crate::adapter::{Module, Parameters, Site};
 use crate::batch::Batch;
 use crate::ops::affine::Affine;
+use crate::ops::dropout::Dropout;
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
+use crate::ops::norm::Norm;
 use crate::ops::squash::Squash;
 use crate::ops::{Device, Tensor, rows};
 use crate::{Error, Result};
@@ -25,13 +29,21 @@ pub struct ClassHead {
     pub dense: Option<Linear>,
     /// s.
     pub squash: Squash,
+    /// Of what s gives.
+    pub norm: Option<Norm>,
+    /// Whether the base was trained with dropout of what W reads, beside that of what V reads.
+    pub drops_input: bool,
     /// Where the adapter's layers run.
     pub device: Device,
 }
 
 /// What the backward pass of the head needs.
 pub struct ClassHeadKept {
-    /// After s, (segments, d).
+    /// Before s, (segments, d).
+    inner: Tensor,
+    /// After s.
+    squashed: Tensor,
+    /// What V reads.
     hidden: Tensor,
     /// Of the terms of both layers.
     terms: [Option<Kept>; 2],
@@ -49,6 +61,16 @@ impl ClassHead {
         Site {
             block: self.block,
             module,
+        }
+    }
+
+    /// What a layer reads under the base's dropout, where there is such; its own adjoint.
+    fn dropped(&self, module: Module, x: &Tensor, of: Adapted<'_>) -> Result<Tensor> {
+        let slot = self.at(module).slot();
+        let dropout = Dropout::at(of.pass, &of.pass.last_rows, slot);
+        match dropout.filter(|_| module == Module::Classifier || self.drops_input) {
+            Some(dropout) => dropout.apply(x),
+            None => Ok(x.clone()),
         }
     }
 
@@ -72,6 +94,8 @@ impl ClassHead {
         batch: &Batch,
         of: Adapted<'_>,
     ) -> Result<(Tensor, ClassHeadKept)> {
+        let dropped = self.dropped(Module::Dense, x, of)?;
+        let x = &dropped;
         let (inner, of_dense) = match &self.dense {
             Some(dense) => {
                 let layer = dense.on(&of.pass.last_rows, of);
@@ -81,13 +105,20 @@ impl ClassHead {
             }
             None => self.layer(Module::Dense, of)?.forward(x)?,
         };
-        let hidden = self.squash.forward(&inner)?;
+        let squashed = self.squash.forward(&inner)?;
+        let hidden = match &self.norm {
+            Some(norm) => norm.forward(&squashed)?,
+            None => squashed.clone(),
+        };
+        let hidden = self.dropped(Module::Classifier, &hidden, of)?;
         let out = self.layer(Module::Classifier, of)?;
         let places = places(batch, of, out.outputs())?;
         let (z, of_out) = out.forward(&hidden)?;
         let logits = rows::pick(&z, &places)?;
         let terms = [of_dense, of_out];
         let kept = ClassHeadKept {
+            inner,
+            squashed,
             hidden,
             terms,
             places,
@@ -107,10 +138,19 @@ impl ClassHead {
         let dz = rows::put(dlogits, &kept.places, (x.dim(0)?, out.outputs()))?;
         let [of_dense, of_out] = kept.terms.each_ref().map(Option::as_ref);
         let dhidden = out.backward((&kept.hidden, of_out), &dz, gradients)?;
-        let dinner = self.squash.backward(&kept.hidden, &dhidden)?;
+        let dhidden = self.dropped(Module::Classifier, &dhidden, of)?;
+        let dsquashed = match &self.norm {
+            Some(norm) => norm.backward(&kept.squashed, &dhidden, None)?,
+            None => dhidden,
+        };
+        let of_squash = (&kept.inner, &kept.squashed);
+        let dinner = self.squash.backward(of_squash, &dsquashed)?;
+        let dropped = self.dropped(Module::Dense, x, of)?;
+        let x = &dropped;
         let Some(dense) = &self.dense else {
             let dense = self.layer(Module::Dense, of)?;
-            return dense.backward((x, of_dense), &dinner, gradients);
+            let dx = dense.backward((x, of_dense), &dinner, gradients)?;
+            return self.dropped(Module::Dense, &dx, of);
         };
         let layer = dense.returning(&of.pass.last_rows, of, (of_dense, &dinner));
         let wants = Wants {

@@ -2,9 +2,10 @@
 //!
 //! Shapes: x (n, d), y (n, d).
 
+use super::fused_mlp::FusedMlpKept;
 use super::gated_mlp::GatedMlpKept;
 use super::plain_mlp::PlainMlpKept;
-use super::{Adapted, GatedMlp, Linear, PlainMlp};
+use super::{Adapted, FusedMlp, GatedMlp, Linear, PlainMlp};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
@@ -15,6 +16,8 @@ use crate::pass::Rows;
 pub enum Mlp {
     /// Two layers whose outputs are multiplied, and one that reads the product.
     Gated(GatedMlp),
+    /// The same, of which one layer gives both factors.
+    Fused(FusedMlp),
     /// A layer, GELU, and a layer.
     Plain(PlainMlp),
 }
@@ -22,6 +25,7 @@ pub enum Mlp {
 /// What the backward pass needs.
 pub(super) enum MlpKept {
     Gated(GatedMlpKept),
+    Fused(FusedMlpKept),
     Plain(PlainMlpKept),
 }
 
@@ -37,6 +41,7 @@ impl Mlp {
     pub(super) fn linears(&self) -> Vec<&Linear> {
         match self {
             Self::Gated(mlp) => mlp.linears().into(),
+            Self::Fused(mlp) => mlp.linears().into(),
             Self::Plain(mlp) => mlp.linears().into(),
         }
     }
@@ -45,6 +50,7 @@ impl Mlp {
     pub(super) fn kept_values(&self, at: At<'_>) -> usize {
         match self {
             Self::Gated(mlp) => mlp.kept_values(at),
+            Self::Fused(mlp) => mlp.kept_values(),
             Self::Plain(mlp) => mlp.kept_values(),
         }
     }
@@ -61,6 +67,10 @@ impl Mlp {
             Self::Gated(mlp) => {
                 let (y, kept) = mlp.forward(source, addend, at, keep)?;
                 (y, kept.map(MlpKept::Gated))
+            }
+            Self::Fused(mlp) => {
+                let (y, kept) = mlp.forward(source, addend, at, keep)?;
+                (y, kept.map(MlpKept::Fused))
             }
             Self::Plain(mlp) => {
                 let (y, kept) = mlp.forward(source, addend, at, keep)?;
@@ -80,6 +90,9 @@ impl Mlp {
     ) -> Result<Option<Tensor>> {
         match (self, kept) {
             (Self::Gated(mlp), MlpKept::Gated(kept)) => {
+                mlp.backward(kept, read, at, want_dx, gradients)
+            }
+            (Self::Fused(mlp), MlpKept::Fused(kept)) => {
                 mlp.backward(kept, read, at, want_dx, gradients)
             }
             (Self::Plain(mlp), MlpKept::Plain(kept)) => {

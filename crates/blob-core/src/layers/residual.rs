@@ -1,18 +1,21 @@
 //! How a part of a block reads the residual stream and is added to it.
 //!
 //! ```text
-//! y = after( x + within( part( before(x) ) ) )
+//! y = after( x + within( drop( part( before(x) ) ) ) )
 //! ```
 //!
 //! Pre-norm blocks (Llama, arXiv:2302.13971) have `before` alone, post-norm blocks (BERT,
 //! arXiv:1810.04805) `after` alone, sandwiches (Gemma 2, arXiv:2408.00118) `before` and `within`.
-//! Without `within`, x is added inside the part's last product. Shapes: x (n, d).
+//! `drop` is the base's own dropout, where an encoder is trained with it. Without both, x is added
+//! inside the part's last product. Shapes: x (n, d).
 
 use crate::Result;
 use crate::ops::Tensor;
+use crate::ops::dropout::Dropout;
 use crate::ops::linear::Source;
 use crate::ops::norm::Norm;
 use crate::ops::rows;
+use crate::pass::{Pass, Rows};
 
 /// The norms around a part.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub struct Residual {
     pub within: Option<Norm>,
     /// Of the sum.
     pub after: Option<Norm>,
+    /// Whether the base was trained with dropout of what the part gives.
+    pub drops: bool,
 }
 
 /// What the norms read, for those that there are.
@@ -41,18 +46,39 @@ impl Residual {
         }
     }
 
+    /// The masks of what the part gives, if it is dropped in this pass.
+    pub(super) fn dropout<'a>(
+        &self,
+        pass: &'a Pass,
+        (rows, slot): (&'a Rows, u32),
+    ) -> Option<Dropout<'a>> {
+        Dropout::at(pass, rows, slot).filter(|_| self.drops)
+    }
+
     /// What the part's last product adds.
-    pub(super) fn addend<'a>(&self, x: &'a Tensor) -> Option<&'a Tensor> {
-        match self.within {
-            Some(_) => None,
-            None => Some(x),
-        }
+    pub(super) fn addend<'a>(
+        &self,
+        x: &'a Tensor,
+        dropout: Option<Dropout<'_>>,
+    ) -> Option<&'a Tensor> {
+        (self.within.is_none() && dropout.is_none()).then_some(x)
     }
 
     /// y of what the part gave, which x is added to unless [`Self::addend`] was.
-    pub(super) fn forward(&self, part: Tensor, x: &Tensor) -> Result<(Tensor, ResidualKept)> {
+    pub(super) fn forward(
+        &self,
+        part: Tensor,
+        x: &Tensor,
+        dropout: Option<Dropout<'_>>,
+    ) -> Result<(Tensor, ResidualKept)> {
         let mut kept = ResidualKept::default();
         let mut y = part;
+        if let Some(dropout) = dropout {
+            y = dropout.apply(&y)?;
+            if self.within.is_none() {
+                y = rows::sum(&y, x)?;
+            }
+        }
         if let Some(norm) = &self.within {
             let part = y;
             y = rows::sum(&norm.forward(&part)?, x)?;
@@ -67,7 +93,12 @@ impl Residual {
     }
 
     /// dL/d(what the part gave), and what reaches x beside the part.
-    pub(super) fn backward(&self, kept: &ResidualKept, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub(super) fn backward(
+        &self,
+        kept: &ResidualKept,
+        dy: &Tensor,
+        dropout: Option<Dropout<'_>>,
+    ) -> Result<(Tensor, Tensor)> {
         let dx = match (&self.after, &kept.sum) {
             (Some(norm), Some(sum)) => norm.backward(sum, dy, None)?,
             _ => dy.clone(),
@@ -75,6 +106,10 @@ impl Residual {
         let dpart = match (&self.within, &kept.part) {
             (Some(norm), Some(part)) => norm.backward(part, &dx, None)?,
             _ => dx.clone(),
+        };
+        let dpart = match dropout {
+            Some(dropout) => dropout.apply(&dpart)?,
+            None => dpart,
         };
         Ok((dpart, dx))
     }
@@ -157,16 +192,17 @@ mod tests {
                     before: of(4, before),
                     within: of(5, within),
                     after: of(6, after),
+                    drops: false,
                 };
                 let read = plain(residual.before.as_ref(), &x).unwrap();
                 let mut part: Tensor = (&read * &*scale).unwrap().into();
-                if residual.addend(&x).is_some() {
+                if residual.addend(&x, None).is_some() {
                     part = (&*part + &*x).unwrap().into();
                 }
-                let (y, kept) = residual.forward(part, &x).unwrap();
+                let (y, kept) = residual.forward(part, &x, None).unwrap();
                 let expected = whole(&residual, &x.to_dtype(DType::F64).unwrap(), &scale).unwrap();
                 crate::ops::oracle::assert_close(&y, &expected, 1e-6);
-                let (dpart, beside) = residual.backward(&kept, &dy).unwrap();
+                let (dpart, beside) = residual.backward(&kept, &dy, None).unwrap();
                 let dsource = (&*dpart * &*scale).unwrap().into();
                 let dx = residual.join(&x, &dsource, &beside).unwrap();
                 assert_gradient(&dx, &x, &dy, |x| whole(&residual, x, &scale));

@@ -59,6 +59,8 @@ pub enum Purpose {
     Logits = 10,
     /// What sums of a factor's curvature are sketched with, (ℓ, d): slot 0.
     Sketch = 11,
+    /// Dropout mask of a row of the base's own activations.
+    BaseDropout = 12,
 }
 
 /// The stream of one (seed, step, phase).

@@ -11,7 +11,8 @@
 //!
 //! The soft cap a is that of Gemma 2 (arXiv:2408.00118 §2).
 //! V_i are the positions of i's segment that i sees ([`Mask`]): all up to i, the last w of these
-//! (Mistral, arXiv:2310.06825 §2, and transformers' `sliding_window`), or all.
+//! (Mistral, arXiv:2310.06825 §2, and transformers' `sliding_window`), all, or those at most w away
+//! (ModernBERT, arXiv:2412.13663 §2.1.1).
 //! Query head h reads kv head h/(H/G), whose gradients sum over its group. The backward pass forms
 //! the probabilities again from ℓ (Dao et al. 2022, arXiv:2205.14135), so that none are kept.
 //! Shapes: `n` tokens in `B` segments, `H` query heads, `G` kv heads, `c` width of one head.
@@ -146,7 +147,7 @@ impl Attention<'_> {
     fn implementation(&self) -> Implementation {
         match self.shape.device.implementation(Operation::Attention) {
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape) => {
+            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape, self.mask) => {
                 Implementation::Reference
             }
             by => by,

@@ -43,6 +43,8 @@ pub enum Operation {
     Rope,
     /// Masked attention.
     Attention,
+    /// Attention over distances.
+    Disentangled,
     /// Class logits.
     Head,
     /// Layers of the adapter's own.
@@ -67,7 +69,7 @@ pub enum Implementation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Embedding,
         Self::Norm,
         Self::LayerNorm,
@@ -76,6 +78,7 @@ impl Operation {
         Self::Activation,
         Self::Rope,
         Self::Attention,
+        Self::Disentangled,
         Self::Head,
         Self::Affine,
         Self::Loss,
@@ -156,6 +159,8 @@ impl Device {
         match (self, operation) {
             (Self::Cpu, _) => Implementation::CpuKernel,
             (Self::Reference, _) => Implementation::Reference,
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Operation::Disentangled) => Implementation::Reference,
             #[cfg(feature = "cuda")]
             (Self::Cuda(gpu), _) => Implementation::CudaKernel(gpu),
         }

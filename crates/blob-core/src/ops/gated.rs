@@ -155,6 +155,21 @@ pub fn backward(
 }
 
 impl Gates {
+    /// g and u that one layer gave side by side, for a layer of this weight's device to read.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes differ.
+    pub fn of(activation: Activation, [gate, up]: [Tensor; 2], reader: &Weight) -> Result<Self> {
+        let (n, f) = shapes::matrix("the gate", &gate)?;
+        shapes::check("what is gated", &up, &[n, f])?;
+        Ok(Self {
+            activation,
+            held: Held::Apart([gate, up]),
+            shape: (n, f),
+            implementation: reader.implementation(Operation::Gated),
+        })
+    }
+
     /// n
     pub(super) fn rows(&self) -> usize {
         self.shape.0
@@ -196,7 +211,10 @@ impl Gates {
     }
 
     /// dg and du of dy, (n, f) each.
-    fn backward(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+    pub fn backward(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
         let gates = self.apart()?;
         let [gate, up] = gates;
         match self.implementation {

@@ -10,11 +10,12 @@
 //!
 //! | operation | what is in it |
 //! |---|---|
-//! | [`embedding`], [`table`], [`rows`] | rows of a frozen table, rows of a matrix |
+//! | [`embedding`], [`table`], [`rows`], [`columns`] | rows of a frozen table; of a matrix |
 //! | [`norm`] | norms of rows |
 //! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
 //! | [`gated`], [`activation`] | two layers whose outputs are multiplied; an activation of one layer's |
-//! | [`rope`], [`attention`] | positions, and who sees whom |
+//! | [`rope`], [`attention`], [`disentangled`] | positions, and who sees whom |
+//! | [`segments`], [`dropout`] | what is read of a segment; what a base drops in training |
 //! | [`head`], [`soft_cap`], [`cross_entropy`] | class logits, their cap, and their loss |
 //! | [`affine`], [`squash`] | layers of the adapter's own, and what lies between them |
 //! | [`finite`] | whether a result is a number |
@@ -22,8 +23,11 @@
 pub mod activation;
 pub mod affine;
 pub mod attention;
+pub mod columns;
 pub mod cross_entropy;
 mod device;
+pub mod disentangled;
+pub mod dropout;
 pub mod embedding;
 pub mod finite;
 pub mod gated;
@@ -36,6 +40,7 @@ pub(crate) mod oracle;
 mod reference;
 pub mod rope;
 pub mod rows;
+pub mod segments;
 pub(crate) mod shapes;
 pub mod soft_cap;
 pub mod squash;

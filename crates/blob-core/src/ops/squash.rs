@@ -3,13 +3,15 @@
 //! ```text
 //! tanh   y = tanh x          dx = dy·(1 − y²)
 //! ReLU   y = max(x, 0)       dx = dy where y > 0, 0 elsewhere
+//! GELU   as in [`super::activation`]
 //! ```
 //!
 //! A few rows of the model's width: plain loops on the host. Shapes: (n, d).
 
 use serde::{Deserialize, Serialize};
 
-use super::{Tensor, read, shapes, wrap};
+use super::activation::{Activated, Activation};
+use super::{Device, Tensor, read, shapes, wrap};
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::affine as cuda;
@@ -22,6 +24,8 @@ pub enum Squash {
     Tanh,
     /// max(x, 0).
     Relu,
+    /// One of the MLPs' functions.
+    Activation(Activation),
 }
 
 impl Squash {
@@ -31,24 +35,33 @@ impl Squash {
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         let shape = shapes::matrix("x of the squash", x)?;
+        if let Self::Activation(activation) = self {
+            return on_host(activation, x).rows();
+        }
         #[cfg(feature = "cuda")]
         if let Some(x) = x.array() {
             return Ok(cuda::squash(x.gpu(), self == Self::Relu, x)?.into());
         }
-        let of = |&x: &f32| match self {
-            Self::Tanh => x.tanh(),
-            Self::Relu => x.max(0.0),
+        let of = |&x: &f32| {
+            if self == Self::Tanh {
+                x.tanh()
+            } else {
+                x.max(0.0)
+            }
         };
         wrap(read(x)?.iter().map(of).collect(), shape)
     }
 
-    /// dx of dy, from y.
+    /// dx of dy, from x and y.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
-    pub fn backward(self, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    pub fn backward(self, (x, y): (&Tensor, &Tensor), dy: &Tensor) -> Result<Tensor> {
         let (n, d) = shapes::matrix("y of the squash", y)?;
         shapes::check("dy of the squash", dy, &[n, d])?;
+        if let Self::Activation(activation) = self {
+            return on_host(activation, x).backward(dy);
+        }
         #[cfg(feature = "cuda")]
         if let Some(y) = y.array() {
             let (gpu, is_relu) = (y.gpu(), self == Self::Relu);
@@ -56,16 +69,25 @@ impl Squash {
         }
         let of = |(&y, &dy): (&f32, &f32)| match self {
             Self::Tanh => dy * (1.0 - y * y),
-            Self::Relu if y > 0.0 => dy,
-            Self::Relu => 0.0,
+            _ if y > 0.0 => dy,
+            _ => 0.0,
         };
         let (y, dy) = (read(y)?, read(dy)?);
         wrap(y.iter().zip(&*dy).map(of).collect(), (n, d))
     }
 }
 
+fn on_host(activation: Activation, x: &Tensor) -> Activated<'_> {
+    Activated {
+        activation,
+        x,
+        device: Device::Cpu,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::activation;
     use super::super::oracle::{assert_close, assert_gradient, devices, tensor};
     use super::*;
     use candle_core::{self as candle, DType};
@@ -74,18 +96,21 @@ mod tests {
         Ok(match squash {
             Squash::Tanh => x.tanh()?,
             Squash::Relu => x.relu()?,
+            Squash::Activation(activation) => activation::plain(activation, x)?,
         })
     }
 
     #[test]
     fn it_is_the_plain_function_and_has_its_gradient() {
         let (x, dy) = (tensor(1, 3, 7), tensor(2, 3, 7));
-        for squash in [Squash::Tanh, Squash::Relu] {
+        let gelu = Squash::Activation(Activation::Gelu);
+        for squash in [Squash::Tanh, Squash::Relu, gelu] {
             let expected = plain(squash, &x.to_dtype(DType::F64).unwrap()).unwrap();
             for device in devices() {
-                let y = squash.forward(&device.place(x.clone()).unwrap()).unwrap();
+                let x = device.place(x.clone()).unwrap();
+                let y = squash.forward(&x).unwrap();
                 assert_close(&y, &expected, 1e-6);
-                let dx = squash.backward(&y, &dy).unwrap();
+                let dx = squash.backward((&x, &y), &dy).unwrap();
                 assert_gradient(&dx, &x, &dy, |x| plain(squash, x));
             }
         }

@@ -7,6 +7,10 @@
 use crate::adapter::Module;
 
 /// One architecture.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the switches of a table, each by itself"
+)]
 #[derive(Debug, PartialEq)]
 pub(super) struct Architecture {
     /// `model_type` of `config.json`.
@@ -15,6 +19,8 @@ pub(super) struct Architecture {
     pub(super) gguf: &'static str,
     /// Whether GGUF files hold the rows of q and k in llama.cpp's order.
     pub(super) interleaved: bool,
+    /// Whether q, k and v are one layer, and gate and up another.
+    pub(super) fused: bool,
     /// Which linear layers add a bias.
     pub(super) biases: Biases,
     /// Whether `mlp_bias` is a field of it.
@@ -31,6 +37,8 @@ pub(super) struct Architecture {
     pub(super) max_position_embeddings: usize,
     /// transformers' `rope_theta`.
     pub(super) rope_theta: f64,
+    /// transformers' `rms_norm_eps`.
+    pub(super) norm_eps: f64,
     /// What it has beside Llama, if it is one of Gemma's kind.
     pub(super) gemma: Option<Gemma>,
 }
@@ -79,6 +87,8 @@ pub(super) enum Windows {
     None,
     /// All, unless `sliding_window` is null.
     Everywhere,
+    /// All, where `sliding_window` is a number.
+    Stated,
     /// Where `use_sliding_window`: those that `layer_types` names, or from `max_window_layers` on.
     ByBlock,
     /// Those that `layer_types` names, or all but every so many-th (`sliding_window_pattern`).
@@ -94,6 +104,7 @@ const LLAMA: Architecture = Architecture {
     model_type: "llama",
     gguf: "llama",
     interleaved: true,
+    fused: false,
     biases: Biases::Stated,
     mlp_bias: true,
     qk_norm: false,
@@ -102,6 +113,7 @@ const LLAMA: Architecture = Architecture {
     head_dim: None,
     max_position_embeddings: 2048,
     rope_theta: 10_000.0,
+    norm_eps: 1e-6,
     gemma: None,
 };
 
@@ -124,7 +136,7 @@ const GEMMA: Architecture = Architecture {
 };
 
 /// Every architecture; Qwen2.5 is Qwen2.
-pub(super) const ARCHITECTURES: [Architecture; 7] = [
+pub(super) const ARCHITECTURES: [Architecture; 8] = [
     LLAMA,
     Architecture {
         model_type: "mistral",
@@ -156,6 +168,18 @@ pub(super) const ARCHITECTURES: [Architecture; 7] = [
         num_kv_heads: Some(32),
         head_dim: Some(128),
         max_position_embeddings: 32_768,
+        ..LLAMA
+    },
+    Architecture {
+        model_type: "phi3",
+        gguf: "phi3",
+        interleaved: false,
+        fused: true,
+        biases: Biases::None,
+        mlp_bias: false,
+        windows: Windows::Stated,
+        max_position_embeddings: 4096,
+        norm_eps: 1e-5,
         ..LLAMA
     },
     GEMMA,
@@ -220,6 +244,12 @@ pub(super) const SANDWICH_PARTS: [(&str, &str); 3] = [
     ("post_attention_norm", "post_attention_layernorm"),
     ("ffn_norm", "pre_feedforward_layernorm"),
     ("post_ffw_norm", "post_feedforward_layernorm"),
+];
+
+/// GGUF's names of layers that are several in one, and Hugging Face's.
+pub(super) const FUSED_PARTS: [(&str, &str); 2] = [
+    ("attn_qkv", "self_attn.qkv_proj"),
+    ("ffn_up", "mlp.gate_up_proj"),
 ];
 
 /// Indices of all blocks but every `nth`.

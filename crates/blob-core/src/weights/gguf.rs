@@ -19,7 +19,7 @@ use memmap2::Mmap;
 
 use self::hyper_parameters::HyperParameters;
 use super::architecture::{
-    ARCHITECTURES, Architecture, BLOCK_PARTS, SANDWICH_PARTS, TENSORS, names,
+    ARCHITECTURES, Architecture, BLOCK_PARTS, FUSED_PARTS, SANDWICH_PARTS, TENSORS, names,
 };
 use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{
@@ -28,6 +28,10 @@ use super::{
 use crate::{Error, Result};
 
 const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// LongRoPE's, up to the context of the original training and beyond it.
+const SHORT_FACTORS: &str = "rope_factors_short.weight";
+const LONG_FACTORS: &str = "rope_factors_long.weight";
+const FACTORS: [&str; 3] = [ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS];
 
 /// Opens the file at `path`, already in memory as `map`.
 pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
@@ -56,7 +60,7 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         architecture,
     }
     .config(&entries)?;
-    entries.retain(|(name, _)| name != ROPE_FACTORS);
+    entries.retain(|(name, _)| !FACTORS.contains(&name.as_str()));
     if architecture.interleaved {
         for (name, entry) in &mut entries {
             if name.contains(".q_proj.") || name.contains(".k_proj.") {
@@ -182,7 +186,7 @@ fn hugging_face_name(name: &str, architecture: &Architecture) -> Option<String> 
         let known = table.iter().find(|(theirs, _)| *theirs == name);
         known.map(|(_, ours)| *ours)
     };
-    if name == ROPE_FACTORS {
+    if FACTORS.contains(&name) {
         return Some(name.to_owned());
     }
     if let Some(whole) = ours(&TENSORS, name) {
@@ -192,7 +196,9 @@ fn hugging_face_name(name: &str, architecture: &Architecture) -> Option<String> 
     let block: u32 = block.parse().ok()?;
     let (part, kind) = rest.rsplit_once('.')?;
     let is_sandwich = architecture.gemma.is_some_and(|gemma| gemma.is_sandwich);
-    let own = ours(&SANDWICH_PARTS, part).filter(|_| is_sandwich);
+    let sandwich = ours(&SANDWICH_PARTS, part).filter(|_| is_sandwich);
+    let fused = ours(&FUSED_PARTS, part).filter(|_| architecture.fused);
+    let own = sandwich.or(fused);
     let part = own.or_else(|| ours(&BLOCK_PARTS, part))?;
     matches!(kind, "weight" | "bias").then(|| format!("model.layers.{block}.{part}.{kind}"))
 }

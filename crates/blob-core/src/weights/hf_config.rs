@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use self::rope::Rope;
+use self::rope::{Context, Rope};
 use self::window::{FULL, SLIDING, window};
 use super::architecture::{ARCHITECTURES, Architecture, names};
 use super::{corrupt, unsupported};
@@ -33,6 +33,7 @@ struct HfConfig {
     head_dim: Option<usize>,
     hidden_act: Option<String>,
     max_position_embeddings: Option<usize>,
+    original_max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f64>,
     rope_theta: Option<f64>,
     rope_scaling: Option<Map<String, Value>>,
@@ -109,6 +110,10 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         .max_position_embeddings
         .unwrap_or(architecture.max_position_embeddings);
     let fields = hf.rope_parameters.as_ref().or(hf.rope_scaling.as_ref());
+    let context = Context {
+        longest: max_position_embeddings,
+        original: hf.original_max_position_embeddings,
+    };
     let [rope, local] = [FULL, SLIDING].map(|kind| Rope::of(fields, kind, path));
     let num_kv_heads = hf.num_key_value_heads.unwrap_or(architecture.num_kv_heads);
     let gemma = architecture.gemma.as_ref();
@@ -126,23 +131,24 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         num_heads,
         num_kv_heads: num_kv_heads.unwrap_or(num_heads),
         head_dim,
-        rms_norm_eps: hf.rms_norm_eps.unwrap_or(1e-6),
+        norm_eps: hf.rms_norm_eps.unwrap_or(architecture.norm_eps),
         rope_theta: match rope.number("rope_theta")? {
             Some(theta) => theta,
             None => hf.rope_theta.unwrap_or(architecture.rope_theta),
         },
-        rope_scaling: rope.scaling()?,
+        rope_scaling: rope.scaling(context)?,
         max_position_embeddings,
         context_end: None,
         tie_word_embeddings: (hf.tie_word_embeddings).unwrap_or(architecture.gemma.is_some()),
         biases: (architecture.biases).modules(hf.attention_bias == Some(true)),
+        fused: architecture.fused,
         qk_norm: architecture.qk_norm,
         encoder: None,
         gemma,
         window: window.filter(|window| has_own_angles || window.size < max_position_embeddings),
     };
-    if let Some(length) = rope.plain_up_to(max_position_embeddings)? {
-        config.end_context(length, "dynamic rope scaling");
+    if let Some((length, kind)) = rope.plain_up_to(context)? {
+        config.end_context(length, kind);
     }
     if let Some((length, kind)) = foreign_window {
         config.end_context(length, kind);
@@ -163,10 +169,10 @@ fn check_supported(hf: &HfConfig, architecture: &Architecture) -> Result<()> {
     if let Some(act) = activation.filter(|act| architecture.gemma.is_none() && *act != "silu") {
         return Err(unsupported("activation", act, "silu"));
     }
-    let partial = hf
-        .partial_rotary_factor
-        .filter(|part| (part - 1.0).abs() > f64::EPSILON);
-    if let Some(part) = partial {
+    let fields = hf.rope_parameters.as_ref().or(hf.rope_scaling.as_ref());
+    let stated = fields.and_then(|fields| fields.get("partial_rotary_factor")?.as_f64());
+    let partial = stated.or(hf.partial_rotary_factor);
+    if let Some(part) = partial.filter(|part| (part - 1.0).abs() > f64::EPSILON) {
         return Err(unsupported("rotated part of a head", part.to_string(), "1"));
     }
     hf.quantization_config

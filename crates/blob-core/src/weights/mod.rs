@@ -30,7 +30,7 @@ use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
 pub use self::stored::StoredMatrix;
 pub(crate) use self::tensor_type::TensorType;
-use crate::backbone::BackboneConfig;
+use crate::backbone::{BackboneConfig, EncoderConfig};
 use crate::other_file::OtherFile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -281,11 +281,20 @@ impl Checkpoint {
 
     fn missing(&self, name: &str) -> Error {
         let published = self.config.published(name);
-        if self.config.pools() && name.starts_with("classifier.dense.") {
+        if self.config.pools() && name.starts_with("classifier.") {
+            let norms = self
+                .config
+                .encoder
+                .as_ref()
+                .is_some_and(EncoderConfig::norms_head);
             return Error::ModelCorrupt {
                 path: self.path.clone(),
                 reason: format!("{published} is missing, and the classification reads the pooler"),
-                hint: "take the base model itself: a checkpoint of masked words alone has no pooler",
+                hint: if norms {
+                    "take the checkpoint of masked words: the base model alone has no head"
+                } else {
+                    "take the base model itself: a checkpoint of masked words alone has no pooler"
+                },
             };
         }
         unfit(&self.path, format!("the tensor {published} is missing"))

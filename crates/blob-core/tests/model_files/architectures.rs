@@ -1,14 +1,14 @@
 use blob_core::adapter::Module;
-use blob_core::backbone::{BackboneConfig, GemmaConfig, Window};
+use blob_core::backbone::{BackboneConfig, GemmaConfig, RopeScaling, Window};
 use blob_core::weights::Checkpoint;
 
 use crate::support::Scratch;
-use crate::support::tiny_model::{TinyModel, gqa_config};
+use crate::support::tiny_model::{ORIGINAL, TinyModel, gqa_config};
 
 const QKV: [Module; 3] = [Module::Q, Module::K, Module::V];
 
 /// One model of each architecture, with all of its switches on.
-fn models() -> [TinyModel; 8] {
+fn models() -> [TinyModel; 10] {
     let window = |blocks: &[usize]| Window {
         size: 5,
         blocks: blocks.to_vec(),
@@ -65,6 +65,21 @@ fn models() -> [TinyModel; 8] {
         biases: qkvo,
         ..qwen3.clone()
     };
+    let phi3 = BackboneConfig {
+        fused: true,
+        window: Some(window(&[0, 1])),
+        ..gqa_config()
+    };
+    let phi3_long = BackboneConfig {
+        rope_scaling: RopeScaling::LongRope {
+            factors: vec![1.0, 1.25, 1.5, 4.0],
+            amplitude: 1.1875,
+        },
+        max_position_embeddings: ORIGINAL,
+        context_end: Some("LongRoPE's long factor".into()),
+        window: None,
+        ..phi3.clone()
+    };
     [
         TinyModel::of("llama", llama, 11),
         TinyModel::of("mistral", mistral, 12),
@@ -74,6 +89,8 @@ fn models() -> [TinyModel; 8] {
         TinyModel::of("gemma", gemma(None), 16),
         TinyModel::of("gemma2", gemma2, 17),
         TinyModel::of("gemma3_text", gemma3, 18),
+        TinyModel::of("phi3", phi3, 19),
+        TinyModel::of("phi3", phi3_long, 20),
     ]
 }
 

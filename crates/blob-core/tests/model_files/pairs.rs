@@ -11,7 +11,7 @@ fn golden(name: &str) -> std::path::PathBuf {
 
 #[test]
 fn pairs_of_every_family_are_those_of_tokenizers_and_transformers_at_three_lengths() {
-    for family in ["bert", "roberta", "deberta"] {
+    for family in ["bert", "roberta", "deberta", "modernbert"] {
         let tokenizer = Tokenizer::from_file(&golden(family)).unwrap();
         let expected = json(&golden(&format!("{family}-ids")));
         for case in expected["awkward"].as_array().unwrap() {

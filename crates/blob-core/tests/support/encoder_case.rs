@@ -8,7 +8,7 @@ use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
 use blob_core::ops::Device;
-use blob_core::pass::{BatchCopy, Mode, Pass};
+use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use blob_core::weights::Checkpoint;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::Scratch;
 use super::golden::{Tensors, bytes, document, field};
 
 /// Every case.
-pub const ENCODER_CASES: [&str; 7] = [
+pub const ENCODER_CASES: [&str; 14] = [
     "encoder-bert",
     "encoder-bert-everywhere",
     "encoder-bert-terms-on-the-head",
@@ -24,6 +24,13 @@ pub const ENCODER_CASES: [&str; 7] = [
     "encoder-roberta-terms-on-the-head",
     "encoder-distilbert",
     "encoder-distilbert-everywhere",
+    "encoder-modernbert",
+    "encoder-modernbert-everywhere",
+    "encoder-deberta",
+    "encoder-deberta-everywhere",
+    "encoder-deberta-terms-on-the-head",
+    "encoder-bert-blob",
+    "encoder-deberta-blob",
 ];
 
 pub struct EncoderCase {
@@ -32,6 +39,7 @@ pub struct EncoderCase {
     pub adapter: Adapter,
     pub batch: Batch,
     pub notices: Vec<String>,
+    pub noise: Option<NoiseSharing>,
 }
 
 /// Writes the base as a Hugging Face folder.
@@ -76,6 +84,7 @@ impl EncoderCase {
         assert_eq!(loaded.notices, [""; 0], "{name}");
         Self {
             expected: Tensors::open(&format!("{name}.safetensors")),
+            noise: field(&document, "noise"),
             notices: checkpoint.notices().to_vec(),
             adapter: loaded.adapter,
             batch: batch(&document["batch"]),
@@ -88,7 +97,11 @@ impl EncoderCase {
         let (batch, adapter) = (&self.batch, &self.adapter);
         let stream = Stream::new(0, 1, Phase::Training { micro_batch: 0 });
         let copies = vec![BatchCopy::whole(batch, stream, 0)];
-        let pass = Pass::new(batch, copies, Mode::MEAN, Abort::default());
+        let mode = Mode {
+            sampling: self.noise,
+            ..Mode::MEAN
+        };
+        let pass = Pass::new(batch, copies, mode, Abort::default());
         let forward = self.backbone.forward(batch, &pass, Some(adapter), true);
         let (logits, kept) = forward.unwrap();
         let objective = CrossEntropy {

@@ -173,7 +173,7 @@ impl<'a> Oracle<'a> {
     fn norm(&self, x: &Tensor, name: &str) -> Result<Tensor> {
         let d = x.dim(D::Minus1)?;
         let mean_square = (x.mul(x)?.sum_keepdim(D::Minus1)? / d as f64)?;
-        let root = (mean_square + self.config.rms_norm_eps)?.sqrt()?;
+        let root = (mean_square + self.config.norm_eps)?.sqrt()?;
         x.broadcast_div(&root)?
             .broadcast_mul(&self.frozen(name, &[d])?)
     }

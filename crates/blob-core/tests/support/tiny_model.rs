@@ -34,13 +34,14 @@ pub fn gqa_config() -> BackboneConfig {
         num_heads: 4,
         num_kv_heads: 2,
         head_dim: 8,
-        rms_norm_eps: 1e-5,
+        norm_eps: 1e-5,
         rope_theta: 100_000.0,
         rope_scaling: RopeScaling::None,
         max_position_embeddings: 128,
         tie_word_embeddings: false,
         biases: Vec::new(),
         context_end: None,
+        fused: false,
         qk_norm: false,
         window: None,
         encoder: None,
@@ -87,12 +88,24 @@ fn gguf_name(name: &str, is_sandwich: bool) -> String {
             .replace("input_layernorm", "attn_norm")
             .replace("self_attn.o_proj", "attn_output")
             .replace("self_attn.", "attn_")
+            .replace("mlp.gate_up_proj", "ffn_up")
             .replace("mlp.", "ffn_")
             .replace("_proj", ""),
     }
 }
 
+/// The context that a model under LongRoPE was trained for.
+pub const ORIGINAL: usize = 32;
+
 impl TinyModel {
+    /// What its files say that the longest text is.
+    fn context(&self) -> usize {
+        match self.config.rope_scaling {
+            RopeScaling::LongRope { .. } => 4 * ORIGINAL,
+            _ => self.config.max_position_embeddings,
+        }
+    }
+
     /// A Llama with weights in (−1, 1) from a linear congruential generator.
     pub fn new(config: BackboneConfig, seed: u64) -> Self {
         Self::of("llama", config, seed)
@@ -139,13 +152,13 @@ impl TinyModel {
             ("attention.head_count", config.num_heads),
             ("attention.head_count_kv", config.num_kv_heads),
             ("rope.dimension_count", config.head_dim),
-            ("context_length", config.max_position_embeddings),
+            ("context_length", self.context()),
         ] {
             gguf.count(&key(name), count);
         }
         gguf.float(
             &key("attention.layer_norm_rms_epsilon"),
-            config.rms_norm_eps as f32,
+            config.norm_eps as f32,
         )
         .float(&key("rope.freq_base"), config.rope_theta as f32);
         if config.head_dim * config.num_heads != config.hidden_size {
@@ -184,6 +197,14 @@ impl TinyModel {
                 let factors: Vec<f32> = pairs.map(|(plain, new)| (plain / new) as f32).collect();
                 let bytes = little_endian(&factors);
                 gguf.tensor("rope_freqs.weight", &[factors.len()], F32, bytes);
+            }
+            RopeScaling::LongRope { factors, amplitude } => {
+                gguf.float(&key("rope.scaling.attn_factor"), *amplitude as f32)
+                    .count(&key("rope.scaling.original_context_length"), ORIGINAL);
+                let bytes = little_endian(factors);
+                for name in ["rope_factors_short.weight", "rope_factors_long.weight"] {
+                    gguf.tensor(name, &[factors.len()], F32, bytes.clone());
+                }
             }
             _ => {}
         }
@@ -225,6 +246,13 @@ impl TinyModel {
                 "high_freq_factor": high_freq_factor,
                 "original_max_position_embeddings": original_context,
             }),
+            RopeScaling::LongRope { factors, amplitude } => json!({
+                "type": "longrope",
+                "short_factor": factors,
+                "long_factor": factors,
+                "attention_factor": amplitude,
+                "original_max_position_embeddings": ORIGINAL,
+            }),
             _ => Value::Null,
         };
         let window = config.window.as_ref();
@@ -251,10 +279,10 @@ impl TinyModel {
             "num_key_value_heads": config.num_kv_heads,
             "head_dim": config.head_dim,
             "hidden_act": "silu",
-            "rms_norm_eps": config.rms_norm_eps,
+            "rms_norm_eps": config.norm_eps,
             "rope_theta": config.rope_theta,
             "rope_scaling": rope_scaling,
-            "max_position_embeddings": config.max_position_embeddings,
+            "max_position_embeddings": self.context(),
             "tie_word_embeddings": config.tie_word_embeddings,
             "attention_bias": config.biases.contains(&Module::O),
             "mlp_bias": false,

@@ -16,7 +16,7 @@ pub const MLE_CASES: [&str; 3] = [
 ];
 
 /// The architectures beside Llama.
-pub const ARCHITECTURE_CASES: [&str; 12] = [
+pub const ARCHITECTURE_CASES: [&str; 15] = [
     "qwen2-mle",
     "qwen2-window-mle",
     "qwen3-mle",
@@ -29,6 +29,9 @@ pub const ARCHITECTURE_CASES: [&str; 12] = [
     "gemma2-mle",
     "gemma3-mle",
     "gemma2-blob",
+    "phi3-mle",
+    "phi3-blob",
+    "phi3-long-mle",
 ];
 
 /// BLoB, under every sharing of the noise.

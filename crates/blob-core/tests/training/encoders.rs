@@ -58,7 +58,11 @@ fn methods() -> Vec<(Option<Gaussian>, MethodConfig)> {
 
 /// An adapter on a base without a head, of two members.
 fn adapter(backbone: &Backbone, over: Option<Gaussian>, trained: bool) -> Adapter {
-    let mut target_modules = vec![Module::Q, Module::V];
+    let mut target_modules = if backbone.config().fused {
+        vec![Module::Qkv]
+    } else {
+        vec![Module::Q, Module::V]
+    };
     if !trained {
         target_modules.extend([Module::Dense, Module::Classifier]);
     }
@@ -108,12 +112,16 @@ fn head(adapter: &Adapter, member: usize) -> Vec<f32> {
 
 #[test]
 fn every_method_trains_an_encoder_resumes_to_the_bit_and_leaves_a_frozen_head_alone() {
-    let EncoderCase {
-        backbone, batch, ..
-    } = EncoderCase::open("encoder-roberta");
-    for (over, method) in methods() {
+    let names = ["encoder-roberta", "encoder-modernbert", "encoder-deberta"];
+    for (name, (over, method)) in names
+        .iter()
+        .flat_map(|name| methods().into_iter().map(move |it| (name, it)))
+    {
+        let EncoderCase {
+            backbone, batch, ..
+        } = EncoderCase::open(name);
         for trained in [true, false] {
-            let what = format!("{method:?}, trained head: {trained}");
+            let what = format!("{name}: {method:?}, trained head: {trained}");
             let config = TrainConfig {
                 seed: 3,
                 method: method.clone(),
@@ -152,9 +160,17 @@ fn every_method_trains_an_encoder_resumes_to_the_bit_and_leaves_a_frozen_head_al
 
 #[test]
 fn samples_of_members_at_once_are_those_one_by_one_and_survive_the_files() {
-    let EncoderCase {
-        backbone, batch, ..
-    } = EncoderCase::open("encoder-distilbert-everywhere");
+    for name in [
+        "encoder-distilbert-everywhere",
+        "encoder-modernbert-everywhere",
+        "encoder-deberta-everywhere",
+    ] {
+        let case = EncoderCase::open(name);
+        check_samples(&case.backbone, &case.batch);
+    }
+}
+
+fn check_samples(backbone: &Backbone, batch: &Batch) {
     let config = |samples, first_sample, stochastic_layers| PredictConfig {
         samples,
         first_sample,
@@ -167,15 +183,15 @@ fn samples_of_members_at_once_are_those_one_by_one_and_survive_the_files() {
     };
     for (over, method) in methods().into_iter().filter(|(over, _)| over.is_some()) {
         for trained in [true, false] {
-            let mut adapter = adapter(&backbone, over, trained);
+            let mut adapter = adapter(backbone, over, trained);
             let settings = TrainConfig {
                 seed: 3,
                 method: method.clone(),
             };
             let mut trainer = Trainer::new(settings, &adapter).unwrap();
-            run(&mut trainer, &backbone, &mut adapter, &batch);
+            run(&mut trainer, backbone, &mut adapter, batch);
             let ask = |adapter: &Adapter, config: &PredictConfig| {
-                predict(&backbone, Some(adapter), &batch, config, &Abort::default()).unwrap()
+                predict(backbone, Some(adapter), batch, config, &Abort::default()).unwrap()
             };
             for stochastic_layers in [None, Some(1), Some(2)] {
                 let all = ask(&adapter, &config(3, 0, stochastic_layers));

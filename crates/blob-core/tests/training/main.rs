@@ -1,5 +1,6 @@
 //! Training runs: where they end, what stops them, and how they go on.
 
+mod base_dropout;
 mod conformance;
 mod encoders;
 mod ensemble;

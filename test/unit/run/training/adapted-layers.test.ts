@@ -18,6 +18,26 @@ const ROBERTA = {
   architecture: 'roberta',
   layerNames: { ...BERT.layerNames, dense: 'classifier.dense', classifier: 'classifier.out_proj' },
 } as const;
+const DEBERTA = {
+  kind: 'encoder',
+  architecture: 'deberta-v2',
+  layerNames: {
+    q_proj: 'query_proj',
+    v_proj: 'value_proj',
+    dense: 'pooler.dense',
+    classifier: 'classifier',
+  },
+} as const;
+const MODERNBERT = {
+  kind: 'encoder',
+  architecture: 'modernbert',
+  layerNames: { qkv_proj: 'Wqkv', dense: 'head.dense', classifier: 'classifier' },
+} as const;
+const PHI3 = {
+  kind: 'decoder',
+  architecture: 'llama',
+  layerNames: { qkv_proj: 'qkv_proj', o_proj: 'o_proj', lm_head: 'lm_head' },
+} as const;
 const LLAMA = { kind: 'decoder', architecture: 'llama', layerNames: {} } as const;
 
 it('adapts query and value and trains the head of an encoder, unless told otherwise', () => {
@@ -29,11 +49,18 @@ it('adapts query and value and trains the head of an encoder, unless told otherw
 });
 
 it("adds a head's own layers for --head lora, and no pooler", () => {
-  const targets = (info: typeof BERT | typeof ROBERTA) =>
+  const targets = (info: typeof BERT | typeof ROBERTA | typeof DEBERTA | typeof MODERNBERT) =>
     forModel(config({ head: 'lora' }), info).targetModules;
   expect(targets(BERT)).toEqual(['query', 'value', 'classifier']);
   expect(targets(ROBERTA)).toEqual(['query', 'value', 'classifier.dense', 'classifier.out_proj']);
+  expect(targets(DEBERTA)).toEqual(['query_proj', 'value_proj', 'pooler.dense', 'classifier']);
+  expect(targets(MODERNBERT)).toEqual(['Wqkv', 'classifier']);
   expect(headOf(forModel(config({ head: 'frozen' }), BERT), 2)).toMatchObject({ trained: false });
+});
+
+it('adapts the one layer of queries, keys and values where they have one', () => {
+  expect(forModel(config(), PHI3).targetModules).toEqual(['qkv_proj', 'lm_head']);
+  expect(forModel(config(), MODERNBERT).targetModules).toEqual(['Wqkv']);
 });
 
 it("takes the engine's names for those of transformers, and records the latter", () => {
@@ -47,6 +74,18 @@ it.each([
     { targetModules: ['lm_head'] },
     BERT,
     'must be layers of bert, got lm_head',
+  ],
+  [
+    'a layer that a decoder has within another',
+    { targetModules: ['q_proj'] },
+    PHI3,
+    'must be layers of llama, got q_proj',
+  ],
+  [
+    'dropout of an encoder in a decoder',
+    { baseDropout: 0.1 },
+    LLAMA,
+    'baseDropout is the dropout of an encoder',
   ],
   ['a head in a decoder', { head: 'lora' }, LLAMA, 'head is about the head of an encoder'],
   [

@@ -150,10 +150,12 @@ pub(super) fn read(path: &Path, backbone: &BackboneConfig) -> Result<PeftConfigR
 }
 
 /// Modules that hold an encoder's head: PEFT lists names that a model may not have.
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 7] = [
     "classifier",
     "classifier.dense",
     "classifier.out_proj",
+    "pooler",
+    "pooler.dense",
     "pre_classifier",
     "score",
 ];

@@ -82,9 +82,13 @@ fn saved(
     let sites = whole.shapes.keys().copied().filter(|&site| is_saved(site));
     let names: Vec<String> = sites.map(|site| backbone.published(&site.path())).collect();
     // RoBERTa's two layers are one module.
-    let parent = names.first().and_then(|name| name.split_once('.'));
-    match parent {
-        Some((parent, _)) if names.len() == all => vec![parent.to_owned()],
+    let parent = |name: &String| name.split_once('.').map(|(parent, _)| parent.to_owned());
+    match names.first().and_then(parent) {
+        Some(one)
+            if names.len() == all && names.iter().all(|it| parent(it) == Some(one.clone())) =>
+        {
+            vec![one]
+        }
         _ => names,
     }
 }

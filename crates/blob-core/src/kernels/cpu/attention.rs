@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::exp::{exp, tanh};
+use super::exp::{exp_of_differences, tanh};
 use super::gemm::Precision;
 use super::isa::{self, Available};
 use super::lanes;
@@ -380,18 +380,6 @@ fn cap_softly<L: Level>(scores: &mut [f32], cap: f32, slopes: &mut [f32]) {
             L::store(L::fma(L::scale(-1.0, tanh), tanh, L::splat(1.0)), slopes);
         }
     }
-}
-
-/// `values_j ← exp(values_j − shift)` in whole vectors; their sum.
-#[inline(always)]
-fn exp_of_differences<L: Level>(values: &mut [f32], shift: f32) -> f32 {
-    let mut sum = L::splat(0.0);
-    for values in values.as_chunks_mut().0 {
-        let power = exp::<L>(L::add(L::load(values), L::splat(-shift)));
-        L::store(power, values);
-        sum = L::add(sum, power);
-    }
-    L::sum(sum)
 }
 
 #[cfg(test)]

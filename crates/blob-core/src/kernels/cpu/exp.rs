@@ -46,6 +46,18 @@ pub(crate) fn tanh<L: Level>(x: L::Vector) -> L::Vector {
     L::multiply(m, L::reciprocal(L::add(m, of(2.0))))
 }
 
+/// `values_j ← exp(values_j − shift)` in whole vectors; their sum.
+#[inline(always)]
+pub(crate) fn exp_of_differences<L: Level>(values: &mut [f32], shift: f32) -> f32 {
+    let mut sum = L::splat(0.0);
+    for values in values.as_chunks_mut().0 {
+        let power = exp::<L>(L::add(L::load(values), L::splat(-shift)));
+        L::store(power, values);
+        sum = L::add(sum, power);
+    }
+    L::sum(sum)
+}
+
 /// `r + r²·q(r)` and `n` of x.
 #[inline(always)]
 fn reduced<L: Level>(x: L::Vector) -> (L::Vector, L::Vector) {

@@ -12,7 +12,7 @@
 //! | `simd` | a body, compiled for each of them; vectors of sixteen floats |
 //! | [`gemm`] | products with frozen weights |
 //! | `decode`, [`quantize`] | stored numbers to `f32`, and back to fewer bits |
-//! | `attention`, `tile` | attention, and the small products inside it |
+//! | `attention`, `disentangled`, `tile` | attention, that of distances, small products inside |
 //! | `rms_norm`, `layer_norm`, `rope` | norms and positions |
 //! | `gated`, `activation`, `low_rank` | the other operations of a layer |
 //! | `exp`, `lanes`, `rows`, `signs` | what they share: eˣ, sums over a row, whole rows, sign bits |
@@ -42,6 +42,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod decode;
+pub(crate) mod disentangled;
 pub(crate) mod exp;
 pub(crate) mod gated;
 pub mod gemm;

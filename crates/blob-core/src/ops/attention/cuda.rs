@@ -9,8 +9,11 @@ use crate::kernels::cuda::attention::{
 use crate::ops::{Precision, Tensor};
 
 /// Kernels round nothing; what is rounded to eight bits behind them would show that.
-pub(super) fn has_kernel(shape: &AttentionShape) -> bool {
-    shape.head_dim <= WIDEST && matches!(shape.precision, Precision::F32 | Precision::Bf16)
+pub(super) fn has_kernel(shape: &AttentionShape, mask: Mask) -> bool {
+    let is_around = matches!(mask, Mask::Around(_));
+    !is_around
+        && shape.head_dim <= WIDEST
+        && matches!(shape.precision, Precision::F32 | Precision::Bf16)
 }
 
 /// As [`Attention::forward`].
@@ -50,7 +53,7 @@ fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
         is_causal: attention.mask != Mask::Full,
         window: match attention.mask {
             Mask::Window(width) => width,
-            Mask::Causal | Mask::Full => 0,
+            Mask::Causal | Mask::Full | Mask::Around(_) => 0,
         },
         scale: shape.scale,
         soft_cap: shape.soft_cap,

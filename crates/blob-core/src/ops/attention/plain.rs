@@ -81,6 +81,7 @@ fn hidden(mask: Mask, queries: usize, keys: usize) -> Result<Tensor> {
             Mask::Causal => j <= i,
             Mask::Window(width) => j <= i && i < j + width,
             Mask::Full => true,
+            Mask::Around(reach) => i.abs_diff(j) <= reach,
         };
         if sees { 0.0 } else { -1e30_f64 }
     });

@@ -9,7 +9,7 @@ use candle_core::DType;
 const SHAPES: [[usize; 3]; 4] = [[4, 2, 6], [3, 1, 4], [2, 2, 16], [6, 2, 20]];
 const OFFSETS: [u32; 5] = [0, 5, 6, 8, 15];
 /// Windows of one position, within a panel of keys, of several panels, and longer than any segment.
-const MASKS: [Mask; 7] = [
+const MASKS: [Mask; 10] = [
     Mask::Causal,
     Mask::Full,
     Mask::Window(1),
@@ -17,6 +17,9 @@ const MASKS: [Mask; 7] = [
     Mask::Window(18),
     Mask::Window(37),
     Mask::Window(200),
+    Mask::Around(1),
+    Mask::Around(17),
+    Mask::Around(200),
 ];
 
 fn shape([num_heads, num_kv_heads, head_dim]: [usize; 3], device: Device) -> AttentionShape {
@@ -119,14 +122,20 @@ fn a_window_is_exact_in_segments_below_at_and_above_it() {
 #[test]
 fn backward_is_the_gradient_of_the_reference() {
     // A window of one position has no gradient of q and k.
-    let masks = [Mask::Causal, Mask::Full, Mask::Window(2), Mask::Window(3)];
+    let masks = [
+        Mask::Causal,
+        Mask::Full,
+        Mask::Window(2),
+        Mask::Window(3),
+        Mask::Around(1),
+    ];
     let cases: [([usize; 3], &[u32], &[Mask]); 4] = [
         ([4, 2, 6], &[0, 3, 4, 8], &masks),
         // more than one block of query rows and panel of keys
         (
             [3, 1, 2],
             &[0, 18],
-            &[Mask::Causal, Mask::Full, Mask::Window(5)],
+            &[Mask::Causal, Mask::Full, Mask::Window(5), Mask::Around(4)],
         ),
         ([2, 2, 4], &[0, 1, 2, 7], &masks),
         ([2, 1, 20], &[0, 4, 5], &masks[..3]),
@@ -230,7 +239,7 @@ fn neither_threads_nor_the_batch_change_a_bit() {
     let shape = shape([6, 2, 20], Device::Cpu);
     let offsets = [0, 33, 34, 134];
     let [q, k, v] = operands(&shape, 134);
-    for mask in [Mask::Causal, Mask::Window(21), Mask::Full] {
+    for mask in [Mask::Causal, Mask::Window(21), Mask::Full, Mask::Around(21)] {
         let all = |operands: [&Tensor; 3], offsets: &[u32]| -> Vec<Tensor> {
             let attention = every(&shape, mask, offsets);
             let (o, lse) = attention.forward(of(operands)).unwrap();

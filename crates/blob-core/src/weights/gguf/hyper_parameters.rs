@@ -3,7 +3,7 @@
 use super::super::architecture::{Architecture, SLIDING_WINDOW, Windows, all_but_every};
 use super::super::gguf_header::Metadata;
 use super::super::{Entry, TensorType, corrupt, unsupported};
-use super::ROPE_FACTORS;
+use super::{LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
 use crate::backbone::{BackboneConfig, GemmaConfig, RopeScaling, Window};
 use crate::{Error, Result};
 
@@ -78,7 +78,7 @@ impl HyperParameters<'_> {
         let largest = hidden_size as f64 / num_heads.max(1) as f64;
         let gemma = self.gemma(num_layers, [head_dim as f64, largest])?;
         let has_own_angles = (gemma.as_ref()).is_some_and(|it| it.window_rope_theta.is_some());
-        let config = BackboneConfig {
+        let mut config = BackboneConfig {
             vocab_size,
             hidden_size,
             intermediate_size: self.required("feed_forward_length")?,
@@ -86,20 +86,30 @@ impl HyperParameters<'_> {
             num_heads,
             num_kv_heads: self.count("attention.head_count_kv")?.unwrap_or(num_heads),
             head_dim,
-            rms_norm_eps: self.number(eps)?.ok_or_else(|| self.missing(eps))?,
+            norm_eps: self.number(eps)?.ok_or_else(|| self.missing(eps))?,
             rope_theta: self
                 .number("rope.freq_base")?
                 .unwrap_or(self.architecture.rope_theta),
-            rope_scaling: self.rope_scaling(find(ROPE_FACTORS).map(|(_, entry)| entry))?,
+            rope_scaling: match find(SHORT_FACTORS) {
+                Some((_, entry)) => self.long_rope(entry)?,
+                None => self.rope_scaling(find(ROPE_FACTORS).map(|(_, entry)| entry))?,
+            },
             max_position_embeddings,
             tie_word_embeddings: find("lm_head.weight").is_none(),
             biases: self.architecture.biases.modules(stated_bias),
             context_end: None,
+            fused: self.architecture.fused,
             qk_norm: self.architecture.qk_norm,
             encoder: None,
             window: window.filter(|window| has_own_angles || window.size < max_position_embeddings),
             gemma,
         };
+        if find(LONG_FACTORS).is_some() {
+            let original = self.required("rope.scaling.original_context_length")?;
+            if original < max_position_embeddings {
+                config.end_context(original, "LongRoPE's long factor");
+            }
+        }
         config
             .check()
             .map_err(|broken| self.corrupt(broken.to_string()))?;
@@ -210,15 +220,28 @@ impl HyperParameters<'_> {
             let value = "linear with rope_freqs.weight";
             return Err(unsupported("rope scaling", value, "one of both"));
         }
+        let factors = self.factors(entry, "type of rope_freqs.weight")?;
+        Ok(RopeScaling::Factors { factors })
+    }
+
+    /// LongRoPE up to the context of the original training, whose factors llama.cpp stores.
+    fn long_rope(&self, short: &Entry) -> Result<RopeScaling> {
+        let amplitude = self.number("rope.scaling.attn_factor")?;
+        Ok(RopeScaling::LongRope {
+            factors: self.factors(short, "type of rope_factors_short.weight")?,
+            amplitude: amplitude.unwrap_or(1.0),
+        })
+    }
+
+    /// The numbers of a tensor of rotary factors.
+    fn factors(&self, entry: &Entry, what: &'static str) -> Result<Vec<f32>> {
         if entry.kind != TensorType::F32 {
             // As llama.cpp writes and reads it.
             let kind = entry.kind.name();
-            return Err(unsupported("type of rope_freqs.weight", kind, "F32"));
+            return Err(unsupported(what, kind, "F32"));
         }
         let (factors, _) = self.metadata.bytes[entry.at.clone()].as_chunks();
         let factors = factors.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        Ok(RopeScaling::Factors {
-            factors: factors.collect(),
-        })
+        Ok(factors.collect())
     }
 }

@@ -3,6 +3,9 @@
 //! Fields that a file leaves out take the defaults of transformers' configuration classes;
 //! DistilBERT names its own.
 
+mod deberta;
+mod modern_bert;
+
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -11,15 +14,18 @@ use super::super::{corrupt, unsupported};
 use super::quantised_by;
 use crate::Result;
 use crate::adapter::Module;
-use crate::backbone::{BackboneConfig, EncoderConfig, Family, RopeScaling};
+use crate::backbone::{BackboneConfig, EncoderConfig, Family, Positions, Reading, RopeScaling};
 use crate::ops::activation::Activation;
+use crate::ops::squash::Squash;
 
 /// What `model_type` says an encoder is.
-pub(in crate::weights) const MODEL_TYPES: [(&str, Family); 4] = [
+pub(in crate::weights) const MODEL_TYPES: [(&str, Family); 6] = [
     ("bert", Family::Bert),
     ("roberta", Family::Roberta),
     ("xlm-roberta", Family::Roberta),
     ("distilbert", Family::DistilBert),
+    ("modernbert", Family::ModernBert),
+    ("deberta-v2", Family::Deberta),
 ];
 
 /// The epsilon of DistilBERT's norms, which is no field of its configuration.
@@ -81,19 +87,50 @@ pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<Backbone
         serde_json::from_slice(json).map_err(|error| corrupt(path, error.to_string()))?;
     let fields = Fields { of: &of, path };
     check_supported(&fields)?;
+    let config = match family {
+        Family::Bert | Family::Roberta | Family::DistilBert => bert(&fields, family)?,
+        Family::ModernBert => modern_bert::config(&fields)?,
+        Family::Deberta => deberta::config(&fields)?,
+    };
+    config
+        .check()
+        .map_err(|broken| corrupt(path, broken.to_string()))?;
+    Ok(config)
+}
+
+/// Width and heads, which divide it.
+fn heads(fields: &Fields<'_>) -> Result<(usize, usize)> {
     let hidden_size = fields.required(&["hidden_size", "dim"])?;
     let num_heads = fields.required(&["num_attention_heads", "n_heads"])?;
     if num_heads == 0 || !hidden_size.is_multiple_of(num_heads) {
         let rule = "num_attention_heads must divide hidden_size";
         return Err(corrupt(
-            path,
+            fields.path,
             format!("{rule}, got {num_heads} and {hidden_size}"),
         ));
     }
+    Ok((hidden_size, num_heads))
+}
+
+/// Linear layers that add a bias: all of them.
+const BIASES: [Module; 7] = [
+    Module::Q,
+    Module::K,
+    Module::V,
+    Module::O,
+    Module::Up,
+    Module::Down,
+    Module::Dense,
+];
+
+/// BERT and what has its blocks.
+fn bert(fields: &Fields<'_>, family: Family) -> Result<BackboneConfig> {
+    let path = fields.path;
+    let (hidden_size, num_heads) = heads(fields)?;
     let rows = fields.count(&["max_position_embeddings"])?.unwrap_or(512);
     let padding = match family {
         Family::Roberta => Some(fields.count(&["pad_token_id"])?.unwrap_or(1)),
-        Family::Bert | Family::DistilBert => None,
+        _ => None,
     };
     let padding = padding
         .map(|token| u32::try_from(token).map_err(|_| corrupt(path, "pad_token_id is too large")))
@@ -105,13 +142,13 @@ pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<Backbone
     };
     let token_types = match family {
         Family::DistilBert => 0,
-        Family::Bert | Family::Roberta => fields.count(&["type_vocab_size"])?.unwrap_or(2),
+        _ => fields.count(&["type_vocab_size"])?.unwrap_or(2),
     };
     let eps = match family {
         Family::DistilBert => DISTILBERT_EPS,
-        Family::Bert | Family::Roberta => fields.number(&["layer_norm_eps"])?.unwrap_or(1e-12),
+        _ => fields.number(&["layer_norm_eps"])?.unwrap_or(1e-12),
     };
-    let config = BackboneConfig {
+    Ok(BackboneConfig {
         vocab_size: fields.required(&["vocab_size"])?,
         hidden_size,
         intermediate_size: fields.required(&["intermediate_size", "hidden_dim"])?,
@@ -119,40 +156,39 @@ pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<Backbone
         num_heads,
         num_kv_heads: num_heads,
         head_dim: hidden_size / num_heads,
-        rms_norm_eps: eps,
+        norm_eps: eps,
         rope_theta: 10_000.0,
         rope_scaling: RopeScaling::None,
         max_position_embeddings,
         context_end: None,
         tie_word_embeddings: false,
-        biases: vec![
-            Module::Q,
-            Module::K,
-            Module::V,
-            Module::O,
-            Module::Up,
-            Module::Down,
-        ],
+        biases: BIASES.to_vec(),
+        fused: false,
         qk_norm: false,
         window: None,
         gemma: None,
         encoder: Some(EncoderConfig {
             family,
-            activation: activation(&fields)?,
+            positions: Positions::Learned,
+            activation: activation(fields, &["hidden_act", "activation"])?,
+            is_pre_norm: false,
+            norm_bias: true,
+            window_rope_theta: None,
             padding,
             token_types,
+            reading: Reading::First,
+            squash: match family {
+                Family::DistilBert => Squash::Relu,
+                _ => Squash::Tanh,
+            },
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
             classes: None,
         }),
-    };
-    config
-        .check()
-        .map_err(|broken| corrupt(path, broken.to_string()))?;
-    Ok(config)
+    })
 }
 
-fn activation(fields: &Fields<'_>) -> Result<Activation> {
-    match fields.text(&["hidden_act", "activation"]).unwrap_or("gelu") {
+fn activation(fields: &Fields<'_>, names: &[&str]) -> Result<Activation> {
+    match fields.text(names).unwrap_or("gelu") {
         "gelu" => Ok(Activation::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
         other => Err(unsupported(
@@ -221,7 +257,7 @@ mod tests {
         let config = read(roberta(), &json!({})).unwrap();
         assert_eq!(config.max_position_embeddings, 512);
         assert_eq!(config.encoder.as_ref().unwrap().first_position(), 2);
-        assert_eq!((config.head_dim, config.rms_norm_eps), (64, 1e-5));
+        assert_eq!((config.head_dim, config.norm_eps), (64, 1e-5));
         let bert = read(roberta(), &json!({ "model_type": "bert" })).unwrap();
         assert_eq!(bert.max_position_embeddings, 514);
         let error = read(roberta(), &json!({ "max_position_embeddings": 2 })).unwrap_err();

@@ -9,8 +9,20 @@ use super::window::FULL;
 use crate::Result;
 use crate::backbone::RopeScaling;
 
-pub(super) const DYNAMIC: &str = "dynamic";
+const DYNAMIC: &str = "dynamic";
 const ORIGINAL: &str = "original_max_position_embeddings";
+/// What LongRoPE is called.
+const LONG: [&str; 2] = ["longrope", "su"];
+const SHORT: &str = "short_factor";
+
+/// How long texts may be.
+#[derive(Clone, Copy)]
+pub(super) struct Context {
+    /// `max_position_embeddings`.
+    pub(super) longest: usize,
+    /// `original_max_position_embeddings` beside the rotary fields.
+    pub(super) original: Option<usize>,
+}
 
 /// `rope_scaling`, or the newer `rope_parameters`, which also holds the base.
 pub(super) struct Rope<'a> {
@@ -55,21 +67,27 @@ impl<'a> Rope<'a> {
         kind.map(|kind| kind.as_str().unwrap_or("not a text"))
     }
 
-    /// Up to which length the frequencies are those of training, where they depend on the length:
-    /// dynamic NTK scaling stretches a text that is longer than the training's were.
-    pub(super) fn plain_up_to(&self, max_position_embeddings: usize) -> Result<Option<usize>> {
+    /// Up to which length the frequencies are those of training, where they depend on the length,
+    /// and what begins there: dynamic NTK scaling stretches a text that is longer than the
+    /// training's were, LongRoPE has other factors for it.
+    pub(super) fn plain_up_to(&self, context: Context) -> Result<Option<(usize, &'static str)>> {
         match self.kind() {
-            Some(DYNAMIC) => Ok(Some(match self.fields {
-                Some(fields) if fields.contains_key(ORIGINAL) => self.original_context(fields)?,
-                _ => max_position_embeddings,
-            })),
+            Some(DYNAMIC) => Ok(Some((
+                self.stated_original()?.unwrap_or(context.longest),
+                "dynamic rope scaling",
+            ))),
+            Some(kind) if LONG.contains(&kind) => {
+                let original = self.original_of(context)?;
+                Ok((original < context.longest).then_some((original, "LongRoPE's long factor")))
+            }
             _ => Ok(None),
         }
     }
 
     /// The stretch of the rotary frequencies.
-    pub(super) fn scaling(&self) -> Result<RopeScaling> {
-        const SUPPORTED: &str = "default, linear, llama3, dynamic up to the context of training";
+    pub(super) fn scaling(&self, context: Context) -> Result<RopeScaling> {
+        const SUPPORTED: &str =
+            "default, linear, llama3; dynamic and longrope up to the context of training";
         let Some(fields) = self.fields.filter(|fields| !fields.is_empty()) else {
             return Ok(RopeScaling::None);
         };
@@ -87,7 +105,50 @@ impl<'a> Rope<'a> {
                 high_freq_factor: self.required("high_freq_factor")?,
                 original_context: self.original_context(fields)?,
             }),
+            Some(kind) if LONG.contains(&kind) => self.long_rope(fields, context),
             Some(other) => Err(unsupported("rope scaling", other, SUPPORTED)),
+        }
+    }
+
+    /// LongRoPE up to the context of the original training (arXiv:2402.13753 §3.3): the short
+    /// factors, and cosines and sines times √(1 + ln(stretch)/ln(original context)), which scales
+    /// for the whole of the context.
+    fn long_rope(&self, fields: &Map<String, Value>, context: Context) -> Result<RopeScaling> {
+        let original = self.original_of(context)? as f64;
+        let factors = fields.get(SHORT).and_then(Value::as_array);
+        let factors = factors.and_then(|all| {
+            let numbers = all.iter().map(|one| Some(one.as_f64()? as f32));
+            numbers.collect::<Option<Vec<_>>>()
+        });
+        let Some(factors) = factors else {
+            return Err(corrupt(
+                self.path,
+                format!("{SHORT} must be a list of numbers"),
+            ));
+        };
+        let stretch = match self.number("factor")? {
+            Some(factor) => factor,
+            None => context.longest as f64 / original,
+        };
+        let amplitude = match self.number("attention_factor")? {
+            Some(amplitude) => amplitude,
+            None if stretch > 1.0 => (1.0 + stretch.ln() / original.ln()).sqrt(),
+            None => 1.0,
+        };
+        Ok(RopeScaling::LongRope { factors, amplitude })
+    }
+
+    fn original_of(&self, context: Context) -> Result<usize> {
+        let original = self.stated_original()?.or(context.original);
+        original.ok_or_else(|| corrupt(self.path, format!("{ORIGINAL} is missing")))
+    }
+
+    fn stated_original(&self) -> Result<Option<usize>> {
+        match self.fields {
+            Some(fields) if fields.contains_key(ORIGINAL) => {
+                self.original_context(fields).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -26,7 +26,7 @@ fn llama3() -> Value {
 fn what_a_file_leaves_out_takes_the_defaults_of_transformers() {
     let config = read(&serde_json::json!({})).unwrap();
     assert_eq!((config.head_dim, config.max_position_embeddings), (4, 2048));
-    assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-6, 10_000.0));
+    assert_eq!((config.norm_eps, config.rope_theta), (1e-6, 10_000.0));
     assert_eq!(config.rope_scaling, RopeScaling::None);
     assert!(!config.tie_word_embeddings);
 }
@@ -290,5 +290,61 @@ fn numbers_that_make_no_decoder_are_corrupt() {
     ] {
         let error = read(&changes).unwrap_err();
         assert_eq!(error.code(), "BPEFT_MODEL_CORRUPT", "{changes}: {error}");
+    }
+}
+
+#[test]
+fn phi3_has_fused_layers_its_window_where_it_states_one_and_its_own_epsilon() {
+    let phi3 = |changes: Value| {
+        let mut all = serde_json::json!({ "model_type": "phi3" });
+        for (field, value) in changes.as_object().unwrap() {
+            all[field] = value.clone();
+        }
+        read(&all)
+    };
+    let plain = phi3(serde_json::json!({})).unwrap();
+    assert!(plain.fused && plain.window.is_none() && plain.biases.is_empty());
+    assert_eq!((plain.norm_eps, plain.num_kv_heads), (1e-5, 2));
+    assert_eq!(plain.modules(), Module::OF_FUSED_DECODERS);
+    let windowed = phi3(serde_json::json!({ "sliding_window": 2047 })).unwrap();
+    let window = windowed.window.unwrap();
+    assert_eq!((window.size, window.blocks), (2047, vec![0, 1]));
+    for (field, value) in [("partial_rotary_factor", 0.75), ("factor", 4.0)] {
+        let rope = serde_json::json!({ "rope_type": "yarn", field: value });
+        let error = phi3(serde_json::json!({ "rope_parameters": rope })).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_UNSUPPORTED", "{error}");
+    }
+}
+
+#[test]
+fn longrope_is_computed_up_to_the_context_of_the_original_training() {
+    let scaling = serde_json::json!({
+        "type": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0],
+    });
+    let long = serde_json::json!({
+        "model_type": "phi3", "max_position_embeddings": 131_072,
+        "original_max_position_embeddings": 4096, "rope_scaling": scaling,
+    });
+    let config = read(&long).unwrap();
+    assert_eq!(config.max_position_embeddings, 4096);
+    assert!(config.context_end.unwrap().contains("long factor"));
+    let RopeScaling::LongRope { factors, amplitude } = config.rope_scaling else {
+        panic!("{:?}", config.rope_scaling);
+    };
+    assert_eq!(factors, [1.0, 1.5]);
+    // √(1 + ln 32 / ln 4096) = √(1 + 5/12)
+    assert!((amplitude - (17.0_f64 / 12.0).sqrt()).abs() < 1e-12);
+    for (field, value) in [
+        ("original_max_position_embeddings", Value::Null),
+        ("rope_scaling", serde_json::json!({ "type": "longrope" })),
+        (
+            "rope_scaling",
+            serde_json::json!({ "type": "longrope", "short_factor": [1.0] }),
+        ),
+    ] {
+        let mut broken = long.clone();
+        broken[field] = value;
+        let error = read(&broken).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_MODEL_CORRUPT", "{error}");
     }
 }

@@ -24,12 +24,13 @@ pub(super) fn window(
     num_layers: usize,
     path: &Path,
 ) -> Result<(Option<Window>, Foreign)> {
-    let size = hf.sliding_window.unwrap_or(Some(SLIDING_WINDOW));
+    let usual = (architecture.windows != Windows::Stated).then_some(SLIDING_WINDOW);
+    let size = hf.sliding_window.unwrap_or(usual);
     let types = hf.layer_types.as_deref();
     let mut foreign = None;
     let (size, blocks) = match architecture.windows {
         Windows::None => return Ok((None, None)),
-        Windows::Everywhere => {
+        Windows::Everywhere | Windows::Stated => {
             let others = types.filter(|types| types.iter().any(|kind| kind != SLIDING));
             if let (Some(size), Some(types)) = (size, others) {
                 // Which blocks have the window is left open; up to its size it does not matter.
@@ -74,7 +75,9 @@ pub(super) fn window(
     match size {
         _ if blocks.is_empty() => Ok((None, foreign)),
         Some(size) => Ok((Some(Window { size, blocks }), foreign)),
-        None if architecture.windows == Windows::Everywhere => Ok((None, None)),
+        None if matches!(architecture.windows, Windows::Everywhere | Windows::Stated) => {
+            Ok((None, None))
+        }
         None => {
             let reason = "layer_types name sliding_attention, but there is no sliding window";
             Err(corrupt(path, reason))

@@ -15,6 +15,8 @@ pub enum Mask {
     Window(usize),
     /// All of them.
     Full,
+    /// Those at `|i − j| ≤ w`: itself and `w` on either side.
+    Around(usize),
 }
 
 /// Which positions of a segment ask.
@@ -144,6 +146,10 @@ impl<'a> Pair<'a> {
             Mask::Causal => 0..end,
             Mask::Window(width) => end.saturating_sub(width)..end,
             Mask::Full => 0..len,
+            Mask::Around(reach) => {
+                let own = end - 1;
+                own.saturating_sub(reach)..len.min(end.saturating_add(reach))
+            }
         }
     }
 
