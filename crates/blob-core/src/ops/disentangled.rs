@@ -54,6 +54,7 @@ pub struct Places {
 
 impl Buckets {
     /// δ of a distance: to a key so many positions before its query, or behind it.
+    #[expect(clippy::cast_sign_loss, reason = "a logarithm of more than 1")]
     fn row(self, far: usize, is_before: bool) -> usize {
         let (middle, span) = (self.span / 2, self.span);
         let bucket = match self.farthest {
