@@ -107,6 +107,8 @@ impl Rows {
             positions: ids.iter().map(|id| id.position).collect(),
             ids,
             groups: groups(copies, &|_| rows.len()),
+            #[cfg(feature = "cuda")]
+            placed: OnceLock::new(),
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) enum ReadOut {
     },
     /// Two layers.
     Classes {
-        head: ClassHead,
+        head: Box<ClassHead>,
         /// Of every row, behind the last block.
         norm: Option<Norm>,
         /// What is read of a segment; `None` where the stream has one row of each.

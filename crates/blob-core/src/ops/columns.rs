@@ -80,9 +80,9 @@ fn pieces(
     (n, columns): (usize, usize),
     range: std::ops::Range<usize>,
 ) -> ((usize, usize), Vec<u32>) {
-    let (mut piece, mut rest) = (columns, 0);
+    let mut piece = columns;
     for size in [range.start, range.len()] {
-        (piece, rest) = (size, piece);
+        let mut rest = size;
         while rest != 0 {
             (piece, rest) = (rest, piece % rest);
         }

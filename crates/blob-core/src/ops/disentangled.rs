@@ -148,7 +148,8 @@ impl Disentangled<'_> {
         Ok((wrap(o, (n, width))?, wrap(log_sum_exp, (n, heads))?))
     }
 
-    /// The gradients of q, k, v, Q̂ and K̂, of o and log_sum_exp of [`Self::forward`] and do_ (n, H·c).
+    /// The gradients of q, k, v, Q̂ and K̂, of o and log_sum_exp of [`Self::forward`] and do_
+    /// (n, H·c).
     ///
     /// # Errors
     /// As [`Self::forward`].
@@ -202,7 +203,7 @@ impl Disentangled<'_> {
         shapes::segments("offsets", self.offsets, n)?;
         if width == 0 || num_heads != num_kv_heads || soft_cap.is_some() {
             return Err(Error::InvalidInput(format!(
-                "an attention over distances must have heads of their own keys and no cap, got {:?}",
+                "an attention over distances must have a key head for each and no cap, got {:?}",
                 self.shape
             )));
         }

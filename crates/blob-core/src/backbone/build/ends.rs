@@ -66,14 +66,14 @@ impl Build<'_> {
                 norm.transpose()
             };
             return Ok(ReadOut::Classes {
-                head: ClassHead {
+                head: Box::new(ClassHead {
                     block,
                     dense,
                     squash: encoder.squash,
                     norm: norm("classifier.norm", encoder.norms_head())?,
                     drops_input: encoder.family == Family::Roberta,
                     device: self.device,
-                },
+                }),
                 norm: norm("model.norm", encoder.is_pre_norm)?,
                 reading: encoder.keeps_order().then_some(encoder.reading),
             });
