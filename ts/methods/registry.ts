@@ -3,7 +3,6 @@
 import type { SettingsOf } from '../config/setting.ts';
 import type { AdapterInfo } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
-import type { Protocol } from '../protocol/data-protocol.ts';
 import { BBB, BBB_SETTINGS } from './bbb.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
@@ -29,13 +28,9 @@ export const METHOD_SETTINGS = {
 };
 
 /** What every method finds among a run's settings. */
-export type MethodSettings = BlobSettings &
-  SettingsOf<
-    typeof BBB_SETTINGS & typeof ENSEMBLE_SETTINGS & typeof IVON_SETTINGS & typeof SWAG_SETTINGS,
-    'train'
-  > & {
+export type MethodSettings = SettingsOf<typeof METHOD_SETTINGS, 'train'> &
+  BlobSettings & {
     readonly loraDropout: number;
-    readonly protocol: Protocol;
   };
 
 /** Fills in the defaults that depend on the protocol. */

@@ -203,7 +203,10 @@ fn quantised_models_agree_on_all_devices_and_stay_quantised() {
             assert_close(&name, &of(&backbone), &expected, 1e-4);
             let types: Vec<_> = backbone.block_types().into_keys().collect();
             assert_eq!(types, [type_name], "{name}");
-            assert_eq!(backbone.weight_bytes(), on_cpu.weight_bytes(), "{name}");
+            // References multiply by what they have decoded.
+            if device.implementation(Operation::Linear) != Implementation::Reference {
+                assert_eq!(backbone.weight_bytes(), on_cpu.weight_bytes(), "{name}");
+            }
         }
     }
 }
