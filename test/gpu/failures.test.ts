@@ -71,7 +71,7 @@ it('says that a lost GPU took everything where nothing was saved', async () => {
   expect(lost).toMatchObject({
     code: 'BPEFT_DEVICE',
     message: expect.stringMatching(/CUDA_ERROR_UNKNOWN \(nothing was saved before\)$/),
-    hint: expect.stringContaining('--checkpoint-every'),
+    hint: expect.stringContaining('checkpointEvery keeps'),
   });
 });
 

@@ -16,7 +16,7 @@ beforeAll(() => {
   writeFileSync(join(folder, 'train.jsonl'), shortRows());
   const [host = ''] = gpu.LD_LIBRARY_PATH.split(delimiter);
   symlinkSync(join(host, 'libcuda.so.1'), join(folder, 'libcuda.so.1'));
-  writeFileSync(join(folder, 'attention.fatbin'), 'a web page, perhaps');
+  writeFileSync(join(folder, 'affine.fatbin'), 'a web page, perhaps');
 });
 
 type Variables = Readonly<Record<string, string>>;
@@ -40,13 +40,13 @@ const LACKS: readonly (readonly [string, (gpu: EmulatedGpu) => Variables, RegExp
   [
     'the folder of kernels',
     () => ({ BPEFT_CUDA_KERNELS: '/nowhere' }),
-    /kernels must be fat binaries, \/nowhere\/attention\.fatbin: No such file/,
+    /kernels must be fat binaries, \/nowhere\/affine\.fatbin: No such file/,
     'BPEFT_CUDA_KERNELS',
   ],
   [
     'kernels in their files',
     () => ({ BPEFT_CUDA_KERNELS: folder }),
-    /attention\.fatbin: it is something else/,
+    /affine\.fatbin: it is something else/,
     'install the package for CUDA again',
   ],
 ];

@@ -13,7 +13,7 @@ import { scaledProbs } from '../metrics/temperature.ts';
 import { type PredictionRow, readPredictions } from '../run/records/prediction-files.ts';
 
 /** NaN and infinities are texts in JSON. */
-const number = z.union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN']).transform(Number)]);
+const number = z.union([z.number(), z.literal(['Infinity', '-Infinity', 'NaN']).transform(Number)]);
 const Metrics = z.record(z.string(), number.nullable());
 
 const ByScore = z.record(z.string(), number.nullable());
