@@ -96,13 +96,20 @@ export function quantile(values: readonly number[], fraction: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))] ?? 0;
 }
 
-export function trainingResult(
-  steps: number,
-  seconds: number,
-  tokens: number,
-  ms: readonly number[],
-  peakGpuBytes: number | null,
-): TrainingResult {
+/** What a run's updates took; `ms` of each of them. */
+export function trainingResult({
+  steps,
+  seconds,
+  tokens,
+  ms,
+  peakGpuBytes,
+}: {
+  readonly steps: number;
+  readonly seconds: number;
+  readonly tokens: number;
+  readonly ms: readonly number[];
+  readonly peakGpuBytes: number | null;
+}): TrainingResult {
   const round = (value: number) => Math.round(value * 100) / 100;
   return {
     steps,

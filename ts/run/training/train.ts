@@ -383,6 +383,8 @@ class Run {
 
   #result(evaluations: readonly EvaluationResult[]): RunResult {
     const { config, model, plan, initAdapter } = this.#session;
+    const { step: steps, tokens } = this.#progress;
+    const took = { steps, tokens, seconds: this.#seconds, ms: this.#ms };
     return {
       format: 1,
       method: config.method,
@@ -392,10 +394,7 @@ class Run {
       protocol: config.protocol,
       run: recordedSettings('train', config),
       adapter: initAdapter,
-      training: trainingResult(
-        ...([this.#progress.step, this.#seconds, this.#progress.tokens, this.#ms] as const),
-        model.peakGpuBytes(),
-      ),
+      training: trainingResult({ ...took, peakGpuBytes: model.peakGpuBytes() }),
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
       data: dataRecord(this.#session),
