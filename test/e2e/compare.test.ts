@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { compare } from 'bpeft';
 import { expect, it } from 'vitest';
 import { fromFileJson } from '../../ts/run/records/json.ts';
 import { BpeftProcess, bpeft } from '../support/bpeft-process.ts';
@@ -119,6 +120,17 @@ it('stops after a checkpoint, and says how to go on', async () => {
   const { code, stderr } = await process.finished;
   expect([code, stderr]).toEqual([130, expect.stringContaining('stopped after 0 of 6 cells')]);
   expect(stderr).toContain('the same command goes on from here');
+});
+
+it('tells a listener once, and with its folder, how a run failed', async () => {
+  const { config, folder } = written(TABLE.replace('builtin:exam-topics', './not-there.jsonl'));
+  const failures: string[] = [];
+  const listening = compare(
+    { config, out: join(folder, 'out') },
+    { onEvent: (event) => event.type === 'failed' && failures.push(event.message) },
+  );
+  await expect(listening).rejects.toThrow('not-there.jsonl');
+  expect(failures).toEqual([expect.stringMatching(/mle-seed1: .*not-there\.jsonl/)]);
 });
 
 function readIfThere(path: string): string {

@@ -43,7 +43,10 @@ export interface CompareContext {
   readonly signal?: AbortSignal | undefined;
   /** Only listens. */
   readonly onCell?: ((step: CompareStep) => void) | undefined;
-  /** Hears the events of every run, one run after another. It cannot change or end them. */
+  /**
+   * Hears the events of every run, one run after another, and of how the comparison failed or was
+   * stopped. It cannot change or end them.
+   */
   readonly onEvent?: Sink | Listener | undefined;
 }
 
@@ -88,6 +91,7 @@ async function runCells(
   { signal, onCell, onEvent }: CompareContext & { onEvent: Listener },
 ): Promise<void> {
   const tell = isolated('onCell', onCell);
+  const passOn = unended(onEvent);
   for (const [index, cell] of cells.entries()) {
     const open = cell.jobs.filter((job) => !progress.isDone(job));
     if (open.length === 0) continue;
@@ -95,12 +99,18 @@ async function runCells(
     tell({ dataset, method, seed, number: index + 1, of: cells.length });
     await mkdir(dirname(cell.result), { recursive: true });
     for (const job of open) {
-      const done = await runJob(startable(job), { signal, onEvent }).catch((error) => {
+      const done = await runJob(startable(job), { signal, onEvent: passOn }).catch((error) => {
         throw told(error, signal, job, `${index} of ${cells.length}`);
       });
       await progress.finish(job, done);
     }
   }
+}
+
+/** Without how a run failed or was stopped: that is told once, of the comparison. */
+function unended(onEvent: Listener): Listener {
+  return (event) =>
+    event.type === 'failed' || event.type === 'interrupted' ? undefined : onEvent(event);
 }
 
 /**

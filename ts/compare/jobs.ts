@@ -1,6 +1,7 @@
 /** The pieces of work behind a table, in the order in which they run. */
 
 import { join } from 'node:path';
+import { mergeLayers } from '../config/parse.ts';
 import { fileName } from '../config/resolve.ts';
 import { optionsOf, type Row, type Table } from './table.ts';
 
@@ -55,10 +56,9 @@ function cellOf({ samples }: Table, row: Row, place: Place): Cell {
   }
   const adapter = `${result}-adapter`;
   const made = optionsOf(row, 'bayesianize', { run: folder(row.from, place), seed, out: adapter });
-  const shared = { ...row, layers: row.layers.slice(0, 1) };
-  const { evalLimit: limit } = optionsOf(shared, 'train', {});
+  const { evalLimit: limit } = mergeLayers('train', row.evaluation.slice(0, 1));
   const asked = { adapter, dataset: [dataset], seed, samples: [...samples], limit, out: result };
-  const options = optionsOf(shared, 'eval', asked);
+  const options = optionsOf(row, 'eval', asked);
   return {
     ...head,
     jobs: [

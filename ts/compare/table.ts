@@ -14,6 +14,7 @@
  *   mle:
  *   blob: { kl_lr: 0.0075 }
  *   tfb: { from: mle }       # made of that row's adapters
+ *   laplace: { from: mle, link: sample }   # what bayesianize does not know is its evaluation's
  *   blob-mild: { method: blob, prior_std: 0.1 }
  * ```
  */
@@ -23,6 +24,7 @@ import { z } from 'zod';
 import { readConfigFile } from '../config/file.ts';
 import { type Layer, mergeLayers, parseSettings } from '../config/parse.ts';
 import { fileName, resolveTrain } from '../config/resolve.ts';
+import { SCHEMAS } from '../config/schema.ts';
 import { BpeftError } from '../errors.ts';
 import { afterTraining, trains } from '../methods/registry.ts';
 import { camelCase } from '../names.ts';
@@ -35,8 +37,10 @@ export interface Row {
   readonly method: string;
   /** The row whose adapters it makes Bayesian; null: it trains its own. */
   readonly from: string | null;
-  /** Its own settings over the shared ones. */
+  /** Its own settings over the shared ones, of what makes its adapters. */
   readonly layers: readonly Layer[];
+  /** And of what evaluates them, where that is a job of its own. */
+  readonly evaluation: readonly Layer[];
 }
 
 export interface Table {
@@ -91,11 +95,11 @@ export async function readTable(path: string): Promise<Table> {
 function rowOf(path: string, name: string, own: Values, common: Layer): Row {
   const { from, method: named, ...settings } = own;
   const method = typeof named === 'string' ? named : name;
-  const values = Object.fromEntries(
+  const asOptions = Object.fromEntries(
     Object.entries(settings).map(([key, value]) => [camelCase(key), value]),
   );
   const source = `${path}: methods.${name}`;
-  const layer: Layer = { origin: 'file', source, isForOne: true, values: { method, ...values } };
+  const layer = (values: Values): Layer => ({ origin: 'file', source, isForOne: true, values });
   const isTrained = trains(method);
   if (!isTrained) afterTraining(method);
   if (isTrained === (from !== undefined)) {
@@ -106,7 +110,27 @@ function rowOf(path: string, name: string, own: Values, common: Layer): Row {
       hint: isTrained ? 'leave from out' : 'write from: NAME of such a row',
     });
   }
-  return { name, method, from: typeof from === 'string' ? from : null, layers: [common, layer] };
+  if (typeof from !== 'string') {
+    const layers = [common, layer({ method, ...asOptions })];
+    return { name, method, from: null, layers, evaluation: [] };
+  }
+  const { made, asked } = parted(asOptions);
+  return {
+    ...{ name, method, from },
+    layers: [common, layer({ method, ...made })],
+    evaluation: [common, layer(asked)],
+  };
+}
+
+/** Settings of a row that is made of another: those of making it, and those of evaluating alone. */
+function parted(values: Values): { readonly made: Values; readonly asked: Values } {
+  const isAsked = (key: string) =>
+    Object.hasOwn(SCHEMAS.eval.shape, key) && !Object.hasOwn(SCHEMAS.bayesianize.shape, key);
+  const entries = Object.entries(values);
+  return {
+    made: Object.fromEntries(entries.filter(([key]) => !isAsked(key))),
+    asked: Object.fromEntries(entries.filter(([key]) => isAsked(key))),
+  };
 }
 
 /** Rows that others are made of stand before them. */
@@ -122,9 +146,12 @@ function inOrder(path: string, rows: readonly Row[]): Row[] {
 /** What is wrong with a row is told before the first one runs. */
 function checkSettings(row: Row, table: Table): void {
   const [dataset = ''] = table.datasets;
-  if (row.from === null)
+  if (row.from === null) {
     resolveTrain(parseSettings('train', [...row.layers, option({ dataset, seed: 0 })]));
-  else parseSettings('bayesianize', row.layers);
+    return;
+  }
+  parseSettings('bayesianize', row.layers);
+  parseSettings('eval', row.evaluation, row.method);
 }
 
 function distinct<T>(
@@ -140,11 +167,13 @@ function distinct<T>(
 
 /** What a command is given of a row's settings: those that it has. */
 export function optionsOf(
-  row: Row,
+  { layers, evaluation, method }: Row,
   command: 'train' | 'bayesianize' | 'eval',
   own: Values,
 ): Values {
-  return mergeLayers(command, [...row.layers, option(own)]);
+  return command === 'eval'
+    ? mergeLayers(command, [...evaluation, option(own)], method)
+    : mergeLayers(command, [...layers, option(own)]);
 }
 
 function option(values: Values): Layer {

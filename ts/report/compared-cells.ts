@@ -23,6 +23,8 @@ export interface ComparedCell {
   readonly rows: number;
   readonly seeds: number;
   readonly metrics: Readonly<Record<Measure, Spread>>;
+  /** What a perfectly calibrated model with these confidences would score; null: unknown. */
+  readonly eceFloor: number | null;
   /**
    * Minus the first method of the same split, both scaled or both not: mean over seeds, 95 % paired
    * bootstrap interval over rows. Null for the first, and without the same rows.
@@ -83,6 +85,7 @@ function cell(
     ...{ method, model, samples, trainedOn, temperature, dataset, split, rows },
     seeds: evaluations.length,
     metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
+    eceFloor: spread(evaluations.map(({ metrics }) => metrics.ece_noise_floor ?? null)).mean,
     difference,
     msPerRow: spread(times).mean,
     peakRssMb: memory.length === 0 ? null : Math.max(...memory),

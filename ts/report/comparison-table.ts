@@ -5,16 +5,18 @@ import type { ComparedCell } from './compared-cells.ts';
 import { csvCell, markdownTable } from './markdown.ts';
 import { METRIC_HEADINGS, valueText } from './words.ts';
 
-const NOTE = `Mean ± sample standard deviation over the seeds. ΔNLL: minus the first row of its kind, with the 95 % paired
-bootstrap interval over the rows. T: the temperature that the row's answers were scaled by, mean over the seeds, fitted
-on rows that are held out. Samples: passes behind one answer. MB: most memory of a run's process, training and
-evaluation.`;
+const NOTE = `Mean ± sample standard deviation over the seeds. Floor: the mean ECE of a perfectly calibrated model with the
+same confidences on as many rows. ΔNLL: minus the first row of its kind, with the 95 % paired bootstrap interval over
+the rows. T: the temperature that the row's answers were scaled by, mean over the seeds, fitted on rows that are held
+out. Samples: passes behind one answer. MB: most memory of a run's process, training and evaluation.`;
 
 export function comparisonMarkdown(cells: readonly ComparedCell[]): string {
   const parts = places(cells).map((here) => {
     const [first] = here;
     const title = `**${first?.dataset} ${first?.split}** (${first?.rows} rows, ${first?.model})`;
-    const measures = MEASURES.map((measure) => METRIC_HEADINGS[measure]);
+    const measures = MEASURES.flatMap((measure) =>
+      measure === 'ece' ? [METRIC_HEADINGS.ece, 'floor'] : [METRIC_HEADINGS[measure]],
+    );
     const headings = ['method', 'samples', 'T', 'seeds', ...measures, 'ΔNLL', 'ms/row', 'MB'];
     return [title, '', ...markdownTable(headings, here.map(row))].join('\n');
   });
@@ -28,6 +30,7 @@ function row(cell: ComparedCell): string[] {
     temperature,
     seeds,
     metrics,
+    eceFloor,
     difference,
     msPerRow: ms,
     peakRssMb: mb,
@@ -44,7 +47,9 @@ function row(cell: ComparedCell): string[] {
     ],
     ...[
       String(seeds),
-      ...MEASURES.map(spread),
+      ...MEASURES.flatMap((measure) =>
+        measure === 'ece' ? [spread('ece'), valueText(eceFloor)] : [spread(measure)],
+      ),
       difference === null ? '–' : interval(difference.nll),
     ],
     ...[ms === null ? '–' : ms.toFixed(1), mb === null ? '–' : String(mb)],
@@ -72,7 +77,7 @@ function places(cells: readonly ComparedCell[]): ComparedCell[][] {
 /** One line for each cell and measure. */
 export function comparisonCsv(cells: readonly ComparedCell[]): string {
   const head =
-    'method,model,dataset,split,rows,samples,temperature,seeds,measure,mean,sd,difference,lower,upper,ms_per_row,peak_rss_mb';
+    'method,model,dataset,split,rows,samples,temperature,seeds,measure,mean,sd,difference,lower,upper,ms_per_row,peak_rss_mb,ece_floor';
   const lines = cells.flatMap((cell) =>
     MEASURES.map((measure) => {
       const { method, model, dataset, split, rows, samples, temperature, seeds } = cell;
@@ -81,7 +86,7 @@ export function comparisonCsv(cells: readonly ComparedCell[]): string {
       return [
         ...[method, model, dataset, split, rows, samples, temperature ?? '', seeds],
         ...[measure, mean ?? '', sd ?? '', value ?? '', lower ?? '', upper ?? ''],
-        ...[cell.msPerRow ?? '', cell.peakRssMb ?? ''],
+        ...[cell.msPerRow ?? '', cell.peakRssMb ?? '', cell.eceFloor ?? ''],
       ];
     }),
   );
