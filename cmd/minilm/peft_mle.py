@@ -1,14 +1,16 @@
 """MiniLM by transformers, PEFT and PyTorch with the settings of cmd/configs/minilm.json: what MLE
 is held against.
 
-python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED: a line of JSON. The base's dropout is
-off, the head is trained with the adapters, the rows are shuffled anew in each epoch, the rate falls
-in a line after its warm-up.
+python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED [--bf16] [--frozen-head]: a line of JSON.
+The base's dropout is off, the head is trained with the adapters, the rows are shuffled anew in each
+epoch, the rate falls in a line after its warm-up. --bf16 rounds the operands of products
+(autocast), as --precision bf16 does. --frozen-head leaves the head at its random start, as the
+reference's code does.
 """
 
+import argparse
 import json
 import math
-import sys
 from pathlib import Path
 
 import torch
@@ -57,14 +59,16 @@ def measured(probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     }
 
 
-def main(path: str, folder: str, dataset: str, seed: int) -> None:
+def main(asked: argparse.Namespace) -> None:
+    path, folder, dataset, seed = asked.model, asked.data_dir, asked.dataset, asked.seed
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
     base = AutoModelForSequenceClassification.from_pretrained(
         path, num_labels=2, dtype=torch.float32
     )
+    saved = None if asked.frozen_head else ["classifier"]
     lora = LoraConfig(
-        r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["classifier"]
+        r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=saved
     )
     model = get_peft_model(base, lora).eval()
     train, held = rows(folder, dataset, "train"), rows(folder, dataset, "validation")
@@ -86,7 +90,9 @@ def main(path: str, folder: str, dataset: str, seed: int) -> None:
         )
         for group in optimizer.param_groups:
             group["lr"] = RATE * factor
-        loss = torch.nn.functional.cross_entropy(model(**encoded).logits, labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=asked.bf16):
+            logits = model(**encoded).logits
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -94,14 +100,26 @@ def main(path: str, folder: str, dataset: str, seed: int) -> None:
     with torch.no_grad():
         for at in range(0, len(held), BATCH):
             encoded, gold = batch_of(tokenizer, dataset, held[at : at + BATCH])
-            probs.append(model(**encoded).logits.double().softmax(1))
+            with torch.autocast("cpu", torch.bfloat16, enabled=asked.bf16):
+                logits = model(**encoded).logits
+            probs.append(logits.double().softmax(1))
             labels.append(gold)
     print(
         json.dumps(
-            {"dataset": dataset, "seed": seed, **measured(torch.cat(probs), torch.cat(labels))}
+            {
+                **{"dataset": dataset, "seed": seed, "bf16": asked.bf16},
+                **{"head": "frozen" if asked.frozen_head else "trained"},
+                **measured(torch.cat(probs), torch.cat(labels)),
+            }
         )
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    parser = argparse.ArgumentParser()
+    for name in ("model", "data_dir", "dataset"):
+        parser.add_argument(name)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--frozen-head", action="store_true")
+    main(parser.parse_args())

@@ -1,54 +1,45 @@
 // table.mjs [RUNS] [TARGET]: MiniLM's runs over seeds, and the share of the most frequent class;
 // copies each result.json to TARGET, to be committed (never rows or predictions).
 
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { metricsReport } from '../../dist/metrics/report.js';
 import { printTable, spread } from '../statistics.mjs';
+import { answersOf, finished } from './runs.mjs';
 
 const [runs = 'runs/minilm', target] = process.argv.slice(2);
 const METRICS = ['acc', 'ece', 'nll', 'brier', 'mcc', 'f1'];
 
-/** dataset, method, samples → metrics of each seed */
-const groups = new Map();
-const majorities = new Map();
-for (const name of readdirSync(runs).sort()) {
-  const [, dataset, method] = name.match(/^([a-z0-9]+)-(.+)-seed\d+$/) ?? [];
-  const path = join(runs, name, 'result.json');
-  if (dataset === undefined || !existsSync(path)) continue;
-  if (target !== undefined) {
-    mkdirSync(target, { recursive: true });
-    copyFileSync(path, join(target, `${name}.json`));
-  }
-  const { evaluations } = JSON.parse(readFileSync(path, 'utf8'));
-  for (const { metrics, n, samples, split } of evaluations) {
-    const key = JSON.stringify([dataset, method, samples, n]);
-    groups.set(key, [...(groups.get(key) ?? []), metrics]);
-    if (!majorities.has(dataset))
-      majorities.set(dataset, majority(join(runs, name), dataset, split, samples));
-  }
+if (target !== undefined) {
+  mkdirSync(target, { recursive: true });
+  for (const { name } of finished(runs))
+    copyFileSync(join(runs, name, 'result.json'), join(target, `${name}.json`));
 }
 
-function majority(run, dataset, split, samples) {
-  const lines = readFileSync(
-    join(run, 'predictions', `${dataset}-${split}-n${samples}.jsonl`),
-    'utf8',
-  );
-  const counts = new Map();
-  for (const line of lines.trimEnd().split('\n')) {
-    const { label } = JSON.parse(line);
-    counts.set(label, (counts.get(label) ?? 0) + 1);
-  }
-  const all = [...counts.values()];
-  return Math.max(...all) / all.reduce((sum, count) => sum + count, 0);
-}
-
-const rows = [...groups].map(([key, metrics]) => {
-  const [dataset, method, samples, n] = JSON.parse(key);
-  const values = METRICS.map((name) => spread(metrics.map((one) => one[name])));
-  const rate = majorities.get(dataset).toFixed(3);
-  return [`${dataset} (${n})`, rate, `${method}, N = ${samples}`, metrics.length, ...values];
-});
-printTable(
-  ['dataset', 'majority', 'method', 'seeds', 'ACC', 'ECE', 'NLL', 'Brier', 'MCC', 'F1'],
-  rows,
+/** Over seeds 1 to 3, as long as there are these; further ones are members of ensembles. */
+const SEEDS = [1, 2, 3];
+const rows = Object.entries(answersOf(runs)).flatMap(([dataset, answers]) =>
+  Object.entries(answers).map(([who, bySeed]) => {
+    const seeds = SEEDS.filter((seed) => bySeed[seed] !== undefined);
+    const reports = seeds.map((seed) => metricsReport(bySeed[seed]));
+    const [{ n }] = reports;
+    const floor = spread(reports.map(({ metrics }) => metrics.eceNoiseFloor));
+    return [
+      `${dataset} (${n})`,
+      mostFrequent(Object.values(bySeed)[0]).toFixed(3),
+      who,
+      seeds.join(', '),
+      ...METRICS.map((name) => spread(reports.map(({ metrics }) => metrics[name]))),
+      floor.split(' ')[0],
+    ];
+  }),
 );
+const head = ['dataset', 'majority', 'method', 'seeds'];
+printTable([...head, 'ACC', 'ECE', 'NLL', 'Brier', 'MCC', 'F1', 'floor of ECE'], rows);
+
+function mostFrequent(answers) {
+  const shares = answers[0].probs.map(
+    (_, label) => answers.filter((row) => row.label === label).length / answers.length,
+  );
+  return Math.max(...shares);
+}
