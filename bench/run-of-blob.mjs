@@ -1,13 +1,20 @@
-// The run that is measured: BLoB on q, v and the head, as published.
+// The runs that are measured: BLoB on q, v and the head of a decoder, as published, and on query and
+// value of an encoder, whose head is trained.
 
 export function blobAdapter(model, rank) {
   return model.createAdapter({
-    rank,
-    alpha: 16,
-    dropout: 0,
+    ...{ rank, alpha: 16, dropout: 0, seed: 1 },
     targetModules: ['q_proj', 'v_proj', 'lm_head'],
     posterior: { sigma: 'square', initEps: 0.05 },
-    seed: 1,
+  });
+}
+
+export function encoderAdapter(model) {
+  return model.createAdapter({
+    ...{ rank: 8, alpha: 8, dropout: 0, seed: 1 },
+    targetModules: ['query', 'value'],
+    posterior: { sigma: 'square', initEps: 0.05 },
+    head: { classes: 2, trained: true },
   });
 }
 

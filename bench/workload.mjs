@@ -16,6 +16,13 @@ export function uniformWorkload({ batch, seqLen, vocabSize }) {
   };
 }
 
+/** One batch of random tokens for an encoder of two classes. */
+export function encoderWorkload({ batch, seqLen, vocabSize }) {
+  const { batches } = uniformWorkload({ batch, seqLen, vocabSize });
+  const [{ rows, labels }] = batches;
+  return { answers: [0, 1], batches: [{ rows, labels: labels.map((label) => label % 2) }] };
+}
+
 /**
  * The first batches of ARC-Easy's training rows, in file order; every row competes among the same
  * four tokens. `library` is the module of the build that is measured.

@@ -17,13 +17,13 @@ Versions: requirements.txt.
 
 import argparse
 import json
-import math
 import os
 import resource
 import statistics
 import time
 
 import torch
+from bayes_linear import BayesLinear, optimizers, updated
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -38,34 +38,6 @@ parser.add_argument("--lean", action="store_true")
 args = parser.parse_args()
 torch.manual_seed(0)
 torch.set_num_threads(args.threads)
-RANK, SCALING, PRIOR = 8, 2.0, 0.2
-
-
-class BayesLinear(nn.Module):
-    """y = x·W₀ᵀ + s·(x·Mᵀ + T ∘ ((x ∘ S)(ρ² ∘ E)ᵀ))·Bᵀ."""
-
-    def __init__(self, base):
-        super().__init__()
-        k, m = base.in_features, base.out_features
-        self.base = base
-        self.mean = nn.Parameter(torch.empty(RANK, k).uniform_(-1, 1) / math.sqrt(k))
-        self.rho = nn.Parameter(torch.empty(RANK, k).uniform_(0.05 / math.sqrt(2), 0.05))
-        self.b = nn.Parameter(torch.zeros(m, RANK))
-
-    def forward(self, x):
-        f = x.float()
-        perturbation = self.rho.square() * torch.randn_like(self.rho)
-        signs_in = torch.randint(0, 2, f.shape).mul_(2).sub_(1).float()
-        h = f @ self.mean.t()
-        signs_rank = torch.randint(0, 2, h.shape).mul_(2).sub_(1).float()
-        h = h + ((f * signs_in) @ perturbation.t()) * signs_rank
-        return self.base(x) + (h @ self.b.t() * SCALING).to(x.dtype)
-
-    def kl(self):
-        var, mean = self.rho.double() ** 4, self.mean.double()
-        return (math.log(PRIOR) - var.sqrt().log() + (var + mean**2) / (2 * PRIOR**2) - 0.5).sum()
-
-
 dtype = getattr(torch, args.dtype)
 started = time.perf_counter()
 if args.gguf:
@@ -89,14 +61,12 @@ model.requires_grad_(False)
 layers = []
 for block in model.model.layers:
     for name in ("q_proj", "v_proj"):
-        layer = BayesLinear(getattr(block.self_attn, name))
+        layer = BayesLinear(getattr(block.self_attn, name), scaling=2.0)
         setattr(block.self_attn, name, layer)
         layers.append(layer)
-model.lm_head = BayesLinear(model.lm_head)
+model.lm_head = BayesLinear(model.lm_head, scaling=2.0)
 layers.append(model.lm_head)
-point = [p for layer in layers for p in (layer.mean, layer.b)]
-adamw = torch.optim.AdamW(point, lr=1e-4, eps=1e-6, weight_decay=0.0)
-sgd = torch.optim.SGD(point + [layer.rho for layer in layers], lr=0.01)
+adamw, sgd = optimizers(layers)
 
 
 def padded(rows):
@@ -133,12 +103,7 @@ def logits(ids, mask):
 
 
 def step(ids, mask, labels):
-    nn.functional.cross_entropy(logits(ids, mask), labels).backward()
-    adamw.step()
-    adamw.zero_grad()
-    (sum(layer.kl() for layer in layers) * 1e-3).backward()
-    sgd.step()
-    sgd.zero_grad()
+    updated(nn.functional.cross_entropy(logits(ids, mask), labels), layers, adamw, sgd)
 
 
 def predict(ids, mask, _):
