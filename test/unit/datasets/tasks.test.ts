@@ -181,6 +181,14 @@ it.each([
   });
 });
 
+it('says of an empty text that it counts as missing', async () => {
+  const row = { sentence1: 'A.', sentence2: '', label: 1 };
+  await expect(rowsOf('mrpc', [row])).rejects.toMatchObject({
+    message: expect.stringContaining('sentence2: must be a text, got the fields "sentence1"'),
+    hint: 'a field that is empty counts as missing',
+  });
+});
+
 it('refuses the regression of GLUE with its reason', async () => {
   await expect(resolveDataset('stsb', { dataDir: 'x' })).rejects.toMatchObject({
     code: 'BPEFT_DATASET',

@@ -48,8 +48,9 @@ export function rowError(
 }
 
 /** Fields that are missing may be there in columns of other names. */
-function remedy(row: unknown, form: string | undefined): string | undefined {
-  const columns = form === undefined ? null : suggestedColumns(row);
+function remedy(row: unknown, form: string | undefined): string {
+  if (form === undefined) return 'a field that is empty counts as missing';
+  const columns = suggestedColumns(row);
   return columns === null ? form : `try --columns ${columns}; else ${form}`;
 }
 

@@ -167,6 +167,16 @@ async function prepareSession(
   };
 }
 
+/** @throws {BpeftError} `BPEFT_USAGE`: the base has a head for another number of classes. */
+function requireFittingHead(head: ReturnType<typeof headOf>, { info }: BayesianModel): void {
+  if (head === undefined || head.fresh === true || info.head === null) return;
+  if (info.head.classes === head.classes) return;
+  const message = `the base's head has ${info.head.classes} classes, and the dataset ${head.classes}`;
+  throw new BpeftError('BPEFT_USAGE', message, {
+    hint: 'give --fresh-head to start one anew, or take a base model without a head',
+  });
+}
+
 async function firstAdapter(
   config: TrainConfig,
   folder: string | null,
@@ -176,6 +186,7 @@ async function firstAdapter(
   const head = headOf(config, classes);
   const targetModules = engineNames(config.targetModules ?? [], model.info);
   if (folder === null) {
+    requireFittingHead(head, model);
     return model.createAdapter({
       rank: config.rank,
       alpha: config.alpha,

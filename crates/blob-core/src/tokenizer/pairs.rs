@@ -102,8 +102,8 @@ impl Tokenizer {
     fn without_separator(&self) -> Error {
         Error::Unsupported {
             what: "tokenizer of an encoder",
-            value: self.kind.clone(),
-            supported: "a tokenizer.json whose template begins a text and separates two".into(),
+            value: "one that puts no special token before a text or between two".into(),
+            supported: "a tokenizer.json whose post_processor gives [CLS] A [SEP] B [SEP]".into(),
         }
     }
 }

@@ -315,5 +315,7 @@ it.each([
 
 it('gives no such hint where a value is wrong, or the rows are of a named dataset', async () => {
   await expect(read(lines({ ...rings, answer: 2 }))).rejects.toMatchObject({ hint: undefined });
-  await expect(read(lines({}), { family: 'boolq' })).rejects.toMatchObject({ hint: undefined });
+  await expect(read(lines({}), { family: 'boolq' })).rejects.toMatchObject({
+    hint: 'a field that is empty counts as missing',
+  });
 });
