@@ -46,6 +46,7 @@ export type { PairLists, TokenLists } from './datasets/tokens/prompt-encoder.ts'
 export { type DemoResult, demo } from './demo/demo.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
 export type { CallOptions, Progress } from './engine/call.ts';
+export type { Ranks } from './engine/group.ts';
 export {
   type Adapter,
   type AdapterInfo,

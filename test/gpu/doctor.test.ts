@@ -28,6 +28,7 @@ it('finds driver, cuBLAS and GPUs, and tests each of them', async () => {
     driver: '13.0',
     driver_file: name('libcuda'),
     cublas_file: name('libcublas'),
+    nccl_file: name('libnccl'),
     problem: null,
   });
   expect(found.gpu.gpus).toEqual(

@@ -29,10 +29,11 @@ export function examinationLines(found: Examination): readonly string[] {
 
 function gpuLines(gpu: GpuSurvey | null): readonly string[] {
   if (gpu === null) return ['GPU        none is looked for: the engine is built for the CPU alone'];
-  const { driver, driverFile, cublasFile, gpus, problem } = gpu;
+  const { driver, driverFile, cublasFile, ncclFile, gpus, problem } = gpu;
   return [
     `driver     ${driver === null ? 'none' : `for CUDA ${driver}`}${driverFile === null ? '' : `, ${driverFile}`}`,
     `cuBLAS     ${cublasFile ?? 'none'}`,
+    `NCCL       ${ncclFile ?? 'none: several GPUs add up by TCP'}`,
     ...problemLines(problem),
     ...gpus.flatMap(({ device, name, capability, memoryBytes, freeBytes, problem: own }) => {
       const free = freeBytes === null ? '' : `${bytesText(freeBytes)} of `;

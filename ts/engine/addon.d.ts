@@ -65,6 +65,18 @@ export declare class NativeCurvature {
   dispose(): Promise<void>
 }
 
+/** This process among those that train together. */
+export declare class NativeGroup {
+  /** Meets the others; `options` as JSON. */
+  static meet(options: string, abort?: NativeAbort | undefined | null): Promise<NativeGroup>
+  /** The text of rank 0, for all. */
+  toldByFirst(text: string, abort?: NativeAbort | undefined | null): Promise<string>
+  /** Tells the others what stopped this one; they fail by it. */
+  stop(code: string, message: string): Promise<void>
+  /** Leaves the others, once no trainer of theirs is left. */
+  leave(): void
+}
+
 /** A frozen model in memory. */
 export declare class NativeModel {
   /** Loads a model on its own thread; `options` as JSON. `reading` counts its tensors meanwhile. */
@@ -105,10 +117,19 @@ export declare class NativeReading {
 
 /** Optimizers and counters of one run. */
 export declare class NativeTrainer {
-  /** A run of `adapter` on `model`; `options` as JSON. */
-  static create(model: NativeModel, adapter: NativeAdapter, options: string): Promise<NativeTrainer>
-  /** One update over micro-batches, each weighted by its rows. */
-  step(batches: Array<NativeBatch>, abort?: NativeAbort | undefined | null): Promise<NativeStepReport>
+  /** A run of `adapter` on `model`; `options` as JSON. `group`: that several processes make. */
+  static create(model: NativeModel, adapter: NativeAdapter, options: string, group?: NativeGroup | undefined | null): Promise<NativeTrainer>
+  /** What its group adds up by, `tcp` or `nccl`; null without one. */
+  summedBy(): string | null
+  /**
+   * One update over micro-batches, each weighted by its rows. `rows`: those of each member in
+   * the whole update, of which the batches are this process's share.
+   */
+  step(batches: Array<NativeBatch>, rows?: number | undefined | null, abort?: NativeAbort | undefined | null): Promise<NativeStepReport>
+  /** Takes the state of rank 0. */
+  takeStateOfFirst(abort?: NativeAbort | undefined | null): Promise<void>
+  /** Looks whether all processes have the same parameters. */
+  compareParameters(abort?: NativeAbort | undefined | null): Promise<void>
   /** What answers now, where that is not the adapter that is trained; null: it is. */
   posterior(): Promise<NativeAdapter | null>
   /** Writes the state into an existing folder. */

@@ -10,7 +10,7 @@ import { requireUsable } from './probe.ts';
 
 type Device =
   | { readonly kind: 'auto' | 'cpu' }
-  | { readonly kind: 'cuda'; readonly ordinal: number };
+  | { readonly kind: 'cuda'; readonly ordinal: number | null };
 
 /** A device that is open, as the engine takes it. */
 export interface OpenDevice {
@@ -35,7 +35,7 @@ function parse(name: string, text: string): Device {
   if (text === 'auto' || text === 'cpu') return { kind: text };
   const [, ordinal] = /^cuda(?::(\d{1,3}))?$/.exec(text) ?? [];
   if (ordinal !== undefined || text === 'cuda')
-    return { kind: 'cuda', ordinal: Number(ordinal ?? 0) };
+    return { kind: 'cuda', ordinal: ordinal === undefined ? null : Number(ordinal) };
   throw new BpeftError(
     'BPEFT_USAGE',
     `${name} must be auto, cpu or cuda[:N], got ${JSON.stringify(text)}`,
@@ -44,15 +44,18 @@ function parse(name: string, text: string): Device {
 
 /**
  * Opens the device before anything is read for it; a process of its own has tried it before.
+ * @param first the GPU that `auto` and `cuda` mean
  * @throws {BpeftError} `BPEFT_USAGE`; `BPEFT_DEVICE` saying what the GPU lacks, if one was asked
  * for; `BPEFT_OUT_OF_MEMORY`.
  */
-export async function openDevice(asked: string | undefined): Promise<OpenDevice> {
-  const { kind, ...named } = namedDevice(asked);
+export async function openDevice(asked: string | undefined, first = 0): Promise<OpenDevice> {
+  const named = namedDevice(asked);
+  const { kind } = named;
   const addon = loadNative();
   const { cuda } = engineInfo();
   if (kind === 'cpu' || (kind === 'auto' && !cuda)) return { device: { kind: 'cpu' }, noGpu: null };
-  const device = { kind: 'cuda', ordinal: 0, ...named, kernels: kernelFolder() } as const;
+  const ordinal = (named.kind === 'cuda' ? named.ordinal : null) ?? first;
+  const device = { kind: 'cuda', ordinal, kernels: kernelFolder() } as const;
   const text = JSON.stringify(device);
   try {
     if (!opened.has(text)) await requireUsable(device, kind === 'cuda');

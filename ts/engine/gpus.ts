@@ -10,6 +10,8 @@ export interface GpuSurvey {
   readonly driver: string | null;
   readonly driverFile: string | null;
   readonly cublasFile: string | null;
+  /** What several GPUs add up by; null: by TCP. */
+  readonly ncclFile: string | null;
   /** Why no GPU can be used, where that is not one GPU's fault. */
   readonly problem: GpuProblem | null;
   readonly gpus: readonly FoundGpu[];
@@ -42,7 +44,8 @@ export async function surveyGpus(): Promise<GpuSurvey | null> {
     ? await brokenDriver({ kind: 'cuda', ordinal: 0, kernels })
     : null;
   if (broken !== null) {
-    return { driver: null, driverFile: null, cublasFile: null, problem: broken, gpus: [] };
+    const none = { driver: null, driverFile: null, cublasFile: null, ncclFile: null };
+    return { ...none, problem: broken, gpus: [] };
   }
   return openGpus();
 }

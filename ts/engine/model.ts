@@ -35,6 +35,8 @@ export interface LoadModelOptions {
    * be used, else the CPU.
    */
   readonly device?: string | undefined;
+  /** The GPU that `cuda` and `auto` mean; the first, 0, unless given. */
+  readonly ordinal?: number | undefined;
   /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
 }
@@ -181,7 +183,7 @@ export async function loadModel(
   throwIfAborted(call.signal);
   oneOf('precision', options.precision, PRECISIONS);
   oneOf('quantize', options.quantize, QUANTIZATIONS);
-  const { device, noGpu } = await openDevice(options.device);
+  const { device, noGpu } = await openDevice(options.device, options.ordinal);
   const found = await findModel(options.model, call);
   const { source } = found;
   const addon = loadNative();

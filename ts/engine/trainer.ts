@@ -6,6 +6,7 @@ import type { MethodOptions } from '../methods/engine-options.ts';
 import { abortable, freed, native } from './abort.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import { type CallOptions, told } from './call.ts';
+import type { Group } from './group.ts';
 import { Adapter, type BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
@@ -58,6 +59,7 @@ export class Trainer implements AsyncDisposable {
     model: BayesianModel,
     adapter: Adapter,
     options: TrainerOptions,
+    group?: Group | undefined,
   ): Promise<Trainer> {
     const { keptBytes, baseDropout, ...train } = options;
     const text = JSON.stringify({
@@ -66,7 +68,7 @@ export class Trainer implements AsyncDisposable {
       baseDropout: baseDropout ?? 0,
     });
     const handle = await native(() =>
-      loadNative().NativeTrainer.create(model.handle, adapter.handle, text),
+      loadNative().NativeTrainer.create(model.handle, adapter.handle, text, group?.handle),
     );
     return new Trainer(handle, adapter.info.tensors);
   }
@@ -75,8 +77,28 @@ export class Trainer implements AsyncDisposable {
    * One update over one or more batches, each weighted by its rows; an aborted update changes
    * nothing.
    */
-  async step(batches: readonly RaggedBatch[], call: CallOptions = {}): Promise<StepReport> {
-    const report = await abortable(call.signal, (abort) => this.#native.step([...batches], abort));
+  step(batches: readonly RaggedBatch[], call: CallOptions = {}): Promise<StepReport> {
+    return this.#step(batches, null, call);
+  }
+
+  /**
+   * {@link step} over this process's part of an update that all of its group make, or none.
+   * @param rows those of each member in the whole update
+   */
+  stepOfShare(
+    batches: readonly RaggedBatch[],
+    rows: number,
+    call: CallOptions = {},
+  ): Promise<StepReport> {
+    return this.#step(batches, rows, call);
+  }
+
+  async #step(
+    batches: readonly RaggedBatch[],
+    rows: number | null,
+    { signal }: CallOptions,
+  ): Promise<StepReport> {
+    const report = await abortable(signal, (abort) => this.#native.step([...batches], rows, abort));
     const { kl, klWeight, klLr, sigmaMean } = report;
     return {
       ...report,
@@ -85,6 +107,21 @@ export class Trainer implements AsyncDisposable {
       klLr: klLr ?? null,
       sigmaMean: sigmaMean ?? null,
     };
+  }
+
+  /** What its group adds up by: NCCL where all have GPUs and the library; null without a group. */
+  get summedBy(): 'tcp' | 'nccl' | null {
+    return this.#native.summedBy() as 'tcp' | 'nccl' | null;
+  }
+
+  /** Takes parameters, optimizers and the number of updates of rank 0. */
+  async takeStateOfFirst({ signal }: CallOptions = {}): Promise<void> {
+    await abortable(signal, (abort) => this.#native.takeStateOfFirst(abort));
+  }
+
+  /** @throws {BpeftError} `BPEFT_RANKS`: not all of its group have the same parameters. */
+  async compareParameters({ signal }: CallOptions = {}): Promise<void> {
+    await abortable(signal, (abort) => this.#native.compareParameters(abort));
   }
 
   /**

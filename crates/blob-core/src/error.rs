@@ -131,6 +131,25 @@ pub enum Error {
         /// Bytes of the device.
         total: usize,
     },
+    /// Processes that train together do not meet, or are not of one run; `BPEFT_RANKS`.
+    #[error("{0}")]
+    Ranks(String, &'static str),
+    /// Another of the processes that train together has ended, or is silent; `BPEFT_RANK_LOST`.
+    #[error("rank {rank} is lost: {what}")]
+    RankLost {
+        /// Which of them.
+        rank: usize,
+        /// How that was seen.
+        what: String,
+    },
+    /// What stopped another of the processes that train together, by its own code.
+    #[error("{message}")]
+    OfRank {
+        /// One of [`Self::CODES`].
+        code: &'static str,
+        /// Which of them, and what it said.
+        message: String,
+    },
     /// The caller aborted the work; `BPEFT_ABORTED`.
     #[error("aborted")]
     Aborted,
@@ -156,6 +175,8 @@ impl Error {
         "BPEFT_NOT_FINITE",
         "BPEFT_DEVICE",
         "BPEFT_OUT_OF_MEMORY",
+        "BPEFT_RANKS",
+        "BPEFT_RANK_LOST",
         "BPEFT_ABORTED",
         "BPEFT_WORKER_STOPPED",
         "BPEFT_INTERNAL",
@@ -176,6 +197,9 @@ impl Error {
             Self::NotFinite { .. } | Self::WeightNotFinite { .. } => "BPEFT_NOT_FINITE",
             Self::Device { .. } => "BPEFT_DEVICE",
             Self::OutOfMemory { .. } => "BPEFT_OUT_OF_MEMORY",
+            Self::Ranks(..) => "BPEFT_RANKS",
+            Self::RankLost { .. } => "BPEFT_RANK_LOST",
+            Self::OfRank { code, .. } => code,
             Self::Aborted => "BPEFT_ABORTED",
             Self::WorkerStopped(_) => "BPEFT_WORKER_STOPPED",
             Self::Tensor(_) => "BPEFT_INTERNAL",
@@ -194,7 +218,12 @@ impl Error {
             Self::ModelNotFound { hint, .. }
             | Self::ModelCorrupt { hint, .. }
             | Self::NotAnAdapter { hint, .. }
-            | Self::Device { hint, .. } => hint,
+            | Self::Device { hint, .. }
+            | Self::Ranks(_, hint) => hint,
+            Self::RankLost { .. } => {
+                "see what that process wrote last; start all ranks again with --resume"
+            }
+            Self::OfRank { .. } => "see what that rank wrote",
             Self::OutOfMemory { .. } => {
                 "take a smaller --batch-size, --quantize the model, see by nvidia-smi who else uses \
                  the GPU, or take --device cpu"
@@ -220,6 +249,16 @@ impl Error {
             Self::Tensor(_) => {
                 "this is a bug in bpeft: please report it with the command that led here"
             }
+        }
+    }
+
+    /// What stopped another rank, by the code that it gave.
+    #[must_use]
+    pub fn of_rank(rank: usize, code: &str, message: &str) -> Self {
+        let known = Self::CODES.iter().find(|known| **known == code);
+        Self::OfRank {
+            code: known.copied().unwrap_or("BPEFT_RANKS"),
+            message: format!("rank {rank}: {message}"),
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`adapter`], [`noise`], [`pass`] | low-rank terms, their randomness, whose noise a row sees |
 //! | [`objective`], [`kl`], [`optim`], [`method`] | losses, divergence, update rules |
 //! | [`train`], [`predict`], [`checkpoint`] | one step, posterior samples, saved states |
+//! | [`collective`] | processes that train one adapter together |
 //! | [`observer`], [`laplace`] | rows of gradients; a Gaussian by the curvature around a trained adapter |
 //!
 //! ```
@@ -68,6 +69,7 @@ pub mod backbone;
 pub mod batch;
 pub mod buffer;
 pub mod checkpoint;
+pub mod collective;
 mod error;
 pub mod files;
 pub mod kernels;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cuda")]
 mod on_gpu;
+mod shared;
 mod sums;
 
 use std::sync::Arc;
@@ -12,18 +13,15 @@ use crate::abort::Abort;
 use crate::adapter::{Adapter, Layout, Parameters, Site};
 use crate::backbone::Backbone;
 use crate::batch::Batch;
-#[cfg(feature = "cuda")]
-use crate::method;
+use crate::collective::Collective;
 use crate::method::{Method, MethodConfig, Step, Update};
 use crate::noise::{Phase, Stream};
 use crate::objective::Objective;
-#[cfg(feature = "cuda")]
-use crate::ops::Device;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
-#[cfg(feature = "cuda")]
-use on_gpu::Outcome;
 use sums::{Part, Sums};
+
+pub use shared::Share;
 
 /// A run's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +63,7 @@ pub struct Trainer {
     step: u64,
     kept_bytes: Option<usize>,
     base_dropout: f32,
+    collective: Option<Box<dyn Collective>>,
 }
 
 /// Gradients of the mean NLL of each member's rows.
@@ -95,6 +94,7 @@ impl Trainer {
             step: 0,
             kept_bytes: None,
             base_dropout: 0.0,
+            collective: None,
         })
     }
 
@@ -169,38 +169,37 @@ impl Trainer {
         batches: &[Batch],
         abort: &Abort,
     ) -> Result<StepReport> {
+        let rows = None;
+        self.update(backbone, adapter, &Share { batches, rows }, abort)
+    }
+
+    fn update(
+        &mut self,
+        backbone: &Backbone,
+        adapter: &mut Adapter,
+        share: &Share<'_>,
+        abort: &Abort,
+    ) -> Result<StepReport> {
         let t = self.step + 1;
-        let sums = match self.sums(backbone, adapter, batches, (false, abort)) {
+        let sums = match self.sums(backbone, adapter, share, (false, abort)) {
             Err(Error::NotFinite { .. }) => {
-                return Err(self.locate(backbone, adapter, batches, abort));
+                return Err(self.locate(backbone, adapter, share, abort));
             }
             other => other?,
         };
-        let rows: usize = batches.iter().map(Batch::len).sum();
-        let tokens = batches.iter().map(|batch| batch.ids().len()).sum();
         #[cfg(feature = "cuda")]
-        let sums = match backbone.device() {
-            Device::Cuda(gpu) => {
-                match self.update_on_gpu((gpu, t), adapter, sums, (rows, tokens))? {
-                    Outcome::Left(sums) => sums,
-                    Outcome::LossNotFinite => {
-                        return Err(self.locate(backbone, adapter, batches, abort));
-                    }
-                    Outcome::GradientNotFinite(sums) => {
-                        return Err(method::gradient_not_finite(&sums.fetch()?.parameters, t));
-                    }
-                    Outcome::ParameterNotFinite => return Err(parameter_not_finite(adapter, t)),
-                    Outcome::Done(report) => {
-                        self.step = t;
-                        return Ok(report);
-                    }
-                }
-            }
-            Device::Cpu | Device::Reference => sums,
+        let sums = match self.updated_on_gpu((backbone, adapter), share, sums, abort)? {
+            Ok(report) => return Ok(report),
+            Err(sums) => sums,
         };
-        let gradients = sums.fetch()?;
+        let added = sums.added;
+        let mut gradients = sums.fetch()?;
+        let counts = match added {
+            Some(counts) => counts,
+            None => self.add_up(&mut gradients, share, abort)?,
+        };
         if !gradients.nll_sum.is_finite() {
-            return Err(self.locate(backbone, adapter, batches, abort));
+            return Err(self.locate(backbone, adapter, share, abort));
         }
         let step = Step {
             t,
@@ -214,10 +213,10 @@ impl Trainer {
         self.step = t;
         Ok(StepReport {
             step: t,
-            nll: gradients.nll_sum / rows as f64,
+            nll: gradients.nll_sum / counts.rows as f64,
             correct: gradients.correct,
-            rows,
-            tokens,
+            rows: counts.rows,
+            tokens: counts.tokens,
             sigma_mean: adapter.sigma_mean(),
             update,
         })
@@ -234,7 +233,18 @@ impl Trainer {
         batches: &[Batch],
         checks: (bool, &Abort),
     ) -> Result<Gradients> {
-        let gradients = self.sums(backbone, adapter, batches, checks)?.fetch()?;
+        let rows = None;
+        self.gradients_of(backbone, adapter, &Share { batches, rows }, checks)
+    }
+
+    fn gradients_of(
+        &self,
+        backbone: &Backbone,
+        adapter: &Adapter,
+        share: &Share<'_>,
+        checks: (bool, &Abort),
+    ) -> Result<Gradients> {
+        let gradients = self.sums(backbone, adapter, share, checks)?.fetch()?;
         if gradients.nll_sum.is_finite() {
             return Ok(gradients);
         }
@@ -246,16 +256,12 @@ impl Trainer {
         &self,
         backbone: &Backbone,
         adapter: &Adapter,
-        batches: &[Batch],
+        share: &Share<'_>,
         (check_finite, abort): (bool, &Abort),
     ) -> Result<Sums> {
-        self.check(adapter, batches)?;
+        self.check(adapter, share)?;
         let members = adapter.parameters().members();
-        // Of each member, over all micro-batches.
-        let mut rows = vec![0; members];
-        for (index, batch) in batches.iter().enumerate() {
-            rows[index % members] += batch.len();
-        }
+        let rows = share.rows_of_members(members);
         let sampling = self.method.sampling();
         let mode = Mode {
             sampling: sampling.sharing,
@@ -269,7 +275,7 @@ impl Trainer {
         let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
         let drawn = self.method.drawn(adapter, &streams);
         let mut sums = Sums::new(adapter, drawn);
-        for (index, of_members) in batches.chunks(members).enumerate() {
+        for (index, of_members) in share.batches.chunks(members).enumerate() {
             let batch = Batch::joined(of_members);
             let (mut copies, mut from) = (Vec::new(), 0);
             for (member, of_member) in of_members.iter().enumerate() {
@@ -316,7 +322,8 @@ impl Trainer {
     }
 
     /// Whether the adapter is the one that this state belongs to, and the batches fit its members.
-    fn check(&self, adapter: &Adapter, batches: &[Batch]) -> Result<()> {
+    fn check(&self, adapter: &Adapter, share: &Share<'_>) -> Result<()> {
+        let batches = share.batches;
         let members = adapter.parameters().members();
         if members != self.members || *adapter.parameters().layout() != self.layout {
             return Err(Error::InvalidInput(
@@ -325,7 +332,8 @@ impl Trainer {
                     .into(),
             ));
         }
-        if batches.is_empty() || !batches.len().is_multiple_of(members) {
+        let is_empty = batches.is_empty() && share.rows.is_none();
+        if is_empty || !batches.len().is_multiple_of(members) {
             return Err(Error::InvalidInput(format!(
                 "an update must have at least one batch for each of {members} members, got {}",
                 batches.len()
@@ -347,10 +355,10 @@ impl Trainer {
         &self,
         backbone: &Backbone,
         adapter: &Adapter,
-        batches: &[Batch],
+        share: &Share<'_>,
         abort: &Abort,
     ) -> Error {
-        match self.gradients(backbone, adapter, batches, (true, abort)) {
+        match self.gradients_of(backbone, adapter, share, (true, abort)) {
             Err(Error::NotFinite { layer, .. }) => Error::NotFinite {
                 step: self.step + 1,
                 what: "loss",

@@ -9,6 +9,7 @@ pub mod device;
 pub mod engine;
 mod error;
 pub mod forecast;
+pub mod group;
 mod held;
 pub mod laplace;
 mod model;

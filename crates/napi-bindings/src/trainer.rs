@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use blob_core::abort::Abort;
 use blob_core::adapter::Adapter;
 use blob_core::backbone::Backbone;
-use blob_core::train::{StepReport, Trainer};
+use blob_core::collective::fitting;
+use blob_core::train::{Share, StepReport, Trainer};
 use napi::bindgen_prelude::{Env, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 
 use crate::adapter::NativeAdapter;
 use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
+use crate::group::NativeGroup;
 use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort, NativeModel};
 use crate::options::{TrainerOptions, parse};
@@ -23,6 +26,8 @@ pub struct NativeTrainer {
 
 struct Handles {
     trainer: Handle<Trainer>,
+    /// What processes that train together add up by.
+    means: Option<&'static str>,
     adapter: Arc<Handle<Adapter>>,
 }
 
@@ -79,14 +84,17 @@ impl From<StepReport> for NativeStepReport {
 
 #[napi]
 impl NativeTrainer {
-    /// A run of `adapter` on `model`; `options` as JSON.
+    /// A run of `adapter` on `model`; `options` as JSON. `group`: that several processes make.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeTrainer>")]
     pub fn create<'env>(
         env: &'env Env,
         model: &NativeModel,
         adapter: &NativeAdapter,
         options: String,
+        group: Option<&NativeGroup>,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
+        let group = group.map(NativeGroup::group).transpose();
+        let group = group.map_err(|error| thrown(env, &error))?;
         let options: TrainerOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         let adapter = adapter
             .handle_for(&model.worker)
@@ -97,19 +105,40 @@ impl NativeTrainer {
             let trainer = trainer
                 .with_kept_bytes(options.kept_bytes)
                 .with_base_dropout(options.base_dropout)?;
+            let (trainer, means) = match group {
+                Some(group) => {
+                    let device = state.backbone.device();
+                    let collective = fitting(group, device, &Abort::default())?;
+                    let means = Some(collective.means());
+                    (trainer.with_collective(collective), means)
+                }
+                None => (trainer, None),
+            };
             let trainer = Handle::new(worker, state, trainer);
             Ok(Self {
-                handles: Arc::new(Handles { trainer, adapter }),
+                handles: Arc::new(Handles {
+                    trainer,
+                    means,
+                    adapter,
+                }),
             })
         })
     }
 
-    /// One update over micro-batches, each weighted by its rows.
+    /// What its group adds up by, `tcp` or `nccl`; null without one.
+    #[napi(catch_unwind)]
+    pub fn summed_by(&self) -> Option<&str> {
+        self.handles.means
+    }
+
+    /// One update over micro-batches, each weighted by its rows. `rows`: those of each member in
+    /// the whole update, of which the batches are this process's share.
     #[napi(catch_unwind, ts_return_type = "Promise<NativeStepReport>")]
     pub fn step<'env>(
         &self,
         env: &'env Env,
         batches: Vec<NativeBatch>,
+        rows: Option<u32>,
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, NativeStepReport>> {
         let batches = batches
@@ -119,9 +148,43 @@ impl NativeTrainer {
             .map_err(|error| thrown(env, &error))?;
         let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
         self.submit(env, move |backbone, trainer, adapter| {
-            abort.check()?;
-            let report = trainer.step(backbone, adapter, &batches, &abort)?;
+            let Some(rows) = rows else {
+                abort.check()?;
+                let report = trainer.step(backbone, adapter, &batches, &abort)?;
+                return Ok(report.into());
+            };
+            let share = Share {
+                batches: &batches,
+                rows: Some(rows as usize),
+            };
+            let report = trainer.step_of_share(backbone, adapter, &share, &abort)?;
             Ok(report.into())
+        })
+    }
+
+    /// Takes the state of rank 0.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn take_state_of_first<'env>(
+        &self,
+        env: &'env Env,
+        abort: Option<&NativeAbort>,
+    ) -> napi::Result<PromiseRaw<'env, ()>> {
+        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        self.submit(env, move |_, trainer, adapter| {
+            trainer.take_state_of_first(adapter, &abort)
+        })
+    }
+
+    /// Looks whether all processes have the same parameters.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn compare_parameters<'env>(
+        &self,
+        env: &'env Env,
+        abort: Option<&NativeAbort>,
+    ) -> napi::Result<PromiseRaw<'env, ()>> {
+        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        self.submit(env, move |_, trainer, adapter| {
+            trainer.compare_parameters(adapter, &abort)
         })
     }
 

@@ -29,7 +29,7 @@ it('has one section per warning code and none besides', () => {
   expect(codesBelow('Warnings')).toEqual(Object.keys(WARNINGS).sort());
 });
 
-it('shows a transcript for every error but a bug, and a full GPU', () => {
+it('shows a transcript for every error but a bug, a full GPU and a killed process', () => {
   const sections = (page.split('## Errors\n')[1]?.split(/^## /m)[0] ?? '').split(/^### /m).slice(1);
   const bare = sections.filter((section) => {
     const [code = ''] = section.split('\n');
@@ -38,6 +38,7 @@ it('shows a transcript for every error but a bug, and a full GPU', () => {
   });
   expect(bare.map((section) => section.split('\n')[0])).toEqual([
     'BPEFT_OUT_OF_MEMORY',
+    'BPEFT_RANK_LOST',
     'BPEFT_INTERNAL',
   ]);
 });

@@ -22,8 +22,15 @@ export function defineTrain(command: Command, output: Output): void {
         return;
       }
       const { train } = await import('../../run/training/train.ts');
-      const result = await train(options, { signal, onEvent, onProgress });
-      if (isJson) output.stdout.write(`${fileJson(result, 2)}\n`);
+      const { launchedRanks } = await import('../../run/training/launched.ts');
+      const ranks = launchedRanks(process.env);
+      const isFirst = ranks === undefined || ranks.rank === 0;
+      const result = await train(options, {
+        signal,
+        ranks,
+        ...(isFirst ? { onEvent, onProgress } : {}),
+      });
+      if (isJson && isFirst) output.stdout.write(`${fileJson(result, 2)}\n`);
     });
   });
 }

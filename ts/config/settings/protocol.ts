@@ -83,8 +83,8 @@ export const PROTOCOL = {
   ),
   ...FIELDS,
   processes: setting(
-    'GPUs of the reference to account for',
-    inAll(['train', 'eval'], z.int().min(1).max(4).default(1)),
+    'GPUs of the reference to account for; as many as train where WORLD_SIZE is set',
+    inAll(['train', 'eval'], z.int().min(1).max(1024).default(1)),
     FACTS,
   ),
 };

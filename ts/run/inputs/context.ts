@@ -7,6 +7,7 @@ import {
   type Quantization,
 } from '../../engine/arithmetic.ts';
 import type { CallOptions } from '../../engine/call.ts';
+import type { Group, Ranks } from '../../engine/group.ts';
 import { type BayesianModel, loadModel } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
@@ -24,6 +25,14 @@ export interface RunContext {
   readonly fromFile?: ReadonlySet<string> | undefined;
   /** A loaded model to use instead of the one that `model` names; it stays the caller's. */
   readonly model?: BayesianModel | undefined;
+  /**
+   * The place of this process among those that train together. All call `train` with the same
+   * options, and with the same result; rank 0 alone tells events and writes. Training alone takes
+   * it.
+   */
+  readonly ranks?: Ranks | undefined;
+  /** @internal Those processes, once they have met. */
+  readonly group?: Group | undefined;
 }
 
 /** The part that long pieces of work take. */
@@ -101,7 +110,8 @@ export async function openModel(
 ): Promise<BayesianModel> {
   if (context.model !== undefined) return context.model;
   const { model, precision, quantize, device, threads } = settings;
-  const loaded = await loadModel({ model, precision, quantize, device, threads }, context);
+  const ordinal = context.ranks?.localRank;
+  const loaded = await loadModel({ model, precision, quantize, device, ordinal, threads }, context);
   const { noGpu } = loaded.info;
   if (noGpu !== null) {
     const message = `no GPU can be used, and the CPU computes: ${noGpu}`;

@@ -10,6 +10,7 @@ import type { AdapterIdentity } from './adapter-files.ts';
 import { replaceJson } from './atomic.ts';
 import type { DatasetRecord } from './dataset-record.ts';
 import { fromFileJson } from './json.ts';
+import type { RanksRecord } from './run-record.ts';
 import type { Versions } from './versions.ts';
 
 export interface EvaluationResult {
@@ -87,6 +88,8 @@ export interface RunResult {
     readonly train: DatasetRecord | null;
     readonly evaluation: readonly DatasetRecord[];
   };
+  /** Of a training that several processes began; missing: one did. */
+  readonly ranks?: RanksRecord | undefined;
   readonly versions: Versions;
 }
 

@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { z } from 'zod';
 import type { Layer } from '../../config/parse.ts';
 import { settingsOf } from '../../config/schema.ts';
 import { affects, type CommandName } from '../../config/setting.ts';
@@ -16,6 +17,8 @@ import { toCamelKeys } from '../../names.ts';
 import { io, replaceJson } from './atomic.ts';
 import { folderContents, RUN_NAMES, requireClaim } from './folder-contents.ts';
 import { FolderLock, type LockOptions } from './lock.ts';
+
+const RecordedRanks = z.object({ ranks: z.object({ size: z.int().min(1) }).nullish() });
 
 export class RunFolder {
   readonly path: string;
@@ -59,6 +62,17 @@ export class RunFolder {
   /** Whether a training run lies here (or part of one). */
   get isRun(): boolean {
     return folderContents(this.path).kind === 'training';
+  }
+
+  /**
+   * How many processes share the draws of a batch in the run that lies here; null: none does.
+   * @throws {BpeftError} `BPEFT_USAGE`: its files are damaged.
+   */
+  async ranks(): Promise<number | null> {
+    if (!existsSync(this.config)) return null;
+    const recorded = RecordedRanks.safeParse(await readJson(this.config));
+    if (recorded.success) return recorded.data.ranks?.size ?? 1;
+    throw new BpeftError('BPEFT_USAGE', `${this.config}: what it says of ranks is damaged`);
   }
 
   /** Makes the folder, keeps others out, and removes an earlier run where that was asked for. */

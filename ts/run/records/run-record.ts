@@ -18,6 +18,17 @@ export interface RunRecord {
   readonly datasets: { readonly train: object | null; readonly evaluation: readonly object[] };
   /** Of an evaluation: the dataset of its adapter; null: unknown. */
   readonly trainedOn?: string | null;
+  /** Of a training that several processes began; missing: one did. */
+  readonly ranks?: RanksRecord | undefined;
   readonly versions: Versions;
   readonly hardware: Hardware;
+}
+
+export interface RanksRecord {
+  /** How many processes share the draws of a batch. */
+  readonly size: number;
+  /** Rows of an update, over all of them: the effective batch. */
+  readonly rowsPerUpdate: number;
+  /** What processes add up gradients by; null: one goes on alone. */
+  readonly summedBy: 'tcp' | 'nccl' | null;
 }

@@ -2,13 +2,21 @@
 
 import type { RunResult } from '../records/result.ts';
 import { recordedSettings } from '../records/run-folder.ts';
-import type { RunRecord } from '../records/run-record.ts';
+import type { RanksRecord, RunRecord } from '../records/run-record.ts';
 import { hardware, versions } from '../records/versions.ts';
 import type { Session } from './session.ts';
 
 /** The rows that were trained on, and those of the evaluations. */
 export function dataRecord({ train, evaluations }: Session): RunResult['data'] {
   return { train: train.record, evaluation: evaluations.map(({ record }) => record) };
+}
+
+/** Of a run that several processes began. */
+export function ranksRecord(session: Session): RanksRecord | undefined {
+  const { accounting, config, division, trainer } = session;
+  if (division.merged === 1) return undefined;
+  const rowsPerUpdate = config.batchSize * accounting.batchesPerUpdate;
+  return { size: division.merged, rowsPerUpdate, summedBy: trainer.summedBy };
 }
 
 /** `config.json`. */
@@ -34,6 +42,7 @@ export function runRecord(session: Session): RunRecord {
     },
     adapter: session.initAdapter,
     datasets: dataRecord(session),
+    ranks: ranksRecord(session),
     versions: versions(),
     hardware: hardware(model.info),
   };

@@ -1,6 +1,7 @@
 /** Everything a training run needs before its first update; nothing is written yet. */
 
 import { BatchOrder } from '../../batches/batch-order.ts';
+import { type Division, UNDIVIDED } from '../../batches/share.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
 import type { CallOptions } from '../../engine/call.ts';
@@ -40,6 +41,8 @@ export interface Session extends AsyncDisposable {
   readonly heldOut: Split | null;
   readonly accounting: Accounting;
   readonly plan: TrainPlan;
+  /** Which part of every batch this process trains on. */
+  readonly division: Division;
 }
 
 /**
@@ -50,14 +53,16 @@ export async function withSession<T>(
   context: RunContext,
   emit: Listener,
   work: (session: Session) => Promise<T>,
+  division: Division = UNDIVIDED,
 ): Promise<T> {
+  const { group } = context;
   const call = { ...callOf(context), emit };
   const { lock } = asked;
   const pins = lock === undefined ? null : { lock, pins: await readPins(lock) };
   const config = pins === null ? asked : pinnedConfig(asked, pins.pins, pins.lock);
   const data = await trainingData(config, call);
   return withModel(config, { ...context, emit }, async (model) => {
-    await using session = await prepareSession(config, data, model, call);
+    await using session = await prepareSession(config, data, model, { ...call, group, division });
     const records = [session.train, ...session.evaluations].map(({ record }) => record);
     const { initAdapter } = session;
     if (pins !== null)
@@ -107,9 +112,9 @@ async function prepareSession(
   asked: TrainConfig,
   data: TrainingData,
   model: BayesianModel,
-  call: { signal?: AbortSignal | undefined; emit: Listener },
+  call: Pick<RunContext, 'signal' | 'group'> & { emit: Listener; division: Division },
 ): Promise<Session> {
-  const { emit, signal } = call;
+  const { division, emit, group, signal } = call;
   const config = forModel(asked, model.info);
   for (const message of model.info.notices ?? [])
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
@@ -123,11 +128,11 @@ async function prepareSession(
   const train = await encodeSplit(data.train, config, encoding);
   const accounting = account(config, train.encoded.examples.length);
   const order = new BatchOrder(train.encoded.examples, {
-    batchSize: config.batchSize,
+    batchSize: config.batchSize * division.merged,
     seed: config.seed,
     order: config.order,
     lastBatch: config.lastBatch,
-    batchesPerUpdate: accounting.batchesPerUpdate,
+    batchesPerUpdate: accounting.batchesPerUpdate / division.merged,
     members: adapter.info.members,
     name: train.encoded.name,
   });
@@ -136,7 +141,7 @@ async function prepareSession(
     evaluations.push(await encodeSplit(dataset, config, encoding));
   const heldOut = data.heldOut === null ? null : await encodeSplit(data.heldOut, config, encoding);
   if (heldOut !== null) requireLabels(heldOut);
-  const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting));
+  const trainer = await Trainer.create(model, adapter, trainerOptions(config, accounting), group);
   const plan = await trainPlan(config, train.encoded, accounting, {
     adapter: adapter.info,
     model: model.info,
@@ -162,6 +167,7 @@ async function prepareSession(
       heldOut,
       accounting,
       plan,
+      division,
     },
     [Symbol.asyncDispose]: free,
   };

@@ -7,6 +7,7 @@ const LEAVES_THE_STATE: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
   'BPEFT_ABORTED',
   'BPEFT_DEVICE',
   'BPEFT_OUT_OF_MEMORY',
+  'BPEFT_RANK_LOST',
 ]);
 
 /** Whether a checkpoint can be written after it. */
@@ -36,6 +37,8 @@ export function stoppedAfter(
     return new BpeftError('BPEFT_ABORTED', done, { hint: 'continue with --resume', cause: error });
   }
   const message = `${error.message} (the state after step ${step} is kept)`;
+  if (error.code === 'BPEFT_RANK_LOST')
+    return new BpeftError(error.code, message, { hint: error.hint, cause: error });
   const hint = `${error.hint ?? ''}; --resume goes on, on the CPU with --device cpu`;
   return new BpeftError(error.code, message, { hint, cause: error });
 }

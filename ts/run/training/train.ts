@@ -1,10 +1,8 @@
 /** A training run: updates, evaluations, checkpoints, and a folder that holds the outcome. */
 
 import { existsSync } from 'node:fs';
-import { readBatches } from '../../batches/data-loader.ts';
-import { type Layer, parseSettings } from '../../config/parse.ts';
-import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
+import type { Group } from '../../engine/group.ts';
 import type { Adapter } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
@@ -25,7 +23,6 @@ import { refuseProtected } from '../records/protected.ts';
 import {
   type EvaluationResult,
   type RunResult,
-  readResult,
   trainingResult,
   writeResult,
 } from '../records/result.ts';
@@ -35,10 +32,13 @@ import { versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
 import { tellingWhatFits } from './full-memory.ts';
-import { dataRecord, runRecord } from './record.ts';
-import { checkSameEvaluation, checkSameInputs, checkSameRun } from './resume.ts';
+import { dataRecord, ranksRecord, runRecord } from './record.ts';
+import { checkSameInputs } from './resume.ts';
 import { type Session, withSession } from './session.ts';
+import { finishedRun, trainConfig } from './settings.ts';
 import { isOfDevice, leavesTheState, stoppedAfter } from './stopped.ts';
+import { beginTogether, dividedRun, tellSettings, together } from './together.ts';
+import { compareRanks, nextUpdate } from './update.ts';
 
 /**
  * Trains as `options` say and returns what `result.json` holds.
@@ -50,10 +50,19 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
   if (options.dryRun === true) {
     throw new BpeftError('BPEFT_USAGE', 'train takes no dryRun', { hint: 'call dryRun() instead' });
   }
+  return together(options, context, (group) => lead(options, context, group));
+}
+
+async function lead(
+  options: TrainOptions,
+  context: RunContext,
+  group: Group | null,
+): Promise<RunResult> {
   return observed(context.onEvent, { areHeldUntilStart: true }, async (sinks) => {
     const { event: emit } = sinks;
     const { signal } = context;
-    const config = await trainConfig(withModelOf(options, context, emit));
+    const asked = await trainConfig(withModelOf(options, context, emit));
+    const { config, division } = await dividedRun(asked, group);
     const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = new RunFolder(config.out);
@@ -70,44 +79,21 @@ export async function train(options: TrainOptions, context: RunContext = {}): Pr
     ]);
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
-    return withSession(config, context, emit, async (session) => {
+    await tellSettings(group, config, division, context);
+    const work = async (session: Session) => {
       throwIfAborted(signal);
       await using lock = await folder.open(config, { signal, notice });
       const run = await Run.open(folder, session, { signal, sinks, lock });
       try {
+        await beginTogether(group, session, run.progress, context);
         return await run.complete();
       } finally {
         await run.close();
       }
-    });
+    };
+    const around = { ...context, group: group ?? undefined };
+    return withSession(config, around, emit, work, division);
   });
-}
-
-/** The options over the settings of the run that is resumed. */
-async function trainConfig(options: TrainOptions): Promise<TrainConfig> {
-  const own: Layer = { origin: 'option', values: options };
-  const bare = parseSettings('train', [own]);
-  // Where the run lies may itself follow from method, dataset and seed.
-  const out =
-    bare.out ?? (bare.resume && bare.dataset !== undefined ? resolveTrain(bare).out : undefined);
-  if (!bare.resume || out === undefined || !existsSync(new RunFolder(out).config)) {
-    // the default one, where none is named: no run has another to go on with
-    const { method } = bare;
-    return resolveTrain(
-      parseSettings('train', [{ origin: 'option', values: { ...options, method } }]),
-    );
-  }
-  const recorded = await new RunFolder(out).settings();
-  const config = resolveTrain(parseSettings('train', [recorded, own]));
-  checkSameRun(recorded.values, recordedSettings('train', config), out);
-  return { ...config, out };
-}
-
-/** @throws {BpeftError} `BPEFT_USAGE`: it was evaluated otherwise than is asked for now. */
-async function finishedRun(folder: RunFolder, config: TrainConfig): Promise<RunResult> {
-  const result = await readResult(folder.result);
-  checkSameEvaluation(result.run, recordedSettings('train', config), folder.path);
-  return result;
 }
 
 /** Of σ in each layer. */
@@ -227,6 +213,10 @@ class Run {
     return stoppedAfter(told, { step: kept, steps: this.#session.plan.steps });
   }
 
+  get progress(): Progress {
+    return this.#progress;
+  }
+
   close(): Promise<void> {
     return this.#metrics.close();
   }
@@ -242,18 +232,15 @@ class Run {
     if (this.#progress.step > 0) await this.#afterUpdate();
     while (this.#progress.step < plan.steps) {
       await this.#update();
+      await compareRanks(this.#session, this.#progress.step, this.#surroundings);
       await this.#afterUpdate();
     }
     await this.#checkpoint();
   }
 
   async #update(): Promise<void> {
-    const { order, plan, train, trainer } = this.#session;
-    throwIfAborted(this.#surroundings.signal);
-    const batches = await readBatches(train.encoded.examples, order.next());
-    const start = performance.now();
-    const report = await trainer.step(batches, this.#surroundings);
-    const ms = performance.now() - start;
+    const { order, plan } = this.#session;
+    const { report, ms } = await nextUpdate(this.#session, this.#surroundings);
     this.#ms.push(ms);
     this.#seconds += ms / 1000;
     this.#progress = {
@@ -398,6 +385,7 @@ class Run {
       evaluations,
       metrics: evaluations[0]?.metrics ?? null,
       data: dataRecord(this.#session),
+      ranks: ranksRecord(this.#session),
       versions: versions(),
     };
   }

@@ -68,6 +68,11 @@ impl Parameters {
         &self.values
     }
 
+    /// [`Self::values`], to be changed.
+    pub(crate) fn values_mut(&mut self) -> &mut Buffer {
+        &mut self.values
+    }
+
     /// A member's values.
     pub fn member(&self, member: usize) -> &[f32] {
         &self.values.host()[self.range_of(member)]

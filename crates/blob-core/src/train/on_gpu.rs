@@ -4,15 +4,19 @@
 //! changes anything, kernels decide here: where the loss or a gradient is not finite, the update
 //! leaves everything as it was, and the host learns of it when it reads the step's sums.
 
+use super::shared::{Counts, Share};
 use super::sums::Sums;
-use super::{StepReport, Trainer};
+use super::{StepReport, Trainer, parameter_not_finite};
 use crate::Result;
+use crate::abort::Abort;
 use crate::adapter::{Adapter, Factor, Sigma};
+use crate::backbone::Backbone;
 use crate::kernels::cuda::{Gpu, Tally, optimizer};
-use crate::method::{StepOnGpu, Update};
+use crate::method::{StepOnGpu, Update, gradient_not_finite};
+use crate::ops::Device;
 
 /// What became of an update.
-pub(super) enum Outcome {
+enum Outcome {
     /// The method has no kernels for it; nothing has changed.
     Left(Sums),
     /// The loss is not finite; nothing has changed.
@@ -26,13 +30,46 @@ pub(super) enum Outcome {
 }
 
 impl Trainer {
-    /// Update `t` of what a GPU has summed over so many rows and tokens.
-    pub(super) fn update_on_gpu(
+    /// The next update, on the GPU that has its sums; these, where the host is to make it.
+    pub(super) fn updated_on_gpu(
+        &mut self,
+        (backbone, adapter): (&Backbone, &mut Adapter),
+        share: &Share<'_>,
+        mut sums: Sums,
+        abort: &Abort,
+    ) -> Result<std::result::Result<StepReport, Sums>> {
+        let gpu = match backbone.device() {
+            Device::Cuda(gpu) if self.adds_on(gpu) => gpu,
+            _ => return Ok(Err(sums)),
+        };
+        let t = self.step + 1;
+        let counts = self.add_up_on(gpu, &mut sums, share, abort)?;
+        match self.update_on_gpu((gpu, t), adapter, sums, counts)? {
+            Outcome::Left(sums) => {
+                if let Some(on_gpus) = self.on_gpus() {
+                    on_gpus.wait()?;
+                }
+                Ok(Err(sums))
+            }
+            Outcome::LossNotFinite => Err(self.locate(backbone, adapter, share, abort)),
+            Outcome::GradientNotFinite(sums) => {
+                Err(gradient_not_finite(&sums.fetch()?.parameters, t))
+            }
+            Outcome::ParameterNotFinite => Err(parameter_not_finite(adapter, t)),
+            Outcome::Done(report) => {
+                self.step = t;
+                Ok(Ok(report))
+            }
+        }
+    }
+
+    /// Update `t` of what a GPU has summed.
+    fn update_on_gpu(
         &mut self,
         (gpu, t): (Gpu, u64),
         adapter: &mut Adapter,
         mut sums: Sums,
-        (rows, tokens): (usize, usize),
+        counts: Counts,
     ) -> Result<Outcome> {
         if sums.drawn.is_some() {
             return Ok(Outcome::Left(sums));
@@ -48,6 +85,9 @@ impl Trainer {
             return Ok(Outcome::Left(sums));
         };
         let weights = examine(adapter, &mut tally)?;
+        if let Some(on_gpus) = self.on_gpus() {
+            on_gpus.wait()?;
+        }
         let read = tally.read()?;
         let (of_host, correct) = sums.losses();
         let nll_sum = of_host + read.nll_sum;
@@ -60,10 +100,10 @@ impl Trainer {
         } else {
             Outcome::Done(StepReport {
                 step: t,
-                nll: nll_sum / rows as f64,
+                nll: nll_sum / counts.rows as f64,
                 correct: correct + read.correct,
-                rows,
-                tokens,
+                rows: counts.rows,
+                tokens: counts.tokens,
                 sigma_mean: weights.map(|count| read.sigma_sum / count.max(1) as f64),
                 update: Update {
                     grad_norm: read.grad_norm,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Gradients;
+use super::shared::Counts;
 use crate::adapter::{Adapter, Parameters};
 use crate::batch::Batch;
 #[cfg(feature = "cuda")]
@@ -23,6 +24,8 @@ pub(super) struct Sums {
     pub(super) drawn: Option<Adapter>,
     nll_sum: f64,
     correct: usize,
+    /// Rows and tokens of all ranks, once their sums are these.
+    pub(super) added: Option<Counts>,
     /// The losses that a GPU has added up.
     #[cfg(feature = "cuda")]
     pub(super) tally: Option<Tally>,
@@ -47,6 +50,7 @@ impl Sums {
             drawn,
             nll_sum: 0.0,
             correct: 0,
+            added: None,
             #[cfg(feature = "cuda")]
             tally: None,
         }

@@ -86,12 +86,12 @@ fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
 }
 
 /// A backbone, with the layers that are adapted and the rows that train them.
-struct World {
+pub(crate) struct World {
     name: &'static str,
-    backbone: Backbone,
+    pub(crate) backbone: Backbone,
     modules: Vec<Module>,
     head: Option<HeadConfig>,
-    batch: Batch,
+    pub(crate) batch: Batch,
 }
 
 fn worlds() -> [World; 2] {
@@ -122,16 +122,16 @@ fn worlds() -> [World; 2] {
 }
 
 /// A method in a world, with a kind of adapter and a number of members.
-struct Case<'a> {
-    name: String,
-    world: &'a World,
-    method: &'a MethodConfig,
-    over: Option<Gaussian>,
-    members: usize,
+pub(crate) struct Case<'a> {
+    pub(crate) name: String,
+    pub(crate) world: &'a World,
+    pub(crate) method: &'a MethodConfig,
+    pub(crate) over: Option<Gaussian>,
+    pub(crate) members: usize,
 }
 
 /// Each method, kind of adapter, and one or two members, on each backbone.
-fn each(mut check: impl FnMut(&Case<'_>)) {
+pub(crate) fn each(mut check: impl FnMut(&Case<'_>)) {
     for world in &worlds() {
         for (method, kinds) in &methods() {
             for &over in kinds {
@@ -151,7 +151,7 @@ fn each(mut check: impl FnMut(&Case<'_>)) {
 }
 
 impl Case<'_> {
-    fn fresh(&self) -> Adapter {
+    pub(crate) fn fresh(&self) -> Adapter {
         let posterior = self.over.map(|over| Posterior {
             sigma: Sigma::Square,
             init_eps: 0.4,
@@ -210,7 +210,7 @@ impl Case<'_> {
     }
 }
 
-fn values(adapter: &Adapter) -> Vec<u32> {
+pub(crate) fn values(adapter: &Adapter) -> Vec<u32> {
     bits(adapter.parameters().values().host())
 }
 
@@ -305,7 +305,7 @@ fn files_keep_what_answers() {
 }
 
 /// The prompts of a batch, each by itself.
-fn apart(batch: &Batch) -> Vec<Batch> {
+pub(crate) fn apart(batch: &Batch) -> Vec<Batch> {
     let bounds = |ends: &[u32], at: usize| ends[at] as usize..ends[at + 1] as usize;
     let alone = |at: usize| {
         let tokens = bounds(batch.offsets(), at);

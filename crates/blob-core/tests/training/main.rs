@@ -7,6 +7,7 @@ mod ensemble;
 mod peft;
 mod posterior;
 mod quadratic;
+mod ranks;
 mod resume;
 mod start;
 mod steps;

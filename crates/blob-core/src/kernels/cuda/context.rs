@@ -140,6 +140,12 @@ impl Gpu {
             .map_err(|error| self.failed(error))
     }
 
+    /// Makes it the GPU of this thread, for calls that name none.
+    pub(super) fn bind(self) -> Result<()> {
+        let bound = self.stream().context().bind_to_thread();
+        bound.map_err(|error| self.failed(error))
+    }
+
     pub(super) fn stream(self) -> &'static Arc<CudaStream> {
         &self.0.stream
     }

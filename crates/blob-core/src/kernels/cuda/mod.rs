@@ -6,6 +6,7 @@
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `array` | values in its memory |
 //! | `tally` | sums of a step, read at its end |
+//! | `communicator` | NCCL: sums over the GPUs of several processes |
 //! | the others | a function for each kernel; equations and launches are in the `.cu` files |
 //!
 //! Nothing here is linked: the driver and cuBLAS are opened at run time, so that a program that
@@ -19,6 +20,7 @@ pub mod affine;
 mod array;
 pub mod attention;
 pub(crate) mod blocks;
+mod communicator;
 mod context;
 mod failure;
 pub mod head;
@@ -31,6 +33,7 @@ mod survey;
 mod tally;
 
 pub use array::Array;
+pub(crate) use communicator::{Communicator, UNIQUE_ID};
 pub use context::{Gpu, Traffic};
 pub use survey::{Found, Problem, Survey};
 pub use tally::{Read, Tally};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use cudarc::driver::{DriverError, result, sys};
 use serde::Serialize;
 
-use super::Gpu;
 use super::context::{check_libraries, driver_version};
 use super::failure::failed;
+use super::{Communicator, Gpu};
 use crate::Error;
 
 /// What there is.
@@ -20,6 +20,8 @@ pub struct Survey {
     pub driver_file: Option<PathBuf>,
     /// Where cuBLAS was found.
     pub cublas_file: Option<PathBuf>,
+    /// Where NCCL was found, which several GPUs add up by.
+    pub nccl_file: Option<PathBuf>,
     /// Why no GPU can be used, where that is not one GPU's fault.
     pub problem: Option<Problem>,
     /// Every GPU.
@@ -71,6 +73,8 @@ impl Survey {
         }
         survey.driver_file = mapped("libcuda.so");
         survey.cublas_file = mapped("libcublas.so");
+        Communicator::open();
+        survey.nccl_file = mapped("libnccl.so");
         survey
     }
 

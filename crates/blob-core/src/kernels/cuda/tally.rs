@@ -55,6 +55,9 @@ pub struct Read {
 }
 
 impl Tally {
+    /// How many of the first sums are of the losses.
+    pub(super) const LOSSES: usize = 2;
+
     /// Zeros, for an adapter of so many members.
     ///
     /// # Errors

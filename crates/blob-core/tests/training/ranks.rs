@@ -1,0 +1,211 @@
+//! Ranks that share the rows of every update make the run of one process.
+
+use std::net::TcpListener;
+use std::ops::Range;
+use std::thread;
+
+use blob_core::abort::Abort;
+use blob_core::adapter::Adapter;
+use blob_core::batch::Batch;
+use blob_core::collective::{Group, Meeting, Star};
+use blob_core::train::{Share, StepReport, TrainConfig, Trainer};
+use blob_core::{Error, Result};
+
+use crate::conformance::{Case, apart, each, values};
+
+const UPDATES: usize = 3;
+
+/// What the ranks of these rows have after some updates of two micro-batches each, of which the
+/// second has the first rows alone; rank 0 begins with what `first` makes of the adapter.
+fn together(
+    case: &Case<'_>,
+    shares: &[Range<usize>],
+    first: impl Fn(&mut Adapter) + Sync,
+) -> Vec<Result<(Vec<StepReport>, Vec<u32>)>> {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (rows, short) = (apart(&case.world.batch), SHORT.min(case.world.batch.len()));
+    let work = |rank: usize| -> Result<(Vec<StepReport>, Vec<u32>)> {
+        let meeting = Meeting {
+            rank,
+            size: shares.len(),
+            host: "127.0.0.1".into(),
+            port,
+            run: "0".repeat(64),
+            meet_seconds: 60.0,
+            silence_seconds: 60.0,
+        };
+        let abort = Abort::default();
+        let group = Group::new(Star::meet(&meeting, &abort)?);
+        let mut adapter = case.fresh();
+        let method = case.method.clone();
+        let mut trainer = Trainer::new(TrainConfig { seed: 3, method }, &adapter)?
+            .with_collective(Box::new(group));
+        if rank == 0 {
+            first(&mut adapter);
+        }
+        trainer.take_state_of_first(&mut adapter, &abort)?;
+        let mut batches = Vec::new();
+        for end in [rows.len(), short] {
+            let own = shares[rank].start.min(end)..shares[rank].end.min(end);
+            if !own.is_empty() {
+                let batch = Batch::joined(&rows[own]).into_owned();
+                batches.extend(vec![batch; case.members]);
+            }
+        }
+        let share = Share {
+            batches: &batches,
+            rows: Some(rows.len() + short),
+        };
+        let mut reports = Vec::new();
+        for _ in 0..UPDATES {
+            let backbone = &case.world.backbone;
+            reports.push(trainer.step_of_share(backbone, &mut adapter, &share, &abort)?);
+        }
+        trainer.compare_parameters(&adapter, &abort)?;
+        Ok((reports, values(&adapter)))
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        let ranks: Vec<_> = (0..shares.len())
+            .map(|rank| scope.spawn(move || work(rank)))
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+/// Rows of the second micro-batch.
+const SHORT: usize = 2;
+
+fn alone(case: &Case<'_>) -> (Vec<StepReport>, Vec<u32>) {
+    let rows = apart(&case.world.batch);
+    let short = Batch::joined(&rows[..SHORT]).into_owned();
+    let mut batches = vec![case.world.batch.clone(); case.members];
+    batches.extend(vec![short; case.members]);
+    let mut adapter = case.fresh();
+    let method = case.method.clone();
+    let mut trainer = Trainer::new(TrainConfig { seed: 3, method }, &adapter).unwrap();
+    let step = |_| {
+        let (backbone, abort) = (&case.world.backbone, Abort::default());
+        trainer
+            .step(backbone, &mut adapter, &batches, &abort)
+            .unwrap()
+    };
+    let reports = (0..UPDATES).map(step).collect();
+    (reports, values(&adapter))
+}
+
+/// Two ranks, the first with one row more than half.
+fn halves(case: &Case<'_>) -> [Range<usize>; 2] {
+    let (rows, half) = (case.world.batch.len(), case.world.batch.len() / 2 + 1);
+    [0..half, half..rows]
+}
+
+#[test]
+fn two_ranks_make_the_updates_of_one_process_by_every_method() {
+    each(|case| {
+        let (expected, parameters) = alone(case);
+        let ranks = together(case, &halves(case), |_| ());
+        let ranks: Vec<_> = ranks.into_iter().map(Result::unwrap).collect();
+        assert_eq!(ranks[0], ranks[1], "{}: ranks differ", case.name);
+        let (reports, found) = &ranks[0];
+        for (report, expected) in reports.iter().zip(&expected) {
+            let name = &case.name;
+            assert_eq!(
+                (report.step, report.rows, report.tokens),
+                (expected.step, expected.rows, expected.tokens),
+                "{name}"
+            );
+            // Rows are summed in another order, and AdamW divides what is near 0 by its size.
+            for (found, expected) in [
+                (report.nll, expected.nll),
+                (report.update.grad_norm, expected.update.grad_norm),
+                (
+                    report.update.kl.unwrap_or(0.0),
+                    expected.update.kl.unwrap_or(0.0),
+                ),
+            ] {
+                let difference = (found - expected).abs();
+                assert!(
+                    difference <= 1e-4 * expected.abs(),
+                    "{name}: {found} {expected}"
+                );
+            }
+        }
+        for (found, expected) in found.iter().zip(&parameters) {
+            let [found, expected] = [found, expected].map(|bits| f32::from_bits(*bits));
+            let difference = (found - expected).abs();
+            assert!(difference <= 5e-4, "{}: {found} {expected}", case.name);
+        }
+    });
+}
+
+#[test]
+fn ranks_without_rows_take_part_and_a_run_repeats_to_the_bit() {
+    let mut seen = false;
+    each(|case| {
+        if seen || case.over.is_none() {
+            return;
+        }
+        seen = true;
+        let rows = case.world.batch.len();
+        let shares: Vec<_> = (0..rows + 1)
+            .map(|rank| rank.min(rows)..(rank + 1).min(rows))
+            .collect();
+        let of_rank_0 = |ranks: Vec<Result<_>>| ranks.into_iter().next().unwrap().unwrap();
+        let first = of_rank_0(together(case, &shares, |_| ()));
+        assert_eq!(first, of_rank_0(together(case, &shares, |_| ())));
+        let (expected, _) = alone(case);
+        let (found, expected) = (first.0[UPDATES - 1].nll, expected[UPDATES - 1].nll);
+        assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+    });
+}
+
+#[test]
+fn all_begin_with_what_rank_0_has() {
+    let mut seen = false;
+    each(|case| {
+        if seen {
+            return;
+        }
+        seen = true;
+        let moved = |adapter: &mut Adapter| {
+            for value in adapter.parameters_mut().member_mut(0) {
+                *value += 0.125;
+            }
+        };
+        let [first, second] = [moved as fn(&mut Adapter), |_| ()].map(|first| {
+            let ranks = together(case, &halves(case), first);
+            let ranks: Vec<_> = ranks.into_iter().map(Result::unwrap).collect();
+            assert_eq!(ranks[0], ranks[1]);
+            ranks[0].1.clone()
+        });
+        assert_ne!(first, second);
+    });
+}
+
+#[test]
+fn a_loss_that_is_not_finite_on_one_rank_stops_all_and_names_it() {
+    let mut seen = false;
+    each(|case| {
+        if seen {
+            return;
+        }
+        seen = true;
+        let poisoned = |adapter: &mut Adapter| adapter.parameters_mut().member_mut(0)[0] = f32::NAN;
+        for (rank, end) in together(case, &halves(case), poisoned)
+            .into_iter()
+            .enumerate()
+        {
+            let error: Error = end.unwrap_err();
+            assert_eq!(error.code(), "BPEFT_NOT_FINITE", "rank {rank}: {error}");
+            assert!(
+                error.to_string().contains("step 1: loss is not finite"),
+                "{error}"
+            );
+        }
+    });
+}
