@@ -2,7 +2,7 @@
 //!
 //! By TCP all ranks first say that they have come this far, with what their hosts count: a rank
 //! that was stopped or has failed is heard of there, since a sum of NCCL in which one is missing
-//! never ends. The sum itself is asked of the GPU's stream, and waited for at the step's end.
+//! never ends. The sum itself is asked of the GPU's stream, and waited for before the update.
 
 use super::{Collective, Group};
 use crate::abort::Abort;
@@ -50,8 +50,7 @@ impl OnGpus {
         })
     }
 
-    /// Sums gradients and losses on the GPU, and the hosts' counts; they are there after
-    /// [`Self::wait`].
+    /// Sums gradients and losses on the GPU, and the hosts' counts, and waits for them.
     ///
     /// # Errors
     /// As [`Collective`]; `BPEFT_DEVICE`.
@@ -64,16 +63,9 @@ impl OnGpus {
     ) -> Result<()> {
         self.group.sum(&mut Buffer::zeros(0), counts, abort)?;
         self.communicator.sum(gradients)?;
-        self.communicator.sum_losses(tally)
-    }
-
-    /// Waits for the GPU's sums.
-    ///
-    /// # Errors
-    /// As [`Collective`]; `BPEFT_DEVICE`.
-    pub(crate) fn wait(&self) -> Result<()> {
+        self.communicator.sum_losses(tally)?;
         let done = self.communicator.wait(|| self.group.star().check());
-        // Where a rank is gone, its connection says so sooner or later, and more than NCCL.
+        // Where a rank is gone, its connection says more than NCCL.
         done.map_err(|error| self.group.star().check().err().unwrap_or(error))
     }
 

@@ -45,12 +45,7 @@ impl Trainer {
         let t = self.step + 1;
         let counts = self.add_up_on(gpu, &mut sums, share, abort)?;
         match self.update_on_gpu((gpu, t), adapter, sums, counts)? {
-            Outcome::Left(sums) => {
-                if let Some(on_gpus) = self.on_gpus() {
-                    on_gpus.wait()?;
-                }
-                Ok(Err(sums))
-            }
+            Outcome::Left(sums) => Ok(Err(sums)),
             Outcome::LossNotFinite => Err(self.locate(backbone, adapter, share, abort)),
             Outcome::GradientNotFinite(sums) => {
                 Err(gradient_not_finite(&sums.fetch()?.parameters, t))
@@ -85,9 +80,6 @@ impl Trainer {
             return Ok(Outcome::Left(sums));
         };
         let weights = examine(adapter, &mut tally)?;
-        if let Some(on_gpus) = self.on_gpus() {
-            on_gpus.wait()?;
-        }
         let read = tally.read()?;
         let (of_host, correct) = sums.losses();
         let nll_sum = of_host + read.nll_sum;

@@ -173,7 +173,8 @@ impl Trainer {
         self.collective.as_mut()?.on_gpus()
     }
 
-    /// [`Self::add_up`] on the GPU, after which its own work is ordered.
+    /// [`Self::add_up`] on the GPU. It waits for the sum: of one that a missing rank has spoilt no
+    /// update may be made.
     #[cfg(feature = "cuda")]
     pub(super) fn add_up_on(
         &mut self,

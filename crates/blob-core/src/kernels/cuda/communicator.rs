@@ -100,7 +100,13 @@ impl Communicator {
 
     /// Waits for the GPU, and asks `others` now and then whether all ranks are there: a sum in
     /// which one is missing never ends.
-    pub(crate) fn wait(&self, mut others: impl FnMut() -> Result<()>) -> Result<()> {
+    pub(crate) fn wait(&mut self, others: impl FnMut() -> Result<()>) -> Result<()> {
+        let done = self.awaited(others);
+        // What hangs ends by this, and the GPU's stream goes on.
+        done.inspect_err(|_| self.give_up())
+    }
+
+    fn awaited(&self, mut others: impl FnMut() -> Result<()>) -> Result<()> {
         let of = |error| self.gpu.failed(error);
         let event = self.gpu.stream().record_event(None).map_err(of)?;
         let mut looked = Instant::now();
@@ -128,10 +134,19 @@ impl Communicator {
     }
 }
 
+impl Communicator {
+    fn give_up(&mut self) {
+        let handle = std::mem::replace(&mut self.handle, std::ptr::null_mut());
+        if !handle.is_null() {
+            // SAFETY: nobody uses the handle after this.
+            let _ = unsafe { sys::ncclCommAbort(handle) };
+        }
+    }
+}
+
 impl Drop for Communicator {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the handle any more; what a missing rank keeps waiting is given up.
-        let _ = unsafe { sys::ncclCommAbort(self.handle) };
+        self.give_up();
     }
 }
 
