@@ -1,4 +1,5 @@
 //! Ranks that share the rows of every update make the run of one process.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::net::TcpListener;
 use std::ops::Range;
@@ -152,7 +153,7 @@ fn ranks_without_rows_take_part_and_a_run_repeats_to_the_bit() {
         }
         seen = true;
         let rows = case.world.batch.len();
-        let shares: Vec<_> = (0..rows + 1)
+        let shares: Vec<_> = (0..=rows)
             .map(|rank| rank.min(rows)..(rank + 1).min(rows))
             .collect();
         let of_rank_0 = |ranks: Vec<Result<_>>| ranks.into_iter().next().unwrap().unwrap();
