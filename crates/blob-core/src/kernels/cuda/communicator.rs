@@ -3,7 +3,7 @@
 //! The library is opened at run time, as the driver is. What rank 0 names by `UniqueId` all join;
 //! who meets whom, and whether all still are there, is told by other means (`collective`).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl Communicator {
     /// `BPEFT_DEVICE`; the same of all functions here.
     pub(crate) fn unique_id(gpu: Gpu) -> Result<[u8; UNIQUE_ID]> {
         let id = result::get_uniqueid().map_err(|error| failed(gpu, &error))?;
-        Ok(id.internal.map(c_char_bits))
+        Ok(id.internal.map(|byte| byte.to_ne_bytes()[0]))
     }
 
     /// Waits until all ranks have come by that name.
@@ -59,13 +59,13 @@ impl Communicator {
         id: [u8; UNIQUE_ID],
         (rank, size): (usize, usize),
     ) -> Result<Self> {
-        let internal = id.map(|byte| byte as std::ffi::c_char);
+        let internal = id.map(|byte| c_char::from_ne_bytes([byte]));
         let id = sys::ncclUniqueId { internal };
         gpu.bind()?;
         let mut handle = std::ptr::null_mut();
+        let [rank, size] = [rank, size].map(|count| c_int::try_from(count).unwrap_or(c_int::MAX));
         // SAFETY: NCCL writes a handle there; the GPU is the thread's.
-        let joined =
-            unsafe { result::comm_init_rank(&raw mut handle, size as i32, id, rank as i32) };
+        let joined = unsafe { result::comm_init_rank(&raw mut handle, size, id, rank) };
         joined.map_err(|error| failed(gpu, &error))?;
         Ok(Self { gpu, handle })
     }
@@ -90,7 +90,7 @@ impl Communicator {
 
     fn sum_at(&self, address: u64, len: usize, kind: sys::ncclDataType_t) -> Result<()> {
         self.gpu.bind()?;
-        let (from, to) = (address as *const std::ffi::c_void, address as *mut _);
+        let (from, to) = (address as *const c_void, address as *mut c_void);
         let (sum, stream) = (sys::ncclRedOp_t::ncclSum, self.gpu.stream().cu_stream());
         // SAFETY: the array holds as many values of that type, and its GPU's stream orders this.
         let asked =
@@ -158,9 +158,4 @@ fn failed(gpu: Gpu, error: &NcclError) -> Error {
         what: format!("NCCL reported: {}", text.to_string_lossy()),
         hint: "NCCL_DEBUG=INFO says more; each rank needs a GPU of its own",
     }
-}
-
-#[expect(clippy::cast_sign_loss, reason = "bits are kept")]
-fn c_char_bits(of: std::ffi::c_char) -> u8 {
-    of as u8
 }
