@@ -200,6 +200,9 @@ it('leaves out no blocks but these', () => {
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
+      "docs/parallel.md: needs PyTorch",
+      "docs/parallel.md: needs Slurm",
+      "docs/parallel.md: needs Kubernetes",
     ]
   `);
 });
