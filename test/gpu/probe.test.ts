@@ -27,7 +27,7 @@ console.log(JSON.stringify(info === undefined ? { code, message, hint } : { devi
 }
 
 it('outlives a driver that crashes, and says how it ended', async () => {
-  const broken = { BPEFT_HOME: home(), CUDA_EMU_BROKEN: '1' };
+  const broken = { BPEFT_HOME: home(), CUDA_EMU_BROKEN: 'crash' };
   const message = 'cuda:0: the process that tried it ended with SIGSEGV';
   expect(await load('cuda', broken)).toEqual({
     exit: 0,
@@ -44,6 +44,26 @@ it('outlives a driver that crashes, and says how it ended', async () => {
     device: 'cpu',
     gpu: { driver: null, gpus: [], problem: { message } },
     self_tests: [{ device: 'cpu', passed: true }],
+  });
+});
+
+it('ends a driver that hangs, and goes on without it', async () => {
+  const hanging = { BPEFT_HOME: home(), CUDA_EMU_BROKEN: 'hang', BPEFT_PROBE_SECONDS: '1' };
+  const message = 'cuda:0: the process that tried it did not answer within 1 s';
+  expect(await load('cuda', hanging)).toEqual({
+    exit: 0,
+    found: { code: 'BPEFT_DEVICE', message, hint: expect.stringContaining('nvidia-smi') },
+  });
+  // The verdict is kept for `auto`, which does not wait again.
+  const unasked = { ...hanging, BPEFT_PROBE_SECONDS: '3600' };
+  expect((await load('auto', unasked)).found).toEqual({ device: 'cpu', noGpu: message });
+});
+
+it('refuses to be patient for no time', async () => {
+  const { found } = await load('cuda', { BPEFT_HOME: home(), BPEFT_PROBE_SECONDS: '0' });
+  expect(found).toMatchObject({
+    code: 'BPEFT_USAGE',
+    message: 'BPEFT_PROBE_SECONDS must be above 0 and at most 3600, got "0"',
   });
 });
 

@@ -28,8 +28,8 @@ export type Verdict = {
   readonly hint: string | null;
 } | null;
 
-/** Opening a GPU takes a second or two. */
-const PATIENCE_MS = 60_000;
+/** Seconds that a GPU may take, unless `BPEFT_PROBE_SECONDS` says otherwise; most take two. */
+const PATIENCE = 60;
 const BROKEN =
   "the driver may be broken: see what nvidia-smi and the kernel's log say, or use the CPU";
 /** Verdicts that are kept, the newest first. */
@@ -64,7 +64,20 @@ export async function brokenDriver(
   return verdict?.hint === BROKEN ? { message: verdict.message, hint: BROKEN } : null;
 }
 
-function probe(device: ProbeRequest['device']): Promise<Verdict> {
+/** @throws {BpeftError} `BPEFT_USAGE`: `BPEFT_PROBE_SECONDS` is none. */
+function patience(): number {
+  const text = process.env.BPEFT_PROBE_SECONDS;
+  if (text === undefined || text === '') return PATIENCE;
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= 3600) return seconds;
+  throw new BpeftError(
+    'BPEFT_USAGE',
+    `BPEFT_PROBE_SECONDS must be above 0 and at most 3600, got ${JSON.stringify(text)}`,
+  );
+}
+
+async function probe(device: ProbeRequest['device']): Promise<Verdict> {
+  const seconds = patience();
   const broken = (how: string): Verdict => ({
     code: 'BPEFT_DEVICE',
     message: `cuda:${device.ordinal}: the process that tried it ${how}`,
@@ -75,14 +88,17 @@ function probe(device: ProbeRequest['device']): Promise<Verdict> {
       ...{ execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] },
     });
     let verdict: Verdict | undefined;
-    const timer = setTimeout(() => {
-      verdict = broken(`did not answer within ${PATIENCE_MS / 1000} s`);
-      child.kill('SIGKILL');
-    }, PATIENCE_MS);
     const done = (answer: Verdict) => {
       clearTimeout(timer);
       resolve(answer);
     };
+    const timer = setTimeout(() => {
+      // One that waits inside the kernel cannot be ended: nobody waits for it.
+      child.kill('SIGKILL');
+      child.unref();
+      child.channel?.unref();
+      done(broken(`did not answer within ${seconds} s`));
+    }, seconds * 1000);
     child.on('message', (message: { isUsable: true } | NonNullable<Verdict>) => {
       // What a full memory refuses, loading a model will say with its numbers.
       const isFine = 'isUsable' in message || message.code === 'BPEFT_OUT_OF_MEMORY';
