@@ -77,11 +77,26 @@ describe('memory', () => {
 
   it('of 7 billion parameters on a GPU is that of bf16, and fits an H200 but no 4090 in f32', () => {
     const { parts, total } = gpuTraining(work('llama-2-7b', { precision: 'bf16' }));
-    expect(parts.weights).toBeCloseTo(12.95e9, -7);
+    expect(parts.weights).toBeCloseTo(12.95e9 + 0.524e9, -7);
     expect(total.high).toBeLessThan(gpuNamed('h200').memoryBytes);
     expect(gpuTraining(work('llama-2-7b')).total.low).toBeGreaterThan(18e9);
     const nf4 = gpuTraining(work('llama-2-7b', { precision: 'bf16', quantize: 'nf4' }));
     expect(nf4.total.high).toBeLessThan(10e9);
+  });
+});
+
+describe('memory of a GPU', () => {
+  it('holds the tables as they are stored, one where the head is tied, and the positions', () => {
+    const weights = (name: string, tokens: number, settings: object = {}) =>
+      gpuTraining(work(name, { precision: 'bf16', ...settings }, tokens)).parts.weights;
+    const [tied, own] = ['llama-3.2-1b', 'llama-2-7b'];
+    expect(weights(tied, 100)).toBe(
+      2 * blockWeights(shapeNamed(tied)) + 2 * 128_256 * 2048 + 4 * 64 * 512,
+    );
+    expect(weights(own, 100)).toBe(
+      2 * blockWeights(shapeNamed(own)) + 2 * 2 * 32_000 * 4096 + 4 * 128 * 512,
+    );
+    expect(weights(own, 2049) - weights(own, 100)).toBe(4 * 128 * (4096 - 512));
   });
 });
 

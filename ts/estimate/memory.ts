@@ -6,7 +6,11 @@
  * The adapter has its values, gradients and two moments in f32. A block keeps of each row, in f32,
  * x and u (d), q and o (H·c), k and v (G·c), the logarithms of the heads' sums (H), and gate and up
  * (f), in half the bytes unless products are f32. What passes through a block on the way back is at
- * most six times as wide as the MLP and the stream together.
+ * most six times as wide as the MLP and the stream together; on a GPU, which needs no copies in other
+ * orders, once.
+ *
+ * On a GPU (ADR 0033) the tables lie beside the blocks as they are stored, and the cosines and sines
+ * of rotary positions, c floats each, for a power of two of them.
  */
 
 import { blockMatrices, blockWeights, tableWeights } from './shape.ts';
@@ -36,7 +40,10 @@ export const MEMORY_BAND = { low: 0.75, high: 1.35 } as const;
 /** Node, the engine and a tokenizer. */
 const PROCESS = 110e6;
 /** The driver's context, cuBLAS and its work space, on a GPU: not measured. */
-const CONTEXT = 600e6;
+export const CONTEXT = 600e6;
+
+/** Rotary positions that there are angles for at least. */
+const FEWEST_POSITIONS = 512;
 
 /** Bytes of a weight in memory. */
 const BYTES: Readonly<Record<Work['quantize'], number>> = {
@@ -53,28 +60,35 @@ export function cpuWeightBytes({ shape, quantize, weightBytes }: Work): number {
   return blockWeights(shape) * BYTES[quantize] + tableWeights(shape) * BYTES.none;
 }
 
-/**
- * On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16.
- * The tables stay with the host (ADR 0022).
- */
-export function gpuWeightBytes({ shape, precision, quantize, weightBytes }: Work): number {
+/** On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16. */
+export function gpuBlockBytes(work: Work): number {
+  const { shape, precision, quantize } = work;
   const decoded = precision === 'f32' ? 4 : 2;
   const weights = blockWeights(shape);
-  const stored = weightBytes === null ? BYTES.none : weightBytes / (weights + tableWeights(shape));
-  const ofWeight = quantize === 'none' ? stored : BYTES[quantize];
+  const ofWeight = quantize === 'none' ? storedBytes(work) : BYTES[quantize];
   if (ofWeight >= BYTES.none) return weights * decoded;
   const widest = Math.max(...Object.values(blockMatrices(shape)).map(([m, k]) => m * k));
   return weights * ofWeight + widest * decoded;
 }
 
-export function cpuTraining(work: Work): MemoryEstimate {
-  return sum(work, cpuWeightBytes(work), activationBytes(work), PROCESS, 16);
+/** Bytes of a weight in the model's files. */
+function storedBytes({ shape, weightBytes }: Work): number {
+  if (weightBytes === null) return BYTES.none;
+  return weightBytes / (blockWeights(shape) + tableWeights(shape));
 }
 
-/** On a GPU the gates are kept in f32; optimizers stay with the host. */
+export function cpuTraining(work: Work): MemoryEstimate {
+  return sum(work, cpuWeightBytes(work), activationBytes(work, 6), PROCESS);
+}
+
+/** On a GPU the gates are kept in f32. */
 export function gpuTraining(work: Work): MemoryEstimate {
-  const activations = activationBytes({ ...work, precision: 'f32' });
-  return sum(work, gpuWeightBytes(work), activations, CONTEXT, 8);
+  const { shape, tokens } = work;
+  const tables = tableWeights(shape) * storedBytes(work);
+  const positions = 2 ** Math.ceil(Math.log2(Math.max(FEWEST_POSITIONS, tokens)));
+  const rotations = 4 * shape.headDim * positions;
+  const activations = activationBytes({ ...work, precision: 'f32' }, 1);
+  return sum(work, gpuBlockBytes(work) + tables + rotations, activations, CONTEXT);
 }
 
 function sum(
@@ -82,9 +96,8 @@ function sum(
   weights: number,
   activations: number,
   process: number,
-  bytesOfValue: number,
 ): MemoryEstimate {
-  const adapter = bytesOfValue * adapterValues;
+  const adapter = 16 * adapterValues;
   const expected = weights + adapter + activations + process;
   return {
     total: banded(expected, MEMORY_BAND),
@@ -92,7 +105,8 @@ function sum(
   };
 }
 
-function activationBytes({ shape, precision, rows, recomputes }: Work): number {
+/** @param widths of the MLP and the stream that pass through a block */
+function activationBytes({ shape, precision, rows, recomputes }: Work, widths: number): number {
   const {
     hiddenSize: d,
     intermediateSize: f,
@@ -104,7 +118,7 @@ function activationBytes({ shape, precision, rows, recomputes }: Work): number {
   const gates = precision === 'f32' ? 2 * f : f;
   const kept = 4 * (2 * d + 2 * h * c + 2 * g * c + h + gates);
   const layers = recomputes ? 4 * d * numLayers + kept : kept * numLayers;
-  const passing = 4 * 6 * (d + f);
+  const passing = 4 * widths * (d + f);
   return rows * (layers + passing);
 }
 

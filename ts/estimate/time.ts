@@ -9,7 +9,7 @@
  */
 
 import type { KnownGpu } from './known-gpus.ts';
-import { banded, gpuWeightBytes, type Range } from './memory.ts';
+import { banded, gpuBlockBytes, type Range } from './memory.ts';
 import { blockMatrices, blockWeights } from './shape.ts';
 import type { Work } from './work.ts';
 
@@ -91,7 +91,7 @@ function perRow({ shape, tokens, targetModules, rank }: Work, factor: number): A
 function onGpu(flop: Arithmetic, work: Work, gpu: KnownGpu, launches: number): Range {
   const rate = work.precision === 'f32' ? gpu.f32 : gpu.bf16;
   // Weights are read at least once, whatever the arithmetic.
-  const reading = gpuWeightBytes(work) / gpu.bytesPerSecond;
+  const reading = gpuBlockBytes(work) / gpu.bytesPerSecond;
   const waiting = launches * work.shape.numLayers * LAUNCHES.seconds;
   const at = (share: keyof typeof GPU_SHARE) =>
     waiting +
