@@ -1,5 +1,6 @@
 //! What everybody who allocates relies on, and what the engine does beyond that.
 
+#![cfg(target_os = "linux")]
 #![expect(unsafe_code, reason = "calls an allocator")]
 #![expect(clippy::unwrap_used, reason = "a test that fails there has failed")]
 
