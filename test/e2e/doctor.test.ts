@@ -38,3 +38,9 @@ it('tells a wrong BPEFT_DEVICE before anything else', async () => {
     expect.stringContaining('BPEFT_DEVICE must be auto, cpu or cuda[:N]'),
   ]);
 });
+
+it('says that the device which BPEFT_DEVICE names cannot be used', async () => {
+  const environment = { BPEFT_DEVICE: 'cuda' };
+  const { stdout } = await new BpeftProcess(['doctor'], { environment }).finished;
+  expect(stdout).toMatch(/^device {5}auto is cuda:0, which cannot be used here$/m);
+});

@@ -15,7 +15,7 @@ export function examinationLines(found: Examination): readonly string[] {
     `           kernels ${cpu.dispatch} of ${cpu.dispatches.join(', ')}; ${cpu.features.join(' ')}`,
     `memory     ${bytesText(memory.freeBytes)} of ${bytesText(memory.totalBytes)} free`,
     ...gpuLines(gpu),
-    `device     auto is ${found.device}`,
+    `device     auto is ${found.device}${isUsable(found) ? '' : ', which cannot be used here'}`,
     ...found.selfTests.flatMap(({ device, passed, seconds, message, hint }) => {
       const problem = message === null ? null : { message, hint: hint ?? '' };
       const verdict = passed ? 'computes what it should' : 'FAILED';
@@ -25,6 +25,12 @@ export function examinationLines(found: Examination): readonly string[] {
       ];
     }),
   ];
+}
+
+/** Of the device that `auto` means: `BPEFT_DEVICE` may name one that is not there. */
+function isUsable({ device, gpu }: Examination): boolean {
+  const gpus = gpu?.gpus ?? [];
+  return device === 'cpu' || gpus.some((one) => one.device === device && one.problem === null);
 }
 
 function gpuLines(gpu: GpuSurvey | null): readonly string[] {
