@@ -15,8 +15,11 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
+const isWindows = process.platform === 'win32';
+
+const abi = { linux: '-gnu', win32: '-msvc' }[process.platform] ?? '';
 /** The platform's folder below npm/, as `ts/engine/native.ts` looks for it. */
-const platform = `${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}`;
+export const platform = `${process.platform}-${process.arch}${abi}`;
 
 /**
  * Runs a command in the checkout; `capture` returns its output, which is shown unless `isSilent`.
@@ -32,6 +35,7 @@ export function run(
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     stdio: stdio ?? (capture ? ['ignore', 'pipe', 'inherit'] : 'inherit'),
+    shell: isWindows && !/\.exe$/.test(command), // npm and what it installs are scripts there
   });
   if (capture && !isSilent) process.stdout.write(result.stdout ?? '');
   if (result.error) process.stderr.write(`${command}: ${result.error.message}\n`);
@@ -60,7 +64,7 @@ export const addonTypes = `${root}ts/engine/addon.d.ts`;
 /** What the engine is built with, and where one gets it. */
 const COMPILERS = {
   cargo: 'install Rust: https://rustup.rs',
-  cc: 'install a C compiler, such as the package gcc',
+  ...(isWindows ? {} : { cc: 'install a C compiler, such as the package gcc' }),
 };
 
 /** Says which compiler is not there, instead of how the build tool fails without it. */

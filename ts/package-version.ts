@@ -1,8 +1,7 @@
 /** The version of this package. */
 
-import { readFileSync } from 'node:fs';
+import { packageJson } from './package-json.ts';
 
 export function packageVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  return packageJson().version;
 }

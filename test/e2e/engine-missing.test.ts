@@ -37,7 +37,7 @@ it('says where there are engines on a platform that has none', () => {
   const stderr = complaint(program, '--import', other);
   expect(stderr).toContain('BPEFT_NATIVE_MISSING: no engine for darwin-');
   expect(stderr).toContain(
-    'hint: this version has an engine for linux-x64-gnu, linux-arm64-gnu only',
+    'hint: this version has an engine for linux-arm64-gnu, linux-x64-gnu only',
   );
 });
 

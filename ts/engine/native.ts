@@ -11,13 +11,11 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BpeftError } from '../errors.ts';
+import { packageJson } from '../package-json.ts';
 import { packageVersion } from '../package-version.ts';
 import type * as Addon from './addon.d.ts';
 
 export type NativeAddon = typeof Addon;
-
-/** Platforms that a package is published for. */
-const PACKAGES: readonly string[] = ['linux-x64-gnu', 'linux-arm64-gnu'];
 
 /** Versions of CUDA that there are packages for, the newest first. */
 const CUDA: readonly string[] = ['cuda13', 'cuda12'];
@@ -135,9 +133,9 @@ function loadForCpu(require: NodeJS.Require, platform: string, here: string): Lo
       'BPEFT_NATIVE_MISSING',
       `no engine for ${platform}: tried npm/${platform}/${file} and ${installed}`,
       {
-        hint: PACKAGES.includes(platform)
+        hint: platforms().includes(platform)
           ? 'in a checkout run `npm run build`; otherwise install bpeft again without --omit=optional'
-          : `this version has an engine for ${PACKAGES.join(', ')} only`,
+          : `this version has an engine for ${platforms().join(', ')} only`,
         cause,
       },
     );
@@ -193,6 +191,12 @@ function unloadable(cause: unknown, hint: string): BpeftError {
 }
 
 function platformName(): string {
-  const base = `${process.platform}-${process.arch}`;
-  return process.platform === 'linux' ? `${base}-gnu` : base;
+  const system: Partial<Record<NodeJS.Platform, string>> = { linux: '-gnu', win32: '-msvc' };
+  return `${process.platform}-${process.arch}${system[process.platform] ?? ''}`;
+}
+
+/** Platforms that a package of this version is published for. */
+function platforms(): readonly string[] {
+  const { optionalDependencies } = packageJson();
+  return Object.keys(optionalDependencies).map((name) => name.replace('@bpeft/', ''));
 }

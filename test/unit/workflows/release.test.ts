@@ -1,6 +1,6 @@
 /** The workflow runs nowhere here: what it names must be there. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -14,37 +14,74 @@ interface Step {
 interface Job {
   readonly needs?: readonly string[];
   readonly permissions?: Readonly<Record<string, string>>;
+  readonly strategy?: { readonly matrix: { readonly include: readonly Entry[] } };
   readonly steps: readonly Step[];
 }
+type Entry = Readonly<Record<string, string | boolean>>;
 
+const readJson = (path: string) => JSON.parse(readFileSync(join(root, path), 'utf8'));
 const workflow = parse(readFileSync(join(root, '.github/workflows/release.yml'), 'utf8')) as {
   readonly jobs: Readonly<Record<string, Job>>;
 };
-const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const commands = Object.values(workflow.jobs).flatMap(({ steps }) =>
-  steps.flatMap(({ run }) => (run === undefined ? [] : [run])),
-);
+const { scripts, version, napi, optionalDependencies } = readJson('package.json');
+const { publish, ...others } = workflow.jobs;
+const folders = readdirSync(join(root, 'npm'));
 
-it('runs scripts and packs folders that there are', () => {
-  const named = commands.flatMap((text) => [...text.matchAll(/npm run ([\w:-]+)/g)]);
+/** What a job runs and uploads, once for each entry of its matrix. */
+function written({ steps, strategy }: Job): readonly string[] {
+  const entries = strategy?.matrix.include ?? [{}];
+  const texts = steps.flatMap(({ run, with: given }) => [run ?? '', String(given?.path ?? '')]);
+  return entries.flatMap((entry) =>
+    texts.map((text) =>
+      text.replace(/\$\{\{ matrix\.(\w+) \}\}/g, (_, name) => String(entry[name])),
+    ),
+  );
+}
+
+const texts = Object.values(workflow.jobs).flatMap(written);
+const uploaded = (folder: string) =>
+  texts.filter((text) => text.includes(`/bpeft-${folder}-`) && text.endsWith('.tgz'));
+
+it('runs scripts that there are', () => {
+  const named = texts.flatMap((text) => [...text.matchAll(/npm run ([\w:-]+)/g)]);
   expect(named.length).toBeGreaterThan(5);
   for (const [, script = ''] of named) expect(Object.keys(scripts)).toContain(script);
-  const packed = commands.flatMap((text) => [...text.matchAll(/\.\/(npm\/[\w-]+)/g)]);
-  for (const [, folder = ''] of packed) expect(existsSync(join(root, folder))).toBe(true);
+});
+
+it('builds every package, and those that bpeft depends on in any case', () => {
+  for (const folder of folders) expect(uploaded(folder), folder).toHaveLength(1);
+  const required = Object.keys(optionalDependencies).map((name) => name.replace('@bpeft/', ''));
+  const entries = workflow.jobs.cpu?.strategy?.matrix.include ?? [];
+  for (const name of required) {
+    const entry = entries.find((one) => one.package === name);
+    expect(entry?.required ?? true, name).toBe(true);
+  }
+  expect(entries.filter((one) => one.required === true)).toHaveLength(1);
 });
 
 it('publishes every package with provenance, when all of them are built and the tests pass', () => {
-  const { publish, ...others } = workflow.jobs;
   expect(publish?.needs?.toSorted()).toEqual(Object.keys(others).sort());
   expect(publish?.permissions).toMatchObject({ 'id-token': 'write' });
-  const text = publish?.steps.map(({ run }) => run ?? '').join('\n') ?? '';
-  expect(text).toMatch(/npm publish .* --provenance --access public/);
-  const kinds = readdirSync(join(root, 'npm')).map((name) => name.replace(/-.*/, ''));
-  for (const kind of kinds) expect(text).toContain(`packed/bpeft-${kind.replace(/\d+$/, '')}`);
-  const uploads = Object.values(others).flatMap(({ steps }) =>
-    steps.map(({ with: given }) => String(given?.path ?? '')),
-  );
-  for (const name of readdirSync(join(root, 'npm')).filter((one) => one !== 'linux-x64-gnu')) {
-    expect(uploads.some((path) => path.includes(`bpeft-${name}-`))).toBe(true);
+  const commands = publish?.steps.map(({ run }) => run ?? '').join('\n') ?? '';
+  const published = [...commands.matchAll(/npm publish .*/g)].map(([line]) => line);
+  expect(published).toHaveLength(2);
+  for (const line of published) expect(line).toMatch(/--provenance --access public/);
+  const [, kinds = ''] = /packed\/bpeft-\{([\w,]+)\}\*\.tgz/.exec(commands) ?? [];
+  for (const folder of folders) {
+    expect(
+      kinds.split(',').some((kind) => folder.startsWith(kind)),
+      folder,
+    ).toBe(true);
+  }
+});
+
+it('has a folder for each target, of the same version, for that platform alone', () => {
+  expect(napi.targets).toHaveLength(folders.filter((name) => !name.startsWith('cuda')).length);
+  for (const folder of folders) {
+    const { name, version: own, main, files, os, cpu } = readJson(`npm/${folder}/package.json`);
+    const [system, architecture] = folder.replace(/^cuda\d+-/, '').split('-');
+    expect([name, own, os, cpu]).toEqual([`@bpeft/${folder}`, version, [system], [architecture]]);
+    expect(main).toBe(`bpeft.${folder.replace(/^cuda\d+-/, '')}.node`);
+    expect(files[0]).toBe(main);
   }
 });
