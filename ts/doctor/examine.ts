@@ -58,7 +58,11 @@ export async function examine(): Promise<Examination> {
     },
     memory: { totalBytes: totalmem(), freeBytes: freemem() },
     device:
-      asked.kind === 'cuda' ? `cuda:${asked.ordinal ?? 0}` : asked.kind === 'cpu' ? 'cpu' : automatic,
+      asked.kind === 'cuda'
+        ? `cuda:${asked.ordinal ?? 0}`
+        : asked.kind === 'cpu'
+          ? 'cpu'
+          : automatic,
     gpu,
     selfTests,
   };
