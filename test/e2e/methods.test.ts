@@ -108,6 +108,7 @@ it.each([
   ['bbb', { gaussian: 'a-and-b', initEps: 0.2 }],
   ['ivon', { lr: undefined, ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
   ['swag', { swagEvery: 2, swagRank: 3, swagLr: 0.01 }],
+  ['scalabl', { initEps: 0.5, klCycle: 3 }],
 ] as const)('trains, evaluates and answers by %s', async (method, own) => {
   const out = join(temporaryFolder(), 'run');
   const settings = { ...run, maxSteps: 12, rank: 4, method, ...own } as const;

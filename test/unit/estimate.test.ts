@@ -47,6 +47,8 @@ describe('the work of a step', () => {
     expect(gaussian - adapterValues).toBe((32 * 2 + 1) * rank * d);
     const both = work('llama-2-7b', { method: 'ivon' }).adapterValues;
     expect(both).toBe(2 * adapterValues);
+    const scales = work('llama-2-7b', { method: 'scalabl' }).adapterValues;
+    expect(scales - adapterValues).toBe(2 * rank * (32 * 2 + 1));
   });
 
   it('multiplies rows by samples of a step and by members', () => {

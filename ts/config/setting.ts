@@ -18,6 +18,7 @@ export const GROUPS = [
   'Ensemble',
   'IVON',
   'Laplace',
+  'ScalaBL',
   'SWAG',
   'TFB',
   'Evaluation and prediction',

@@ -99,10 +99,11 @@ export interface AdapterOptions {
   readonly targetModules: readonly string[];
   /** Null: a point adapter. */
   readonly posterior: {
-    readonly sigma: 'square' | 'softplus';
+    /** `exp` of scales, and of nothing else. */
+    readonly sigma: 'square' | 'softplus' | 'exp';
     readonly initEps: number;
-    /** Which factors are Gaussian; `a` unless given. */
-    readonly over?: 'a' | 'a-and-b';
+    /** Which factors are Gaussian, or the scales of each layer; `a` unless given. */
+    readonly over?: 'a' | 'a-and-b' | 'scales';
   } | null;
   readonly seed: number;
   /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
@@ -133,7 +134,7 @@ export interface AdapterInfo {
   readonly dropout: number;
   readonly targetModules: readonly string[];
   readonly bayesian: boolean;
-  readonly sigma: 'square' | 'softplus' | null;
+  readonly sigma: 'square' | 'softplus' | 'exp' | null;
   readonly trainableParameters: number;
   readonly tensors: number;
   /** Of an ensemble; 1 otherwise. */
@@ -277,10 +278,10 @@ export class BayesianModel implements AsyncDisposable {
     return Adapter.of(await native(() => this.#native.createAdapter(text)));
   }
 
-  /** Reads a PEFT folder; `sigma` null: σ = ρ². */
+  /** Reads a PEFT folder; `sigma` null: σ = ρ², and e^ρ of scales. */
   async loadAdapter(
     folder: string,
-    options: { sigma?: 'square' | 'softplus' | null } = {},
+    options: { sigma?: 'square' | 'softplus' | 'exp' | null } = {},
     { signal }: Pick<CallOptions, 'signal'> = {},
   ): Promise<Adapter> {
     throwIfAborted(signal);

@@ -47,7 +47,8 @@ export function workOf(
   for (const [module, [outputs, inputs]] of Object.entries(matrices)) {
     if (!targetModules.some((one) => one === module)) continue;
     const sites = module === 'lm_head' ? 1 : shape.numLayers;
-    const gaussian = posterior === null ? 0 : inputs + (posterior.over === 'a-and-b' ? outputs : 0);
+    const beside = { a: inputs, 'a-and-b': inputs + outputs, scales: 2 };
+    const gaussian = posterior === null ? 0 : beside[posterior.over ?? 'a'];
     adapterValues += sites * config.rank * (inputs + outputs + gaussian);
   }
   const prompts = config.batchSize * members;

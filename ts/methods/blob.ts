@@ -16,13 +16,14 @@ import {
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
-import { DRAWING_METHODS, POSTERIOR_METHODS } from './ids.ts';
+import { CYCLE_METHODS, DRAWING_METHODS, POSTERIOR_METHODS } from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
 const group = 'BLoB';
 const methods = POSTERIOR_METHODS;
 const ours = { group, methods } as const;
+const ofCycle = { group, methods: CYCLE_METHODS } as const;
 
 /** What shares one sign of the noise; evaluation draws by it too. */
 const NOISE = z.enum(['token', 'example', 'shared']);
@@ -41,14 +42,14 @@ export const BLOB_SETTINGS = {
   klWeighting: ofTraining(
     'weight of the KL within a cycle of M updates: a pulse at its end, or 1/M in each',
     z.enum(['pulse', 'uniform']).default('pulse'),
-    ours,
+    ofCycle,
   ),
   klCycle: ofTraining(
     'M: updates of an epoch, rescaled by the rows, N, or auto: rescaled in protocol reference, else a tenth of the run',
     z.union([z.literal(['auto', 'epoch', 'rescaled']), count]).default('auto'),
-    { ...ours, rule: 'auto, epoch, rescaled or a positive whole number' },
+    { ...ofCycle, rule: 'auto, epoch, rescaled or a positive whole number' },
   ),
-  klGamma: ofTraining('gamma of the rescaled cycle', positive.default(8), ours),
+  klGamma: ofTraining('gamma of the rescaled cycle', positive.default(8), ofCycle),
   klForm: ofTraining(
     'closed form, or with the 1e-6 of the reference (default: by protocol)',
     z.enum(['exact', 'reference']).optional(),
@@ -72,9 +73,9 @@ export const BLOB_SETTINGS = {
     },
   ),
   initEps: ofTraining(
-    'sigma starts in [eps^2/2, eps^2); with softplus in protocol reference rho does in [-eps-1, -eps)',
+    'sigma starts in [eps^2/2, eps^2), of scalabl in [eps/sqrt(2), eps); with softplus in protocol reference rho does in [-eps-1, -eps)',
     positive.default(0.05),
-    { ...ours, methods: [...methods, 'bbb'] },
+    { ...ours, methods: [...methods, 'bbb', 'scalabl'] },
   ),
   trainSamples: ofTraining('posterior samples per training batch', count.max(1024).default(1), {
     ...ours,
@@ -83,7 +84,7 @@ export const BLOB_SETTINGS = {
   average: ofTraining(
     'what several training samples average',
     z.enum(['logits', 'log-likelihood']).default('logits'),
-    ours,
+    ofCycle,
   ),
   noise: setting(
     'what shares one noise sign: each token, each prompt, or all',
@@ -136,7 +137,8 @@ export const BLOB: Method<BlobSettings> = {
   record: ({ priorStd }) => ({ prior_std: priorStd }),
 };
 
-function klCycle(
+/** How the weight of the KL runs. */
+export function klCycle(
   { klCycle, klWeighting }: Pick<BlobSettings, 'klCycle' | 'klWeighting'>,
   accounting: Accounting,
 ): KlCycle {

@@ -7,7 +7,8 @@ export type MethodOptions =
   | BbbOptions
   | BlobOptions
   | IvonOptions
-  | SwagOptions;
+  | SwagOptions
+  | ScalaBlOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -100,6 +101,17 @@ export interface SwagOptions {
   readonly deviations: number;
   /** Of the covariance. */
   readonly scale: number;
+}
+
+/** ScalaBL: a Gaussian over the scales of each layer. */
+export interface ScalaBlOptions {
+  readonly id: 'scalabl';
+  readonly point: PointOptions;
+  readonly priorStd: number;
+  readonly klLr: number;
+  readonly klCycle: KlCycle;
+  readonly trainSamples: number;
+  readonly average: 'logits' | 'log-likelihood';
 }
 
 /**

@@ -26,6 +26,7 @@ export const TRAINED_METHODS = [
   'blob',
   'ivon',
   'swag',
+  'scalabl',
 ] as const satisfies MethodId[];
 
 export const DEFAULT_METHOD: MethodId = 'blob';
@@ -45,8 +46,16 @@ export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) =>
 /** Those whose weights are drawn in training, by signs that rows share. */
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 
+/** Those whose KL is dealt out over cycles of updates. */
+export const CYCLE_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'scalabl'];
+
 /** Those that draw weights in each update. */
-export const DRAWING_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'bbb', 'ivon'];
+export const DRAWING_METHODS: readonly MethodId[] = [
+  ...POSTERIOR_METHODS,
+  'bbb',
+  'ivon',
+  'scalabl',
+];
 
 /** Those whose samples can be mirrored at the mean. */
 export const GAUSSIAN_METHODS: readonly MethodId[] = [...DRAWING_METHODS, 'swag', 'laplace'];

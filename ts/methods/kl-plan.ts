@@ -22,7 +22,7 @@ export interface KlSettings {
   readonly klLr: number;
   readonly priorStd: number;
   readonly klForm: 'exact' | 'reference';
-  readonly sigma: 'square' | 'softplus';
+  readonly sigma: 'square' | 'softplus' | 'exp';
   /** Mean σ of the adapter before the first update; null without a posterior. */
   readonly sigmaStart: number | null;
 }

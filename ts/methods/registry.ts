@@ -13,6 +13,7 @@ import { MAP } from './map.ts';
 import { MC_DROPOUT } from './mc-dropout.ts';
 import type { Asked, Method, PredictiveRule } from './method.ts';
 import { MLE } from './mle.ts';
+import { SCALABL, SCALABL_SETTINGS } from './scalabl.ts';
 import { SWAG, SWAG_SETTINGS } from './swag.ts';
 import { TFB_SETTINGS } from './tfb.ts';
 
@@ -23,6 +24,7 @@ export const METHOD_SETTINGS = {
   ...ENSEMBLE_SETTINGS,
   ...IVON_SETTINGS,
   ...LAPLACE_SETTINGS,
+  ...SCALABL_SETTINGS,
   ...SWAG_SETTINGS,
   ...TFB_SETTINGS,
 };
@@ -39,7 +41,7 @@ export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0
 }
 
 const IMPLEMENTED: readonly Method<MethodSettings>[] = [
-  ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG],
+  ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG, SCALABL],
 ];
 
 /** Those whose answers are drawn in a way of their own. */
@@ -101,8 +103,10 @@ export function usualMethod({
   bayesian,
   members,
   priorPrecision,
-}: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision'>): string {
+  sigma,
+}: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision' | 'sigma'>): string {
   if (priorPrecision !== null) return LAPLACE.id;
+  if (sigma === 'exp') return SCALABL.id;
   if (bayesian) return BLOB.id;
   return members > 1 ? ENSEMBLE.id : MLE.id;
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! BLoB, arXiv:2406.11675 §3; the reference adds c in three places. Summed over all weights, in
-//! nats, in f64. With c = 0 it vanishes iff μ = 0 and σ = σp.
+//! nats, in f64; scales are weights, too. With c = 0 it vanishes iff μ = 0 and σ = σp.
 
 mod forecast;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use crate::adapter::Sigma;
-use crate::adapter::{Adapter, LowRankRef};
+use crate::adapter::{Adapter, Factor};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::optimizer::Kl;
 use crate::{Error, Result};
@@ -114,20 +114,20 @@ impl GaussianKl {
         let (sigma, parameters) = (adapter.sigma()?, adapter.parameters());
         let sites = parameters.layout().terms().keys();
         let members = 0..parameters.members();
-        let terms: Vec<_> = members
+        let places: Vec<_> = members
             .flat_map(|member| sites.clone().map(move |&site| (member, site)))
-            .filter_map(|(member, site)| parameters.term(member, site))
             .collect();
-        let of_term = |term: LowRankRef<'_>| {
-            let of = |means: &[f32], rho: Option<&[f32]>| {
-                let weights = means.iter().zip(rho.unwrap_or_default());
-                weights
-                    .map(|(&mean, &rho)| self.value(mean.into(), sigma.of(rho).into()))
-                    .sum::<f64>()
+        let of_place = |(member, site)| {
+            let values = |factor| parameters.factor(member, site, factor).unwrap_or_default();
+            let of = |means, rho, mean: fn(f32) -> f32| {
+                let weights = values(means).iter().zip(values(rho));
+                let terms = weights.map(|(&m, &r)| self.value(mean(m).into(), sigma.of(r).into()));
+                terms.sum::<f64>()
             };
-            of(term.a, term.rho) + of(term.b, term.rho_b)
+            let of_factors = of(Factor::A, Factor::Rho, |m| m) + of(Factor::B, Factor::RhoB, |m| m);
+            of_factors + of(Factor::Scale, Factor::RhoScale, f32::exp)
         };
-        let sums: Vec<f64> = terms.into_par_iter().map(of_term).collect();
+        let sums: Vec<f64> = places.into_par_iter().map(of_place).collect();
         Some(sums.iter().sum())
     }
 }

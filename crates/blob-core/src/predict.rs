@@ -28,7 +28,7 @@ pub struct PredictConfig {
     /// Index of the first sample: N samples may be asked for in parts.
     #[serde(default)]
     pub first_sample: u32,
-    /// Which rows share their signs; a Gaussian over A and B is drawn as a whole, without signs.
+    /// Which rows share their signs; what is drawn as a whole has none.
     pub noise: NoiseSharing,
     /// Seed of the samples.
     pub seed: u64,
@@ -154,9 +154,10 @@ fn logits(
     (copies, mode): (&[BatchCopy], Mode),
     abort: &Abort,
 ) -> Result<Vec<f32>> {
-    // A Gaussian over A and B is drawn as a whole; one over A within the pass, by Flipout.
-    let over_both = adapter.filter(|adapter| adapter.config().gaussian() == Some(Gaussian::AAndB));
-    let whole = over_both.filter(|_| mode.sampling.is_some());
+    // A Gaussian over A is drawn within the pass, by Flipout; others as a whole.
+    let gaussian = adapter.and_then(|adapter| adapter.config().gaussian());
+    let is_whole = gaussian.is_some_and(Gaussian::is_drawn_whole) && mode.sampling.is_some();
+    let whole = adapter.filter(|_| is_whole);
     let pass = |copies: &[BatchCopy]| Pass::new(batch, copies.to_vec(), mode, abort.clone());
     let trunk = backbone.trunk(batch, &pass(&copies[..1]), adapter)?;
     let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);

@@ -120,8 +120,8 @@ it.each([
   [
     'ivon',
     { lr: 0.1 },
-    '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, blob, or swag, got method ivon',
-    'mle|map|mc-dropout|ensemble|bbb|blob|swag',
+    '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, blob, swag, or scalabl, got method ivon',
+    'mle|map|mc-dropout|ensemble|bbb|blob|swag|scalabl',
   ],
   [
     'blob',
@@ -168,7 +168,7 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     [
       'ensemble',
       { sampling: 'plain' },
-      '--sampling is a setting of method blob, bbb, ivon, swag, or laplace, got an adapter of method ensemble',
+      '--sampling is a setting of method blob, bbb, ivon, scalabl, swag, or laplace, got an adapter of method ensemble',
     ],
   ] as const) {
     const hint = 'leave it out: its answers do not depend on it';

@@ -190,6 +190,26 @@ it('hands the engine every setting of IVON', () => {
   expect(trainingMethod('ivon').adapter(config)).toMatchObject({ posterior: { over: 'a-and-b' } });
 });
 
+it('hands the engine every setting of ScalaBL', () => {
+  const own = { scalePriorStd: 0.021, scaleKlLr: 0.022, initEps: 0.019, trainSamples: 18 };
+  const weighted = { klWeighting: 'uniform', klCycle: 17, average: 'log-likelihood' };
+  const { config, options } = given({ method: 'scalabl', ...own, ...weighted });
+  expect(options).toEqual({
+    ...run,
+    method: {
+      ...{ id: 'scalabl', point, priorStd: 0.021, klLr: 0.022, trainSamples: 18 },
+      ...{ klCycle: { kind: 'uniform', length: 17 }, average: 'log-likelihood' },
+    },
+  });
+  const method = trainingMethod('scalabl');
+  const posterior = { sigma: 'exp', initEps: 0.019, over: 'scales' };
+  expect(method.adapter(config)).toEqual({ posterior, members: 1 });
+  expect(method.record(config)).toEqual({ prior_std: 0.021 });
+  const usual = given({ method: 'scalabl', maxSteps: 5000, protocol: 'reference' }, 640);
+  expect(usual.options.method).toMatchObject({ priorStd: 1, klLr: 0.2 });
+  expect(usual.options.method).toMatchObject({ klCycle: { kind: 'pulse', length: 316 } });
+});
+
 it('hands the engine every setting of SWAG, and collects once an epoch unless told otherwise', () => {
   const own = { swagStart: 0.4, swagLr: 0.021, swagEvery: 3, swagRank: 4, swagScale: 0.5 };
   const { config, options } = given({ method: 'swag', ...own });

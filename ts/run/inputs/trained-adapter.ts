@@ -91,7 +91,9 @@ export async function openAdapter(
       hint: 'copy the folder whole, with its adapter_1, adapter_2 and so on',
     });
   }
-  const isAssumed = adapter.info.sigma !== null && record === null && run.sigma === undefined;
+  const { sigma } = adapter.info;
+  const isOpen = sigma !== null && sigma !== 'exp';
+  const isAssumed = isOpen && record === null && run.sigma === undefined;
   const assumption =
     'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';
   for (const message of [...adapter.info.notices, ...(isAssumed ? [assumption] : [])]) {

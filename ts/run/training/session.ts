@@ -205,14 +205,19 @@ async function firstAdapter(
   }
   const record = await readAdapterRecord(folder);
   await tellOtherBase({ folder, record }, model, emit);
-  if (method.hasPosterior) sameSetting('sigma', config.sigma, record?.sigma ?? config.sigma);
-  const adapter = await model.loadAdapter(folder, {
-    sigma: method.hasPosterior ? config.sigma : null,
-  });
+  const sigma = method.adapter(config).posterior?.sigma ?? null;
+  const isOfScales = sigma === 'exp';
+  if (sigma !== null && !isOfScales && record?.sigma !== 'exp') {
+    sameSetting('sigma', sigma, record?.sigma ?? sigma);
+  }
+  const adapter = await model.loadAdapter(folder, { sigma: isOfScales ? null : sigma });
   for (const message of adapter.info.notices)
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
-  if (adapter.info.bayesian !== method.hasPosterior) {
-    const kind = adapter.info.bayesian ? 'has a posterior' : 'has no posterior';
+  const { bayesian } = adapter.info;
+  const hasScales = adapter.info.sigma === 'exp';
+  if (bayesian !== method.hasPosterior || hasScales !== isOfScales) {
+    const over = hasScales ? ' over scales' : '';
+    const kind = bayesian ? `has a posterior${over}` : 'has no posterior';
     throw new BpeftError(
       'BPEFT_ADAPTER',
       `--init-adapter ${kind}, which method ${config.method} cannot start from`,

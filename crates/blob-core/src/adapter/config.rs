@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HeadConfig, Module};
+use super::{Factor, HeadConfig, Module};
 use crate::{Error, Result};
 
 /// Members that one adapter may have.
@@ -16,6 +16,8 @@ pub enum Sigma {
     Square,
     /// σ = ln(1 + e^ρ).
     Softplus,
+    /// σ = e^ρ, of scales alone.
+    Exp,
 }
 
 impl Sigma {
@@ -26,15 +28,17 @@ impl Sigma {
             Self::Square => rho * rho,
             Self::Softplus if rho > 20.0 => rho,
             Self::Softplus => rho.exp().ln_1p(),
+            Self::Exp => rho.exp(),
         }
     }
 
-    /// dσ/dρ: 2ρ, or the logistic function of ρ.
+    /// dσ/dρ: 2ρ, the logistic function of ρ, or σ.
     #[inline]
     pub fn slope(self, rho: f32) -> f32 {
         match self {
             Self::Square => 2.0 * rho,
             Self::Softplus => 1.0 / (1.0 + (-rho).exp()),
+            Self::Exp => rho.exp(),
         }
     }
 
@@ -44,15 +48,17 @@ impl Sigma {
             Self::Square => std.sqrt(),
             Self::Softplus if std > 20.0 => std,
             Self::Softplus => std.exp_m1().ln(),
+            Self::Exp => std.ln(),
         }
     }
 
-    /// The interval from which ρ starts, for `init_eps` = ε.
+    /// The interval from which ρ starts, for `init_eps` = ε; of scales σ is in [ε/√2, ε).
     pub fn initial(self, eps: f32) -> (f32, f32) {
         match self {
             Self::Square => (eps / std::f32::consts::SQRT_2, eps),
             Self::Softplus if eps < 0.0 => (eps - 1.0, eps),
             Self::Softplus => (self.rho(eps * eps / 2.0), self.rho(eps * eps)),
+            Self::Exp => (self.rho(eps / std::f32::consts::SQRT_2), self.rho(eps)),
         }
     }
 }
@@ -67,6 +73,27 @@ pub enum Gaussian {
     /// Both.
     #[serde(rename = "a-and-b")]
     AAndB,
+    /// No factor, but a scale of each row of `A`.
+    Scales,
+}
+
+impl Gaussian {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::A, Self::AAndB, Self::Scales];
+
+    /// What an adapter has for it beside A and B, in the order of the layout.
+    pub fn factors(self) -> &'static [Factor] {
+        match self {
+            Self::A => &[Factor::Rho],
+            Self::AAndB => &[Factor::Rho, Factor::RhoB],
+            Self::Scales => &[Factor::Scale, Factor::RhoScale],
+        }
+    }
+
+    /// Whether a sample is a draw of whole factors, which a pass does not make itself.
+    pub fn is_drawn_whole(self) -> bool {
+        self != Self::A
+    }
 }
 
 /// A Gaussian over factors.
@@ -168,6 +195,16 @@ impl LoraConfig {
             );
         }
         match self.posterior {
+            Some(Posterior { sigma, over, .. })
+                if (sigma == Sigma::Exp) != (over == Gaussian::Scales) =>
+            {
+                let value = format!("{sigma:?} over {over:?}");
+                invalid(
+                    "sigma",
+                    "must be exp over scales, and over nothing else",
+                    value,
+                )
+            }
             Some(Posterior {
                 sigma, init_eps, ..
             }) if !(init_eps.is_finite()
@@ -207,7 +244,7 @@ mod tests {
 
     #[test]
     fn rho_is_the_inverse_of_sigma() {
-        for sigma in [Sigma::Square, Sigma::Softplus] {
+        for sigma in [Sigma::Square, Sigma::Softplus, Sigma::Exp] {
             for std in [1e-6, 0.002, 0.2, 3.0, 30.0] {
                 let found = sigma.of(sigma.rho(std));
                 assert!((found / std - 1.0).abs() < 1e-3, "{sigma:?} {std} {found}");

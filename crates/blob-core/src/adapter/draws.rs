@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! θ_s = μ ± (σ ∘ E_s + D z_s)   per factor that is Gaussian; the others are as they are; D: `deviations`
+//! A_s = diag(1 ± σ∘ε_s/μ)·A      of Gaussian scales: `scales`
 //! ```
 //!
 //! The draws are members of one adapter, so that a pass runs many at once
@@ -110,6 +111,14 @@ impl Adapter {
                 };
                 perturb(drawn.a, term.rho, Factor::A);
                 perturb(drawn.b, term.rho_b, Factor::B);
+                if let Some(scales) = self.drawn_scales(draw, site) {
+                    let rows = drawn.a.chunks_exact_mut(term.shape.inputs);
+                    for (row, scale) in rows.zip(scales) {
+                        for a in row {
+                            *a *= scale;
+                        }
+                    }
+                }
             }
             if let Some(deviations) = &self.deviations {
                 deviations.add_to(parameters.member_mut(index), draw, from_block);

@@ -11,6 +11,7 @@
 //! column of U, and σ_i = 0: `B` of a head has a row for each class that was ever asked for, others
 //! are 0, so its rank may be below r. The reference divides by d_i + 1e-6 instead.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,7 @@ fn rotated(term: &LowRank, rule: SpectrumRule, is_random: bool) -> LowRank {
         b,
         rho: Some(rho),
         rho_b: None,
+        beside: BTreeMap::new(),
         ..*term
     }
 }
@@ -145,6 +147,7 @@ mod tests {
             b: b.collect(),
             rho: None,
             rho_b: None,
+            beside: BTreeMap::new(),
         }
     }
 

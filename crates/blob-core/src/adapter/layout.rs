@@ -1,11 +1,11 @@
 //! Where each parameter of an adapter lies in its flat buffers.
 //!
 //! ```text
-//! [ A of every site | B | W, b | ρ of A | ρ of B | W, b ]     each of every site, in order of depth
+//! [ A of every site | B | W, b | ρ of A | ρ of B | ln μ, ρ of scales | W, b ]     each by depth
 //! ```
 //!
-//! W and b are layers of the adapter's own, such as a classification head: trained, they are point
-//! parameters behind B; frozen, they lie where no optimizer reaches.
+//! Scales are those of `scales`. W and b are layers of the adapter's own, such as a classification
+//! head: trained, they are point parameters behind B; frozen, they lie where no optimizer reaches.
 //!
 //! The point parameters come first, so that an optimizer of these is one run of values; among them
 //! the low-rank factors, which alone may be Gaussian. An adapter of
@@ -28,6 +28,10 @@ pub enum Factor {
     Rho,
     /// ρ of a Gaussian `B`, (m, r).
     RhoB,
+    /// ln μ of Gaussian scales of the rows of `A`, (1, r).
+    Scale,
+    /// Their ρ, (1, r).
+    RhoScale,
     /// `W` of a layer of the adapter's own, (m, k).
     Weight,
     /// Its `b`, (1, m).
@@ -36,7 +40,16 @@ pub enum Factor {
 
 impl Factor {
     /// Those of a low-rank term, in the order of the layout.
-    pub const LOW_RANK: [Self; 4] = [Self::A, Self::B, Self::Rho, Self::RhoB];
+    pub const LOW_RANK: [Self; 6] = [
+        Self::A,
+        Self::B,
+        Self::Rho,
+        Self::RhoB,
+        Self::Scale,
+        Self::RhoScale,
+    ];
+    /// Of them those that are neither `A` nor `B`, nor a ρ of these.
+    pub const BESIDE: [Self; 2] = [Self::Scale, Self::RhoScale];
     /// Those of a layer of the adapter's own.
     pub const WHOLE: [Self; 2] = [Self::Weight, Self::Bias];
 
@@ -47,19 +60,26 @@ impl Factor {
             Self::B => "lora_B",
             Self::Rho => "lora_A_rho",
             Self::RhoB => "lora_B_rho",
+            Self::Scale => "lora_A_scale",
+            Self::RhoScale => "lora_A_scale_rho",
             Self::Weight => "weight",
             Self::Bias => "bias",
         }
     }
 
-    /// Whether it is of a low-rank term, and no ρ.
+    /// Whether it is a matrix of a low-rank term.
     pub fn is_low_rank(self) -> bool {
         matches!(self, Self::A | Self::B)
     }
 
     /// Whether it is a ρ.
     pub fn is_rho(self) -> bool {
-        matches!(self, Self::Rho | Self::RhoB)
+        matches!(self, Self::Rho | Self::RhoB | Self::RhoScale)
+    }
+
+    /// Whether files hold it without its one row.
+    pub fn is_vector(self) -> bool {
+        matches!(self, Self::Bias | Self::Scale | Self::RhoScale)
     }
 }
 
@@ -93,6 +113,7 @@ impl TermShape {
         match factor {
             Factor::A | Factor::Rho => [self.rank, self.inputs],
             Factor::B | Factor::RhoB => [self.outputs, self.rank],
+            Factor::Scale | Factor::RhoScale => [1, self.rank],
             Factor::Weight => [self.outputs, self.inputs],
             Factor::Bias => [1, self.outputs],
         }
@@ -135,11 +156,8 @@ impl Layout {
         if layout.whole.trained {
             layout.add_whole();
         }
-        if gaussian.is_some() {
-            layout.add_terms(Factor::Rho);
-        }
-        if gaussian == Some(Gaussian::AAndB) {
-            layout.add_terms(Factor::RhoB);
+        for &factor in gaussian.map_or(&[][..], Gaussian::factors) {
+            layout.add_terms(factor);
         }
         if !layout.whole.trained {
             layout.add_whole();
@@ -305,6 +323,15 @@ mod tests {
         assert_eq!(point.range(site(0, Module::V), Factor::Rho), None);
         let both = Layout::new(terms.clone(), Some(Gaussian::AAndB), WholeLayers::default());
         assert_eq!((both.len(), both.point_len()), (76, 38));
+        // Two scales of each layer, and their ρ.
+        let scales = Layout::new(
+            terms.clone(),
+            Some(Gaussian::Scales),
+            WholeLayers::default(),
+        );
+        assert_eq!((scales.len(), scales.point_len()), (38 + 8, 38));
+        assert_eq!(scales.run(Factor::Scale), 38..42);
+        assert_eq!(scales.trained_len(), scales.len());
         // Layers of the adapter's own: 3·5 + 3 values, among the points only where they are
         // trained.
         for trained in [true, false] {

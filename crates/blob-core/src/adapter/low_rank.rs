@@ -1,6 +1,8 @@
 //! One adapted layer's factors.
 
-use super::{LoraConfig, Site, TermShape};
+use std::collections::BTreeMap;
+
+use super::{Factor, LoraConfig, Site, TermShape};
 use crate::noise::{NoiseKey, Phase, Purpose, Stream};
 
 /// The factors of one site, as files hold them; each ρ is there for what is Gaussian only.
@@ -20,6 +22,8 @@ pub struct LowRank {
     pub rho: Option<Vec<f32>>,
     /// ρ of a Gaussian `B`, (m, r).
     pub rho_b: Option<Vec<f32>>,
+    /// What a posterior has beside them that is over neither, in the shapes of [`TermShape::of`].
+    pub beside: BTreeMap<Factor, Vec<f32>>,
 }
 
 /// A [`LowRank`] where it lies in an adapter.
@@ -46,10 +50,21 @@ impl LowRank {
             outputs: self.outputs,
         }
     }
+
+    /// The values of a factor, if they are there.
+    pub fn get(&self, factor: Factor) -> Option<&Vec<f32>> {
+        match factor {
+            Factor::A => Some(&self.a),
+            Factor::B => Some(&self.b),
+            Factor::Rho => self.rho.as_ref(),
+            Factor::RhoB => self.rho_b.as_ref(),
+            other => self.beside.get(&other),
+        }
+    }
 }
 
 impl LowRankRef<'_> {
-    /// A copy that stands alone.
+    /// A copy that stands alone, with nothing beside.
     pub fn to_owned(self) -> LowRank {
         LowRank {
             rank: self.shape.rank,
@@ -59,6 +74,7 @@ impl LowRankRef<'_> {
             b: self.b.to_vec(),
             rho: self.rho.map(<[f32]>::to_vec),
             rho_b: self.rho_b.map(<[f32]>::to_vec),
+            beside: BTreeMap::new(),
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! `A` starts as U(−1/√k, 1/√k) (PyTorch's Kaiming-uniform with a = √5), `B` as 0, ρ as
 //! U(ρ(ε²/2), ρ(ε²)), so that σ starts in [ε²/2, ε²), or U(ε−1, ε) where ε < 0 (softplus, the
-//! reference's start). An ensemble has several members of one shape;
+//! reference's start). `scales` has another start. An ensemble has several members of one shape;
 //! member j starts as a single adapter of seed + j does.
 
 mod config;
@@ -19,6 +19,7 @@ mod layout;
 mod low_rank;
 mod parameters;
 pub mod peft;
+mod scales;
 mod sigma_quantiles;
 mod site;
 mod whole;
@@ -87,6 +88,9 @@ impl Adapter {
             deviations: None,
             laplace: None,
         };
+        for member in 0..adapter.config.members {
+            adapter.initialise_scales(member);
+        }
         if let Some(encoder) = &backbone.encoder {
             adapter.initialise_whole(encoder.initializer_range);
         }
@@ -134,12 +138,13 @@ impl Adapter {
             let fits = |(site, term): (&Site, &LowRank)| {
                 let shape = term.shape();
                 let len = |factor| shape.of(factor).iter().product::<usize>();
-                let (a, b) = (len(Factor::A), len(Factor::B));
-                shapes.get(site) == Some(&shape)
-                    && (term.a.len(), term.b.len()) == (a, b)
-                    && term.rho.as_ref().map(Vec::len) == gaussian.map(|_| a)
-                    && term.rho_b.as_ref().map(Vec::len)
-                        == gaussian.filter(|over| *over == Gaussian::AAndB).map(|_| b)
+                let wanted = gaussian.map_or(&[][..], Gaussian::factors);
+                let fits = |factor| {
+                    let is_there = factor == Factor::A || factor == Factor::B;
+                    let len = (is_there || wanted.contains(&factor)).then(|| len(factor));
+                    term.get(factor).map(Vec::len) == len
+                };
+                shapes.get(site) == Some(&shape) && Factor::LOW_RANK.into_iter().all(fits)
             };
             if let Some((site, _)) = terms.iter().find(|&term| !fits(term)) {
                 return invalid(format!(
@@ -267,15 +272,19 @@ impl Adapter {
         self.parameters.first_not_finite()
     }
 
-    /// Mean of σ over all weights; `None` for a point estimate.
+    /// Every ρ of a member's layer.
+    fn rhos(&self, member: usize, site: Site) -> impl Iterator<Item = &[f32]> {
+        let all = [Factor::Rho, Factor::RhoB, Factor::RhoScale].into_iter();
+        all.filter_map(move |factor| self.parameters.factor(member, site, factor))
+    }
+
+    /// Mean of σ over all that is Gaussian; `None` for a point estimate.
     pub fn sigma_mean(&self) -> Option<f64> {
         let sigma = self.sigma()?;
         let (mut sum, mut count) = (0.0, 0usize);
         for member in 0..self.config.members {
             for &site in self.parameters.layout().terms().keys() {
-                let term = self.parameters.term(member, site);
-                let Some(term) = term else { continue };
-                for rho in [term.rho, term.rho_b].into_iter().flatten() {
+                for rho in self.rhos(member, site) {
                     sum += rho.iter().map(|&r| f64::from(sigma.of(r))).sum::<f64>();
                     count += rho.len();
                 }

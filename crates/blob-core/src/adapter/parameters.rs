@@ -84,6 +84,23 @@ impl Parameters {
         &mut self.values.host_mut()[range]
     }
 
+    /// One of a member's parameters, if there is one.
+    pub fn factor(&self, member: usize, site: Site, factor: Factor) -> Option<&[f32]> {
+        let range = self.layout.range(site, factor)?;
+        Some(&self.member(member)[range])
+    }
+
+    /// Copies values into one of a member's parameters, where it is there.
+    pub(super) fn set_factor(
+        &mut self,
+        (member, site, factor): (usize, Site, Factor),
+        values: &[f32],
+    ) {
+        if let Some(range) = self.layout.range(site, factor) {
+            self.member_mut(member)[range].copy_from_slice(values);
+        }
+    }
+
     /// A member's factors at a site, if the site is adapted.
     pub fn term(&self, member: usize, site: Site) -> Option<LowRankRef<'_>> {
         let shape = *self.layout.terms().get(&site)?;
@@ -164,7 +181,13 @@ impl Parameters {
     /// A member's terms by their sites, as files hold them.
     pub fn terms(&self, member: usize) -> BTreeMap<Site, LowRank> {
         let sites = self.layout.terms().keys();
-        let term = |&site| Some((site, self.term(member, site)?.to_owned()));
+        let term = |&site| {
+            let beside = Factor::BESIDE.into_iter();
+            let of = |factor| Some((factor, self.factor(member, site, factor)?.to_vec()));
+            let beside = beside.filter_map(of).collect();
+            let term = self.term(member, site)?.to_owned();
+            Some((site, LowRank { beside, ..term }))
+        };
         sites.filter_map(term).collect()
     }
 
@@ -180,6 +203,9 @@ impl Parameters {
                 if let (Some(to), Some(rho)) = (to, rho) {
                     to.copy_from_slice(rho);
                 }
+            }
+            for (&factor, values) in &term.beside {
+                self.set_factor((member, site, factor), values);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r),
-//! and `….lora_A_rho` (r, k) and `….lora_B_rho` (m, r), which PEFT ignores, as it does what
-//! `deviations` adds. The reference repeats the prefix `base_model.model.` and embeds the frozen
+//! and `….lora_A_rho` (r, k), `….lora_B_rho` (m, r), `….lora_A_scale` and `….lora_A_scale_rho` (r),
+//! which PEFT ignores, as it does what `deviations` adds. The reference repeats the prefix `base_model.model.` and embeds the frozen
 //! head (`lm_head.base_layer.weight`), which is left out with a notice. Layers have transformers'
 //! names; those of an adapter's own, an encoder's head, are what PEFT calls `modules_to_save`, or
 //! the base layers of their low-rank terms.
@@ -15,7 +15,7 @@ mod head;
 mod names;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,7 @@ pub fn save(
         for parameter in parameters.layout().parameters() {
             let values = &parameters.member(member)[parameter.range.clone()];
             let shape = match parameter.factor {
-                Factor::Bias => vec![values.len()],
+                factor if factor.is_vector() => vec![values.len()],
                 _ => parameter.shape.to_vec(),
             };
             let name = names.of(parameter.site, parameter.factor);
@@ -226,7 +226,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         let column = deviations::part_of(bare);
         let (layer, part) = column.or_else(|| names::low_rank(bare)).ok_or_else(|| {
             broken(format!(
-                "tensor {name:?} is neither lora_A, lora_B, lora_A_rho nor lora_B_rho"
+                "tensor {name:?} is none of lora_A, lora_B and what belongs to them"
             ))
         })?;
         let site = Site::parse(layer, backbone).ok_or_else(|| {
@@ -240,7 +240,8 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
             continue;
         }
         let shape = shape_of(site, config.r, backbone).of(part);
-        let values = checked_values(&view, &shape)
+        let shape = &shape[usize::from(part.is_vector())..];
+        let values = checked_values(&view, shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         let parts = found.entry(site).or_default();
         if parts.insert(part, values).is_some() {
@@ -254,14 +255,13 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
             "the file must have at least one lora_A, got 0".into(),
         ));
     }
+    let over = posterior_of(&found).map_err(&broken)?;
     let terms = complete(found, config.r, backbone).map_err(broken)?;
     let shapes = terms.iter().map(|(&site, term)| (site, term.shape()));
     let deviations = columns.complete(shapes.collect()).map_err(broken)?;
-    let bayesian = terms.values().any(|term| term.rho.is_some());
-    let over = if terms.values().any(|term| term.rho_b.is_some()) {
-        Gaussian::AAndB
-    } else {
-        Gaussian::A
+    let sigma = match over {
+        Some(Gaussian::Scales) => Sigma::Exp,
+        _ => sigma,
     };
     let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();
     target_modules.sort_unstable();
@@ -271,7 +271,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         alpha: config.lora_alpha,
         dropout: config.lora_dropout,
         target_modules,
-        posterior: bayesian.then_some(Posterior {
+        posterior: over.map(|over| Posterior {
             sigma,
             init_eps: REFERENCE_EPS,
             over,
@@ -306,38 +306,45 @@ fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {
     }
 }
 
-/// The terms, or the rule that the file breaks: A and B everywhere, ρ everywhere or nowhere.
+/// What the tensors beside A and B make a posterior over, if there are any.
+fn posterior_of(found: &BTreeMap<Site, Parts>) -> std::result::Result<Option<Gaussian>, String> {
+    let is_beside = |factor: &Factor| !factor.is_low_rank();
+    let factors = found.values().flat_map(BTreeMap::keys).copied();
+    let factors: BTreeSet<_> = factors.filter(is_beside).collect();
+    if factors.is_empty() {
+        return Ok(None);
+    }
+    let is_its = |over: &Gaussian| factors.iter().eq(over.factors());
+    let over = Gaussian::ALL.into_iter().find(is_its);
+    over.map(Some).ok_or_else(|| {
+        let names: Vec<_> = factors.iter().map(|factor| factor.name()).collect();
+        let names = names.join(" and ");
+        format!("beside lora_A and lora_B there must be what one posterior has, got {names} alone")
+    })
+}
+
+/// The terms, or the rule that the file breaks: A and B everywhere, the rest everywhere or nowhere.
 fn complete(
     found: BTreeMap<Site, Parts>,
     rank: usize,
     backbone: &BackboneConfig,
 ) -> std::result::Result<BTreeMap<Site, LowRank>, String> {
-    let somewhere = |factor| found.values().any(|parts| parts.contains_key(&factor));
-    let [rho_somewhere, rho_b_somewhere] = [Factor::Rho, Factor::RhoB].map(somewhere);
-    if rho_b_somewhere && !rho_somewhere {
-        return Err("lora_B_rho must come with lora_A_rho".into());
-    }
+    let beside = posterior_of(&found)?.map_or(&[][..], Gaussian::factors);
     let term = |(site, mut parts): (Site, Parts)| {
         let TermShape {
             rank,
             inputs,
             outputs,
         } = shape_of(site, rank, backbone);
-        let (rho, rho_b) = (parts.remove(&Factor::Rho), parts.remove(&Factor::RhoB));
         let (Some(a), Some(b)) = (parts.remove(&Factor::A), parts.remove(&Factor::B)) else {
             return Err(format!("{} must have both lora_A and lora_B", site.path()));
         };
-        for (factor, part, is_there) in [
-            (Factor::Rho, &rho, rho_somewhere),
-            (Factor::RhoB, &rho_b, rho_b_somewhere),
-        ] {
-            if part.is_some() != is_there {
-                return Err(format!(
-                    "{} must have {} as the other layers do",
-                    site.path(),
-                    factor.name()
-                ));
-            }
+        if let Some(missing) = beside.iter().find(|&factor| !parts.contains_key(factor)) {
+            return Err(format!(
+                "{} must have {} as the other layers do",
+                site.path(),
+                missing.name()
+            ));
         }
         let term = LowRank {
             rank,
@@ -345,8 +352,9 @@ fn complete(
             outputs,
             a,
             b,
-            rho,
-            rho_b,
+            rho: parts.remove(&Factor::Rho),
+            rho_b: parts.remove(&Factor::RhoB),
+            beside: parts,
         };
         Ok((site, term))
     };

@@ -30,8 +30,7 @@ impl Adapter {
     /// σ of every weight of a layer.
     fn sigmas(&self, site: Site, sigma: Sigma) -> Vec<f32> {
         (0..self.config.members)
-            .filter_map(|member| self.parameters.term(member, site))
-            .flat_map(|term| [term.rho, term.rho_b].into_iter().flatten())
+            .flat_map(|member| self.rhos(member, site))
             .flat_map(|rho| rho.iter().map(|&value| sigma.of(value)))
             .collect()
     }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The second half of BLoB's update (arXiv:2406.11675 §3) from one ρ and μ = 1; its equations are
-//! linear in μ, so that the last μ is the factor that is left of any.
+//! linear in μ, so that the last μ is the factor that is left of any. Of scales (σ = e^ρ) ln μ moves
+//! (`method::scalabl`), and it is what is left of 1.
 
 use serde::Serialize;
 
@@ -55,7 +56,12 @@ impl Dynamics {
             let weight = self.cycle.weight(t);
             let rate = self.kl_lr * self.schedule.factor(t) * weight;
             weight_sum += weight;
-            mean -= rate * self.kl.by_mean(mean);
+            let by_mean = rate * self.kl.by_mean(mean);
+            if self.sigma == Sigma::Exp {
+                mean *= (-by_mean * mean).exp();
+            } else {
+                mean -= by_mean;
+            }
             let slope = f64::from(self.sigma.slope(rho));
             rho -= (rate * self.kl.by_std(self.sigma.of(rho).into()) * slope) as f32;
         }

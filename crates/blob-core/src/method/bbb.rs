@@ -66,6 +66,13 @@ impl Bbb {
         let most = match posterior.over {
             Gaussian::A => DRAWN_IN_PASS,
             Gaussian::AAndB => DRAWN_WHOLE,
+            Gaussian::Scales => {
+                return Err(Error::InvalidConfig {
+                    field: "posterior",
+                    rule: "must be a Gaussian over factors for Bayes by backprop",
+                    value: "scales".into(),
+                });
+            }
         };
         check_samples(config.train_samples, most)?;
         let prior_std = PriorStd::new(config.prior_std)?;

@@ -11,6 +11,7 @@ mod ivon;
 mod map;
 mod mle;
 mod point;
+mod scalabl;
 mod swag;
 
 #[cfg(feature = "cuda")]
@@ -24,11 +25,10 @@ pub use ivon::{Ivon, IvonConfig};
 pub use map::{Map, MapConfig};
 pub use mle::{Mle, MleConfig};
 pub use point::{PointConfig, PointUpdate};
+pub use scalabl::{ScalaBl, ScalaBlConfig};
 pub use swag::{Swag, SwagConfig};
 
-#[cfg(feature = "cuda")]
-use crate::adapter::Factor;
-use crate::adapter::{Adapter, Parameters, Site};
+use crate::adapter::{Adapter, Factor, Parameters, Site};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Tally, optimizer::Member};
@@ -53,6 +53,9 @@ pub enum MethodConfig {
     Ivon(IvonConfig),
     /// SWAG.
     Swag(SwagConfig),
+    /// ScalaBL.
+    #[serde(rename = "scalabl")]
+    ScalaBl(ScalaBlConfig),
 }
 
 impl MethodConfig {
@@ -68,6 +71,7 @@ impl MethodConfig {
             Self::Blob(config) => Box::new(Blob::new(config, adapter)?),
             Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
             Self::Swag(config) => Box::new(Swag::new(config, adapter)?),
+            Self::ScalaBl(config) => Box::new(ScalaBl::new(config, adapter)?),
         })
     }
 }
@@ -239,7 +243,10 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
         let Some(gradient) = gradients.term(member, site) else {
             continue;
         };
-        let of_rho = gradient.rho.map_or(0.0, squares);
+        let of_factor = |factor| gradients.factor(member, site, factor).map_or(0.0, squares);
+        let of_rho = gradient.rho.map_or(0.0, squares)
+            + of_factor(Factor::Scale)
+            + of_factor(Factor::RhoScale);
         let of_site = squares(gradient.a) + squares(gradient.b);
         if !(of_site + of_rho).is_finite() {
             return Err(site);

@@ -213,6 +213,7 @@ impl Terms {
                 b: numbers(seed + 100, outputs, 3),
                 rho: Some(numbers(seed + 200, 3, inputs)),
                 rho_b: None,
+                beside: BTreeMap::new(),
             };
             (*site, term)
         };

@@ -215,6 +215,7 @@ fn adapter(document: &Value, base: &Tensors, backbone: &BackboneConfig) -> Adapt
                 b,
                 rho,
                 rho_b: None,
+                beside: BTreeMap::new(),
             },
         )
     };
@@ -246,8 +247,7 @@ pub fn named(parameters: &Parameters) -> BTreeMap<String, &[f32]> {
             Factor::B => "B",
             Factor::Rho => "rho",
             Factor::RhoB => "rhoB",
-            Factor::Weight => "weight",
-            Factor::Bias => "bias",
+            other => other.name(),
         };
         let name = format!("{}.{part}", parameter.site.path());
         (name, &values[parameter.range.clone()])

@@ -7,15 +7,17 @@
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{
-    Adapter, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
+    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
 };
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::method::{
-    BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, SwagConfig,
+    BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, ScalaBlConfig,
+    SwagConfig,
 };
+use blob_core::objective::Average;
 use blob_core::ops::Precision;
-use blob_core::optim::Schedule;
+use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::PredictConfig;
 use blob_core::train::{TrainConfig, Trainer};
@@ -72,12 +74,21 @@ fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
             deviations: 3,
             scale: 1.0,
         }),
+        MethodConfig::ScalaBl(ScalaBlConfig {
+            point,
+            prior_std: 1.0,
+            kl_lr: 0.2,
+            kl_cycle: KlCycle::Pulse { length: 3 },
+            train_samples: 2,
+            average: Average::LogLikelihood,
+        }),
     ];
     let kinds = |method: &MethodConfig| match method {
         MethodConfig::Mle(_) | MethodConfig::Map(_) | MethodConfig::Swag(_) => vec![None],
         MethodConfig::Bbb(_) => vec![Some(Gaussian::A), Some(Gaussian::AAndB)],
         MethodConfig::Blob(_) => vec![Some(Gaussian::A)],
         MethodConfig::Ivon(_) => vec![Some(Gaussian::AAndB)],
+        MethodConfig::ScalaBl(_) => vec![Some(Gaussian::Scales)],
     };
     all.into_iter()
         .map(|method| (kinds(&method), method))
@@ -153,7 +164,10 @@ pub(crate) fn each(mut check: impl FnMut(&Case<'_>)) {
 impl Case<'_> {
     pub(crate) fn fresh(&self) -> Adapter {
         let posterior = self.over.map(|over| Posterior {
-            sigma: Sigma::Square,
+            sigma: match over {
+                Gaussian::Scales => Sigma::Exp,
+                Gaussian::A | Gaussian::AAndB => Sigma::Square,
+            },
             init_eps: 0.4,
             over,
         });
@@ -215,7 +229,7 @@ pub(crate) fn values(adapter: &Adapter) -> Vec<u32> {
 }
 
 /// At the largest entry of every parameter. What draws whole factors forms the gradient of ρ in its
-/// update; that of a mean is the sum over its draws.
+/// update; that of a mean is the sum over its draws, each of which a scale may have stretched.
 #[test]
 fn gradients_are_finite_differences_of_the_loss_under_the_same_noise() {
     each(|case| {
@@ -236,10 +250,19 @@ fn gradients_are_finite_differences_of_the_loss_under_the_same_noise() {
             let Some(range) = of_draws.range(parameter.site, parameter.factor) else {
                 continue;
             };
+            let is_scaled = case.over == Some(Gaussian::Scales) && parameter.factor == Factor::A;
             for member in 0..case.members {
                 let slope = |at: usize| -> f64 {
                     let draws = member * draws..(member + 1) * draws;
-                    let slopes = draws.map(|draw| found.parameters.member(draw)[range.start + at]);
+                    let slopes = draws.map(|draw| {
+                        let slope = found.parameters.member(draw)[range.start + at];
+                        let stretched = found.drawn.as_ref().filter(|_| is_scaled).map(|drawn| {
+                            let mean = adapter.parameters().member(member);
+                            drawn.parameters().member(draw)[range.start + at]
+                                / mean[parameter.range.start + at]
+                        });
+                        slope * stretched.unwrap_or(1.0)
+                    });
                     slopes.map(f64::from).sum()
                 };
                 let slopes: Vec<f64> = (0..range.len()).map(slope).collect();

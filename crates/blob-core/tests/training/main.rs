@@ -9,6 +9,9 @@ mod posterior;
 mod quadratic;
 mod ranks;
 mod resume;
+mod scalabl;
+mod scale_files;
+mod scales;
 mod start;
 mod steps;
 #[path = "../support/mod.rs"]

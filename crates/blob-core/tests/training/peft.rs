@@ -19,13 +19,13 @@ const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
 
 /// A tensor of a file: its type, shape and bytes.
-type Raw = (Dtype, Vec<usize>, Vec<u8>);
+pub(super) type Raw = (Dtype, Vec<usize>, Vec<u8>);
 
-fn open(folder: &Path) -> Result<Loaded> {
+pub(super) fn open(folder: &Path) -> Result<Loaded> {
     load(folder, &config(), Sigma::Square)
 }
 
-fn saved(adapter: &Adapter) -> Scratch {
+pub(super) fn saved(adapter: &Adapter) -> Scratch {
     let scratch = Scratch::new();
     save(adapter, &config(), scratch.path(), "base/model").unwrap();
     scratch
@@ -36,7 +36,7 @@ fn bayesian() -> Adapter {
 }
 
 /// Rewrites the tensors of a saved adapter.
-fn edit(scratch: &Scratch, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
+pub(super) fn edit(scratch: &Scratch, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
     let path = scratch.path().join(MODEL);
     let bytes = fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -62,7 +62,7 @@ fn edit_config(scratch: &Scratch, change: impl FnOnce(&mut Value)) {
     fs::write(&path, json.to_string()).unwrap();
 }
 
-fn name(layer: &str) -> String {
+pub(super) fn name(layer: &str) -> String {
     format!("base_model.model.{layer}")
 }
 

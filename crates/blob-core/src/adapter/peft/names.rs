@@ -131,12 +131,11 @@ pub(super) fn low_rank(name: &str) -> Option<(&str, Factor)> {
     factors.find_map(|factor| Some((name.strip_suffix(&suffix_of(factor))?, factor)))
 }
 
-/// What follows the layer in PEFT's name of a factor; ρ, which PEFT does not know, has no
-/// `.weight`.
+/// What follows the layer in PEFT's name of a factor; what PEFT does not know has no `.weight`.
 fn suffix_of(factor: Factor) -> String {
     let name = factor.name();
-    if factor.is_rho() {
-        return format!(".{name}");
+    if factor.is_low_rank() {
+        return format!(".{name}.weight");
     }
-    format!(".{name}.weight")
+    format!(".{name}")
 }

@@ -108,6 +108,7 @@ fn down_group(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Resul
     let std = match sigma {
         Sigma::Square => rho.sqr()?,
         Sigma::Softplus => (rho.exp()? + 1.0)?.log()?,
+        Sigma::Exp => rho.exp()?,
     };
     let perturbation = (std * tensor(term.gaussian(group), term.shape.rank)?)?;
     let signs = |width, purpose| tensor(term.sign_factors(group, width, purpose, sharing), n);
