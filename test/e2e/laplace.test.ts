@@ -45,11 +45,12 @@ it('makes an adapter Bayesian by the evidence, whose answers are less sure than 
   expect(mean.metrics).toEqual(point.metrics);
   const closed = await evaluate({ ...asked, adapter: out, samples: [5, 10] });
   expect(closed.method).toBe('laplace');
-  expect(closed.evaluations.map(({ samples }) => samples)).toEqual([1]);
+  expect(closed.evaluations).toMatchObject([{ samples: 1, link: 'probit' }]);
   expect(closed.metrics?.overconfidence).toBeLessThan(point.metrics?.overconfidence ?? 0);
   const sampled = await evaluate({ ...asked, adapter: out, samples: [2000], link: 'sample' });
   expect(sampled.metrics?.nll).toBeCloseTo(closed.metrics?.nll ?? Number.NaN, 1);
   expect(sampled.metrics?.mutualInformation).toBeGreaterThan(0);
+  expect([mean, sampled].map(({ evaluations }) => evaluations[0]?.link)).toEqual([null, 'sample']);
   // Without the record it is what its file says.
   rmSync(join(out, 'bpeft.json'));
   const bare = await evaluate({ ...asked, adapter: out, task: 'multiple-choice' });

@@ -61,6 +61,7 @@ export function evaluationDone(more: Partial<EvaluationDone> = {}): EvaluationDo
       dataset: 'arc_easy',
       split: 'validation',
       samples: 10,
+      link: null,
       noise: 'token',
       sampling: 'antithetic',
       seed: 1,

@@ -31,8 +31,9 @@ export function finalLines(
 ): readonly string[] {
   const [first] = evaluations;
   if (first === undefined) return [];
-  const shown = evaluations.flatMap(({ dataset, split, samples, n, metrics, scaled }) => {
-    const name = `${dataset} ${split}, ${samplesText(samples)}`;
+  const shown = evaluations.flatMap((evaluation) => {
+    const { dataset, split, n, metrics, scaled } = evaluation;
+    const name = `${dataset} ${split}, ${samplesText(evaluation)}`;
     const under =
       scaled === null ? [] : [{ name: `${name}, T ${number(scaled.temperature)}`, n, ...scaled }];
     return [{ name, n, metrics }, ...under];

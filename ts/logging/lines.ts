@@ -31,10 +31,10 @@ export function eventLines(event: RunEvent): readonly string[] {
       ];
     }
     case 'evaluation': {
-      const { dataset, split, samples, n, metrics, flipRatio, scaled, seconds } = event.result;
+      const { dataset, split, n, metrics, flipRatio, scaled, seconds } = event.result;
       const flips = flipRatio === null ? '' : `  flips ${percent(flipRatio)}`;
       const measured = `${metricsText(metrics)}${flips}`;
-      const line = `${dataset} ${split} (${n} rows, ${samplesText(samples)}): ${measured} (${duration(seconds)})`;
+      const line = `${dataset} ${split} (${n} rows, ${samplesText(event.result)}): ${measured} (${duration(seconds)})`;
       return scaled === null ? [line] : [line, scaledText(scaled)];
     }
     case 'posterior':

@@ -15,6 +15,8 @@ export interface ComparedCell {
   readonly method: string;
   readonly model: string;
   readonly samples: number;
+  /** How the answers of a curvature were made; null where there is none. */
+  readonly link: string | null;
   readonly trainedOn: string | null;
   /** Mean temperature; null: the probabilities as they came. */
   readonly temperature: number | null;
@@ -52,9 +54,9 @@ export function comparedCells(runs: readonly ReportedRun[]): ComparedCell[] {
   const groups = new Map<string, Group>();
   for (const run of runs) {
     for (const evaluation of run.evaluations) {
-      const { dataset, split, samples, temperature } = evaluation;
+      const { dataset, split, samples, link = null, temperature } = evaluation;
       const place = [run.model, run.protocol, dataset, split, temperature !== null];
-      const key = JSON.stringify([run.label, run.trainedOn, samples, ...place]);
+      const key = JSON.stringify([run.label, run.trainedOn, samples, link, ...place]);
       const group = groups.get(key) ?? { key: JSON.stringify(place), runs: [], evaluations: [] };
       group.runs.push(run);
       group.evaluations.push(evaluation);
@@ -74,6 +76,7 @@ function cell(
   const [first] = evaluations;
   const { label: method = '', model = '', trainedOn = null } = run ?? {};
   const { dataset = '', split = '', samples = 0, n: rows = 0 } = first ?? {};
+  const link = first?.link ?? null;
   const over = (metric: Measure) =>
     spread(evaluations.map(({ metrics }) => metrics[metric] ?? null));
   const { mean: temperature } = spread(evaluations.map((one) => one.temperature));
@@ -82,7 +85,7 @@ function cell(
   );
   const memory = runs.map(({ peakRssMb }) => peakRssMb).filter((peak) => peak !== null);
   return {
-    ...{ method, model, samples, trainedOn, temperature, dataset, split, rows },
+    ...{ method, model, samples, link, trainedOn, temperature, dataset, split, rows },
     seeds: evaluations.length,
     metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
     eceFloor: spread(evaluations.map(({ metrics }) => metrics.ece_noise_floor ?? null)).mean,

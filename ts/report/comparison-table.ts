@@ -3,7 +3,7 @@
 import { MEASURES, type Measure } from '../metrics/row-measures.ts';
 import type { ComparedCell } from './compared-cells.ts';
 import { csvCell, markdownTable } from './markdown.ts';
-import { METRIC_HEADINGS, valueText } from './words.ts';
+import { isClosedForm, METRIC_HEADINGS, valueText } from './words.ts';
 
 const NOTE = `Mean ± sample standard deviation over the seeds. Floor: the mean ECE of a perfectly calibrated model with the
 same confidences on as many rows. ΔNLL: minus the first row of its kind, with the 95 % paired bootstrap interval over
@@ -27,6 +27,7 @@ function row(cell: ComparedCell): string[] {
   const {
     method,
     samples,
+    link,
     temperature,
     seeds,
     metrics,
@@ -42,7 +43,7 @@ function row(cell: ComparedCell): string[] {
   return [
     ...[
       method,
-      samples === 0 ? 'point' : String(samples),
+      passesText(samples, link),
       temperature === null ? '–' : temperature.toFixed(2),
     ],
     ...[
@@ -54,6 +55,11 @@ function row(cell: ComparedCell): string[] {
     ],
     ...[ms === null ? '–' : ms.toFixed(1), mb === null ? '–' : String(mb)],
   ];
+}
+
+function passesText(samples: number, link: string | null): string {
+  if (samples === 0) return 'point';
+  return isClosedForm(link) ? 'closed form' : String(samples);
 }
 
 function interval({ value, lower, upper }: NonNullable<ComparedCell['difference']>['nll']): string {

@@ -44,8 +44,8 @@ export function methodTables(cells: readonly ComparedCell[]): MethodTables | nul
 }
 
 function rowName(cell: ComparedCell): string {
-  const { method, model, samples, temperature, dataset, trainedOn } = cell;
+  const { method, model, temperature, dataset, trainedOn } = cell;
   const scaled = temperature === null ? '' : ', temperature-scaled';
   const elsewhere = trainedOn === null || trainedOn === dataset ? '' : `, trained on ${trainedOn}`;
-  return `${method}, ${samplesText(samples)}${scaled} · ${model}${elsewhere}`;
+  return `${method}, ${samplesText(cell)}${scaled} · ${model}${elsewhere}`;
 }

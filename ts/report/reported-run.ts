@@ -27,6 +27,7 @@ const Evaluation = z.looseObject({
   dataset: z.string(),
   split: z.string(),
   samples: z.int().nonnegative(),
+  link: z.string().nullish(),
   n: z.int().nonnegative(),
   n_truncated: z.int().nonnegative().optional(),
   metrics: Metrics,

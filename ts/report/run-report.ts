@@ -35,6 +35,8 @@ export interface EvaluationReport {
   readonly dataset: string;
   readonly split: string;
   readonly samples: number;
+  /** How the answers of a curvature were made; null where there is none. */
+  readonly link: string | null;
   /** Of temperature scaling; null: the probabilities as they came. */
   readonly temperature: number | null;
   readonly n: number;
@@ -122,7 +124,8 @@ function evaluationReport(evaluation: ReadEvaluation): EvaluationReport {
   };
   const curve = labelled.length === 0 ? null : riskCoverage(labelled);
   return {
-    ...{ dataset, split, samples, temperature, n, n_truncated: n_truncated ?? null },
+    ...{ dataset, split, samples, link: evaluation.link ?? null, temperature, n },
+    n_truncated: n_truncated ?? null,
     metrics: {
       acc: estimate('acc'),
       ece: estimate('ece'),

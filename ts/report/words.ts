@@ -18,10 +18,10 @@ export const SEEDS_NOTE = 'Mean ± sample standard deviation over the runs of on
 export function evaluationName({
   dataset,
   split,
-  samples,
   temperature,
-}: Pick<EvaluationReport, 'dataset' | 'split' | 'samples' | 'temperature'>): string {
-  return `${dataset} ${split}, ${samplesText(samples)}${temperatureText(temperature)}`;
+  ...answers
+}: Pick<EvaluationReport, 'dataset' | 'split' | 'samples' | 'link' | 'temperature'>): string {
+  return `${dataset} ${split}, ${samplesText(answers)}${temperatureText(temperature)}`;
 }
 
 /** Nothing for probabilities as they came. */
@@ -29,9 +29,23 @@ export function temperatureText(temperature: number | null): string {
   return temperature === null ? '' : `, T ${valueText(temperature)}`;
 }
 
+/** What an answer is made of. */
+export interface Passes {
+  readonly samples: number;
+  /** How the answers of a curvature are made; null where there is none. */
+  readonly link: string | null;
+}
+
 /** Without samples it is one pass: at the mean of a posterior, or at the point that was trained. */
-export function samplesText(samples: number): string {
-  return samples === 0 ? 'point estimate' : `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
+export function samplesText({ samples, link }: Passes): string {
+  if (samples === 0) return 'point estimate';
+  if (isClosedForm(link)) return 'closed form';
+  return `${samples} ${samples === 1 ? 'sample' : 'samples'}`;
+}
+
+/** Whether nothing is drawn. */
+export function isClosedForm(link: string | null): boolean {
+  return link !== null && link !== 'sample';
 }
 
 export function estimateText({ value, lower, upper }: Estimate): string {

@@ -100,6 +100,8 @@ it('ends with a table of the final evaluations and the first reliability diagram
     evaluationDone({ isFinal: false }),
     evaluationDone(),
     evaluationDone({ result: { ...result, samples: 0 } }),
+    evaluationDone({ result: { ...result, samples: 1, link: 'probit' } }),
+    evaluationDone({ result: { ...result, samples: 1, link: 'sample' } }),
   ];
   for (const event of events) sink.event(event);
   written.length = 0;
@@ -111,7 +113,9 @@ it('ends with a table of the final evaluations and the first reliability diagram
   );
   expect(lines[2]).toMatch(/^arc_easy validation, 10 samples +3 +0\.6667 /);
   expect(lines[3]).toMatch(/^arc_easy validation, point estimate +3 +0\.6667 /);
-  expect(lines.slice(4).join('\n')).toContain('█ accuracy, ░ overconfidence');
+  expect(lines[4]).toMatch(/^arc_easy validation, closed form +3 +0\.6667 /);
+  expect(lines[5]).toMatch(/^arc_easy validation, 1 sample +3 +0\.6667 /);
+  expect(lines.slice(6).join('\n')).toContain('█ accuracy, ░ overconfidence');
 });
 
 it('gives measures that a narrow terminal has no room for lines of their own', () => {

@@ -108,8 +108,8 @@ function risks(runs: readonly RunReport[]): string {
     for (const evaluation of run.evaluations) {
       if (evaluation.risk_coverage === null) continue;
       const split = `${evaluation.dataset} ${evaluation.split}`;
-      const { samples, temperature } = evaluation;
-      const name = `${run.name}, ${samplesText(samples)}${temperatureText(temperature)}`;
+      const passes = `${samplesText(evaluation)}${temperatureText(evaluation.temperature)}`;
+      const name = `${run.name}, ${passes}`;
       splits.set(split, [...(splits.get(split) ?? []), { name, points: evaluation.risk_coverage }]);
     }
   }

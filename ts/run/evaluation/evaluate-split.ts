@@ -118,6 +118,7 @@ export async function evaluateSplit(
     result: {
       ...place,
       samples,
+      link: samples === 0 ? null : (settings.rule.link ?? null),
       noise: settings.rule.noise,
       sampling: settings.sampling,
       seed: settings.seed,

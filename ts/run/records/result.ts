@@ -5,6 +5,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Detection } from '../../metrics/detection.ts';
+import type { Link } from '../../methods/method.ts';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
 import type { AdapterIdentity } from './adapter-files.ts';
 import { replaceJson } from './atomic.ts';
@@ -16,8 +17,10 @@ import type { Versions } from './versions.ts';
 export interface EvaluationResult {
   readonly dataset: string;
   readonly split: string;
-  /** Posterior samples; 0 = posterior mean (always, for a point adapter). */
+  /** Posterior samples; 0 = posterior mean (always, for a point adapter); 1 = a closed form too. */
   readonly samples: number;
+  /** How an adapter with a curvature answered; null: it has none, or answered at its mean. */
+  readonly link: Link | null;
   readonly noise: string;
   /** `antithetic` (pairs) or `plain`. */
   readonly sampling: string;
