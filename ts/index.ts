@@ -57,6 +57,7 @@ export {
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
+  type Sigma,
 } from './engine/model.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';

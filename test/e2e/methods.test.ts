@@ -109,6 +109,7 @@ it.each([
   ['ivon', { lr: undefined, ivonLr: 0.1, ivonClip: 0.1, effectiveRows: 500 }],
   ['swag', { swagEvery: 2, swagRank: 3, swagLr: 0.01 }],
   ['scalabl', { initEps: 0.5, klCycle: 3 }],
+  ['c-lora', { contextLr: 0.2, klCycle: 3 }],
 ] as const)('trains, evaluates and answers by %s', async (method, own) => {
   const out = join(temporaryFolder(), 'run');
   const settings = { ...run, maxSteps: 12, rank: 4, method, ...own } as const;
@@ -153,7 +154,7 @@ it('takes what answers do not depend on from a file for many runs, not from a fl
   const refused = await ask('--config', config, '--noise', 'token');
   expect(refused.code).toBe(2);
   expect(refused.stderr).toContain(
-    '--noise is a setting of method blob, got an adapter of method mle',
+    '--noise is a setting of method blob or c-lora, got an adapter of method mle',
   );
   await expect(openPredictor({ run: out, noise: 'token' })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',

@@ -49,6 +49,9 @@ describe('the work of a step', () => {
     expect(both).toBe(2 * adapterValues);
     const scales = work('llama-2-7b', { method: 'scalabl' }).adapterValues;
     expect(scales - adapterValues).toBe(2 * rank * (32 * 2 + 1));
+    // 8.9 k in each layer, 0.58 M in all, as published.
+    const context = work('llama-2-7b', { method: 'c-lora' }).adapterValues;
+    expect(context - adapterValues).toBe(8896 * (32 * 2 + 1));
   });
 
   it('multiplies rows by samples of a step and by members', () => {

@@ -15,6 +15,7 @@ export const GROUPS = [
   'Training',
   'BBB',
   'BLoB',
+  'C-LoRA',
   'Ensemble',
   'IVON',
   'Laplace',

@@ -74,6 +74,7 @@ export {
   loadModel,
   type ModelInfo,
   type PredictiveOptions,
+  type Sigma,
 } from './model.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';

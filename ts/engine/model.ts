@@ -92,6 +92,11 @@ export interface ModelInfo {
   readonly notices: readonly string[];
 }
 
+/**
+ * How σ follows from ρ: ρ² or ln(1 + e^ρ) of factors; e^ρ of scales; (1 + e^−ρ)⁻² of a context.
+ */
+export type Sigma = 'square' | 'softplus' | 'exp' | 'squared-logistic';
+
 export interface AdapterOptions {
   readonly rank: number;
   readonly alpha: number;
@@ -99,11 +104,10 @@ export interface AdapterOptions {
   readonly targetModules: readonly string[];
   /** Null: a point adapter. */
   readonly posterior: {
-    /** `exp` of scales, and of nothing else. */
-    readonly sigma: 'square' | 'softplus' | 'exp';
+    readonly sigma: Sigma;
     readonly initEps: number;
-    /** Which factors are Gaussian, or the scales of each layer; `a` unless given. */
-    readonly over?: 'a' | 'a-and-b' | 'scales';
+    /** Which factors are Gaussian, or what between them; `a` unless given. */
+    readonly over?: 'a' | 'a-and-b' | 'scales' | 'context';
   } | null;
   readonly seed: number;
   /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
@@ -134,7 +138,7 @@ export interface AdapterInfo {
   readonly dropout: number;
   readonly targetModules: readonly string[];
   readonly bayesian: boolean;
-  readonly sigma: 'square' | 'softplus' | 'exp' | null;
+  readonly sigma: Sigma | null;
   readonly trainableParameters: number;
   readonly tensors: number;
   /** Of an ensemble; 1 otherwise. */
@@ -278,10 +282,10 @@ export class BayesianModel implements AsyncDisposable {
     return Adapter.of(await native(() => this.#native.createAdapter(text)));
   }
 
-  /** Reads a PEFT folder; `sigma` null: σ = ρ², and e^ρ of scales. */
+  /** Reads a PEFT folder; `sigma` null: σ = ρ², or as what is Gaussian has it. */
   async loadAdapter(
     folder: string,
-    options: { sigma?: 'square' | 'softplus' | 'exp' | null } = {},
+    options: { sigma?: Sigma | null } = {},
     { signal }: Pick<CallOptions, 'signal'> = {},
   ): Promise<Adapter> {
     throwIfAborted(signal);

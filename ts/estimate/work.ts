@@ -47,9 +47,9 @@ export function workOf(
   for (const [module, [outputs, inputs]] of Object.entries(matrices)) {
     if (!targetModules.some((one) => one === module)) continue;
     const sites = module === 'lm_head' ? 1 : shape.numLayers;
-    const beside = { a: inputs, 'a-and-b': inputs + outputs, scales: 2 };
-    const gaussian = posterior === null ? 0 : beside[posterior.over ?? 'a'];
-    adapterValues += sites * config.rank * (inputs + outputs + gaussian);
+    const gaussian =
+      posterior === null ? 0 : ofGaussian(posterior.over ?? 'a', config.rank, inputs, outputs);
+    adapterValues += sites * (config.rank * (inputs + outputs) + gaussian);
   }
   const prompts = config.batchSize * members;
   const [samples = 0] = config.evalSamples;
@@ -70,4 +70,22 @@ export function workOf(
     samples: Math.max(1, posterior === null ? 1 : samples) * members,
     evaluationPrompts: config.evalBatchSize,
   };
+}
+
+/** Values of a layer's posterior beside A and B. */
+function ofGaussian(
+  over: 'a' | 'a-and-b' | 'scales' | 'context',
+  rank: number,
+  inputs: number,
+  outputs: number,
+): number {
+  const hidden = 64;
+  const entries = 2 * rank * rank;
+  const counts = {
+    a: rank * inputs,
+    'a-and-b': rank * (inputs + outputs),
+    scales: 2 * rank,
+    context: hidden * (rank + 1) + entries * (hidden + 1),
+  };
+  return counts[over];
 }

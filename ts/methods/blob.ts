@@ -16,7 +16,7 @@ import {
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
-import { CYCLE_METHODS, DRAWING_METHODS, POSTERIOR_METHODS } from './ids.ts';
+import { CYCLE_METHODS, DRAWING_METHODS, POSTERIOR_METHODS, SHARING_METHODS } from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
@@ -87,9 +87,9 @@ export const BLOB_SETTINGS = {
     ofCycle,
   ),
   noise: setting(
-    'what shares one noise sign: each token, each prompt, or all',
+    'what shares one draw of signs (of c-lora, of its matrix): each token, each prompt, or all',
     inAll(WITH_MODEL, NOISE.default('token')),
-    { group, methods, decides: 'training', recorded: 'value', isInherited: true },
+    { group, methods: SHARING_METHODS, decides: 'training', recorded: 'value', isInherited: true },
   ),
 };
 

@@ -8,7 +8,8 @@ export type MethodOptions =
   | BlobOptions
   | IvonOptions
   | SwagOptions
-  | ScalaBlOptions;
+  | ScalaBlOptions
+  | CLoraOptions;
 
 /** AdamW on the point parameters. */
 export interface PointOptions {
@@ -112,6 +113,21 @@ export interface ScalaBlOptions {
   readonly klCycle: KlCycle;
   readonly trainSamples: number;
   readonly average: 'logits' | 'log-likelihood';
+}
+
+/** C-LoRA: a Gaussian over a matrix between A and B that depends on the input. */
+export interface CLoraOptions {
+  readonly id: 'c-lora';
+  readonly point: PointOptions;
+  readonly priorStd: number;
+  /** Of the SGD on the networks that make the Gaussian. */
+  readonly contextLr: number;
+  /** Of the KL of a token, mean over layers, beside the mean NLL. */
+  readonly klWeight: number;
+  readonly klCycle: KlCycle;
+  readonly trainSamples: number;
+  readonly average: 'logits' | 'log-likelihood';
+  readonly noise: 'token' | 'example' | 'shared';
 }
 
 /**

@@ -1,4 +1,4 @@
-/** The names of methods: those that this version trains, and those that have a name already. */
+/** The names of methods. */
 
 export const METHODS = [
   'mle',
@@ -11,6 +11,7 @@ export const METHODS = [
   'tfb',
   'temperature',
   'scalabl',
+  'c-lora',
   'ivon',
   'swag',
 ] as const;
@@ -27,6 +28,7 @@ export const TRAINED_METHODS = [
   'ivon',
   'swag',
   'scalabl',
+  'c-lora',
 ] as const satisfies MethodId[];
 
 export const DEFAULT_METHOD: MethodId = 'blob';
@@ -43,11 +45,14 @@ export const ANSWERING_METHODS: readonly MethodId[] = [...TRAINED_METHODS, 'lapl
 /** Those whose points AdamW moves. */
 export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) => id !== 'ivon');
 
-/** Those whose weights are drawn in training, by signs that rows share. */
+/** BLoB alone. */
 export const POSTERIOR_METHODS: readonly MethodId[] = ['blob'];
 
+/** Those of which rows may share their noise, in training and answers. */
+export const SHARING_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'c-lora'];
+
 /** Those whose KL is dealt out over cycles of updates. */
-export const CYCLE_METHODS: readonly MethodId[] = [...POSTERIOR_METHODS, 'scalabl'];
+export const CYCLE_METHODS: readonly MethodId[] = [...SHARING_METHODS, 'scalabl'];
 
 /** Those that draw weights in each update. */
 export const DRAWING_METHODS: readonly MethodId[] = [
@@ -55,6 +60,7 @@ export const DRAWING_METHODS: readonly MethodId[] = [
   'bbb',
   'ivon',
   'scalabl',
+  'c-lora',
 ];
 
 /** Those whose samples can be mirrored at the mean. */

@@ -1,10 +1,11 @@
-/** Every method by its id: those that this version trains, and those that have a name already. */
+/** Every method by its id. */
 
 import type { SettingsOf } from '../config/setting.ts';
 import type { AdapterInfo } from '../engine/model.ts';
 import { BpeftError } from '../errors.ts';
 import { BBB, BBB_SETTINGS } from './bbb.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';
+import { C_LORA, C_LORA_SETTINGS } from './c-lora.ts';
 import { ENSEMBLE, ENSEMBLE_SETTINGS } from './ensemble.ts';
 import { AFTER_TRAINING_METHODS, type AfterTrainingId, type MethodId } from './ids.ts';
 import { IVON, IVON_SETTINGS } from './ivon.ts';
@@ -21,6 +22,7 @@ import { TFB_SETTINGS } from './tfb.ts';
 export const METHOD_SETTINGS = {
   ...BBB_SETTINGS,
   ...BLOB_SETTINGS,
+  ...C_LORA_SETTINGS,
   ...ENSEMBLE_SETTINGS,
   ...IVON_SETTINGS,
   ...LAPLACE_SETTINGS,
@@ -41,7 +43,7 @@ export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0
 }
 
 const IMPLEMENTED: readonly Method<MethodSettings>[] = [
-  ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG, SCALABL],
+  ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG, SCALABL, C_LORA],
 ];
 
 /** Those whose answers are drawn in a way of their own. */
@@ -53,14 +55,12 @@ const ANSWERING: readonly Pick<Method<MethodSettings>, 'id' | 'predictive'>[] = 
 /** One number of an evaluation, on top of any method. */
 const TEMPERATURE: MethodId = 'temperature';
 
-/** Whether `train` offers it; the others make a trained adapter Bayesian, or are not there. */
+/** Whether `train` offers it; the others make a trained adapter Bayesian. */
 export function trains(id: string): boolean {
   return IMPLEMENTED.some((method) => method.id === id);
 }
 
-/**
- * @throws {BpeftError} `BPEFT_UNSUPPORTED`: not in this version; `BPEFT_USAGE`: it does not train.
- */
+/** @throws {BpeftError} `BPEFT_USAGE`: it does not train. */
 export function trainingMethod(id: MethodId): Method<MethodSettings> {
   const found = IMPLEMENTED.find((method) => method.id === id);
   if (found !== undefined) return found;
@@ -70,10 +70,7 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
       hint: `train with --method ${MLE.id}, then bpeft bayesianize --method ${id}`,
     });
   }
-  if (id === TEMPERATURE) throw noMethod();
-  throw new BpeftError('BPEFT_UNSUPPORTED', `method ${id} is not available yet`, {
-    hint: `available: ${IMPLEMENTED.map((method) => method.id).join(', ')}`,
-  });
+  throw noMethod();
 }
 
 /** Whether it makes a trained adapter Bayesian, and trains nothing itself. */
@@ -107,6 +104,7 @@ export function usualMethod({
 }: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision' | 'sigma'>): string {
   if (priorPrecision !== null) return LAPLACE.id;
   if (sigma === 'exp') return SCALABL.id;
+  if (sigma === 'squared-logistic') return C_LORA.id;
   if (bayesian) return BLOB.id;
   return members > 1 ? ENSEMBLE.id : MLE.id;
 }

@@ -41,11 +41,7 @@ function row(cell: ComparedCell): string[] {
     return sd === null ? valueText(mean) : `${valueText(mean)} ± ${valueText(sd)}`;
   };
   return [
-    ...[
-      method,
-      passesText(samples, link),
-      temperature === null ? '–' : temperature.toFixed(2),
-    ],
+    ...[method, passesText(samples, link), temperature === null ? '–' : temperature.toFixed(2)],
     ...[
       String(seeds),
       ...MEASURES.flatMap((measure) =>

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use crate::adapter::Sigma;
-use crate::adapter::{Adapter, Factor};
+use crate::adapter::{Adapter, Factor, Gaussian};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::optimizer::Kl;
 use crate::{Error, Result};
@@ -109,8 +109,12 @@ impl GaussianKl {
         2.0 * std / self.denominator - 1.0 / (std + self.c)
     }
 
-    /// Sum over an adapter's weights, in nats, of all members; `None` for a point estimate.
+    /// Sum over an adapter's weights, in nats, of all members; `None` for a point estimate, and
+    /// under a context, which has one for each input.
     pub fn of(&self, adapter: &Adapter) -> Option<f64> {
+        if adapter.config().gaussian() == Some(Gaussian::Context) {
+            return None;
+        }
         let (sigma, parameters) = (adapter.sigma()?, adapter.parameters());
         let sites = parameters.layout().terms().keys();
         let members = 0..parameters.members();

@@ -12,6 +12,7 @@ use crate::abort::Abort;
 use crate::batch::Batch;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Gpu, low_rank::Identities};
+use crate::kl::GaussianKl;
 use crate::noise::Stream;
 use crate::observer::Watch;
 
@@ -163,6 +164,9 @@ pub struct Mode {
     pub dropout: f32,
     /// The base's own dropout, of an encoder; 0 = none.
     pub base_dropout: f32,
+    /// The divergence of the matrices of a context, and its weight beside the loss: part of the
+    /// gradients.
+    pub context_kl: Option<(GaussianKl, f64)>,
     /// Look for values that are not finite after every layer, and name the layer.
     pub check_finite: bool,
     /// Most bytes of activations to keep for the backward pass, beside each block's input; what
@@ -178,6 +182,7 @@ impl Mode {
         antithetic: false,
         dropout: 0.0,
         base_dropout: 0.0,
+        context_kl: None,
         check_finite: false,
         kept_bytes: None,
     };

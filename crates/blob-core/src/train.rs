@@ -269,6 +269,7 @@ impl Trainer {
             antithetic: false,
             dropout: adapter.config().dropout,
             base_dropout: self.base_dropout,
+            context_kl: self.method.context_kl(self.step + 1),
             check_finite,
             kept_bytes: self.kept_bytes,
         };

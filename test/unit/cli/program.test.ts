@@ -71,7 +71,7 @@ it('lists every method, precision and quantisation that train offers', async () 
   const { stdout } = await cli('train', '--help');
   const help = stdout.replace(/\s+/g, ' ');
   expect(help).toContain(
-    '--method <id> how the adapter is trained; one of mle, map, mc-dropout, ensemble, bbb, blob, ivon, swag, scalabl',
+    '--method <id> how the adapter is trained; one of mle, map, mc-dropout, ensemble, bbb, blob, ivon, swag, scalabl, c-lora',
   );
   expect(help).toContain('one of f32, bf16, int8, int8-mixed (default: f32)');
   expect(help).toContain('one of none, q8_0, q4_k, int8, nf4 (default: none)');
@@ -84,6 +84,7 @@ it.each([
       'Training',
       'BBB',
       'BLoB',
+      'C-LoRA',
       'Ensemble',
       'IVON',
       'ScalaBL',

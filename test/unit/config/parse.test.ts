@@ -114,14 +114,14 @@ it.each([
   [
     'mc-dropout',
     { noise: 'shared' },
-    '--noise is a setting of method blob, got method mc-dropout',
-    'blob',
+    '--noise is a setting of method blob or c-lora, got method mc-dropout',
+    'blob|c-lora',
   ],
   [
     'ivon',
     { lr: 0.1 },
-    '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, blob, swag, or scalabl, got method ivon',
-    'mle|map|mc-dropout|ensemble|bbb|blob|swag|scalabl',
+    '--lr is a setting of method mle, map, mc-dropout, ensemble, bbb, blob, swag, scalabl, or c-lora, got method ivon',
+    'mle|map|mc-dropout|ensemble|bbb|blob|swag|scalabl|c-lora',
   ],
   [
     'blob',
@@ -158,7 +158,7 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     [
       'mle',
       { noise: 'shared' },
-      '--noise is a setting of method blob, got an adapter of method mle',
+      '--noise is a setting of method blob or c-lora, got an adapter of method mle',
     ],
     [
       'ivon',
@@ -168,7 +168,7 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     [
       'ensemble',
       { sampling: 'plain' },
-      '--sampling is a setting of method blob, bbb, ivon, scalabl, swag, or laplace, got an adapter of method ensemble',
+      '--sampling is a setting of method blob, bbb, ivon, scalabl, c-lora, swag, or laplace, got an adapter of method ensemble',
     ],
   ] as const) {
     const hint = 'leave it out: its answers do not depend on it';

@@ -65,7 +65,6 @@ it('names the run folder after method, dataset and seed', () => {
 
 it.each([
   [{ method: 'tfb' }, 'BPEFT_USAGE', /method tfb makes a trained adapter Bayesian/],
-  [{ method: 'scalabl' }, 'BPEFT_UNSUPPORTED', /method scalabl is not available yet/],
   [{ device: 'gpu' }, 'BPEFT_USAGE', /must be auto, cpu or cuda\[:N\], got "gpu"/],
   [{ model: undefined }, 'BPEFT_USAGE', /--model is required/],
   [{ resume: true, overwrite: true }, 'BPEFT_USAGE', /exclude each other/],

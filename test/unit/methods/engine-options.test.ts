@@ -210,6 +210,24 @@ it('hands the engine every setting of ScalaBL', () => {
   expect(usual.options.method).toMatchObject({ klCycle: { kind: 'pulse', length: 316 } });
 });
 
+it('hands the engine every setting of C-LoRA', () => {
+  const own = { contextLr: 0.021, contextPriorStd: 0.022, contextKl: 0.023, noise: 'example' };
+  const weighted = { klWeighting: 'uniform', klCycle: 17, average: 'log-likelihood' };
+  const { config, options } = given({ method: 'c-lora', trainSamples: 18, ...own, ...weighted });
+  expect(options).toEqual({
+    ...run,
+    method: {
+      ...{ id: 'c-lora', point, priorStd: 0.022, contextLr: 0.021, klWeight: 0.023 },
+      ...{ klCycle: { kind: 'uniform', length: 17 }, trainSamples: 18 },
+      ...{ average: 'log-likelihood', noise: 'example' },
+    },
+  });
+  const method = trainingMethod('c-lora');
+  expect(method.adapter(config)).toMatchObject({ posterior: { over: 'context' } });
+  const asked = { protocol: 'corrected', noise: 'example' } as const;
+  expect(method.predictive({} as AdapterInfo, asked).noise).toBe('example');
+});
+
 it('hands the engine every setting of SWAG, and collects once an epoch unless told otherwise', () => {
   const own = { swagStart: 0.4, swagLr: 0.021, swagEvery: 3, swagRank: 4, swagScale: 0.5 };
   const { config, options } = given({ method: 'swag', ...own });

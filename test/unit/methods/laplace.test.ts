@@ -21,7 +21,10 @@ it('answers in closed form unless asked otherwise', () => {
 });
 
 it('tells an adapter without a record by its curvature', () => {
-  const adapter = { bayesian: true, members: 1 };
+  const adapter = { bayesian: true, members: 1, sigma: null };
   expect(usualMethod({ ...adapter, priorPrecision: 2 })).toBe('laplace');
-  expect(usualMethod({ ...adapter, priorPrecision: null })).toBe('blob');
+  const gaussian = { ...adapter, priorPrecision: null } as const;
+  expect(usualMethod({ ...gaussian, sigma: 'square' })).toBe('blob');
+  expect(usualMethod({ ...gaussian, sigma: 'exp' })).toBe('scalabl');
+  expect(usualMethod({ ...gaussian, sigma: 'squared-logistic' })).toBe('c-lora');
 });

@@ -92,7 +92,7 @@ export async function openAdapter(
     });
   }
   const { sigma } = adapter.info;
-  const isOpen = sigma !== null && sigma !== 'exp';
+  const isOpen = sigma === 'square' || sigma === 'softplus';
   const isAssumed = isOpen && record === null && run.sigma === undefined;
   const assumption =
     'no bpeft.json beside the adapter: sigma = rho^2 is assumed (--sigma says otherwise)';

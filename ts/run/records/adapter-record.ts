@@ -23,7 +23,7 @@ function shapeOf(part: Setting['ofAdapter']): Record<string, z.core.$ZodType> {
 const AdapterRecordFile = z.object({
   format: z.literal(1),
   method: z.string(),
-  sigma: z.enum(['square', 'softplus', 'exp']).nullable(),
+  sigma: z.enum(['square', 'softplus', 'exp', 'squared-logistic']).nullable(),
   prior_std: z.number().positive().nullable(),
   /** How sigma was searched for; only of what was made Bayesian by a search. */
   search: z

@@ -4,8 +4,8 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import type { Detection } from '../../metrics/detection.ts';
 import type { Link } from '../../methods/method.ts';
+import type { Detection } from '../../metrics/detection.ts';
 import type { Metrics, MetricsReport } from '../../metrics/report.ts';
 import type { AdapterIdentity } from './adapter-files.ts';
 import { replaceJson } from './atomic.ts';

@@ -5,7 +5,7 @@ import { type Division, UNDIVIDED } from '../../batches/share.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
 import type { CallOptions } from '../../engine/call.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { Adapter, BayesianModel, Sigma } from '../../engine/model.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
@@ -206,18 +206,19 @@ async function firstAdapter(
   const record = await readAdapterRecord(folder);
   await tellOtherBase({ folder, record }, model, emit);
   const sigma = method.adapter(config).posterior?.sigma ?? null;
-  const isOfScales = sigma === 'exp';
-  if (sigma !== null && !isOfScales && record?.sigma !== 'exp') {
-    sameSetting('sigma', sigma, record?.sigma ?? sigma);
+  const recorded = record?.sigma ?? sigma;
+  if (sigma !== null && recorded !== null && kindOf(sigma) === kindOf(recorded)) {
+    sameSetting('sigma', sigma, recorded);
   }
-  const adapter = await model.loadAdapter(folder, { sigma: isOfScales ? null : sigma });
+  const asked = sigma !== null && kindOf(sigma) === 'factors' ? sigma : null;
+  const adapter = await model.loadAdapter(folder, { sigma: asked });
   for (const message of adapter.info.notices)
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   const { bayesian } = adapter.info;
-  const hasScales = adapter.info.sigma === 'exp';
-  if (bayesian !== method.hasPosterior || hasScales !== isOfScales) {
-    const over = hasScales ? ' over scales' : '';
-    const kind = bayesian ? `has a posterior${over}` : 'has no posterior';
+  const over = adapter.info.sigma === null ? null : kindOf(adapter.info.sigma);
+  if (bayesian !== method.hasPosterior || (sigma !== null && over !== kindOf(sigma))) {
+    const whose = over === null ? 'of curvature' : `over ${over}`;
+    const kind = bayesian ? `has a posterior ${whose}` : 'has no posterior';
     throw new BpeftError(
       'BPEFT_ADAPTER',
       `--init-adapter ${kind}, which method ${config.method} cannot start from`,
@@ -246,6 +247,12 @@ async function firstAdapter(
     requireClasses(folder, head.classes, info.head?.classes ?? 0);
   }
   return adapter;
+}
+
+/** What is Gaussian where σ of ρ says it; factors otherwise. */
+function kindOf(sigma: Sigma): 'factors' | 'scales' | 'a context' {
+  if (sigma === 'exp') return 'scales';
+  return sigma === 'squared-logistic' ? 'a context' : 'factors';
 }
 
 function requireClasses(folder: string, asked: number, found: number): void {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Factor, HeadConfig, Module};
 use crate::{Error, Result};
 
+/// Ranks that a context may have: its network grows with their square.
+const MOST_RANKS_OF_CONTEXT: usize = 64;
+
 /// Members that one adapter may have.
 const MOST_MEMBERS: usize = 64;
 
@@ -18,6 +21,8 @@ pub enum Sigma {
     Softplus,
     /// σ = e^ρ, of scales alone.
     Exp,
+    /// σ = (1 + e^−ρ)⁻², of a context alone.
+    SquaredLogistic,
 }
 
 impl Sigma {
@@ -29,16 +34,18 @@ impl Sigma {
             Self::Softplus if rho > 20.0 => rho,
             Self::Softplus => rho.exp().ln_1p(),
             Self::Exp => rho.exp(),
+            Self::SquaredLogistic => logistic(rho).powi(2),
         }
     }
 
-    /// dσ/dρ: 2ρ, the logistic function of ρ, or σ.
+    /// dσ/dρ: 2ρ; l, the logistic function of ρ; σ; or 2l²(1 − l).
     #[inline]
     pub fn slope(self, rho: f32) -> f32 {
         match self {
             Self::Square => 2.0 * rho,
-            Self::Softplus => 1.0 / (1.0 + (-rho).exp()),
+            Self::Softplus => logistic(rho),
             Self::Exp => rho.exp(),
+            Self::SquaredLogistic => 2.0 * self.of(rho) * (1.0 - logistic(rho)),
         }
     }
 
@@ -49,6 +56,7 @@ impl Sigma {
             Self::Softplus if std > 20.0 => std,
             Self::Softplus => std.exp_m1().ln(),
             Self::Exp => std.ln(),
+            Self::SquaredLogistic => -(std.sqrt().recip() - 1.0).ln(),
         }
     }
 
@@ -59,8 +67,14 @@ impl Sigma {
             Self::Softplus if eps < 0.0 => (eps - 1.0, eps),
             Self::Softplus => (self.rho(eps * eps / 2.0), self.rho(eps * eps)),
             Self::Exp => (self.rho(eps / std::f32::consts::SQRT_2), self.rho(eps)),
+            // The network decides.
+            Self::SquaredLogistic => (0.0, 0.0),
         }
     }
+}
+
+fn logistic(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 /// Which factors are Gaussian.
@@ -75,11 +89,13 @@ pub enum Gaussian {
     AAndB,
     /// No factor, but a scale of each row of `A`.
     Scales,
+    /// No factor, but a matrix between them that depends on the input (`context`).
+    Context,
 }
 
 impl Gaussian {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::A, Self::AAndB, Self::Scales];
+    pub const ALL: [Self; 4] = [Self::A, Self::AAndB, Self::Scales, Self::Context];
 
     /// What an adapter has for it beside A and B, in the order of the layout.
     pub fn factors(self) -> &'static [Factor] {
@@ -87,12 +103,35 @@ impl Gaussian {
             Self::A => &[Factor::Rho],
             Self::AAndB => &[Factor::Rho, Factor::RhoB],
             Self::Scales => &[Factor::Scale, Factor::RhoScale],
+            Self::Context => &[
+                Factor::ContextIn,
+                Factor::ContextInBias,
+                Factor::ContextOut,
+                Factor::ContextOutBias,
+            ],
+        }
+    }
+
+    /// How its σ may follow from its ρ.
+    fn sigmas(self) -> &'static [Sigma] {
+        match self {
+            Self::A | Self::AAndB => &[Sigma::Square, Sigma::Softplus],
+            Self::Scales => &[Sigma::Exp],
+            Self::Context => &[Sigma::SquaredLogistic],
+        }
+    }
+
+    /// How it does where that is no choice.
+    pub(super) fn own_sigma(self) -> Option<Sigma> {
+        match self.sigmas() {
+            [one] => Some(*one),
+            _ => None,
         }
     }
 
     /// Whether a sample is a draw of whole factors, which a pass does not make itself.
     pub fn is_drawn_whole(self) -> bool {
-        self != Self::A
+        matches!(self, Self::AAndB | Self::Scales)
     }
 }
 
@@ -195,15 +234,15 @@ impl LoraConfig {
             );
         }
         match self.posterior {
-            Some(Posterior { sigma, over, .. })
-                if (sigma == Sigma::Exp) != (over == Gaussian::Scales) =>
+            Some(Posterior { sigma, over, .. }) if !over.sigmas().contains(&sigma) => {
+                let rule = "must be exp over scales, squared-logistic over a context, else neither";
+                invalid("sigma", rule, format!("{sigma:?} over {over:?}"))
+            }
+            Some(Posterior { over, .. })
+                if over == Gaussian::Context && self.rank > MOST_RANKS_OF_CONTEXT =>
             {
-                let value = format!("{sigma:?} over {over:?}");
-                invalid(
-                    "sigma",
-                    "must be exp over scales, and over nothing else",
-                    value,
-                )
+                let rule = "must be at most 64 under a context, whose network has 2·rank² outputs";
+                invalid("rank", rule, self.rank.to_string())
             }
             Some(Posterior {
                 sigma, init_eps, ..
@@ -244,8 +283,11 @@ mod tests {
 
     #[test]
     fn rho_is_the_inverse_of_sigma() {
-        for sigma in [Sigma::Square, Sigma::Softplus, Sigma::Exp] {
-            for std in [1e-6, 0.002, 0.2, 3.0, 30.0] {
+        use Sigma::{Exp, Softplus, Square, SquaredLogistic};
+        for sigma in [Square, Softplus, Exp, SquaredLogistic] {
+            let most = if sigma == SquaredLogistic { 1.0 } else { 100.0 };
+            let widths = [1e-6, 0.002, 0.2, 3.0, 30.0].into_iter();
+            for std in widths.filter(|std| *std < most) {
                 let found = sigma.of(sigma.rho(std));
                 assert!((found / std - 1.0).abs() < 1e-3, "{sigma:?} {std} {found}");
             }

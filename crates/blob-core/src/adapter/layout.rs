@@ -1,21 +1,24 @@
 //! Where each parameter of an adapter lies in its flat buffers.
 //!
 //! ```text
-//! [ A of every site | B | W, b | ρ of A | ρ of B | ln μ, ρ of scales | W, b ]     each by depth
+//! [ A of every site | B | W, b | ρ of A | ρ of B | scales | context | W, b ]     each by depth
 //! ```
 //!
-//! Scales are those of `scales`. W and b are layers of the adapter's own, such as a classification
-//! head: trained, they are point parameters behind B; frozen, they lie where no optimizer reaches.
+//! Scales and context are those of `scales` and `context`. W and b are layers of the adapter's own,
+//! such as a classification head: trained, they are point parameters behind B; frozen, they lie
+//! where no optimizer reaches.
 //!
 //! The point parameters come first, so that an optimizer of these is one run of values; among them
-//! the low-rank factors, which alone may be Gaussian. An adapter of
-//! several members repeats the whole, member after member. Gradients have the same layout; a state
+//! the low-rank factors. An adapter of several members repeats the whole, member after member. Gradients have the same layout; a state
 //! of an optimizer may cover its beginning only (`point_len`).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Gaussian, LowRankMut, Site};
+
+/// H, the hidden units of a context's network.
+pub const CONTEXT_WIDTH: usize = 64;
 
 /// What a parameter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +35,14 @@ pub enum Factor {
     Scale,
     /// Their ρ, (1, r).
     RhoScale,
+    /// W₁ of the network of a context, (H, r).
+    ContextIn,
+    /// Its b₁, (1, H).
+    ContextInBias,
+    /// Its W₂, (2r², H).
+    ContextOut,
+    /// Its b₂, (1, 2r²).
+    ContextOutBias,
     /// `W` of a layer of the adapter's own, (m, k).
     Weight,
     /// Its `b`, (1, m).
@@ -40,16 +51,27 @@ pub enum Factor {
 
 impl Factor {
     /// Those of a low-rank term, in the order of the layout.
-    pub const LOW_RANK: [Self; 6] = [
+    pub const LOW_RANK: [Self; 10] = [
         Self::A,
         Self::B,
         Self::Rho,
         Self::RhoB,
         Self::Scale,
         Self::RhoScale,
+        Self::ContextIn,
+        Self::ContextInBias,
+        Self::ContextOut,
+        Self::ContextOutBias,
     ];
     /// Of them those that are neither `A` nor `B`, nor a ρ of these.
-    pub const BESIDE: [Self; 2] = [Self::Scale, Self::RhoScale];
+    pub const BESIDE: [Self; 6] = [
+        Self::Scale,
+        Self::RhoScale,
+        Self::ContextIn,
+        Self::ContextInBias,
+        Self::ContextOut,
+        Self::ContextOutBias,
+    ];
     /// Those of a layer of the adapter's own.
     pub const WHOLE: [Self; 2] = [Self::Weight, Self::Bias];
 
@@ -62,6 +84,10 @@ impl Factor {
             Self::RhoB => "lora_B_rho",
             Self::Scale => "lora_A_scale",
             Self::RhoScale => "lora_A_scale_rho",
+            Self::ContextIn => "lora_E_in",
+            Self::ContextInBias => "lora_E_in_bias",
+            Self::ContextOut => "lora_E_out",
+            Self::ContextOutBias => "lora_E_out_bias",
             Self::Weight => "weight",
             Self::Bias => "bias",
         }
@@ -72,14 +98,14 @@ impl Factor {
         matches!(self, Self::A | Self::B)
     }
 
-    /// Whether it is a ρ.
-    pub fn is_rho(self) -> bool {
-        matches!(self, Self::Rho | Self::RhoB | Self::RhoScale)
-    }
-
     /// Whether files hold it without its one row.
     pub fn is_vector(self) -> bool {
-        matches!(self, Self::Bias | Self::Scale | Self::RhoScale)
+        match self {
+            Self::Bias | Self::Scale | Self::RhoScale => true,
+            Self::ContextInBias | Self::ContextOutBias => true,
+            Self::A | Self::B | Self::Rho | Self::RhoB | Self::Weight => false,
+            Self::ContextIn | Self::ContextOut => false,
+        }
     }
 }
 
@@ -114,6 +140,10 @@ impl TermShape {
             Factor::A | Factor::Rho => [self.rank, self.inputs],
             Factor::B | Factor::RhoB => [self.outputs, self.rank],
             Factor::Scale | Factor::RhoScale => [1, self.rank],
+            Factor::ContextIn => [CONTEXT_WIDTH, self.rank],
+            Factor::ContextInBias => [1, CONTEXT_WIDTH],
+            Factor::ContextOut => [2 * self.rank * self.rank, CONTEXT_WIDTH],
+            Factor::ContextOutBias => [1, 2 * self.rank * self.rank],
             Factor::Weight => [self.outputs, self.inputs],
             Factor::Bias => [1, self.outputs],
         }
@@ -270,9 +300,10 @@ impl Layout {
         self.end_of(|factor| factor.is_low_rank() || trained && Factor::WHOLE.contains(&factor))
     }
 
-    /// Values of one member that are trained: the points and every ρ.
+    /// Values of one member that are trained: the points and all of the posterior.
     pub fn trained_len(&self) -> usize {
-        self.point_len().max(self.end_of(Factor::is_rho))
+        let is_of_term = |factor| Factor::LOW_RANK.contains(&factor);
+        self.point_len().max(self.end_of(is_of_term))
     }
 
     /// Where the last parameter of a kind ends.

@@ -8,10 +8,11 @@
 //!
 //! `A` starts as U(−1/√k, 1/√k) (PyTorch's Kaiming-uniform with a = √5), `B` as 0, ρ as
 //! U(ρ(ε²/2), ρ(ε²)), so that σ starts in [ε²/2, ε²), or U(ε−1, ε) where ε < 0 (softplus, the
-//! reference's start). `scales` has another start. An ensemble has several members of one shape;
+//! reference's start). `scales` and `context` have starts of their own. An ensemble has several members of one shape;
 //! member j starts as a single adapter of seed + j does.
 
 mod config;
+mod context;
 mod deviations;
 mod draws;
 mod isotropic;
@@ -31,7 +32,7 @@ pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
 pub use deviations::{Deviations, MOST_DEVIATIONS};
 pub use draws::Draw;
 pub use isotropic::SpectrumRule;
-pub use layout::{Factor, Layout, Parameter, TermShape, WholeLayers};
+pub use layout::{CONTEXT_WIDTH, Factor, Layout, Parameter, TermShape, WholeLayers};
 pub use low_rank::{LowRank, LowRankMut, LowRankRef};
 pub use parameters::Parameters;
 pub use site::{Module, Site};
@@ -90,6 +91,7 @@ impl Adapter {
         };
         for member in 0..adapter.config.members {
             adapter.initialise_scales(member);
+            adapter.initialise_context(member);
         }
         if let Some(encoder) = &backbone.encoder {
             adapter.initialise_whole(encoder.initializer_range);
@@ -278,7 +280,8 @@ impl Adapter {
         all.filter_map(move |factor| self.parameters.factor(member, site, factor))
     }
 
-    /// Mean of σ over all that is Gaussian; `None` for a point estimate.
+    /// Mean of σ over all that is Gaussian; `None` for a point estimate, and where σ depends on the
+    /// input.
     pub fn sigma_mean(&self) -> Option<f64> {
         let sigma = self.sigma()?;
         let (mut sum, mut count) = (0.0, 0usize);
@@ -290,6 +293,6 @@ impl Adapter {
                 }
             }
         }
-        Some(sum / count.max(1) as f64)
+        (count > 0).then(|| sum / count as f64)
     }
 }

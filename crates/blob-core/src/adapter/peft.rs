@@ -3,7 +3,8 @@
 //! `adapter_config.json` is PEFT's own, with no foreign key; `adapter_model.safetensors` has PEFT's
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r),
 //! and `….lora_A_rho` (r, k), `….lora_B_rho` (m, r), `….lora_A_scale` and `….lora_A_scale_rho` (r),
-//! which PEFT ignores, as it does what `deviations` adds. The reference repeats the prefix `base_model.model.` and embeds the frozen
+//! which PEFT ignores, as it does what `deviations` adds; `….lora_E_in`, `….lora_E_out` and their
+//! `_bias` are a context's, and `peft_type` then is one that PEFT does not know. The reference repeats the prefix `base_model.model.` and embeds the frozen
 //! head (`lm_head.base_layer.weight`), which is left out with a notice. Layers have transformers'
 //! names; those of an adapter's own, an encoder's head, are what PEFT calls `modules_to_save`, or
 //! the base layers of their low-rank terms.
@@ -256,13 +257,14 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         ));
     }
     let over = posterior_of(&found).map_err(&broken)?;
+    if config.has_context() != (over == Some(Gaussian::Context)) {
+        let rule = "peft_type must be C_LORA where there are lora_E tensors, and LORA elsewhere";
+        return Err(broken(rule.into()));
+    }
     let terms = complete(found, config.r, backbone).map_err(broken)?;
     let shapes = terms.iter().map(|(&site, term)| (site, term.shape()));
     let deviations = columns.complete(shapes.collect()).map_err(broken)?;
-    let sigma = match over {
-        Some(Gaussian::Scales) => Sigma::Exp,
-        _ => sigma,
-    };
+    let sigma = over.and_then(Gaussian::own_sigma).unwrap_or(sigma);
     let mut target_modules: Vec<Module> = terms.keys().map(|site| site.module).collect();
     target_modules.sort_unstable();
     target_modules.dedup();

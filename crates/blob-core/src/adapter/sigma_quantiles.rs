@@ -5,7 +5,7 @@ use crate::{Error, Result};
 
 impl Adapter {
     /// Quantiles of σ in each layer, over the weights of all members, in the layers' order; empty
-    /// for a point estimate.
+    /// for a point estimate, and where σ depends on the input.
     ///
     /// The quantile of fraction `p` of `n` sorted values lies at place `p·(n − 1)`, linear between
     /// its neighbours.
@@ -18,7 +18,7 @@ impl Adapter {
                 "a quantile's fraction must be in [0, 1], got {fraction}"
             )));
         }
-        let Some(sigma) = self.sigma() else {
+        let Some(sigma) = self.sigma().filter(|_| self.sigma_mean().is_some()) else {
             return Ok(Vec::new());
         };
         let sites = self.parameters.layout().terms().keys();

@@ -66,11 +66,11 @@ impl Bbb {
         let most = match posterior.over {
             Gaussian::A => DRAWN_IN_PASS,
             Gaussian::AAndB => DRAWN_WHOLE,
-            Gaussian::Scales => {
+            Gaussian::Scales | Gaussian::Context => {
                 return Err(Error::InvalidConfig {
                     field: "posterior",
                     rule: "must be a Gaussian over factors for Bayes by backprop",
-                    value: "scales".into(),
+                    value: format!("{:?}", posterior.over),
                 });
             }
         };

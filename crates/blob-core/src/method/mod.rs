@@ -7,6 +7,7 @@
 
 mod bbb;
 mod blob;
+mod c_lora;
 mod ivon;
 mod map;
 mod mle;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bbb::{Bbb, BbbConfig};
 pub use blob::{Blob, BlobConfig};
+pub use c_lora::{CLora, CLoraConfig};
 pub use ivon::{Ivon, IvonConfig};
 pub use map::{Map, MapConfig};
 pub use mle::{Mle, MleConfig};
@@ -32,6 +34,7 @@ use crate::adapter::{Adapter, Factor, Parameters, Site};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Tally, optimizer::Member};
+use crate::kl::GaussianKl;
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
 use crate::pass::NoiseSharing;
@@ -56,6 +59,8 @@ pub enum MethodConfig {
     /// ScalaBL.
     #[serde(rename = "scalabl")]
     ScalaBl(ScalaBlConfig),
+    /// C-LoRA.
+    CLora(CLoraConfig),
 }
 
 impl MethodConfig {
@@ -72,6 +77,7 @@ impl MethodConfig {
             Self::Ivon(config) => Box::new(Ivon::new(config, adapter)?),
             Self::Swag(config) => Box::new(Swag::new(config, adapter)?),
             Self::ScalaBl(config) => Box::new(ScalaBl::new(config, adapter)?),
+            Self::CLora(config) => Box::new(CLora::new(config, adapter)?),
         })
     }
 }
@@ -151,6 +157,11 @@ pub trait Method: Send {
     fn objective(&self) -> Box<dyn Objective> {
         let average = Average::Logits;
         Box::new(CrossEntropy { average })
+    }
+
+    /// The divergence of a context in step `t`, with its weight for each sample of each token.
+    fn context_kl(&self, _t: u64) -> Option<(GaussianKl, f64)> {
+        None
     }
 
     /// The factors that the passes of a step run with, where a method draws them itself: of each
@@ -243,10 +254,9 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
         let Some(gradient) = gradients.term(member, site) else {
             continue;
         };
-        let of_factor = |factor| gradients.factor(member, site, factor).map_or(0.0, squares);
-        let of_rho = gradient.rho.map_or(0.0, squares)
-            + of_factor(Factor::Scale)
-            + of_factor(Factor::RhoScale);
+        let beside = Factor::BESIDE.into_iter();
+        let beside = beside.filter_map(|factor| gradients.factor(member, site, factor));
+        let of_rho = gradient.rho.map_or(0.0, squares) + beside.map(squares).sum::<f64>();
         let of_site = squares(gradient.a) + squares(gradient.b);
         if !(of_site + of_rho).is_finite() {
             return Err(site);

@@ -61,6 +61,10 @@ pub enum Purpose {
     Sketch = 11,
     /// Dropout mask of a row of the base's own activations.
     BaseDropout = 12,
+    /// The Gaussian matrix of a token under a context, (r, r).
+    Context = 13,
+    /// Initial parameters of a context's network, one sample for each.
+    InitialContext = 14,
 }
 
 /// The stream of one (seed, step, phase).
@@ -117,6 +121,11 @@ impl Stream {
     /// Fills `out` with standard normals of a prompt, by the identity of its data row.
     pub fn fill_normal_of_row(self, out: &mut [f32], row: u32, key: NoiseKey) {
         normal::fill(out, |block| self.words(block, 0, row, key));
+    }
+
+    /// Fills `out` with standard normals of a token.
+    pub fn fill_normal_of_token(self, out: &mut [f32], (position, row): (u32, u32), key: NoiseKey) {
+        normal::fill(out, |block| self.words(block, position, row, key));
     }
 
     /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.

@@ -166,6 +166,21 @@ impl Device {
         }
     }
 
+    /// Whether it computes the context of C-LoRA.
+    ///
+    /// # Errors
+    /// `BPEFT_UNSUPPORTED`: only the processor's kernels do.
+    pub(crate) fn require_context(self) -> Result<()> {
+        if self == Self::Cpu {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: "device for C-LoRA's context",
+            value: self.spelled(),
+            supported: "cpu: give --device cpu".into(),
+        })
+    }
+
     /// The tensor where operations of this device read it without a copy.
     ///
     /// # Errors

@@ -12,9 +12,10 @@
 //! two independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal,
 //! one per posterior sample (with `−E` for the second of an antithetic pair, under the same signs);
 //! `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in the backward pass.
-//! The mean pass is the first term alone. Rows of another member see its factors. Shapes: `n` rows,
+//! The mean pass is the first term alone. Under a context (`context`) h is what that makes of it. Rows of another member see its factors. Shapes: `n` rows,
 //! `k` inputs, `m` outputs, `r` rank.
 
+mod context;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub(super) mod cuda;
@@ -48,6 +49,8 @@ pub struct Term<'a> {
 /// What the backward pass needs beside the input; signs are drawn again.
 pub struct Kept {
     h: Vec<f32>, // (n, r)
+    /// Under a context: h before it, (n, r).
+    z: Option<Vec<f32>>,
     draws: Vec<Draw>,
 }
 

@@ -126,6 +126,8 @@ impl<'a> Oracle<'a> {
         let std = match sigma {
             Sigma::Square => rho.mul(rho)?,
             Sigma::Softplus => (rho.exp()? + 1.0)?.log()?,
+            Sigma::Exp => rho.exp()?,
+            Sigma::SquaredLogistic => (rho.neg()?.exp()? + 1.0)?.recip()?.sqr()?,
         };
         let (r, _) = rho.dims2()?;
         let mut gaussian = vec![0.0; r * k];

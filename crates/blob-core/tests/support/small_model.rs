@@ -128,7 +128,7 @@ pub fn trained(config: LoraConfig, backbone: &BackboneConfig) -> Adapter {
         let rho = config.posterior.map(|posterior| {
             let of = |normal: &f32| match posterior.sigma {
                 Sigma::Square => (0.3 + 0.1 * normal.abs().min(2.0)) * normal.signum(),
-                Sigma::Softplus => 0.5 * normal - 2.0,
+                Sigma::Softplus | Sigma::Exp | Sigma::SquaredLogistic => 0.5 * normal - 2.0,
             };
             normals(seed + 1, term.a.len()).iter().map(of).collect()
         });

@@ -5,19 +5,16 @@
 //! Where methods end on problems with a known answer is in `posterior` and `quadratic`.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod methods;
+
 use blob_core::abort::Abort;
 use blob_core::adapter::{
     Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
 };
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
-use blob_core::method::{
-    BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, ScalaBlConfig,
-    SwagConfig,
-};
-use blob_core::objective::Average;
+use blob_core::method::MethodConfig;
 use blob_core::ops::Precision;
-use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::PredictConfig;
 use blob_core::train::{TrainConfig, Trainer};
@@ -26,75 +23,8 @@ use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::encoder_case::EncoderCase;
 use crate::support::golden::assert_close;
-use crate::support::small_model::{backbone, batch_of, blob, config, lora, point, prompts};
-
-/// Every method with the adapters that it trains. A method without a line here does not compile.
-fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
-    let schedule = Schedule {
-        total: 12,
-        warmup: 2.0,
-        warmup_start: 1,
-        stride: 1,
-    };
-    let point = PointConfig {
-        schedule,
-        max_grad_norm: 1.0,
-        ..point(0.01)
-    };
-    let all = [
-        MethodConfig::Mle(MleConfig { point }),
-        MethodConfig::Map(MapConfig {
-            point,
-            prior_std: 0.3,
-            rows: 9,
-        }),
-        MethodConfig::Bbb(BbbConfig {
-            point,
-            prior_std: 0.3,
-            rows: 9,
-            train_samples: 2,
-        }),
-        MethodConfig::Blob(blob(NoiseSharing::Token)),
-        MethodConfig::Ivon(IvonConfig {
-            lr: 0.1,
-            schedule,
-            effective_rows: 100.0,
-            weight_decay: 1e-3,
-            initial_hessian: 0.1,
-            beta1: 0.9,
-            beta2: 0.99,
-            clip: 0.1,
-            train_samples: 2,
-        }),
-        MethodConfig::Swag(SwagConfig {
-            point,
-            start: 2,
-            every: 1,
-            lr: 0.01,
-            deviations: 3,
-            scale: 1.0,
-        }),
-        MethodConfig::ScalaBl(ScalaBlConfig {
-            point,
-            prior_std: 1.0,
-            kl_lr: 0.2,
-            kl_cycle: KlCycle::Pulse { length: 3 },
-            train_samples: 2,
-            average: Average::LogLikelihood,
-        }),
-    ];
-    let kinds = |method: &MethodConfig| match method {
-        MethodConfig::Mle(_) | MethodConfig::Map(_) | MethodConfig::Swag(_) => vec![None],
-        MethodConfig::Bbb(_) => vec![Some(Gaussian::A), Some(Gaussian::AAndB)],
-        MethodConfig::Blob(_) => vec![Some(Gaussian::A)],
-        MethodConfig::Ivon(_) => vec![Some(Gaussian::AAndB)],
-        MethodConfig::ScalaBl(_) => vec![Some(Gaussian::Scales)],
-    };
-    all.into_iter()
-        .map(|method| (kinds(&method), method))
-        .map(|(kinds, method)| (method, kinds))
-        .collect()
-}
+use crate::support::small_model::{backbone, batch_of, config, lora, prompts};
+use methods::methods;
 
 /// A backbone, with the layers that are adapted and the rows that train them.
 pub(crate) struct World {
@@ -166,6 +96,7 @@ impl Case<'_> {
         let posterior = self.over.map(|over| Posterior {
             sigma: match over {
                 Gaussian::Scales => Sigma::Exp,
+                Gaussian::Context => Sigma::SquaredLogistic,
                 Gaussian::A | Gaussian::AAndB => Sigma::Square,
             },
             init_eps: 0.4,

@@ -2,6 +2,7 @@
 
 mod base_dropout;
 mod conformance;
+mod context;
 mod encoders;
 mod ensemble;
 mod peft;

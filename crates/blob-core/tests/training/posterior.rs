@@ -16,12 +16,12 @@
 use std::collections::BTreeMap;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module};
+use blob_core::adapter::{Adapter, Factor, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{Backbone, BackboneConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::laplace::Link;
-use blob_core::method::{BbbConfig, BlobConfig, MethodConfig, PointConfig};
+use blob_core::method::{BbbConfig, BlobConfig, CLoraConfig, MethodConfig, PointConfig};
 use blob_core::objective::{Average, Evaluated, Objective};
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
@@ -282,4 +282,111 @@ fn ends_at_the_best(method: MethodConfig) {
     }
     // The data and the prior both count: neither alone gives this posterior.
     assert!(expected.iter().any(|(_, std)| *std < 0.75 * PRIOR_STD) && largest > 0.05);
+}
+
+/// Where nothing reaches the hidden units, (μ, ρ) of e are the network's last biases, for every row
+/// alike. With f_c = x_c + β_c e z, z = a·x of each row,
+///
+/// ```text
+/// K = w/R Σ_rc β_c² z_r²      μ = w/R Σ_rc β_c (y_rc − x_rc) z_r / (K + 1/σp²)      σ² = 1/(K + 1/σp²)
+/// ```
+#[test]
+fn c_lora_ends_at_the_best_posterior_of_a_context_that_is_constant() {
+    let Regression {
+        backbone,
+        adapter: point,
+        batch,
+        targets,
+        ..
+    } = regression();
+    let config = LoraConfig {
+        posterior: Some(Posterior {
+            sigma: Sigma::SquaredLogistic,
+            init_eps: 1.0,
+            over: Gaussian::Context,
+        }),
+        ..point.config().clone()
+    };
+    let mut terms = Adapter::new(config.clone(), backbone.config())
+        .unwrap()
+        .terms(0);
+    for (site, term) in &mut terms {
+        (term.a, term.b) = (
+            point.terms(0)[site].a.clone(),
+            point.terms(0)[site].b.clone(),
+        );
+        for (&factor, values) in &mut term.beside {
+            values.fill(if factor == Factor::ContextInBias {
+                -1.0
+            } else {
+                0.0
+            });
+        }
+    }
+    let a = terms.first_key_value().unwrap().1.a.clone();
+    let mut adapter = Adapter::from_terms(config, &[terms]).unwrap();
+    let asked = PredictConfig {
+        samples: 0,
+        first_sample: 0,
+        noise: NoiseSharing::Token,
+        seed: 0,
+        antithetic: false,
+        dropout: 0.0,
+        stochastic_layers: None,
+        link: Link::default(),
+    };
+    let inputs = predict(&backbone, None, &batch, &asked, &Abort::default()).unwrap();
+    let (mut precision, mut pull) = (PRIOR_STD.powi(-2), 0.0);
+    let scale = f64::from(PRECISION) / batch.len() as f64;
+    for (row, x) in inputs.chunks_exact(WIDTH).enumerate() {
+        let z: f64 = x.iter().zip(&a).map(|(x, a)| f64::from(x * a)).sum();
+        for (c, beta) in BETA.iter().enumerate() {
+            let residual = f64::from(targets[&(row as u32)][c] - x[c]);
+            precision += scale * (f64::from(*beta) * z).powi(2);
+            pull += scale * f64::from(*beta) * residual * z;
+        }
+    }
+    let settings = CLoraConfig {
+        point: PointConfig {
+            lr: 0.0,
+            ..descent()
+        },
+        prior_std: PRIOR_STD,
+        context_lr: 0.02,
+        kl_weight: 1.0 / batch.len() as f64,
+        kl_cycle: KlCycle::Uniform { length: 1 },
+        train_samples: 8,
+        average: Average::LogLikelihood,
+        noise: NoiseSharing::Token,
+    };
+    let config = TrainConfig {
+        seed: 1,
+        method: MethodConfig::CLora(settings),
+    };
+    let mut trainer = Trainer::new(config, &adapter)
+        .unwrap()
+        .with_objective(Box::new(GaussianTargets(targets)));
+    let batches = [batch];
+    for _ in 0..UPDATES {
+        trainer
+            .step(&backbone, &mut adapter, &batches, &Abort::default())
+            .unwrap();
+    }
+    let site = *adapter.parameters().layout().terms().keys().next().unwrap();
+    let found = adapter
+        .parameters()
+        .factor(0, site, Factor::ContextOutBias)
+        .unwrap();
+    let (mean, std) = (pull / precision, precision.powf(-0.5));
+    let got_std = f64::from(Sigma::SquaredLogistic.of(found[1]));
+    let got = f64::from(found[0]);
+    assert!(
+        (got - mean).abs() < 0.02 * mean.abs() + 0.01 * std,
+        "mean {got}, expected {mean}"
+    );
+    assert!(
+        (got_std / std - 1.0).abs() < 0.02,
+        "std {got_std}, expected {std}"
+    );
+    assert!(std < 0.9 * PRIOR_STD && mean.abs() > 0.02, "{mean} {std}");
 }

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::LoraConfig;
+use crate::adapter::{Gaussian, LoraConfig};
 use crate::backbone::BackboneConfig;
 use crate::files::atomic_write;
 use crate::other_file;
 use crate::{Error, Result};
+
+/// What `peft_type` says of a plain term, and of one under a context, which PEFT refuses.
+const TYPES: [&str; 2] = ["LORA", "C_LORA"];
 
 /// The fields of PEFT's configuration that we write.
 #[expect(
@@ -53,7 +56,7 @@ impl PeftConfig {
             lora_alpha: config.alpha,
             lora_dropout: config.dropout,
             modules_to_save: Some(saved).filter(|saved| !saved.is_empty()),
-            peft_type: "LORA",
+            peft_type: TYPES[usize::from(config.gaussian() == Some(Gaussian::Context))],
             r: config.rank,
             revision: None,
             target_modules,
@@ -78,6 +81,13 @@ pub(super) struct PeftConfigRead {
     init_lora_weights: serde_json::Value,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
+}
+
+impl PeftConfigRead {
+    /// Whether the low-rank terms are said to have a context.
+    pub(super) fn has_context(&self) -> bool {
+        self.peft_type == TYPES[1]
+    }
 }
 
 /// PEFT's settings that change the numbers; each must be absent, null, false or empty.
@@ -128,7 +138,7 @@ pub(super) fn read(path: &Path, backbone: &BackboneConfig) -> Result<PeftConfigR
                 .into(),
         })
     };
-    if config.peft_type != "LORA" {
+    if !TYPES.contains(&config.peft_type.as_str()) {
         return unsupported(config.peft_type);
     }
     if let Some(bias) = config.bias.as_ref().filter(|bias| *bias != "none") {

@@ -44,7 +44,7 @@ impl<'a> Term<'a> {
                 .apply(&mut noise, r);
             add(&mut h, &noise);
         }
-        Kept { h, draws }
+        self.under_context(Kept { h, z: None, draws })
     }
 
     /// Bᵀ of every member, (r, m).
@@ -109,6 +109,7 @@ impl<'a> Term<'a> {
         gradients: &mut Parameters,
     ) -> Adjoint {
         let (k, r) = (self.shape.inputs, self.shape.rank);
+        let p = self.context_backward(kept, p, gradients);
         let input = self.dropped(x, Purpose::MeanDropout);
         for (member, rows) in self.rows.by_member() {
             if let Some(gradient) = gradients.term_mut(member, self.site) {

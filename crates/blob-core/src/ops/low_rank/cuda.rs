@@ -9,7 +9,7 @@ use crate::kernels::cuda::low_rank::{
 };
 use crate::kernels::cuda::{Array, Gpu};
 use crate::noise::Purpose;
-use crate::ops::Tensor;
+use crate::ops::{Device, Tensor};
 use crate::pass::NoiseSharing;
 use crate::{Error, Result};
 
@@ -57,6 +57,7 @@ pub(in crate::ops) struct Placed {
 
 impl Placed {
     pub(in crate::ops) fn new(term: &Term<'_>, gpu: Gpu) -> Result<Self> {
+        term.require_no_context(Device::Cuda(gpu))?;
         let layout = term.parameters.layout();
         let place = |member, factor| {
             let range = layout.range(term.site, factor)?;

@@ -75,11 +75,19 @@ impl Term<'_> {
         }
     }
 
-    /// Each group's draw; none for the mean or for a point estimate.
+    /// Each group's draw; none for the mean, for a point estimate or under a context.
     pub(super) fn draws(&self) -> Vec<Draw> {
         let (Some(_), Some(sigma)) = (self.sharing(), self.sigma) else {
             return Vec::new();
         };
+        if self
+            .parameters
+            .layout()
+            .range(self.site, Factor::Rho)
+            .is_none()
+        {
+            return Vec::new();
+        }
         let groups = self.rows.groups.iter();
         groups
             .map(|group| {

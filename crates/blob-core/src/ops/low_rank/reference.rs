@@ -6,7 +6,7 @@ use super::Term;
 use crate::Result;
 use crate::adapter::{LowRankRef, Parameters, Sigma};
 use crate::noise::Purpose;
-use crate::ops::reference;
+use crate::ops::{self, reference};
 use crate::pass::Group;
 
 /// A member's `A` (r, k), `B` (m, r), and ρ (r, k) where `A` is Gaussian.
@@ -72,6 +72,7 @@ pub(in crate::ops) fn adjoint(
 
 /// The factors of each member as tensors.
 pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
+    term.require_no_context(ops::Device::Reference)?;
     let of_member = |factors: LowRankRef<'_>| {
         let mut tensors = vec![
             tensor(factors.a.to_vec(), term.shape.rank)?,
@@ -109,6 +110,7 @@ fn down_group(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Resul
         Sigma::Square => rho.sqr()?,
         Sigma::Softplus => (rho.exp()? + 1.0)?.log()?,
         Sigma::Exp => rho.exp()?,
+        Sigma::SquaredLogistic => ((rho.neg()?.exp()? + 1.0)?.recip()?).sqr()?,
     };
     let perturbation = (std * tensor(term.gaussian(group), term.shape.rank)?)?;
     let signs = |width, purpose| tensor(term.sign_factors(group, width, purpose, sharing), n);
