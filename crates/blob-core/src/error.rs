@@ -229,7 +229,9 @@ impl Error {
                  the GPU, or take --device cpu"
             }
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
-            Self::Adapter { .. } => "use the adapter with the model it was trained on",
+            Self::Adapter { .. } => {
+                "use the adapter with the model it was trained on, and its folder whole"
+            }
             Self::Checkpoint { .. } => {
                 "resume with the flags of the first run, or start over with --overwrite"
             }

@@ -37,15 +37,14 @@ impl Adapter {
     /// For what needs a low-rank term that is the same for every input.
     ///
     /// # Errors
-    /// `BPEFT_UNSUPPORTED` under a context.
+    /// `BPEFT_INVALID_INPUT` under a context.
     pub(crate) fn require_no_context(&self, what: &'static str) -> Result<()> {
         if self.config.gaussian() != Some(Gaussian::Context) {
             return Ok(());
         }
-        Err(Error::Unsupported {
-            what,
-            value: "an adapter with a context (c-lora)".into(),
-            supported: "adapters whose low-rank term is the same for every input".into(),
-        })
+        Err(Error::InvalidInput(format!(
+            "{what} must be given low-rank terms that are the same for every input, got those of \
+             an adapter with a context (c-lora)"
+        )))
     }
 }

@@ -47,9 +47,9 @@ impl Adapter {
     /// adapter with a posterior, that of its mean.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG`; `BPEFT_UNSUPPORTED` under a context.
+    /// `BPEFT_INVALID_CONFIG`; `BPEFT_INVALID_INPUT` under a context.
     pub fn isotropic(&self, rule: SpectrumRule, from_block: usize) -> Result<Self> {
-        self.require_no_context("base of TFB")?;
+        self.require_no_context("TFB")?;
         let config = LoraConfig {
             posterior: Some(Posterior {
                 sigma: Sigma::Square,

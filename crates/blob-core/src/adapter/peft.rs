@@ -124,9 +124,9 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
         let member = load_member(&path, backbone, sigma)?;
         if member.config != members[0].config {
             return Err(broken(format!(
-                "the members of an ensemble must have one rank, alpha and layers, got {:?} after \
-                 {:?}",
-                member.config, members[0].config
+                "the members of an ensemble must be alike, got {} after {}",
+                described(&member.config),
+                described(&members[0].config)
             )));
         }
         let columns = [&members[0], &member].map(|it| it.deviations.as_ref().map(Vec::len));
@@ -167,6 +167,21 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
         head_is_of_base: backbone.encoder.is_some() && members.iter().any(|it| it.whole.is_empty()),
         notices: members.into_iter().flat_map(|it| it.notices).collect(),
     })
+}
+
+/// What members have in common, in words.
+fn described(config: &LoraConfig) -> String {
+    let names = config.target_modules.iter().map(|module| module.name());
+    let over = config.gaussian().map_or("no posterior".into(), |over| {
+        format!("a posterior over {over:?}")
+    });
+    format!(
+        "rank {}, alpha {}, dropout {} on {} with {over}",
+        config.rank,
+        config.alpha,
+        config.dropout,
+        names.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The largest j of the folders `adapter_j`; 0 without any.

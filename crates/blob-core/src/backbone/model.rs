@@ -100,7 +100,7 @@ impl Backbone {
     /// adapter does not ask for another.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG`; `BPEFT_UNSUPPORTED` for a context that this device does not compute.
+    /// `BPEFT_INVALID_CONFIG`; `BPEFT_DEVICE` for a context that it does not compute.
     pub fn adapter(&self, config: LoraConfig) -> Result<Adapter> {
         if config.gaussian() == Some(Gaussian::Context) {
             self.device.require_context()?;

@@ -56,7 +56,9 @@ impl Fitted {
         let (mut low, mut high) = ENDS;
         let rises = (slope(low), slope(high));
         if !(rises.0 > 0.0 && rises.1 < 0.0) {
-            let why = if rises.0 <= 0.0 {
+            let why = if rises.0 <= 0.0 && self.squared_norm == 0.0 {
+                "the adapter is 0, and so is the curvature"
+            } else if rises.0 <= 0.0 {
                 "no row is in doubt, so that the curvature is 0"
             } else {
                 "the curvature is too large for weights so small"
@@ -162,6 +164,12 @@ mod tests {
         };
         let error = sure.best_precision().unwrap_err().to_string();
         assert!(error.contains("no row is in doubt"), "{error}");
+        let empty = Fitted {
+            squared_norm: 0.0,
+            ..sure
+        };
+        let error = empty.best_precision().unwrap_err().to_string();
+        assert!(error.contains("the adapter is 0"), "{error}");
         let error = fitted(3.0, 0.0).best_precision().unwrap_err().to_string();
         assert!(error.contains("weights so small"), "{error}");
         for precision in [0.0, -1.0, f64::NAN, f64::INFINITY] {

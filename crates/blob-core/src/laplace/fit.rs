@@ -70,8 +70,8 @@ impl Fit {
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG` for a rank out of range, `BPEFT_INVALID_INPUT` for an ensemble, an
-    /// adapter that has nothing there, or more memory than allowed, saying what fits;
-    /// `BPEFT_UNSUPPORTED` under a context.
+    /// adapter that has nothing there or has a context, or more memory than allowed, saying what
+    /// fits.
     pub fn new(config: FitConfig, adapter: &Adapter) -> Result<Self> {
         if !(1..=MOST_RANK).contains(&config.rank) {
             return Err(Error::InvalidConfig {
@@ -80,7 +80,7 @@ impl Fit {
                 value: config.rank.to_string(),
             });
         }
-        adapter.require_no_context("base of Laplace's approximation")?;
+        adapter.require_no_context("Laplace's approximation")?;
         let members = adapter.parameters().members();
         if members != 1 {
             return Err(Error::InvalidInput(format!(

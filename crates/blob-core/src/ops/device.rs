@@ -169,15 +169,15 @@ impl Device {
     /// Whether it computes the context of C-LoRA.
     ///
     /// # Errors
-    /// `BPEFT_UNSUPPORTED`: only the processor's kernels do.
+    /// `BPEFT_DEVICE`: only the processor's kernels do.
     pub(crate) fn require_context(self) -> Result<()> {
         if self == Self::Cpu {
             return Ok(());
         }
-        Err(Error::Unsupported {
-            what: "device for C-LoRA's context",
-            value: self.spelled(),
-            supported: "cpu: give --device cpu".into(),
+        Err(Error::Device {
+            device: self.spelled(),
+            what: "it has no kernels for the context of C-LoRA".into(),
+            hint: "take --device cpu, or another method",
         })
     }
 

@@ -157,7 +157,7 @@ fn rows_share_their_noise_as_they_are_told() {
 fn what_needs_a_term_that_is_the_same_for_every_input_refuses_it() {
     let adapter = Adapter::new(with_context(3), &config()).unwrap();
     let error = adapter.isotropic(SpectrumRule::Exact, 0).err().unwrap();
-    assert_eq!(error.code(), "BPEFT_UNSUPPORTED");
+    assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
     let fit = blob_core::laplace::FitConfig {
         from_block: 0,
         rank: 4,
@@ -165,18 +165,18 @@ fn what_needs_a_term_that_is_the_same_for_every_input_refuses_it() {
         kept_bytes: None,
     };
     let error = blob_core::laplace::Fit::new(fit, &adapter).err().unwrap();
-    assert_eq!(error.code(), "BPEFT_UNSUPPORTED");
+    assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
     // Another device, fresh or loaded.
     let weights = SmallWeights(1);
     let model = Backbone::load_on(Device::Reference, config(), &weights, Precision::F32).unwrap();
     let error = model.adapter(with_context(3)).err().unwrap();
-    assert_eq!(error.code(), "BPEFT_UNSUPPORTED");
-    assert!(error.to_string().contains("--device cpu"), "{error}");
+    assert_eq!(error.code(), "BPEFT_DEVICE");
+    assert!(error.hint().contains("--device cpu"), "{error}");
     let asked = sampling(0);
     let batch = batch_of(&prompts());
     let outcome =
         blob_core::predict::predict(&model, Some(&adapter), &batch, &asked, &Abort::default());
-    assert_eq!(outcome.unwrap_err().code(), "BPEFT_UNSUPPORTED");
+    assert_eq!(outcome.unwrap_err().code(), "BPEFT_DEVICE");
     // A rank whose network would be too large, and adapters of other kinds.
     let error = Adapter::new(with_context(65), &config()).err().unwrap();
     assert_eq!(error.code(), "BPEFT_INVALID_CONFIG");

@@ -233,3 +233,25 @@ fn a_trainer_refuses_an_adapter_that_it_was_not_made_for_and_batches_that_do_not
     }
     step(&mut made_for.clone(), 2).unwrap();
 }
+
+#[test]
+fn members_that_differ_are_refused_in_words() {
+    let folder = Scratch::new();
+    let of_rank = |rank| {
+        let point = LoraConfig {
+            rank,
+            posterior: None,
+            ..lora(&[Module::V])
+        };
+        Adapter::new(point, &config()).unwrap()
+    };
+    let inside = folder.path().join("adapter_1");
+    fs::create_dir(&inside).unwrap();
+    for (rank, path) in [(3, folder.path()), (4, inside.as_path())] {
+        save(&of_rank(rank), &config(), path, "base").unwrap();
+    }
+    let error = load(folder.path(), &config(), Sigma::Square).unwrap_err();
+    assert_eq!(error.code(), "BPEFT_ADAPTER");
+    let words = "got rank 4, alpha 6, dropout 0 on v_proj with no posterior after rank 3";
+    assert!(error.to_string().contains(words), "{error}");
+}
