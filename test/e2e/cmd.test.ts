@@ -163,6 +163,16 @@ it.each([
   ['tfblora/map-acc-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
   ['laplace/laplace-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', processes: 1 }],
   [
+    'scalabl/scalabl-llama-all.sh',
+    'scalabl-ARC-Easy-sample10-eps0.05-kllr0.2-seed1',
+    { method: 'scalabl', scale_kl_lr: 0.2, scale_prior_std: 1, processes: 1 },
+  ],
+  [
+    'clora/clora-llama-all.sh',
+    'clora-ARC-Easy-sample10-seed1',
+    { method: 'c-lora', context_lr: 0.02, context_kl: 1e-6, max_steps: 1500, processes: 1 },
+  ],
+  [
     'tfblora/blob-llama-all.sh',
     'blob-ARC-Easy-seed1',
     { method: 'blob', kl_lr: 0.0075, prior_std: 0.15, processes: 1 },

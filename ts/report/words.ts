@@ -30,7 +30,7 @@ export function temperatureText(temperature: number | null): string {
 }
 
 /** What an answer is made of. */
-export interface Passes {
+interface Passes {
   readonly samples: number;
   /** How the answers of a curvature are made; null where there is none. */
   readonly link: string | null;

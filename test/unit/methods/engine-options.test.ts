@@ -188,6 +188,10 @@ it('hands the engine every setting of IVON', () => {
     },
   });
   expect(trainingMethod('ivon').adapter(config)).toMatchObject({ posterior: { over: 'a-and-b' } });
+  // The published rate where there are as many updates, as far in all where there are fewer.
+  const usual = given({ method: 'ivon', ...notOfAdamW, maxSteps: 10_000 }, 400).options.method;
+  expect(usual).toMatchObject({ lr: 0.03, effectiveRows: 1e6, initialHessian: 1e-3 });
+  expect(given({ method: 'ivon', ...notOfAdamW }).options.method).toMatchObject({ lr: 6 });
 });
 
 it('hands the engine every setting of ScalaBL', () => {

@@ -57,7 +57,7 @@ export async function bayesianize(
     const rows = await source.stream(trainSplit, call);
     const heldOutRows = other === null ? null : await source.stream(other, call);
     return withModel(config, { ...context, emit }, async (model) => {
-      refuseOtherModel(place, model);
+      await refuseOtherModel(place, model);
       const { signal } = context;
       await using opened = await openAnswering(begun, model, emit);
       const { adapter: point, stochasticLayers } = opened;
@@ -78,14 +78,27 @@ export async function bayesianize(
 }
 
 /** @throws {BpeftError} `BPEFT_ADAPTER`: another base model than the adapter was trained on. */
-function refuseOtherModel({ record, folder }: AdapterPlace, model: BayesianModel): void {
+async function refuseOtherModel(place: AdapterPlace, model: BayesianModel): Promise<void> {
+  const { record, folder } = place;
   const { name, sha256 } = model.resolved;
   if (record === null || record.base_model.sha256 === sha256) return;
   const trained = `${record.base_model.name} (SHA-256 ${record.base_model.sha256})`;
-  const message = `${folder}: the adapter must be of the given model, ${name} (SHA-256 ${sha256}), got one of ${trained}`;
+  const shapes = await shapesText(folder, model);
+  const message = `${folder}: the adapter must be of the given model, ${name} (SHA-256 ${sha256}), got one of ${trained}, ${shapes}`;
   throw new BpeftError('BPEFT_ADAPTER', message, {
     hint: 'give the --model that it was trained on',
   });
+}
+
+/** Whether an adapter of another model would fit, in the engine's words. */
+async function shapesText(folder: string, model: BayesianModel): Promise<string> {
+  try {
+    await using _ = await model.loadAdapter(folder);
+    return 'whose layers have the same shapes';
+  } catch (error) {
+    if (!(error instanceof BpeftError)) throw error;
+    return `whose layers have other shapes (${error.message})`;
+  }
 }
 
 /** What an adapter's folder may hold; a folder with anything else is never replaced. */

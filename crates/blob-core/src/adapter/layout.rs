@@ -100,12 +100,8 @@ impl Factor {
 
     /// Whether files hold it without its one row.
     pub fn is_vector(self) -> bool {
-        match self {
-            Self::Bias | Self::Scale | Self::RhoScale => true,
-            Self::ContextInBias | Self::ContextOutBias => true,
-            Self::A | Self::B | Self::Rho | Self::RhoB | Self::Weight => false,
-            Self::ContextIn | Self::ContextOut => false,
-        }
+        let of_context = [Self::ContextInBias, Self::ContextOutBias];
+        matches!(self, Self::Bias | Self::Scale | Self::RhoScale) || of_context.contains(&self)
     }
 }
 

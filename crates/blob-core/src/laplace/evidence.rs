@@ -165,8 +165,8 @@ mod tests {
         let error = sure.best_precision().unwrap_err().to_string();
         assert!(error.contains("no row is in doubt"), "{error}");
         let empty = Fitted {
-            squared_norm: 0.0,
-            ..sure
+            curvature: Arc::clone(&sure.curvature),
+            ..fitted(3.0, 0.0)
         };
         let error = empty.best_precision().unwrap_err().to_string();
         assert!(error.contains("the adapter is 0"), "{error}");

@@ -9,6 +9,9 @@ use crate::peft::{Raw, edit, name, open, saved};
 use crate::support::golden::parameters;
 use crate::support::small_model::{config, lora};
 
+/// What is done to the tensors of a file.
+type Change<'a> = Box<dyn FnOnce(&mut BTreeMap<String, Raw>) + 'a>;
+
 #[test]
 fn scales_come_back_and_those_that_do_not_fit_are_refused() {
     let mut with_scales = lora(&[Module::Q, Module::V, Module::LmHead]);
@@ -21,7 +24,6 @@ fn scales_come_back_and_those_that_do_not_fit_are_refused() {
 
     let scale = name("model.layers.1.self_attn.v_proj.lora_A_scale");
     let rho = format!("{scale}_rho");
-    type Change<'a> = Box<dyn FnOnce(&mut BTreeMap<String, Raw>) + 'a>;
     let cases: [(Change<'_>, &str); 6] = [
         (
             Box::new(|tensors| drop(tensors.remove(&scale))),
