@@ -8,10 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use blob_core::kernels::cpu as kernels;
 use blob_core::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Precision};
 use blob_core::kernels::cpu::isa::{self, Isa};
-use blob_core::kernels::cpu::quantize::Quantization;
-use blob_core::weights::{HostTensor, StoredMatrix};
+use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
 const SHAPES: [(usize, usize, usize); 7] = [
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 };
                 let mut stored = StoredMatrix::from_tensor(&weight)?;
                 if nf4 {
-                    stored = stored.quantized(Quantization::Nf4)?;
+                    stored = Quantization::Nf4.quantize(stored)?;
                 }
                 let kind = stored.type_name();
                 let weight = FrozenMatrix::new(stored, precision)?;
@@ -73,9 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn best_seconds(
-    run: &mut (impl FnMut() -> blob_core::Result<()> + Send),
-) -> blob_core::Result<f64> {
+fn best_seconds(run: &mut (impl FnMut() -> kernels::Result<()> + Send)) -> kernels::Result<f64> {
     let (begin, mut best) = (Instant::now(), f64::MAX);
     while begin.elapsed() < BUDGET {
         let start = Instant::now();

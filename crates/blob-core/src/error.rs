@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use crate::kernels::cpu::InvalidInput;
+
 /// The engine's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -159,6 +161,12 @@ pub enum Error {
     /// A failure of the tensor layer, which callers cannot act on; `BPEFT_INTERNAL`.
     #[error("internal tensor error: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<InvalidInput> for Error {
+    fn from(InvalidInput(text): InvalidInput) -> Self {
+        Self::InvalidInput(text)
+    }
 }
 
 impl Error {

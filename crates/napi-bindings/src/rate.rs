@@ -34,7 +34,8 @@ impl Task for RateTask {
 fn rate(options: &str) -> Result<f64> {
     let RateOptions { precision, threads } = parse(options)?;
     let pool = Pool::start(Some(threads))?;
-    Ok(pool.install(|| of_products(precision.into()))?)
+    let rate = pool.install(|| of_products(precision.into()));
+    Ok(rate.map_err(blob_core::Error::from)?)
 }
 
 /// FLOP/s of large products with frozen weights; `options` as JSON.

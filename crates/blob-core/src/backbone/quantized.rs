@@ -4,8 +4,7 @@
 use super::WeightSource;
 use super::weight_source::BLOCKS;
 use crate::Result;
-use crate::ops::Quantization;
-use crate::weights::{HostTensor, StoredMatrix, Summary};
+use crate::weights::{HostTensor, Quantization, StoredMatrix, Summary};
 
 /// A source whose block matrices are quantised as they are read.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ impl<S: WeightSource> WeightSource for Quantized<S> {
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
         let stored = self.source.matrix(name, shape)?;
         if name.starts_with(BLOCKS) {
-            stored.quantized(self.to)
+            self.to.quantize(stored)
         } else {
             Ok(stored)
         }

@@ -21,7 +21,7 @@ pub trait WeightSource {
     /// # Errors
     /// As [`Self::tensor`].
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {
-        StoredMatrix::from_tensor(&self.tensor(name, &shape)?)
+        Ok(StoredMatrix::from_tensor(&self.tensor(name, &shape)?)?)
     }
 
     /// What is stored, for people.

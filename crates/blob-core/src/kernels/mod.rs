@@ -1,5 +1,5 @@
 //! Kernels: what a profile asked for, by device.
 
-pub mod cpu;
+pub use cpu_kernels as cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;

@@ -48,7 +48,6 @@ pub mod table;
 mod tensors;
 
 pub use crate::kernels::cpu::gemm::Precision;
-pub use crate::kernels::cpu::quantize::Quantization;
 pub use device::{Device, Implementation, Operation};
 pub use tensors::Tensor;
 pub(crate) use tensors::{read, wrap};

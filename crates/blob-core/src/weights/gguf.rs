@@ -23,7 +23,7 @@ use super::architecture::{
 };
 use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{
-    Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TensorType, TokenizerSource, corrupt, unsupported,
+    Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TokenizerSource, corrupt, ggml_types, unsupported,
 };
 use crate::{Error, Result};
 
@@ -143,8 +143,8 @@ fn entry(tensor: &TensorInfo, header: &Header, file_len: usize, path: &Path) -> 
         code,
         offset,
     } = tensor;
-    let kind = TensorType::from_ggml(*code)
-        .map_err(|kind| unsupported("tensor type", kind, TensorType::SUPPORTED))?;
+    let kind = ggml_types::from_ggml(*code)
+        .map_err(|kind| unsupported("tensor type", kind, ggml_types::SUPPORTED))?;
     let row = shape.last().copied().unwrap_or(1);
     let elements = shape
         .iter()

@@ -9,14 +9,14 @@
 //! knows).
 
 mod architecture;
+mod decoded;
 mod encoder_names;
-mod finite;
+mod ggml_types;
 mod gguf;
 mod gguf_header;
 mod hf_config;
+mod quantize;
 mod safetensors;
-mod stored;
-mod tensor_type;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -28,24 +28,16 @@ use memmap2::Mmap;
 
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
-pub use self::stored::StoredMatrix;
-pub(crate) use self::tensor_type::TensorType;
+pub use self::quantize::Quantization;
 use crate::backbone::{BackboneConfig, EncoderConfig};
+pub use crate::kernels::cpu::stored::{HostTensor, StoredMatrix};
+pub(crate) use crate::kernels::cpu::stored::{RowOrder, TensorType};
 use crate::other_file::OtherFile;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// What the tensors of a file may be.
 const KNOWN_TENSORS: &str = "those that its architecture and its configuration name";
-
-/// A tensor in row-major order and Hugging Face's orientation, (out, in).
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostTensor {
-    /// Sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// The values; as many as the product of `shape`.
-    pub data: Vec<f32>,
-}
 
 /// What a checkpoint holds, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,30 +72,6 @@ struct Entry {
     kind: TensorType,
     shape: Vec<usize>,
     rows: RowOrder,
-}
-
-/// Order of the stored rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowOrder {
-    AsStored,
-    /// llama.cpp's: within a head, rows of both rotary halves alternate.
-    Interleaved {
-        head_dim: usize,
-    },
-}
-
-impl RowOrder {
-    /// The stored row that becomes row `row`.
-    fn stored(self, row: usize) -> usize {
-        match self {
-            Self::AsStored => row,
-            Self::Interleaved { head_dim } => {
-                let (head, within) = (row / head_dim, row % head_dim);
-                let (half, pair) = (within / (head_dim / 2), within % (head_dim / 2));
-                head * head_dim + 2 * pair + half
-            }
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -236,13 +204,13 @@ impl Checkpoint {
         };
         let rows = shape.iter().product::<usize>() / columns.max(1);
         let map = Arc::clone(&self.maps[entry.map]);
-        StoredMatrix::mapped(
+        Ok(StoredMatrix::mapped(
             map,
             entry.at.clone(),
             entry.kind,
             (rows, columns),
             entry.rows,
-        )
+        )?)
     }
 
     /// What is added to the stored values of a norm's weight.

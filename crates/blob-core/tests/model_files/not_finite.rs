@@ -7,11 +7,11 @@ use blob_core::abort::Abort;
 use blob_core::backbone::{Backbone, Quantized};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::kernels::cpu::quantize::Quantization;
 use blob_core::laplace::Link;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::{PredictConfig, predict};
 use blob_core::weights::Checkpoint;
+use blob_core::weights::Quantization;
 
 use crate::support::Scratch;
 use crate::support::gguf_writer::Q8_0;

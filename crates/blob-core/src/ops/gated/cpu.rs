@@ -1,9 +1,7 @@
 //! Gated linear units on the kernels of the CPU.
 
 use super::{Gates, Held, Layers};
-use crate::kernels::cpu::gated::{
-    self as cpu, GateUp, GateUpGradientRows, GatedByGelu, GatedByGeluTanh, GatedBySilu, GatedRows,
-};
+use crate::kernels::cpu::gated::{self as cpu, GateUp, GateUpGradientRows, GatedRows};
 use crate::kernels::cpu::gemm::{Combined, Direction, Operand};
 use crate::ops::activation::Activation;
 use crate::ops::linear::{Input, Staged, Weight, product};
@@ -23,11 +21,7 @@ pub(super) fn forward(
     };
     let [gate, up] = &layers.factors;
     let (gate, up) = (gate.weight.cpu()?, up.weight.cpu()?);
-    let (y, words) = match layers.activation {
-        Activation::Silu => gate.multiply_combined::<GatedBySilu>(up, staged, keep)?,
-        Activation::Gelu => gate.multiply_combined::<GatedByGelu>(up, staged, keep)?,
-        Activation::GeluTanh => gate.multiply_combined::<GatedByGeluTanh>(up, staged, keep)?,
-    };
+    let (y, words) = cpu::of_products(layers.activation, [gate, up], staged, keep)?;
     let n = x.rows();
     let y = match y {
         Combined::Staged(y) => y,
@@ -61,7 +55,8 @@ pub(super) fn backward(
         inputs,
         dy,
     };
-    wrap(product(weights, (&rows, n), &[], addend)?, (n, k))
+    let dx = product(weights, |stack| rows.staged_for(stack, n), &[], addend)?;
+    wrap(dx, (n, k))
 }
 
 /// y (n, f) of gate and up (n, f).
@@ -83,7 +78,7 @@ pub(super) fn staged(
         gate,
         up,
     };
-    reader.cpu()?.stage_rows(&rows, n)
+    Ok(rows.staged_for(reader.cpu()?, n)?)
 }
 
 /// dgate and dup of gate, up and dy, (n, f) each.

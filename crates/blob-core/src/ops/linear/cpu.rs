@@ -5,9 +5,7 @@ use rayon::prelude::*;
 use super::{Projection, Returning, Wants, frozen};
 use crate::Result;
 use crate::adapter::Parameters;
-use crate::kernels::cpu::gemm::{
-    Addend, Direction, Epilogue, LowRankUpdate, Operand, Part, RowSource, SideBySide, Stack,
-};
+use crate::kernels::cpu::gemm::{Addend, Direction, Epilogue, LowRankUpdate, Operand, Part, Stack};
 use crate::ops::low_rank::{Adjoint, Kept, Term};
 use crate::ops::{Tensor, finite, read, wrap};
 use crate::pass::Pass;
@@ -126,7 +124,12 @@ fn add_products(
         .map(|(values, width)| Part { values, width })
         .collect();
     let weights = layers.iter().map(|layer| layer.projection.weight);
-    let mut sum = product(weights, (&SideBySide(&parts), n), &updates, addend)?;
+    let mut sum = product(
+        weights,
+        |stack| stack.stage_parts(&parts, n),
+        &updates,
+        addend,
+    )?;
     for (term, kept, adjoint) in adjoints.iter().flatten() {
         term.add_dropped(kept, adjoint, &mut sum);
     }
@@ -134,10 +137,10 @@ fn add_products(
     wrap(sum, (n, k))
 }
 
-/// [dy_1 | dy_2 | …]·[W_1; W_2; …] (n, k) of n rows that may be computed while they are staged.
+/// [dy_1 | dy_2 | …]·[W_1; W_2; …] (n, k) of rows that `stage` makes ready.
 pub(in crate::ops) fn product<'a>(
     weights: impl IntoIterator<Item = &'a super::Weight>,
-    (dy, n): (&impl RowSource, usize),
+    stage: impl FnOnce(&Stack<'_>) -> Operand,
     updates: &[LowRankUpdate<'_>],
     addend: Option<&Tensor>,
 ) -> Result<Vec<f32>> {
@@ -145,5 +148,5 @@ pub(in crate::ops) fn product<'a>(
     let stack = Stack::new(&weights)?;
     let addend = addend.map(read).transpose()?;
     let addend = addend.as_deref().map_or(Addend::None, Addend::Matrix);
-    stack.product(&stack.stage(dy, n), &Epilogue { updates, addend })
+    Ok(stack.product(&stage(&stack), &Epilogue { updates, addend })?)
 }

@@ -87,7 +87,8 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
         shapes::check("x of the layer", x, &[n, k])?;
         let (weight_of_norm, x) = (read(&norm.weight)?, read(x)?);
         let norm = norm.rms(&weight_of_norm);
-        let staged = weight.cpu()?.stage_rows(&NormedRows { norm, x: &x }, n)?;
+        let rows = NormedRows { norm, x: &x };
+        let staged = rows.staged_for(weight.cpu()?, n)?;
         return Ok(Input::new(n, None, Staged::Cpu(staged)));
     }
     if let (Source::Gated(gates), false) = (source, is_read)
@@ -102,7 +103,7 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
         shapes::check("x of the layer", of.x, &[n, k])?;
         let (activation, x) = (of.activation, read(of.x)?);
         let rows = ActivatedRows { activation, x: &x };
-        let staged = weight.cpu()?.stage_rows(&rows, n)?;
+        let staged = rows.staged_for(weight.cpu()?, n)?;
         return Ok(Input::new(n, None, Staged::Cpu(staged)));
     }
     let values = source.rows()?;

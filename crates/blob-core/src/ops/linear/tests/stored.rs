@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::super::super::oracle::{Terms, assert_close, bits, devices, pass_of, tensor};
 use super::super::*;
 use crate::adapter::Module;
-use crate::ops::{Device, Precision, Quantization};
-use crate::weights::{HostTensor, StoredMatrix, TensorType};
+use crate::ops::{Device, Precision};
+use crate::weights::{HostTensor, Quantization, StoredMatrix, TensorType};
 
 const SITE: Site = Site {
     block: 0,
@@ -63,7 +63,7 @@ fn all(shape: (usize, usize)) -> BTreeMap<&'static str, StoredMatrix> {
         });
         StoredMatrix::owned(bytes.collect(), kind, shape).unwrap()
     };
-    let quantized = |to| plain.clone().quantized(to).unwrap();
+    let quantized = |to: Quantization| to.quantize(plain.clone()).unwrap();
     let of_blocks = BLOCKS.map(|(kind, at)| (kind.name(), blocks(kind, at, shape)));
     let others = [
         ("F16", halves(TensorType::F16)),
@@ -139,7 +139,7 @@ fn nf4_has_the_values_of_bitsandbytes_on_every_device() {
         data: numbers("values"),
     };
     let stored = StoredMatrix::from_tensor(&given).unwrap();
-    let stored = stored.quantized(Quantization::Nf4).unwrap();
+    let stored = Quantization::Nf4.quantize(stored).unwrap();
     assert_eq!(stored.type_name(), "NF4");
     let expected = numbers("decoded");
     let identity = |n: usize| -> Tensor {

@@ -1,0 +1,106 @@
+//! How operands are written into 32-bit words.
+
+use crate::isa::{Available, Isa};
+use crate::simd::{Level, bf16_bits, write_bf16_pairs};
+
+/// What the operands of a product are rounded to; sums are `f32` in each case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precision {
+    /// Operands as they are.
+    F32,
+    /// Operands rounded to bfloat16, to nearest, ties to even.
+    Bf16,
+    /// Forward: operands rounded to eight bits, one scale per row. Backward: bf16.
+    Int8,
+    /// The same with inputs of at least 6 left as they are.
+    Int8Mixed,
+}
+
+impl Precision {
+    /// All precisions.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Int8, Self::Int8Mixed];
+
+    /// "f32", "bf16", "int8" or "int8-mixed".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int8Mixed => "int8-mixed",
+        }
+    }
+
+    /// Whether forward products run in eight bits.
+    pub(super) fn is_int8(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int8Mixed)
+    }
+}
+
+/// Which way a product goes through the weight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// (m, k) → (m, n)
+    Forward,
+    /// (m, n) → (m, k)
+    Backward,
+}
+
+/// What a 32-bit word of an operand holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// An `f32`.
+    Float,
+    /// An `f32` that was rounded to bf16: for machines that multiply `f32` only.
+    RoundedFloat,
+    /// Two neighbouring depths in bf16, the first in the low half.
+    Bf16Pair,
+    /// Four neighbouring depths in eight bits, the first in the lowest: weights signed, x plus 128.
+    Int8Quad,
+}
+
+impl Format {
+    /// What words hold in a product on an instruction set.
+    pub(super) fn of(isa: Available, precision: Precision, direction: Direction) -> Self {
+        match (precision, direction) {
+            (Precision::F32, _) => Self::Float,
+            (Precision::Int8 | Precision::Int8Mixed, Direction::Forward) => Self::Int8Quad,
+            _ if isa.includes(Isa::Avx512Bf16) => Self::Bf16Pair,
+            _ => Self::RoundedFloat,
+        }
+    }
+
+    /// Depths in one word.
+    pub(super) fn depths(self) -> usize {
+        match self {
+            Self::Float | Self::RoundedFloat => 1,
+            Self::Bf16Pair => 2,
+            Self::Int8Quad => 4,
+        }
+    }
+
+    /// Words of so many depths.
+    #[inline(always)]
+    pub(super) fn words(self, depths: usize) -> usize {
+        depths.div_ceil(self.depths())
+    }
+}
+
+/// Writes values as words; the rest of the last word is filled with zeros.
+///
+/// `Int8Quad` has a scale and is written where the scale is known.
+#[inline(always)]
+pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut [u32]) {
+    match format {
+        Format::Float | Format::Int8Quad => {
+            for (word, value) in words.iter_mut().zip(values) {
+                *word = value.to_bits();
+            }
+        }
+        Format::RoundedFloat => {
+            for (word, value) in words.iter_mut().zip(values) {
+                *word = bf16_bits(*value);
+            }
+        }
+        Format::Bf16Pair => write_bf16_pairs::<L>(values, words),
+    }
+}

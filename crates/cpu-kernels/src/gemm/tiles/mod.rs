@@ -1,0 +1,79 @@
+//! Tiles: the innermost loops, one file per kind of operand and instruction set.
+//!
+//! A tile multiplies up to [`MAX_HEIGHT`] rows by one panel and keeps its sums in registers. Its
+//! heights are the lines of one table (`heights.rs`), from which every kernel's choice is
+//! generated: a height that a kernel does not know does not compile.
+//!
+//! **Adding a height** is a line of that table. The tests run every kernel at every height.
+//!
+//! **Adding a kernel** is a file with a [`TileKernel`], and its place in [`run`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_int8;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+mod heights;
+mod kernel;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+pub(super) use heights::{Height, MAX_HEIGHT, TileRows, at_height, heights, tiles};
+pub(super) use kernel::{Accumulators, TileKernel, TileWork};
+
+use super::format::Format;
+use crate::isa::Available;
+use crate::{InvalidInput, Result};
+
+/// Does `work` with the fastest tile of an instruction set for operands of a format.
+///
+/// # Errors
+/// `InvalidInput` for pairs of bf16 where there is no instruction for them.
+pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    match format {
+        Format::Bf16Pair => {
+            if let Some(kernel) = avx512_bf16::Avx512Bf16::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+        }
+        Format::Int8Quad => {
+            if let Some(kernel) = avx512_vnni::Avx512Vnni::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+            if let Some(kernel) = avx2_int8::Avx2Int8::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+        }
+        Format::Float | Format::RoundedFloat => {
+            if let Some(kernel) = avx512::Avx512::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+            if let Some(kernel) = avx2::Avx2::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+        }
+    }
+    match format {
+        Format::Int8Quad => work.run(portable::PortableInt8),
+        Format::Float | Format::RoundedFloat => work.run(portable::PortableFloat),
+        Format::Bf16Pair => {
+            return Err(InvalidInput(format!(
+                "pairs of bf16 must run on avx512bf16, got {}",
+                isa.isa().name()
+            )));
+        }
+    }
+    Ok(())
+}
