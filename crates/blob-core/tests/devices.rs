@@ -237,7 +237,7 @@ fn layers_and_backbones_know_no_kernel() {
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is for people")]
 fn every_operation_runs_on_every_device() {
-    for operation in Operation::ALL {
+    for &operation in Operation::ALL {
         let of = |device: Device| {
             let by = device.implementation(operation);
             format!("{}: {by:?}", device.name())

@@ -17,7 +17,7 @@ it.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])(
   (page) => {
     const text = readFileSync(join(root, page), 'utf8');
     const named = [...text.matchAll(/`([\w.-]+\/[\w./-]*)`/g)].map(([, path]) => path ?? '');
-    const roots = ['', 'crates/blob-core', 'crates/blob-core/src', 'ts'];
+    const roots = ['', 'crates/blob-core', 'crates/blob-core/src', 'crates/cpu-kernels/src', 'ts'];
     const missing = named.filter(
       (path) => !roots.some((base) => existsSync(join(root, base, path))),
     );

@@ -37,14 +37,14 @@ impl Activated<'_> {
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn rows(&self) -> Result<Tensor> {
         let shape = shapes::matrix("x of the activation", self.x)?;
-        if self.implementation() == Implementation::Reference {
-            return Ok(plain(self.activation, self.x.host()?)?.into());
+        match self.implementation() {
+            Implementation::CpuKernel => wrap(cpu::forward(self.activation, &read(self.x)?), shape),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                Ok(cuda::activation(gpu, self.activation, &self.x.on(gpu)?)?.into())
+            }
+            Implementation::Reference => Ok(plain(self.activation, self.x.host()?)?.into()),
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            return Ok(cuda::activation(gpu, self.activation, &self.x.on(gpu)?)?.into());
-        }
-        wrap(cpu::forward(self.activation, &read(self.x)?), shape)
     }
 
     /// dx of dy, (n, f) each.
@@ -54,18 +54,22 @@ impl Activated<'_> {
     pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
         let (n, f) = shapes::matrix("x of the activation", self.x)?;
         shapes::check("dy of the activation", dy, &[n, f])?;
-        if self.implementation() == Implementation::Reference {
-            let (x, dy) = (self.x.host()?, dy.host()?);
-            let [dx] = reference::adjoint([x], dy, |x| plain(self.activation, &x[0]))?;
-            return Ok(dx.into());
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let inputs: [&[f32]; 2] = [&read(self.x)?, &read(dy)?];
+                wrap(cpu::backward(self.activation, inputs), (n, f))
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                let inputs = [&self.x.on(gpu)?, &dy.on(gpu)?];
+                Ok(cuda::activation_backward(gpu, self.activation, inputs)?.into())
+            }
+            Implementation::Reference => {
+                let (x, dy) = (self.x.host()?, dy.host()?);
+                let [dx] = reference::adjoint([x], dy, |x| plain(self.activation, &x[0]))?;
+                Ok(dx.into())
+            }
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            let inputs = [&self.x.on(gpu)?, &dy.on(gpu)?];
-            return Ok(cuda::activation_backward(gpu, self.activation, inputs)?.into());
-        }
-        let inputs: [&[f32]; 2] = [&read(self.x)?, &read(dy)?];
-        wrap(cpu::backward(self.activation, inputs), (n, f))
     }
 
     pub(super) fn implementation(&self) -> Implementation {

@@ -10,17 +10,15 @@
 //! with every update, so nothing is packed. x has few rows: one of each prompt. W and b have
 //! gradients only where they are trained. Shapes: `n` rows, `k` inputs, `m` outputs.
 
+mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
-
-use std::ops::Range;
 
 use candle_core as candle;
 
 use super::low_rank::{self, Kept, Term};
-use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
+use super::{Device, Implementation, Operation, Tensor, reference, shapes};
 use crate::adapter::{Adapter, Parameters, Site, WholeMut, WholeRef};
-use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::observer::{self, OutputGradient, Seen};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
@@ -78,42 +76,21 @@ impl<'a> Affine<'a> {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<(Tensor, Option<Kept>)> {
-        let (n, (m, k)) = (self.rows.ids.len(), self.shape);
+        let (n, k) = (self.rows.ids.len(), self.shape.1);
         shapes::check("x of a layer of the adapter's", x, &[n, k])?;
-        if self.by == Implementation::Reference {
-            let members = self.tensors()?;
-            let mut y = self.plain(x.host()?, &members)?;
-            if let Some(term) = &self.term {
-                y = (y + low_rank::reference::forward(term, x.host()?)?)?;
-            }
-            return Ok((y.into(), None));
-        }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.by {
-            return Ok((cuda::forward(self, gpu, x)?, None));
-        }
-        let x = read(x)?;
-        let mut y = vec![0.0; n * m];
-        for (member, rows) in self.rows.by_member() {
-            let WholeRef { weight, bias } = self.member(member)?;
-            let y = &mut y[of(&rows, m)];
-            dots(&x[of(&rows, k)], weight, k, None, y);
-            for (y, b) in y.iter_mut().zip(bias.iter().cycle()) {
-                *y += b;
+        match self.by {
+            Implementation::CpuKernel => cpu::forward(self, x),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => Ok((cuda::forward(self, gpu, x)?, None)),
+            Implementation::Reference => {
+                let members = self.tensors()?;
+                let mut y = self.plain(x.host()?, &members)?;
+                if let Some(term) = &self.term {
+                    y = (y + low_rank::reference::forward(term, x.host()?)?)?;
+                }
+                Ok((y.into(), None))
             }
         }
-        let kept = self.term.as_ref().map(|term| {
-            let kept = term.down(&x);
-            let r = term.rank();
-            for (member, rows) in self.rows.by_member() {
-                let b = transposed(term.factors_of(rows.start).b, r);
-                debug_assert_eq!(term.member_of(rows.start), member);
-                let h = &kept.h()[of(&rows, r)];
-                spread(h, &b, m, term.scaling(), &mut y[of(&rows, m)]);
-            }
-            kept
-        });
-        Ok((wrap(y, (n, m))?, kept))
     }
 
     /// dL/dx (n, k) of dL/dy; adds the gradients of W and b where they are trained, and the term's.
@@ -130,36 +107,12 @@ impl<'a> Affine<'a> {
         shapes::check("x of a layer of the adapter's", x, &[n, k])?;
         shapes::check("dy of a layer of the adapter's", dy, &[n, m])?;
         self.watched(x, dy)?;
-        if self.by == Implementation::Reference {
-            return self.reference_backward(x.host()?, dy.host()?, gradients);
+        match self.by {
+            Implementation::CpuKernel => cpu::backward(self, (x, kept), dy, gradients),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => cuda::backward(self, gpu, (x, dy), gradients),
+            Implementation::Reference => self.reference_backward(x.host()?, dy.host()?, gradients),
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.by {
-            return cuda::backward(self, gpu, (x, dy), gradients);
-        }
-        let (x, dy) = (read(x)?, read(dy)?);
-        let mut dx = vec![0.0; n * k];
-        for (member, rows) in self.rows.by_member() {
-            let (x, dy) = (&x[of(&rows, k)], &dy[of(&rows, m)]);
-            if let Some(sums) = self.sums(member, gradients) {
-                outer(dy, x, k, None, sums.weight);
-                for row in dy.chunks_exact(m.max(1)) {
-                    add(sums.bias, row);
-                }
-            }
-            spread(
-                dy,
-                self.member(member)?.weight,
-                k,
-                1.0,
-                &mut dx[of(&rows, k)],
-            );
-        }
-        if let (Some(term), Some(kept)) = (&self.term, kept) {
-            let adjoint = term.backward(kept, (&x, &dy), gradients);
-            term.add_adjoint(kept, &adjoint, &mut dx);
-        }
-        wrap(dx, (n, k))
     }
 
     /// Shows what has gradients to an observer.
@@ -237,11 +190,6 @@ impl<'a> Affine<'a> {
         }
         Ok(dx.into())
     }
-}
-
-/// The values of rows of a width.
-fn of(rows: &Range<usize>, width: usize) -> Range<usize> {
-    rows.start * width..rows.end * width
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {

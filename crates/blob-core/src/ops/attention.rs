@@ -89,18 +89,20 @@ impl Attention<'_> {
     pub fn forward(&self, operands: Operands<'_>) -> Result<(Tensor, Tensor)> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
-        if self.implementation() == Implementation::Reference {
-            let (o, log_sum_exp) = plain::forward(self, operands.host()?)?;
-            return Ok((o.into(), log_sum_exp.into()));
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let Operands { q, k, v } = operands;
+                let (q, k, v) = (read(q)?, read(k)?, read(v)?);
+                let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
+                Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => cuda::forward(self, gpu, operands),
+            Implementation::Reference => {
+                let (o, log_sum_exp) = plain::forward(self, operands.host()?)?;
+                Ok((o.into(), log_sum_exp.into()))
+            }
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            return cuda::forward(self, gpu, operands);
-        }
-        let Operands { q, k, v } = operands;
-        let (q, k, v) = (read(q)?, read(k)?, read(v)?);
-        let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
-        Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
     }
 
     /// `(dq, dk, dv)`: o and log_sum_exp of [`Self::forward`], do_ (m, H·c) → (m, H·c), (n, G·c),
@@ -118,30 +120,33 @@ impl Attention<'_> {
         shapes::check("o of the attention", o, &[rows, width])?;
         shapes::check("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
         shapes::check("do of the attention", do_, &[rows, width])?;
-        if self.implementation() == Implementation::Reference {
-            let [dq, dk, dv] = plain::backward(self, operands.host()?, do_.host()?)?;
-            return Ok((dq.into(), dk.into(), dv.into()));
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let Operands { q, k, v } = operands;
+                let kv_shape = k.dims2()?;
+                let (q, k, v) = (read(q)?, read(k)?, read(v)?);
+                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
+                let saved = cpu::Saved {
+                    o: &o,
+                    log_sum_exp: &log_sum_exp,
+                    d_o: &d_o,
+                };
+                let [dq, dk, dv] = cpu::backward(self.problem(&q, &k, &v), saved);
+                Ok((
+                    wrap(dq, (rows, width))?,
+                    wrap(dk, kv_shape)?,
+                    wrap(dv, kv_shape)?,
+                ))
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                cuda::backward(self, gpu, operands, [o, log_sum_exp, do_])
+            }
+            Implementation::Reference => {
+                let [dq, dk, dv] = plain::backward(self, operands.host()?, do_.host()?)?;
+                Ok((dq.into(), dk.into(), dv.into()))
+            }
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            return cuda::backward(self, gpu, operands, [o, log_sum_exp, do_]);
-        }
-        let Operands { q, k, v } = operands;
-        let (n, kv_width) = k.dims2()?;
-        let (q, k, v) = (read(q)?, read(k)?, read(v)?);
-        let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
-        let saved = cpu::Saved {
-            o: &o,
-            log_sum_exp: &log_sum_exp,
-            d_o: &d_o,
-        };
-        let [dq, dk, dv] = cpu::backward(self.problem(&q, &k, &v), saved);
-        let kv_shape = (n, kv_width);
-        Ok((
-            wrap(dq, (rows, width))?,
-            wrap(dk, kv_shape)?,
-            wrap(dv, kv_shape)?,
-        ))
     }
 
     fn implementation(&self) -> Implementation {

@@ -24,9 +24,23 @@ pub enum Device {
     Cuda(Gpu),
 }
 
-/// An operation that a device may have a kernel for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+/// Declares the operations, and with them the list of all: none can be left out of it.
+macro_rules! operations {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// An operation that a device may have a kernel for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Operation {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Operation {
+            /// All operations.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+operations! {
     /// Rows of a frozen table.
     Embedding,
     /// RMS norm.
@@ -65,25 +79,6 @@ pub enum Implementation {
     CudaKernel(Gpu),
     /// Plain candle operations.
     Reference,
-}
-
-impl Operation {
-    /// All operations.
-    pub const ALL: [Self; 13] = [
-        Self::Embedding,
-        Self::Norm,
-        Self::LayerNorm,
-        Self::Linear,
-        Self::Gated,
-        Self::Activation,
-        Self::Rope,
-        Self::Attention,
-        Self::Disentangled,
-        Self::Head,
-        Self::Affine,
-        Self::Loss,
-        Self::Update,
-    ];
 }
 
 impl Device {
@@ -160,9 +155,23 @@ impl Device {
             (Self::Cpu, _) => Implementation::CpuKernel,
             (Self::Reference, _) => Implementation::Reference,
             #[cfg(feature = "cuda")]
-            (Self::Cuda(_), Operation::Disentangled) => Implementation::Reference,
+            (
+                Self::Cuda(gpu),
+                Operation::Embedding
+                | Operation::Norm
+                | Operation::LayerNorm
+                | Operation::Linear
+                | Operation::Gated
+                | Operation::Activation
+                | Operation::Rope
+                | Operation::Attention
+                | Operation::Head
+                | Operation::Affine
+                | Operation::Loss
+                | Operation::Update,
+            ) => Implementation::CudaKernel(gpu),
             #[cfg(feature = "cuda")]
-            (Self::Cuda(gpu), _) => Implementation::CudaKernel(gpu),
+            (Self::Cuda(_), _) => Implementation::Reference, // a new one starts so
         }
     }
 

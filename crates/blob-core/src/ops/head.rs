@@ -64,14 +64,17 @@ impl Vocabulary {
         term: Option<&Term<'_>>,
     ) -> Result<(Tensor, Option<Kept>)> {
         self.check(x, classes)?;
-        #[cfg(feature = "cuda")]
-        if let Some(weight) = self.weight.cuda() {
-            return Ok((cuda::forward(weight, x, classes, term)?, None));
+        match self.device.implementation(Operation::Head) {
+            Implementation::CpuKernel => cpu::forward(self, x, classes, term),
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) => {
+                let weight = self.weight.cuda()?;
+                Ok((cuda::forward(weight, x, classes, term)?, None))
+            }
+            Implementation::Reference => {
+                Ok((plain::forward(self, x.host()?, classes, term)?.into(), None))
+            }
         }
-        if self.device.implementation(Operation::Head) == Implementation::Reference {
-            return Ok((plain::forward(self, x.host()?, classes, term)?.into(), None));
-        }
-        cpu::forward(self, x, classes, term)
     }
 
     /// dL/dx (n, d) of dL/dlogits (L); adds the gradients of the term, which kept `kept`.
@@ -98,18 +101,21 @@ impl Vocabulary {
                 dy: OutputGradient::Classes(classes, &observer::values(dlogits)?),
             })?;
         }
-        #[cfg(feature = "cuda")]
-        if let Some(weight) = self.weight.cuda() {
-            let term = term.map(|(term, _)| term);
-            return cuda::backward(weight, (x, classes), term, dlogits, gradients);
+        match self.device.implementation(Operation::Head) {
+            Implementation::CpuKernel => {
+                let term = term.and_then(|(term, kept)| Some((term, kept?)));
+                cpu::backward(self, (x, classes), term, dlogits, gradients)
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) => {
+                let (weight, term) = (self.weight.cuda()?, term.map(|(term, _)| term));
+                cuda::backward(weight, (x, classes), term, dlogits, gradients)
+            }
+            Implementation::Reference => {
+                let (x, term) = ((x.host()?, classes), term.map(|(term, _)| term));
+                Ok(plain::backward(self, x, term, dlogits.host()?, gradients)?.into())
+            }
         }
-        if self.device.implementation(Operation::Head) == Implementation::Reference {
-            let term = term.map(|(term, _)| term);
-            let x = (x.host()?, classes);
-            return Ok(plain::backward(self, x, term, dlogits.host()?, gradients)?.into());
-        }
-        let term = term.and_then(|(term, kept)| Some((term, kept?)));
-        cpu::backward(self, (x, classes), term, dlogits, gradients)
     }
 
     fn check(&self, x: &Tensor, classes: &Classes) -> Result<()> {

@@ -77,7 +77,9 @@ pub fn forward<const N: usize>(
         Staged::Rows(x) => match layers.first().map(|layer| layer.implementation()) {
             #[cfg(feature = "cuda")]
             Some(Implementation::CudaKernel(_)) => cuda::forward(&layers, x, pass)?,
-            _ => reference::forward(&layers, x, pass)?,
+            Some(Implementation::CpuKernel | Implementation::Reference) | None => {
+                reference::forward(&layers, x, pass)?
+            }
         },
     };
     outputs.try_into().map_err(|outputs: Vec<_>| {

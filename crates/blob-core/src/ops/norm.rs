@@ -50,27 +50,31 @@ impl Norm {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, d) = self.shape_of(x)?;
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            let (x, weight) = (x.on(gpu)?, self.weight.on(gpu)?);
-            let y = match &self.kind {
-                NormKind::Rms => cuda::rms(gpu, &x, &weight, self.eps)?,
-                NormKind::Layer { bias } => {
-                    cuda::layer(gpu, &x, [&weight, &bias.on(gpu)?], self.eps)?
-                }
-            };
-            return Ok(y.into());
+        let shape = self.shape_of(x)?;
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let (weight, x) = (read(&self.weight)?, read(x)?);
+                let y = match &self.kind {
+                    NormKind::Rms => rms_norm::forward(self.rms(&weight), &x),
+                    NormKind::Layer { bias } => {
+                        layer_norm::forward(self.layer(&weight, &read(bias)?), &x)
+                    }
+                };
+                wrap(y, shape)
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                let (x, weight) = (x.on(gpu)?, self.weight.on(gpu)?);
+                let y = match &self.kind {
+                    NormKind::Rms => cuda::rms(gpu, &x, &weight, self.eps)?,
+                    NormKind::Layer { bias } => {
+                        cuda::layer(gpu, &x, [&weight, &bias.on(gpu)?], self.eps)?
+                    }
+                };
+                Ok(y.into())
+            }
+            Implementation::Reference => Ok(self.reference(x.host()?)?.into()),
         }
-        if self.implementation() == Implementation::Reference {
-            return Ok(self.reference(x.host()?)?.into());
-        }
-        let (weight, x) = (read(&self.weight)?, read(x)?);
-        let y = match &self.kind {
-            NormKind::Rms => rms_norm::forward(self.rms(&weight), &x),
-            NormKind::Layer { bias } => layer_norm::forward(self.layer(&weight, &read(bias)?), &x),
-        };
-        wrap(y, (n, d))
     }
 
     /// `dx`, plus `addend` (n, d): x (n, d), dy (n, d) → (n, d).
@@ -83,41 +87,44 @@ impl Norm {
         if let Some(addend) = addend {
             shapes::check("the addend of the norm", addend, &[n, d])?;
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = self.implementation() {
-            let inputs = [&x.on(gpu)?, &self.weight.on(gpu)?, &dy.on(gpu)?];
-            let addend = addend.map(|addend| addend.on(gpu)).transpose()?;
-            let kind = match self.kind {
-                NormKind::Rms => cuda::Kind::Rms,
-                NormKind::Layer { .. } => cuda::Kind::Layer,
-            };
-            let addend = addend.as_ref();
-            return Ok(cuda::backward(gpu, kind, inputs, addend, self.eps)?.into());
-        }
-        if self.implementation() == Implementation::Reference {
-            let (x, dy) = (x.host()?, dy.host()?);
-            let [dx] = reference::adjoint([x], dy, |x| self.reference(&x[0]))?;
-            return Ok(match addend {
-                Some(addend) => (dx + addend.host()?)?.into(),
-                None => dx.into(),
-            });
-        }
-        let zeros;
-        let addend = if let Some(addend) = addend {
-            addend
-        } else {
-            zeros = wrap(vec![0.0; n * d], (n, d))?;
-            &zeros
-        };
-        let weight = read(&self.weight)?;
-        let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
-        let dx = match &self.kind {
-            NormKind::Rms => rms_norm::backward(self.rms(&weight), inputs),
-            NormKind::Layer { bias } => {
-                layer_norm::backward(self.layer(&weight, &read(bias)?), inputs)
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let zeros;
+                let addend = if let Some(addend) = addend {
+                    addend
+                } else {
+                    zeros = wrap(vec![0.0; n * d], (n, d))?;
+                    &zeros
+                };
+                let weight = read(&self.weight)?;
+                let inputs: [&[f32]; 3] = [&read(x)?, &read(dy)?, &read(addend)?];
+                let dx = match &self.kind {
+                    NormKind::Rms => rms_norm::backward(self.rms(&weight), inputs),
+                    NormKind::Layer { bias } => {
+                        layer_norm::backward(self.layer(&weight, &read(bias)?), inputs)
+                    }
+                };
+                wrap(dx, (n, d))
             }
-        };
-        wrap(dx, (n, d))
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                let inputs = [&x.on(gpu)?, &self.weight.on(gpu)?, &dy.on(gpu)?];
+                let addend = addend.map(|addend| addend.on(gpu)).transpose()?;
+                let kind = match self.kind {
+                    NormKind::Rms => cuda::Kind::Rms,
+                    NormKind::Layer { .. } => cuda::Kind::Layer,
+                };
+                Ok(cuda::backward(gpu, kind, inputs, addend.as_ref(), self.eps)?.into())
+            }
+            Implementation::Reference => {
+                let (x, dy) = (x.host()?, dy.host()?);
+                let [dx] = reference::adjoint([x], dy, |x| self.reference(&x[0]))?;
+                Ok(match addend {
+                    Some(addend) => (dx + addend.host()?)?.into(),
+                    None => dx.into(),
+                })
+            }
+        }
     }
 
     /// y by plain operations, in the type of x.

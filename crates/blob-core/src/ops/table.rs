@@ -42,11 +42,11 @@ impl Table {
     pub fn new(stored: StoredMatrix, device: Device) -> Result<Self> {
         let by = device.implementation(Operation::Embedding);
         let held = match by {
+            Implementation::CpuKernel | Implementation::Reference => Held::Host(stored),
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(gpu) => {
                 Held::Cuda(Arc::new(blocks::Table::new(gpu, &stored)?))
             }
-            _ => Held::Host(stored),
         };
         Ok(Self { held, by })
     }
@@ -76,27 +76,29 @@ impl Table {
     pub(super) fn rows(&self, ids: &[u32], factor: f32) -> Result<Tensor> {
         let (rows, d) = self.shape();
         shapes::indices("rows of the table", ids, rows)?;
-        #[cfg(feature = "cuda")]
-        if let Some(table) = self.cuda() {
-            return Ok(table.rows(ids, factor)?.into());
+        match self.by {
+            Implementation::CpuKernel => {
+                let (stored, mut rows) = (self.stored()?, vec![0.0; ids.len() * d]);
+                rows.par_chunks_exact_mut(d)
+                    .zip(ids)
+                    .for_each(|(row, &id)| {
+                        stored.row(id as usize, row);
+                        if factor != 1.0 {
+                            for value in row {
+                                *value *= factor;
+                            }
+                        }
+                    });
+                wrap(rows, (ids.len(), d))
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) => Ok(self.cuda()?.rows(ids, factor)?.into()),
+            Implementation::Reference => {
+                let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
+                let rows = values(self.stored()?)?.index_select(&ids, 0)?;
+                Ok((rows * f64::from(factor))?.into())
+            }
         }
-        let stored = self.stored()?;
-        if self.by == Implementation::Reference {
-            let ids = candle::Tensor::new(ids, &candle::Device::Cpu)?;
-            return Ok((values(stored)?.index_select(&ids, 0)? * f64::from(factor))?.into());
-        }
-        let mut rows = vec![0.0; ids.len() * d];
-        rows.par_chunks_exact_mut(d)
-            .zip(ids)
-            .for_each(|(row, &id)| {
-                stored.row(id as usize, row);
-                if factor != 1.0 {
-                    for value in row {
-                        *value *= factor;
-                    }
-                }
-            });
-        wrap(rows, (ids.len(), d))
     }
 
     /// As it is stored, where the host has it.
@@ -116,10 +118,12 @@ impl Table {
 
     /// In a GPU's memory, where it lies there.
     #[cfg(feature = "cuda")]
-    pub(super) fn cuda(&self) -> Option<&blocks::Table> {
+    pub(super) fn cuda(&self) -> Result<&blocks::Table> {
         match &self.held {
-            Held::Host(_) => None,
-            Held::Cuda(table) => Some(table),
+            Held::Host(_) => Err(crate::Error::InvalidInput(
+                "a table must lie in a GPU's memory, got one of the host".into(),
+            )),
+            Held::Cuda(table) => Ok(table),
         }
     }
 }
