@@ -5,7 +5,7 @@ constexpr unsigned N = 37, K = 150, M = 40, R = 3;
 constexpr float SCALING = 2;
 enum : uint32_t { NONE, OF_TOKENS, OF_PROMPTS };
 struct Draw {
-  uint32_t key[2], input_asker, rank_asker, signs, mean_asker, noise_asker;
+  uint32_t key[2], input_tag, rank_tag, signs, mean_tag, noise_tag;
   float dropout;
 };
 struct Key {
@@ -16,7 +16,7 @@ struct Key {
 // have the engine's bits), E.
 struct Pass {
   Draw draw;
-  uint32_t gaussian_asker = 176;
+  uint32_t gaussian_tag = 176;
   float gaussian_sign = -1;
   std::vector<uint32_t> positions, rows;
   Values in_signs, rank_signs, gaussian;  // (N, K), (N, R), (R, K)
@@ -27,22 +27,22 @@ struct Pass {
       positions.push_back(i % 20);
       rows.push_back(1000 + i / 20);
     }
-    in_signs = drawn(K, draw.input_asker);
-    rank_signs = drawn(R, draw.rank_asker);
-    mean_mask = mask(draw.mean_asker);
-    noise_mask = mask(draw.noise_asker);
+    in_signs = drawn(K, draw.input_tag);
+    rank_signs = drawn(R, draw.rank_tag);
+    mean_mask = mask(draw.mean_tag);
+    noise_mask = mask(draw.noise_tag);
     Buffer<float> normals(R * K);
     Kernel("noise", "noise_normal")
         .launch({blocks_of(R * K, 128)}, {128}, 0, normals, size_t(R * K), Key{11, 22},
-                gaussian_asker, gaussian_sign);
+                gaussian_tag, gaussian_sign);
     for (float e : normals.read()) gaussian.push_back(e);
   }
-  Values drawn(unsigned width, uint32_t asker) const {
+  Values drawn(unsigned width, uint32_t tag) const {
     unsigned words = (width + 31) / 32;
     std::vector<uint32_t> places = draw.signs == OF_PROMPTS ? std::vector<uint32_t>(N) : positions;
     Buffer<uint32_t> out(N * words), p(places), r(rows);
     Kernel("noise", "noise_signs")
-        .launch({blocks_of(N * words, 64)}, {64}, 0, out, p, r, N, words, Key{11, 22}, asker);
+        .launch({blocks_of(N * words, 64)}, {64}, 0, out, p, r, N, words, Key{11, 22}, tag);
     auto bits = out.read();
     Values result;
     for (unsigned row = 0; row < N; row++)
@@ -52,12 +52,12 @@ struct Pass {
       }
     return result;
   }
-  Values mask(uint32_t asker) const {
+  Values mask(uint32_t tag) const {
     Buffer<float> out(N * K);
     Buffer<uint32_t> p(positions), r(rows);
     Kernel("noise", "noise_dropout")
         .launch({blocks_of(N * K, 128)}, {128}, 0, out, p, r, N, K, draw.dropout, Key{11, 22},
-                asker);
+                tag);
     Values result;
     for (float factor : out.read()) result.push_back(factor);
     return result;
@@ -130,11 +130,11 @@ void run(Type type, bool is_sampled, uint32_t signs, float dropout = 0) {
 
   Tensor mean_input(x, type), noise_input(x, type);
   if (dropout > 0)
-    for (auto [to, asker] : {std::pair{&mean_input, pass.draw.mean_asker},
-                             std::pair{&noise_input, pass.draw.noise_asker}})
+    for (auto [to, tag] : {std::pair{&mean_input, pass.draw.mean_tag},
+                             std::pair{&noise_input, pass.draw.noise_tag}})
       kernel("low_rank_drop")
           .launch({blocks_of(N * ((K + 3) / 4), 128)}, {128}, 0, dx_.address(), positions, rows,
-                  to->address(), N, K, dropout, Key{11, 22}, asker);
+                  to->address(), N, K, dropout, Key{11, 22}, tag);
   kernel("low_rank_down").launch({N}, {96}, 0, mean_input.address(), noise_input.address(),
                                  da.address(), noise, positions, rows, h.address(), K, R,
                                  pass.draw);
@@ -153,7 +153,7 @@ void run(Type type, bool is_sampled, uint32_t signs, float dropout = 0) {
                               gb.address(), N, M, R, SCALING);
   kernel("low_rank_a").launch({blocks_of(K, 128), R}, {128}, 0, mean_input.address(),
                               noise_input.address(), back.address(), of_rho, positions, rows,
-                              ga.address(), grho.address(), N, K, R, 0u, pass.gaussian_asker,
+                              ga.address(), grho.address(), N, K, R, 0u, pass.gaussian_tag,
                               pass.gaussian_sign, pass.draw);
   auto loss = [&](const Values &at_x, const Values &at_a, const Values &at_rho,
                   const Values &at_b) {

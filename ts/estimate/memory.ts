@@ -5,9 +5,8 @@
  *
  * The adapter has its values, gradients and two moments in f32. A block keeps of each row, in f32,
  * x and u (d), q and o (H·c), k and v (G·c), the logarithms of the heads' sums (H), and gate and up
- * (f), in half the bytes unless products are f32. What passes through a block on the way back is at
- * most six times as wide as the MLP and the stream together; on a GPU, which needs no copies in other
- * orders, once.
+ * (f), in half the bytes unless products are f32. Its backward pass holds at most six times what the
+ * MLP and the stream hold together; on a GPU, which needs no copies in other orders, once.
  *
  * On a GPU (ADR 0033) the tables lie beside the blocks as they are stored, and the cosines and sines
  * of rotary positions, c floats each, for a power of two of them.

@@ -20,7 +20,7 @@ export interface Work {
   readonly rows: number;
   /** Prompts of a step. */
   readonly prompts: number;
-  /** Whether a block's activations are computed again on the way back. */
+  /** Whether a block's activations are computed again in the backward pass. */
   readonly recomputes: boolean;
   /** Posterior samples of an answer, of all members; at least 1. */
   readonly samples: number;

@@ -7,7 +7,7 @@
 
 #![expect(unsafe_code, reason = "a result's memory holds nothing before")]
 
-mod pairs;
+mod tasks;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -22,8 +22,8 @@ use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::simd::{self, Kernel, Level};
 use super::tile::{self, Bf16Pairs, Entry, Exact, Left, Matrix, Panels, ROWS, Rounded, WIDTH};
-use pairs::Pair;
-pub use pairs::{Mask, Problem, Queries};
+use tasks::Task;
+pub use tasks::{Mask, Problem, Queries};
 
 /// Query rows per block; a multiple of [`ROWS`].
 const BLOCK: usize = 32;
@@ -57,21 +57,21 @@ fn forward_on(path: Available, problem: Problem<'_>) -> [Vec<f32>; 2] {
         .deal_queries(o.slots())
         .into_iter()
         .zip(problem.deal_queries(log_sum_exp.slots()));
-    let tasks: Vec<_> = problem.pairs().zip(outputs).collect();
+    let tasks: Vec<_> = problem.tasks().zip(outputs).collect();
     tasks
         .into_par_iter()
         .with_max_len(1)
-        .for_each(|(pair, (o, log_sum_exp))| {
+        .for_each(|(task, (o, log_sum_exp))| {
             simd::run_on(
                 path,
                 Forward {
-                    pair,
+                    task,
                     o,
                     log_sum_exp,
                 },
             );
         });
-    // SAFETY: the pairs' shares cover both, and each pair writes all of its queries.
+    // SAFETY: the tasks' shares cover both, and each task writes all of its queries.
     [o, log_sum_exp].map(|result| unsafe { result.assume_written() })
 }
 
@@ -82,15 +82,15 @@ fn backward_on(path: Available, problem: Problem<'_>, saved: Saved<'_>) -> [Vec<
     let queries = problem.deal_queries(dq.slots()).into_iter();
     let keys = problem.deal_keys(dk.slots()).into_iter();
     let keys = keys.zip(problem.deal_keys(dv.slots()));
-    let tasks: Vec<_> = problem.pairs().zip(queries.zip(keys)).collect();
+    let tasks: Vec<_> = problem.tasks().zip(queries.zip(keys)).collect();
     tasks
         .into_par_iter()
         .with_max_len(1)
-        .for_each(|(pair, (dq, (dk, dv)))| {
+        .for_each(|(task, (dq, (dk, dv)))| {
             simd::run_on(
                 path,
                 Backward {
-                    pair,
+                    task,
                     saved,
                     dq,
                     dk,
@@ -98,12 +98,12 @@ fn backward_on(path: Available, problem: Problem<'_>, saved: Saved<'_>) -> [Vec<
                 },
             );
         });
-    // SAFETY: the pairs' shares cover all three, and each pair writes all of its queries and keys.
+    // SAFETY: the tasks' shares cover all three, and each task writes all of its queries and keys.
     [dq, dk, dv].map(|gradient| unsafe { gradient.assume_written() })
 }
 
 /// Sizes of one block of query rows.
-struct Block {
+struct QueryBlock {
     queries: Range<usize>,
     /// Rows that are computed: the queries, padded.
     rows: usize,
@@ -113,12 +113,12 @@ struct Block {
     columns: usize,
 }
 
-impl Block {
-    fn of<'b>(pair: &'b Pair<'_>) -> impl Iterator<Item = Self> + use<'b> {
-        (0..pair.num_queries()).step_by(BLOCK).map(|first| {
-            let queries = first..(first + BLOCK).min(pair.num_queries());
-            let first = pair.visible(queries.start).start / WIDTH * WIDTH;
-            let end = pair.visible(queries.end - 1).end;
+impl QueryBlock {
+    fn of<'b>(task: &'b Task<'_>) -> impl Iterator<Item = Self> + use<'b> {
+        (0..task.num_queries()).step_by(BLOCK).map(|first| {
+            let queries = first..(first + BLOCK).min(task.num_queries());
+            let first = task.visible(queries.start).start / WIDTH * WIDTH;
+            let end = task.visible(queries.end - 1).end;
             Self {
                 rows: queries.len().next_multiple_of(ROWS),
                 columns: (end - first).next_multiple_of(WIDTH),
@@ -129,15 +129,15 @@ impl Block {
     }
 
     /// The most columns of a block.
-    fn widest(pair: &Pair<'_>) -> usize {
-        let columns = Self::of(pair).map(|block| block.columns);
+    fn widest(task: &Task<'_>) -> usize {
+        let columns = Self::of(task).map(|block| block.columns);
         columns.max().unwrap_or(0)
     }
 
     /// Takes the keys that query row `index` does not see out of its scores.
     #[inline(always)]
-    fn hide(&self, scores: &mut [f32], pair: &Pair<'_>, index: usize) {
-        let Range { start, end } = pair.visible(index);
+    fn hide(&self, scores: &mut [f32], task: &Task<'_>, index: usize) {
+        let Range { start, end } = task.visible(index);
         scores[..start - self.first].fill(f32::NEG_INFINITY);
         scores[end - self.first..].fill(f32::NEG_INFINITY);
     }
@@ -163,7 +163,7 @@ fn run_in<L: Level>(precision: Precision, work: impl WithEntries) {
 }
 
 struct Forward<'a, 'b> {
-    pair: Pair<'a>,
+    task: Task<'a>,
     o: Vec<&'b mut [MaybeUninit<f32>]>,
     log_sum_exp: Vec<&'b mut [MaybeUninit<f32>]>,
 }
@@ -174,27 +174,27 @@ impl Kernel for Forward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        run_in::<L>(self.pair.problem.precision, self);
+        run_in::<L>(self.task.problem.precision, self);
     }
 }
 
 impl WithEntries for Forward<'_, '_> {
     #[inline(always)]
     fn run_with<L: Level, E: Entry>(mut self) {
-        let pair = &self.pair;
+        let task = &self.task;
         let Problem {
             head_dim, group, ..
-        } = pair.problem;
-        let keys = pair.by_columns::<L, E>(pair.problem.k);
-        let values = pair.by_rows::<L, E>(pair.problem.v);
+        } = task.problem;
+        let keys = task.by_columns::<L, E>(task.problem.k);
+        let values = task.by_rows::<L, E>(task.problem.v);
         let padded_dim = head_dim.next_multiple_of(WIDTH);
         let mut q = Matrix::zeros(BLOCK, head_dim);
-        let widest = Block::widest(pair);
+        let widest = QueryBlock::widest(task);
         let mut scores = Matrix::zeros(BLOCK, widest);
         let mut weighted = Matrix::zeros(BLOCK, head_dim);
         let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
-        for block in Block::of(pair) {
-            let Block {
+        for block in QueryBlock::of(task) {
+            let QueryBlock {
                 rows,
                 first,
                 columns,
@@ -202,10 +202,10 @@ impl WithEntries for Forward<'_, '_> {
             } = block;
             pack(
                 &mut q,
-                pair,
-                pair.problem.q,
+                task,
+                task.problem.q,
                 &block.queries,
-                pair.problem.scale,
+                task.problem.scale,
             );
             left.set::<L>(&q, [rows, padded_dim]);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
@@ -213,10 +213,10 @@ impl WithEntries for Forward<'_, '_> {
             let mut totals = [1.0; BLOCK];
             for (row, index) in block.queries.clone().enumerate() {
                 let scores = &mut scores.row_mut(row)[..columns];
-                if let Some(cap) = pair.problem.soft_cap {
+                if let Some(cap) = task.problem.soft_cap {
                     cap_softly::<L>(scores, cap, &mut []);
                 }
-                block.hide(scores, pair, index);
+                block.hide(scores, task, index);
                 let largest = lanes::max::<L>(scores);
                 totals[row] = exp_of_differences::<L>(scores, largest);
                 let log_sum_exp = &mut self.log_sum_exp[index / group][index % group];
@@ -234,7 +234,7 @@ impl WithEntries for Forward<'_, '_> {
 }
 
 struct Backward<'a, 'b> {
-    pair: Pair<'a>,
+    task: Task<'a>,
     saved: Saved<'a>,
     dq: Vec<&'b mut [MaybeUninit<f32>]>,
     dk: Vec<&'b mut [MaybeUninit<f32>]>,
@@ -247,7 +247,7 @@ impl Kernel for Backward<'_, '_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        run_in::<L>(self.pair.problem.precision, self);
+        run_in::<L>(self.task.problem.precision, self);
     }
 }
 
@@ -255,7 +255,7 @@ impl WithEntries for Backward<'_, '_> {
     #[inline(always)]
     fn run_with<L: Level, E: Entry>(self) {
         let Self {
-            pair,
+            task,
             saved,
             mut dq,
             dk,
@@ -263,12 +263,12 @@ impl WithEntries for Backward<'_, '_> {
         } = self;
         let Problem {
             head_dim, group, ..
-        } = pair.problem;
-        let keys = pair.by_rows::<L, E>(pair.problem.k);
-        let keys_by_columns = pair.by_columns::<L, E>(pair.problem.k);
-        let values_by_columns = pair.by_columns::<L, E>(pair.problem.v);
-        let (padded_dim, len) = (head_dim.next_multiple_of(WIDTH), pair.tokens.len());
-        let widest = Block::widest(&pair);
+        } = task.problem;
+        let keys = task.by_rows::<L, E>(task.problem.k);
+        let keys_by_columns = task.by_columns::<L, E>(task.problem.k);
+        let values_by_columns = task.by_columns::<L, E>(task.problem.v);
+        let (padded_dim, len) = (head_dim.next_multiple_of(WIDTH), task.tokens.len());
+        let widest = QueryBlock::widest(&task);
         let mut q = Matrix::zeros(BLOCK, head_dim);
         let mut d_o = Matrix::zeros(BLOCK, head_dim);
         let mut probs = Matrix::zeros(BLOCK, widest);
@@ -277,11 +277,11 @@ impl WithEntries for Backward<'_, '_> {
         let mut d_keys = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         let mut d_values = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         // Of the capped scores in a row; none where nothing is capped.
-        let mut slopes = vec![0.0; pair.problem.soft_cap.map_or(0, |_| widest)];
+        let mut slopes = vec![0.0; task.problem.soft_cap.map_or(0, |_| widest)];
         let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
         let mut panels = Panels::<E>::zeros(BLOCK, head_dim);
-        for block in Block::of(&pair) {
-            let Block {
+        for block in QueryBlock::of(&task) {
+            let QueryBlock {
                 rows,
                 first,
                 columns,
@@ -291,12 +291,12 @@ impl WithEntries for Backward<'_, '_> {
             let values_by_columns = values_by_columns.columns_from(first);
             pack(
                 &mut q,
-                &pair,
-                pair.problem.q,
+                &task,
+                task.problem.q,
                 &block.queries,
-                pair.problem.scale,
+                task.problem.scale,
             );
-            pack(&mut d_o, &pair, saved.d_o, &block.queries, 1.0);
+            pack(&mut d_o, &task, saved.d_o, &block.queries, 1.0);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             left.set::<L>(&q, [rows, padded_dim]);
             tile::multiply::<L, E>(&mut probs, &left, keys_by_columns, shape);
@@ -304,14 +304,14 @@ impl WithEntries for Backward<'_, '_> {
             tile::multiply::<L, E>(&mut d_scores, &left, values_by_columns, shape);
             for (row, index) in block.queries.clone().enumerate() {
                 let probs = &mut probs.row_mut(row)[..columns];
-                if let Some(cap) = pair.problem.soft_cap {
+                if let Some(cap) = task.problem.soft_cap {
                     cap_softly::<L>(probs, cap, &mut slopes);
                 }
-                block.hide(probs, &pair, index);
-                exp_of_differences::<L>(probs, pair.query(saved.log_sum_exp, index, 1)[0]);
-                let o = pair.query(saved.o, index, head_dim);
-                if index + BLOCK < pair.num_queries() {
-                    prefetch::read(pair.query(saved.o, index + BLOCK, head_dim));
+                block.hide(probs, &task, index);
+                exp_of_differences::<L>(probs, task.query(saved.log_sum_exp, index, 1)[0]);
+                let o = task.query(saved.o, index, head_dim);
+                if index + BLOCK < task.num_queries() {
+                    prefetch::read(task.query(saved.o, index + BLOCK, head_dim));
                 }
                 let mean = lanes::dot::<L>(&d_o.row(row)[..head_dim], o);
                 for (d_score, prob) in d_scores.row_mut(row).iter_mut().zip(probs) {
@@ -336,7 +336,7 @@ impl WithEntries for Backward<'_, '_> {
             tile::multiply::<L, E>(&mut d_q, &left, keys.depths_from(first), shape);
             for (row, index) in block.queries.enumerate() {
                 let dq = &mut dq[index / group][index % group * head_dim..][..head_dim];
-                scale_into(dq, d_q.row(row), pair.problem.scale);
+                scale_into(dq, d_q.row(row), task.problem.scale);
             }
         }
         for (shares, gradient) in [(dk, d_keys), (dv, d_values)] {
@@ -350,13 +350,13 @@ impl WithEntries for Backward<'_, '_> {
 /// The query rows `queries` of a matrix like q become the first rows of `block`, times `factor`;
 /// those of the next block are asked for, since rows lie far apart.
 #[inline(always)]
-fn pack(block: &mut Matrix, pair: &Pair<'_>, source: &[f32], queries: &Range<usize>, factor: f32) {
-    let ahead = queries.start + BLOCK..pair.num_queries().min(queries.end + BLOCK);
+fn pack(block: &mut Matrix, task: &Task<'_>, source: &[f32], queries: &Range<usize>, factor: f32) {
+    let ahead = queries.start + BLOCK..task.num_queries().min(queries.end + BLOCK);
     for index in ahead {
-        prefetch::read(pair.query(source, index, pair.problem.head_dim));
+        prefetch::read(task.query(source, index, task.problem.head_dim));
     }
     for (row, index) in queries.clone().enumerate() {
-        let source = pair.query(source, index, pair.problem.head_dim);
+        let source = task.query(source, index, task.problem.head_dim);
         scale_into(block.row_mut(row), source, factor);
     }
     let stride = block.stride;

@@ -96,7 +96,7 @@ impl Fitted {
 
     fn eigenvalues(&self) -> impl Iterator<Item = f64> + '_ {
         let blocks = self.curvature.blocks.values();
-        blocks.flat_map(super::Block::eigenvalues)
+        blocks.flat_map(super::CurvatureBlock::eigenvalues)
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::adapter::{Factor, Module, Site};
-    use crate::laplace::{Block, Directions};
+    use crate::laplace::{CurvatureBlock, Directions};
 
     fn fitted(l: f64, squared_norm: f64) -> Fitted {
         let one = |value: f64| Directions::new(1, [(value, vec![1.0])].into_iter());
@@ -127,7 +127,7 @@ mod tests {
             block: 0,
             module: Module::Q,
         };
-        let block = Block {
+        let block = CurvatureBlock {
             input: one(l),
             output: one(2.0),
         };

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::block_rows::{self, BlockRows, Outputs};
 use super::sum::{self, Omegas, Sum};
-use super::{Block, BlockId, Curvature, Fitted, Likelihood, Softmax, blocks_of, squared_norm};
+use super::{
+    BlockId, Curvature, CurvatureBlock, Fitted, Likelihood, Softmax, blocks_of, squared_norm,
+};
 use crate::abort::Abort;
 use crate::adapter::{Adapter, Factor};
 use crate::backbone::Backbone;
@@ -202,7 +204,7 @@ impl Fit {
         let mut blocks = BTreeMap::new();
         for (&(site, factor), block) in &self.sums().blocks {
             let weight = 1.0 / block.rows.max(1) as f64;
-            let found = Block {
+            let found = CurvatureBlock {
                 input: block.input.directions(weight, rank),
                 output: block.output.directions(1.0, rank),
             };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::block_rows::{self, BlockRows, Outputs};
-use super::{Block, BlockId, Curvature, Directions};
+use super::{BlockId, Curvature, CurvatureBlock, Directions};
 use crate::Result;
 use crate::kernels::cpu::low_rank::{dots, outer};
 use crate::observer::{Observer, Seen};
@@ -41,7 +41,7 @@ struct Sides<'a> {
     is_input_narrow: bool,
 }
 
-impl Block {
+impl CurvatureBlock {
     fn sides(&self) -> Sides<'_> {
         let is_input_narrow = self.input.width() < self.output.width();
         let (narrow, wide) = if is_input_narrow {
@@ -86,7 +86,7 @@ impl Jacobians {
         &self.covariances[prompt * self.precisions.len() + precision]
     }
 
-    fn add(&mut self, block: &Block, products: &[Products]) {
+    fn add(&mut self, block: &CurvatureBlock, products: &[Products]) {
         let Sides { narrow, wide, .. } = block.sides();
         let with = |one: &f64| {
             let one = *one;
@@ -142,7 +142,7 @@ impl Observer for Jacobians {
 }
 
 /// Σ_t g_tᵀ a_t over each prompt's rows.
-fn jacobian(block: &Block, rows: &BlockRows<'_>, segments: &[Range<usize>]) -> Jacobian {
+fn jacobian(block: &CurvatureBlock, rows: &BlockRows<'_>, segments: &[Range<usize>]) -> Jacobian {
     let (o, i) = (block.output.width(), block.input.width());
     match &rows.outputs {
         Outputs::Rows(outputs) => {
@@ -170,7 +170,7 @@ fn jacobian(block: &Block, rows: &BlockRows<'_>, segments: &[Range<usize>]) -> J
     }
 }
 
-fn products(block: &Block, jacobians: &[Jacobian], prompts: usize) -> Vec<Products> {
+fn products(block: &CurvatureBlock, jacobians: &[Jacobian], prompts: usize) -> Vec<Products> {
     let halves: Vec<Vec<f32>> = jacobians
         .iter()
         .map(|it| half(block, it, prompts))
@@ -193,7 +193,7 @@ fn products(block: &Block, jacobians: &[Jacobian], prompts: usize) -> Vec<Produc
 }
 
 /// J's rows along the directions of the wide side, (prompts, narrow, directions).
-fn half(block: &Block, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
+fn half(block: &CurvatureBlock, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
     let Sides { narrow, wide, .. } = block.sides();
     let mut half = vec![0.0; prompts * narrow.width() * wide.values().len()];
     if let (Jacobian::Dense(values), false) = (jacobian, half.is_empty()) {
@@ -203,7 +203,11 @@ fn half(block: &Block, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
 }
 
 /// P of a prompt.
-fn projection(block: &Block, (jacobian, half): (&Jacobian, &[f32]), prompt: usize) -> Vec<f64> {
+fn projection(
+    block: &CurvatureBlock,
+    (jacobian, half): (&Jacobian, &[f32]),
+    prompt: usize,
+) -> Vec<f64> {
     let Sides {
         narrow,
         wide,
@@ -245,7 +249,7 @@ fn projection(block: &Block, (jacobian, half): (&Jacobian, &[f32]), prompt: usiz
 }
 
 /// ⟨J_c, J_c'⟩ of a prompt.
-fn inner(block: &Block, of: [&Jacobian; 2], prompt: usize) -> f64 {
+fn inner(block: &CurvatureBlock, of: [&Jacobian; 2], prompt: usize) -> f64 {
     let len = block.input.width() * block.output.width();
     match of {
         [Jacobian::Dense(one), Jacobian::Dense(other)] => {

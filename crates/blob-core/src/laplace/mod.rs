@@ -106,14 +106,14 @@ impl Directions {
 
 /// The factors of one block: L (i, i) and S (o, o) of a matrix (o, i).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Block {
+pub struct CurvatureBlock {
     /// L.
     pub input: Directions,
     /// S.
     pub output: Directions,
 }
 
-impl Block {
+impl CurvatureBlock {
     /// l_i·s_j, (i, j).
     fn eigenvalues(&self) -> impl Iterator<Item = f64> + '_ {
         let of = |l: &f64| {
@@ -127,12 +127,12 @@ impl Block {
 /// F by its blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curvature {
-    pub(crate) blocks: BTreeMap<BlockId, Block>,
+    pub(crate) blocks: BTreeMap<BlockId, CurvatureBlock>,
 }
 
 impl Curvature {
     /// The factors of a block, if it is one.
-    pub fn block(&self, site: Site, factor: Factor) -> Option<&Block> {
+    pub fn block(&self, site: Site, factor: Factor) -> Option<&CurvatureBlock> {
         self.blocks.get(&(site, factor))
     }
 

@@ -4,7 +4,7 @@
 use blob_core::adapter::{Adapter, Factor, Module, Site};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::Batch;
-use blob_core::laplace::{Block, Directions, FitConfig, Fitted, Likelihood, Softmax};
+use blob_core::laplace::{CurvatureBlock, Directions, FitConfig, Fitted, Likelihood, Softmax};
 use blob_core::observer::{Observer, OutputGradient, Seen};
 use blob_core::ops::Precision;
 
@@ -31,7 +31,7 @@ fn dense(directions: &Directions) -> Vec<Vec<f64>> {
 }
 
 /// F of a block in the order of its matrix's values.
-pub(crate) fn kronecker(block: &Block) -> Vec<Vec<f64>> {
+pub(crate) fn kronecker(block: &CurvatureBlock) -> Vec<Vec<f64>> {
     let (input, output) = (dense(&block.input), dense(&block.output));
     let row = |(o, i): (usize, usize)| {
         let columns = output[o].iter();

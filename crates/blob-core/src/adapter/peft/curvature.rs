@@ -12,7 +12,7 @@ use safetensors::tensor::TensorView;
 use super::values::to_f32;
 use crate::adapter::{Adapter, Factor, Layout, Site};
 use crate::backbone::BackboneConfig;
-use crate::laplace::{Block, Curvature, Directions, Laplace, blocks_of};
+use crate::laplace::{Curvature, CurvatureBlock, Directions, Laplace, blocks_of};
 
 const PRECISION: &str = "laplace_precision";
 
@@ -95,7 +95,7 @@ impl Found {
             if !self.0.contains_key(&format!("{name}{}", SIDES[0])) {
                 continue;
             }
-            let block = Block {
+            let block = CurvatureBlock {
                 input: self.side(&format!("{name}{}", SIDES[0]), inputs)?,
                 output: self.side(&format!("{name}{}", SIDES[1]), outputs)?,
             };

@@ -80,7 +80,7 @@ impl Table {
     pub(crate) fn rows(&self, ids: &[u32], factor: f32) -> Result<Array> {
         let (gpu, (_, d)) = (self.gpu, self.shape);
         let named = gpu.upload(ids)?;
-        let of = Rows {
+        let of = Decoded {
             stored: &self.stored,
             ids: Some(&named),
             shape: (ids.len(), d),
@@ -101,7 +101,7 @@ pub(super) fn decode<T: DeviceRepr>(
     stored: &CudaSlice<u8>,
     shape: (usize, usize),
 ) -> Result<CudaSlice<T>> {
-    let all = Rows {
+    let all = Decoded {
         stored,
         ids: None,
         shape,
@@ -111,7 +111,7 @@ pub(super) fn decode<T: DeviceRepr>(
 }
 
 /// What is decoded.
-struct Rows<'a> {
+struct Decoded<'a> {
     stored: &'a CudaSlice<u8>,
     /// `None`: all.
     ids: Option<&'a CudaSlice<u32>>,
@@ -120,7 +120,7 @@ struct Rows<'a> {
     factor: f32,
 }
 
-impl Rows<'_> {
+impl Decoded<'_> {
     fn decoded<T: DeviceRepr>(&self, gpu: Gpu, decoder: &'static str) -> Result<CudaSlice<T>> {
         let (rows, columns) = self.shape;
         let mut values = gpu.empty(rows * columns)?;

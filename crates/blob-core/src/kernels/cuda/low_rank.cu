@@ -20,7 +20,7 @@
 enum : uint32_t { NO_SIGNS, OF_TOKENS, OF_PROMPTS };
 struct Draw {
   uint2 key;
-  uint32_t input_asker, rank_asker, signs, mean_asker, noise_asker;
+  uint32_t input_tag, rank_tag, signs, mean_tag, noise_tag;
   float dropout;
 };
 
@@ -33,31 +33,31 @@ __device__ __forceinline__ uint32_t place_of(const Draw &d, uint32_t position) {
 __device__ __forceinline__ uint32_t input_word(const Draw &d, uint32_t position, uint32_t row,
                                                unsigned word) {
   if (d.signs == NO_SIGNS) return 0u;
-  return sign_word(d.key, place_of(d, position), row, d.input_asker, word);
+  return sign_word(d.key, place_of(d, position), row, d.input_tag, word);
 }
 __device__ __forceinline__ float flip_rank(float value, const Draw &d, uint32_t position,
                                            uint32_t row, unsigned rank) {
   if (d.signs == NO_SIGNS) return value;
-  return flip(value, sign_word(d.key, place_of(d, position), row, d.rank_asker, rank / 32), rank);
+  return flip(value, sign_word(d.key, place_of(d, position), row, d.rank_tag, rank / 32), rank);
 }
 __device__ __forceinline__ float mask_of(uint32_t word, float dropout) {
   return unit(word) < dropout ? 0.0f : __fdiv_rn(1.0f, __fadd_rn(1.0f, -dropout));
 }
 __device__ __forceinline__ float mask_at(const Draw &d, uint32_t position, uint32_t row,
-                                         uint32_t asker, unsigned feature) {
+                                         uint32_t tag, unsigned feature) {
   if (d.dropout == 0) return 1.0f;
-  uint4 words = philox4x32_10(make_uint4(feature / 4, position, row, asker), d.key);
+  uint4 words = philox4x32_10(make_uint4(feature / 4, position, row, tag), d.key);
   return mask_of(word_of(words, feature % 4), d.dropout);
 }
 
 template <class T>
 __device__ __forceinline__ void drop(const T *x, const uint32_t *positions, const uint32_t *rows,
                                      T *out, unsigned n, unsigned k, float dropout, uint2 key,
-                                     uint32_t asker) {
+                                     uint32_t tag) {
   size_t i = thread_index(), fours = (k + 3) / 4, row = i / fours;
   if (row >= n) return;
   unsigned four = unsigned(i % fours);
-  uint4 words = philox4x32_10(make_uint4(four, positions[row], rows[row], asker), key);
+  uint4 words = philox4x32_10(make_uint4(four, positions[row], rows[row], tag), key);
   for (unsigned j = 0; j < 4 && 4 * four + j < k; j++) {
     size_t at = row * k + 4 * four + j;
     out[at] = from_float<T>(__fmul_rn(to_float(x[at]), mask_of(word_of(words, j), dropout)));
@@ -130,10 +130,10 @@ __device__ __forceinline__ void input(const float *p, const float *a, const floa
       noise += flip_rank(value, draw, position, identity, rank) *
                perturbation[size_t(rank) * k + column];
   }
-  mean *= mask_at(draw, position, identity, draw.mean_asker, column);
+  mean *= mask_at(draw, position, identity, draw.mean_tag, column);
   if (perturbation) {
     noise = flip(noise, input_word(draw, position, identity, column / 32), column);
-    noise *= mask_at(draw, position, identity, draw.noise_asker, column);
+    noise *= mask_at(draw, position, identity, draw.noise_tag, column);
   }
   dx[i] = from_float<T>(to_float(dx[i]) + mean + noise);
 }
@@ -154,7 +154,7 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
                                          const float *rho, const uint32_t *positions,
                                          const uint32_t *rows, float *da, float *d_rho,
                                          unsigned n, unsigned k, unsigned r, unsigned is_softplus,
-                                         uint32_t gaussian_asker, float gaussian_sign,
+                                         uint32_t gaussian_tag, float gaussian_sign,
                                          const Draw &draw, uint4 *drawn, float *flipped) {
   unsigned rank = blockIdx.y, column = blockIdx.x * 128 + threadIdx.x;
   float mean = 0, noise = 0;
@@ -162,7 +162,7 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
     unsigned row = first + threadIdx.x;
     if (rho && threadIdx.x < 32 && row < n) {
       uint32_t position = place_of(draw, positions[row]);
-      uint4 counter = make_uint4(blockIdx.x, position, rows[row], draw.input_asker);
+      uint4 counter = make_uint4(blockIdx.x, position, rows[row], draw.input_tag);
       uint4 none = make_uint4(0, 0, 0, 0);
       drawn[threadIdx.x] = draw.signs == NO_SIGNS ? none : philox4x32_10(counter, draw.key);
       flipped[threadIdx.x] =
@@ -182,15 +182,15 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
   da[at] += mean;
   if (!rho) return;
   float slope = is_softplus ? 1.0f / (1.0f + expf(-rho[at])) : 2.0f * rho[at];
-  d_rho[at] += noise * (gaussian_sign * normal_at(draw.key, gaussian_asker, at)) * slope;
+  d_rho[at] += noise * (gaussian_sign * normal_at(draw.key, gaussian_tag, at)) * slope;
 }
 
 #define ENTRIES(T, suffix)                                                                        \
   extern "C" __global__ void low_rank_drop_##suffix(                                              \
       const T *__restrict__ x, const uint32_t *__restrict__ positions,                            \
       const uint32_t *__restrict__ rows, T *__restrict__ out, unsigned n, unsigned k,             \
-      float dropout, uint2 key, uint32_t asker) {                                                 \
-    drop(x, positions, rows, out, n, k, dropout, key, asker);                                     \
+      float dropout, uint2 key, uint32_t tag) {                                                   \
+    drop(x, positions, rows, out, n, k, dropout, key, tag);                                       \
   }                                                                                               \
   extern "C" __global__ void low_rank_down_##suffix(                                              \
       const T *__restrict__ x, const T *__restrict__ noisy, const float *__restrict__ a,          \
@@ -226,11 +226,11 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
       const T *__restrict__ x, const T *__restrict__ noisy, const float *__restrict__ p,          \
       const float *__restrict__ rho, const uint32_t *__restrict__ positions,                      \
       const uint32_t *__restrict__ rows, float *__restrict__ da, float *__restrict__ d_rho,       \
-      unsigned n, unsigned k, unsigned r, unsigned is_softplus, uint32_t gaussian_asker,          \
+      unsigned n, unsigned k, unsigned r, unsigned is_softplus, uint32_t gaussian_tag,            \
       float gaussian_sign, Draw draw) {                                                           \
     __shared__ uint4 drawn[32];                                                                   \
     __shared__ float flipped[32];                                                                 \
-    factor_a(x, noisy, p, rho, positions, rows, da, d_rho, n, k, r, is_softplus, gaussian_asker,  \
+    factor_a(x, noisy, p, rho, positions, rows, da, d_rho, n, k, r, is_softplus, gaussian_tag,    \
              gaussian_sign, draw, drawn, flipped);                                                \
   }
 ENTRIES(float, f32)

@@ -144,12 +144,12 @@ impl Term<'_> {
         let gaussian = self.gaussian(group);
         let noise = gaussian.as_ref().map(|(noise, _)| noise);
         let signs = noise.map_or(Signs::Absent, |noise| noise.signs);
-        let askers = |of: fn(&Noise) -> u32| noise.map_or(0, of);
+        let tags = |of: fn(&Noise) -> u32| noise.map_or(0, of);
         let dropout = group.dropout;
         let draw = Draw {
             key: group.key,
-            inputs: askers(|noise| noise.inputs),
-            ranks: askers(|noise| noise.ranks),
+            inputs: tags(|noise| noise.inputs),
+            ranks: tags(|noise| noise.ranks),
             signs: signs as u32,
             mean_dropout: dropout.map_or(0, |it| it.mean),
             noise_dropout: dropout.map_or(0, |it| it.noise),
@@ -159,7 +159,7 @@ impl Term<'_> {
             .as_ref()
             .map(|(noise, rho)| self.perturbation(group, noise, rho));
         let dropped = dropout.map(|it| {
-            let of = |asker| self.dropped(group, (it.probability, asker), x);
+            let of = |tag| self.dropped(group, (it.probability, tag), x);
             let noise = gaussian.is_some().then(|| of(it.noise));
             Ok::<_, crate::Error>((of(it.mean)?, noise.transpose()?))
         });
@@ -189,11 +189,11 @@ impl Term<'_> {
         Ok(values)
     }
 
-    /// The group's rows of x under the mask of who asks, (rows, k).
+    /// The group's rows of x under the mask of a tag, (rows, k).
     fn dropped(
         &self,
         group: &Group,
-        (probability, asker): (f32, u32),
+        (probability, tag): (f32, u32),
         x: &Array,
     ) -> Result<CudaSlice<f32>> {
         let (gpu, (_, k), n) = (self.gpu, self.shape, group.rows.len());
@@ -205,7 +205,7 @@ impl Term<'_> {
         let mut call = gpu.call(&kernel);
         call.arg(&x).arg(&positions).arg(&identities).arg(&mut out);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&probability);
-        call.arg(&key).arg(&asker);
+        call.arg(&key).arg(&tag);
         gpu.run(call, a_thread_per(n * k.div_ceil(4)))?;
         Ok(out)
     }
@@ -296,7 +296,7 @@ impl Term<'_> {
         let [positions, identities] = self.identities.of(group);
         let gaussian = self.gaussian(group);
         let noise = gaussian.as_ref().map(|(noise, _)| noise);
-        let (asker, sign) = noise.map_or((0, 1.0), |noise| (noise.gaussian, noise.sign));
+        let (tag, sign) = noise.map_or((0, 1.0), |noise| (noise.gaussian, noise.sign));
         let is_softplus = u32::from(noise.is_some_and(|noise| noise.is_softplus));
         let factors = self.members[group.member];
         let da = sums.address_mut(factors.a)?;
@@ -311,7 +311,7 @@ impl Term<'_> {
         call.arg(&positions).arg(&identities);
         call.arg(&da).arg(d_rho.as_ref().unwrap_or(&NOTHING));
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
-        call.arg(&is_softplus).arg(&asker).arg(&sign);
+        call.arg(&is_softplus).arg(&tag).arg(&sign);
         call.arg(&drawn.draw);
         gpu.run(call, blocks((k.div_ceil(COLUMNS), r)))
     }

@@ -5,7 +5,7 @@
 //   noise_dropout   factors (n, k)       0 with probability p, else 1/(1 − p)     threads: n·k
 //   perturbation    out (count)          = sign·E ∘ σ(ρ)     σ = ρ² or ln(1 + e^ρ)
 //
-// key: the stream's two words; asker: site·16 + purpose | sample·2¹⁶; positions, rows (n): who a
+// key: the stream's two words; tag: site·16 + purpose | sample·2¹⁶; positions, rows (n): who a
 // token is. BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386.
 #include "philox.cuh"
 
@@ -14,38 +14,38 @@ __device__ __forceinline__ size_t thread_index() {
 }
 
 extern "C" __global__ void noise_normal(float *__restrict__ out, size_t count, uint2 key,
-                                        uint32_t asker, float sign) {
+                                        uint32_t tag, float sign) {
   size_t i = thread_index();
-  if (i < count) out[i] = __fmul_rn(sign, normal_at(key, asker, i));
+  if (i < count) out[i] = __fmul_rn(sign, normal_at(key, tag, i));
 }
 
 extern "C" __global__ void noise_signs(uint32_t *__restrict__ out,
                                        const uint32_t *__restrict__ positions,
                                        const uint32_t *__restrict__ rows, unsigned n,
-                                       unsigned words, uint2 key, uint32_t asker) {
+                                       unsigned words, uint2 key, uint32_t tag) {
   size_t i = thread_index(), token = i / words;
   if (token < n)
-    out[i] = sign_word(key, positions[token], rows[token], asker, unsigned(i % words));
+    out[i] = sign_word(key, positions[token], rows[token], tag, unsigned(i % words));
 }
 
 extern "C" __global__ void noise_dropout(float *__restrict__ out,
                                          const uint32_t *__restrict__ positions,
                                          const uint32_t *__restrict__ rows, unsigned n,
-                                         unsigned width, float p, uint2 key, uint32_t asker) {
+                                         unsigned width, float p, uint2 key, uint32_t tag) {
   size_t i = thread_index(), token = i / width;
   if (token >= n) return;
   unsigned feature = unsigned(i % width);
-  uint4 counter = make_uint4(feature / 4, positions[token], rows[token], asker);
+  uint4 counter = make_uint4(feature / 4, positions[token], rows[token], tag);
   float u = unit(word_of(philox4x32_10(counter, key), feature % 4));
   out[i] = u < p ? 0.0f : __fdiv_rn(1.0f, __fadd_rn(1.0f, -p));
 }
 
 extern "C" __global__ void perturbation(const float *__restrict__ rho, float *__restrict__ out,
                                         size_t count, unsigned is_softplus, uint2 key,
-                                        uint32_t asker, float sign) {
+                                        uint32_t tag, float sign) {
   size_t i = thread_index();
   if (i >= count) return;
   float r = rho[i], softplus = fmaxf(r, 0.0f) + log1pf(expf(-fabsf(r)));
   float sigma = is_softplus ? softplus : __fmul_rn(r, r);
-  out[i] = __fmul_rn(__fmul_rn(sign, normal_at(key, asker, i)), sigma);
+  out[i] = __fmul_rn(__fmul_rn(sign, normal_at(key, tag, i)), sigma);
 }

@@ -6,7 +6,7 @@
 //   layer   s = 1/√(mean (x − μ)² + ε)   x̂ = (x − μ)·s   y = x̂·w + b
 //           dx = s·(g − mean g − x̂·mean(g·x̂)) + addend
 //
-// Nothing is kept for the way back. x, w, b, y, dy, addend (or null), dx: f32 or bf16; sums in f32.
+// Nothing is kept for the adjoint. x, w, b, y, dy, addend (or null), dx: f32 or bf16; sums in f32.
 #include "values.cuh"
 
 template <class T>

@@ -28,8 +28,8 @@ __device__ __forceinline__ uint32_t word_of(uint4 words, unsigned i) {
 
 // Signs of one token: bit j mod 32 of word j / 32 is that of feature j, 1 for −1.
 __device__ __forceinline__ uint32_t sign_word(uint2 key, uint32_t position, uint32_t row,
-                                              uint32_t asker, unsigned word) {
-  return word_of(philox4x32_10(make_uint4(word / 4, position, row, asker), key), word % 4);
+                                              uint32_t tag, unsigned word) {
+  return word_of(philox4x32_10(make_uint4(word / 4, position, row, tag), key), word % 4);
 }
 __device__ __forceinline__ float flip(float value, uint32_t word, unsigned feature) {
   return word >> (feature % 32) & 1 ? -value : value;
@@ -94,8 +94,8 @@ __device__ __forceinline__ float2 normal_pair(uint32_t w0, uint32_t w1) {
 }
 
 // Element i of a matrix of standard normals: four to a block of the counter.
-__device__ __forceinline__ float normal_at(uint2 key, uint32_t asker, size_t i) {
-  uint4 words = philox4x32_10(make_uint4(uint32_t(i / 4), 0, 0, asker), key);
+__device__ __forceinline__ float normal_at(uint2 key, uint32_t tag, size_t i) {
+  uint4 words = philox4x32_10(make_uint4(uint32_t(i / 4), 0, 0, tag), key);
   float2 pair = i % 4 < 2 ? normal_pair(words.x, words.y) : normal_pair(words.z, words.w);
   return i % 2 ? pair.y : pair.x;
 }

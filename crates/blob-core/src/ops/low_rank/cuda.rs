@@ -114,11 +114,11 @@ impl Placed {
 fn noise(term: &Term<'_>, group: &crate::pass::Group) -> Option<Noise> {
     let (sharing, sigma) = (term.sharing()?, term.sigma?);
     let (sample, sign) = term.pass.mode.draw_of(group.sample);
-    let asker = |purpose| term.key(purpose, sample).word();
+    let tag = |purpose| term.key(purpose, sample).word();
     Some(Noise {
-        gaussian: asker(Purpose::Gaussian),
-        inputs: asker(Purpose::InputSigns),
-        ranks: asker(Purpose::RankSigns),
+        gaussian: tag(Purpose::Gaussian),
+        inputs: tag(Purpose::InputSigns),
+        ranks: tag(Purpose::RankSigns),
         signs: match sharing {
             NoiseSharing::Token => Signs::OfTokens,
             NoiseSharing::Example => Signs::OfPrompts,
@@ -132,11 +132,11 @@ fn noise(term: &Term<'_>, group: &crate::pass::Group) -> Option<Noise> {
 /// Where a group's dropout comes from. The members of a mirrored pair of `E` have masks of their
 /// own.
 fn dropout(term: &Term<'_>, group: &crate::pass::Group) -> Option<Dropout> {
-    let asker = |purpose| term.key(purpose, group.sample).word();
+    let tag = |purpose| term.key(purpose, group.sample).word();
     let probability = Some(term.dropout()).filter(|&p| p > 0.0)?;
     Some(Dropout {
         probability,
-        mean: asker(Purpose::MeanDropout),
-        noise: asker(Purpose::NoiseDropout),
+        mean: tag(Purpose::MeanDropout),
+        noise: tag(Purpose::NoiseDropout),
     })
 }

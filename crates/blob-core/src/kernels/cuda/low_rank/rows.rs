@@ -44,14 +44,14 @@ impl Identities {
     }
 }
 
-/// Where a group's noise comes from: words of who asks.
+/// Where a group's noise comes from. A tag is the counter's word of a layer, a purpose and a sample.
 #[derive(Clone, Copy)]
 pub struct Noise {
-    /// Who asks for E.
+    /// Tag of E.
     pub gaussian: u32,
-    /// Who asks for the signs of inputs.
+    /// Tag of the signs of inputs.
     pub inputs: u32,
-    /// Who asks for the signs of ranks.
+    /// Tag of the signs of ranks.
     pub ranks: u32,
     /// Whose signs rows see.
     pub signs: Signs,
@@ -77,9 +77,9 @@ pub enum Signs {
 pub struct Dropout {
     /// p, above 0.
     pub probability: f32,
-    /// Who asks for the mask of the mean's input.
+    /// Tag of the mask of the mean's input.
     pub mean: u32,
-    /// Who asks for that of the noise's input.
+    /// Tag of that of the noise's input.
     pub noise: u32,
 }
 

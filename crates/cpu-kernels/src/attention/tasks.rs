@@ -1,4 +1,4 @@
-//! How attention's work and its results are dealt to tasks.
+//! What one task of an attention is: its operands, and its share of the results.
 
 use std::ops::Range;
 
@@ -65,7 +65,7 @@ impl<'a> Problem<'a> {
     }
 
     /// Every (segment, kv head), kv heads innermost.
-    pub(super) fn pairs(self) -> impl Iterator<Item = Pair<'a>> {
+    pub(super) fn tasks(self) -> impl Iterator<Item = Task<'a>> {
         self.segments()
             .enumerate()
             .flat_map(move |(index, tokens)| {
@@ -73,7 +73,7 @@ impl<'a> Problem<'a> {
                     Queries::Every => tokens.clone(),
                     Queries::Last => index..index + 1,
                 };
-                (0..self.num_kv_heads).map(move |kv_head| Pair {
+                (0..self.num_kv_heads).map(move |kv_head| Task {
                     problem: self,
                     tokens: tokens.clone(),
                     rows: rows.clone(),
@@ -106,7 +106,7 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Cuts a matrix into each (segment, kv head)'s share of its rows, in the order of the pairs.
+/// Cuts a matrix into each (segment, kv head)'s share of its rows, in the order of the tasks.
 fn deal<T>(
     values: &mut [T],
     rows_of_segments: impl Iterator<Item = usize> + Clone,
@@ -129,7 +129,7 @@ fn deal<T>(
 }
 
 /// One kv head of one segment, with the query heads that share it.
-pub(super) struct Pair<'a> {
+pub(super) struct Task<'a> {
     pub(super) problem: Problem<'a>,
     pub(super) tokens: Range<usize>,
     /// Rows of q, o and log_sum_exp that belong to the segment.
@@ -137,7 +137,7 @@ pub(super) struct Pair<'a> {
     kv_head: usize,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> Task<'a> {
     /// Query rows: positions times heads of the group, heads innermost.
     pub(super) fn num_queries(&self) -> usize {
         self.rows.len() * self.problem.group
