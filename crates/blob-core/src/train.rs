@@ -310,7 +310,7 @@ impl Trainer {
             let dlogits = sums.add(&logits, &parts, self.objective.as_ref())?;
             if let Some(kept) = kept {
                 let of = sums.drawn.as_ref().unwrap_or(adapter);
-                backbone.backward_from(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
+                backbone.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
             }
         }
         Ok(sums)

@@ -14,6 +14,7 @@ use blob_core::backbone::{BackboneConfig, RopeScaling, Window};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::ops;
 use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use candle_core::Tensor;
 use support::golden::{assert_close, named};
@@ -60,7 +61,7 @@ fn check(name: &str, case: &Case) {
     engine
         .backward(
             kept.unwrap(),
-            &loss.dlogits,
+            &ops::Tensor::vector(loss.dlogits).unwrap(),
             (&pass, adapter),
             &mut gradients,
         )

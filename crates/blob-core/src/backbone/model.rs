@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::layers::Adapted;
 use crate::ops::dropout::Dropout;
 use crate::ops::table::Table;
-use crate::ops::{Device, Precision, Tensor, finite, rows, wrap};
+use crate::ops::{Device, Precision, Tensor, finite, rows};
 use crate::pass::{BatchCopy, Pass};
 use crate::{Error, Result};
 
@@ -268,41 +268,17 @@ impl Backbone {
     pub fn backward(
         &self,
         kept: BackboneKept,
-        dlogits: &[f32],
-        (pass, adapter): (&Pass, &Adapter),
-        gradients: &mut Parameters,
-    ) -> Result<()> {
-        let first = adapter.first_block();
-        self.backward_each(kept, &[dlogits], (pass, adapter, first), gradients)
-    }
-
-    /// [`Self::backward`], wherever the gradient lies.
-    pub(crate) fn backward_from(
-        &self,
-        kept: BackboneKept,
         dlogits: &Tensor,
         (pass, adapter): (&Pass, &Adapter),
         gradients: &mut Parameters,
     ) -> Result<()> {
         let of = (pass, adapter, adapter.first_block());
-        self.walk_back(kept, std::slice::from_ref(dlogits), of, gradients)
+        self.backward_each(kept, std::slice::from_ref(dlogits), of, gradients)
     }
 
     /// [`Self::backward`] of several dL/dlogits over one forward pass, block by block: each block
     /// is walked through once for each of them before the block below. Ends above block `first`.
     pub fn backward_each(
-        &self,
-        kept: BackboneKept,
-        dlogits: &[&[f32]],
-        of: (&Pass, &Adapter, usize),
-        gradients: &mut Parameters,
-    ) -> Result<()> {
-        let tensors = dlogits.iter().map(|it| wrap(it.to_vec(), it.len()));
-        let tensors: Vec<_> = tensors.collect::<Result<_>>()?;
-        self.walk_back(kept, &tensors, of, gradients)
-    }
-
-    fn walk_back(
         &self,
         kept: BackboneKept,
         dlogits: &[Tensor],

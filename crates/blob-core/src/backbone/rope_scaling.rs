@@ -44,7 +44,7 @@ impl RopeScaling {
     /// Whether every number can be divided by, and there are as many factors as pairs of a head.
     pub(super) fn is_sound(&self, head_dim: usize) -> bool {
         let positive = |number: f64| number.is_finite() && number > 0.0;
-        let fit = |factors: &[f32]| {
+        let fit = |factors: &Vec<f32>| {
             let are_positive = factors.iter().all(|factor| positive(f64::from(*factor)));
             factors.len() == head_dim / 2 && are_positive
         };

@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
 use crate::objective::Evaluated;
 use crate::observer::{Observer, Seen, Watch};
+use crate::ops::Tensor;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
 
@@ -172,7 +173,10 @@ impl Fit {
             });
         }
         let roots = self.likelihood.roots(&logits, batch)?;
-        let roots: Vec<&[f32]> = roots.iter().map(Vec::as_slice).collect();
+        let roots: Vec<_> = roots
+            .into_iter()
+            .map(Tensor::vector)
+            .collect::<Result<_>>()?;
         if let Some(kept) = kept {
             let mut gradients = adapter.parameters().zeros_like();
             let of = (&pass, adapter, self.first_block);

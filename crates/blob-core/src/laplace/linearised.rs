@@ -21,6 +21,7 @@ use crate::backbone::Backbone;
 use crate::batch::Batch;
 use crate::noise::{Phase, Stream};
 use crate::observer::Watch;
+use crate::ops::Tensor;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
 
@@ -112,18 +113,17 @@ impl Curvature {
         let pass = pass.watched(Watch::by(&jacobians));
         let (mean, kept) = backbone.forward(batch, &pass, Some(adapter), true)?;
         let bounds: Vec<Range<usize>> = segments(batch, prompts);
-        let units: Vec<Vec<f32>> = (0..classes)
+        let units: Vec<_> = (0..classes)
             .map(|class| {
                 let mut unit = vec![0.0; mean.len()];
                 for bounds in bounds.iter().filter(|bounds| class < bounds.len()) {
                     unit[bounds.start + class] = 1.0;
                 }
-                unit
+                Tensor::vector(unit)
             })
-            .collect();
+            .collect::<Result<_>>()?;
         if let Some(kept) = kept {
             let mut gradients = adapter.parameters().zeros_like();
-            let units: Vec<&[f32]> = units.iter().map(Vec::as_slice).collect();
             let of = (&pass, adapter, first);
             backbone.backward_each(kept, &units, of, &mut gradients)?;
         }

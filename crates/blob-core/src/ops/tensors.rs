@@ -22,6 +22,15 @@ enum Place {
 }
 
 impl Tensor {
+    /// A vector in the host's memory.
+    ///
+    /// # Errors
+    /// `BPEFT_INTERNAL`, which nothing is known to cause.
+    pub fn vector(values: Vec<f32>) -> Result<Self> {
+        let count = values.len();
+        wrap(values, count)
+    }
+
     /// Sizes, outermost first.
     pub fn dims(&self) -> &[usize] {
         match &self.0 {

@@ -5,6 +5,7 @@ mod answers;
 mod curvature;
 mod files;
 mod linear_gaussian;
+mod observer;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,6 +19,7 @@ use blob_core::batch::Batch;
 use blob_core::laplace::{Fit, FitConfig, Fitted};
 use blob_core::noise::{Phase, Stream};
 use blob_core::observer::{Observer, Watch};
+use blob_core::ops::Tensor;
 use blob_core::pass::{BatchCopy, Mode, Pass};
 
 use crate::support::small_model::{config, lora, trained};
@@ -65,6 +67,10 @@ fn mean_pass(batch: &Batch) -> Pass {
     Pass::new(batch, vec![copy], Mode::MEAN, Abort::default())
 }
 
+fn vector(values: Vec<f32>) -> Tensor {
+    Tensor::vector(values).unwrap()
+}
+
 /// Logits, and what an observer saw while `dlogits` came back.
 fn observed<O: Observer + 'static>(
     backbone: &Backbone,
@@ -76,7 +82,7 @@ fn observed<O: Observer + 'static>(
     let pass = mean_pass(batch).watched(Watch::by(&observer));
     let forward = backbone.forward(batch, &pass, Some(adapter), true);
     let (logits, kept) = forward.unwrap();
-    let dlogits: Vec<&[f32]> = dlogits.iter().map(Vec::as_slice).collect();
+    let dlogits: Vec<_> = dlogits.iter().cloned().map(vector).collect();
     let (of, mut sums) = ((&pass, adapter, 0), adapter.parameters().zeros_like());
     let back = backbone.backward_each(kept.unwrap(), &dlogits, of, &mut sums);
     back.unwrap();
@@ -92,7 +98,8 @@ fn jacobian(backbone: &Backbone, adapter: &Adapter, batch: &Batch) -> (Vec<f32>,
         let mut unit = vec![0.0; logits.len()];
         unit[class] = 1.0;
         let mut sums = adapter.parameters().zeros_like();
-        let back = backbone.backward(forward().1.unwrap(), &unit, (&pass, adapter), &mut sums);
+        let kept = forward().1.unwrap();
+        let back = backbone.backward(kept, &vector(unit), (&pass, adapter), &mut sums);
         back.unwrap();
         sums.member(0).to_vec()
     };

@@ -7,7 +7,7 @@ use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::ops::Device;
+use blob_core::ops::{Device, Tensor};
 use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use blob_core::weights::Checkpoint;
 use serde_json::Value;
@@ -111,9 +111,12 @@ impl EncoderCase {
         let loss = objective.evaluate(&logits, batch, weight).unwrap();
         let mut gradients = adapter.parameters().zeros_like();
         let (kept, of) = (kept.unwrap(), (&pass, adapter));
-        let backward = self
-            .backbone
-            .backward(kept, &loss.dlogits, of, &mut gradients);
+        let backward = self.backbone.backward(
+            kept,
+            &Tensor::vector(loss.dlogits).unwrap(),
+            of,
+            &mut gradients,
+        );
         backward.unwrap();
         gradients.fetch().unwrap();
         let nll = loss.nll_sum / batch.len() as f64;

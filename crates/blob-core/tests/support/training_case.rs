@@ -3,7 +3,7 @@
 use blob_core::abort::Abort;
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
-use blob_core::ops::Device;
+use blob_core::ops::{Device, Tensor};
 use blob_core::pass::{BatchCopy, Mode, Pass};
 
 use super::golden::{Case, Form, assert_close, field, named};
@@ -94,7 +94,12 @@ pub fn check_training_of(name: &str, case: &Case) {
     let mut gradients = adapter.parameters().zeros_like();
     let pass = (&pass, adapter);
     case.backbone
-        .backward(kept.unwrap(), &loss.dlogits, pass, &mut gradients)
+        .backward(
+            kept.unwrap(),
+            &Tensor::vector(loss.dlogits).unwrap(),
+            pass,
+            &mut gradients,
+        )
         .unwrap();
     let gradients = named(&gradients);
     assert!(
