@@ -44,20 +44,22 @@ export type {
 export type { DatasetEntry } from './datasets/tasks/entry.ts';
 export type { PairLists, TokenLists } from './datasets/tokens/prompt-encoder.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
+export type {
+  Adapter,
+  AdapterInfo,
+  AdapterOptions,
+  LayerQuantiles,
+  PredictiveOptions,
+  Sigma,
+} from './engine/adapter.ts';
 export type { Precision, Quantization } from './engine/arithmetic.ts';
 export type { CallOptions, Progress } from './engine/call.ts';
 export type { Ranks } from './engine/group.ts';
 export {
-  type Adapter,
-  type AdapterInfo,
-  type AdapterOptions,
   type BayesianModel,
-  type LayerQuantiles,
   type LoadModelOptions,
   loadModel,
   type ModelInfo,
-  type PredictiveOptions,
-  type Sigma,
 } from './engine/model.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';

@@ -2,9 +2,10 @@
 
 import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import { abortable, freed, native } from './abort.ts';
+import { Adapter } from './adapter.ts';
 import type { NativeCurvature } from './addon.d.ts';
 import type { CallOptions } from './call.ts';
-import { Adapter, type BayesianModel } from './model.ts';
+import type { BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
 export interface CurvatureOptions {

@@ -56,6 +56,14 @@ export {
 } from '../errors.ts';
 export type * from '../methods/engine-options.ts';
 export { DATA_PROTOCOLS, type DataProtocol, type Protocol } from '../protocol/data-protocol.ts';
+export {
+  Adapter,
+  type AdapterInfo,
+  type AdapterOptions,
+  type LayerQuantiles,
+  type PredictiveOptions,
+  type Sigma,
+} from './adapter.ts';
 export type { Precision, Quantization } from './arithmetic.ts';
 export type { CallOptions, Progress } from './call.ts';
 export {
@@ -64,18 +72,7 @@ export {
   type Evidence,
   type LogitGaussian,
 } from './curvature.ts';
-export {
-  Adapter,
-  type AdapterInfo,
-  type AdapterOptions,
-  BayesianModel,
-  type LayerQuantiles,
-  type LoadModelOptions,
-  loadModel,
-  type ModelInfo,
-  type PredictiveOptions,
-  type Sigma,
-} from './model.ts';
+export { BayesianModel, type LoadModelOptions, loadModel, type ModelInfo } from './model.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';
 export { type StepReport, Trainer, type TrainerOptions } from './trainer.ts';

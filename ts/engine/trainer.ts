@@ -4,10 +4,11 @@ import type { RaggedBatch } from '../batches/ragged-batch.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { MethodOptions } from '../methods/engine-options.ts';
 import { abortable, freed, native } from './abort.ts';
+import { Adapter } from './adapter.ts';
 import type { NativeTrainer } from './addon.d.ts';
 import { type CallOptions, told } from './call.ts';
 import type { Group } from './group.ts';
-import { Adapter, type BayesianModel } from './model.ts';
+import type { BayesianModel } from './model.ts';
 import { loadNative } from './native.ts';
 
 export interface TrainerOptions {

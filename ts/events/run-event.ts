@@ -1,6 +1,6 @@
 /** What a run tells while it works; who hears it is `sinks.ts`. */
 
-import type { LayerQuantiles } from '../engine/model.ts';
+import type { LayerQuantiles } from '../engine/adapter.ts';
 import type { BpeftErrorCode } from '../errors.ts';
 import type { EvaluationResult } from '../run/records/result.ts';
 import type { RunRecord } from '../run/records/run-record.ts';

@@ -5,7 +5,7 @@
  * which method a run has: it asks the method.
  */
 
-import type { AdapterInfo, AdapterOptions } from '../engine/model.ts';
+import type { AdapterInfo, AdapterOptions } from '../engine/adapter.ts';
 import type { Average } from '../metrics/predictive.ts';
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';

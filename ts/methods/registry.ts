@@ -1,7 +1,7 @@
 /** Every method by its id. */
 
 import type { SettingsOf } from '../config/setting.ts';
-import type { AdapterInfo } from '../engine/model.ts';
+import type { AdapterInfo } from '../engine/adapter.ts';
 import { BpeftError } from '../errors.ts';
 import { BBB, BBB_SETTINGS } from './bbb.ts';
 import { BLOB, BLOB_SETTINGS, type BlobSettings, resolveBlob } from './blob.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { parseSettings } from '../../../ts/config/parse.ts';
 import { resolveTrain } from '../../../ts/config/resolve.ts';
-import type { AdapterInfo } from '../../../ts/engine/model.ts';
+import type { AdapterInfo } from '../../../ts/engine/adapter.ts';
 import { trainingMethod } from '../../../ts/methods/registry.ts';
 import { account, trainerOptions } from '../../../ts/run/training/plan.ts';
 

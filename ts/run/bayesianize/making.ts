@@ -1,7 +1,8 @@
 /** What makes a trained adapter Bayesian is given, and what it gives. */
 
 import type { BayesianizeConfig } from '../../config/resolve.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { Adapter } from '../../engine/adapter.ts';
+import type { BayesianModel } from '../../engine/model.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { Look } from '../../methods/tfb.ts';
 import type { Split } from '../inputs/splits.ts';

@@ -5,7 +5,7 @@ import { numpyPermutation } from '../../batches/numpy-permutation.ts';
 import { permutation } from '../../batches/shuffle.ts';
 import type { BayesianizeConfig } from '../../config/resolve.ts';
 import type { EncodedExample } from '../../datasets/tokens/encode.ts';
-import type { Adapter } from '../../engine/model.ts';
+import type { Adapter } from '../../engine/adapter.ts';
 import { throwIfAborted } from '../../errors.ts';
 import { changeOf, type Look, searchOf, searchSigma } from '../../methods/tfb.ts';
 import { posteriorPredictive } from '../../metrics/predictive.ts';

@@ -5,7 +5,7 @@
 import { evaluationBatches } from '../../batches/data-loader.ts';
 import type { RaggedBatch } from '../../batches/ragged-batch.ts';
 import type { EncodedExample } from '../../datasets/tokens/encode.ts';
-import type { Adapter } from '../../engine/model.ts';
+import type { Adapter } from '../../engine/adapter.ts';
 import { throwIfAborted } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { PredictiveRule } from '../../methods/method.ts';

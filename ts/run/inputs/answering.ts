@@ -6,7 +6,8 @@
 import type { z } from 'zod';
 import { type Layer, parseSettings } from '../../config/parse.ts';
 import type { SCHEMAS } from '../../config/schema.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { Adapter } from '../../engine/adapter.ts';
+import type { BayesianModel } from '../../engine/model.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { Asked, PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule, usualMethod } from '../../methods/registry.ts';

@@ -5,8 +5,9 @@
 
 import type { Layer } from '../../config/parse.ts';
 import { type EvalSettings, SETTINGS } from '../../config/schema.ts';
+import type { Adapter } from '../../engine/adapter.ts';
 import type { CallOptions } from '../../engine/call.ts';
-import type { Adapter, BayesianModel } from '../../engine/model.ts';
+import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { FoundAdapter } from '../records/adapter-files.ts';

@@ -8,7 +8,7 @@
 
 import { raggedBatch } from '../../batches/ragged-batch.ts';
 import type { EncodedExample } from '../../datasets/tokens/encode.ts';
-import type { Adapter } from '../../engine/model.ts';
+import type { Adapter } from '../../engine/adapter.ts';
 import { type Predictive, posteriorPredictive, softmax } from '../../metrics/predictive.ts';
 import { type EvaluationSettings, predictionRow } from '../evaluation/evaluate-split.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';

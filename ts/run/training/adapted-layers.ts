@@ -4,7 +4,8 @@
  */
 
 import type { TrainConfig } from '../../config/resolve.ts';
-import type { AdapterOptions, ModelInfo } from '../../engine/model.ts';
+import type { AdapterOptions } from '../../engine/adapter.ts';
+import type { ModelInfo } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 
 /** The engine's names: in a decoder transformers' too. */

@@ -2,7 +2,8 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
-import type { AdapterInfo, ModelInfo } from '../../engine/model.ts';
+import type { AdapterInfo } from '../../engine/adapter.ts';
+import type { ModelInfo } from '../../engine/model.ts';
 import type { TrainerOptions } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { KlPlan } from '../../methods/kl-plan.ts';

@@ -1,6 +1,8 @@
 /** A training that was stopped from outside: what it says, and what of it is kept. */
 
 import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
+import { tellingWhatFits } from './full-memory.ts';
+import type { Session } from './session.ts';
 
 /** Failures of an update that changed nothing: adapter and optimizers are those of the last one. */
 const LEAVES_THE_STATE: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
@@ -10,18 +12,46 @@ const LEAVES_THE_STATE: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
   'BPEFT_RANK_LOST',
 ]);
 
+/** What a run has of its updates. */
+export interface Kept {
+  /** How many it made. */
+  readonly trained: number;
+  /** The step of the last checkpoint. */
+  readonly saved: () => number | null;
+  /** Writes one more. */
+  readonly save: () => Promise<void>;
+}
+
+/**
+ * The error of a run that `error` stopped; what is trained until then is kept, unless the training
+ * itself went wrong.
+ */
+export async function stopped(error: unknown, session: Session, kept: Kept): Promise<unknown> {
+  if (!leavesTheState(error)) return error;
+  let step: number | null = kept.trained;
+  try {
+    await kept.save();
+  } catch (failure) {
+    // A GPU that is lost takes what was trained there since the last checkpoint.
+    if (!isOfDevice(failure)) throw failure;
+    step = kept.saved();
+  }
+  const told = await tellingWhatFits(error, session);
+  return stoppedAfter(told, { step, steps: session.plan.steps });
+}
+
 /** Whether a checkpoint can be written after it. */
-export function leavesTheState(error: unknown): error is BpeftError {
+function leavesTheState(error: unknown): error is BpeftError {
   return error instanceof BpeftError && LEAVES_THE_STATE.has(error.code);
 }
 
 /** Whether a GPU cannot be used further. */
-export function isOfDevice(error: unknown): boolean {
+function isOfDevice(error: unknown): boolean {
   return error instanceof BpeftError && error.code === 'BPEFT_DEVICE';
 }
 
 /** The error of a run whose last checkpoint is that of `step`; null: there is none. */
-export function stoppedAfter(
+function stoppedAfter(
   error: BpeftError,
   { step, steps }: { readonly step: number | null; readonly steps: number },
 ): BpeftError {

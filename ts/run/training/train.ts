@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import type { TrainOptions } from '../../config/schema.ts';
+import type { Adapter } from '../../engine/adapter.ts';
 import type { Group } from '../../engine/group.ts';
-import type { Adapter } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { RunEvent } from '../../events/run-event.ts';
 import { observed, type Sinks } from '../../events/sinks.ts';
@@ -31,12 +31,11 @@ import type { RunRecord } from '../records/run-record.ts';
 import { versions } from '../records/versions.ts';
 import { requireWritable } from '../records/writable.ts';
 import { serviceSinks } from '../services.ts';
-import { tellingWhatFits } from './full-memory.ts';
 import { dataRecord, ranksRecord, runRecord } from './record.ts';
 import { checkSameInputs } from './resume.ts';
 import { type Session, withSession } from './session.ts';
 import { finishedRun, trainConfig } from './settings.ts';
-import { isOfDevice, leavesTheState, stoppedAfter } from './stopped.ts';
+import { stopped } from './stopped.ts';
 import { beginTogether, dividedRun, tellSettings, together } from './together.ts';
 import { compareRanks, nextUpdate } from './update.ts';
 
@@ -191,26 +190,12 @@ class Run {
       this.#emit({ type: 'finished', command: 'train', out: this.#folder.path, seconds });
       return result;
     } catch (error) {
-      throw await this.#stopped(error);
+      throw await stopped(error, this.#session, {
+        trained: this.#progress.step,
+        saved: () => this.#saved?.step ?? null,
+        save: () => this.#checkpoint(),
+      });
     }
-  }
-
-  /**
-   * What stopped the run; what is trained until then is kept, unless the training itself went
-   * wrong.
-   */
-  async #stopped(error: unknown): Promise<unknown> {
-    if (!leavesTheState(error)) return error;
-    let kept: number | null = this.#progress.step;
-    try {
-      await this.#checkpoint();
-    } catch (failure) {
-      // A GPU that is lost takes what was trained there since the last checkpoint.
-      if (!isOfDevice(failure)) throw failure;
-      kept = this.#saved?.step ?? null;
-    }
-    const told = await tellingWhatFits(error, this.#session);
-    return stoppedAfter(told, { step: kept, steps: this.#session.plan.steps });
   }
 
   get progress(): Progress {

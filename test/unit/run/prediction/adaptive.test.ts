@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { RaggedBatch } from '../../../../ts/batches/ragged-batch.ts';
 import type { EncodedExample } from '../../../../ts/datasets/tokens/encode.ts';
-import type { Adapter, PredictiveOptions } from '../../../../ts/engine/model.ts';
+import type { Adapter, PredictiveOptions } from '../../../../ts/engine/adapter.ts';
 import { posteriorPredictive } from '../../../../ts/metrics/predictive.ts';
 import { predictAdaptively } from '../../../../ts/run/prediction/adaptive.ts';
 
