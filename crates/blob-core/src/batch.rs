@@ -67,7 +67,8 @@ impl Batch {
             let classes = answer_offsets[prompt + 1] - answer_offsets[prompt];
             if label < -1 || i64::from(label) >= i64::from(classes) {
                 return Err(Error::InvalidInput(format!(
-                    "label of prompt {prompt} must be -1 or one of its {classes} classes, got {label}"
+                    "label of prompt {prompt} must be -1 or one of its {classes} classes, \
+                     got {label}"
                 )));
             }
         }

@@ -233,8 +233,8 @@ impl Error {
             }
             Self::OfRank { .. } => "see what that rank wrote",
             Self::OutOfMemory { .. } => {
-                "take a smaller --batch-size, --quantize the model, see by nvidia-smi who else uses \
-                 the GPU, or take --device cpu"
+                "take a smaller --batch-size, --quantize the model, see by nvidia-smi who else \
+                 uses the GPU, or take --device cpu"
             }
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
             Self::Adapter { .. } => {
@@ -247,10 +247,12 @@ impl Error {
                 "the file was damaged or written so: take the original's, and compare their hashes"
             }
             Self::NotFinite { step: 0, .. } => {
-                "the model or the adapter makes such values of this input: leave the adapter out to see which"
+                "the model or the adapter makes such values of this input: leave the \
+                 adapter out to see which"
             }
             Self::NotFinite { step: 1, what, .. } if *what != "a parameter" => {
-                "nothing is trained yet, so no rate is the cause: the model or --init-adapter makes such values"
+                "nothing is trained yet, so no rate is the cause: the model or --init-adapter \
+                 makes such values"
             }
             Self::NotFinite { .. } => {
                 "lower --lr or --kl-lr; checkpoints written before are intact"

@@ -1,7 +1,7 @@
 //! KL divergence of the diagonal Gaussian posterior to its prior, with its gradient.
 //!
 //! ```text
-//! KL = Σ [ ln(σp + c) − ln(σ + c) + (σ² + μ²)/(2σp² + c) − ½ ]          c = 0 exact, 1e-6 reference
+//! KL = Σ [ ln(σp + c) − ln(σ + c) + (σ² + μ²)/(2σp² + c) − ½ ]         c = 0 exact, 1e-6 reference
 //! ∂μ = 2μ/(2σp² + c)      ∂σ = 2σ/(2σp² + c) − 1/(σ + c)      ∂ρ = ∂σ · dσ/dρ
 //! ```
 //!

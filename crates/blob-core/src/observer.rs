@@ -3,7 +3,7 @@
 //! A gradient is a sum over rows; the curvature of a loss (`laplace`) needs the rows themselves:
 //!
 //! ```text
-//! term    y = s·h·Bᵀ    h = x·Aᵀ      dL/dA = Σ_t p_tᵀ x_t     dL/dB = Σ_t dy_tᵀ (s·h_t)     p = s·dy·B
+//! term    y = s·h·Bᵀ    h = x·Aᵀ     dL/dA = Σ_t p_tᵀ x_t   dL/dB = Σ_t dy_tᵀ (s·h_t)   p = s·dy·B
 //! whole   y = x·Wᵀ + b                dL/dW = Σ_t dy_tᵀ x_t    dL/db = Σ_t dy_t
 //! ```
 //!

@@ -216,7 +216,8 @@ fn check_targets(index: usize) {
                 };
                 let heads = (model.num_heads, num_kv_heads);
                 let name = format!(
-                    "{:?} heads {heads:?} tied {tie_word_embeddings} {rope_scaling:?} {noise:?} dropout {dropout}",
+                    "{:?} heads {heads:?} tied {tie_word_embeddings} {rope_scaling:?} {noise:?} \
+                     dropout {dropout}",
                     TARGETS[index]
                 );
                 check(&name, &case);

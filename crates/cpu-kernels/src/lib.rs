@@ -13,12 +13,12 @@
 //! | [`simd`] | a body, compiled for each of them; vectors of sixteen floats |
 //! | [`gemm`] | products with frozen weights |
 //! | [`decode`] | stored numbers to `f32` |
-//! | [`attention`], [`disentangled`], `tile` | attention, that of distances, small products inside |
+//! | [`attention`], [`disentangled`], `tile` | attention, that of distances, products inside |
 //! | [`rms_norm`], [`layer_norm`], [`rope`] | norms and positions |
 //! | [`gated`], [`activation`], [`low_rank`] | the other operations of a layer |
-//! | `exp`, `lanes`, [`rows`], [`signs`] | what they share: eˣ, sums over a row, whole rows, sign bits |
+//! | `exp`, `lanes`, [`rows`], [`signs`] | eˣ, sums over a row, whole rows, sign bits |
 //! | [`rate`] | how fast products run here |
-//! | `output`, `shared_matrix`, `prefetch` | memory: of results, between threads, ahead of its use |
+//! | `output`, `shared_matrix`, `prefetch` | memory of results, between threads, ahead of use |
 //!
 //! Nothing in `stored` knows of kernels. Operations (`ops` in `blob-core`) call kernels and say
 //! what the numbers mean. What is generic over rows or instruction sets stays in here, but for

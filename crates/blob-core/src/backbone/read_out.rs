@@ -64,7 +64,7 @@ impl ReadOut {
         site.path()
     }
 
-    /// Logits (L) of the stream, (segments, d) or (n, d): for each copy, the classes of each prompt.
+    /// Logits (L) of the stream, (segments, d) or (n, d): for each copy, each prompt's classes.
     pub(super) fn forward(
         &self,
         stream: &Tensor,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! decoder   x_t = W[id_t], Gemma's times √d
-//! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )        P, Y where there are such
+//! encoder   x_t = norm( W[id_t] + P[position of t] + Y[type of t] )      P, Y where there are such
 //! ```
 //!
 //! An encoder reads its first token, `[CLS]`. Where positions are added here, attention over all

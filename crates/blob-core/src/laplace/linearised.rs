@@ -1,8 +1,8 @@
 //! The Gaussian over a prompt's logits that a Gaussian over the weights gives, linearised in them.
 //!
 //! ```text
-//! f(x) ~ N(f_θ*(x), Λ)      Λ_cc' = Σ_blocks ⟨J_c, (F + λI)⁻¹ J_c'⟩        J_c = Σ_t g_tcᵀ a_t  (o, i)
-//! P_c,ij = q_jᵀ J_c v_i     Λ_cc' = Σ_ij P_c,ij P_c',ij/(l_i s_j + λ) + (⟨J_c, J_c'⟩ − Σ_ij P P')/λ
+//! f(x) ~ N(f_θ*(x), Λ)      Λ_cc' = Σ_blocks ⟨J_c, (F + λI)⁻¹ J_c'⟩    J_c = Σ_t g_tcᵀ a_t (o, i)
+//! P_c,ij = q_jᵀ J_c v_i   Λ_cc' = Σ_ij P_c,ij P_c',ij/(l_i s_j + λ) + (⟨J_c, J_c'⟩ − Σ_ij P P')/λ
 //! ```
 //!
 //! Foong et al., arXiv:1906.11537; Immer et al., arXiv:2008.08216. The last term is what lies

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The probit approximation of σ (MacKay 1992) in softmax's identity 1/p_c = Σ_j e^{−(f_c − f_j)},
-//! after Lu, Ie & Sha, arXiv:2006.07584 (mf2): of two classes MacKay's own, and unlike the form with
-//! Λ_cc alone it does not see what moves all logits together. The Laplace bridge: Hobbhahn et al.,
-//! arXiv:2003.01227.
+//! after Lu, Ie & Sha, arXiv:2006.07584 (mf2): of two classes MacKay's own, and unlike the form
+//! with Λ_cc alone it does not see what moves all logits together. The Laplace bridge: Hobbhahn et
+//! al., arXiv:2003.01227.
 
 use std::f64::consts::PI;
 

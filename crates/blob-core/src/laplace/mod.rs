@@ -1,8 +1,8 @@
 //! Laplace's approximation around a trained adapter (Laplace-LoRA, arXiv:2308.13111; Kronecker
-//! factors after Ritter et al. 2018, ICLR; linearised answers after Immer et al., arXiv:2008.08216).
+//! factors: Ritter et al., ICLR 2018; answers linearised: Immer et al., arXiv:2008.08216).
 //!
 //! ```text
-//! p(θ | D) ≈ N(θ*, (F + λI)⁻¹)            θ*: the adapter as it is, λ: precision of a prior N(0, 1/λ)
+//! p(θ | D) ≈ N(θ*, (F + λI)⁻¹)       θ*: the adapter as it is, λ: precision of a prior N(0, 1/λ)
 //! F = Σ_n J_nᵀ H_n J_n ≈ blockdiag( L ⊗ S )                           generalised Gauss–Newton
 //! L = (1/T) Σ_t a_t a_tᵀ      S = Σ_t Σ_c g_tc g_tcᵀ                  H_n = Σ_c r_c r_cᵀ
 //! ```

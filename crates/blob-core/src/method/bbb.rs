@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! L = E_q[ mean NLL ] + KL(q ‖ p)/N                 N rows of the training set: −ELBO/N, in nats
-//! ∂L/∂M = g + ∂KL/∂M /N      ∂L/∂ρ = (g ∘ E + ∂KL/∂σ /N) ∘ dσ/dρ         θ = M + σ ∘ E,  g = ∂NLL/∂θ
+//! ∂L/∂M = g + ∂KL/∂M /N      ∂L/∂ρ = (g ∘ E + ∂KL/∂σ /N) ∘ dσ/dρ       θ = M + σ ∘ E,  g = ∂NLL/∂θ
 //! ```
 //!
 //! AdamW takes these gradients for M, B and ρ alike; decay acts on M and B alone, since ρ = 0 is no

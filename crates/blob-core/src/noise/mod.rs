@@ -3,7 +3,7 @@
 //! ```text
 //! stream  = first two words of Philox( counter = [step low, step high, phase, 0], key = seed )
 //! draw    = Philox( counter = [block, position, row, site | sample·2¹⁶], key = stream )
-//! site    = slot·16 + purpose          slot = 8·decoder block + module, the head's after the last block
+//! site    = slot·16 + purpose   slot = 8·decoder block + module, the head's after the last block
 //! phase   = kind + 256·micro-batch     kind: 0 training, 1 evaluation, 2 initialisation
 //! ```
 //!

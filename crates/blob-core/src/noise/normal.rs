@@ -1,7 +1,7 @@
 //! Standard normals by Box–Muller, with our own logarithm, sine and cosine.
 //!
 //! ```text
-//! u(w) = (⌊w / 2⁹⌋ + ½)·2⁻²³        n₀ = √(−2 ln u(w₀))·cos 2πu(w₁)      n₁ = √(−2 ln u(w₀))·sin 2πu(w₁)
+//! u(w) = (⌊w / 2⁹⌋ + ½)·2⁻²³     n₀ = √(−2 ln u(w₀))·cos 2πu(w₁)   n₁ = √(−2 ln u(w₀))·sin 2πu(w₁)
 //! ```
 //!
 //! The polynomials (minimax, of the Cephes single-precision family) are evaluated in `f32` with

@@ -89,8 +89,8 @@ pub fn backward(probs: &[f32], answer_offsets: &[u32], labels: &[i32], weight: &
 }
 
 /// Adds the losses of a part of the logits to `tally`, and writes the gradient of their weighted
-/// sum there into `dz`: what [`forward`] and [`backward`] compute, of every sample or of the mean of
-/// their logits.
+/// sum there into `dz`: what [`forward`] and [`backward`] compute, of every sample or of the mean
+/// of their logits.
 ///
 /// # Errors
 /// As [`forward`]. Every row has a label.
@@ -115,7 +115,8 @@ fn class(row: usize, label: i32, classes: usize) -> Result<Option<usize>> {
         Ok(class) if class < classes => Ok(Some(class)),
         Err(_) if label == -1 => Ok(None),
         _ => Err(Error::InvalidInput(format!(
-            "the label of row {row} must be -1 or below its number of classes {classes}, got {label}"
+            "the label of row {row} must be -1 or below its number of classes {classes}, \
+             got {label}"
         ))),
     }
 }

@@ -1,7 +1,7 @@
 //! Class logits: the answer rows of the vocabulary head, each of one row of x.
 //!
 //! ```text
-//! z_j = x_{r_j}·W_{a_j} + s·h_{r_j}·B_{a_j}       a_j the token of class j, h as in `ops::low_rank`
+//! z_j = x_{r_j}·W_{a_j} + s·h_{r_j}·B_{a_j}      a_j the token of class j, h as in `ops::low_rank`
 //! dx_t = Σ_{j: r_j = t} dz_j·W_{a_j} + the term's adjoint
 //! ```
 //!

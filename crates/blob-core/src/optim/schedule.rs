@@ -1,7 +1,8 @@
 //! How learning rates and the KL weight move over a run.
 //!
 //! ```text
-//! λ(k) = min(1, (k + k₀) / max(1, W))  for k < W,   max(0, (T − k) / max(1, T − W))  after      k = (t − 1)·stride
+//! λ(k) = min(1, (k + k₀) / max(1, W))  for k < W,   max(0, (T − k) / max(1, T − W))  after
+//! k = (t − 1)·stride
 //! π_t  = 2^i / (2^{M+1} − 1),  i = ((t − 1) mod M) + 1     (pulse)     or     1 / M     (uniform)
 //! ```
 //!

@@ -70,7 +70,8 @@ extern "C" __global__ void answer_term(const float *__restrict__ h, const float 
                                        Group group, unsigned r, float scaling) {
   unsigned i = thread_index(), s = group.first + i;
   if (i >= group.count) return;
-  const float *hidden = h + size_t(prompts[s] - group.row) * r, *factors = b + size_t(tokens[s]) * r;
+  const float *hidden = h + size_t(prompts[s] - group.row) * r;
+  const float *factors = b + size_t(tokens[s]) * r;
   float sum = 0;
   for (unsigned j = 0; j < r; j++) sum += hidden[j] * factors[j];
   z[s] += scaling * sum;

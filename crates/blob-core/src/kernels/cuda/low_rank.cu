@@ -13,7 +13,7 @@
 // x, dx (n, k), y, dy (n, m): f32 or bf16; A, P, E, dA, ρ (r, k), B, dB (m, r), h, p (n, r): f32.
 // P = σ ∘ E, or null at the mean; S (n, k) and T (n, r) are Philox signs of each row's position and
 // identity, of the prompt's identity alone, or absent (rows share the draw). D and D' are x under
-// two dropout masks, x itself without; a mask is 0 with probability `dropout`, else 1/(1 − dropout).
+// two dropout masks, x itself without; a mask is 0 with probability p (`dropout`), else 1/(1 − p).
 // Gradients sum over rows in their order.
 #include "philox.cuh"
 
@@ -172,8 +172,10 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
     for (unsigned j = 0; j < 32 && first + j < n && column < k; j++) {
       size_t at = size_t(first + j) * k + column;
       mean += p[size_t(first + j) * r + rank] * to_float(x[at]);
-      if (rho)
-        noise += flipped[j] * flip(to_float(noisy[at]), word_of(drawn[j], threadIdx.x / 32), column);
+      if (rho) {
+        uint32_t word = word_of(drawn[j], threadIdx.x / 32);
+        noise += flipped[j] * flip(to_float(noisy[at]), word, column);
+      }
     }
     __syncthreads();
   }

@@ -13,7 +13,7 @@
 //! holds this code starts where neither is. All work of a GPU goes to one stream, in order.
 #![expect(
     unsafe_code,
-    reason = "a launch trusts its arguments: sizes are checked by operations, types by functions here"
+    reason = "a launch trusts its arguments: operations check sizes, functions here types"
 )]
 
 pub mod affine;

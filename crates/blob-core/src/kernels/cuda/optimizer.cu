@@ -57,7 +57,8 @@ __device__ __forceinline__ float slope_of(float rho, unsigned is_softplus) {
 struct Gradient {
   double by_mean, by_rho;  // the second times π
 };
-__device__ __forceinline__ Gradient gradient_of(float mean, float rho, double weight, const Kl &kl) {
+__device__ __forceinline__ Gradient gradient_of(float mean, float rho, double weight,
+                                                const Kl &kl) {
   double std = sigma_of(rho, kl.is_softplus), slope = slope_of(rho, kl.is_softplus);
   double by_std = __dadd_rn(__ddiv_rn(__dmul_rn(2.0, std), kl.denominator),
                             -__ddiv_rn(1.0, __dadd_rn(std, kl.c)));

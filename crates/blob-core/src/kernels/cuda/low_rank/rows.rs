@@ -44,7 +44,7 @@ impl Identities {
     }
 }
 
-/// Where a group's noise comes from. A tag is the counter's word of a layer, a purpose and a sample.
+/// Where a group's noise comes from. A tag is the counter's word of layer, purpose and sample.
 #[derive(Clone, Copy)]
 pub struct Noise {
     /// Tag of E.
