@@ -14,7 +14,7 @@
 //! | [`gemm`] | products with frozen weights |
 //! | [`decode`] | stored numbers to `f32` |
 //! | [`attention`], [`disentangled`], `tile` | attention, that of distances, products inside |
-//! | [`rms_norm`], [`layer_norm`], [`rope`] | norms and positions |
+//! | [`rms_norm`], [`layer_norm`] (by `norm_rows`), [`rope`] | norms and positions |
 //! | [`gated`], [`activation`], [`low_rank`] | the other operations of a layer |
 //! | `exp`, `lanes`, [`rows`], [`signs`] | eˣ, sums over a row, whole rows, sign bits |
 //! | [`rate`] | how fast products run here |
@@ -53,6 +53,7 @@ pub mod isa;
 mod lanes;
 pub mod layer_norm;
 pub mod low_rank;
+mod norm_rows;
 mod output;
 mod prefetch;
 pub mod rate;

@@ -8,12 +8,13 @@ use blob_core::kl::{GaussianKl, PriorStd};
 use blob_core::predict::{PredictConfig, predict};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw};
 use napi_derive::napi;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
-use crate::model::{ModelState, NativeAbort};
+use crate::model::{ModelState, NativeAbort, NativeModel};
 use crate::options::{
     IsotropicOptions, KlOptions, SaveAdapterOptions, SigmaQuantilesOptions, parse,
 };
@@ -66,11 +67,20 @@ impl NativeAdapter {
         }
     }
 
-    /// The handle, for a model that the adapter was made for: another's shapes need not fit.
-    pub(crate) fn handle_for(
+    /// What is made around the adapter on its model begins with its options, as JSON, and the
+    /// adapter's handle.
+    pub(crate) fn begin<Options: DeserializeOwned>(
         &self,
-        worker: &Arc<Worker<ModelState>>,
-    ) -> Result<Arc<Handle<Adapter>>> {
+        env: &Env,
+        model: &NativeModel,
+        options: &str,
+    ) -> napi::Result<(Options, Arc<Handle<Adapter>>)> {
+        let begin = || Ok((parse(options)?, self.handle_for(&model.worker)?));
+        begin().map_err(|error| thrown(env, &error))
+    }
+
+    /// The handle, for a model that the adapter was made for: another's shapes need not fit.
+    fn handle_for(&self, worker: &Arc<Worker<ModelState>>) -> Result<Arc<Handle<Adapter>>> {
         if Arc::ptr_eq(self.handle.worker(), worker) {
             return Ok(Arc::clone(&self.handle));
         }

@@ -14,7 +14,7 @@ use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort, NativeModel};
-use crate::options::{CurvatureOptions, parse};
+use crate::options::CurvatureOptions;
 
 /// Sums, and what they come to once all rows are in.
 pub(crate) struct Gathered {
@@ -59,10 +59,7 @@ impl NativeCurvature {
         adapter: &NativeAdapter,
         options: String,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
-        let options: CurvatureOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        let adapter = adapter
-            .handle_for(&model.worker)
-            .map_err(|error| thrown(env, &error))?;
+        let (options, adapter) = adapter.begin::<CurvatureOptions>(env, model, &options)?;
         let worker = Arc::clone(&model.worker);
         model.worker.submit(env, move |state| {
             let places = state.backbone.config().num_layers + 1;

@@ -16,7 +16,7 @@ use crate::error::{Result, thrown};
 use crate::group::NativeGroup;
 use crate::held::{Handle, Held, Shelf};
 use crate::model::{ModelState, NativeAbort, NativeModel};
-use crate::options::{TrainerOptions, parse};
+use crate::options::TrainerOptions;
 
 /// Optimizers and counters of one run.
 #[napi]
@@ -95,10 +95,7 @@ impl NativeTrainer {
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let group = group.map(NativeGroup::group).transpose();
         let group = group.map_err(|error| thrown(env, &error))?;
-        let options: TrainerOptions = parse(&options).map_err(|error| thrown(env, &error))?;
-        let adapter = adapter
-            .handle_for(&model.worker)
-            .map_err(|error| thrown(env, &error))?;
+        let (options, adapter) = adapter.begin::<TrainerOptions>(env, model, &options)?;
         let worker = Arc::clone(&model.worker);
         model.worker.submit(env, move |state| {
             let trainer = Trainer::new(options.train, state.adapters.get_mut(adapter.number())?)?;

@@ -7,8 +7,8 @@ use super::stack::Stack;
 use super::{BackboneConfig, EncoderConfig, Family, Positions, WeightSource};
 use crate::adapter::{Module, Site};
 use crate::layers::{
-    Attention, Block, DistanceTable, FusedMlp, GatedMlp, Linear, Mlp, PlainMlp, QueryKeyValue,
-    Residual,
+    Attention, Between, Block, DistanceTable, GatedMlp, Linear, Mlp, QueryKeyValue, Residual,
+    TwoLayerMlp,
 };
 use crate::ops::activation::Activation;
 use crate::ops::attention::{AttentionShape, Queries};
@@ -130,30 +130,30 @@ impl Build<'_> {
 
     fn mlp(&self, linear: &dyn Fn(Module) -> Result<Linear>) -> Result<Mlp> {
         let encoder = self.config.encoder.as_ref();
-        let of_gates = match (encoder, &self.config.gemma) {
+        let activation = match (encoder, &self.config.gemma) {
             (Some(encoder), _) => encoder.activation,
             (None, Some(_)) => Activation::GeluTanh,
             (None, None) => Activation::Silu,
         };
-        Ok(match encoder {
-            _ if self.config.fused => Mlp::Fused(FusedMlp {
-                activation: of_gates,
-                gate_up: linear(Module::GateUp)?,
+        let of_two = |first, between| {
+            Ok(Mlp::TwoLayers(TwoLayerMlp {
+                first: linear(first)?,
+                between,
+                activation,
                 down: linear(Module::Down)?,
-            }),
-            None => Mlp::Gated(GatedMlp {
-                activation: of_gates,
+                device: self.device,
+            }))
+        };
+        match encoder {
+            _ if self.config.fused => of_two(Module::GateUp, Between::Gates),
+            None => Ok(Mlp::Gated(GatedMlp {
+                activation,
                 gate: linear(Module::Gate)?,
                 up: linear(Module::Up)?,
                 down: linear(Module::Down)?,
-            }),
-            Some(encoder) => Mlp::Plain(PlainMlp {
-                up: linear(Module::Up)?,
-                activation: encoder.activation,
-                down: linear(Module::Down)?,
-                device: self.device,
-            }),
-        })
+            })),
+            Some(_) => of_two(Module::Up, Between::Activation),
+        }
     }
 
     /// The norms around a part of a block, of names without the block's.

@@ -13,7 +13,9 @@ struct Names {
     prefix: &'static str,
     /// What the blocks' names begin with.
     blocks: &'static str,
-    /// Of a block.
+    /// Of what a block's attention reads by.
+    inputs: &'static [(&'static str, &'static str)],
+    /// Of the rest of a block.
     parts: &'static [(&'static str, &'static str)],
     /// Of the base model beside its blocks.
     whole: &'static [(&'static str, &'static str)],
@@ -30,10 +32,12 @@ const OUT: &str = "classifier.out_proj";
 const BERT: Names = Names {
     prefix: "bert.",
     blocks: "encoder.layer.",
-    parts: &[
+    inputs: &[
         ("self_attn.q_proj", "attention.self.query"),
         ("self_attn.k_proj", "attention.self.key"),
         ("self_attn.v_proj", "attention.self.value"),
+    ],
+    parts: &[
         ("self_attn.o_proj", "attention.output.dense"),
         ("attention_norm", "attention.output.LayerNorm"),
         ("mlp.up_proj", "intermediate.dense"),
@@ -62,10 +66,12 @@ const ROBERTA: Names = Names {
 const DISTILBERT: Names = Names {
     prefix: "distilbert.",
     blocks: "transformer.layer.",
-    parts: &[
+    inputs: &[
         ("self_attn.q_proj", "attention.q_lin"),
         ("self_attn.k_proj", "attention.k_lin"),
         ("self_attn.v_proj", "attention.v_lin"),
+    ],
+    parts: &[
         ("self_attn.o_proj", "attention.out_lin"),
         ("attention_norm", "sa_layer_norm"),
         ("mlp.up_proj", "ffn.lin1"),
@@ -85,8 +91,8 @@ const DISTILBERT: Names = Names {
 const MODERN_BERT: Names = Names {
     prefix: "model.",
     blocks: "layers.",
+    inputs: &[("self_attn.qkv_proj", "attn.Wqkv")],
     parts: &[
-        ("self_attn.qkv_proj", "attn.Wqkv"),
         ("self_attn.o_proj", "attn.Wo"),
         ("attention_norm", "attn_norm"),
         ("mlp.gate_up_proj", "mlp.Wi"),
@@ -108,15 +114,10 @@ const MODERN_BERT: Names = Names {
 
 const DEBERTA: Names = Names {
     prefix: "deberta.",
-    parts: &[
+    inputs: &[
         ("self_attn.q_proj", "attention.self.query_proj"),
         ("self_attn.k_proj", "attention.self.key_proj"),
         ("self_attn.v_proj", "attention.self.value_proj"),
-        ("self_attn.o_proj", "attention.output.dense"),
-        ("attention_norm", "attention.output.LayerNorm"),
-        ("mlp.up_proj", "intermediate.dense"),
-        ("mlp.down_proj", "output.dense"),
-        ("mlp_norm", "output.LayerNorm"),
     ],
     whole: &[
         ("model.embed_tokens", "embeddings.word_embeddings"),
@@ -177,7 +178,7 @@ impl BackboneConfig {
         if let Some((block, rest)) = name
             .strip_prefix(BLOCKS)
             .and_then(|rest| rest.split_once('.'))
-            && let Some(rest) = renamed(rest, names.parts)
+            && let Some(rest) = renamed(rest, names.inputs).or_else(|| renamed(rest, names.parts))
         {
             return format!("{}{}{block}.{rest}", names.prefix, names.blocks);
         }

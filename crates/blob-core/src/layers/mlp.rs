@@ -2,10 +2,9 @@
 //!
 //! Shapes: x (n, d), y (n, d).
 
-use super::fused_mlp::FusedMlpKept;
 use super::gated_mlp::GatedMlpKept;
-use super::plain_mlp::PlainMlpKept;
-use super::{Adapted, FusedMlp, GatedMlp, Linear, PlainMlp};
+use super::two_layer_mlp::TwoLayerMlpKept;
+use super::{Adapted, GatedMlp, Linear, TwoLayerMlp};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
@@ -16,17 +15,14 @@ use crate::pass::Rows;
 pub enum Mlp {
     /// Two layers whose outputs are multiplied, and one that reads the product.
     Gated(GatedMlp),
-    /// The same, of which one layer gives both factors.
-    Fused(FusedMlp),
-    /// A layer, GELU, and a layer.
-    Plain(PlainMlp),
+    /// A layer, what is between, and a layer.
+    TwoLayers(TwoLayerMlp),
 }
 
 /// What the backward pass needs.
 pub(super) enum MlpKept {
     Gated(GatedMlpKept),
-    Fused(FusedMlpKept),
-    Plain(PlainMlpKept),
+    TwoLayers(TwoLayerMlpKept),
 }
 
 /// The rows of a pass that an MLP is computed for.
@@ -41,8 +37,7 @@ impl Mlp {
     pub(super) fn linears(&self) -> Vec<&Linear> {
         match self {
             Self::Gated(mlp) => mlp.linears().into(),
-            Self::Fused(mlp) => mlp.linears().into(),
-            Self::Plain(mlp) => mlp.linears().into(),
+            Self::TwoLayers(mlp) => mlp.linears().into(),
         }
     }
 
@@ -50,8 +45,7 @@ impl Mlp {
     pub(super) fn kept_values(&self, at: At<'_>) -> usize {
         match self {
             Self::Gated(mlp) => mlp.kept_values(at),
-            Self::Fused(mlp) => mlp.kept_values(),
-            Self::Plain(mlp) => mlp.kept_values(),
+            Self::TwoLayers(mlp) => mlp.kept_values(),
         }
     }
 
@@ -68,13 +62,9 @@ impl Mlp {
                 let (y, kept) = mlp.forward(source, addend, at, keep)?;
                 (y, kept.map(MlpKept::Gated))
             }
-            Self::Fused(mlp) => {
+            Self::TwoLayers(mlp) => {
                 let (y, kept) = mlp.forward(source, addend, at, keep)?;
-                (y, kept.map(MlpKept::Fused))
-            }
-            Self::Plain(mlp) => {
-                let (y, kept) = mlp.forward(source, addend, at, keep)?;
-                (y, kept.map(MlpKept::Plain))
+                (y, kept.map(MlpKept::TwoLayers))
             }
         })
     }
@@ -92,10 +82,7 @@ impl Mlp {
             (Self::Gated(mlp), MlpKept::Gated(kept)) => {
                 mlp.backward(kept, read, at, want_dx, gradients)
             }
-            (Self::Fused(mlp), MlpKept::Fused(kept)) => {
-                mlp.backward(kept, read, at, want_dx, gradients)
-            }
-            (Self::Plain(mlp), MlpKept::Plain(kept)) => {
+            (Self::TwoLayers(mlp), MlpKept::TwoLayers(kept)) => {
                 mlp.backward(kept, read, at, want_dx, gradients)
             }
             _ => Ok(None), // an MLP keeps its own kind alone

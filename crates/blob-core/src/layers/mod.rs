@@ -5,7 +5,7 @@
 //! | `linear` | a frozen layer at its site, with the adapter's term |
 //! | `attention` | who reads whom: reads a source, gives what is added to the stream |
 //! | `query_key_value`, `relative` | its layers; its distances, where scores read them |
-//! | `mlp`: `gated_mlp`, `fused_mlp` or `plain_mlp` | the same row by row |
+//! | `mlp`: `gated_mlp` or `two_layer_mlp` | the same row by row |
 //! | `residual` | how that is added, and which norms are around it |
 //! | `block` | attention, then MLP |
 //! | `head`, `class_head` | class logits of a decoder, of an encoder |
@@ -36,25 +36,23 @@
 mod attention;
 mod block;
 mod class_head;
-mod fused_mlp;
 mod gated_mlp;
 mod head;
 mod linear;
 mod mlp;
-mod plain_mlp;
 mod query_key_value;
 mod relative;
 mod residual;
+mod two_layer_mlp;
 
 pub use attention::{Attention, Positioned};
 pub use block::{Block, BlockKept};
 pub use class_head::{ClassHead, ClassHeadKept};
-pub use fused_mlp::FusedMlp;
 pub use gated_mlp::GatedMlp;
 pub use head::{Head, HeadKept};
 pub use linear::{Adapted, Linear};
 pub use mlp::Mlp;
-pub use plain_mlp::PlainMlp;
 pub use query_key_value::QueryKeyValue;
 pub use relative::{DistanceTable, Distances};
 pub use residual::Residual;
+pub use two_layer_mlp::{Between, TwoLayerMlp};

@@ -13,6 +13,7 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod in_turn;
 mod input;
 mod reference;
 #[cfg(test)]

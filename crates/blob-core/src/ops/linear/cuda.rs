@@ -1,11 +1,11 @@
 //! Linear layers on a GPU: products by cuBLAS, terms by kernels of our own.
 
-use super::{Projection, Returning, Wants};
+use super::{Projection, Returning, Wants, in_turn};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::kernels::cuda::Array;
+use crate::ops::Tensor;
 use crate::ops::low_rank::{self, Kept};
-use crate::ops::{Tensor, finite};
 use crate::pass::Pass;
 
 pub(super) fn forward(
@@ -13,15 +13,7 @@ pub(super) fn forward(
     x: &Tensor,
     pass: &Pass,
 ) -> Result<Vec<(Tensor, Option<Kept>)>> {
-    let mut outputs = Vec::new();
-    for layer in layers {
-        let y: Tensor = project(layer, x)?.into();
-        finite::check(pass, &y, || layer.site.path())?;
-        pass.abort.check()?;
-        // The backward pass computes h again, which costs one reading of x.
-        outputs.push((y, None));
-    }
-    Ok(outputs)
+    in_turn::forward(layers, pass, |layer| Ok(project(layer, x)?.into()))
 }
 
 /// y, (n, m).
@@ -47,14 +39,12 @@ pub(super) fn backward(
     wants: Wants<'_>,
     gradients: &mut Parameters,
 ) -> Result<Option<Tensor>> {
-    let Wants { dx, addend, pass } = wants;
-    let mut sum = addend;
-    for Returning { projection, dy, .. } in layers {
-        pass.abort.check()?;
+    let dx = wants.dx;
+    in_turn::backward(layers, wants, |Returning { projection, dy, .. }, sum| {
         let matrix = projection.weight.cuda()?;
         let gpu = matrix.gpu();
         let of_weight = if dx {
-            let addend = sum.as_ref().map(|sum| sum.on(gpu)).transpose()?;
+            let addend = sum.map(|sum| sum.on(gpu)).transpose()?;
             Some(matrix.backward(&dy.on(gpu)?, addend.as_ref())?)
         } else {
             None
@@ -65,13 +55,6 @@ pub(super) fn backward(
             let shape = [dy.dim(0)?, projection.weight.columns()];
             of_weight.map(|dx| Array::of_kernel(gpu, dx, &shape))
         };
-        if let Some(total) = total {
-            let total = total.into();
-            finite::check(pass, &total, || {
-                format!("the gradient at {}", projection.site.path())
-            })?;
-            sum = Some(total);
-        }
-    }
-    Ok(if dx { sum } else { None })
+        Ok(total.map(Tensor::from))
+    })
 }

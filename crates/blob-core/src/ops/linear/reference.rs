@@ -2,12 +2,12 @@
 
 use candle_core as candle;
 
-use super::{Projection, Returning, Wants};
+use super::{Projection, Returning, Wants, in_turn};
 use crate::Result;
 use crate::adapter::Parameters;
-use crate::ops::low_rank::Kept;
+use crate::ops::Tensor;
+use crate::ops::low_rank::{self, Kept};
 use crate::ops::reference::{backward_weight, forward_operand, forward_weight, rounded};
-use crate::ops::{Tensor, finite, low_rank};
 use crate::pass::Pass;
 
 pub(super) fn forward(
@@ -15,14 +15,8 @@ pub(super) fn forward(
     x: &Tensor,
     pass: &Pass,
 ) -> Result<Vec<(Tensor, Option<Kept>)>> {
-    let mut outputs = Vec::new();
-    for layer in layers {
-        let y = project(layer, x.host()?)?.into();
-        finite::check(pass, &y, || layer.site.path())?;
-        pass.abort.check()?;
-        outputs.push((y, None));
-    }
-    Ok(outputs)
+    let x = x.host()?;
+    in_turn::forward(layers, pass, |layer| Ok(project(layer, x)?.into()))
 }
 
 /// y, (n, m).
@@ -49,32 +43,30 @@ pub(super) fn backward(
     wants: Wants<'_>,
     gradients: &mut Parameters,
 ) -> Result<Option<Tensor>> {
-    let Wants { dx, addend, pass } = wants;
-    let mut sum = addend;
-    for Returning { projection, dy, .. } in layers {
-        pass.abort.check()?;
+    let dx = wants.dx;
+    in_turn::backward(layers, wants, |Returning { projection, dy, .. }, sum| {
         let mut parts = Vec::new();
         let dy = dy.host()?;
         if let (Some(term), Some(x)) = (&projection.term, x) {
             let x = x.host()?;
             parts.push(low_rank::reference::backward(term, x, dy, gradients)?);
         }
-        if dx {
-            let precision = projection.weight.precision();
-            let w = backward_weight(projection.weight.reference()?, precision)?;
-            parts.push(rounded(dy, precision)?.matmul(&w)?);
-            for part in parts {
-                sum = Some(match sum {
-                    Some(sum) => (sum.host()? + part)?.into(),
-                    None => part.into(),
-                });
-            }
-            if let Some(sum) = &sum {
-                finite::check(pass, sum, || {
-                    format!("the gradient at {}", projection.site.path())
-                })?;
-            }
+        if !dx {
+            return Ok(None);
         }
-    }
-    Ok(if dx { sum } else { None })
+        let precision = projection.weight.precision();
+        let w = backward_weight(projection.weight.reference()?, precision)?;
+        parts.push(rounded(dy, precision)?.matmul(&w)?);
+        let mut total = match sum {
+            Some(sum) => Some(sum.host()?.clone()),
+            None => None,
+        };
+        for part in parts {
+            total = Some(match total {
+                Some(total) => (total + part)?,
+                None => part,
+            });
+        }
+        Ok(total.map(Tensor::from))
+    })
 }

@@ -1,53 +1,105 @@
-//! The plain MLP of a block: y = Down·gelu(Up·x + b) + b, as in arXiv:1706.03762 §3.3.
+//! The MLP of two layers, y = Down·m(First·x + a) + b:
 //!
-//! Shapes: x (n, d), the inner layer (n, f), y (n, d).
+//! ```text
+//! plain   m(z) = φ(z)                          as in arXiv:1706.03762 §3.3
+//! gated   m(z) = φ(g) ∘ u,  [ g | u ] = z      as Phi-3 (arXiv:2404.14219), ModernBERT (2412.13663)
+//! ```
+//!
+//! Shapes: x (n, d), z (n, f) or (n, 2·f), y (n, d).
 
 use super::Linear;
 use super::mlp::At;
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::activation::{Activated, Activation};
+use crate::ops::gated::Gates;
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
-use crate::ops::{Device, Tensor};
+use crate::ops::{Device, Tensor, columns};
 
 /// Its layers.
-pub struct PlainMlp {
-    /// Up, (f, d).
-    pub up: Linear,
-    /// Between them.
+pub struct TwoLayerMlp {
+    /// Up, (f, d), or gate and up, (2·f, d).
+    pub first: Linear,
+    /// m.
+    pub between: Between,
+    /// φ.
     pub activation: Activation,
     /// Down, (d, f).
     pub down: Linear,
-    /// Where the activation runs.
+    /// Where φ runs.
     pub device: Device,
 }
 
+/// What is between the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// φ(z).
+    Activation,
+    /// φ(g) ∘ u.
+    Gates,
+}
+
 /// What the backward pass needs.
-pub(super) struct PlainMlpKept {
-    /// What Up gave, (n, f).
-    inner: Tensor,
-    up: Option<Kept>,
+pub(super) struct TwoLayerMlpKept {
+    inner: Inner,
+    first: Option<Kept>,
     down: Option<Kept>,
 }
 
-impl PlainMlp {
+/// z.
+enum Inner {
+    Whole(Tensor),
+    Gates(Gates),
+}
+
+impl TwoLayerMlp {
     /// All layers, in the order of their sites.
     pub(super) fn linears(&self) -> [&Linear; 2] {
-        [&self.up, &self.down]
+        [&self.first, &self.down]
     }
 
     /// Values that a forward pass keeps of each row.
     pub(super) fn kept_values(&self) -> usize {
-        self.up.width()
+        self.first.width()
     }
 
-    fn activated<'a>(&self, x: &'a Tensor) -> Source<'a> {
-        Source::Activated(Activated {
+    fn inner(&self, z: Tensor) -> Result<Inner> {
+        Ok(match self.between {
+            Between::Activation => Inner::Whole(z),
+            Between::Gates => {
+                let parts = columns::cut(&z, [self.first.width() / 2; 2])?;
+                Inner::Gates(Gates::of(self.activation, parts, &self.down.weight)?)
+            }
+        })
+    }
+
+    /// φ of a whole z.
+    fn activated<'a>(&self, x: &'a Tensor) -> Activated<'a> {
+        Activated {
             activation: self.activation,
             x,
             device: self.device,
-        })
+        }
+    }
+
+    /// m(z), which Down reads.
+    fn hidden<'a>(&self, inner: &'a Inner) -> Source<'a> {
+        match inner {
+            Inner::Whole(z) => Source::Activated(self.activated(z)),
+            Inner::Gates(gates) => Source::Gated(gates),
+        }
+    }
+
+    /// dL/dz of dL/dm.
+    fn inner_backward(&self, inner: &Inner, dhidden: &Tensor) -> Result<Tensor> {
+        match inner {
+            Inner::Whole(z) => self.activated(z).backward(dhidden),
+            Inner::Gates(gates) => {
+                let [d_gate, d_up] = gates.backward(dhidden)?;
+                columns::join([&d_gate, &d_up])
+            }
+        }
     }
 
     /// y + `addend` (n, d), and what the backward pass needs when `keep`.
@@ -57,18 +109,19 @@ impl PlainMlp {
         addend: Option<&'a Tensor>,
         At { rows, of }: At<'a>,
         keep: bool,
-    ) -> Result<(Tensor, Option<PlainMlpKept>)> {
-        let up = self.up.on(rows, of);
-        let input = linear::input(source, &[&up])?;
-        let [(inner, of_up)] = linear::forward([&up], &input, of.pass)?;
+    ) -> Result<(Tensor, Option<TwoLayerMlpKept>)> {
+        let first = self.first.on(rows, of);
+        let input = linear::input(source, &[&first])?;
+        let [(z, of_first)] = linear::forward([&first], &input, of.pass)?;
         drop(input);
+        let inner = self.inner(z)?;
         let mut down = self.down.on(rows, of);
         down.addend = addend;
-        let input = linear::input(self.activated(&inner), &[&down])?;
+        let input = linear::input(self.hidden(&inner), &[&down])?;
         let [(y, of_down)] = linear::forward([&down], &input, of.pass)?;
-        let kept = keep.then_some(PlainMlpKept {
+        let kept = keep.then_some(TwoLayerMlpKept {
             inner,
-            up: of_up,
+            first: of_first,
             down: of_down,
         });
         Ok((y, kept))
@@ -77,7 +130,7 @@ impl PlainMlp {
     /// dL/d(source) of dL/dy, when it is wanted; adds the terms' gradients.
     pub(super) fn backward(
         &self,
-        kept: &PlainMlpKept,
+        kept: &TwoLayerMlpKept,
         (source, dy): (Source<'_>, &Tensor),
         At { rows, of }: At<'_>,
         want_dx: bool,
@@ -88,16 +141,16 @@ impl PlainMlp {
             addend: None,
             pass: of.pass,
         };
-        let is_read = of.adapts(&self.up);
+        let is_read = of.adapts(&self.first);
         let down = self.down.returning(rows, of, (kept.down.as_ref(), dy));
-        let activated = self.activated(&kept.inner);
-        let below = linear::backward(&[down], activated, wants(want_dx || is_read), gradients)?;
-        let (Some(dactivated), Source::Activated(inner)) = (below, activated) else {
+        let hidden = self.hidden(&kept.inner);
+        let dhidden = linear::backward(&[down], hidden, wants(want_dx || is_read), gradients)?;
+        let Some(dhidden) = dhidden else {
             return Ok(None);
         };
-        let dinner = inner.backward(&dactivated)?;
-        let up = self.up.returning(rows, of, (kept.up.as_ref(), &dinner));
-        linear::backward(&[up], source, wants(want_dx), gradients)
+        let dz = self.inner_backward(&kept.inner, &dhidden)?;
+        let first = self.first.returning(rows, of, (kept.first.as_ref(), &dz));
+        linear::backward(&[first], source, wants(want_dx), gradients)
     }
 }
 
@@ -121,15 +174,16 @@ mod tests {
         Site { block: 0, module }
     }
 
-    fn mlp(activation: Activation, device: Device) -> PlainMlp {
+    fn mlp(activation: Activation, device: Device) -> TwoLayerMlp {
         let [d, f] = WIDTHS;
         let linear = |site, seed, (m, k)| Linear {
             site,
             weight: weight(seed, (m, k), Precision::F32, device),
             bias: Some(tensor(seed + 1, 1, m).reshape(m).unwrap()),
         };
-        PlainMlp {
-            up: linear(SITES[0], 10, (f, d)),
+        TwoLayerMlp {
+            first: linear(SITES[0], 10, (f, d)),
+            between: Between::Activation,
             activation,
             down: linear(SITES[1], 20, (d, f)),
             device,
@@ -137,7 +191,7 @@ mod tests {
     }
 
     /// y, dx and the gradients of the terms, where there are any.
-    fn run(mlp: &PlainMlp, [x, dy]: [&Tensor; 2], (pass, terms): (&Pass, &Terms)) -> Ran {
+    fn run(mlp: &TwoLayerMlp, [x, dy]: [&Tensor; 2], (pass, terms): (&Pass, &Terms)) -> Ran {
         let adapter = Some(terms.adapter()).filter(|adapter| adapter.has(SITES[0]));
         let of = Adapted { pass, adapter };
         let at = At {
@@ -154,14 +208,14 @@ mod tests {
     type Ran = (Tensor, Tensor, Parameters);
 
     /// y without terms, by plain operations, in the type of x.
-    fn plain(mlp: &PlainMlp, x: &candle::Tensor) -> Result<candle::Tensor> {
+    fn plain(mlp: &TwoLayerMlp, x: &candle::Tensor) -> Result<candle::Tensor> {
         let layer = |linear: &Linear, seed, x: &candle::Tensor| -> Result<candle::Tensor> {
             let (m, k) = (linear.weight.rows(), linear.weight.columns());
             let w = tensor(seed, m, k).to_dtype(x.dtype())?;
             let b = tensor(seed + 1, 1, m).to_dtype(x.dtype())?;
             Ok(x.matmul(&w.t()?)?.broadcast_add(&b)?)
         };
-        let inner = layer(&mlp.up, 10, x)?;
+        let inner = layer(&mlp.first, 10, x)?;
         let activated = match mlp.activation {
             Activation::Gelu => inner.gelu_erf()?,
             Activation::GeluTanh => inner.gelu()?,
