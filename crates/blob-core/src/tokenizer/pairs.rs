@@ -38,13 +38,13 @@ impl Tokenizer {
         max_length: usize,
     ) -> Result<EncodedTexts> {
         let Engine::HuggingFace(pipeline) = &self.engine else {
-            return Err(self.without_separator());
+            return Err(Self::without_separator());
         };
         let is_pair = second.is_some();
         let processor = pipeline.get_post_processor();
         let special = processor.map_or(0, |processor| processor.added_tokens(is_pair));
         if special < 1 + usize::from(is_pair) {
-            return Err(self.without_separator());
+            return Err(Self::without_separator());
         }
         let texts = 1 + usize::from(is_pair);
         if max_length < special + texts {
@@ -99,7 +99,7 @@ impl Tokenizer {
         texts.par_iter().map(encode).collect()
     }
 
-    fn without_separator(&self) -> Error {
+    fn without_separator() -> Error {
         Error::Unsupported {
             what: "tokenizer of an encoder",
             value: "one that puts no special token before a text or between two".into(),
