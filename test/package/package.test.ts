@@ -266,6 +266,7 @@ it('shows the demo', () => {
     'ood (400 rows)',
     'MLE',
     'BLoB N = 10',
+    'What other methods give with this schedule',
   ]) {
     expect(stdout).toContain(text);
   }

@@ -21,7 +21,34 @@ export function demoLines(result: DemoResult): readonly string[] {
     `Reliability on ${shown?.split ?? ''}`,
     ...reliabilityLines(ends.map(({ name, reliability }) => ({ name, bins: reliability }))),
     '',
+    ...otherLines(result),
+    '',
     `Look closer:        npx bpeft eval --run ${runs.blob} --split test,shift --samples 10,0`,
     'Use your own data:  npx bpeft train --model builtin:tiny --dataset ./my-data --dry-run',
+  ];
+}
+
+const NAME_WIDTH = 24;
+
+/** A line for each of the other methods, with a column for each measure on each split. */
+function otherLines({ others, splits }: DemoResult): readonly string[] {
+  const names = [...new Set(others.map(({ method }) => method))];
+  const measures = ['acc', 'ece', 'nll'] as const;
+  const headings = splits.map(({ split }) => `${split}:    ACC    ECE    NLL`);
+  const seeds = others[0]?.seeds ?? 0;
+  const basis = seeds === 1 ? 'one seed' : `means over ${seeds} seeds`;
+  return [
+    `What other methods give with this schedule (${basis}; docs/results.md)`,
+    ['  method'.padEnd(NAME_WIDTH), ...headings.map((text) => text.padStart(30))].join(''),
+    ...names.map((name) => {
+      const cells = splits.map(({ split }) => {
+        const found = others.find((one) => one.method === name && one.split === split);
+        const values = measures.map((measure) => found?.metrics[measure].toFixed(3) ?? '');
+        return values.map((text) => text.padStart(7)).join('');
+      });
+      const samples = others.find((one) => one.method === name)?.samples ?? 0;
+      const title = samples === 0 ? name : `${name}, N = ${samples}`;
+      return [`  ${title}`.padEnd(NAME_WIDTH), ...cells.map((text) => text.padStart(30))].join('');
+    }),
   ];
 }

@@ -20,6 +20,7 @@ import type { RunResult } from '../run/records/result.ts';
 import { RunFolder } from '../run/records/run-folder.ts';
 import { train } from '../run/training/train.ts';
 import { compared } from './compared.ts';
+import { type OtherMethod, otherMethods } from './other-methods.ts';
 import {
   DEMO_DATASET,
   DEMO_MODEL,
@@ -38,6 +39,8 @@ export interface DemoResult {
   readonly runs: Readonly<Record<'mle' | 'blob', string>>;
   readonly splits: readonly ComparedSplit[];
   readonly detection: ComparedDetection;
+  /** What the other methods gave, from a table that ships with the package. */
+  readonly others: readonly OtherMethod[];
   readonly trainingSeconds: Readonly<Record<'mle' | 'blob', number | null>>;
 }
 
@@ -95,6 +98,7 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
       runs,
       splits,
       detection,
+      others: otherMethods(LABELLED_SPLITS, Object.keys(DEMO_TRAINING)),
       trainingSeconds: {
         mle: results.mle?.training?.seconds ?? null,
         blob: results.blob?.training?.seconds ?? null,
