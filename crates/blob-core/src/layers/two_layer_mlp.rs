@@ -1,8 +1,8 @@
 //! The MLP of two layers, y = Down·m(First·x + a) + b:
 //!
 //! ```text
-//! plain   m(z) = φ(z)                          as in arXiv:1706.03762 §3.3
-//! gated   m(z) = φ(g) ∘ u,  [ g | u ] = z      as Phi-3 (arXiv:2404.14219), ModernBERT (2412.13663)
+//! plain   m(z) = φ(z)                        as in arXiv:1706.03762 §3.3
+//! gated   m(z) = φ(g) ∘ u,  [ g | u ] = z    as Phi-3 (arXiv:2404.14219), ModernBERT (2412.13663)
 //! ```
 //!
 //! Shapes: x (n, d), z (n, f) or (n, 2·f), y (n, d).
