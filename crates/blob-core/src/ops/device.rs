@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-#[cfg(not(feature = "cuda"))]
-use crate::Error;
-use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Gpu;
+use crate::{Error, Result};
 
 use super::Tensor;
 
