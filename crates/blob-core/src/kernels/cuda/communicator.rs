@@ -30,7 +30,7 @@ pub(crate) struct Communicator {
 unsafe impl Send for Communicator {}
 
 impl Communicator {
-    /// Whether `libnccl.so.2` can be opened.
+    /// Whether `libnccl.so` can be opened.
     pub(crate) fn is_there() -> bool {
         // SAFETY: opening NVIDIA's library runs its initialisers, which is what they are for.
         unsafe { sys::is_culib_present() }
