@@ -133,7 +133,7 @@ fn files_say_that_there_is_a_context_and_plain_peft_refuses_them() {
 fn rows_share_their_noise_as_they_are_told() {
     let model = backbone(&config(), Precision::F32);
     let mut adapter = Adapter::new(with_context(3), &config()).unwrap();
-    for b in &mut adapter.parameters_mut().member_mut(0)[..] {
+    for b in adapter.parameters_mut().member_mut(0) {
         *b += 0.05;
     }
     let batch = batch_of(&prompts());

@@ -228,11 +228,11 @@ mod tests {
             let hidden: Vec<f64> = hidden.collect();
             let mut drawn = vec![0.0; RANK * RANK];
             noise(row, &mut drawn);
-            for at in 0..RANK * RANK {
+            for (at, epsilon) in drawn.iter().enumerate() {
                 let mean = affine(w2, b2, &hidden, at);
                 let rho = affine(w2, b2, &hidden, RANK * RANK + at);
                 let std = (1.0 / (1.0 + (-rho).exp())).powi(2);
-                let e = mean + std * f64::from(drawn[at]);
+                let e = mean + std * f64::from(*epsilon);
                 sum += f64::from(dh[at / RANK]) * e * z[at % RANK];
                 let ratio = (std / PRIOR).powi(2);
                 let kl = 0.5 * (ratio + (mean / PRIOR).powi(2) - 1.0 - ratio.ln());
@@ -275,13 +275,13 @@ mod tests {
                 let allowed = 2e-3 * expected.abs() + 2e-3;
                 assert!(difference < allowed, "{what} {weight}: {got} {expected}");
             };
-            for at in 0..z.len() {
+            for (at, slope) in dz.iter().enumerate() {
                 let of = |by: f32| {
                     let mut z = z.clone();
                     z[at] += by;
                     loss(&weights, (&z, &dh), (noise, weight))
                 };
-                close(dz[at], &of, "z");
+                close(*slope, &of, "z");
             }
             for (index, sum) in sums.iter().enumerate() {
                 for at in (0..sum.len()).step_by(sum.len() / 7 + 1) {
