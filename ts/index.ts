@@ -59,8 +59,8 @@ export {
   type BayesianModel,
   type LoadModelOptions,
   loadModel,
-  type ModelInfo,
 } from './engine/model.ts';
+export type { ModelInfo } from './engine/model-info.ts';
 export type { FoundModel, ModelSource } from './engine/model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './engine/resolved-model.ts';
 export {

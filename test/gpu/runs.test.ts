@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
@@ -92,6 +92,24 @@ it.each([
   const { stderr } = await done(bpeft(['train', '--out', out, '--resume', '--device', second]));
   expect(stderr).toMatch(/resumed after step [24]/);
   sameRun(out);
+});
+
+it('answers with the same bits in any batch where algorithms are fixed, and records that', async () => {
+  const predictions = async (batch: string, ...flags: readonly string[]) => {
+    const out = join(temporaryFolder(), 'again');
+    const evaluate = ['eval', '--run', onCpu, '--samples', '2', '--eval-batch-size', batch];
+    await done(bpeft([...evaluate, '--device', 'cuda', ...flags, '--out', out]));
+    const { run } = json(out, 'result.json');
+    const [file = ''] = readdirSync(join(out, 'predictions'));
+    const rows = readFileSync(join(out, 'predictions', file), 'utf8');
+    return { isFixed: run.deterministic, rows };
+  };
+  const alone = await predictions('1', '--deterministic');
+  expect(alone.isFixed).toBe(true);
+  expect(await predictions('8', '--deterministic')).toEqual(alone);
+  const chosen = [await predictions('1'), await predictions('8')];
+  expect(chosen[0]?.isFixed).toBe(false);
+  expect(chosen[0]?.rows).not.toBe(chosen[1]?.rows);
 });
 
 it('takes a GPU by itself where there is one', async () => {

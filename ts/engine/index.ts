@@ -72,7 +72,8 @@ export {
   type Evidence,
   type LogitGaussian,
 } from './curvature.ts';
-export { BayesianModel, type LoadModelOptions, loadModel, type ModelInfo } from './model.ts';
+export { BayesianModel, type LoadModelOptions, loadModel } from './model.ts';
+export type { ModelInfo } from './model-info.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
 export type { ModelFile, ModelIdentity, ResolvedModel } from './resolved-model.ts';
 export { type StepReport, Trainer, type TrainerOptions } from './trainer.ts';

@@ -9,6 +9,7 @@ import type { NativeModel } from './addon.d.ts';
 import { PRECISIONS, type Precision, QUANTIZATIONS, type Quantization } from './arithmetic.ts';
 import type { CallOptions } from './call.ts';
 import { openDevice } from './device.ts';
+import type { ModelInfo } from './model-info.ts';
 import { findModel } from './model-source.ts';
 import { loadNative } from './native.ts';
 import { tellingOfReading } from './reading.ts';
@@ -32,59 +33,13 @@ export interface LoadModelOptions {
   readonly device?: string | undefined;
   /** The GPU that `cuda` and `auto` mean; the first, 0, unless given. */
   readonly ordinal?: number | undefined;
+  /**
+   * Whether a row's bits depend on that row alone on a GPU, too, by one algorithm for the products
+   * of each weight; false unless given. On the CPU they do in any case.
+   */
+  readonly deterministic?: boolean | undefined;
   /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
-}
-
-export interface ModelInfo {
-  /**
-   * A decoder answers by class tokens of its vocabulary, an encoder by a head that its adapter
-   * brings.
-   */
-  readonly kind: 'decoder' | 'encoder';
-  readonly architecture: string;
-  readonly format: 'gguf' | 'safetensors' | 'random';
-  readonly parameters: number;
-  readonly hiddenSize: number;
-  readonly intermediateSize: number;
-  readonly numLayers: number;
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly headDim: number;
-  readonly tieWordEmbeddings: boolean;
-  readonly vocabSize: number;
-  readonly maxPositionEmbeddings: number;
-  readonly precision: Precision;
-  readonly quantize: Quantization;
-  /** dtype → number of tensors, as stored. */
-  readonly tensorTypes: Readonly<Record<string, number>>;
-  /** dtype → number of the blocks' matrices, as they are in memory (`quantize` changes them). */
-  readonly blockTypes: Readonly<Record<string, number>>;
-  readonly weightBytes: number;
-  /**
-   * Bytes of the weights as they are in memory; those of a mapped file are shared with other
-   * processes.
-   */
-  readonly memoryBytes: number;
-  /** `cpu` or `cuda:N`. */
-  readonly device: string;
-  /** What its maker calls the GPU. */
-  readonly gpu: string | null;
-  /** Why `auto` is no GPU, though the engine could use one. */
-  readonly noGpu: string | null;
-  /** Threads of the model's pool. */
-  readonly threads: number;
-  readonly bosTokenId: number | null;
-  readonly eosTokenId: number | null;
-  readonly tokenizer: string;
-  readonly llamaClassTokenizer: boolean;
-  readonly addsBos: boolean;
-  /** The classification head in the file of an encoder; null: there is none. */
-  readonly head: { readonly classes: number } | null;
-  /** What can be adapted: the engine's name of each module → that of the architecture. */
-  readonly layerNames: Readonly<Record<string, string>>;
-  /** What opening left out, and what an adapter starts anew. */
-  readonly notices: readonly string[];
 }
 
 /**
@@ -105,13 +60,14 @@ export async function loadModel(
   const { source } = found;
   const addon = loadNative();
   const threads = threadCount(options.threads);
-  const { precision = 'f32', quantize = 'none' } = options;
+  const { precision = 'f32', quantize = 'none', deterministic = false } = options;
   const text = JSON.stringify({
     source,
     precision,
     quantize: quantize === 'none' ? null : quantize,
     threads: threads ?? null,
     device,
+    deterministic,
   });
   const reading = new addon.NativeReading();
   const loading = abortable(call.signal, (abort) => addon.NativeModel.load(text, reading, abort));
@@ -119,7 +75,7 @@ export async function loadModel(
   resolving.catch(() => {}); // told once loading is over
   const handle = await tellingOfReading(reading, call, loading);
   try {
-    return BayesianModel.of(handle, { quantize, noGpu }, await resolving);
+    return BayesianModel.of(handle, { quantize, noGpu, deterministic }, await resolving);
   } catch (error) {
     await handle.dispose();
     throw error;
@@ -137,7 +93,7 @@ function oneOf(name: string, value: string | undefined, allowed: readonly string
 }
 
 /** What was decided before the engine loaded a model. */
-type Chosen = Pick<ModelInfo, 'quantize' | 'noGpu'>;
+type Chosen = Pick<ModelInfo, 'quantize' | 'noGpu' | 'deterministic'>;
 
 /** Made by {@link loadModel}. */
 export class BayesianModel implements AsyncDisposable {

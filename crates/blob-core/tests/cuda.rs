@@ -7,7 +7,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::Backbone;
+use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::kernels::cuda::Gpu;
 use blob_core::method::{
     BbbConfig, BlobConfig, MapConfig, MethodConfig, MleConfig, PointConfig, SwagConfig,
@@ -241,6 +241,53 @@ fn a_state_goes_on_where_it_was_not_saved() {
         );
         assert_close(second.name(), &losses, &expected, 1e-4);
     }
+}
+
+/// The logits of the first prompt's classes in two samples, alone and among the others.
+fn alone_and_among_others(device: Device, precision: Precision) -> [Vec<u32>; 2] {
+    // Sums long enough for their order to show.
+    let model = BackboneConfig {
+        hidden_size: 96,
+        ..config()
+    };
+    let backbone = Backbone::load_on(device, model.clone(), &SmallWeights(1), precision).unwrap();
+    let adapter = trained(lora(&Module::ALL), &model);
+    let prompts = prompts();
+    let classes = prompts[0].answers.len();
+    [1, prompts.len()].map(|count| {
+        let batch = batch_of(&prompts[..count]);
+        let all = logits(&backbone, Some(&adapter), &batch, &sampling(2));
+        let of_sample = all.chunks_exact(all.len() / 2);
+        bits(
+            &of_sample
+                .flat_map(|logits| logits[..classes].to_vec())
+                .collect::<Vec<_>>(),
+        )
+    })
+}
+
+#[test]
+fn a_row_has_its_own_bits_where_algorithms_are_fixed_and_each_class_has_one() {
+    let gpu = gpu();
+    let fixed = Device::Cuda(gpu).deterministic().unwrap();
+    for precision in [Precision::F32, Precision::Bf16] {
+        let before = gpu.fixed_algorithms();
+        let [alone, among_others] = alone_and_among_others(fixed, precision);
+        assert_eq!(alone, among_others, "{}", precision.name());
+        let chosen = gpu.fixed_algorithms() - before;
+        // (m, k) of q, of k and v, of o, of gate and up, and of down: (24, 96), (12, 96), (96, 24),
+        // (36, 96) and (96, 36).
+        assert_eq!(chosen, 5, "{}", precision.name());
+        alone_and_among_others(fixed, precision);
+        assert_eq!(gpu.fixed_algorithms(), before + chosen);
+    }
+    // That the emulated cuBLAS chooses by the number of rows, as NVIDIA's does, and this test sees
+    // it.
+    if gpu.name().starts_with("Emulated") {
+        let [alone, among_others] = alone_and_among_others(Device::Cuda(gpu), Precision::F32);
+        assert_ne!(alone, among_others);
+    }
+    assert_eq!(Device::Cpu.deterministic().unwrap(), Device::Cpu);
 }
 
 #[test]

@@ -251,6 +251,11 @@ impl NativeModel {
 
 fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result<ModelState> {
     let device = open(&options.device)?;
+    let device = if options.deterministic {
+        device.deterministic()?
+    } else {
+        device
+    };
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
     let opened = match &options.source {

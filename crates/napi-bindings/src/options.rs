@@ -103,6 +103,9 @@ pub(crate) struct ModelOptions {
     /// Of the process's pool; null: as many as it has, or one per processor.
     pub(crate) threads: Option<usize>,
     pub(crate) device: DeviceName,
+    /// Whether a row's bits are to depend on that row alone.
+    #[serde(default)]
+    pub(crate) deterministic: bool,
 }
 
 #[derive(Deserialize)]

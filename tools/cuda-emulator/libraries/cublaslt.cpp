@@ -1,5 +1,5 @@
-// libcublasLt: one algorithm for every product; layouts in column order, batches, epilogues with
-// bias, ReLU and GELU.
+// libcublasLt: layouts in column order, batches, epilogues with bias, ReLU and GELU. The heuristic
+// chooses by the number of columns, and splits a sum in two where the caller lets it.
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
@@ -23,6 +23,7 @@ struct Layout {
 };
 struct Preference {
   size_t workspace = 0;
+  uint32_t schemes = 7;  // of split sums; 0: none
 };
 // As in cublasLt.h: 64 opaque bytes, then what the heuristic says of the algorithm.
 struct Algorithm {
@@ -132,18 +133,26 @@ int cublasLtMatmulPreferenceDestroy(void *preference) {
 }
 int cublasLtMatmulPreferenceSetAttribute(void *handle, int which, const void *value,
                                          size_t bytes) {
-  if (which != 1) return OK;  // other wishes change nothing here
-  return assign(static_cast<Preference *>(handle)->workspace, value, bytes);
+  auto &preference = *static_cast<Preference *>(handle);
+  switch (which) {
+    case 1: return assign(preference.workspace, value, bytes);
+    case 3: return assign(preference.schemes, value, bytes);
+    default: return OK;  // other wishes change nothing here
+  }
 }
 
-int cublasLtMatmulAlgoGetHeuristic(void *, void *desc, void *a, void *b, void *c, void *d, void *,
-                                   int wanted, Heuristic *results, int *found) {
+int cublasLtMatmulAlgoGetHeuristic(void *, void *desc, void *a, void *b, void *c, void *d,
+                                   void *preference, int wanted, Heuristic *results, int *found) {
   *found = 0;
   int state = check(*static_cast<MatmulDesc *>(desc), layout_of(a), layout_of(b), layout_of(c),
                     layout_of(d));
   if (state || wanted < 1) return state ? state : INVALID_VALUE;
   results[0] = {};
-  results[0].algorithm.data[0] = 1;
+  const auto &sum = layout_of(b);
+  int inner = int(static_cast<MatmulDesc *>(desc)->transb ? sum.columns : sum.rows);
+  bool is_split = static_cast<Preference *>(preference)->schemes != 0 && inner > 1;
+  int chunk = algorithm_for(int(layout_of(d).columns));
+  results[0].algorithm.data[0] = uint64_t(is_split ? (inner + 1) / 2 : chunk);
   results[0].waves = 1.0f;
   *found = 1;
   return OK;
@@ -151,7 +160,8 @@ int cublasLtMatmulAlgoGetHeuristic(void *, void *desc, void *a, void *b, void *c
 
 int cublasLtMatmul(void *, void *handle, const void *alpha, const void *a, void *layout_a,
                    const void *b, void *layout_b, const void *beta, const void *c, void *layout_c,
-                   void *d, void *layout_d, const Algorithm *, void *, size_t, void *stream) {
+                   void *d, void *layout_d, const Algorithm *algorithm, void *, size_t,
+                   void *stream) {
   auto &desc = *static_cast<MatmulDesc *>(handle);
   auto &la = layout_of(layout_a), &lb = layout_of(layout_b), &lc = layout_of(layout_c),
        &ld = layout_of(layout_d);
@@ -162,6 +172,7 @@ int cublasLtMatmul(void *, void *handle, const void *alpha, const void *a, void 
                      operand(a, la), operand(b, lb), operand(c, lc), operand(d, ld),
                      desc.scalars == 1, int(desc.epilogue)};
   product.bias = {desc.bias, desc.bias_type < 0 ? ld.type : desc.bias_type, 0, 0};
+  if (algorithm) product.chunk = int(algorithm->data[0]);
   return submit_product(stream, product);
 }
 }

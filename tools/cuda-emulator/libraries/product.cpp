@@ -1,5 +1,6 @@
 #include "product.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -47,7 +48,8 @@ T finish(const Product &p, T value, int row) {
 
 template <class T>
 void multiply(const Product &p) {
-  std::vector<T> a(size_t(p.m) * p.k), column(size_t(p.m));
+  std::vector<T> a(size_t(p.m) * p.k), column(size_t(p.m)), part(size_t(p.m));
+  const int chunk = p.chunk ? p.chunk : algorithm_for(p.n);
   for (int batch = 0; batch < p.batch; batch++) {
     auto *from_a = batch_of(p.a, batch), *from_b = batch_of(p.b, batch);
     auto *from_c = batch_of(p.c, batch);
@@ -59,11 +61,15 @@ void multiply(const Product &p) {
       }
     for (int j = 0; j < p.n; j++) {
       std::fill(column.begin(), column.end(), T(0));
-      for (int l = 0; l < p.k; l++) {
-        size_t at = p.is_b_transposed ? size_t(l) * p.b.ld + j : size_t(j) * p.b.ld + l;
-        T b = load<T>(from_b, p.b.type, at);
-        const T *panel = a.data() + size_t(l) * p.m;
-        for (int i = 0; i < p.m; i++) column[i] += panel[i] * b;
+      for (int first = 0; first < p.k; first += chunk) {
+        std::fill(part.begin(), part.end(), T(0));
+        for (int l = first; l < std::min(first + chunk, p.k); l++) {
+          size_t at = p.is_b_transposed ? size_t(l) * p.b.ld + j : size_t(j) * p.b.ld + l;
+          T b = load<T>(from_b, p.b.type, at);
+          const T *panel = a.data() + size_t(l) * p.m;
+          for (int i = 0; i < p.m; i++) part[i] += panel[i] * b;
+        }
+        for (int i = 0; i < p.m; i++) column[i] += part[i];
       }
       for (int i = 0; i < p.m; i++) {
         T before = T(0);  // β = 0: c may hold NaNs
@@ -97,6 +103,7 @@ size_t bytes_of(int type) { return type == R_64F ? 8 : type == R_32F ? 4 : 2; }
 bool is_type(int type) {
   return type == R_32F || type == R_64F || type == R_16F || type == R_16BF;
 }
+int algorithm_for(int n) { return n <= 16 ? 4 : n <= 64 ? 8 : n <= 512 ? 16 : 32; }
 double scalar_at(const void *p, int type) { return load<double>(p, type, 0); }
 
 int submit_product(void *stream, const Product &p) {

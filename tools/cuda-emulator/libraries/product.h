@@ -1,5 +1,6 @@
 // The product that emulated cuBLAS and cuBLASLt share: column-major, with float accumulation
-// (double for double), batched by strides.
+// (double for double), batched by strides. An algorithm is how many products are added up before
+// their sum is added to the result: as on the hardware, the order of a sum is the algorithm's.
 #pragma once
 #include <cstddef>
 
@@ -25,10 +26,13 @@ struct Product {
   bool is_double;
   int epilogue = EPILOGUE_DEFAULT;
   Operand bias{};  // (m), of every column
+  int chunk = 0;   // the algorithm; 0: that of its size
 };
 
 size_t bytes_of(int type);
 bool is_type(int type);
+// The algorithm for so many columns: another for few than for many.
+int algorithm_for(int n);
 double scalar_at(const void *p, int type);
 // 0, 7 (invalid value) when an operand leaves its allocation, 13 when it cannot be queued.
 int submit_product(void *stream, const Product &product);

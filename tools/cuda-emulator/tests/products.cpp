@@ -13,6 +13,7 @@ int cublasLtMatmulDescSetAttribute(void *, int, const void *, size_t);
 int cublasLtMatrixLayoutCreate(void **, int, uint64_t, uint64_t, int64_t);
 int cublasLtMatrixLayoutSetAttribute(void *, int, const void *, size_t);
 int cublasLtMatmulPreferenceCreate(void **);
+int cublasLtMatmulPreferenceSetAttribute(void *, int, const void *, size_t);
 int cublasLtMatmulAlgoGetHeuristic(void *, void *, void *, void *, void *, void *, void *, int,
                                    void *, int *);
 int cublasLtMatmul(void *, void *, const void *, const void *, void *, const void *, void *,
@@ -117,6 +118,54 @@ TEST("a product by cuBLASLt whose shapes do not fit is refused") {
   CHECK(cublasLtMatmulAlgoGetHeuristic(handle, desc, la, lb, lc, lc, preference, 1, heuristics,
                                        &found) == 7);
   CHECK(found == 0);
+}
+
+// The first column of aᵀ·b (M, n) with sums of 100, by the algorithm that is chosen for `chosen_for`
+// columns; 0: cuBLAS chooses by n.
+std::vector<float> first_column(int n, int chosen_for, uint32_t schemes = 0) {
+  constexpr int INNER = 100;
+  auto a = values(INNER * M, 7), b = values(size_t(INNER * n), 8);
+  Buffer<float> da(a), db(b), dc(size_t(M * n));
+  auto p = [](const Buffer<float> &x) { return reinterpret_cast<void *>(x.address()); };
+  float alpha = 1, beta = 0;
+  void *handle, *desc, *la, *preference;
+  if (!chosen_for) {
+    REQUIRE(cublasCreate_v2(&handle));
+    REQUIRE(cublasGemmStridedBatchedEx(handle, 1, 0, M, n, INNER, &alpha, p(da), F32, INNER, 0,
+                                       p(db), F32, INNER, 0, &beta, p(dc), F32, M, 0, 1,
+                                       COMPUTE_F32, -1));
+  } else {
+    REQUIRE(cublasLtCreate(&handle));
+    REQUIRE(cublasLtMatmulDescCreate(&desc, COMPUTE_F32, F32));
+    int32_t transposed = 1;
+    REQUIRE(cublasLtMatmulDescSetAttribute(desc, 3, &transposed, sizeof transposed));
+    REQUIRE(cublasLtMatrixLayoutCreate(&la, F32, INNER, M, INNER));
+    REQUIRE(cublasLtMatmulPreferenceCreate(&preference));
+    REQUIRE(cublasLtMatmulPreferenceSetAttribute(preference, 3, &schemes, sizeof schemes));
+    char heuristics[256];
+    for (int columns : {chosen_for, n}) {
+      void *lb, *lc;
+      REQUIRE(cublasLtMatrixLayoutCreate(&lb, F32, INNER, uint64_t(columns), INNER));
+      REQUIRE(cublasLtMatrixLayoutCreate(&lc, F32, M, uint64_t(columns), M));
+      int found = 0;
+      if (columns == chosen_for)
+        REQUIRE(cublasLtMatmulAlgoGetHeuristic(handle, desc, la, lb, lc, lc, preference, 1,
+                                               heuristics, &found));
+      if (columns == n)
+        REQUIRE(cublasLtMatmul(handle, desc, &alpha, p(da), la, p(db), lb, &beta, p(dc), lc, p(dc),
+                               lc, heuristics, nullptr, 0, nullptr));
+    }
+  }
+  REQUIRE(cuCtxSynchronize());
+  auto c = dc.read();
+  return {c.begin(), c.begin() + M};
+}
+
+TEST("who chooses by the size gets other bits for more columns, who fixes an algorithm the same") {
+  CHECK(first_column(3, 0) != first_column(70, 0));
+  CHECK(first_column(3, 3) != first_column(3, 70));
+  CHECK(first_column(3, 70) == first_column(70, 70));
+  CHECK(first_column(3, 70, 7) != first_column(3, 70));
 }
 
 int main() { return run_tests(); }

@@ -92,6 +92,11 @@ export const MODEL_AND_DATA = {
     ...MACHINE,
     placeholder: 'device',
   }),
+  deterministic: setting(
+    "on a GPU: a row's bits depend on that row alone, by one algorithm for the products of each weight",
+    inAll(WITH_MODEL, z.boolean().default(false)),
+    MACHINE,
+  ),
   threads: setting(
     'worker threads (default: all cores)',
     inAll(COMMAND_NAMES, count.max(MAX_THREADS).optional()),

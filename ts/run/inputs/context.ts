@@ -46,6 +46,7 @@ interface ModelSettings {
   readonly precision: Precision;
   readonly quantize: Quantization;
   readonly device?: string | undefined;
+  readonly deterministic?: boolean | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -60,6 +61,7 @@ export function withModelOf<
     precision?: Precision | undefined;
     quantize?: Quantization | undefined;
     device?: string | undefined;
+    deterministic?: boolean | undefined;
   },
 >(options: T, { model }: RunContext, emit: Listener): T {
   if (model === undefined) return options;
@@ -69,7 +71,7 @@ export function withModelOf<
     const message = `the given model, ${name}, is used in place of ${options.model}`;
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
-  const { precision, quantize, device } = model.info;
+  const { precision, quantize, device, deterministic } = model.info;
   for (const [name, asked, own, known] of [
     ['precision', options.precision, precision, PRECISIONS],
     ['quantize', options.quantize, quantize, QUANTIZATIONS],
@@ -87,7 +89,12 @@ export function withModelOf<
     );
   }
   requireDevice(options.device, device);
-  return { ...options, model: requested, precision, quantize };
+  if (options.deterministic === true && !deterministic) {
+    const message = 'deterministic must be false, as the given model was loaded, got true';
+    const hint = 'leave it out, or load the model with { deterministic: true }';
+    throw new BpeftError('BPEFT_USAGE', message, { hint });
+  }
+  return { ...options, model: requested, precision, quantize, deterministic };
 }
 
 /** @throws {BpeftError} `BPEFT_USAGE`: another device is asked for than the model lies on. */
@@ -109,9 +116,10 @@ export async function openModel(
   emit: Listener,
 ): Promise<BayesianModel> {
   if (context.model !== undefined) return context.model;
-  const { model, precision, quantize, device, threads } = settings;
+  const { model, precision, quantize, device, deterministic, threads } = settings;
   const ordinal = context.ranks?.localRank;
-  const loaded = await loadModel({ model, precision, quantize, device, ordinal, threads }, context);
+  const options = { model, precision, quantize, device, ordinal, deterministic, threads };
+  const loaded = await loadModel(options, context);
   const { noGpu } = loaded.info;
   if (noGpu !== null) {
     const message = `no GPU can be used, and the CPU computes: ${noGpu}`;

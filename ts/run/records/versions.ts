@@ -2,7 +2,7 @@
 
 import { cpus, totalmem } from 'node:os';
 import { engineInfo } from '../../engine/engine-info.ts';
-import type { ModelInfo } from '../../engine/model.ts';
+import type { ModelInfo } from '../../engine/model-info.ts';
 import { packageVersion } from '../../package-version.ts';
 
 export interface Versions {

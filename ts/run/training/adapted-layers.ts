@@ -5,7 +5,7 @@
 
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { AdapterOptions } from '../../engine/adapter.ts';
-import type { ModelInfo } from '../../engine/model.ts';
+import type { ModelInfo } from '../../engine/model-info.ts';
 import { BpeftError } from '../../errors.ts';
 
 /** The engine's names: in a decoder transformers' too. */

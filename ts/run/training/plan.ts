@@ -3,7 +3,7 @@
 import type { TrainConfig } from '../../config/resolve.ts';
 import type { EncodedSplit } from '../../datasets/tokens/packed-examples.ts';
 import type { AdapterInfo } from '../../engine/adapter.ts';
-import type { ModelInfo } from '../../engine/model.ts';
+import type { ModelInfo } from '../../engine/model-info.ts';
 import type { TrainerOptions } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { KlPlan } from '../../methods/kl-plan.ts';

@@ -106,6 +106,19 @@ impl Device {
         })
     }
 
+    /// The same device where a row's bits depend on that row alone, whatever rows are beside it: a
+    /// GPU fixes the algorithms of its products, a processor is so by itself (docs/adr/0043).
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` where cuBLASLt is missing.
+    pub fn deterministic(self) -> Result<Self> {
+        match self {
+            Self::Cpu | Self::Reference => Ok(self),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_fixed_products()?)),
+        }
+    }
+
     /// The device as options spell it.
     pub fn spelled(self) -> String {
         match self {

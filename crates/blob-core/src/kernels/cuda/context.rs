@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cudarc::cublas::CudaBlas;
 use cudarc::driver::{
@@ -12,6 +12,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use super::failure::{failed, full, missing, product_failed};
+use super::fixed::Algorithms;
 use crate::{Error, Result};
 
 /// The oldest driver whose kernels these can be: that of CUDA 12.0.
@@ -36,13 +37,21 @@ pub struct Traffic {
 
 /// A GPU that has been opened.
 #[derive(Clone, Copy)]
-pub struct Gpu(&'static Context);
+pub struct Gpu(&'static Opened);
+
+struct Opened {
+    context: &'static Context,
+    /// Whether each weight's products have one algorithm, whatever the number of rows.
+    fixes_products: bool,
+}
 
 struct Context {
     ordinal: usize,
     name: String,
     stream: Arc<CudaStream>,
     blas: CudaBlas,
+    fixed: Algorithms,
+    fixing: OnceLock<&'static Opened>,
     traffic: Mutex<Traffic>,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
     functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
@@ -75,19 +84,42 @@ impl Gpu {
             gpu.synchronize()?; // one that was lost stays so
             return Ok(*gpu);
         }
-        let gpu = Self(Box::leak(Box::new(Context::new(ordinal, kernels)?)));
+        let context = Box::leak(Box::new(Context::new(ordinal, kernels)?));
+        let gpu = Self(Opened::kept(context, false));
         open.insert(ordinal, gpu);
         Ok(gpu)
     }
 
+    /// The same GPU with one algorithm for the products of each weight, so that no row's bits depend
+    /// on how many there are ([`super::fixed`]).
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` where there is no cuBLASLt.
+    pub fn with_fixed_products(self) -> Result<Self> {
+        let context = self.0.context;
+        context.fixed.open(self.ordinal())?;
+        let fixing = context.fixing.get_or_init(|| Opened::kept(context, true));
+        Ok(Self(fixing))
+    }
+
+    /// Whether it is one of [`Self::with_fixed_products`].
+    pub fn fixes_products(self) -> bool {
+        self.0.fixes_products
+    }
+
+    /// How many algorithms products have been fixed to.
+    pub fn fixed_algorithms(self) -> usize {
+        self.0.context.fixed.len()
+    }
+
     /// Its place among the GPUs of the machine.
     pub fn ordinal(self) -> usize {
-        self.0.ordinal
+        self.0.context.ordinal
     }
 
     /// What its maker calls it.
     pub fn name(self) -> &'static str {
-        &self.0.name
+        &self.0.context.name
     }
 
     /// Bytes of memory that are free, and all.
@@ -126,7 +158,7 @@ impl Gpu {
     }
 
     pub(super) fn counted(self) -> MutexGuard<'static, Traffic> {
-        let traffic = &self.0.traffic;
+        let traffic = &self.0.context.traffic;
         traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,11 +179,15 @@ impl Gpu {
     }
 
     pub(super) fn stream(self) -> &'static Arc<CudaStream> {
-        &self.0.stream
+        &self.0.context.stream
     }
 
     pub(super) fn blas(self) -> &'static CudaBlas {
-        &self.0.blas
+        &self.0.context.blas
+    }
+
+    pub(super) fn fixed(self) -> &'static Algorithms {
+        &self.0.context.fixed
     }
 
     pub(super) fn failed(self, error: cudarc::driver::DriverError) -> Error {
@@ -167,17 +203,17 @@ impl Gpu {
     }
 
     pub(super) fn product_failed(self, error: cudarc::cublas::result::CublasError) -> Error {
-        product_failed(self.ordinal(), error)
+        product_failed(self.ordinal(), error.0)
     }
 
     /// A kernel of a `.cu` file.
     pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<CudaFunction> {
-        let functions = &self.0.functions;
+        let functions = &self.0.context.functions;
         let mut functions = functions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = functions.get(name) {
             return Ok(function.clone());
         }
-        let module = self.0.modules.get(file).ok_or_else(|| {
+        let module = self.0.context.modules.get(file).ok_or_else(|| {
             let hint = "add it to the files of kernels::cuda";
             missing(self.ordinal(), &format!("there is no {file}.cu"), hint)
         })?;
@@ -202,6 +238,16 @@ impl Gpu {
         let launched = unsafe { call.launch(shape) };
         self.counted().launches += 1;
         launched.map(drop).map_err(|error| self.failed(error))
+    }
+}
+
+impl Opened {
+    /// For the life of the process.
+    fn kept(context: &'static Context, fixes_products: bool) -> &'static Self {
+        Box::leak(Box::new(Self {
+            context,
+            fixes_products,
+        }))
     }
 }
 
@@ -230,7 +276,9 @@ impl Context {
         Ok(Self {
             ordinal,
             name: context.name().map_err(of)?,
-            blas: blas.map_err(|error| product_failed(ordinal, error))?,
+            blas: blas.map_err(|error| product_failed(ordinal, error.0))?,
+            fixed: Algorithms::default(),
+            fixing: OnceLock::new(),
             stream,
             traffic: Mutex::default(),
             modules,

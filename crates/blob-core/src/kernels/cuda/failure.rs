@@ -1,6 +1,7 @@
 //! What a driver reports, as errors with a remedy.
 
-use cudarc::cublas::result::CublasError;
+use std::fmt::Debug;
+
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{DriverError, result};
 
@@ -53,11 +54,15 @@ pub(super) fn full(ordinal: usize, asked: usize) -> Error {
     }
 }
 
-/// What cuBLAS returned.
-pub(super) fn product_failed(ordinal: usize, error: CublasError) -> Error {
+/// What cuBLAS or cuBLASLt returned.
+pub(super) fn product_failed(ordinal: usize, status: impl Debug) -> Error {
+    let status = format!("{status:?}"); // of two types that mean the same
+    if status == "CUBLAS_STATUS_ALLOC_FAILED" {
+        return full(ordinal, 0);
+    }
     Error::Device {
         device: format!("cuda:{ordinal}"),
-        what: format!("cuBLAS reported {:?}", error.0),
+        what: format!("cuBLAS reported {status}"),
         hint: "check that libcublas is of the same CUDA release as the package",
     }
 }

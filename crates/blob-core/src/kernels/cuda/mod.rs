@@ -5,6 +5,7 @@
 //! | `context` | a GPU: its driver, stream, kernels and products |
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `array` | values in its memory |
+//! | `fixed` | products whose bits depend on a row alone |
 //! | `tally` | sums of a step, read at its end |
 //! | `communicator` | NCCL: sums over the GPUs of several processes |
 //! | the others | a function for each kernel; equations and launches are in the `.cu` files |
@@ -23,6 +24,7 @@ pub(crate) mod blocks;
 mod communicator;
 mod context;
 mod failure;
+mod fixed;
 pub mod head;
 pub mod low_rank;
 pub mod norm;

@@ -1,4 +1,5 @@
-//! Products with a frozen weight, by cuBLAS: operands in f32 or bf16, sums in f32.
+//! Products with a frozen weight, by cuBLAS: operands in f32 or bf16, sums in f32; where a row is to
+//! have the bits of its own alone, by [`super::fixed`].
 //!
 //! ```text
 //! forward   y (n, m) = x·Wᵀ + b + addend        backward   dx (n, k) = dy·W + addend
@@ -15,6 +16,7 @@ use cudarc::cublas::{result, sys};
 use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
 use half::bf16;
 
+use super::fixed::{Class, Operands};
 use super::{Array, Gpu, blocks, pointwise};
 use crate::{Error, Result};
 
@@ -136,7 +138,7 @@ impl Matrix {
             return Ok(result);
         }
         let beta = if addend.is_some() { 1.0_f32 } else { 0.0 };
-        let sizes = [int(columns)?, int(n)?, int(inner)?];
+        let sizes = [columns, n, inner];
         let stride = int(self.shape.1)?;
         let call = Call {
             gpu,
@@ -172,7 +174,7 @@ struct Call {
     gpu: Gpu,
     operation: sys::cublasOperation_t,
     /// Of the result (columns, n), and of the sum.
-    sizes: [c_int; 3],
+    sizes: [usize; 3],
     /// Between the rows of W.
     stride: c_int,
     beta: f32,
@@ -200,6 +202,25 @@ impl Call {
         let (w, _w) = w.device_ptr(stream);
         let (x, _x) = x.device_ptr(stream);
         let (result, _result) = result.device_ptr_mut(stream);
+        self.gpu.counted().products += 1;
+        if self.gpu.fixes_products() {
+            let class = Class {
+                is_transposed: self.operation == sys::cublasOperation_t::CUBLAS_OP_T,
+                is_bf16: of == sys::cudaDataType::CUDA_R_16BF,
+                columns,
+                inner,
+            };
+            let beta = self.beta;
+            let operands = Operands {
+                w,
+                x,
+                result,
+                n,
+                beta,
+            };
+            return self.gpu.fixed().run(self.gpu, class, operands);
+        }
+        let [columns, n, inner] = [int(columns)?, int(n)?, int(inner)?];
         let address = |pointer: u64| pointer as *mut c_void;
         // SAFETY: W is (m, k), x and the result have the sizes that `Matrix` took them by; the
         // scalars lie on the host, where the handle looks for them.
@@ -226,7 +247,6 @@ impl Call {
                 sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
         };
-        self.gpu.counted().products += 1;
         asked.map_err(|error| self.gpu.product_failed(error))
     }
 }
