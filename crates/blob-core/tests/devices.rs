@@ -254,10 +254,6 @@ fn every_operation_runs_on_every_device() {
                 Device::Cpu => Implementation::CpuKernel,
                 Device::Reference => Implementation::Reference,
                 #[cfg(feature = "cuda")]
-                Device::Cuda(_) if operation == Operation::Disentangled => {
-                    Implementation::Reference
-                }
-                #[cfg(feature = "cuda")]
                 Device::Cuda(gpu) => Implementation::CudaKernel(gpu),
             };
             assert_eq!(device.implementation(operation), expected, "{operation:?}");

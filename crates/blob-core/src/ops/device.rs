@@ -176,13 +176,12 @@ impl Device {
                 | Operation::Activation
                 | Operation::Rope
                 | Operation::Attention
+                | Operation::Disentangled
                 | Operation::Head
                 | Operation::Affine
                 | Operation::Loss
                 | Operation::Update,
             ) => Implementation::CudaKernel(gpu),
-            #[cfg(feature = "cuda")]
-            (Self::Cuda(_), _) => Implementation::Reference, // a new one starts so
         }
     }
 

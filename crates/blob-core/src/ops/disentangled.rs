@@ -22,6 +22,8 @@
 //! Kernels compute in `f32` whatever the precision of the products around them. Shapes: q, k, v, o
 //! (n, H·c); K̂ and Q̂ (C·w, H·c), w rows for each of C copies of a batch.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod plain;
 
 use std::ops::Range;
@@ -31,6 +33,8 @@ use serde::{Deserialize, Serialize};
 use super::attention::{AttentionShape, Operands};
 use super::{Implementation, Operation, Tensor, read, shapes, wrap};
 use crate::kernels::cpu::disentangled as cpu;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::disentangled::WIDEST;
 use crate::{Error, Result};
 
 /// Which row of a table a distance has.
@@ -135,11 +139,16 @@ impl Disentangled<'_> {
         distances: OfDistances<'_>,
     ) -> Result<(Tensor, Tensor)> {
         let (n, width) = self.check(of, distances)?;
-        if self.is_plain() {
+        let by = self.implementation();
+        if by == Implementation::Reference {
             let operands = [of.q, of.k, of.v, distances.queries, distances.keys];
             let [q, k, v, qd, kd] = operands.map(Tensor::host);
             let (o, log_sum_exp) = plain::forward(self, [q?, k?, v?, qd?, kd?])?;
             return Ok((o.into(), log_sum_exp.into()));
+        }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = by {
+            return cuda::forward(self, gpu, (of, distances));
         }
         let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
         let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
@@ -163,11 +172,17 @@ impl Disentangled<'_> {
         shapes::check("o of the attention", o, &[n, width])?;
         shapes::check("log_sum_exp", log_sum_exp, &[n, self.shape.num_heads])?;
         shapes::check("do of the attention", do_, &[n, width])?;
-        if self.is_plain() {
+        let by = self.implementation();
+        if by == Implementation::Reference {
             let operands = [of.q, of.k, of.v, distances.queries, distances.keys];
             let [q, k, v, qd, kd] = operands.map(Tensor::host);
             let gradients = plain::backward(self, [q?, k?, v?, qd?, kd?], do_.host()?)?;
             return Ok(gradients.map(Tensor::from));
+        }
+        #[cfg(feature = "cuda")]
+        if let Implementation::CudaKernel(gpu) = by {
+            let saved = [o, log_sum_exp, do_];
+            return cuda::backward(self, gpu, (of, distances), saved);
         }
         let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
         let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
@@ -184,9 +199,14 @@ impl Disentangled<'_> {
         ])
     }
 
-    fn is_plain(&self) -> bool {
-        let device = self.shape.device;
-        device.implementation(Operation::Disentangled) == Implementation::Reference
+    fn implementation(&self) -> Implementation {
+        match self.shape.device.implementation(Operation::Disentangled) {
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) if self.shape.head_dim > WIDEST => {
+                Implementation::Reference
+            }
+            by => by,
+        }
     }
 
     /// n and H·c.

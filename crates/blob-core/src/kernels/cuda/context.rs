@@ -58,10 +58,11 @@ struct Context {
 }
 
 /// The `.cu` files.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "affine",
     "attention",
     "blocks",
+    "disentangled",
     "head",
     "low_rank",
     "noise",

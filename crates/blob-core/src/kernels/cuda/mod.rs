@@ -23,6 +23,7 @@ pub mod attention;
 pub(crate) mod blocks;
 mod communicator;
 mod context;
+pub(crate) mod disentangled;
 mod failure;
 mod fixed;
 pub mod head;
