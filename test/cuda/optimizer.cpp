@@ -159,4 +159,26 @@ TEST("a multiple is added") {
   }
 }
 
+TEST("collected values have the running mean, scatter and last deviation of the definition") {
+  std::vector<std::vector<float>> thetas;
+  const std::vector<float> zeros(COUNT);
+  Buffer<float> mean(zeros), scatter(zeros), last(COUNT);
+  Buffer<float> scale(std::vector<float>{1}), none(std::vector<float>{NAN});
+  for (unsigned i = 1; i <= 4; i++) {
+    thetas.push_back(floats(COUNT, 20 + i, 1));
+    Buffer<float> theta(thetas.back());
+    for (auto *of : {&none, &scale})  // what is not finite is not collected
+      Kernel("optimizer", "collect")
+          .launch({3}, {128}, 0, theta, mean, scatter, last, *of, float(i), COUNT);
+  }
+  auto got_mean = mean.read(), got_scatter = scatter.read(), got_last = last.read();
+  for (size_t i = 0; i < COUNT; i++) {
+    double sum = 0, squares = 0;
+    for (auto &theta : thetas) sum += theta[i] / 4.0;
+    for (auto &theta : thetas) squares += (theta[i] - sum) * (theta[i] - sum);
+    CHECK(std::abs(got_mean[i] - sum) < 1e-6 && std::abs(got_scatter[i] - squares) < 1e-5);
+    CHECK(std::abs(got_last[i] - (thetas.back()[i] - sum)) < 1e-6);
+  }
+}
+
 int main() { return run_tests(); }

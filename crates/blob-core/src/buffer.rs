@@ -119,6 +119,18 @@ impl Buffer {
     }
 }
 
+/// Values that kernels made.
+#[cfg(feature = "cuda")]
+impl From<Array> for Buffer {
+    fn from(values: Array) -> Self {
+        Self {
+            len: values.len(),
+            host: OnceLock::new(),
+            device: OnceLock::from(values),
+        }
+    }
+}
+
 impl From<Vec<f32>> for Buffer {
     fn from(values: Vec<f32>) -> Self {
         Self {

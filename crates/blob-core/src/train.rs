@@ -274,7 +274,7 @@ impl Trainer {
             kept_bytes: self.kept_bytes,
         };
         let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
-        let drawn = self.method.drawn(adapter, &streams);
+        let drawn = self.drawn(backbone, adapter, &streams)?;
         let mut sums = Sums::new(adapter, drawn);
         for (index, of_members) in share.batches.chunks(members).enumerate() {
             let batch = Batch::joined(of_members);

@@ -6,9 +6,10 @@
 mod support;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{LoraConfig, Module};
+use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::Backbone;
 use blob_core::kernels::cuda::{Gpu, Traffic};
+use blob_core::method::MethodConfig;
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
 use blob_core::train::{TrainConfig, Trainer};
@@ -16,6 +17,7 @@ use support::Scratch;
 use support::answers::{logits, sampling};
 use support::device::gpu;
 use support::encoder_case::EncoderCase;
+use support::methods::{OnGpu, methods, on_gpu};
 use support::small_model::{
     SmallWeights, batch_of, blob, config, lora, prompts, trained, training,
 };
@@ -72,6 +74,7 @@ const AT_THE_END: usize = 6 * 8;
 fn a_step_waits_once_and_answers_and_states_are_read_on_request() {
     a_step_waits_once_at_its_end_and_reads_six_numbers();
     so_does_a_step_of_an_encoder_and_its_head();
+    so_does_a_step_of_every_method();
     answers_are_read_at_once_and_a_state_on_request();
 }
 
@@ -112,6 +115,56 @@ fn so_does_a_step_of_an_encoder_and_its_head() {
         let read = (second.read_backs, second.read_back);
         assert_eq!(read, (1, AT_THE_END), "{name}: {second:?}");
     }
+}
+
+/// Kernels draw factors, update and collect: no factor comes to the host within a step.
+#[expect(clippy::print_stdout, reason = "the table is for people")]
+fn so_does_a_step_of_every_method() {
+    let (gpu, model) = (gpu(), config());
+    let device = Device::Cuda(gpu);
+    let backbone =
+        Backbone::load_on(device, model.clone(), &SmallWeights(1), Precision::F32).unwrap();
+    let by_kernels = methods().into_iter();
+    for (method, kinds) in by_kernels.filter(|(of, _)| on_gpu(of) == OnGpu::ByKernels) {
+        for over in kinds {
+            let posterior = over.map(|over| Posterior {
+                sigma: Sigma::Square,
+                init_eps: 0.3,
+                over,
+            });
+            let lora = LoraConfig {
+                posterior,
+                members: 2,
+                ..lora(&[Module::Q, Module::LmHead])
+            };
+            let mut adapter = Adapter::new(lora, &model).unwrap();
+            let settings = TrainConfig {
+                seed: 3,
+                method: method.clone(),
+            };
+            let mut trainer = Trainer::new(settings, &adapter).unwrap();
+            let batch = vec![batch_of(&prompts()[..2]); 2];
+            let mut step = || {
+                trainer
+                    .step(&backbone, &mut adapter, &batch, &Abort::default())
+                    .unwrap();
+            };
+            for _ in 0..3 {
+                step(); // SWAG collects from here on
+            }
+            let traffic = of(gpu, &mut step);
+            let name = format!("{} over {over:?}", id_of(&method));
+            println!("{name}: {traffic:?}");
+            let read = (traffic.read_backs, traffic.read_back);
+            assert_eq!(read, (1, AT_THE_END), "{name}");
+        }
+    }
+}
+
+/// As settings spell it.
+fn id_of(method: &MethodConfig) -> String {
+    let fields = serde_json::to_value(method).unwrap();
+    fields["id"].as_str().unwrap().into()
 }
 
 fn answers_are_read_at_once_and_a_state_on_request() {

@@ -28,6 +28,7 @@ EMU_UNCHECKED double emu_rounded(double x) {
 EMU_UNCHECKED double __dmul_rn(double a, double b) { return emu_rounded(a * b); }
 EMU_UNCHECKED double __dadd_rn(double a, double b) { return emu_rounded(a + b); }
 EMU_UNCHECKED double __ddiv_rn(double a, double b) { return emu_rounded(a / b); }
+EMU_UNCHECKED double __dsqrt_rn(double x) { return emu_rounded(std::sqrt(x)); }
 EMU_UNCHECKED float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 EMU_UNCHECKED float __expf(float x) { return expf(x); }
 EMU_UNCHECKED float __logf(float x) { return logf(x); }

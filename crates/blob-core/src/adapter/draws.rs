@@ -9,6 +9,9 @@
 //! (`pass::BatchCopy::member`). `E_s` is what [`crate::ops::low_rank`] draws for the same sample,
 //! so that a draw of a Gaussian `A` is that of `NoiseSharing::Shared`.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use std::sync::Arc;
 
 use super::{Adapter, Factor, Layout, LoraConfig, Parameters, Site};

@@ -30,6 +30,16 @@ impl Parameters {
         }
     }
 
+    /// Values that kernels made, as many as the layout's for each member.
+    #[cfg(feature = "cuda")]
+    pub(super) fn of_array(layout: Arc<Layout>, members: usize, values: Array) -> Self {
+        Self {
+            layout,
+            members,
+            values: values.into(),
+        }
+    }
+
     /// The values in a GPU's memory, to be changed by its kernels.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use super::{
 use super::{StepOnGpu, members};
 use crate::adapter::{Adapter, Gaussian, LowRankRef, Parameters, Sigma};
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::optimizer;
+use crate::kernels::cuda::{Gpu, draws, optimizer};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
@@ -164,6 +164,22 @@ impl Method for Bbb {
         is_whole.then(|| adapter.drawn_for_step(streams, self.config.train_samples))
     }
 
+    #[cfg(feature = "cuda")]
+    fn drawn_on_gpu(
+        &self,
+        gpu: Gpu,
+        adapter: &Adapter,
+        streams: &[Stream],
+    ) -> Result<Option<Adapter>> {
+        if self.over == Gaussian::A || adapter.deviations().is_some() {
+            return Ok(self.drawn(adapter, streams));
+        }
+        let samples = self.config.train_samples;
+        adapter
+            .drawn_for_step_on(gpu, streams, samples, None)
+            .map(Some)
+    }
+
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         let mut gradients = self.of_nll(adapter, step);
         self.add_kl(&mut gradients, adapter);
@@ -187,6 +203,14 @@ impl Method for Bbb {
             members(adapter),
         );
         let w = adapter.parameters().values().on(gpu)?;
+        if let Some(drawn) = step.drawn {
+            let mut folded = adapter.parameters().zeros_like();
+            let of = (&w, adapter.drawing(self.config.train_samples));
+            let drawn = drawn.parameters().values().on(gpu)?;
+            let gradients = step.gradients.values().on(gpu)?;
+            draws::fold(of, [&drawn, &gradients], folded.change_on(gpu)?)?;
+            *step.gradients = folded;
+        }
         let sum = step.gradients.change_on(gpu)?;
         for member in &members {
             optimizer::kl_add(member, (&mut *sum, &w), kl, self.weight())?;

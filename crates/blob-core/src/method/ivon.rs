@@ -17,9 +17,13 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_samples, norms};
 use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Gpu, draws, optimizer};
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
 use crate::optim::Schedule;
@@ -114,6 +118,16 @@ impl Ivon {
         })
     }
 
+    /// η of update `t`.
+    fn rate(&self, t: u64) -> f64 {
+        self.config.lr * self.config.schedule.factor(t)
+    }
+
+    /// 1 − β₁ᵗ
+    fn debias(&self, t: u64) -> f64 {
+        1.0 - self.config.beta1.powi(t.min(i32::MAX as u64) as i32)
+    }
+
     /// 1/√(λ(h + δ))
     fn std(&self, hessian: f32) -> f32 {
         let curvature = f64::from(hessian) + self.config.weight_decay;
@@ -162,6 +176,29 @@ impl Method for Ivon {
         Some(adapter.drawn_for_step(streams, self.config.train_samples))
     }
 
+    #[cfg(feature = "cuda")]
+    fn drawn_on_gpu(
+        &self,
+        gpu: Gpu,
+        adapter: &Adapter,
+        streams: &[Stream],
+    ) -> Result<Option<Adapter>> {
+        if adapter.deviations().is_some() {
+            return Ok(self.drawn(adapter, streams));
+        }
+        let IvonConfig {
+            effective_rows,
+            weight_decay,
+            train_samples,
+            ..
+        } = self.config;
+        let hessian = self.hessian.on(gpu)?;
+        let rho = draws::ivon_rho(gpu, &hessian, [effective_rows, weight_decay])?;
+        adapter
+            .drawn_for_step_on(gpu, streams, train_samples, Some(&rho))
+            .map(Some)
+    }
+
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
         let Some(drawn) = step.drawn else {
             return Err(Error::InvalidInput(
@@ -174,8 +211,7 @@ impl Method for Ivon {
             beta1, beta2, clip, ..
         } = self.config;
         let (lambda, delta) = (self.config.effective_rows, self.config.weight_decay);
-        let lr = self.config.lr * self.config.schedule.factor(step.t);
-        let debias = 1.0 - beta1.powi(step.t.min(i32::MAX as u64) as i32);
+        let (lr, debias) = (self.rate(step.t), self.debias(step.t));
         let points = step.gradients.layout().point_len();
         let factors = step.gradients.layout().low_rank_len();
         let samples = self.config.train_samples as usize;
@@ -222,6 +258,42 @@ impl Method for Ivon {
             grad_norm,
             ..Update::default()
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        let Some(drawn) = step.drawn else {
+            return Ok(None);
+        };
+        let (gpu, of) = (step.tally.gpu(), adapter.drawing(self.config.train_samples));
+        let constants = draws::Ivon {
+            lr: self.rate(step.t),
+            lambda: self.config.effective_rows,
+            delta: self.config.weight_decay,
+            beta1: self.config.beta1,
+            beta2: self.config.beta2,
+            clip: self.config.clip,
+            debias: self.debias(step.t),
+        };
+        let gradients = step.gradients.values().on(gpu)?;
+        let drawn_values = drawn.parameters().values().on(gpu)?;
+        let changed = [
+            adapter.parameters_mut().change_on(gpu)?,
+            self.momentum.change_on(gpu)?,
+            self.hessian.change_on(gpu)?,
+        ];
+        let lengths = (of.members * of.samples, of.drawn_len, of.points);
+        optimizer::clip(step.tally, &gradients, lengths, 0.0)?;
+        let passed = [&drawn_values, &gradients];
+        draws::ivon(step.tally, (of, constants), changed, passed)?;
+        Ok(Some(Update {
+            lr: constants.lr,
+            ..Update::default()
+        }))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

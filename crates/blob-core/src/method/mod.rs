@@ -33,7 +33,7 @@ pub use swag::{Swag, SwagConfig};
 use crate::adapter::{Adapter, Factor, Parameters, Site};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{Tally, optimizer::Member};
+use crate::kernels::cuda::{Gpu, Tally, optimizer::Member};
 use crate::kl::GaussianKl;
 use crate::noise::Stream;
 use crate::objective::{Average, CrossEntropy, Objective};
@@ -131,8 +131,11 @@ pub struct Step<'a> {
 pub struct StepOnGpu<'a> {
     /// Its number, from 1.
     pub t: u64,
-    /// Of each member's mean NLL, with the adapter's layout.
+    /// Of each member's mean NLL, with the layout of what the passes ran with: the adapter, or the
+    /// draws.
     pub gradients: &'a mut Parameters,
+    /// What [`Method::drawn_on_gpu`] gave.
+    pub drawn: Option<&'a Adapter>,
     /// What is read at its end.
     pub tally: &'a mut Tally,
 }
@@ -168,6 +171,20 @@ pub trait Method: Send {
     /// member [`Sampling::samples`] draws, one after another. `None`: the adapter's own.
     fn drawn(&self, _adapter: &Adapter, _streams: &[Stream]) -> Option<Adapter> {
         None
+    }
+
+    /// [`Self::drawn`] by the kernels of a GPU; the host draws unless a method says how.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    #[cfg(feature = "cuda")]
+    fn drawn_on_gpu(
+        &self,
+        _gpu: Gpu,
+        adapter: &Adapter,
+        streams: &[Stream],
+    ) -> Result<Option<Adapter>> {
+        Ok(self.drawn(adapter, streams))
     }
 
     /// One update of an adapter that has the layout of the one that the method was built for.
@@ -281,7 +298,14 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
 #[cfg(feature = "cuda")]
 fn members(adapter: &Adapter) -> Vec<Member> {
     let layout = adapter.parameters().layout();
-    let [means, rho] = [Factor::A, Factor::Rho].map(|factor| layout.run(factor));
+    // A Gaussian over B, too, lies behind that over A.
+    let both = |of_a, of_b| {
+        let (of_a, of_b) = (layout.run(of_a), layout.run(of_b));
+        of_a.start..of_a.end.max(of_b.end)
+    };
+    let is_over_b = !layout.run(Factor::RhoB).is_empty();
+    let last = if is_over_b { Factor::B } else { Factor::A };
+    let (means, rho) = (both(Factor::A, last), both(Factor::Rho, Factor::RhoB));
     let at = |part: &Range<usize>, from: usize| from + part.start..from + part.end;
     let members = 0..adapter.parameters().members();
     let of = |index: usize| Member {

@@ -184,8 +184,19 @@ impl PointUpdate {
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
     ) -> Result<Update> {
+        let lr = self.config.lr * self.factor(step.t);
+        self.update_on_gpu_at(adapter, step, lr)
+    }
+
+    /// The same at a rate of one's own.
+    #[cfg(feature = "cuda")]
+    pub(super) fn update_on_gpu_at(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+        lr: f64,
+    ) -> Result<Update> {
         let (t, gpu) = (step.t, step.tally.gpu());
-        let lr = self.config.lr * self.factor(t);
         let layout = Arc::clone(adapter.parameters().layout());
         let (len, points, covered) = (layout.len(), layout.point_len(), self.covered);
         let members = adapter.parameters().members();
@@ -195,7 +206,7 @@ impl PointUpdate {
         optimizer::clip(
             step.tally,
             &gradient,
-            (len, points),
+            (members, len, points),
             self.config.max_grad_norm,
         )?;
         let without_decay = AdamW {

@@ -16,9 +16,13 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
 use crate::adapter::{Adapter, Factor, Gaussian, LoraConfig, Posterior, Sigma};
 use crate::buffer::Buffer;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer;
 use crate::{Error, Result};
 
 /// The settings of a run.
@@ -152,6 +156,34 @@ impl Method for Swag {
             self.collect(adapter, self.config.collected(step.t));
         }
         Ok(update)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<Update>> {
+        let SwagConfig {
+            start, every, lr, ..
+        } = self.config;
+        if step.t <= start {
+            return self.point.update_on_gpu(adapter, step).map(Some);
+        }
+        if !(step.t - start).is_multiple_of(every) {
+            return self.point.update_on_gpu_at(adapter, step, lr).map(Some);
+        }
+        let (gpu, i) = (step.tally.gpu(), self.config.collected(step.t));
+        let at = (i - 1) as usize % self.deviations.len();
+        let moments = [
+            self.mean.change_on(gpu)?,
+            self.scatter.change_on(gpu)?,
+            self.deviations[at].change_on(gpu)?,
+        ];
+        let update = self.point.update_on_gpu_at(adapter, step, lr)?;
+        let theta = adapter.parameters().values().on(gpu)?;
+        optimizer::collect(step.tally, &theta, moments, i as f32)?;
+        Ok(Some(update))
     }
 
     fn posterior(&self, adapter: &Adapter, t: u64) -> Result<Option<Adapter>> {

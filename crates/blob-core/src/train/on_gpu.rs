@@ -66,13 +66,11 @@ impl Trainer {
         mut sums: Sums,
         counts: Counts,
     ) -> Result<Outcome> {
-        if sums.drawn.is_some() {
-            return Ok(Outcome::Left(sums));
-        }
         let mut tally = sums.take_tally(gpu)?;
         let mut step = StepOnGpu {
             t,
             gradients: &mut sums.parameters,
+            drawn: sums.drawn.as_ref(),
             tally: &mut tally,
         };
         let Some(update) = self.method.update_on_gpu(adapter, &mut step)? else {

@@ -2,19 +2,21 @@
 
 use std::ops::Range;
 
-use super::Gradients;
 use super::shared::Counts;
+use super::{Gradients, Trainer};
 use crate::adapter::{Adapter, Parameters};
+use crate::backbone::Backbone;
 use crate::batch::Batch;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::head::Labelled;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Array, Gpu, Tally};
+use crate::noise::Stream;
 use crate::objective::Objective;
 #[cfg(feature = "cuda")]
 use crate::objective::{Average, require_labels};
 #[cfg(feature = "cuda")]
-use crate::ops::cross_entropy;
+use crate::ops::{Device, cross_entropy};
 use crate::ops::{Tensor, wrap};
 use crate::{Error, Result};
 
@@ -39,6 +41,30 @@ pub(super) struct Part<'a> {
     pub(super) batch: &'a Batch,
     /// Of each row, in the gradient.
     pub(super) row_weight: f32,
+}
+
+impl Trainer {
+    /// What the passes of the next update run with, if not the adapter.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(
+            clippy::unnecessary_wraps,
+            unused_variables,
+            reason = "a GPU can refuse"
+        )
+    )]
+    pub(super) fn drawn(
+        &self,
+        backbone: &Backbone,
+        adapter: &Adapter,
+        streams: &[Stream],
+    ) -> Result<Option<Adapter>> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(gpu) = backbone.device() {
+            return self.method.drawn_on_gpu(gpu, adapter, streams);
+        }
+        Ok(self.method.drawn(adapter, streams))
+    }
 }
 
 impl Sums {

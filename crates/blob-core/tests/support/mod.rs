@@ -7,6 +7,7 @@ pub mod device;
 pub mod encoder_case;
 pub mod gguf_writer;
 pub mod golden;
+pub mod methods;
 pub mod oracle;
 pub mod small_model;
 pub mod tiny_model;

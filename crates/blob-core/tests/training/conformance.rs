@@ -5,8 +5,6 @@
 //! Where methods end on problems with a known answer is in `posterior` and `quadratic`.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-mod methods;
-
 use blob_core::abort::Abort;
 use blob_core::adapter::{
     Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
@@ -23,8 +21,8 @@ use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::encoder_case::EncoderCase;
 use crate::support::golden::assert_close;
+use crate::support::methods::methods;
 use crate::support::small_model::{backbone, batch_of, config, lora, prompts};
-use methods::methods;
 
 /// A backbone, with the layers that are adapted and the rows that train them.
 pub(crate) struct World {

@@ -58,11 +58,12 @@ struct Context {
 }
 
 /// The `.cu` files.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "affine",
     "attention",
     "blocks",
     "disentangled",
+    "draws",
     "head",
     "low_rank",
     "noise",

@@ -24,6 +24,7 @@ pub(crate) mod blocks;
 mod communicator;
 mod context;
 pub(crate) mod disentangled;
+pub(crate) mod draws;
 mod failure;
 mod fixed;
 pub mod head;

@@ -8,6 +8,7 @@
 // key: the stream's two words; tag: site·16 + purpose | sample·2¹⁶; positions, rows (n): who a
 // token is. BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386.
 #include "philox.cuh"
+#include "sigma.cuh"
 
 __device__ __forceinline__ size_t thread_index() {
   return size_t(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -45,7 +46,6 @@ extern "C" __global__ void perturbation(const float *__restrict__ rho, float *__
                                         uint32_t tag, float sign) {
   size_t i = thread_index();
   if (i >= count) return;
-  float r = rho[i], softplus = fmaxf(r, 0.0f) + log1pf(expf(-fabsf(r)));
-  float sigma = is_softplus ? softplus : __fmul_rn(r, r);
-  out[i] = __fmul_rn(__fmul_rn(sign, normal_at(key, tag, i)), sigma);
+  float noise = __fmul_rn(sign, normal_at(key, tag, i));
+  out[i] = __fmul_rn(noise, sigma_of(rho[i], is_softplus));
 }

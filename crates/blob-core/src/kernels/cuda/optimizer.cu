@@ -7,6 +7,7 @@
 //              ρ ← ρ − η'·(π·(2σ/D − 1/(σ + c))·dσ/dρ + ∂NLL/∂ρ)    D = 2σp² + c
 //   kl_add     ∂M += π·2M/D    ∂ρ += π·(2σ/D − 1/(σ + c))·dσ/dρ
 //   add_scaled y ← y + factor·x
+//   collect    d = θ − θ̄    θ̄ ← θ̄ + d/i    δ ← θ − θ̄    S ← S + d·δ    (SWAG, arXiv:1902.02476)
 //   kl_sum     Σ [ln(σp + c) − ln(σ + c) + (σ² + μ²)/D − ½]  nats, f64
 //   sigma_sum  Σ σ  f64
 //   square_sum Σ x²  f64
@@ -17,6 +18,7 @@
 // A thread per value; sums: `partials` has a value per block of 256 threads, each taking the
 // values block·256 + thread + i·(blocks·256), then one block of 256 threads. The order depends on
 // count and grid alone. Updates with a scale of NaN change nothing.
+#include "sigma.cuh"
 #include "values.cuh"
 
 struct AdamW {
@@ -45,14 +47,6 @@ struct Kl {
   double prior_std, c, denominator;
   unsigned is_softplus;
 };
-
-__device__ __forceinline__ float sigma_of(float rho, unsigned is_softplus) {
-  if (!is_softplus) return __fmul_rn(rho, rho);
-  return fmaxf(rho, 0.0f) + log1pf(expf(-fabsf(rho)));
-}
-__device__ __forceinline__ float slope_of(float rho, unsigned is_softplus) {
-  return is_softplus ? 1.0f / (1.0f + expf(-rho)) : __fmul_rn(2.0f, rho);
-}
 
 struct Gradient {
   double by_mean, by_rho;  // the second times π
@@ -92,6 +86,19 @@ extern "C" __global__ void add_scaled(float *__restrict__ y, const float *__rest
                                       float factor, size_t count) {
   size_t i = thread_index();
   if (i < count) y[i] = __fadd_rn(y[i], __fmul_rn(factor, x[i]));
+}
+
+extern "C" __global__ void collect(const float *__restrict__ theta, float *__restrict__ mean,
+                                   float *__restrict__ scatter, float *__restrict__ deviation,
+                                   const float *__restrict__ scale, float collected,
+                                   size_t count) {
+  size_t i = thread_index();
+  if (i >= count || isnan(*scale)) return;
+  float before = __fsub_rn(theta[i], mean[i]);
+  float moved = __fadd_rn(mean[i], __fdiv_rn(before, collected)), after = __fsub_rn(theta[i], moved);
+  mean[i] = moved;
+  deviation[i] = after;
+  scatter[i] = __fadd_rn(scatter[i], __fmul_rn(before, after));
 }
 
 extern "C" __global__ void kl_sum(const float *__restrict__ mean, const float *__restrict__ rho,

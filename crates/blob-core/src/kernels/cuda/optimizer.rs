@@ -43,17 +43,17 @@ pub struct Member {
     pub rho: Range<usize>,
 }
 
-/// scale · gradient of each member, by the norm of its first `counted` values of `len`.
+/// scale · gradient of each of `members`, by the norm of its first `counted` values of `len`.
 ///
 /// # Errors
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
 pub(crate) fn clip(
     tally: &mut Tally,
     gradient: &Array,
-    (len, counted): (usize, usize),
+    (members, len, counted): (usize, usize, usize),
     limit: f64,
 ) -> Result<()> {
-    let (gpu, members) = (tally.gpu(), tally.members());
+    let gpu = tally.gpu();
     let parts = [0..counted, counted..len];
     let blocks = parts.clone().map(|part| {
         if part.is_empty() {
@@ -179,6 +179,28 @@ pub(crate) fn add_scaled(y: &mut Array, x: &Array, factor: f32, part: Range<usiz
     let kernel = gpu.kernel(FILE, "add_scaled")?;
     let mut call = gpu.call(&kernel);
     call.arg(&y).arg(&x).arg(&factor).arg(&count);
+    gpu.run(call, a_thread_per(count))
+}
+
+/// Takes the `collected`-th values of all parameters into their mean, their scatter and their latest
+/// deviation, unless the tally forbids it.
+///
+/// # Errors
+/// As [`clip`].
+pub(crate) fn collect(
+    tally: &Tally,
+    theta: &Array,
+    [mean, scatter, deviation]: [&mut Array; 3],
+    collected: f32,
+) -> Result<()> {
+    let (gpu, count) = (tally.gpu(), theta.len());
+    let (mean, scatter) = (mean.address_mut(0)?, scatter.address_mut(0)?);
+    let deviation = deviation.address_mut(0)?;
+    let kernel = gpu.kernel(FILE, "collect")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(theta.values()).arg(&mean).arg(&scatter);
+    call.arg(&deviation).arg(tally.scales());
+    call.arg(&collected).arg(&count);
     gpu.run(call, a_thread_per(count))
 }
 

@@ -34,7 +34,6 @@ pub struct Tally {
     scales: Array,
     /// What blocks sum before they are added up: of each member in two parts.
     pub(super) partials: CudaSlice<f64>,
-    members: usize,
 }
 
 /// A [`Tally`] that was read.
@@ -58,7 +57,7 @@ impl Tally {
     /// How many of the first sums are of the losses.
     pub(super) const LOSSES: usize = 2;
 
-    /// Zeros, for an adapter of so many members.
+    /// Zeros, for so many gradients: of each member, or of each of its draws.
     ///
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
@@ -68,18 +67,12 @@ impl Tally {
             sums: gpu.zeros(SUMS)?,
             scales: Array::zeros(gpu, members)?,
             partials: gpu.empty(2 * MOST_BLOCKS * members)?,
-            members,
         })
     }
 
     /// Where it is.
     pub(crate) fn gpu(&self) -> Gpu {
         self.gpu
-    }
-
-    /// Of the adapter.
-    pub(super) fn members(&self) -> usize {
-        self.members
     }
 
     pub(super) fn sums_mut(&mut self) -> &mut CudaSlice<f64> {

@@ -1,4 +1,4 @@
-//! Every method, with settings under which it moves.
+//! Every method, with settings under which it moves, and what of it a GPU does.
 
 use blob_core::adapter::Gaussian;
 use blob_core::method::{
@@ -9,10 +9,10 @@ use blob_core::objective::Average;
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
 
-use crate::support::small_model::{blob, point};
+use super::small_model::{blob, point};
 
 /// Every method with the adapters that it trains. A method without a line here does not compile.
-pub(super) fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
+pub fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
     let schedule = Schedule {
         total: 12,
         warmup: 2.0,
@@ -88,4 +88,29 @@ pub(super) fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
         .map(|method| (kinds(&method), method))
         .map(|(kinds, method)| (method, kinds))
         .collect()
+}
+
+/// Who draws and updates on a GPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnGpu {
+    /// Kernels: a step waits once, at its end.
+    ByKernels,
+    /// The host, which reads gradients back.
+    ByHost,
+    /// Nobody: a GPU refuses it.
+    Refused,
+}
+
+/// A method without a line here does not compile.
+pub fn on_gpu(method: &MethodConfig) -> OnGpu {
+    match method {
+        MethodConfig::Mle(_)
+        | MethodConfig::Map(_)
+        | MethodConfig::Bbb(_)
+        | MethodConfig::Blob(_)
+        | MethodConfig::Ivon(_)
+        | MethodConfig::Swag(_) => OnGpu::ByKernels,
+        MethodConfig::ScalaBl(_) => OnGpu::ByHost,
+        MethodConfig::CLora(_) => OnGpu::Refused,
+    }
 }

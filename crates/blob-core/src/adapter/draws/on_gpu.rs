@@ -1,0 +1,76 @@
+//! Draws of a training step by a kernel, on the GPU that has the means.
+
+use std::sync::Arc;
+
+use super::Adapter;
+use crate::Result;
+use crate::adapter::{Factor, Layout, LoraConfig, Parameters, Sigma};
+use crate::kernels::cuda::draws::{self, Drawing, Rho, Sources};
+use crate::kernels::cuda::{Array, Gpu};
+use crate::noise::{NoiseKey, Purpose, Stream};
+
+impl Adapter {
+    /// How `samples` draws of each member lie beside it.
+    pub(crate) fn drawing(&self, samples: u32) -> Drawing {
+        let own = self.parameters.layout();
+        Drawing {
+            members: self.parameters.members(),
+            samples: samples as usize,
+            len: own.len(),
+            drawn_len: own.len() - own.low_rank_len(),
+            points: own.point_len(),
+            factors: own.low_rank_len(),
+            is_softplus: self.sigma() == Some(Sigma::Softplus),
+        }
+    }
+
+    /// [`Self::drawn_for_step`] of a Gaussian over A and B, by a kernel. `rho`: of every point, in
+    /// the place of the adapter's own.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub(crate) fn drawn_for_step_on(
+        &self,
+        gpu: Gpu,
+        streams: &[Stream],
+        samples: u32,
+        rho: Option<&Array>,
+    ) -> Result<Self> {
+        let own = self.parameters.layout();
+        let layout = Layout::new(own.terms().clone(), None, own.whole().clone());
+        let factors = layout.parameters().iter();
+        let factors = factors.filter(|parameter| parameter.factor.is_low_rank());
+        let tag = |factor, slot| NoiseKey {
+            slot,
+            purpose: if factor == Factor::B {
+                Purpose::GaussianB
+            } else {
+                Purpose::Gaussian
+            },
+            sample: 0,
+        };
+        let (starts, tags) = factors
+            .map(|it| (it.range.start as u32, tag(it.factor, it.site.slot()).word()))
+            .unzip();
+        let sources = Sources {
+            keys: streams.iter().map(|stream| stream.key()).collect(),
+            starts,
+            tags,
+        };
+        let rho = rho.map_or(Rho::OfAdapter, Rho::In);
+        let w = self.parameters.values().on(gpu)?;
+        let values = draws::draw(&w, rho, self.drawing(samples), &sources)?;
+        let members = streams.len() * samples as usize;
+        let config = LoraConfig {
+            posterior: None,
+            members,
+            ..self.config.clone()
+        };
+        Ok(Self {
+            config,
+            parameters: Parameters::of_array(Arc::new(layout), members, values),
+            deviations: None,
+            laplace: None,
+        })
+    }
+}
