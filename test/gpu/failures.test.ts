@@ -7,6 +7,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
+import { BpeftProcess } from '../support/bpeft-process.ts';
 import { type EmulatedGpu, emulatedGpu, shortRows } from '../support/emulated-gpu.ts';
 import { runNode } from '../support/node-process.ts';
 
@@ -87,6 +88,42 @@ it('says how much memory there was when it is full, and keeps the state', async 
     ),
     again: null,
     trainedTwice: 0,
+  });
+});
+
+it('computes samples in parts where all of them do not fit at once', async () => {
+  const script = (device: string) => `
+const model = await bpeft.loadModel({ model: 'builtin:random', device: '${device}' });
+const adapter = await model.createAdapter(shape);
+const asked = { samples: 32, noise: 'token', seed: 1, stochasticLayers: null };
+const logits = await adapter.predict(batchOf(2, 8), asked);
+console.log(JSON.stringify({ logits: [...logits], peak: model.peakGpuBytes() }));`;
+  const of = async (device: string, memory: string) => {
+    const { stdout } = await runNode(script(device), { env: { ...gpu, CUDA_EMU_MEMORY: memory } });
+    return JSON.parse(stdout) as { logits: readonly number[]; peak: number };
+  };
+  const [cpu, large, small] = [
+    await of('cpu', '64'),
+    await of('cuda', '64'),
+    await of('cuda', '1'),
+  ];
+  expect(large.peak).toBeGreaterThan(2 ** 20);
+  expect(small.peak).toBeLessThanOrEqual(2 ** 20);
+  for (const { logits } of [large, small])
+    expect(logits).toEqual(cpu.logits.map((logit) => expect.closeTo(logit, 3)));
+});
+
+it('names the arithmetic in which weights would fit', async () => {
+  const args = ['train', '--model', 'builtin:tiny', '--dataset', folder, '--device', 'cuda'];
+  const { stdout } = await new BpeftProcess(
+    [...args, '--json', '--out', join(mkdtempSync(join(folder, 'run-')), 'run')],
+    { environment: { ...gpu, CUDA_EMU_MEMORY: '64', CUDA_EMU_TAKEN: '58' } },
+  ).finished;
+  expect(JSON.parse(stdout).error).toMatchObject({
+    code: 'BPEFT_OUT_OF_MEMORY',
+    hint: expect.stringMatching(
+      /^the weights need [\d.]+ MB by estimate, [\d.]+ MB are free; .*--quantize nf4 needs [\d.]+ MB; /,
+    ),
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseSettings } from '../../ts/config/parse.ts';
 import { resolveTrain } from '../../ts/config/resolve.ts';
-import { whatFits } from '../../ts/estimate/fitting.ts';
+import { whatFits, whichWeightsFit } from '../../ts/estimate/fitting.ts';
 import { gpuNamed } from '../../ts/estimate/known-gpus.ts';
 import { cpuTraining, cpuWeightBytes, gpuTraining } from '../../ts/estimate/memory.ts';
 import { blockWeights, shapeNamed, tableWeights } from '../../ts/estimate/shape.ts';
@@ -121,6 +121,22 @@ describe('time', () => {
     expect(h100?.low).toBeLessThan(h100?.expected ?? 0);
     expect(h100?.expected).toBeLessThan(h100?.high ?? 0);
     expect(a100?.expected).toBeGreaterThan(h100?.expected ?? 0);
+  });
+});
+
+describe('which weights would fit where a model did not', () => {
+  const shape = shapeNamed('llama-2-7b');
+  const weightBytes = 2 * (blockWeights(shape) + tableWeights(shape));
+  const fitting = (gb: number, own: object = {}) =>
+    whichWeightsFit({ shape, weightBytes, precision: 'f32', quantize: 'none', ...own }, gb * 1e9);
+
+  it('are those in fewer bytes', () => {
+    expect(fitting(24)).toBe(
+      'the weights need 26.4 GB by estimate, 24.0 GB are free; --precision bf16 needs 13.5 GB, ' +
+        '--quantize nf4 needs 4.3 GB',
+    );
+    expect(fitting(12, { precision: 'bf16' })).toMatch(/need 13.5 GB.*free; --quantize nf4 needs/);
+    expect(fitting(1)).toMatch(/1.0 GB are free, and too few even for NF4$/);
   });
 });
 

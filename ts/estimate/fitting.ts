@@ -1,8 +1,8 @@
-/** What of a run would fit into the memory of a GPU that was full. */
+/** What of a run, or of a model, would fit into the memory of a GPU that was full. */
 
 import type { TrainConfig } from '../config/resolve.ts';
 import { bytesText } from '../hub/sizes.ts';
-import { gpuTraining } from './memory.ts';
+import { gpuTraining, gpuWeightBytes, type Weights } from './memory.ts';
 import type { ModelShape } from './shape.ts';
 import { workOf } from './work.ts';
 
@@ -41,6 +41,25 @@ export function whatFits(config: TrainConfig, room: Room): string {
   const space = `by estimate ${bytesText(room.bytes)} hold`;
   if (offers.length === 0) return `${space} no batch of this model, not even one row in NF4`;
   return `${space} ${offers.join(', or ')}`;
+}
+
+/** Arithmetics of the weights, the dearest first. */
+const ARITHMETICS: readonly (readonly [flag: string, change: Partial<Weights>])[] = [
+  ['--precision bf16', { precision: 'bf16' }],
+  ['--quantize nf4', { quantize: 'nf4' }],
+];
+
+/** As a hint, of a model that a GPU with so many free bytes could not hold. */
+export function whichWeightsFit(own: Weights, bytes: number): string {
+  const needed = gpuWeightBytes(own);
+  const space = `the weights need ${bytesText(needed)} by estimate, ${bytesText(bytes)} are free`;
+  const smaller = ARITHMETICS.map(([flag, change]) => {
+    return { flag, needed: gpuWeightBytes({ ...own, ...change }) };
+  });
+  const fitting = smaller.filter((one) => one.needed < Math.min(needed, bytes));
+  if (fitting.length === 0) return `${space}, and too few even for NF4`;
+  const offers = fitting.map((one) => `${one.flag} needs ${bytesText(one.needed)}`);
+  return `${space}; ${offers.join(', ')}`;
 }
 
 /** 0: none; `isSmaller`: than the one that did not fit. */

@@ -44,6 +44,9 @@ export const CONTEXT = 600e6;
 /** Rotary positions that there are angles for at least. */
 const FEWEST_POSITIONS = 512;
 
+/** What decides where weights go. */
+export type Weights = Pick<Work, 'shape' | 'precision' | 'quantize' | 'weightBytes'>;
+
 /** Bytes of a weight in memory. */
 const BYTES: Readonly<Record<Work['quantize'], number>> = {
   none: 2,
@@ -60,7 +63,7 @@ export function cpuWeightBytes({ shape, quantize, weightBytes }: Work): number {
 }
 
 /** On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16. */
-export function gpuBlockBytes(work: Work): number {
+export function gpuBlockBytes(work: Weights): number {
   const { shape, precision, quantize } = work;
   const decoded = precision === 'f32' ? 4 : 2;
   const weights = blockWeights(shape);
@@ -71,9 +74,14 @@ export function gpuBlockBytes(work: Work): number {
 }
 
 /** Bytes of a weight in the model's files. */
-function storedBytes({ shape, weightBytes }: Work): number {
+function storedBytes({ shape, weightBytes }: Weights): number {
   if (weightBytes === null) return BYTES.none;
   return weightBytes / (blockWeights(shape) + tableWeights(shape));
+}
+
+/** Of the blocks, and of the tables as they are stored. */
+export function gpuWeightBytes(work: Weights): number {
+  return gpuBlockBytes(work) + tableWeights(work.shape) * storedBytes(work);
 }
 
 export function cpuTraining(work: Work): MemoryEstimate {
@@ -83,11 +91,10 @@ export function cpuTraining(work: Work): MemoryEstimate {
 /** On a GPU the gates are kept in f32. */
 export function gpuTraining(work: Work): MemoryEstimate {
   const { shape, tokens } = work;
-  const tables = tableWeights(shape) * storedBytes(work);
   const positions = 2 ** Math.ceil(Math.log2(Math.max(FEWEST_POSITIONS, tokens)));
   const rotations = 4 * shape.headDim * positions;
   const activations = activationBytes({ ...work, precision: 'f32' }, 1);
-  return sum(work, gpuBlockBytes(work) + tables + rotations, activations, CONTEXT);
+  return sum(work, gpuWeightBytes(work) + rotations, activations, CONTEXT);
 }
 
 function sum(

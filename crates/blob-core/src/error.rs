@@ -233,8 +233,8 @@ impl Error {
             }
             Self::OfRank { .. } => "see what that rank wrote",
             Self::OutOfMemory { .. } => {
-                "take a smaller --batch-size, --quantize the model, see by nvidia-smi who else \
-                 uses the GPU, or take --device cpu"
+                "take a smaller --batch-size or --eval-batch-size, --quantize the model, see by \
+                 nvidia-smi who else uses the GPU, or take --device cpu"
             }
             Self::Unsupported { .. } => "convert the model, or open an issue that names this value",
             Self::Adapter { .. } => {
@@ -287,6 +287,9 @@ impl Error {
 }
 
 fn room(asked: usize, free: usize, total: usize) -> String {
+    if total == 0 {
+        return "not even the driver's own part of it is free".into();
+    }
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
     let asked = match asked {
         0 => "more was asked for".to_owned(),

@@ -13,7 +13,8 @@ use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
 
-/// Rows that one pass may hold; more samples are computed pass by pass, with the same results.
+/// Rows that one pass may hold; more samples are computed pass by pass, with the same results. A pass
+/// that a GPU's memory does not hold is computed in halves.
 const ROWS_PER_PASS: usize = 2048;
 
 /// The noise counts samples in 16 bits.
@@ -160,16 +161,26 @@ fn logits(
     let whole = adapter.filter(|_| is_whole);
     let pass = |copies: &[BatchCopy]| Pass::new(batch, copies.to_vec(), mode, abort.clone());
     let trunk = backbone.trunk(batch, &pass(&copies[..1]), adapter)?;
-    let at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
-    let mut logits = Vec::with_capacity(copies.len() * batch.answers().len());
-    for copies in copies.chunks(at_once) {
+    let of = |copies: &[BatchCopy]| {
         let (drawn, copies) = match whole {
             Some(adapter) => drawn(adapter, copies, mode),
             None => (None, copies.to_vec()),
         };
         let (adapter, of) = (drawn.as_ref().or(adapter), pass(&copies));
-        let (of_copies, _) = backbone.forward_above(&trunk, batch, &of, adapter, false)?;
-        logits.extend(of_copies);
+        backbone.forward_above(&trunk, batch, &of, adapter, false)
+    };
+    let mut at_once = (ROWS_PER_PASS / trunk.rows().max(1)).max(1);
+    let mut logits = Vec::with_capacity(copies.len() * batch.answers().len());
+    let mut rest = copies;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(at_once.min(rest.len()));
+        match of(now) {
+            Err(Error::OutOfMemory { .. }) if now.len() > 1 => at_once = now.len() / 2,
+            other => {
+                logits.extend(other?.0);
+                rest = later;
+            }
+        }
     }
     Ok(logits)
 }

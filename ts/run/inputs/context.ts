@@ -11,6 +11,7 @@ import type { Group, Ranks } from '../../engine/group.ts';
 import { type BayesianModel, loadModel } from '../../engine/model.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
 import type { Listener, Sink } from '../../events/sinks.ts';
+import { tellingWhichWeightsFit } from './full-memory.ts';
 
 export interface RunContext {
   /**
@@ -119,7 +120,9 @@ export async function openModel(
   const { model, precision, quantize, device, deterministic, threads } = settings;
   const ordinal = context.ranks?.localRank;
   const options = { model, precision, quantize, device, ordinal, deterministic, threads };
-  const loaded = await loadModel(options, context);
+  const loaded = await loadModel(options, context).catch(async (error: unknown) => {
+    throw await tellingWhichWeightsFit(error, settings);
+  });
   const { noGpu } = loaded.info;
   if (noGpu !== null) {
     const message = `no GPU can be used, and the CPU computes: ${noGpu}`;

@@ -1,14 +1,23 @@
-/** A run for which a GPU's memory was too small: what of it would fit. */
+/** An update for which a GPU's memory was too small: what of it would fit. */
 
 import { openGpus } from '../../engine/gpus.ts';
 import { BpeftError } from '../../errors.ts';
 import { whatFits } from '../../estimate/fitting.ts';
 import type { Session } from './session.ts';
 
-/** The error with a hint of numbers; as it is, where nobody can say. */
-export async function tellingWhatFits(error: BpeftError, session: Session): Promise<BpeftError> {
+/** The update's report; an error of its memory has a hint of numbers, where anybody can say. */
+export async function tellingWhatFits<T>(update: Promise<T>, session: Session): Promise<T> {
+  try {
+    return await update;
+  } catch (error) {
+    throw await withWhatFits(error, session);
+  }
+}
+
+async function withWhatFits(error: unknown, session: Session): Promise<unknown> {
   const { config, model, train } = session;
-  if (error.code !== 'BPEFT_OUT_OF_MEMORY' || model.info.kind !== 'decoder') return error;
+  const isFull = error instanceof BpeftError && error.code === 'BPEFT_OUT_OF_MEMORY';
+  if (!isFull || model.info.kind !== 'decoder') return error;
   const survey = await openGpus().catch(() => null);
   const gpu = survey?.gpus.find(({ device }) => device === model.info.device);
   if (gpu === undefined || gpu.freeBytes === null) return error;

@@ -1,7 +1,6 @@
 /** A training that was stopped from outside: what it says, and what of it is kept. */
 
 import { BpeftError, type BpeftErrorCode } from '../../errors.ts';
-import { tellingWhatFits } from './full-memory.ts';
 import type { Session } from './session.ts';
 
 /** Failures of an update that changed nothing: adapter and optimizers are those of the last one. */
@@ -36,8 +35,7 @@ export async function stopped(error: unknown, session: Session, kept: Kept): Pro
     if (!isOfDevice(failure)) throw failure;
     step = kept.saved();
   }
-  const told = await tellingWhatFits(error, session);
-  return stoppedAfter(told, { step, steps: session.plan.steps });
+  return stoppedAfter(error, { step, steps: session.plan.steps });
 }
 
 /** Whether a checkpoint can be written after it. */

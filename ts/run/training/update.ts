@@ -5,6 +5,7 @@ import { shareOf } from '../../batches/share.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { StepReport } from '../../engine/trainer.ts';
 import { throwIfAborted } from '../../errors.ts';
+import { tellingWhatFits } from './full-memory.ts';
 import type { Session } from './session.ts';
 
 /** Updates between two looks whether all processes have the same parameters. */
@@ -12,17 +13,17 @@ const COMPARED_EVERY = 100;
 
 /** The next update of the order; with other processes all make it, or none does. */
 export async function nextUpdate(
-  { order, train, trainer, adapter, division }: Session,
+  session: Session,
   call: Pick<CallOptions, 'signal'>,
 ): Promise<{ readonly report: StepReport; readonly ms: number }> {
+  const { order, train, trainer, adapter, division } = session;
   throwIfAborted(call.signal);
   const { batches, rows } = shareOf(order.next(), adapter.info.members, division);
   const read = await readBatches(train.encoded.examples, batches);
   const start = performance.now();
-  const report =
-    division.size === 1
-      ? await trainer.step(read, call)
-      : await trainer.stepOfShare(read, rows, call);
+  const update =
+    division.size === 1 ? trainer.step(read, call) : trainer.stepOfShare(read, rows, call);
+  const report = await tellingWhatFits(update, session);
   return { report, ms: performance.now() - start };
 }
 
