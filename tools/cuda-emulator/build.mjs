@@ -267,10 +267,10 @@ function buildImages(kernels) {
 }
 
 /** The driver and the engine's kernels, and the variables with which a program finds them. */
-export async function buildForEngine() {
+export async function buildForEngine(mode = 'plain') {
   const names = readdirSync(KERNELS).filter((name) => name.endsWith('.cu'));
   const kernels = names.map((name) => join(KERNELS, name));
-  const emulated = await build('plain', { kernels, programs: [] });
+  const emulated = await build(mode, { kernels, programs: [] });
   const others = process.env.LD_LIBRARY_PATH ?? '';
   return {
     LD_LIBRARY_PATH: [emulated.host, ...(others === '' ? [] : [others])].join(delimiter),

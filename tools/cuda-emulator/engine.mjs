@@ -1,22 +1,52 @@
-// node tools/cuda-emulator/engine.mjs: the engine with `cuda`, its operations and whole models held
-// against their references on the emulated driver, as on any device. Ends in `N passed, N failed`.
+// node tools/cuda-emulator/engine.mjs [--mode NAME] [TEST…]: the engine with `cuda`, its operations
+// and whole models held against their references on the emulated driver, as on any device. Ends in
+// `N passed, N failed`. --mode: another of modes.mjs, without the lint; TEST: some of `TESTS`.
 
+import { parseArgs } from 'node:util';
 import { run } from '../steps.mjs';
 import { buildForEngine } from './build.mjs';
+import { RUNS } from './modes.mjs';
 
-const extraEnv = await buildForEngine();
+const TESTS = ['operations', 'devices', 'parity', 'cuda', 'cuda_memory', 'cuda_traffic'];
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { mode: { type: 'string', default: 'plain' } },
+});
+const mode = RUNS[values.mode];
+const unknown = positionals.filter((name) => !TESTS.includes(name));
+if (mode === undefined || unknown.length > 0) {
+  const modes = Object.keys(RUNS).join(', ');
+  process.stderr.write(`--mode must be one of ${modes}, tests of ${TESTS.join(', ')}\n`);
+  process.exit(2);
+}
+
+/** Tests are not built with the sanitizer: its runtime has to be there before its libraries. */
+function withSanitizer() {
+  const where = ['-print-file-name=libasan.so'];
+  const { stdout } = run('g++', where, { capture: true, isSilent: true });
+  return { CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER: `env LD_PRELOAD=${stdout.trim()}` };
+}
+
 const engine = ['--package', 'blob-core', '--features', 'cuda', '--locked'];
-const tests = [
-  ['--lib', 'ops::'],
-  ['devices', 'parity', 'cuda', 'cuda_memory', 'cuda_traffic'].flatMap((name) => ['--test', name]),
+const tests = ['test', ...engine, '--no-fail-fast'];
+const wanted = positionals.length > 0 ? positionals : TESTS;
+const ofFiles = wanted.filter((name) => name !== 'operations');
+const commands = [
+  ...(wanted.includes('operations') ? [['--lib', 'ops::']] : []),
+  ...(ofFiles.length > 0 ? [ofFiles.flatMap((name) => ['--test', name])] : []),
 ];
+const extraEnv = { ...(await buildForEngine(mode.build)), ...mode.variables };
+if (mode.build === 'asan') Object.assign(extraEnv, withSanitizer());
 let passed = 0;
 let failed = 0;
-const lint = ['clippy', ...engine, '--all-targets', '--', '-D', 'warnings'];
-if (run('cargo', lint).ok) passed += 1;
-else failed += 1;
-for (const which of tests) {
-  const { ok, stdout } = run('cargo', ['test', ...engine, ...which], { capture: true, extraEnv });
+if (values.mode === 'plain') {
+  const lint = ['clippy', ...engine, '--all-targets', '--', '-D', 'warnings'];
+  if (run('cargo', lint).ok) passed += 1;
+  else failed += 1;
+}
+for (const which of commands) {
+  const { ok, stdout } = run('cargo', [...tests, ...which], { capture: true, extraEnv });
   let failedHere = 0;
   for (const [, good, bad] of stdout.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g)) {
     passed += Number(good);

@@ -7,20 +7,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
+import { RUNS } from './modes.mjs';
 import { wrongCounts } from './tests/counts.mjs';
 import { FAULTS } from './tests/faults.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
-
-/** How a program is run: with which build, and which variables. */
-const RUNS = {
-  plain: { build: 'plain', variables: {} },
-  shuffled: { build: 'plain', variables: { CUDA_EMU_SEED: '7' } },
-  lazy: { build: 'plain', variables: { CUDA_EMU_ASYNC: 'lazy', CUDA_EMU_SEED: '3' } },
-  checked: { build: 'checked', variables: { CUDA_EMU_CHECK: '1', CUDA_EMU_SEED: '5' } },
-  asan: { build: 'asan', variables: { ASAN_OPTIONS: 'detect_leaks=0' } },
-};
 
 const files = (folder, ending) =>
   existsSync(folder)
