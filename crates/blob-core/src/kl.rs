@@ -184,6 +184,33 @@ mod tests {
         }
     }
 
+    /// To 30 digits by the equations, where c is as large as σ.
+    #[test]
+    fn the_reference_adds_its_constant_to_both_deviations_and_to_the_denominator() {
+        let kl = GaussianKl::new(PriorStd::new(0.2).unwrap(), KlForm::Reference);
+        for (mean, std, value, by_mean, by_std) in [
+            (
+                0.1,
+                1e-6,
+                11.137_928_902_489_76,
+                2.499_968_750_390_62,
+                -499_999.999_975_000_3,
+            ),
+            (
+                -0.3,
+                2e-6,
+                11.732_451_294_575_343,
+                -7.499_906_251_171_86,
+                -333_333.333_283_334,
+            ),
+        ] {
+            let near = |got: f64, expected: f64| (got / expected - 1.0).abs() < 1e-13;
+            assert!(near(kl.value(mean, std), value), "{}", kl.value(mean, std));
+            assert!(near(kl.by_mean(mean), by_mean), "{}", kl.by_mean(mean));
+            assert!(near(kl.by_std(std), by_std), "{}", kl.by_std(std));
+        }
+    }
+
     #[test]
     fn refuses_a_prior_that_is_no_standard_deviation() {
         for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {

@@ -100,4 +100,26 @@ mod tests {
             "{forecast:?}"
         );
     }
+
+    #[test]
+    fn counts_whole_cycles_and_adds_up_their_weights() {
+        let dynamics = |cycle| Dynamics {
+            kl: GaussianKl::new(PriorStd::new(0.2).unwrap(), KlForm::Exact),
+            kl_lr: 0.01,
+            cycle,
+            schedule: Schedule {
+                total: 20,
+                warmup: 0.0,
+                warmup_start: 0,
+                stride: 1,
+            },
+            sigma: Sigma::Square,
+        };
+        let pulse = dynamics(KlCycle::Pulse { length: 3 }).run(0.1, 8);
+        assert_eq!(pulse.pulses, 2.0);
+        assert!((pulse.weight_sum - (2.0 * 14.0 + 2.0 + 4.0) / 15.0).abs() < 1e-12);
+        assert!((pulse.sigma_start - 0.01).abs() < 1e-8);
+        let even = dynamics(KlCycle::Uniform { length: 4 }).run(0.1, 8);
+        assert_eq!((even.pulses, even.weight_sum), (2.0, 2.0));
+    }
 }

@@ -164,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_after_a_warm_up_that_outlasts_the_run() {
+        let schedule = Schedule {
+            total: 2,
+            warmup: 4.0,
+            warmup_start: 0,
+            stride: 1,
+        };
+        let factors: Vec<f64> = (1..=6).map(|t| schedule.factor(t)).collect();
+        assert_eq!(factors, [0.0, 0.25, 0.5, 0.75, 0.0, 0.0]);
+    }
+
+    #[test]
     fn two_processes_tick_twice_per_update() {
         let schedule = Schedule {
             total: 10,

@@ -106,3 +106,28 @@ fn normals_uniforms_and_signs_are_numpys() {
         );
     }
 }
+
+/// Box and Muller's formula in f64, over the ends of what one task fills.
+#[test]
+fn normals_are_those_of_their_blocks_however_many_there_are() {
+    let stream = golden_stream();
+    let key = NoiseKey {
+        slot: 21,
+        purpose: Purpose::GaussianB,
+        sample: 5,
+    };
+    let mut normals = vec![0.0; 3 * 2048 + 6];
+    stream.fill_normal(&mut normals, key);
+    for (block, four) in (0..).zip(normals.chunks(4)) {
+        let uniforms = stream.words(block, 0, 0, key);
+        let uniforms = uniforms.map(|word| (f64::from(word >> 9) + 0.5) / f64::from(1 << 23));
+        let pair = |at: usize| {
+            let radius = (-2.0 * uniforms[at].ln()).sqrt();
+            let (sin, cos) = (std::f64::consts::TAU * uniforms[at + 1]).sin_cos();
+            [radius * cos, radius * sin]
+        };
+        for (got, expected) in four.iter().zip([pair(0), pair(2)].concat()) {
+            assert!((f64::from(*got) - expected).abs() < 1e-5, "block {block}");
+        }
+    }
+}

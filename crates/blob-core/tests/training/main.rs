@@ -5,6 +5,7 @@ mod conformance;
 mod context;
 mod encoders;
 mod ensemble;
+mod equations;
 mod peft;
 mod posterior;
 mod quadratic;
@@ -13,8 +14,10 @@ mod resume;
 mod scalabl;
 mod scale_files;
 mod scales;
+mod settings;
 mod start;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod swag;
+mod updates;

@@ -1,7 +1,10 @@
 //! What a fresh adapter begins with.
+#![expect(clippy::unwrap_used, reason = "test code")]
 
-use blob_core::adapter::{Adapter, Module};
+use blob_core::adapter::{Adapter, HeadConfig, LoraConfig, Module};
+use blob_core::noise::{NoiseKey, Phase, Purpose, Stream};
 
+use crate::support::encoder_case::EncoderCase;
 use crate::support::small_model::{config, lora};
 
 /// Values of `values` where 0 is the least and 1 the greatest that can be drawn.
@@ -29,6 +32,8 @@ fn every_site_begins_with_draws_of_its_own_and_sigma_with_others_than_the_mean()
     for (site, part, draw) in &draws {
         let inside = draw.iter().all(|u| (-1e-3..=1.001).contains(u));
         assert!(inside, "{part} of {}", site.path());
+        let ends = [draw.iter().any(|u| *u < 0.2), draw.iter().any(|u| *u > 0.8)];
+        assert_eq!(ends, [true; 2], "{part} of {}", site.path());
     }
     for (at, (site, part, draw)) in draws.iter().enumerate() {
         for (other_site, other_part, other) in &draws[..at] {
@@ -38,6 +43,65 @@ fn every_site_begins_with_draws_of_its_own_and_sigma_with_others_than_the_mean()
                 share < 0.2,
                 "{part} of {site} is {other_part} of {other_site}: {share}"
             );
+        }
+    }
+}
+
+#[test]
+fn a_member_begins_as_a_single_adapter_of_the_seed_behind_does() {
+    let of = |seed, members| {
+        let lora = LoraConfig {
+            seed,
+            members,
+            ..lora(&Module::ALL)
+        };
+        Adapter::new(lora, &config()).unwrap()
+    };
+    let (ensemble, first, second) = (of(5, 2), of(5, 1), of(6, 1));
+    let values = |of: &Adapter, member| of.parameters().member(member).to_vec();
+    assert_eq!(values(&ensemble, 0), values(&first, 0));
+    assert_eq!(values(&ensemble, 1), values(&second, 0));
+}
+
+#[test]
+fn a_head_begins_as_normals_of_the_models_range_and_without_a_bias() {
+    let case = EncoderCase::open("encoder-roberta");
+    let backbone = case.backbone.config();
+    let range = backbone.encoder.as_ref().unwrap().initializer_range as f32;
+    let lora = LoraConfig {
+        members: 2,
+        head: Some(HeadConfig {
+            classes: 3,
+            trained: false,
+            fresh: false,
+        }),
+        ..lora(&[Module::Q])
+    };
+    let adapter = Adapter::new(lora, backbone).unwrap();
+    let sites: Vec<_> = adapter
+        .parameters()
+        .layout()
+        .whole()
+        .shapes
+        .keys()
+        .collect();
+    assert_eq!(sites.len(), 2);
+    for member in 0..2 {
+        let stream = Stream::new(5 + member as u64, 0, Phase::Initialisation);
+        for &&site in &sites {
+            let whole = adapter.parameters().whole(member, site).unwrap();
+            let mut expected = vec![0.0; whole.weight.len()];
+            let key = NoiseKey {
+                slot: site.slot(),
+                purpose: Purpose::Gaussian,
+                sample: 0,
+            };
+            stream.fill_normal(&mut expected, key);
+            for weight in &mut expected {
+                *weight *= range;
+            }
+            assert_eq!(whole.weight, expected, "{}", site.path());
+            assert!(whole.bias.iter().all(|&bias| bias == 0.0));
         }
     }
 }

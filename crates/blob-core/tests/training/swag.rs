@@ -49,7 +49,11 @@ fn adapter(members: usize) -> Adapter {
 
 /// θ after each update, and the method after the last.
 fn walked(adapter: &mut Adapter, updates: u64) -> (Vec<Vec<f32>>, Swag) {
-    let mut swag = Swag::new(SETTINGS, adapter).unwrap();
+    walked_by(SETTINGS, adapter, updates)
+}
+
+fn walked_by(settings: SwagConfig, adapter: &mut Adapter, updates: u64) -> (Vec<Vec<f32>>, Swag) {
+    let mut swag = Swag::new(settings, adapter).unwrap();
     let mut path = Vec::new();
     for t in 1..=updates {
         let mut gradients = adapter.parameters().zeros_like();
@@ -65,7 +69,7 @@ fn walked(adapter: &mut Adapter, updates: u64) -> (Vec<Vec<f32>>, Swag) {
             drawn: None,
         };
         let update = swag.update(adapter, &step).unwrap();
-        assert_eq!(update.lr == SETTINGS.lr, t > SETTINGS.start);
+        assert_eq!(update.lr == settings.lr, t > settings.start);
         path.push(adapter.parameters().values().host().to_vec());
     }
     (path, swag)
@@ -130,6 +134,27 @@ fn the_posterior_has_the_moments_of_the_trajectory() {
                 });
                 assert!(is_there, "{:?}", parameter.site);
             }
+        }
+    }
+}
+
+#[test]
+fn every_third_is_collected_from_the_start_on_of_each_member() {
+    let settings = SwagConfig {
+        start: 1,
+        every: 3,
+        ..SETTINGS
+    };
+    let mut adapter = adapter(2);
+    let (path, swag) = walked_by(settings, &mut adapter, 9);
+    let posterior = swag.posterior(&adapter, 9).unwrap().unwrap();
+    let len = adapter.parameters().layout().len();
+    for member in 0..2 {
+        let means = &posterior.parameters().member(member)[..len];
+        for (i, mean) in means.iter().enumerate() {
+            let at = member * len + i;
+            let expected = (path[3][at] + path[6][at]) / 2.0;
+            assert!((mean - expected).abs() < 1e-6, "{member} {i}");
         }
     }
 }
