@@ -220,6 +220,45 @@ fn softplus_is_its_argument_where_its_exponential_overflows() {
 }
 
 #[test]
+fn a_draw_adds_the_columns_of_its_member_by_coefficients_of_its_own() {
+    let plain = of_members(Some(Gaussian::AAndB), 2);
+    let len = plain.parameters().layout().low_rank_len();
+    let columns: Vec<_> = (0..6).map(|seed| normals(200 + seed, len)).collect();
+    let adapter = plain.clone().with_deviations(3, &columns).unwrap();
+    let stream = Stream::new(5, 0, Phase::Evaluation);
+    for (sign, from_block) in [(1.0, 0), (-1.0, 0), (1.0, config().num_layers)] {
+        let draws = [(0, 4), (1, 7)].map(|(member, sample)| Draw {
+            member,
+            stream,
+            sample,
+            sign,
+        });
+        let with = adapter.drawn(&draws, from_block);
+        let without = plain.drawn(&draws, from_block);
+        for draw in draws {
+            let mut z = [0.0; 3];
+            let key = NoiseKey {
+                slot: 0,
+                purpose: Purpose::Deviations,
+                sample: draw.sample,
+            };
+            stream.fill_normal(&mut z, key);
+            let own = &columns[draw.member * 3..draw.member * 3 + 3];
+            for parameter in with.parameters().layout().parameters() {
+                let is_random = parameter.site.block >= from_block;
+                for i in parameter.range.clone() {
+                    let terms = z.iter().zip(own).map(|(z, column)| sign * z * column[i]);
+                    let added = if is_random { terms.sum() } else { 0.0 };
+                    let [got, mean] =
+                        [&with, &without].map(|it| it.parameters().member(draw.member)[i]);
+                    assert!((got - mean - added).abs() < 1e-5, "{got} {mean} {added}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn columns_of_a_covariance_that_do_not_fit_are_refused() {
     let both = of_members(Some(Gaussian::AAndB), 2);
     let len = both.parameters().layout().low_rank_len();
