@@ -71,12 +71,12 @@ impl NativeAdapter {
     /// adapter's handle.
     pub(crate) fn begin<Options: DeserializeOwned>(
         &self,
-        env: &Env,
+        env: Env,
         model: &NativeModel,
         options: &str,
     ) -> napi::Result<(Options, Arc<Handle<Adapter>>)> {
         let begin = || Ok((parse(options)?, self.handle_for(&model.worker)?));
-        begin().map_err(|error| thrown(env, &error))
+        begin().map_err(|error| thrown(&env, &error))
     }
 
     /// The handle, for a model that the adapter was made for: another's shapes need not fit.

@@ -93,10 +93,10 @@ fn flag(abort: Option<&NativeAbort>) -> Abort {
 }
 
 /// The promise of work that waits for others, on a thread of its own.
-fn apart<'env, T>(
-    env: &'env Env,
+fn apart<T>(
+    env: &Env,
     work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> napi::Result<PromiseRaw<'env, T>>
+) -> napi::Result<PromiseRaw<'_, T>>
 where
     T: ToNapiValue + Send + 'static,
 {

@@ -59,7 +59,7 @@ impl NativeCurvature {
         adapter: &NativeAdapter,
         options: String,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
-        let (options, adapter) = adapter.begin::<CurvatureOptions>(env, model, &options)?;
+        let (options, adapter) = adapter.begin::<CurvatureOptions>(*env, model, &options)?;
         let worker = Arc::clone(&model.worker);
         model.worker.submit(env, move |state| {
             let places = state.backbone.config().num_layers + 1;

@@ -95,7 +95,7 @@ impl NativeTrainer {
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let group = group.map(NativeGroup::group).transpose();
         let group = group.map_err(|error| thrown(env, &error))?;
-        let (options, adapter) = adapter.begin::<TrainerOptions>(env, model, &options)?;
+        let (options, adapter) = adapter.begin::<TrainerOptions>(*env, model, &options)?;
         let worker = Arc::clone(&model.worker);
         model.worker.submit(env, move |state| {
             let trainer = Trainer::new(options.train, state.adapters.get_mut(adapter.number())?)?;

@@ -1,5 +1,4 @@
 //! C-LoRA's context: its start, its update, its files, and who refuses it.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
 

@@ -1,5 +1,4 @@
 //! Gaussian scales in PEFT's files.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
 //! What a fresh adapter begins with.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::{Adapter, HeadConfig, LoraConfig, Module};
 use blob_core::noise::{NoiseKey, Phase, Purpose, Stream};

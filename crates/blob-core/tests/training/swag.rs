@@ -153,7 +153,7 @@ fn every_third_is_collected_from_the_start_on_of_each_member() {
         let means = &posterior.parameters().member(member)[..len];
         for (i, mean) in means.iter().enumerate() {
             let at = member * len + i;
-            let expected = (path[3][at] + path[6][at]) / 2.0;
+            let expected = f32::midpoint(path[3][at], path[6][at]);
             assert!((mean - expected).abs() < 1e-6, "{member} {i}");
         }
     }

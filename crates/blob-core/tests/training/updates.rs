@@ -1,5 +1,4 @@
 //! How methods ask to be sampled, what their updates refuse, and how small a norm is clipped.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::Gaussian;
 use blob_core::method::{
