@@ -195,7 +195,7 @@ fn an_ensemble_is_saved_resumed_and_restored_whole() {
     fs::create_dir(&path).unwrap();
     save(&other, &config(), &path, "base/model").unwrap();
     let error = load(folder.path(), &config(), Sigma::Square).unwrap_err();
-    assert!(error.to_string().contains("one rank"), "{error}");
+    assert!(error.to_string().contains("must be alike"), "{error}");
 }
 
 #[test]

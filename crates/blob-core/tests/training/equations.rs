@@ -269,9 +269,12 @@ fn bbb_is_adamw_on_the_gradient_of_the_bound() {
         });
         let updates = follows(&method, Some(over), 1e-4, |values, given| {
             let pairs = pairs(given.layout, over);
-            let mut gradient = given.gradients[0].clone();
+            let mut gradient = if over == Gaussian::A {
+                given.gradients[0].clone()
+            } else {
+                vec![0.0; values.len()]
+            };
             if over == Gaussian::AAndB {
-                gradient.fill(0.0);
                 for (of_nll, at) in given.gradients.iter().zip(&given.at) {
                     for (sum, of_nll) in gradient.iter_mut().zip(of_nll) {
                         *sum += of_nll;
