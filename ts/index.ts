@@ -44,6 +44,7 @@ export type {
 export type { DatasetEntry } from './datasets/tasks/entry.ts';
 export type { PairLists, TokenLists } from './datasets/tokens/prompt-encoder.ts';
 export { type DemoResult, demo } from './demo/demo.ts';
+export type { OtherMethod } from './demo/other-methods.ts';
 export type {
   Adapter,
   AdapterInfo,
@@ -74,6 +75,7 @@ export { broadcast, type Listener, type Outcome, type Sink } from './events/sink
 export { type ConsoleOptions, consoleSink, type TextStream } from './logging/console.ts';
 export { METHODS, type MethodId as Method } from './methods/ids.ts';
 export type { KlPlan } from './methods/kl-plan.ts';
+export type { Link } from './methods/method.ts';
 export type { Look } from './methods/tfb.ts';
 export type { Interval } from './metrics/bootstrap.ts';
 export type { Detection } from './metrics/detection.ts';
@@ -119,7 +121,7 @@ export type {
   ScaledResult,
   TrainingResult,
 } from './run/records/result.ts';
-export type { RunRecord } from './run/records/run-record.ts';
+export type { RanksRecord, RunRecord } from './run/records/run-record.ts';
 export type { Hardware, Versions } from './run/records/versions.ts';
 export { type DryRun, dryRun } from './run/training/dry-run.ts';
 export type { TrainPlan } from './run/training/plan.ts';

@@ -72,6 +72,7 @@ export {
   type Evidence,
   type LogitGaussian,
 } from './curvature.ts';
+export { Group, type Ranks } from './group.ts';
 export { BayesianModel, type LoadModelOptions, loadModel } from './model.ts';
 export type { ModelInfo } from './model-info.ts';
 export type { FoundModel, ModelSource } from './model-source.ts';
