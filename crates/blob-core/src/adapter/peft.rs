@@ -223,7 +223,9 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     let mut columns = deviations::Found::default();
     let mut curvature = curvature::Found::default();
     let mut notices = Vec::new();
-    for (name, view) in file.tensors() {
+    let mut tensors = file.tensors();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same complaint each time
+    for (name, view) in tensors {
         let bare = bare(&name);
         if names::whole(bare, backbone).is_some() {
             continue;
