@@ -3,14 +3,14 @@
 //! The library is opened at run time, as the driver is. What rank 0 names by `UniqueId` all join;
 //! who meets whom, and whether all still are there, is told by other means (`collective`).
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cudarc::driver::DevicePtrMut;
-use cudarc::nccl::result::{self, NcclError};
-use cudarc::nccl::sys;
 
+use super::failure::missing;
+use super::nccl::{FLOAT32, FLOAT64, Handle, Nccl, SUM, UniqueId};
 use super::{Array, Gpu, Tally};
 use crate::{Error, Result};
 
@@ -23,25 +23,25 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A GPU among those of several processes.
 pub(crate) struct Communicator {
     gpu: Gpu,
-    handle: sys::ncclComm_t,
+    nccl: &'static Nccl,
+    /// Null once it was given up.
+    handle: Handle,
 }
 
 // SAFETY: NCCL takes calls for a communicator from any thread, one at a time.
 unsafe impl Send for Communicator {}
 
 impl Communicator {
-    /// Whether `libnccl.so` can be opened.
+    /// Whether NCCL can be opened; it then stays open.
     pub(crate) fn is_there() -> bool {
-        // SAFETY: opening NVIDIA's library runs its initialisers, which is what they are for.
-        unsafe { sys::is_culib_present() }
+        Nccl::open().is_some()
     }
 
-    /// Opens it, if it is there, for the life of the process.
-    pub(crate) fn open() {
-        if Self::is_there() {
-            // SAFETY: as above.
-            unsafe { sys::culib() };
-        }
+    fn library(gpu: Gpu) -> Result<&'static Nccl> {
+        Nccl::open().ok_or_else(|| {
+            let hint = "install NCCL, and put its folder into LD_LIBRARY_PATH";
+            missing(gpu.ordinal(), "there is no libnccl.so.2", hint)
+        })
     }
 
     /// A new name, of rank 0.
@@ -49,8 +49,12 @@ impl Communicator {
     /// # Errors
     /// `BPEFT_DEVICE`; the same of all functions here.
     pub(crate) fn unique_id(gpu: Gpu) -> Result<[u8; UNIQUE_ID]> {
-        let id = result::get_uniqueid().map_err(|error| failed(gpu, &error))?;
-        Ok(id.internal.map(|byte| byte.to_ne_bytes()[0]))
+        let nccl = Self::library(gpu)?;
+        let mut id = UniqueId([0; UNIQUE_ID]);
+        // SAFETY: NCCL writes a name there.
+        let code = unsafe { (nccl.unique_id)(&raw mut id) };
+        checked(gpu, nccl, code)?;
+        Ok(id.0)
     }
 
     /// Waits until all ranks have come by that name.
@@ -59,15 +63,14 @@ impl Communicator {
         id: [u8; UNIQUE_ID],
         (rank, size): (usize, usize),
     ) -> Result<Self> {
-        let internal = id.map(|byte| c_char::from_ne_bytes([byte]));
-        let id = sys::ncclUniqueId { internal };
+        let nccl = Self::library(gpu)?;
         gpu.bind()?;
         let mut handle = std::ptr::null_mut();
         let [rank, size] = [rank, size].map(|count| c_int::try_from(count).unwrap_or(c_int::MAX));
         // SAFETY: NCCL writes a handle there; the GPU is the thread's.
-        let joined = unsafe { result::comm_init_rank(&raw mut handle, size, id, rank) };
-        joined.map_err(|error| failed(gpu, &error))?;
-        Ok(Self { gpu, handle })
+        let code = unsafe { (nccl.init_rank)(&raw mut handle, size, UniqueId(id), rank) };
+        checked(gpu, nccl, code)?;
+        Ok(Self { gpu, nccl, handle })
     }
 
     /// The GPU whose arrays it sums.
@@ -79,23 +82,22 @@ impl Communicator {
     pub(crate) fn sum(&self, values: &mut Array) -> Result<()> {
         let len = values.len();
         let (address, _order) = values.values_mut()?.device_ptr_mut(self.gpu.stream());
-        self.sum_at(address, len, sys::ncclDataType_t::ncclFloat32)
+        self.sum_at(address, len, FLOAT32)
     }
 
     /// The same of a step's losses and of the rows that were right.
     pub(crate) fn sum_losses(&self, tally: &mut Tally) -> Result<()> {
         let (address, _order) = tally.sums_mut().device_ptr_mut(self.gpu.stream());
-        self.sum_at(address, Tally::LOSSES, sys::ncclDataType_t::ncclFloat64)
+        self.sum_at(address, Tally::LOSSES, FLOAT64)
     }
 
-    fn sum_at(&self, address: u64, len: usize, kind: sys::ncclDataType_t) -> Result<()> {
+    fn sum_at(&self, address: u64, len: usize, kind: c_int) -> Result<()> {
         self.gpu.bind()?;
         let (from, to) = (address as *const c_void, address as *mut c_void);
-        let (sum, stream) = (sys::ncclRedOp_t::ncclSum, self.gpu.stream().cu_stream());
+        let stream = self.gpu.stream().cu_stream().cast();
         // SAFETY: the array holds as many values of that type, and its GPU's stream orders this.
-        let asked =
-            unsafe { result::all_reduce(from, to, len, kind, sum, self.handle, stream.cast()) };
-        asked.map(drop).map_err(|error| failed(self.gpu, &error))
+        let code = unsafe { (self.nccl.all_reduce)(from, to, len, kind, SUM, self.handle, stream) };
+        checked(self.gpu, self.nccl, code)
     }
 
     /// Waits for the GPU, and asks `others` now and then whether all ranks are there: a sum in
@@ -124,13 +126,11 @@ impl Communicator {
     /// # Errors
     /// `BPEFT_DEVICE` when a sum has failed meanwhile.
     fn check(&self) -> Result<()> {
-        let mut state = sys::ncclResult_t::ncclSuccess;
+        let mut state = 0;
         // SAFETY: NCCL writes a number there.
-        let asked = unsafe { sys::ncclCommGetAsyncError(self.handle, &raw mut state) };
-        for code in [asked, state] {
-            code.result().map_err(|error| failed(self.gpu, &error))?;
-        }
-        Ok(())
+        let asked = unsafe { (self.nccl.async_error)(self.handle, &raw mut state) };
+        checked(self.gpu, self.nccl, asked)?;
+        checked(self.gpu, self.nccl, state)
     }
 }
 
@@ -139,7 +139,7 @@ impl Communicator {
         let handle = std::mem::replace(&mut self.handle, std::ptr::null_mut());
         if !handle.is_null() {
             // SAFETY: nobody uses the handle after this.
-            let _ = unsafe { sys::ncclCommAbort(handle) };
+            let _ = unsafe { (self.nccl.abort)(handle) };
         }
     }
 }
@@ -150,12 +150,10 @@ impl Drop for Communicator {
     }
 }
 
-fn failed(gpu: Gpu, error: &NcclError) -> Error {
-    // SAFETY: NCCL answers every code with a text that stays.
-    let text = unsafe { CStr::from_ptr(sys::ncclGetErrorString(error.0)) };
-    Error::Device {
+fn checked(gpu: Gpu, nccl: &Nccl, code: c_int) -> Result<()> {
+    nccl.checked(code).map_err(|text| Error::Device {
         device: format!("cuda:{}", gpu.ordinal()),
-        what: format!("NCCL reported: {}", text.to_string_lossy()),
+        what: format!("NCCL reported: {text}"),
         hint: "NCCL_DEBUG=INFO says more; each rank needs a GPU of its own",
-    }
+    })
 }

@@ -29,6 +29,7 @@ mod failure;
 mod fixed;
 pub mod head;
 pub mod low_rank;
+mod nccl;
 pub mod norm;
 pub mod optimizer;
 pub mod pointwise;
