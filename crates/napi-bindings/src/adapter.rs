@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
-use crate::model::{ModelState, NativeAbort, NativeModel};
+use crate::model::{ModelState, NativeAbort, NativeModel, flag_of};
 use crate::options::{
     IsotropicOptions, KlOptions, SaveAdapterOptions, SigmaQuantilesOptions, parse,
 };
@@ -222,7 +222,7 @@ impl NativeAdapter {
     ) -> napi::Result<PromiseRaw<'env, Float32Array>> {
         let options: PredictConfig = parse(&options).map_err(|error| thrown(env, &error))?;
         let batch = batch.to_batch().map_err(|error| thrown(env, &error))?;
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |state, number| {
             abort.check()?;
             let adapter = state.adapters.get_mut(number)?;

@@ -5,13 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use blob_core::Error;
-use blob_core::abort::Abort;
 use blob_core::collective::{Collective, Group, Meeting, Star};
 use napi::bindgen_prelude::{Env, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 
 use crate::error::{Result, thrown};
-use crate::model::NativeAbort;
+use crate::model::{NativeAbort, flag_of};
 use crate::options::parse;
 use crate::promise::{promise, stopped};
 
@@ -32,7 +31,7 @@ impl NativeGroup {
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let meeting: Meeting = parse(&options).map_err(|error| thrown(env, &error))?;
-        let abort = flag(abort);
+        let abort = flag_of(abort);
         apart(env, move || {
             let group = Group::new(Star::meet(&meeting, &abort)?);
             Ok(Self {
@@ -49,7 +48,7 @@ impl NativeGroup {
         text: String,
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, String>> {
-        let (group, abort) = (self.group(), flag(abort));
+        let (group, abort) = (self.group(), flag_of(abort));
         apart(env, move || {
             Ok(group?.star().told_by_first(&text, &abort)?)
         })
@@ -86,10 +85,6 @@ impl NativeGroup {
         let group = group.clone();
         group.ok_or_else(|| stopped("this process has left the others"))
     }
-}
-
-fn flag(abort: Option<&NativeAbort>) -> Abort {
-    abort.map(|abort| abort.flag.clone()).unwrap_or_default()
 }
 
 /// The promise of work that waits for others, on a thread of its own.

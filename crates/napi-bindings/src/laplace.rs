@@ -13,7 +13,7 @@ use crate::adapter::NativeAdapter;
 use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::held::{Handle, Held, Shelf};
-use crate::model::{ModelState, NativeAbort, NativeModel};
+use crate::model::{ModelState, NativeAbort, NativeModel, flag_of};
 use crate::options::CurvatureOptions;
 
 /// Sums, and what they come to once all rows are in.
@@ -88,7 +88,7 @@ impl NativeCurvature {
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, f64>> {
         let batch = batch.to_batch().map_err(|error| thrown(env, &error))?;
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |state, curvature, adapter| {
             abort.check()?;
             let gathered = state.curvatures.get_mut(curvature)?;
@@ -137,7 +137,7 @@ impl NativeCurvature {
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, Float64Array>> {
         let batch = batch.to_batch().map_err(|error| thrown(env, &error))?;
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         let precisions = precisions.to_vec();
         self.submit(env, move |state, curvature, adapter| {
             abort.check()?;
@@ -160,7 +160,7 @@ impl NativeCurvature {
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, Float64Array>> {
         let batch = batch.to_batch().map_err(|error| thrown(env, &error))?;
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |state, curvature, adapter| {
             abort.check()?;
             let fitted = state.curvatures.get_mut(curvature)?.fitted()?;

@@ -74,6 +74,11 @@ pub struct NativeAbort {
     pub(crate) flag: Abort,
 }
 
+/// What a call looks at; none is given: nothing raises it.
+pub(crate) fn flag_of(abort: Option<&NativeAbort>) -> Abort {
+    abort.map(|abort| abort.flag.clone()).unwrap_or_default()
+}
+
 #[napi]
 impl NativeAbort {
     /// A flag that is not raised.
@@ -101,7 +106,7 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, Self>> {
         let options: ModelOptions = parse(&options).map_err(|error| thrown(env, &error))?;
         let reading = reading.clone();
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         let (answer, promised) = promise(env)?;
         Worker::start(
             options.threads,

@@ -15,7 +15,7 @@ use crate::batch::NativeBatch;
 use crate::error::{Result, thrown};
 use crate::group::NativeGroup;
 use crate::held::{Handle, Held, Shelf};
-use crate::model::{ModelState, NativeAbort, NativeModel};
+use crate::model::{ModelState, NativeAbort, NativeModel, flag_of};
 use crate::options::TrainerOptions;
 
 /// Optimizers and counters of one run.
@@ -143,7 +143,7 @@ impl NativeTrainer {
             .map(NativeBatch::to_batch)
             .collect::<Result<Vec<_>>>()
             .map_err(|error| thrown(env, &error))?;
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |backbone, trainer, adapter| {
             let Some(rows) = rows else {
                 abort.check()?;
@@ -166,7 +166,7 @@ impl NativeTrainer {
         env: &'env Env,
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |_, trainer, adapter| {
             trainer.take_state_of_first(adapter, &abort)
         })
@@ -179,7 +179,7 @@ impl NativeTrainer {
         env: &'env Env,
         abort: Option<&NativeAbort>,
     ) -> napi::Result<PromiseRaw<'env, ()>> {
-        let abort = abort.map(|abort| abort.flag.clone()).unwrap_or_default();
+        let abort = flag_of(abort);
         self.submit(env, move |_, trainer, adapter| {
             trainer.compare_parameters(adapter, &abort)
         })

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
-    check_samples,
+    check_not_negative, check_samples,
 };
 #[cfg(feature = "cuda")]
 use super::{StepOnGpu, members};
@@ -59,14 +59,7 @@ impl BlobConfig {
     pub fn check(&self) -> Result<()> {
         PriorStd::new(self.prior_std)?;
         self.kl_cycle.check()?;
-        if !(self.kl_lr.is_finite() && self.kl_lr >= 0.0) {
-            let (rule, value) = ("must be at least 0 and finite", self.kl_lr.to_string());
-            return Err(Error::InvalidConfig {
-                field: "kl_lr",
-                rule,
-                value,
-            });
-        }
+        check_not_negative("kl_lr", self.kl_lr)?;
         check_samples(self.train_samples, DRAWN_IN_PASS)
     }
 }

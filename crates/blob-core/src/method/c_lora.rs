@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
-    check_samples,
+    check_not_negative, check_samples,
 };
 use crate::adapter::{Adapter, Gaussian};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
@@ -56,15 +56,8 @@ impl CLoraConfig {
     pub fn check(&self) -> Result<()> {
         PriorStd::new(self.prior_std)?;
         self.kl_cycle.check()?;
-        for (field, value) in [
-            ("context_lr", self.context_lr),
-            ("kl_weight", self.kl_weight),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                let (rule, value) = ("must be at least 0 and finite", value.to_string());
-                return Err(Error::InvalidConfig { field, rule, value });
-            }
-        }
+        check_not_negative("context_lr", self.context_lr)?;
+        check_not_negative("kl_weight", self.kl_weight)?;
         check_samples(self.train_samples, DRAWN_IN_PASS)
     }
 }

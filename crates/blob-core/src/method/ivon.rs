@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_samples, norms};
+use super::{
+    DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_not_negative, check_samples,
+    norms,
+};
 use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
@@ -65,9 +68,7 @@ impl IvonConfig {
             ("weight_decay", self.weight_decay),
             ("clip", self.clip),
         ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return invalid(field, "must be at least 0 and finite", value.to_string());
-            }
+            check_not_negative(field, value)?;
         }
         for (field, value) in [
             ("effective_rows", self.effective_rows),

@@ -235,6 +235,16 @@ fn check_samples(samples: u32, (most, rule): (u32, &'static str)) -> Result<()> 
     Err(Error::InvalidConfig { field, rule, value })
 }
 
+/// # Errors
+/// `BPEFT_INVALID_CONFIG` for a rate or weight below 0, or one that is not finite.
+fn check_not_negative(field: &'static str, value: f64) -> Result<()> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    let (rule, value) = ("must be at least 0 and finite", value.to_string());
+    Err(Error::InvalidConfig { field, rule, value })
+}
+
 /// L2 norms of the gradients of the points (A, B and trained layers), in f64, of each member.
 ///
 /// # Errors

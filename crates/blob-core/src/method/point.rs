@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Statistic, Update, norms};
+use super::{Statistic, Update, check_not_negative, norms};
+use crate::Result;
 use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::optimizer::{self, Run};
 use crate::optim::{AdamW, Moments, Schedule};
-use crate::{Error, Result};
 
 /// AdamW's settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,10 +47,7 @@ impl PointConfig {
             ("adam_epsilon", self.adam_epsilon),
             ("max_grad_norm", self.max_grad_norm),
         ] {
-            if !(value.is_finite() && value >= 0.0) {
-                let (rule, value) = ("must be at least 0 and finite", value.to_string());
-                return Err(Error::InvalidConfig { field, rule, value });
-            }
+            check_not_negative(field, value)?;
         }
         self.schedule.check()
     }

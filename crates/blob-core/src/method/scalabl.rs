@@ -21,7 +21,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update, check_samples,
+    DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
+    check_not_negative, check_samples,
 };
 use crate::adapter::{Adapter, Factor, Gaussian, Parameters};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
@@ -56,11 +57,7 @@ impl ScalaBlConfig {
     pub fn check(&self) -> Result<()> {
         PriorStd::new(self.prior_std)?;
         self.kl_cycle.check()?;
-        if !(self.kl_lr.is_finite() && self.kl_lr >= 0.0) {
-            let (rule, value) = ("must be at least 0 and finite", self.kl_lr.to_string());
-            let field = "kl_lr";
-            return Err(Error::InvalidConfig { field, rule, value });
-        }
+        check_not_negative("kl_lr", self.kl_lr)?;
         check_samples(self.train_samples, DRAWN_WHOLE)
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update, check_not_negative};
 use crate::adapter::{Adapter, Factor, Gaussian, LoraConfig, Posterior, Sigma};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
@@ -82,9 +82,7 @@ impl SwagConfig {
             return invalid("deviations", "must be between 2 and 20", value);
         }
         for (field, value) in [("lr", self.lr), ("scale", self.scale)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return invalid(field, "must be at least 0 and finite", value.to_string());
-            }
+            check_not_negative(field, value)?;
         }
         self.point.check()
     }
