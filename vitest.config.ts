@@ -1,7 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
+/** Files that wait for processes of theirs: after the others, which measure memory and time. */
+const twoAtATime = { maxWorkers: 2, sequence: { groupOrder: 1 } };
+
 // By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built
-// addon and dist/, and run one file after another, since each of them keeps every core busy.
+// addon and dist/. Files of `native` and `services` run one after another, since each of them keeps
+// every core busy.
 export default defineConfig({
   test: {
     projects: [
@@ -30,8 +34,9 @@ export default defineConfig({
         test: {
           name: 'gpu',
           include: ['test/gpu/**/*.test.ts'],
+          globalSetup: ['test/support/emulated-gpu-build.ts'],
           pool: 'forks',
-          fileParallelism: false,
+          ...twoAtATime,
           testTimeout: 300_000,
           hookTimeout: 1_200_000,
         },
@@ -87,7 +92,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           pool: 'forks',
-          fileParallelism: false,
+          ...twoAtATime,
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },

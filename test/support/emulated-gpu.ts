@@ -1,12 +1,6 @@
-/**
- * The engine with `cuda` on an emulated driver, for the processes of tests; `npm test` has built it
- * before.
- */
+/** The engine with `cuda` on an emulated driver, for the processes of tests. */
 
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
-
-const root = join(import.meta.dirname, '../..');
+import { inject } from 'vitest';
 
 /** What a process needs to see an emulated GPU, and the addon that can use it. */
 export interface EmulatedGpu {
@@ -17,15 +11,15 @@ export interface EmulatedGpu {
   readonly BPEFT_NATIVE_PATH: string;
 }
 
-/** Variables of a process with an emulated GPU; quick when nothing has changed. */
+declare module 'vitest' {
+  interface ProvidedContext {
+    emulatedGpu: EmulatedGpu;
+  }
+}
+
+/** Variables of a process with an emulated GPU. */
 export function emulatedGpu(): EmulatedGpu {
-  const build = [join(root, 'tools/cuda-emulator/addon.mjs'), '--json'];
-  const { status, stdout, stderr } = spawnSync(process.execPath, build, {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(stderr);
-  return JSON.parse(stdout) as EmulatedGpu;
+  return inject('emulatedGpu');
 }
 
 /** Eight rows of the fewest tokens, so that fibers in the place of a GPU's threads take seconds. */
