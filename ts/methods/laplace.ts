@@ -50,6 +50,18 @@ export const LAPLACE: Pick<Method<unknown>, 'id' | 'predictive'> = {
   }),
 };
 
+/** Nats per row, below which an adapter has learnt its rows by heart. */
+const BY_HEART = 0.1;
+
+/**
+ * Whether the evidence over all layers is to be trusted. Where no row is in doubt few parameters are
+ * determined, γ, and λ = γ/‖θ‖² is that of a prior far wider than answers to other rows bear: θ was
+ * trained without it.
+ */
+export function isLearntByHeart({ nll, rows }: { nll: number; rows: number }): boolean {
+  return nll < BY_HEART * rows;
+}
+
 /** λ that held-out rows choose from: eight to a decade, from 1e-4 to 1e6. */
 export const PRECISIONS: Float64Array = Float64Array.from(
   { length: 81 },

@@ -1,5 +1,10 @@
 import { expect, it } from 'vitest';
-import { bestPrecision, LAPLACE, PRECISIONS } from '../../../ts/methods/laplace.ts';
+import {
+  bestPrecision,
+  isLearntByHeart,
+  LAPLACE,
+  PRECISIONS,
+} from '../../../ts/methods/laplace.ts';
 import { predictiveRule, usualMethod } from '../../../ts/methods/registry.ts';
 
 it('chooses the precision of smallest NLL, and says where it is an end of the range', () => {
@@ -10,6 +15,11 @@ it('chooses the precision of smallest NLL, and says where it is an end of the ra
   expect(bestPrecision(at(40))).toEqual({ precision: 10, isEnd: false });
   expect(bestPrecision(at(0))).toEqual({ precision: PRECISIONS[0], isEnd: true });
   expect(bestPrecision(at(80))).toEqual({ precision: 1e6, isEnd: true });
+});
+
+it('distrusts the evidence of rows that are known by heart', () => {
+  expect(isLearntByHeart({ nll: 5.3, rows: 300 })).toBe(true);
+  expect(isLearntByHeart({ nll: 60, rows: 300 })).toBe(false);
 });
 
 it('answers in closed form unless asked otherwise', () => {

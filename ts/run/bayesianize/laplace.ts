@@ -5,7 +5,7 @@ import type { BayesianizeConfig } from '../../config/resolve.ts';
 import { mayOverlap } from '../../datasets/split-part.ts';
 import { Curvature, type Evidence } from '../../engine/curvature.ts';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
-import { bestPrecision, PRECISIONS } from '../../methods/laplace.ts';
+import { bestPrecision, isLearntByHeart, PRECISIONS } from '../../methods/laplace.ts';
 import type { Split } from '../inputs/splits.ts';
 import type { LaplaceResult, Made, Maker, Making } from './making.ts';
 
@@ -72,7 +72,13 @@ async function chosen(making: Making, curvature: Curvature): Promise<Chosen> {
   if (heldOut === null) {
     const given = typeof asked === 'number' ? asked : undefined;
     const chosenBy = given === undefined ? 'evidence' : 'setting';
-    return { chosenBy, evidence: await curvature.evidence(given), heldOut: null };
+    const evidence = await curvature.evidence(given);
+    if (given === undefined && making.stochasticLayers === null && isLearntByHeart(evidence)) {
+      const nll = (evidence.nll / evidence.rows).toPrecision(2);
+      const message = `the adapter knows its rows by heart (${nll} nats each), and the evidence over all layers then leaves its answers far too unsure: give --prior-precision validation, or --stochastic-layers last:1`;
+      making.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+    }
+    return { chosenBy, evidence, heldOut: null };
   }
   const sums = new Float64Array(PRECISIONS.length);
   await eachBatch(making, heldOut, async (batch, signal) => {
