@@ -167,6 +167,11 @@ it.each([
     { premise: 'A.', hypothesis: 'B.', label: 'maybe' },
     /must be one of 0 \(entailment\), 1 \(contradiction\), 2 \(neutral\), got "maybe"/,
   ],
+  [
+    'wic',
+    { word: 'bank', sentence1: 'A.', sentence2: 'B.', answer: -2 },
+    /answer: must be one of 0 \(another meaning\), 1 \(the same meaning\), got -2/,
+  ],
   ['mrpc', { sentence1: 'A.', label: 1 }, /sentence2/],
   ['cola', { sentence: ' ', label: 1 }, /sentence: must not be empty/],
   [

@@ -130,11 +130,8 @@ function classOf(
   if (typeof label === 'boolean') return Number(label);
   const name = className(label);
   const index = isWholeNumber(name) ? Number(name) : classes.indexOf(name.replaceAll('_', ' '));
-  if (name === '' || index === -1) {
-    if (name === '' || isWholeNumber(name)) return null;
-  } else if (index < classes.length) {
-    return index;
-  }
+  if (name === '' || (isWholeNumber(name) && index === -1)) return null;
+  if (index >= 0 && index < classes.length) return index;
   const known = classes.map((known, at) => `${at} (${known})`).join(', ');
   throw datasetError(place, `${answer}: must be one of ${known}, got ${JSON.stringify(label)}`, {
     hint: 'rows without an answer have -1, or leave the field out',
