@@ -1,11 +1,13 @@
 """MiniLM by transformers, PEFT and PyTorch with the settings of cmd/configs/minilm.json: what MLE
 is held against.
 
-python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED [--bf16] [--frozen-head]: a line of JSON.
-The base's dropout is off, the head is trained with the adapters, the rows are shuffled anew in each
-epoch, the rate falls in a line after its warm-up. --bf16 rounds the operands of products
-(autocast), as --precision bf16 does. --frozen-head leaves the head at its random start, as the
-reference's code does.
+python cmd/minilm/peft_mle.py MODEL DATA_DIR DATASET SEED [--start FOLDER] [--bf16]
+[--frozen-head]: a line of JSON. The base's dropout is off, the head is trained with the adapters,
+the rows are shuffled anew in each epoch, the rate falls in a line after its warm-up. --start takes
+adapter, head and order of rows of our run from the folder that start.mjs made, and leaves the NLL
+of each update and the answers there (torch-updates.jsonl, torch-answers.jsonl; against-peft.mjs
+reads them). --bf16 rounds the operands of products and what they give (autocast). --frozen-head
+leaves the head at its random start, as the reference's code does.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import math
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 FIELDS = {
@@ -59,6 +61,10 @@ def measured(probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     }
 
 
+def written(file: Path, lines: list[dict]) -> None:
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
 def main(asked: argparse.Namespace) -> None:
     path, folder, dataset, seed = asked.model, asked.data_dir, asked.dataset, asked.seed
     torch.manual_seed(seed)
@@ -66,33 +72,38 @@ def main(asked: argparse.Namespace) -> None:
     base = AutoModelForSequenceClassification.from_pretrained(
         path, num_labels=2, dtype=torch.float32
     )
-    saved = None if asked.frozen_head else ["classifier"]
-    lora = LoraConfig(
-        r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=saved
-    )
-    model = get_peft_model(base, lora).eval()
+    if asked.start is not None:
+        model = PeftModel.from_pretrained(base, asked.start, is_trainable=True).eval()
+        orders = json.loads((asked.start / "order.json").read_text())
+    else:
+        saved = None if asked.frozen_head else ["classifier"]
+        lora = LoraConfig(
+            r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=saved
+        )
+        model = get_peft_model(base, lora).eval()
+        orders = None
     train, held = rows(folder, dataset, "train"), rows(folder, dataset, "validation")
     per_epoch = math.ceil(len(train) / BATCH)
     total = per_epoch * EPOCHS
     warmup = total * WARMUP
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, eps=1e-6, weight_decay=0.0)
+    losses = []
     for step in range(total):
         if step % per_epoch == 0:
-            order = torch.randperm(len(train)).tolist()
+            epoch = step // per_epoch
+            order = torch.randperm(len(train)).tolist() if orders is None else orders[epoch]
         at = (step % per_epoch) * BATCH
         encoded, labels = batch_of(
             tokenizer, dataset, [train[index] for index in order[at : at + BATCH]]
         )
-        tick = step + 1
-        factor = (
-            tick / warmup if tick < warmup else max(0.0, (total - tick) / max(1.0, total - warmup))
-        )
+        factor = (step + 1) / warmup if step < warmup else (total - step) / (total - warmup)
         for group in optimizer.param_groups:
-            group["lr"] = RATE * factor
+            group["lr"] = RATE * min(1.0, factor)
         with torch.autocast("cpu", torch.bfloat16, enabled=asked.bf16):
             logits = model(**encoded).logits
         loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -104,12 +115,20 @@ def main(asked: argparse.Namespace) -> None:
                 logits = model(**encoded).logits
             probs.append(logits.double().softmax(1))
             labels.append(gold)
+    probs, labels = torch.cat(probs), torch.cat(labels)
+    if asked.start is not None:
+        answers = zip(labels.tolist(), probs.tolist())
+        written(asked.start / "torch-updates.jsonl", [{"nll": loss} for loss in losses])
+        written(
+            asked.start / "torch-answers.jsonl",
+            [{"label": label, "probs": row} for label, row in answers],
+        )
     print(
         json.dumps(
             {
                 **{"dataset": dataset, "seed": seed, "bf16": asked.bf16},
                 **{"head": "frozen" if asked.frozen_head else "trained"},
-                **measured(torch.cat(probs), torch.cat(labels)),
+                **measured(probs, labels),
             }
         )
     )
@@ -120,6 +139,7 @@ if __name__ == "__main__":
     for name in ("model", "data_dir", "dataset"):
         parser.add_argument(name)
     parser.add_argument("seed", type=int)
+    parser.add_argument("--start", type=Path)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--frozen-head", action="store_true")
     main(parser.parse_args())
