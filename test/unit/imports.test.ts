@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect, it } from 'vitest';
-import { TRAINED_METHODS } from '../../ts/methods/ids.ts';
+import { METHODS } from '../../ts/methods/ids.ts';
 
 const root = join(import.meta.dirname, '../../ts');
 const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) =>
@@ -45,11 +45,29 @@ it('knows the addon in the engine only', () => {
 });
 
 it('asks for no method by its name but in methods/, the demonstration and the self-test', () => {
-  const name = new RegExp(`['"](${TRAINED_METHODS.join('|')})['"]`);
-  const asking = files.filter(
-    (file) =>
-      !/^(methods|demo)\/|^doctor\/self-test/.test(file) &&
-      name.test(readFileSync(join(root, file), 'utf8')),
-  );
+  const name = new RegExp(`['"](${METHODS.join('|')})['"]`);
+  const asking = files.filter((file) => {
+    if (/^(methods|demo)\/|^doctor\/self-test/.test(file)) return false;
+    const text = readFileSync(join(root, file), 'utf8');
+    return name.test(text.replaceAll(/Pick<[^>]*>/g, '')); // fields, such as `temperature`
+  });
+  expect(asking).toEqual([]);
+});
+
+it('asks for none in the engine but in method/ and its kernels', () => {
+  const crates = join(root, '../crates');
+  const sources = ['blob-core/src', 'napi-bindings/src', 'cpu-kernels/src'].flatMap((folder) => {
+    const found = readdirSync(join(crates, folder), { recursive: true, encoding: 'utf8' });
+    return found.filter((file) => file.endsWith('.rs')).map((file) => join(folder, file));
+  });
+  expect(sources.length).toBeGreaterThan(200);
+  const camel = METHODS.map((id) => id.replaceAll(/(^|-)(.)/g, (_, _dash, c) => c.toUpperCase()));
+  const types = [...camel, 'ScalaBl'].map((type) => `${type}Config`);
+  const name = new RegExp(`"(${METHODS.join('|')})"|\\b(MethodConfig::|(${types.join('|')})\\b)`);
+  const asking = sources.filter((file) => {
+    if (/^blob-core\/src\/(method|kernels)\//.test(file)) return false;
+    const text = readFileSync(join(crates, file), 'utf8');
+    return name.test(text.replaceAll(/\/\/.*/g, ''));
+  });
   expect(asking).toEqual([]);
 });
