@@ -36,7 +36,10 @@ const MODES = {
   plain: { host: 'plain', kernels: [], all: [] },
   checked: {
     host: 'plain',
-    kernels: ['-fsanitize=thread', '--param', 'tsan-instrument-func-entry-exit=0'],
+    kernels: [
+      ...['-fsanitize=thread', '--param', 'tsan-instrument-func-entry-exit=0'],
+      '-fsanitize=alignment',
+    ],
     all: [],
   },
   counted: {

@@ -210,6 +210,19 @@ void emu_access(const void *p, unsigned bytes, EmuAccess kind, void *where) {
   if (is_active) check(p, bytes, kind, where);
 }
 
+// What -fsanitize=alignment calls: a type at an address that the hardware would not read it from.
+struct Misaligned {
+  const char *file;
+  uint32_t line, column;
+};
+extern "C" void __ubsan_handle_type_mismatch_v1(const Misaligned *at, uintptr_t address) {
+  if (!is_active || !checks()) return;
+  char text[300];
+  snprintf(text, sizeof text, "misaligned address %#lx, %s:%u", long(address), at->file, at->line);
+  fprintf(stderr, "cuda-emu: %s\n", text);
+  set_fault(716, text);
+}
+
 #define HOOK(name, kind, bytes)                                          \
   extern "C" void __tsan_##name(void *p) {                               \
     if (is_active) check(p, bytes, kind, __builtin_return_address(0));   \

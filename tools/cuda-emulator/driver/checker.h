@@ -3,7 +3,8 @@
 //
 // memcheck: the address lies in a live allocation of the launch's device, or in shared memory;
 // racecheck: two threads touch a byte, one writes, and no barrier, warp operation or atomic
-// orders them; initcheck: a read of bytes that nobody has written.
+// orders them; initcheck: a read of bytes that nobody has written; and what lies across a multiple
+// of its size, which the hardware refuses (-fsanitize=alignment).
 // CUDA_EMU_CHECK=1 turns them on. What is to be counted comes the same way (counter.h).
 #pragma once
 #include <cstddef>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <sys/mman.h>
 #include <tuple>
 
@@ -12,7 +13,7 @@ constexpr uint16_t SEVERAL = 0x8000;
 
 struct Counts {
   uint64_t reads, writes, atomics;  // accesses of threads to the device's memory
-  uint64_t shared;                  // and to shared memory
+  uint64_t shared;                  // words of four bytes of shared memory, by threads
   uint64_t asked;                   // bytes of the former
   uint64_t of_blocks;               // sectors, each once a block
 };
@@ -72,12 +73,20 @@ bool is_sketch() {
   return on;
 }
 
-std::vector<size_t> blocks_of_sketch(size_t blocks) {
+std::vector<size_t> blocks_of_sketch(const EmuIndex &grid) {
   static const size_t most = is_sketch() ? strtoul(getenv("CUDA_EMU_BLOCKS"), nullptr, 10) : 0;
-  size_t count = is_sketch() ? std::min(blocks, most) : blocks;
-  std::vector<size_t> some(count);
-  for (size_t i = 0; i < count; i++) some[i] = (2 * i + 1) * blocks / (2 * count);
-  return some;
+  size_t others = size_t(grid.y) * grid.z, blocks = grid.x * others;
+  std::set<size_t> some;
+  if (!is_sketch() || blocks <= most)
+    for (size_t i = 0; i < blocks; i++) some.insert(i);
+  else
+    for (size_t i = 0; i < most; i++) {
+      double other = 0.5 / double(most);  // van der Corput's sequence of i
+      for (size_t rest = i, half = 2; rest; rest /= 2, half *= 2)
+        if (rest % 2) other += 1 / double(half);
+      some.insert((2 * i + 1) * grid.x / (2 * most) + grid.x * size_t(other * double(others)));
+    }
+  return {some.begin(), some.end()};
 }
 
 void counter_arithmetic(const uint64_t *counters) {
@@ -109,7 +118,7 @@ void counter_access(const void *address, size_t bytes, EmuAccess kind) {
   auto *p = static_cast<const char *>(address);
   size_t offset = size_t(p - base);
   if (offset >= capacity) {
-    for (auto &range : shared) now.shared += range.has(p);
+    for (auto &range : shared) now.shared += range.has(p) ? (bytes + 3) / 4 : 0;
     return;
   }
   (kind == EMU_READ ? now.reads : kind == EMU_WRITE ? now.writes : now.atomics)++;

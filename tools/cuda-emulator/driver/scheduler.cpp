@@ -188,10 +188,10 @@ void run_block(EmuIndex block) {
 }
 
 // The order of blocks and threads; by CUDA_EMU_SEED it is another one in every launch.
-std::vector<size_t> order_of(size_t blocks) {
+std::vector<size_t> order_of(const EmuIndex &grid) {
   static const char *seed = getenv("CUDA_EMU_SEED");
   static unsigned launches;
-  std::vector<size_t> order = blocks_of_sketch(blocks);
+  std::vector<size_t> order = blocks_of_sketch(grid);
   is_shuffled = seed != nullptr;
   if (seed) {
     random_order.seed(unsigned(atoi(seed)) * 7919u + launches++);
@@ -291,7 +291,7 @@ Fault run_kernel(const Launch &launch, const std::vector<EmuModule> &modules) {
   emu_launch = {{}, launch.block, launch.grid, dynamic, shared_bytes};
   checker_begin(launch, dynamic, modules);
   const EmuIndex &grid = launch.grid;
-  for (size_t i : order_of(size_t(grid.x) * grid.y * grid.z)) {
+  for (size_t i : order_of(grid)) {
     for (auto &m : modules) fill_nan(m.shared_begin, size_t(m.shared_end - m.shared_begin));
     fill_nan(dynamic, shared_bytes);
     checker_begin_block(i);

@@ -17,6 +17,8 @@ export const FAULTS = {
   divergent_barrier: { noticed: { plain: DIVERGENT, shuffled: DIVERGENT, checked: DIVERGENT } },
   barrier_missed_by_half: { noticed: { plain: DIVERGENT, shuffled: DIVERGENT } },
   shuffle_missed_by_half: { noticed: { plain: /deadlock/, checked: /deadlock/ } },
+  misaligned: { noticed: { checked: /misaligned address.*faulty\.cu/ } },
+  misaligned_matrix: { noticed: { plain: /multiple of 16 bytes/, checked: /multiple of 16/ } },
   lost_update: { noticed: { checked: /race/ } },
   depends_on_order: { noticed: { plain: /^right/, shuffled: /^wrong/, checked: /race/ } },
 

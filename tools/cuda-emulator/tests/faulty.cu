@@ -59,6 +59,18 @@ KERNEL(shuffle_missed_by_half) {
   __syncthreads();
   y[threadIdx.x] = v;
 }
+KERNEL(misaligned) {
+  auto *at = reinterpret_cast<const float2 *>(x + threadIdx.x / 2 + 1);
+  y[threadIdx.x] = at->x + at->y;
+}
+KERNEL(misaligned_matrix) {
+  extern __shared__ float s[];
+  s[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  uint32_t d[4];
+  emu_ldmatrix_x4(d, s + 1, false);
+  y[threadIdx.x] = float(d[0]);
+}
 KERNEL(lost_update) { y[0] = y[0] + x[threadIdx.x]; }
 KERNEL(depends_on_order) {
   if (x[threadIdx.x] >= 0) y[0] = float(threadIdx.x);  // whoever comes last

@@ -152,7 +152,7 @@ impl Attention<'_> {
     fn implementation(&self) -> Implementation {
         match self.shape.device.implementation(Operation::Attention) {
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape, self.mask) => {
+            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape) => {
                 Implementation::Reference
             }
             by => by,

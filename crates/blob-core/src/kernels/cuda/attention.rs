@@ -8,10 +8,13 @@ use crate::Result;
 /// Widest head that the kernels hold.
 pub const WIDEST: usize = 256;
 
+/// A reach beyond the longest segment.
+pub const EVERY: usize = 1 << 30;
+
 const FILE: &str = "attention";
 
-/// Warps of a block; a warp is 32 threads.
-const WARPS: usize = 4;
+/// Columns that a block of `attention_keys` sums.
+const PART: usize = 128;
 
 /// Heads, who sees whom, and where segments lie.
 #[derive(Clone, Copy)]
@@ -22,10 +25,10 @@ pub struct Problem<'a> {
     pub kv_heads: usize,
     /// Width of a head, c; at most [`WIDEST`].
     pub width: usize,
-    /// Whether a position sees none behind it.
-    pub is_causal: bool,
-    /// How many of the last positions it sees; 0 = all.
-    pub window: usize,
+    /// How many positions before it a position sees; at most [`EVERY`].
+    pub before: usize,
+    /// How many behind it.
+    pub after: usize,
     /// Factor of the scores, κ.
     pub scale: f32,
     /// What no score exceeds.
@@ -34,19 +37,20 @@ pub struct Problem<'a> {
     pub offsets: &'a [u32],
     /// Whether only the last position of each segment asks; m is then their number, else n.
     pub asks_last: bool,
+    /// Whether products round their operands to bf16, on tensor cores.
+    pub rounds: bool,
 }
 
 /// As the kernels take it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Shape {
-    n: u32,
-    asking: u32,
     heads: u32,
     kv_heads: u32,
     width: u32,
-    is_causal: u32,
-    window: u32,
+    before: u32,
+    after: u32,
+    asks_last: u32,
     scale: f32,
     cap: f32,
 }
@@ -54,18 +58,91 @@ struct Shape {
 // SAFETY: plain words, laid out as in attention.cu.
 unsafe impl DeviceRepr for Shape {}
 
+/// The kernels of a width and a way to multiply, and their tiles.
+struct Tiling {
+    /// Widest head of them.
+    columns: usize,
+    /// Rows of a block's own tile, and of those that it runs over.
+    own: usize,
+    other: usize,
+    /// Bytes of a value in them.
+    bytes: usize,
+    /// forward, queries, keys
+    names: [&'static str; 3],
+}
+
+macro_rules! names {
+    ($kind:literal) => {
+        [
+            concat!("attention_", $kind),
+            concat!("attention_queries_", $kind),
+            concat!("attention_keys_", $kind),
+        ]
+    };
+}
+
+/// As `Tiling` of attention.cu; narrowest first.
+const EXACT: [Tiling; 3] = [
+    tiling(64, [64, 32], 4, names!("64_f32")),
+    tiling(128, [32, 32], 4, names!("128_f32")),
+    tiling(256, [32, 16], 4, names!("256_f32")),
+];
+const ROUNDED: [Tiling; 3] = [
+    tiling(64, [128, 64], 2, names!("64_f32_as_bf16")),
+    tiling(128, [128, 32], 2, names!("128_f32_as_bf16")),
+    tiling(256, [64, 16], 2, names!("256_f32_as_bf16")),
+];
+
+const fn tiling(
+    columns: usize,
+    [own, other]: [usize; 2],
+    bytes: usize,
+    names: [&'static str; 3],
+) -> Tiling {
+    Tiling {
+        columns,
+        own,
+        other,
+        bytes,
+        names,
+    }
+}
+
+impl Tiling {
+    /// Bytes of so many rows; a row ends in 16 bytes of nothing.
+    const fn rows(&self, rows: usize) -> usize {
+        rows * (self.columns * self.bytes + 16)
+    }
+
+    fn launch(&self, tiles: usize, (heads, parts): (usize, usize), bytes: usize) -> LaunchConfig {
+        LaunchConfig {
+            grid_dim: (tiles as u32, heads as u32, parts as u32),
+            block_dim: (2 * self.own as u32, 1, 1),
+            shared_mem_bytes: bytes as u32,
+        }
+    }
+}
+
 impl Problem<'_> {
-    fn shape(&self, n: usize) -> Shape {
+    fn shape(&self) -> Shape {
         Shape {
-            n: n as u32,
-            asking: self.asking(n) as u32,
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
             width: self.width as u32,
-            is_causal: u32::from(self.is_causal),
-            window: self.window as u32,
+            before: self.before as u32,
+            after: self.after as u32,
+            asks_last: u32::from(self.asks_last),
             scale: self.scale,
             cap: self.soft_cap.unwrap_or(0.0),
+        }
+    }
+
+    fn tiling(&self) -> &'static Tiling {
+        let [narrow, middle, wide] = if self.rounds { &ROUNDED } else { &EXACT };
+        match self.width {
+            width if width <= narrow.columns => narrow,
+            width if width <= middle.columns => middle,
+            _ => wide,
         }
     }
 
@@ -78,28 +155,50 @@ impl Problem<'_> {
         }
     }
 
-    /// The segment of each row, and where segments begin, in one copy.
-    fn segments(&self, gpu: Gpu) -> Result<Segments> {
+    /// The tiles of the keys, those of the queries, and where segments begin, in one copy.
+    fn place(&self, gpu: Gpu) -> Result<Placed> {
         let mut words = Vec::new();
         for (segment, ends) in self.offsets.windows(2).enumerate() {
-            let length = (ends[1] - ends[0]) as usize;
-            words.extend(std::iter::repeat_n(segment as u32, length));
+            for first in (0..ends[1] - ends[0]).step_by(self.tiling().own) {
+                words.extend([segment as u32, first]);
+            }
         }
-        let rows = words.len();
+        let of_keys = words.len();
+        if self.asks_last {
+            let segments = 0..self.offsets.len() as u32 - 1;
+            words.extend(segments.flat_map(|segment| [segment, 0]));
+        }
+        let of_queries = if self.asks_last { of_keys } else { 0 }..words.len();
         words.extend(self.offsets);
-        let words = gpu.upload(&words)?;
-        Ok(Segments { words, rows })
+        Ok(Placed {
+            words: gpu.upload(&words)?,
+            of_keys: 0..of_keys,
+            of_queries,
+        })
     }
 }
 
-struct Segments {
+struct Placed {
     words: CudaSlice<u32>,
-    rows: usize,
+    of_keys: std::ops::Range<usize>,
+    of_queries: std::ops::Range<usize>,
 }
 
-impl Segments {
-    fn parts(&self) -> [CudaView<'_, u32>; 2] {
-        [self.words.slice(..self.rows), self.words.slice(self.rows..)]
+impl Placed {
+    fn keys(&self) -> (usize, CudaView<'_, u32>) {
+        (
+            self.of_keys.len() / 2,
+            self.words.slice(self.of_keys.clone()),
+        )
+    }
+
+    fn queries(&self) -> (usize, CudaView<'_, u32>) {
+        let range = self.of_queries.clone();
+        (range.len() / 2, self.words.slice(range))
+    }
+
+    fn offsets(&self) -> CudaView<'_, u32> {
+        self.words.slice(self.of_queries.end..)
     }
 }
 
@@ -109,15 +208,16 @@ impl Segments {
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
 pub fn forward(gpu: Gpu, problem: Problem<'_>, [q, k, v]: [&Array; 3]) -> Result<[Array; 2]> {
     let (n, _) = k.matrix();
-    let (m, placed) = (problem.asking(n), problem.segments(gpu)?);
-    let [segments, offsets] = placed.parts();
+    let (m, placed, tiling) = (problem.asking(n), problem.place(gpu)?, problem.tiling());
     let (mut o, mut sums) = (gpu.empty(q.len())?, gpu.empty(m * problem.heads)?);
-    let (kernel, shape) = (gpu.kernel(FILE, "attention_f32")?, problem.shape(n));
+    let ((tiles, of), offsets, shape) = (placed.queries(), placed.offsets(), problem.shape());
+    let bytes = tiling.rows(tiling.own + 2 * tiling.other);
+    let kernel = gpu.kernel_with(FILE, tiling.names[0], bytes)?;
     let mut call = gpu.call(&kernel);
     call.arg(q.values()).arg(k.values()).arg(v.values());
-    call.arg(&segments).arg(&offsets);
+    call.arg(&of).arg(&offsets);
     call.arg(&mut o).arg(&mut sums).arg(&shape);
-    gpu.run(call, a_warp_per(m * problem.heads))?;
+    gpu.run(call, tiling.launch(tiles, (problem.heads, 1), bytes))?;
     Ok([
         Array::of_kernel(gpu, o, q.dims()),
         Array::of_kernel(gpu, sums, &[m, problem.heads]),
@@ -146,41 +246,38 @@ pub fn backward(
     saved: Saved<'_>,
 ) -> Result<[Array; 3]> {
     let (n, _) = k.matrix();
-    let (m, placed) = (problem.asking(n), problem.segments(gpu)?);
-    let [segments, offsets] = placed.parts();
-    let [mut dq, mut dk, mut dv] = [
+    let (m, placed, tiling) = (problem.asking(n), problem.place(gpu)?, problem.tiling());
+    let [mut dq, mut dk, mut dv, mut delta] = [
         gpu.empty(q.len())?,
         gpu.empty(k.len())?,
         gpu.empty(v.len())?,
+        gpu.empty(m * problem.heads)?,
     ];
-    let shape = problem.shape(n);
-    let kernel = gpu.kernel(FILE, "attention_queries_f32")?;
+    let (offsets, shape) = (placed.offsets(), problem.shape());
+    let bytes = tiling.rows(2 * tiling.own + 2 * tiling.other);
+    let kernel = gpu.kernel_with(FILE, tiling.names[1], bytes)?;
     let mut call = gpu.call(&kernel);
+    let (tiles, of) = placed.queries();
     call.arg(q.values()).arg(k.values()).arg(v.values());
     call.arg(saved.o.values()).arg(saved.d_o.values());
     call.arg(saved.log_sum_exp.values());
-    call.arg(&segments).arg(&offsets);
-    call.arg(&mut dq).arg(&shape);
-    gpu.run(call, a_warp_per(m * problem.heads))?;
-    let kernel = gpu.kernel(FILE, "attention_keys_f32")?;
+    call.arg(&of).arg(&offsets);
+    call.arg(&mut dq).arg(&mut delta).arg(&shape);
+    gpu.run(call, tiling.launch(tiles, (problem.heads, 1), bytes))?;
+    let bytes = bytes + 2 * tiling.other * size_of::<f32>();
+    let kernel = gpu.kernel_with(FILE, tiling.names[2], bytes)?;
     let mut call = gpu.call(&kernel);
+    let (tiles, of) = placed.keys();
     call.arg(q.values()).arg(k.values()).arg(v.values());
-    call.arg(saved.o.values()).arg(saved.d_o.values());
-    call.arg(saved.log_sum_exp.values());
-    call.arg(&segments).arg(&offsets);
+    call.arg(saved.d_o.values());
+    call.arg(saved.log_sum_exp.values()).arg(&delta);
+    call.arg(&of).arg(&offsets);
     call.arg(&mut dk).arg(&mut dv).arg(&shape);
-    gpu.run(call, a_warp_per(n * problem.kv_heads))?;
+    let blocks = (problem.kv_heads, problem.width.div_ceil(PART));
+    gpu.run(call, tiling.launch(tiles, blocks, bytes))?;
     Ok([
         Array::of_kernel(gpu, dq, q.dims()),
         Array::of_kernel(gpu, dk, k.dims()),
         Array::of_kernel(gpu, dv, v.dims()),
     ])
-}
-
-fn a_warp_per(count: usize) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (count.div_ceil(WARPS) as u32, 1, 1),
-        block_dim: (32 * WARPS as u32, 1, 1),
-        shared_mem_bytes: 0,
-    }
 }

@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// The oldest driver whose kernels these can be: that of CUDA 12.0.
 const OLDEST_DRIVER: i32 = 12_000;
 
+/// Bytes of shared memory that any kernel may have.
+const SHARED_UNASKED: usize = 48 << 10;
+
 /// What a GPU was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -222,6 +225,23 @@ impl Gpu {
         let function = module.load_function(name);
         let function = function.map_err(|error| self.failed(error))?;
         functions.insert(name, function.clone());
+        Ok(function)
+    }
+
+    /// As [`Self::kernel`], of one that a launch gives so many bytes of shared memory.
+    pub(super) fn kernel_with(
+        self,
+        file: &'static str,
+        name: &'static str,
+        bytes: usize,
+    ) -> Result<CudaFunction> {
+        let function = self.kernel(file, name)?;
+        if bytes > SHARED_UNASKED {
+            use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
+            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+            let set = function.set_attribute(MOST, bytes);
+            set.map_err(|error| self.failed(error))?;
+        }
         Ok(function)
     }
 

@@ -4,16 +4,13 @@ use super::{Attention, AttentionShape, Mask, Operands, Queries};
 use crate::Result;
 use crate::kernels::cuda::Gpu;
 use crate::kernels::cuda::attention::{
-    Problem, Saved, WIDEST, backward as adjoint, forward as kernel,
+    EVERY, Problem, Saved, WIDEST, backward as adjoint, forward as kernel,
 };
 use crate::ops::{Precision, Tensor};
 
-/// Kernels round nothing; what is rounded to eight bits behind them would show that.
-pub(super) fn has_kernel(shape: &AttentionShape, mask: Mask) -> bool {
-    let is_around = matches!(mask, Mask::Around(_));
-    !is_around
-        && shape.head_dim <= WIDEST
-        && matches!(shape.precision, Precision::F32 | Precision::Bf16)
+/// Products in eight bits, and what lies between them, are references.
+pub(super) fn has_kernel(shape: &AttentionShape) -> bool {
+    shape.head_dim <= WIDEST && matches!(shape.precision, Precision::F32 | Precision::Bf16)
 }
 
 /// As [`Attention::forward`].
@@ -46,18 +43,22 @@ pub(super) fn backward(
 
 fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
     let shape = attention.shape;
+    let (before, after) = match attention.mask {
+        Mask::Causal => (EVERY, 0),
+        Mask::Window(width) => (width - 1, 0),
+        Mask::Full => (EVERY, EVERY),
+        Mask::Around(reach) => (reach, reach),
+    };
     Problem {
         heads: shape.num_heads,
         kv_heads: shape.num_kv_heads,
         width: shape.head_dim,
-        is_causal: attention.mask != Mask::Full,
-        window: match attention.mask {
-            Mask::Window(width) => width,
-            Mask::Causal | Mask::Full | Mask::Around(_) => 0,
-        },
+        before: before.min(EVERY),
+        after: after.min(EVERY),
         scale: shape.scale,
         soft_cap: shape.soft_cap,
         offsets: attention.offsets,
         asks_last: attention.queries == Queries::Last,
+        rounds: shape.precision == Precision::Bf16,
     }
 }
