@@ -16,6 +16,11 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const short = ['--max-steps', '2', '--eval-limit', '4', '--eval-samples', '0'];
 const row = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn'] };
+const locked = ['--model', 'builtin:random', '--dataset', 'ARC-Easy', '--data-dir', fixtureData];
+const fromItself = (run: string) => [
+  ...trainArgs(run, ...short),
+  ...['--init-adapter', join(run, 'adapter')],
+];
 let trained: string;
 
 async function* bytes(text: string) {
@@ -40,6 +45,9 @@ it.each([
   ['eval', (run: string) => ['eval', '--run', run, '--limit', '2', '--out', run]],
   ['eval into its adapter', (run: string) => ['eval', '--run', run, '--out', join(run, 'adapter')]],
   ['training', (run: string) => trainArgs(join(run, 'state'), ...short)],
+  ['training that begins from it', (run: string) => fromItself(run)],
+  ['a report', (run: string) => ['report', run, '--out', join(run, 'result.json')]],
+  ['a lock file', (run: string) => ['lock', join(run, 'result.json'), ...locked]],
   [
     'prediction',
     (run: string) => ['predict', '--run', run, '-', '--out', join(run, 'result.json')],
@@ -47,11 +55,29 @@ it.each([
 ])('does not let %s replace a training run', async (_, command) => {
   const run = copyOfRun();
   const before = { ...outcome(run), result: readFileSync(join(run, 'result.json'), 'utf8') };
-  const { code, stderr } = await bpeft(...command(run), '--overwrite', '--quiet');
+  const overwrite = command(run)[0] === 'lock' ? [] : ['--overwrite'];
+  const { code, stderr } = await bpeft(...command(run), ...overwrite, '--quiet');
   expect([code, stderr]).toEqual([2, expect.stringContaining('hint: give')]);
   expect({ ...outcome(run), result: readFileSync(join(run, 'result.json'), 'utf8') }).toEqual(
     before,
   );
+});
+
+it('locks over a lock file alone, never over the model', async () => {
+  const folder = temporaryFolder();
+  const [model, mine] = [join(folder, 'model.gguf'), join(folder, 'mine.json')];
+  writeFileSync(model, 'weights');
+  for (const path of [model, join(folder, 'other.json')]) {
+    writeFileSync(path, 'weights');
+    expect(await bpeft('lock', path, ...locked)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('is no lock file, and is not replaced'),
+    });
+    expect(readFileSync(path, 'utf8')).toBe('weights');
+  }
+  for (let times = 0; times < 2; times++) {
+    expect(await bpeft('lock', mine, ...locked)).toMatchObject({ code: 0 });
+  }
 });
 
 it('does not let a training replace an evaluation, but another evaluation', async () => {

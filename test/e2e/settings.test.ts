@@ -5,7 +5,15 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DryRun, dryRun, evaluate, type RunEvent, type TrainOptions, train } from 'bpeft';
+import {
+  type DryRun,
+  dryRun,
+  type EvaluateOptions,
+  evaluate,
+  type RunEvent,
+  type TrainOptions,
+  train,
+} from 'bpeft';
 import { expect, it } from 'vitest';
 import { bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -160,6 +168,29 @@ it('forecasts the KL from where the first adapter stands', async () => {
   const next = { ...data, rank: 4, maxSteps: 20, initAdapter: join(out, 'adapter') };
   const { plan }: DryRun = await dryRun({ ...next, targetModules: ['v_proj'] });
   expect(plan.kl?.sigmaStart).toBeCloseTo(trained, 6);
+});
+
+it.each([
+  { klLr: 0.06 },
+  { priorStd: 0.3 },
+  { klForm: 'reference' },
+  { warmupRatio: 0.5 },
+] as const)('forecasts the KL with %j', async (setting) => {
+  const run = { ...data, targetModules: ['v_proj'], maxSteps: 20, klLr: 0.05, klCycle: 2 };
+  const [given, without] = [await dryRun({ ...run, ...setting }), await dryRun(run)];
+  expect(given.plan.kl?.sigmaEnd).not.toBe(without.plan.kl?.sigmaEnd);
+});
+
+it('hands the engine what noise of answers is asked for, and in which layers', async () => {
+  const { out } = await steps({ maxSteps: 20, lr: 0.01, klLr: 0.05, klCycle: 2, rank: 4 });
+  const answers = async (options: Partial<EvaluateOptions>) => {
+    const to = join(temporaryFolder(), 'evaluation');
+    await evaluate({ ...options, samples: [4], limit: 4, run: out, out: to });
+    return lines(to, 4).map(({ probs }) => probs);
+  };
+  const usual = await answers({});
+  expect(await answers({ noise: 'example' })).not.toEqual(usual);
+  expect(await answers({ stochasticLayers: 'last:1' })).not.toEqual(usual);
 });
 
 it('hands the engine what --sampling says: a pair that mirrors each other, or two draws', async () => {

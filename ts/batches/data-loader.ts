@@ -2,6 +2,7 @@
 
 import type { EncodedExample } from '../datasets/tokens/encode.ts';
 import type { Examples } from '../datasets/tokens/packed-examples.ts';
+import { evaluatedRows } from '../protocol/accounting.ts';
 import { BatchOrder, type BatchOrderOptions, type Cursor } from './batch-order.ts';
 import { type RaggedBatch, raggedBatch } from './ragged-batch.ts';
 
@@ -76,8 +77,7 @@ export async function* evaluationBatches(
   examples: readonly EncodedExample[] | Examples,
   { batchSize, tail, processes = 1 }: EvaluationOptions,
 ): AsyncGenerator<EvaluationBatch, void, undefined> {
-  const round = batchSize * processes;
-  const end = tail === 'drop' ? Math.floor(examples.length / round) * round : examples.length;
+  const end = evaluatedRows({ rows: examples.length, batchSize, processes, tail });
   for (let start = 0; start < end; start += batchSize) {
     const length = Math.min(batchSize, end - start);
     const rows =

@@ -88,5 +88,6 @@ export async function hashedFiles(
 }
 
 function isModelFile(file: string): boolean {
-  return file.endsWith('.safetensors') || file === 'config.json' || file === 'tokenizer.json';
+  const read = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
+  return file.endsWith('.safetensors') || read.includes(file);
 }

@@ -70,8 +70,7 @@ export async function forecastKl(
  * the posterior is a point. Null: the KL acts.
  */
 export function klNeverActs(kl: KlPlan | null, steps: number): string | null {
-  if (kl === null || kl.uniform || kl.cycle <= steps / 3) return null;
+  if (kl === null || kl.uniform || kl.cycle === 1 || kl.cycle <= steps / 3) return null;
   const shorter = Math.max(1, Math.round(steps / 10));
-  const remedy = shorter < kl.cycle ? `give --kl-cycle ${shorter} or train longer` : 'train longer';
-  return `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; ${remedy}`;
+  return `the KL hardly acts: a cycle of ${kl.cycle} updates in a run of ${steps} gives ${kl.pulses} pulses; give --kl-cycle ${shorter} or train longer`;
 }

@@ -6,6 +6,7 @@ import { join, resolve, sep } from 'node:path';
 import { BpeftError } from '../errors.ts';
 import { replaceFile } from '../run/records/atomic.ts';
 import { fileJson } from '../run/records/json.ts';
+import { refuseProtected } from '../run/records/protected.ts';
 import { requireWritable } from '../run/records/writable.ts';
 import { offThread } from '../threads/off-thread.ts';
 import { CARD_MARK, calibrationCard } from './card.ts';
@@ -59,7 +60,7 @@ export async function reportText(report: Report, format: ReportFormat): Promise<
   }
 }
 
-/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there */
+/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there; `BPEFT_USAGE`: it is of a run */
 export async function writeReport(
   path: string,
   text: string,
@@ -70,6 +71,7 @@ export async function writeReport(
       hint: 'give another --out, or --overwrite',
     });
   }
+  await refuseProtected(path, []);
   await requireWritable(path, 'file');
   await replaceFile(path, text);
 }

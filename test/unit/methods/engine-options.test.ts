@@ -18,6 +18,7 @@ const settings = {
   adamEpsilon: 0.013,
   maxGradNorm: 0.014,
   checkpointing: 'full',
+  baseDropout: 0.021,
 };
 const ofBlob = {
   method: 'blob',
@@ -40,7 +41,7 @@ function given(values: Record<string, unknown>, rows = 40) {
   return { config, accounting, options: trainerOptions(config, accounting) };
 }
 
-const run = { seed: 7, keptBytes: 0 };
+const run = { seed: 7, keptBytes: 0, baseDropout: 0.021 };
 const point = {
   lr: 0.011,
   schedule: { total: 50, warmup: 10, warmupStart: 1, stride: 1 },

@@ -12,9 +12,7 @@ it.each([
     100,
     /^the KL hardly acts: .* gives 1 pulses; give --kl-cycle 10 or train longer$/,
   ],
-  // There is no shorter cycle.
-  [plan(1, 1), 1, /gives 1 pulses; train longer$/],
-  [plan(1, 1), 2, /gives 1 pulses; train longer$/],
+  [plan(2, 1), 4, /give --kl-cycle 1 or train longer$/],
 ])('says what to do about a KL that hardly acts', (kl, steps, message) => {
   expect(klNeverActs(kl, steps)).toMatch(message);
 });
@@ -24,5 +22,6 @@ it('says nothing where the KL acts, comes at each update, or is not there', () =
     null,
     null,
   ]);
+  expect([klNeverActs(plan(1, 1), 1), klNeverActs(plan(1, 2), 2)]).toEqual([null, null]);
   expect(klNeverActs(null, 1)).toBeNull();
 });

@@ -16,6 +16,7 @@ import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
+import { packageVersion } from '../../package-version.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import type { DatasetRecord } from '../records/dataset-record.ts';
 import { keptExamples } from './token-cache.ts';
@@ -150,14 +151,15 @@ function noiseKind({ protocol }: DataSettings): 'line' | 'question' {
 }
 
 /**
- * Everything that decides which tokens come out: rows × tokenizer × template. Null: a file has no
- * hash.
+ * Everything that decides which tokens come out: rows × tokenizer × template, whose words are those
+ * of a version. Null: a file has no hash.
  */
 function tokenKey(rows: RowStream, settings: DataSettings, model: BayesianModel): object | null {
   const { family, classCount, labelNames, files } = rows;
   if (files.some(({ sha256 }) => sha256 === null)) return null;
   const { template, classes, labelTokens, addSpace, eos, truncation, maxSeqLen } = settings;
   return {
+    version: packageVersion(),
     files: files.map(({ sha256, rows: count }) => [sha256, count]),
     split: rows.split,
     rows: { family, classCount, labelNames, columns: settings.columns },

@@ -24,8 +24,12 @@ export async function refuseProtected(
     if (path === undefined || (await identity(path)) === null) continue;
     const own = await realPlace(path);
     const isInside = isWhole && place.startsWith(own + sep);
-    if (place === own || isInside || (await isSameFile(out, path))) {
-      const how = isInside ? `lies inside ${what}, ${path}` : `is ${what}`;
+    // A folder that a run replaces loses what has a name of a run's.
+    const [entry = ''] = relative(place, own).split(sep);
+    const holds = own.startsWith(place + sep) && isOfRun(entry);
+    if (place === own || isInside || holds || (await isSameFile(out, path))) {
+      const around = isInside ? 'lies inside' : 'holds';
+      const how = isInside || holds ? `${around} ${what}, ${path}` : `is ${what}`;
       throw new BpeftError('BPEFT_USAGE', `--out ${out} ${how}, which would be replaced`, {
         hint: 'give another --out',
       });

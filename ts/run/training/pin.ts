@@ -1,23 +1,28 @@
 /** Writes the lock file of a training run: `bpeft lock`. */
 
+import { existsSync } from 'node:fs';
 import { parseSettings } from '../../config/parse.ts';
-import { resolveTrain } from '../../config/resolve.ts';
+import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import { findModel } from '../../engine/model-source.ts';
 import { resolveModel } from '../../engine/resolved-model.ts';
+import { BpeftError } from '../../errors.ts';
 import { observed } from '../../events/sinks.ts';
 import { adapterFolder } from '../inputs/adapter-folder.ts';
 import { callOf, type RunContext } from '../inputs/context.ts';
-import { type Pins, pinnedDataset, pinnedName } from '../inputs/pins.ts';
+import { type Pins, pinnedDataset, pinnedName, readPins } from '../inputs/pins.ts';
 import { openDataset } from '../inputs/splits.ts';
 import { adapterIdentity } from '../records/adapter-files.ts';
 import { replaceJson } from '../records/atomic.ts';
+import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
+import { trainedInputs } from './trained-inputs.ts';
 
 /**
  * Brings the model and the adapter, and reads every split that training and its evaluation read, whole.
  * @returns what the file at `path` then holds
+ * @throws {BpeftError} `BPEFT_USAGE`, `BPEFT_RUN_EXISTS`: `path` is an input, or no lock file
  */
 export async function pin(
   options: TrainOptions,
@@ -26,7 +31,7 @@ export async function pin(
 ): Promise<Pins> {
   return observed(context.onEvent, {}, async () => {
     const config = resolveTrain(parseSettings('train', [{ origin: 'option', values: options }]));
-    await requireWritable(path, 'file');
+    await requireReplaceable(path, config);
     const call = callOf(context);
     const names = [...new Set([config.dataset, ...(config.evalDataset ?? [config.dataset])])];
     const datasets: Pins['datasets'] = [];
@@ -56,6 +61,21 @@ export async function pin(
     await replaceJson(path, pins);
     return pins;
   });
+}
+
+/** @throws {BpeftError} before any work, if `path` is more than a lock file that may be renewed */
+async function requireReplaceable(path: string, config: TrainConfig): Promise<void> {
+  await refuseProtected(path, trainedInputs(config, { isWhole: true }));
+  await requireWritable(path, 'file');
+  if (!existsSync(path)) return;
+  try {
+    await readPins(path);
+  } catch (cause) {
+    throw new BpeftError('BPEFT_RUN_EXISTS', `${path} is no lock file, and is not replaced`, {
+      hint: 'name another file, or move it away; the model is named by --model',
+      cause,
+    });
+  }
 }
 
 async function pinnedAdapter(

@@ -37,6 +37,7 @@ import { type Session, withSession } from './session.ts';
 import { finishedRun, trainConfig } from './settings.ts';
 import { stopped } from './stopped.ts';
 import { beginTogether, dividedRun, tellSettings, together } from './together.ts';
+import { trainedInputs } from './trained-inputs.ts';
 import { compareRanks, nextUpdate } from './update.ts';
 
 /**
@@ -67,15 +68,7 @@ async function lead(
     const folder = new RunFolder(config.out);
     folder.requireFree(config);
     if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
-    await refuseProtected(config.out, [
-      { what: 'the model', path: config.model },
-      { what: 'the adapter', path: config.initAdapter },
-      { what: 'the data folder', path: config.dataDir },
-      ...[config.dataset, ...(config.evalDataset ?? [])].map((path) => ({
-        what: 'a dataset',
-        path,
-      })),
-    ]);
+    await refuseProtected(config.out, trainedInputs(config, { isWhole: false }));
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
     await tellSettings(group, config, division, context);

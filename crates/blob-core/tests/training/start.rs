@@ -1,6 +1,6 @@
 //! What a fresh adapter begins with.
 
-use blob_core::adapter::{Adapter, HeadConfig, LoraConfig, Module};
+use blob_core::adapter::{Adapter, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma};
 use blob_core::noise::{NoiseKey, Phase, Purpose, Stream};
 
 use crate::support::encoder_case::EncoderCase;
@@ -42,6 +42,59 @@ fn every_site_begins_with_draws_of_its_own_and_sigma_with_others_than_the_mean()
                 share < 0.2,
                 "{part} of {site} is {other_part} of {other_site}: {share}"
             );
+        }
+    }
+}
+
+/// Correlation over the places that both have; `None` where one does not vary.
+fn correlation(one: &[f32], other: &[f32]) -> Option<f64> {
+    let count = one.len().min(other.len());
+    let centred = |values: &[f32]| {
+        let mean = values[..count].iter().map(|x| f64::from(*x)).sum::<f64>() / count as f64;
+        let off = |x: &f32| f64::from(*x) - mean;
+        values[..count].iter().map(off).collect::<Vec<_>>()
+    };
+    let (one, other) = (centred(one), centred(other));
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let norms = dot(&one, &one).sqrt() * dot(&other, &other).sqrt();
+    (norms > 0.0).then(|| dot(&one, &other) / norms)
+}
+
+#[test]
+fn no_two_parts_of_any_posterior_begin_alike() {
+    for over in Gaussian::ALL {
+        let sigma = match over {
+            Gaussian::A | Gaussian::AAndB => Sigma::Square,
+            Gaussian::Scales => Sigma::Exp,
+            Gaussian::Context => Sigma::SquaredLogistic,
+        };
+        let lora = LoraConfig {
+            rank: 24,
+            posterior: Some(Posterior {
+                sigma,
+                init_eps: 0.05,
+                over,
+            }),
+            ..lora(&Module::ALL)
+        };
+        let adapter = Adapter::new(lora, &config()).unwrap();
+        let values = adapter.parameters().member(0);
+        let parts: Vec<_> = adapter
+            .parameters()
+            .layout()
+            .parameters()
+            .iter()
+            .map(|part| (part, &values[part.range.clone()]))
+            .filter(|(_, values)| values.len() >= 24)
+            .collect();
+        let drawn = |values: &[f32]| values.iter().any(|x| *x != values[0]);
+        let count = parts.iter().filter(|(_, values)| drawn(values)).count();
+        assert!(count >= 2 * adapter.terms(0).len(), "{over:?}: {count}");
+        for (at, (part, values)) in parts.iter().enumerate() {
+            for (other_part, other) in &parts[..at] {
+                let alike = correlation(values, other).is_some_and(|r| r.abs() > 0.9);
+                assert!(!alike, "{over:?}: {part:?} and {other_part:?}");
+            }
         }
     }
 }

@@ -47,3 +47,10 @@ it.each(['answers.jsonl', 'run/answers.jsonl', 'run/evaluation', 'model-2/x.json
     await expect(refuseProtected(join(folder, name), inputs())).resolves.toBeUndefined();
   },
 );
+
+it('refuses a run that holds an input which it would replace', async () => {
+  const own = [{ what: 'the adapter', path: join(folder, 'run/adapter') }];
+  await expect(refuseProtected(join(folder, 'run'), own)).rejects.toMatchObject(refused);
+  const beside = [{ what: 'the model', path: join(folder, 'model') }];
+  await expect(refuseProtected(folder, beside)).resolves.toBeUndefined();
+});
