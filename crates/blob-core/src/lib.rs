@@ -3,12 +3,12 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`weights`], [`tokenizer`] | model files: GGUF, safetensors, tokenizers |
-//! | [`backbone`], [`layers`], [`ops`], [`kernels`] | the frozen model: wiring, operations with their adjoints, kernels by device |
+//! | [`backbone`], [`layers`], [`ops`], [`kernels`] | the frozen model, down to its kernels |
 //! | [`adapter`], [`noise`], [`pass`] | low-rank terms, their randomness, whose noise a row sees |
 //! | [`objective`], [`kl`], [`optim`], [`method`] | losses, divergence, update rules |
 //! | [`train`], [`predict`], [`checkpoint`] | one step, posterior samples, saved states |
 //! | [`collective`] | processes that train one adapter together |
-//! | [`observer`], [`laplace`] | rows of gradients; a Gaussian by the curvature around a trained adapter |
+//! | [`observer`], [`laplace`] | rows of gradients; a Gaussian by the curvature around an adapter |
 //!
 //! ```
 //! use blob_core::abort::Abort;

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! term    y = s·h·Bᵀ    h = x·Aᵀ     dL/dA = Σ_t p_tᵀ x_t   dL/dB = Σ_t dy_tᵀ (s·h_t)   p = s·dy·B
-//! whole   y = x·Wᵀ + b                dL/dW = Σ_t dy_tᵀ x_t    dL/db = Σ_t dy_t
+//! own     y = x·Wᵀ + b                dL/dW = Σ_t dy_tᵀ x_t    dL/db = Σ_t dy_t
 //! ```
 //!
-//! An observer sees x (n, k) and dy (n, m) of every layer once per backward pass, in the order of
-//! the walk back. It belongs to the pass, as the flag that stops it does, and changes no number.
+//! An observer sees x (n, k) and dy (n, m) of every layer once per backward pass, the last layer
+//! first. It belongs to the pass, as the flag that stops it does, and changes no number.
 
 use std::fmt;
 use std::ops::Range;

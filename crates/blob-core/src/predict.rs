@@ -1,4 +1,8 @@
-//! Class logits of posterior samples; their predictive is the mean of the samples' softmax.
+//! Class logits of posterior samples, or in closed form; what becomes of them is the method's rule.
+//!
+//! A member's samples are copies of the prompts under draws of the posterior. How they become
+//! probabilities (a mean of probabilities or of logits) is decided where metrics are computed; a
+//! curvature beside the adapter answers by its own equations (`laplace`).
 
 use std::ops::Range;
 
@@ -13,8 +17,8 @@ use crate::noise::{Phase, Stream};
 use crate::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use crate::{Error, Result};
 
-/// Rows that one pass may hold; more samples are computed pass by pass, with the same results. A pass
-/// that a GPU's memory does not hold is computed in halves.
+/// Rows that one pass may hold; more samples are computed pass by pass, with the same results. A
+/// pass that a GPU's memory does not hold is computed in halves.
 const ROWS_PER_PASS: usize = 2048;
 
 /// The noise counts samples in 16 bits.

@@ -3,7 +3,7 @@
 //!
 //! The oracle computes in f64, all positions of all blocks, one prompt at a time, and
 //! differentiates plain operations only. It knows neither the shortcut of the last block, nor where
-//! the walk back may stop, nor ragged batches.
+//! a backward pass may stop, nor ragged batches.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod support;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use blob_core::Error;
-use blob_core::collective::{Collective, Group, Meeting, Star};
+use blob_core::collective::{Collective, Meeting, Ranks, Star};
 use napi::bindgen_prelude::{Env, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 
@@ -18,7 +18,7 @@ use crate::promise::{promise, stopped};
 #[napi]
 pub struct NativeGroup {
     /// `None`: it has left.
-    group: Mutex<Option<Group>>,
+    group: Mutex<Option<Ranks>>,
 }
 
 #[napi]
@@ -33,7 +33,7 @@ impl NativeGroup {
         let meeting: Meeting = parse(&options).map_err(|error| thrown(env, &error))?;
         let abort = flag_of(abort);
         apart(env, move || {
-            let group = Group::new(Star::meet(&meeting, &abort)?);
+            let group = Ranks::new(Star::meet(&meeting, &abort)?);
             Ok(Self {
                 group: Mutex::new(Some(group)),
             })
@@ -80,7 +80,7 @@ impl NativeGroup {
             .take();
     }
 
-    pub(crate) fn group(&self) -> Result<Group> {
+    pub(crate) fn group(&self) -> Result<Ranks> {
         let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
         let group = group.clone();
         group.ok_or_else(|| stopped("this process has left the others"))

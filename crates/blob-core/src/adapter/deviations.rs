@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{Adapter, Draw, Factor, Gaussian, Layout, Parameters, Site, WholeLayers};
+use super::{Adapter, Draw, Factor, Gaussian, Layout, OwnLayers, Parameters, Site};
 use crate::noise::{NoiseKey, Purpose};
 use crate::{Error, Result};
 
@@ -66,7 +66,7 @@ impl Adapter {
     /// `BPEFT_INVALID_INPUT` for another kind of adapter, or columns that do not fit it.
     pub fn with_deviations(self, columns: usize, values: &[Vec<f32>]) -> Result<Self> {
         let terms = self.parameters.layout().terms().clone();
-        let layout = Arc::new(Layout::new(terms, None, WholeLayers::default()));
+        let layout = Arc::new(Layout::new(terms, None, OwnLayers::default()));
         let members = self.parameters.members();
         let fits = (1..=MOST_DEVIATIONS).contains(&columns)
             && values.len() == columns * members

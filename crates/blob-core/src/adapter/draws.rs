@@ -1,7 +1,7 @@
 //! Coherent draws from a Gaussian adapter: each a point adapter of its own.
 //!
 //! ```text
-//! θ_s = μ ± (σ ∘ E_s + D z_s)   per factor that is Gaussian; the others are as they are; D: `deviations`
+//! θ_s = μ ± (σ ∘ E_s + D z_s)    per factor that is Gaussian; others stay; D: `deviations`
 //! A_s = diag(1 ± σ∘ε_s/μ)·A      of Gaussian scales: `scales`
 //! ```
 //!
@@ -81,8 +81,8 @@ impl Adapter {
             ..self.config.clone()
         };
         let own = self.parameters.layout();
-        let (terms, whole) = (own.terms().clone(), own.whole().clone());
-        let layout = Arc::new(Layout::new(terms, None, whole));
+        let (terms, own_layers) = (own.terms().clone(), own.own_layers().clone());
+        let layout = Arc::new(Layout::new(terms, None, own_layers));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), draws.len());
         for (index, draw) in draws.iter().enumerate() {
             let points = self.parameters.member(draw.member);

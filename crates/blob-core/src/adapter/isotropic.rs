@@ -64,9 +64,9 @@ impl Adapter {
                 .map(|(site, term)| (site, rotated(&term, rule, site.block >= from_block)))
                 .collect()
         });
-        let own = self.parameters.layout().whole().clone();
+        let own = self.parameters.layout().own_layers().clone();
         let mut adapter = Self::from_parts(config, &members.collect::<Vec<_>>(), own)?;
-        adapter.copy_whole(self);
+        adapter.copy_own_layers(self);
         Ok(adapter)
     }
 

@@ -9,8 +9,9 @@
 //! where no optimizer reaches.
 //!
 //! The point parameters come first, so that an optimizer of these is one run of values; among them
-//! the low-rank factors. An adapter of several members repeats the whole, member after member. Gradients have the same layout; a state
-//! of an optimizer may cover its beginning only (`point_len`).
+//! the low-rank factors. An adapter of several members repeats all of it, member after member.
+//! Gradients have the same layout; a state of an optimizer may cover its beginning only
+//! (`point_len`).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -73,7 +74,7 @@ impl Factor {
         Self::ContextOutBias,
     ];
     /// Those of a layer of the adapter's own.
-    pub const WHOLE: [Self; 2] = [Self::Weight, Self::Bias];
+    pub const OWN: [Self; 2] = [Self::Weight, Self::Bias];
 
     /// What saved states call it; PEFT's names are made of these.
     pub fn name(self) -> &'static str {
@@ -148,7 +149,7 @@ impl TermShape {
 
 /// The layers of an adapter's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct WholeLayers {
+pub struct OwnLayers {
     /// Outputs and inputs of each.
     pub shapes: BTreeMap<Site, (usize, usize)>,
     /// Whether an optimizer moves them.
@@ -159,34 +160,34 @@ pub struct WholeLayers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     terms: BTreeMap<Site, TermShape>,
-    whole: WholeLayers,
+    own_layers: OwnLayers,
     parameters: Vec<Parameter>,
     index: BTreeMap<(Site, Factor), usize>,
 }
 
 impl Layout {
-    /// Of the terms' widths, with the ρ of what is Gaussian; beside them `whole`.
+    /// Of the terms' widths, with the ρ of what is Gaussian; beside them `own_layers`.
     pub fn new(
         terms: BTreeMap<Site, TermShape>,
         gaussian: Option<Gaussian>,
-        whole: WholeLayers,
+        own_layers: OwnLayers,
     ) -> Self {
         let mut layout = Self {
             terms,
-            whole,
+            own_layers,
             parameters: Vec::new(),
             index: BTreeMap::new(),
         };
         layout.add_terms(Factor::A);
         layout.add_terms(Factor::B);
-        if layout.whole.trained {
-            layout.add_whole();
+        if layout.own_layers.trained {
+            layout.add_own_layers();
         }
         for &factor in gaussian.map_or(&[][..], Gaussian::factors) {
             layout.add_terms(factor);
         }
-        if !layout.whole.trained {
-            layout.add_whole();
+        if !layout.own_layers.trained {
+            layout.add_own_layers();
         }
         layout
     }
@@ -202,8 +203,8 @@ impl Layout {
         }
     }
 
-    fn add_whole(&mut self) {
-        let shapes: Vec<_> = self.whole.shapes.clone().into_iter().collect();
+    fn add_own_layers(&mut self) {
+        let shapes: Vec<_> = self.own_layers.shapes.clone().into_iter().collect();
         for (site, (outputs, inputs)) in shapes {
             self.add(site, Factor::Weight, [outputs, inputs]);
             self.add(site, Factor::Bias, [1, outputs]);
@@ -227,13 +228,13 @@ impl Layout {
     }
 
     /// The layers of the adapter's own.
-    pub fn whole(&self) -> &WholeLayers {
-        &self.whole
+    pub fn own_layers(&self) -> &OwnLayers {
+        &self.own_layers
     }
 
     /// Whether there are layers of the adapter's own that an optimizer moves.
-    pub fn trains_whole(&self) -> bool {
-        self.whole.trained
+    pub fn trains_own_layers(&self) -> bool {
+        self.own_layers.trained
     }
 
     /// All parameters, in order.
@@ -292,8 +293,8 @@ impl Layout {
 
     /// Values of one member's point parameters: the low-rank factors, then trained layers.
     pub fn point_len(&self) -> usize {
-        let trained = self.whole.trained;
-        self.end_of(|factor| factor.is_low_rank() || trained && Factor::WHOLE.contains(&factor))
+        let trained = self.own_layers.trained;
+        self.end_of(|factor| factor.is_low_rank() || trained && Factor::OWN.contains(&factor))
     }
 
     /// Values of one member that are trained: the points and all of the posterior.
@@ -327,7 +328,7 @@ mod tests {
             (site(1, Module::Q), widths(2, 5, 7)),
             (site(0, Module::V), widths(2, 3, 4)),
         ]);
-        let layout = Layout::new(terms.clone(), Some(Gaussian::A), WholeLayers::default());
+        let layout = Layout::new(terms.clone(), Some(Gaussian::A), OwnLayers::default());
         let mut end = 0;
         for parameter in layout.parameters() {
             assert_eq!(parameter.range.start, end);
@@ -345,28 +346,24 @@ mod tests {
         assert_eq!(layout.run(Factor::RhoB), 0..0);
         let of_rho = layout.range(site(0, Module::V), Factor::Rho);
         assert_eq!(of_rho, Some(layout.point_len()..layout.point_len() + 6));
-        let point = Layout::new(terms.clone(), None, WholeLayers::default());
+        let point = Layout::new(terms.clone(), None, OwnLayers::default());
         assert_eq!((point.len(), point.point_len()), (38, 38));
         assert_eq!(point.range(site(0, Module::V), Factor::Rho), None);
-        let both = Layout::new(terms.clone(), Some(Gaussian::AAndB), WholeLayers::default());
+        let both = Layout::new(terms.clone(), Some(Gaussian::AAndB), OwnLayers::default());
         assert_eq!((both.len(), both.point_len()), (76, 38));
         // Two scales of each layer, and their ρ.
-        let scales = Layout::new(
-            terms.clone(),
-            Some(Gaussian::Scales),
-            WholeLayers::default(),
-        );
+        let scales = Layout::new(terms.clone(), Some(Gaussian::Scales), OwnLayers::default());
         assert_eq!((scales.len(), scales.point_len()), (38 + 8, 38));
         assert_eq!(scales.run(Factor::Scale), 38..42);
         assert_eq!(scales.trained_len(), scales.len());
         // Layers of the adapter's own: 3·5 + 3 values, among the points only where they are
         // trained.
         for trained in [true, false] {
-            let whole = WholeLayers {
+            let own_layers = OwnLayers {
                 shapes: BTreeMap::from([(site(2, Module::Classifier), (3, 5))]),
                 trained,
             };
-            let layout = Layout::new(terms.clone(), Some(Gaussian::A), whole);
+            let layout = Layout::new(terms.clone(), Some(Gaussian::A), own_layers);
             let points = if trained { 38 + 18 } else { 38 };
             assert_eq!((layout.low_rank_len(), layout.point_len()), (38, points));
             assert_eq!(

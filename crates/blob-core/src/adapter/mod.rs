@@ -8,8 +8,8 @@
 //!
 //! `A` starts as U(−1/√k, 1/√k) (PyTorch's Kaiming-uniform with a = √5), `B` as 0, ρ as
 //! U(ρ(ε²/2), ρ(ε²)), so that σ starts in [ε²/2, ε²), or U(ε−1, ε) where ε < 0 (softplus, the
-//! reference's start). `scales` and `context` have starts of their own. An ensemble has several members of one shape;
-//! member j starts as a single adapter of seed + j does.
+//! reference's start). `scales` and `context` have starts of their own. An ensemble has several
+//! members of one shape; member j starts as a single adapter of seed + j does.
 
 mod config;
 mod context;
@@ -18,12 +18,12 @@ mod draws;
 mod isotropic;
 mod layout;
 mod low_rank;
+mod own_layers;
 mod parameters;
 pub mod peft;
 mod scales;
 mod sigma_quantiles;
 mod site;
-mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +32,11 @@ pub use config::{Gaussian, LoraConfig, Posterior, Sigma};
 pub use deviations::{Deviations, MOST_DEVIATIONS};
 pub use draws::Draw;
 pub use isotropic::SpectrumRule;
-pub use layout::{CONTEXT_WIDTH, Factor, Layout, Parameter, TermShape, WholeLayers};
+pub use layout::{CONTEXT_WIDTH, Factor, Layout, OwnLayers, Parameter, TermShape};
 pub use low_rank::{LowRank, LowRankMut, LowRankRef};
+pub use own_layers::{HeadConfig, OwnLayerMut, OwnLayerRef, OwnValues};
 pub use parameters::Parameters;
 pub use site::{Module, Site};
-pub use whole::{HeadConfig, Whole, WholeMut, WholeRef};
 
 use crate::backbone::BackboneConfig;
 use crate::laplace::Laplace;
@@ -61,7 +61,7 @@ impl Adapter {
         config.check()?;
         config.check_for(backbone)?;
         let classes = config.head.map_or(0, |head| head.classes);
-        let whole = WholeLayers::of_head(config.head, backbone);
+        let own_layers = OwnLayers::of_head(config.head, backbone);
         let backbone = &backbone.with_classes(classes);
         let sites = Site::all(&config.target_modules, backbone).into_iter();
         let shape = |site: Site| {
@@ -74,7 +74,7 @@ impl Adapter {
             }
         };
         let terms = sites.map(|site| (site, shape(site))).collect();
-        let layout = Arc::new(Layout::new(terms, config.gaussian(), whole));
+        let layout = Arc::new(Layout::new(terms, config.gaussian(), own_layers));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), config.members);
         for member in 0..config.members {
             for &site in layout.terms().keys() {
@@ -94,7 +94,7 @@ impl Adapter {
             adapter.initialise_context(member);
         }
         if let Some(encoder) = &backbone.encoder {
-            adapter.initialise_whole(encoder.initializer_range);
+            adapter.initialise_own_layers(encoder.initializer_range);
         }
         Ok(adapter)
     }
@@ -106,7 +106,7 @@ impl Adapter {
     /// `BPEFT_INVALID_INPUT` when there is no term, or when members or terms differ in shape;
     /// `BPEFT_INVALID_CONFIG`.
     pub fn from_terms(config: LoraConfig, members: &[BTreeMap<Site, LowRank>]) -> Result<Self> {
-        Self::from_parts(config, members, WholeLayers::default())
+        Self::from_parts(config, members, OwnLayers::default())
     }
 
     /// [`Self::from_terms`] with room for layers of its own, all 0.
@@ -116,7 +116,7 @@ impl Adapter {
     pub(crate) fn from_parts(
         config: LoraConfig,
         members: &[BTreeMap<Site, LowRank>],
-        whole: WholeLayers,
+        own_layers: OwnLayers,
     ) -> Result<Self> {
         config.check()?;
         let invalid = |message: String| Err(Error::InvalidInput(message));
@@ -163,7 +163,7 @@ impl Adapter {
                 ));
             }
         }
-        let layout = Arc::new(Layout::new(shapes, gaussian, whole));
+        let layout = Arc::new(Layout::new(shapes, gaussian, own_layers));
         let mut parameters = Parameters::zeros(layout, config.members);
         for (member, terms) in members.iter().enumerate() {
             parameters.set_terms(member, terms);
@@ -183,8 +183,8 @@ impl Adapter {
     pub fn with_gaussian(&self, config: LoraConfig) -> Result<Self> {
         config.check()?;
         let own = self.parameters.layout();
-        let (terms, whole) = (own.terms().clone(), own.whole().clone());
-        let layout = Arc::new(Layout::new(terms, config.gaussian(), whole));
+        let (terms, own_layers) = (own.terms().clone(), own.own_layers().clone());
+        let layout = Arc::new(Layout::new(terms, config.gaussian(), own_layers));
         let mut parameters = Parameters::zeros(Arc::clone(&layout), self.parameters.members());
         for member in 0..self.parameters.members() {
             let (from, to) = (

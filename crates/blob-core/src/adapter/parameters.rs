@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, Site, WholeMut, WholeRef};
+use super::{Factor, Layout, LowRank, LowRankMut, LowRankRef, OwnLayerMut, OwnLayerRef, Site};
 use crate::Result;
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
@@ -152,23 +152,23 @@ impl Parameters {
     }
 
     /// A member's layer of its own at a site, if there is one.
-    pub fn whole(&self, member: usize, site: Site) -> Option<WholeRef<'_>> {
+    pub fn own_layer(&self, member: usize, site: Site) -> Option<OwnLayerRef<'_>> {
         let values = self.member(member);
         let of = |factor| Some(&values[self.layout.range(site, factor)?]);
-        Some(WholeRef {
+        Some(OwnLayerRef {
             weight: of(Factor::Weight)?,
             bias: of(Factor::Bias)?,
         })
     }
 
-    /// [`Self::whole`], to be changed.
-    pub fn whole_mut(&mut self, member: usize, site: Site) -> Option<WholeMut<'_>> {
+    /// [`Self::own_layer`], to be changed.
+    pub fn own_layer_mut(&mut self, member: usize, site: Site) -> Option<OwnLayerMut<'_>> {
         let range = |factor| self.layout.range(site, factor);
         let (weight, bias) = (range(Factor::Weight)?, range(Factor::Bias)?);
         // The bias lies right behind its weight.
         let both = &mut self.member_mut(member)[weight.start..bias.end];
         let (weight, bias) = both.split_at_mut(weight.len());
-        Some(WholeMut { weight, bias })
+        Some(OwnLayerMut { weight, bias })
     }
 
     /// Every term to be changed, of all members, beside the same term of `others`; in order of

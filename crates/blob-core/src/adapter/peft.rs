@@ -4,10 +4,11 @@
 //! names: `base_model.model.<layer>.lora_A.weight` (r, k) is the mean, `….lora_B.weight` (m, r),
 //! and `….lora_A_rho` (r, k), `….lora_B_rho` (m, r), `….lora_A_scale` and `….lora_A_scale_rho` (r),
 //! which PEFT ignores, as it does what `deviations` adds; `….lora_E_in`, `….lora_E_out` and their
-//! `_bias` are a context's, and `peft_type` then is one that PEFT does not know. The reference repeats the prefix `base_model.model.` and embeds the frozen
-//! head (`lm_head.base_layer.weight`), which is left out with a notice. Layers have transformers'
-//! names; those of an adapter's own, an encoder's head, are what PEFT calls `modules_to_save`, or
-//! the base layers of their low-rank terms.
+//! `_bias` are a context's, and `peft_type` then is one that PEFT does not know. The reference
+//! repeats the prefix `base_model.model.` and embeds the frozen head (`lm_head.base_layer.weight`),
+//! which is left out with a notice. Layers have transformers' names; those of an adapter's own, an
+//! encoder's head, are what PEFT calls `modules_to_save`, or the base layers of their low-rank
+//! terms.
 
 mod config;
 mod curvature;
@@ -23,8 +24,8 @@ use std::path::{Path, PathBuf};
 use self::names::Names;
 use self::values::checked_values;
 use super::{
-    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, Posterior, Sigma, Site, TermShape,
-    Whole, WholeLayers,
+    Adapter, Factor, Gaussian, LoraConfig, LowRank, Module, OwnLayers, OwnValues, Posterior, Sigma,
+    Site, TermShape,
 };
 use crate::backbone::BackboneConfig;
 use crate::files::{atomic_write, safetensors_bytes};
@@ -140,14 +141,14 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
         members: members.len(),
         ..members[0].config.clone()
     };
-    let whole = WholeLayers::of_head(config.head, backbone);
+    let own_layers = OwnLayers::of_head(config.head, backbone);
     let terms: Vec<_> = members
         .iter_mut()
         .map(|it| std::mem::take(&mut it.terms))
         .collect();
-    let mut adapter = Adapter::from_parts(config, &terms, whole)?;
+    let mut adapter = Adapter::from_parts(config, &terms, own_layers)?;
     for (number, member) in members.iter().enumerate() {
-        adapter.set_whole(number, &member.whole);
+        adapter.set_own_layers(number, &member.own_layers);
     }
     if let Some(columns) = members[0].deviations.as_ref().map(Vec::len) {
         let all = members.iter_mut().filter_map(|it| it.deviations.take());
@@ -164,7 +165,8 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
     }
     Ok(Loaded {
         adapter,
-        head_is_of_base: backbone.encoder.is_some() && members.iter().any(|it| it.whole.is_empty()),
+        head_is_of_base: backbone.encoder.is_some()
+            && members.iter().any(|it| it.own_layers.is_empty()),
         notices: members.into_iter().flat_map(|it| it.notices).collect(),
     })
 }
@@ -198,7 +200,7 @@ fn last_member(folder: &Path) -> Result<usize> {
 struct Member {
     config: LoraConfig,
     terms: BTreeMap<Site, LowRank>,
-    whole: Whole,
+    own_layers: OwnValues,
     /// Columns of a covariance of low rank.
     deviations: Option<Vec<Vec<f32>>>,
     /// Of Laplace's approximation, as it lies in the file.
@@ -216,7 +218,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
 
-    let (whole, head) = head::of_file(&file, backbone).map_err(&broken)?;
+    let (own_layers, head) = head::of_file(&file, backbone).map_err(&broken)?;
     let classes = head.map_or(backbone.classes(), |head| head.classes);
     let backbone = &backbone.with_classes(classes);
     let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
@@ -227,7 +229,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same complaint each time
     for (name, view) in tensors {
         let bare = bare(&name);
-        if names::whole(bare, backbone).is_some() {
+        if names::own_part(bare, backbone).is_some() {
             continue;
         }
         if curvature::is_part(bare) {
@@ -303,7 +305,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     Ok(Member {
         config,
         terms,
-        whole,
+        own_layers,
         deviations,
         curvature,
         notices,

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! ΔW = s·B·diag(λ)·V      λ_i ~ N(μ_i, σ_i²)      B (m, r)   V (r, k)
-//! A  = diag(μ)·V          A_s = diag(1 + σ∘ε/μ)·A       ε ~ N(0, I_r), one of each layer and sample
+//! A  = diag(μ)·V          A_s = diag(1 + σ∘ε/μ)·A      ε ~ N(0, I_r) of each layer and sample
 //! ```
 //!
-//! An adapter holds A, so that its mean is a plain low-rank term to all that reads it, with ln μ and
-//! ρ = ln σ beside it; V = diag(μ)⁻¹A is formed where it is updated. The start is the decomposition
-//! of the `A` that plain LoRA starts with, `A₀ = U diag(d) V`: μ = d and V. σ starts in [ε/√2, ε).
+//! An adapter holds A, so that its mean is a plain low-rank term to all that reads it, with ln μ
+//! and ρ = ln σ beside it; V = diag(μ)⁻¹A is formed where it is updated. The start is the
+//! decomposition of the `A` that plain LoRA starts with, `A₀ = U diag(d) V`: μ = d and V. σ starts
+//! in [ε/√2, ε).
 
 use super::{Adapter, Draw, Factor, Gaussian, Site};
 use crate::noise::{NoiseKey, Phase, Purpose, Stream};

@@ -10,7 +10,7 @@ use super::read_out::{ReadOut, ReadOutKept};
 use super::stack::{Stack, StackKept};
 use super::stem::Stem;
 use super::{BackboneConfig, WeightSource, build};
-use crate::adapter::{Adapter, Gaussian, LoraConfig, Parameters, Whole};
+use crate::adapter::{Adapter, Gaussian, LoraConfig, OwnValues, Parameters};
 use crate::batch::Batch;
 use crate::layers::Adapted;
 use crate::ops::dropout::Dropout;
@@ -26,7 +26,7 @@ pub struct Backbone {
     stack: Stack,
     read_out: ReadOut,
     /// The head in the file of an encoder.
-    base_head: Whole,
+    base_head: OwnValues,
     precision: Precision,
     device: Device,
 }
@@ -116,7 +116,7 @@ impl Backbone {
     /// Copies the head of the file into every member of an adapter of as many classes.
     pub fn give_head(&self, adapter: &mut Adapter) {
         for member in 0..adapter.parameters().members() {
-            adapter.set_whole(member, &self.base_head);
+            adapter.set_own_layers(member, &self.base_head);
         }
     }
 

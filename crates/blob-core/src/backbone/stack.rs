@@ -1,6 +1,6 @@
-//! The blocks of a backbone: forward, and the walk back.
+//! The blocks of a backbone: forward and backward pass.
 //!
-//! The last blocks are the first to be walked back through. What those keep is bounded
+//! The backward pass begins with the last blocks. What those keep is bounded
 //! (`Mode::kept_bytes`); the others keep their input and are computed again, with the same bits:
 //! the noise is a function of who asks.
 
@@ -26,7 +26,7 @@ pub struct Stack {
 
 /// What a block left for its backward pass: everything, or what it takes to compute it again.
 enum Record {
-    Whole(Box<BlockKept>),
+    Kept(Box<BlockKept>),
     Input(Tensor),
 }
 
@@ -72,7 +72,7 @@ impl Stack {
             budget = left.unwrap_or(0);
             left.is_some()
         };
-        let whole = if keep {
+        let most = if keep {
             self.blocks.iter().rev().take_while(fits).count()
         } else {
             0
@@ -81,12 +81,12 @@ impl Stack {
         let distances = distances.transpose()?;
         let mut records = Vec::new();
         for block in &self.blocks[blocks] {
-            let is_whole = self.blocks.len() - block.index <= whole;
+            let is_kept = self.blocks.len() - block.index <= most;
             let at = self.positioned(block, of, distances.as_ref());
-            let (y, of_block) = block.forward(&x, at, is_whole)?;
+            let (y, of_block) = block.forward(&x, at, is_kept)?;
             if keep {
                 records.push(match of_block {
-                    Some(of_block) => Record::Whole(Box::new(of_block)),
+                    Some(of_block) => Record::Kept(Box::new(of_block)),
                     None => Record::Input(x),
                 });
             }
@@ -106,7 +106,7 @@ impl Stack {
         for block in self.blocks.iter().skip(first).rev() {
             let at = self.positioned(block, of, kept.distances.as_ref());
             let of_block = match kept.records.pop() {
-                Some(Record::Whole(of_block)) => Some(*of_block),
+                Some(Record::Kept(of_block)) => Some(*of_block),
                 Some(Record::Input(x)) => block.forward(&x, at, true)?.1,
                 None => None,
             };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::link::{Link, is_wait};
+use super::connection::{Connection, is_wait};
 use crate::abort::Abort;
 use crate::{Error, Result};
 
@@ -116,7 +116,7 @@ impl Meeting {
     /// # Errors
     /// `BPEFT_RANKS` when not all have come in time, when rank 0 takes no such rank, or when the
     /// port is taken; `BPEFT_ABORTED`.
-    pub(super) fn links(&self, abort: &Abort) -> Result<Vec<Link>> {
+    pub(super) fn connections(&self, abort: &Abort) -> Result<Vec<Connection>> {
         self.check()?;
         let until = Instant::now() + Duration::from_secs_f64(self.meet_seconds);
         if self.rank == 0 {
@@ -125,16 +125,17 @@ impl Meeting {
         Ok(vec![self.call(until, abort)?])
     }
 
-    fn receive_all(&self, until: Instant, abort: &Abort) -> Result<Vec<Link>> {
+    fn receive_all(&self, until: Instant, abort: &Abort) -> Result<Vec<Connection>> {
         let listener = self.listen()?;
-        let mut links: Vec<Option<Link>> = (1..self.size).map(|_| None).collect();
+        let mut connections: Vec<Option<Connection>> = (1..self.size).map(|_| None).collect();
         let mut refused = None;
-        while links.iter().any(Option::is_none) {
+        while connections.iter().any(Option::is_none) {
             abort.check()?;
             match listener.accept() {
-                Ok((stream, from)) => match self.receive(stream, &links) {
+                Ok((stream, from)) => match self.receive(stream, &connections) {
                     Ok((rank, stream)) => {
-                        links[rank - 1] = Some(Link::new(rank, stream, self.silence())?);
+                        connections[rank - 1] =
+                            Some(Connection::new(rank, stream, self.silence())?);
                     }
                     Err(why) => refused = Some(format!("; {from} was turned away: {why}")),
                 },
@@ -142,7 +143,10 @@ impl Meeting {
                 Err(error) => return Err(self.failed(&error)),
             }
             if Instant::now() > until {
-                let missing = links.iter().enumerate().filter(|(_, link)| link.is_none());
+                let missing = connections
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, connection)| connection.is_none());
                 let missing: Vec<_> = missing.map(|(at, _)| (at + 1).to_string()).collect();
                 return Err(Error::Ranks(
                     format!(
@@ -158,7 +162,7 @@ impl Meeting {
                 ));
             }
         }
-        Ok(links.into_iter().flatten().collect())
+        Ok(connections.into_iter().flatten().collect())
     }
 
     /// Where ranks on other machines may come, the door is open on every address.
@@ -190,7 +194,7 @@ impl Meeting {
     fn receive(
         &self,
         mut stream: TcpStream,
-        links: &[Option<Link>],
+        connections: &[Option<Connection>],
     ) -> std::result::Result<(usize, TcpStream), String> {
         let failed = |error: std::io::Error| format!("it did not say who it is ({error})");
         let mut greeting = [0; GREETING];
@@ -209,7 +213,7 @@ impl Meeting {
             u32::from_le_bytes(word) as usize
         };
         let (size, rank) = (number(16), number(20));
-        let is_expected = (1..self.size).contains(&rank) && links[rank - 1].is_none();
+        let is_expected = (1..self.size).contains(&rank) && connections[rank - 1].is_none();
         let verdict = if size != self.size {
             Verdict::OtherSize
         } else if !is_expected {
@@ -230,13 +234,13 @@ impl Meeting {
     }
 
     /// Calls rank 0 until it is there.
-    fn call(&self, until: Instant, abort: &Abort) -> Result<Link> {
+    fn call(&self, until: Instant, abort: &Abort) -> Result<Connection> {
         let mut last = String::from("nobody listens");
         while Instant::now() < until {
             abort.check()?;
             match self.connect() {
                 Ok(stream) => match self.introduce(stream) {
-                    Ok(link) => return link,
+                    Ok(connection) => return connection,
                     Err(error) => last = format!("it does not answer ({error})"),
                 },
                 Err(error) => last = error.to_string(),
@@ -268,7 +272,7 @@ impl Meeting {
     }
 
     /// Says who this is. The outer error is worth another try: rank 0 may be busy with another.
-    fn introduce(&self, mut stream: TcpStream) -> std::io::Result<Result<Link>> {
+    fn introduce(&self, mut stream: TcpStream) -> std::io::Result<Result<Connection>> {
         let mut greeting = [0; GREETING];
         prepared(&stream)?;
         read_within(&mut stream, &mut greeting)?;
@@ -292,7 +296,7 @@ impl Meeting {
         let [v0, v1, v2, v3, s0, s1, s2, s3] = answer;
         let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
         let verdict = match u32::from_le_bytes([v0, v1, v2, v3]) {
-            0 => return Ok(Link::new(0, stream, self.silence())),
+            0 => return Ok(Connection::new(0, stream, self.silence())),
             1 => Verdict::OtherSize,
             2 => Verdict::NotARank,
             _ => Verdict::OtherRun,

@@ -1,8 +1,10 @@
 //! Processes that train one adapter together: ranks 0 … n−1, each with its rows of every batch.
 //!
 //! ```text
-//! Σ: x ← x₀ + x₁ + … + x₍ₙ₋₁₎       in this order, each sum rounded to its type; the same bits everywhere
+//! Σ: x ← x₀ + x₁ + … + x₍ₙ₋₁₎       in this order, each sum rounded to its type
 //! ```
+//!
+//! The result has the same bits everywhere.
 //!
 //! A rank that ends, fails or is stopped ends the others: instead of its part of the next sum it
 //! sends why, and nobody has that sum. So the updates of all ranks are those of whole sums, and
@@ -11,11 +13,11 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `meeting` | how ranks find rank 0, and whom it lets in |
-//! | `link` | one connection: frames, silence, lengths |
+//! | `connection` | between two ranks: frames, silence, lengths |
 //! | `star` | sums and broadcasts by TCP, through rank 0 |
 //! | `on_gpus` | sums by NCCL, beside it |
 
-mod link;
+mod connection;
 mod meeting;
 #[cfg(feature = "cuda")]
 mod on_gpus;
@@ -76,18 +78,18 @@ pub trait Collective: Send {
 }
 
 /// The means by which these ranks add up what they compute on this device: NCCL where every rank
-/// has a GPU and the library, else the group itself.
+/// has a GPU and the library, else the ranks itself.
 ///
 /// # Errors
 /// As [`Collective`]; `BPEFT_DEVICE` when NCCL fails.
-pub fn fitting(mut group: Group, device: Device, abort: &Abort) -> Result<Box<dyn Collective>> {
+pub fn fitting(mut ranks: Ranks, device: Device, abort: &Abort) -> Result<Box<dyn Collective>> {
     let mut lacking = [if has_nccl(device) { 0.0 } else { 1.0 }];
-    group.sum(&mut Buffer::zeros(0), &mut lacking, abort)?;
+    ranks.sum(&mut Buffer::zeros(0), &mut lacking, abort)?;
     #[cfg(feature = "cuda")]
     if let (Device::Cuda(gpu), [0.0]) = (device, lacking) {
-        return Ok(Box::new(OnGpus::of(group, gpu, abort)?));
+        return Ok(Box::new(OnGpus::of(ranks, gpu, abort)?));
     }
-    Ok(Box::new(group))
+    Ok(Box::new(ranks))
 }
 
 #[cfg(feature = "cuda")]
@@ -102,9 +104,9 @@ fn has_nccl(_device: Device) -> bool {
 
 /// A [`Star`] with several owners.
 #[derive(Clone)]
-pub struct Group(Arc<Mutex<Star>>);
+pub struct Ranks(Arc<Mutex<Star>>);
 
-impl Group {
+impl Ranks {
     /// Of a star.
     #[must_use]
     pub fn new(star: Star) -> Self {
@@ -117,7 +119,7 @@ impl Group {
     }
 }
 
-impl Collective for Group {
+impl Collective for Ranks {
     fn rank(&self) -> usize {
         self.star().rank()
     }

@@ -4,36 +4,36 @@
 //! that was stopped or has failed is heard of there, since a sum of NCCL in which one is missing
 //! never ends. The sum itself is asked of the GPU's stream, and waited for before the update.
 
-use super::{Collective, Group};
+use super::{Collective, Ranks};
 use crate::abort::Abort;
 use crate::buffer::Buffer;
 use crate::kernels::cuda::{Array, Communicator, Gpu, Tally, UNIQUE_ID};
 use crate::{Error, Result};
 
-/// A [`Group`] whose ranks have a GPU each.
+/// A [`Ranks`] whose ranks have a GPU each.
 pub struct OnGpus {
-    group: Group,
+    ranks: Ranks,
     communicator: Communicator,
 }
 
 impl OnGpus {
-    /// The group with NCCL, once all ranks have it and a GPU.
+    /// The ranks with NCCL, once all ranks have it and a GPU.
     ///
     /// # Errors
     /// As [`Collective`]; `BPEFT_DEVICE` when NCCL fails.
-    pub(super) fn of(mut group: Group, gpu: Gpu, abort: &Abort) -> Result<Self> {
-        let made = Self::joined(&mut group, gpu, abort);
-        made.inspect_err(|error| group.stop(error))
+    pub(super) fn of(mut ranks: Ranks, gpu: Gpu, abort: &Abort) -> Result<Self> {
+        let made = Self::joined(&mut ranks, gpu, abort);
+        made.inspect_err(|error| ranks.stop(error))
     }
 
-    fn joined(group: &mut Group, gpu: Gpu, abort: &Abort) -> Result<Self> {
-        let (rank, size) = (group.rank(), group.size());
+    fn joined(ranks: &mut Ranks, gpu: Gpu, abort: &Abort) -> Result<Self> {
+        let (rank, size) = (ranks.rank(), ranks.size());
         let mut id = [0; UNIQUE_ID];
         if rank == 0 {
             id = Communicator::unique_id(gpu)?;
         }
         let hex = |id: [u8; UNIQUE_ID]| id.map(|byte| format!("{byte:02x}")).concat();
-        let told = group.star().told_by_first(&hex(id), abort)?;
+        let told = ranks.star().told_by_first(&hex(id), abort)?;
         for (at, byte) in id.iter_mut().enumerate() {
             let digits = told.get(2 * at..2 * at + 2).unwrap_or_default();
             *byte = u8::from_str_radix(digits, 16).map_err(|_| {
@@ -43,10 +43,10 @@ impl OnGpus {
                 )
             })?;
         }
-        group.barrier(abort)?; // all are about to join: who is missing there is waited for forever
+        ranks.barrier(abort)?; // all are about to join: who is missing there is waited for forever
         Ok(Self {
             communicator: Communicator::join(gpu, id, (rank, size))?,
-            group: group.clone(),
+            ranks: ranks.clone(),
         })
     }
 
@@ -61,12 +61,12 @@ impl OnGpus {
         counts: &mut [f64],
         abort: &Abort,
     ) -> Result<()> {
-        self.group.sum(&mut Buffer::zeros(0), counts, abort)?;
+        self.ranks.sum(&mut Buffer::zeros(0), counts, abort)?;
         self.communicator.sum(gradients)?;
         self.communicator.sum_losses(tally)?;
-        let done = self.communicator.wait(|| self.group.star().check());
+        let done = self.communicator.wait(|| self.ranks.star().check());
         // Where a rank is gone, its connection says more than NCCL.
-        done.map_err(|error| self.group.star().check().err().unwrap_or(error))
+        done.map_err(|error| self.ranks.star().check().err().unwrap_or(error))
     }
 
     /// The GPU whose arrays are summed.
@@ -77,11 +77,11 @@ impl OnGpus {
 
 impl Collective for OnGpus {
     fn rank(&self) -> usize {
-        self.group.rank()
+        self.ranks.rank()
     }
 
     fn size(&self) -> usize {
-        self.group.size()
+        self.ranks.size()
     }
 
     fn means(&self) -> &'static str {
@@ -89,15 +89,15 @@ impl Collective for OnGpus {
     }
 
     fn sum(&mut self, values: &mut Buffer, counts: &mut [f64], abort: &Abort) -> Result<()> {
-        self.group.sum(values, counts, abort)
+        self.ranks.sum(values, counts, abort)
     }
 
     fn broadcast(&mut self, values: &mut Buffer, abort: &Abort) -> Result<()> {
-        self.group.broadcast(values, abort)
+        self.ranks.broadcast(values, abort)
     }
 
     fn stop(&mut self, error: &Error) {
-        self.group.stop(error);
+        self.ranks.stop(error);
     }
 
     fn on_gpus(&mut self) -> Option<&mut OnGpus> {

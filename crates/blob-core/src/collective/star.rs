@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Meeting;
-use super::link::{CHUNK, Kind, Link, Pulse, Reason, lost};
+use super::connection::{CHUNK, Connection, Kind, Pulse, Reason, lost};
 use crate::abort::Abort;
 use crate::{Error, Result};
 
@@ -28,7 +28,7 @@ const MOST_TEXT: usize = 1 << 24;
 pub struct Star {
     rank: usize,
     size: usize,
-    links: Vec<Link>,
+    connections: Vec<Connection>,
     round: u32,
     pub(super) beats: Beats,
     ended: Option<Reason>,
@@ -41,13 +41,13 @@ impl Star {
     /// `BPEFT_RANKS` when they do not come or are not of this run; `BPEFT_INVALID_CONFIG`;
     /// `BPEFT_ABORTED`.
     pub fn meet(meeting: &Meeting, abort: &Abort) -> Result<Self> {
-        let links = meeting.links(abort)?;
-        let pulses = links.iter().map(Link::pulse).collect();
+        let connections = meeting.connections(abort)?;
+        let pulses = connections.iter().map(Connection::pulse).collect();
         Ok(Self {
             rank: meeting.rank,
             size: meeting.size,
             beats: Beats::start(pulses, meeting.silence() / 6)?,
-            links,
+            connections,
             round: 0,
             ended: None,
         })
@@ -71,24 +71,24 @@ impl Star {
         self.together(abort, |star| {
             let bytes = size_of_val(values) + size_of_val(counts);
             if star.rank != 0 {
-                let (link, round) = (&mut star.links[0], star.round);
-                link.expect((Kind::Ready, round, bytes), Some(abort))?;
-                link.send((Kind::Data, round, bytes), |write| {
+                let (connection, round) = (&mut star.connections[0], star.round);
+                connection.expect((Kind::Ready, round, bytes), Some(abort))?;
+                connection.send((Kind::Data, round, bytes), |write| {
                     write_values(values, write)?;
                     write_values(counts, write)
                 })?;
-                link.expect((Kind::Data, round, bytes), None)?;
-                read_values(link, values, |value, new| *value = new)?;
-                return read_values(link, counts, |value, new| *value = new);
+                connection.expect((Kind::Data, round, bytes), None)?;
+                read_values(connection, values, |value, new| *value = new)?;
+                return read_values(connection, counts, |value, new| *value = new);
             }
-            for link in &mut star.links {
-                link.send((Kind::Ready, star.round, bytes), |_| Ok(()))?;
-                link.expect((Kind::Data, star.round, bytes), Some(abort))?;
-                read_values(link, values, |value, part| *value += part)?;
-                read_values(link, counts, |value, part| *value += part)?;
+            for connection in &mut star.connections {
+                connection.send((Kind::Ready, star.round, bytes), |_| Ok(()))?;
+                connection.expect((Kind::Data, star.round, bytes), Some(abort))?;
+                read_values(connection, values, |value, part| *value += part)?;
+                read_values(connection, counts, |value, part| *value += part)?;
             }
-            for link in &star.links {
-                link.send((Kind::Data, star.round, bytes), |write| {
+            for connection in &star.connections {
+                connection.send((Kind::Data, star.round, bytes), |write| {
                     write_values(values, write)?;
                     write_values(counts, write)
                 })?;
@@ -128,14 +128,14 @@ impl Star {
         self.together(abort, |star| {
             let bytes = size_of_val(values);
             if star.rank != 0 {
-                let (link, round) = (&mut star.links[0], star.round);
-                link.send((Kind::Ready, round, bytes), |_| Ok(()))?;
-                link.expect((Kind::Data, round, bytes), Some(abort))?;
-                return read_values(link, values, |value, new| *value = new);
+                let (connection, round) = (&mut star.connections[0], star.round);
+                connection.send((Kind::Ready, round, bytes), |_| Ok(()))?;
+                connection.expect((Kind::Data, round, bytes), Some(abort))?;
+                return read_values(connection, values, |value, new| *value = new);
             }
-            for link in &mut star.links {
-                link.expect((Kind::Ready, star.round, bytes), Some(abort))?;
-                link.send((Kind::Data, star.round, bytes), |write| {
+            for connection in &mut star.connections {
+                connection.expect((Kind::Ready, star.round, bytes), Some(abort))?;
+                connection.send((Kind::Data, star.round, bytes), |write| {
                     write_values(values, write)
                 })?;
             }
@@ -158,7 +158,7 @@ impl Star {
         if let Some(why) = &self.ended {
             return Err(why.error());
         }
-        let looked = self.links.iter_mut().try_for_each(Link::look);
+        let looked = self.connections.iter_mut().try_for_each(Connection::look);
         looked.inspect_err(|error| self.end(Reason::new(self.rank, error)))
     }
 
@@ -181,8 +181,8 @@ impl Star {
 
     /// Ends the ranks, and tells who can still hear it.
     fn end(&mut self, reason: Reason) {
-        for link in &self.links {
-            let _ = link.send_reason(self.round, &reason); // it is gone, or ends by this
+        for connection in &self.connections {
+            let _ = connection.send_reason(self.round, &reason); // it is gone, or ends by this
         }
         self.ended = Some(reason);
     }
@@ -224,12 +224,12 @@ fn write_values<T: Number>(
 }
 
 fn read_values<T: Number>(
-    link: &mut Link,
+    connection: &mut Connection,
     values: &mut [T],
     mut take: impl FnMut(&mut T, T),
 ) -> Result<()> {
     let mut to = values.iter_mut();
-    link.read_parts(size_of::<T>() * to.len(), |part| {
+    connection.read_parts(size_of::<T>() * to.len(), |part| {
         // In this order: a value that is taken without bytes would be lost.
         for (bytes, value) in part.chunks_exact(size_of::<T>()).zip(to.by_ref()) {
             take(value, T::of(bytes));

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::link::CHUNK;
+use super::connection::CHUNK;
 use super::meeting::{CALL, GREETING, MAGIC, PAUSE, RUN};
 use super::*;
 
@@ -202,7 +202,9 @@ fn rank_0(meet_seconds: f64, call: impl FnOnce(u16) + Send) -> Result<usize> {
     thread::scope(|scope| {
         let port = first.port;
         scope.spawn(move || call(port));
-        first.links(&Abort::default()).map(|links| links.len())
+        first
+            .connections(&Abort::default())
+            .map(|connections| connections.len())
     })
 }
 
@@ -217,7 +219,7 @@ fn knock(port: u16) -> TcpStream {
 
 #[test]
 fn strangers_are_dropped_and_the_rank_still_gets_in() {
-    let links = rank_0(20.0, |port| {
+    let connections = rank_0(20.0, |port| {
         let mut talker = knock(port);
         talker.write_all(&[b'x'; CALL]).unwrap();
         drop(knock(port)); // gone at once
@@ -228,9 +230,9 @@ fn strangers_are_dropped_and_the_rank_still_gets_in() {
         call[..8].copy_from_slice(&MAGIC); // not the nonce that was just given
         replayed.write_all(&call).unwrap();
         assert_eq!(replayed.read(&mut greeting).unwrap_or(0), 0);
-        meeting(1, 2, port).links(&Abort::default()).unwrap();
+        meeting(1, 2, port).connections(&Abort::default()).unwrap();
     });
-    assert_eq!(links.unwrap(), 1);
+    assert_eq!(connections.unwrap(), 1);
 }
 
 #[test]
@@ -248,7 +250,7 @@ fn a_rank_of_another_run_size_or_place_is_turned_away_and_told_why() {
         ("it is of 3 ranks, not of 2", &|port| meeting(1, 3, port)),
     ] {
         let error = rank_0(0.5, |port| {
-            let error = of(port).links(&Abort::default()).err().unwrap();
+            let error = of(port).connections(&Abort::default()).err().unwrap();
             assert_eq!(error.code(), "BPEFT_RANKS");
             assert!(error.to_string().contains(what), "{error}");
         });
@@ -263,7 +265,7 @@ fn a_rank_of_another_run_size_or_place_is_turned_away_and_told_why() {
                     meet_seconds: 1.0,
                     ..meeting(1, 2, port)
                 };
-                brief.links(&Abort::default()).map(|_| ())
+                brief.connections(&Abort::default()).map(|_| ())
             };
             let two = [scope.spawn(call), scope.spawn(call)].map(|one| one.join().unwrap());
             assert!(two.iter().any(Result::is_ok));
@@ -276,7 +278,10 @@ fn a_rank_of_another_run_size_or_place_is_turned_away_and_told_why() {
 fn what_is_not_rank_0_is_named() {
     let door = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = door.local_addr().unwrap().port();
-    let taken = meeting(0, 2, port).links(&Abort::default()).err().unwrap();
+    let taken = meeting(0, 2, port)
+        .connections(&Abort::default())
+        .err()
+        .unwrap();
     assert_eq!(taken.code(), "BPEFT_RANKS");
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -285,14 +290,17 @@ fn what_is_not_rank_0_is_named() {
                 .0
                 .write_all(b"HTTP/1.1 400 Bad Request\r\n")
         });
-        let error = meeting(1, 2, port).links(&Abort::default()).err().unwrap();
+        let error = meeting(1, 2, port)
+            .connections(&Abort::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("got something else"), "{error}");
     });
     let nobody = Meeting {
         meet_seconds: 0.3,
         ..meeting(1, 2, free_port())
     };
-    let error = nobody.links(&Abort::default()).err().unwrap();
+    let error = nobody.connections(&Abort::default()).err().unwrap();
     assert!(
         error.to_string().starts_with("rank 1 must find rank 0 at"),
         "{error}"
@@ -302,7 +310,7 @@ fn what_is_not_rank_0_is_named() {
     for rank in [0, 1] {
         let waiting = meeting(rank, 2, free_port());
         assert_eq!(
-            waiting.links(&aborted).err().unwrap().code(),
+            waiting.connections(&aborted).err().unwrap().code(),
             "BPEFT_ABORTED"
         );
     }

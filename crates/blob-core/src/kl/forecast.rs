@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The second half of BLoB's update (arXiv:2406.11675 §3) from one ρ and μ = 1; its equations are
-//! linear in μ, so that the last μ is the factor that is left of any. Of scales (σ = e^ρ) ln μ moves
-//! (`method::scalabl`), and it is what is left of 1.
+//! linear in μ, so that the last μ is the factor that is left of any. Of scales (σ = e^ρ) ln μ
+//! moves (`method::scalabl`), and it is what is left of 1.
 
 use serde::Serialize;
 

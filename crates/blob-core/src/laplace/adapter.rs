@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Laplace, blocks_of};
+use super::{Laplace, matrices_of};
 use crate::adapter::{Adapter, LoraConfig};
 use crate::{Error, Result};
 
@@ -12,16 +12,16 @@ impl Adapter {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the curvature is of other layers or widths, or of an ensemble.
     pub fn with_laplace(&self, laplace: Laplace) -> Result<Self> {
-        let shapes = blocks_of(self.parameters().layout(), 0);
-        let fits = laplace.curvature.blocks.iter().all(|(id, block)| {
-            let own = [block.output.width(), block.input.width()];
+        let shapes = matrices_of(self.parameters().layout(), 0);
+        let fits = laplace.curvature.matrices.iter().all(|(id, matrix)| {
+            let own = [matrix.output.width(), matrix.input.width()];
             shapes.get(id) == Some(&own)
         });
         if !fits || self.parameters().members() != 1 {
             return Err(Error::InvalidInput(format!(
                 "a curvature must be of the layers of its adapter, a single one, got {} matrices \
                  for {}",
-                laplace.curvature.blocks.len(),
+                laplace.curvature.matrices.len(),
                 shapes.len()
             )));
         }

@@ -95,8 +95,8 @@ impl Fitted {
     }
 
     fn eigenvalues(&self) -> impl Iterator<Item = f64> + '_ {
-        let blocks = self.curvature.blocks.values();
-        blocks.flat_map(super::CurvatureBlock::eigenvalues)
+        let matrices = self.curvature.matrices.values();
+        matrices.flat_map(super::MatrixCurvature::eigenvalues)
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::adapter::{Factor, Module, Site};
-    use crate::laplace::{CurvatureBlock, Directions};
+    use crate::laplace::{Directions, MatrixCurvature};
 
     fn fitted(l: f64, squared_norm: f64) -> Fitted {
         let one = |value: f64| Directions::new(1, [(value, vec![1.0])].into_iter());
@@ -127,13 +127,13 @@ mod tests {
             block: 0,
             module: Module::Q,
         };
-        let block = CurvatureBlock {
+        let matrix = MatrixCurvature {
             input: one(l),
             output: one(2.0),
         };
         Fitted {
             curvature: Arc::new(Curvature {
-                blocks: BTreeMap::from([((site, Factor::A), block)]),
+                matrices: BTreeMap::from([((site, Factor::A), matrix)]),
             }),
             squared_norm,
             rows: 3,
@@ -158,7 +158,7 @@ mod tests {
     fn an_evidence_without_a_maximum_is_told_from_both_sides() {
         let sure = Fitted {
             curvature: Arc::new(Curvature {
-                blocks: BTreeMap::new(),
+                matrices: BTreeMap::new(),
             }),
             ..fitted(3.0, 4.0)
         };

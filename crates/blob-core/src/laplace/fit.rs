@@ -1,16 +1,16 @@
 //! The curvature of a loss around an adapter, in one pass over the data.
 //!
 //! A batch is one forward pass and a backward pass for each column of the loss's root, C − 1 of
-//! them; an observer adds the rows of every block to its two sums. How much they take is known
+//! them; an observer adds the rows of every matrix to its two sums. How much they take is known
 //! before, and bounded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::block_rows::{self, BlockRows, Outputs};
+use super::matrix_rows::{self, MatrixRows, Outputs};
 use super::sum::{self, Omegas, Sum};
 use super::{
-    BlockId, Curvature, CurvatureBlock, Fitted, Likelihood, Softmax, blocks_of, squared_norm,
+    Curvature, Fitted, Likelihood, MatrixCurvature, MatrixId, Softmax, matrices_of, squared_norm,
 };
 use crate::abort::Abort;
 use crate::adapter::{Adapter, Factor};
@@ -54,14 +54,14 @@ pub struct Fit {
     nll: f64,
 }
 
-/// Both sums of every block.
+/// Both sums of every matrix.
 struct Sums {
-    blocks: BTreeMap<BlockId, BlockSum>,
-    /// Blocks whose inputs this batch has added.
-    is_added: BTreeMap<BlockId, bool>,
+    matrices: BTreeMap<MatrixId, MatrixSum>,
+    /// Matrices whose inputs this batch has added.
+    is_added: BTreeMap<MatrixId, bool>,
 }
 
-struct BlockSum {
+struct MatrixSum {
     input: Sum,
     output: Sum,
     /// T
@@ -91,7 +91,7 @@ impl Fit {
                  {members} members"
             )));
         }
-        let shapes = blocks_of(adapter.parameters().layout(), config.from_block);
+        let shapes = matrices_of(adapter.parameters().layout(), config.from_block);
         if shapes.is_empty() {
             return Err(Error::InvalidInput(format!(
                 "the adapter must have something from block {} on for Laplace's approximation over \
@@ -101,7 +101,7 @@ impl Fit {
         }
         check_memory(&shapes, config)?;
         let mut omegas = Omegas::default();
-        let mut blocks = BTreeMap::new();
+        let mut matrices = BTreeMap::new();
         for (&(site, factor), &[outputs, inputs]) in &shapes {
             let output = if is_of_tokens(site.module, factor) {
                 Sum::of_tokens(outputs)
@@ -109,12 +109,12 @@ impl Fit {
                 Sum::new(outputs, config.rank, &mut omegas)
             };
             let input = Sum::new(inputs, config.rank, &mut omegas);
-            let block = BlockSum {
+            let matrix = MatrixSum {
                 input,
                 output,
                 rows: 0,
             };
-            blocks.insert((site, factor), block);
+            matrices.insert((site, factor), matrix);
         }
         let first_block = shapes.keys().map(|(site, _)| site.block).min();
         Ok(Self {
@@ -122,7 +122,7 @@ impl Fit {
             likelihood: Box::new(Softmax),
             squared_norm: squared_norm(adapter, shapes.keys().copied()),
             sums: Arc::new(Mutex::new(Sums {
-                blocks,
+                matrices,
                 is_added: BTreeMap::new(),
             })),
             first_block: first_block.unwrap_or(0),
@@ -205,12 +205,12 @@ impl Fit {
             ));
         }
         let rank = self.config.rank;
-        let mut blocks = BTreeMap::new();
-        for (&(site, factor), block) in &self.sums().blocks {
-            let weight = 1.0 / block.rows.max(1) as f64;
-            let found = CurvatureBlock {
-                input: block.input.directions(weight, rank),
-                output: block.output.directions(1.0, rank),
+        let mut matrices = BTreeMap::new();
+        for (&(site, factor), matrix) in &self.sums().matrices {
+            let weight = 1.0 / matrix.rows.max(1) as f64;
+            let found = MatrixCurvature {
+                input: matrix.input.directions(weight, rank),
+                output: matrix.output.directions(1.0, rank),
             };
             if !found.eigenvalues().all(f64::is_finite) {
                 return Err(Error::NotFinite {
@@ -219,10 +219,10 @@ impl Fit {
                     layer: site.path(),
                 });
             }
-            blocks.insert((site, factor), found);
+            matrices.insert((site, factor), found);
         }
         Ok(Fitted {
-            curvature: Arc::new(Curvature { blocks }),
+            curvature: Arc::new(Curvature { matrices }),
             squared_norm: self.squared_norm,
             rows: self.rows,
             nll: self.nll,
@@ -234,31 +234,31 @@ impl Fit {
     }
 }
 
-/// Whether a block's outputs are a vocabulary, of which classes alone have gradients.
+/// Whether a matrix's outputs are a vocabulary, of which classes alone have gradients.
 fn is_of_tokens(module: crate::adapter::Module, factor: Factor) -> bool {
     module == crate::adapter::Module::LmHead && factor == Factor::B
 }
 
 impl Sums {
     fn tokens(&self) -> usize {
-        let sums = self.blocks.values();
-        sums.map(|block| block.output.tokens()).max().unwrap_or(0)
+        let sums = self.matrices.values();
+        sums.map(|matrix| matrix.output.tokens()).max().unwrap_or(0)
     }
 }
 
 impl Observer for Sums {
     fn see(&mut self, seen: &Seen<'_>) -> Result<()> {
-        for BlockRows {
-            block,
+        for MatrixRows {
+            matrix,
             inputs,
             outputs,
-        } in block_rows::of(seen)
+        } in matrix_rows::of(seen)
         {
-            let Some(sum) = self.blocks.get_mut(&block) else {
+            let Some(sum) = self.matrices.get_mut(&matrix) else {
                 continue;
             };
             // The inputs are those of the one forward pass, whatever came back.
-            if self.is_added.insert(block, true).is_none() {
+            if self.is_added.insert(matrix, true).is_none() {
                 sum.input.add(&inputs);
                 sum.rows += seen.segments.last().map_or(0, |last| last.end);
             }
@@ -280,7 +280,7 @@ impl Observer for Sums {
 }
 
 /// Bytes of the sums, of what they share, and of the directions.
-fn bytes(shapes: &BTreeMap<BlockId, [usize; 2]>, rank: usize) -> usize {
+fn bytes(shapes: &BTreeMap<MatrixId, [usize; 2]>, rank: usize) -> usize {
     let mut shared = BTreeMap::new();
     let mut own = 0;
     for (&(site, factor), &[outputs, inputs]) in shapes {
@@ -297,7 +297,7 @@ fn bytes(shapes: &BTreeMap<BlockId, [usize; 2]>, rank: usize) -> usize {
     size_of::<f32>() * (own + shared.values().sum::<usize>())
 }
 
-fn check_memory(shapes: &BTreeMap<BlockId, [usize; 2]>, config: FitConfig) -> Result<()> {
+fn check_memory(shapes: &BTreeMap<MatrixId, [usize; 2]>, config: FitConfig) -> Result<()> {
     let needed = bytes(shapes, config.rank);
     if needed <= config.memory_bytes {
         return Ok(());

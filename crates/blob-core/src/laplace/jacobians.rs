@@ -1,4 +1,4 @@
-//! What the Jacobians of a batch's logits add to their covariances, block by block.
+//! What the Jacobians of a batch's logits add to their covariances, matrix by matrix.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::block_rows::{self, BlockRows, Outputs};
-use super::{BlockId, Curvature, CurvatureBlock, Directions};
+use super::matrix_rows::{self, MatrixRows, Outputs};
+use super::{Curvature, Directions, MatrixCurvature, MatrixId};
 use crate::Result;
 use crate::kernels::cpu::low_rank::{dots, outer};
 use crate::observer::{Observer, Seen};
 
-/// Λ of every prompt and λ, which grows with every block that was seen.
+/// Λ of every prompt and λ, which grows with every matrix that was seen.
 pub(super) struct Jacobians {
     curvature: Arc<Curvature>,
     precisions: Vec<f64>,
@@ -21,7 +21,7 @@ pub(super) struct Jacobians {
     /// C, of the prompt with most.
     classes: usize,
     /// J of the classes so far, in order.
-    seen: BTreeMap<BlockId, Vec<Jacobian>>,
+    seen: BTreeMap<MatrixId, Vec<Jacobian>>,
     /// Of each prompt for each λ, (C, C).
     covariances: Vec<Vec<f64>>,
 }
@@ -34,14 +34,14 @@ enum Jacobian {
     Row(Vec<(usize, Vec<f32>)>),
 }
 
-/// The factors of a block, the narrower first.
+/// The factors of a matrix's curvature, the narrower first.
 struct Sides<'a> {
     narrow: &'a Directions,
     wide: &'a Directions,
     is_input_narrow: bool,
 }
 
-impl CurvatureBlock {
+impl MatrixCurvature {
     fn sides(&self) -> Sides<'_> {
         let is_input_narrow = self.input.width() < self.output.width();
         let (narrow, wide) = if is_input_narrow {
@@ -86,8 +86,8 @@ impl Jacobians {
         &self.covariances[prompt * self.precisions.len() + precision]
     }
 
-    fn add(&mut self, block: &CurvatureBlock, products: &[Products]) {
-        let Sides { narrow, wide, .. } = block.sides();
+    fn add(&mut self, matrix: &MatrixCurvature, products: &[Products]) {
+        let Sides { narrow, wide, .. } = matrix.sides();
         let with = |one: &f64| {
             let one = *one;
             wide.values().iter().map(move |other| one * other)
@@ -123,30 +123,34 @@ impl Observer for Jacobians {
             return Ok(());
         }
         let curvature = Arc::clone(&self.curvature);
-        for rows in block_rows::of(seen) {
-            let Some(block) = curvature.blocks.get(&rows.block) else {
+        for rows in matrix_rows::of(seen) {
+            let Some(matrix) = curvature.matrices.get(&rows.matrix) else {
                 continue;
             };
-            let jacobian = jacobian(block, &rows, seen.segments);
-            let so_far = self.seen.entry(rows.block).or_default();
+            let jacobian = jacobian(matrix, &rows, seen.segments);
+            let so_far = self.seen.entry(rows.matrix).or_default();
             so_far.push(jacobian);
             if so_far.len() < self.classes {
                 continue;
             }
-            let all = self.seen.remove(&rows.block).unwrap_or_default();
-            let products = products(block, &all, self.prompts);
-            self.add(block, &products);
+            let all = self.seen.remove(&rows.matrix).unwrap_or_default();
+            let products = products(matrix, &all, self.prompts);
+            self.add(matrix, &products);
         }
         Ok(())
     }
 }
 
 /// Σ_t g_tᵀ a_t over each prompt's rows.
-fn jacobian(block: &CurvatureBlock, rows: &BlockRows<'_>, segments: &[Range<usize>]) -> Jacobian {
-    let (o, i) = (block.output.width(), block.input.width());
+fn jacobian(
+    matrix: &MatrixCurvature,
+    rows: &MatrixRows<'_>,
+    segments: &[Range<usize>],
+) -> Jacobian {
+    let (o, i) = (matrix.output.width(), matrix.input.width());
     match &rows.outputs {
         Outputs::Rows(outputs) => {
-            let [(narrow, n), (wide, w)] = if block.sides().is_input_narrow {
+            let [(narrow, n), (wide, w)] = if matrix.sides().is_input_narrow {
                 [(&*rows.inputs, i), (&**outputs, o)]
             } else {
                 [(&**outputs, o), (&*rows.inputs, i)]
@@ -170,22 +174,22 @@ fn jacobian(block: &CurvatureBlock, rows: &BlockRows<'_>, segments: &[Range<usiz
     }
 }
 
-fn products(block: &CurvatureBlock, jacobians: &[Jacobian], prompts: usize) -> Vec<Products> {
+fn products(matrix: &MatrixCurvature, jacobians: &[Jacobian], prompts: usize) -> Vec<Products> {
     let halves: Vec<Vec<f32>> = jacobians
         .iter()
-        .map(|it| half(block, it, prompts))
+        .map(|it| half(matrix, it, prompts))
         .collect();
     let of_prompt = |prompt: usize| {
         let inner = jacobians.iter().flat_map(|one| {
             jacobians
                 .iter()
-                .map(move |other| inner(block, [one, other], prompt))
+                .map(move |other| inner(matrix, [one, other], prompt))
         });
         let each = jacobians.iter().zip(&halves);
         Products {
             inner: inner.collect(),
             projections: each
-                .map(|(it, half)| projection(block, (it, half), prompt))
+                .map(|(it, half)| projection(matrix, (it, half), prompt))
                 .collect(),
         }
     };
@@ -193,8 +197,8 @@ fn products(block: &CurvatureBlock, jacobians: &[Jacobian], prompts: usize) -> V
 }
 
 /// J's rows along the directions of the wide side, (prompts, narrow, directions).
-fn half(block: &CurvatureBlock, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
-    let Sides { narrow, wide, .. } = block.sides();
+fn half(matrix: &MatrixCurvature, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
+    let Sides { narrow, wide, .. } = matrix.sides();
     let mut half = vec![0.0; prompts * narrow.width() * wide.values().len()];
     if let (Jacobian::Dense(values), false) = (jacobian, half.is_empty()) {
         dots(values, wide.vectors(), wide.width(), None, &mut half);
@@ -204,7 +208,7 @@ fn half(block: &CurvatureBlock, jacobian: &Jacobian, prompts: usize) -> Vec<f32>
 
 /// P of a prompt.
 fn projection(
-    block: &CurvatureBlock,
+    matrix: &MatrixCurvature,
     (jacobian, half): (&Jacobian, &[f32]),
     prompt: usize,
 ) -> Vec<f64> {
@@ -212,7 +216,7 @@ fn projection(
         narrow,
         wide,
         is_input_narrow,
-    } = block.sides();
+    } = matrix.sides();
     let (n, directions) = (narrow.width(), wide.values().len());
     match jacobian {
         Jacobian::Dense(_) => {
@@ -229,11 +233,11 @@ fn projection(
         }
         Jacobian::Row(rows) => {
             let (token, row) = &rows[prompt];
-            let inputs = block.input.vectors().chunks_exact(row.len());
+            let inputs = matrix.input.vectors().chunks_exact(row.len());
             let inputs: Vec<f64> = inputs
                 .map(|v| inner_product(v.iter(), row.iter()))
                 .collect();
-            let outputs = block.output.vectors().chunks_exact(block.output.width());
+            let outputs = matrix.output.vectors().chunks_exact(matrix.output.width());
             let outputs: Vec<f64> = outputs.map(|q| f64::from(q[*token])).collect();
             let (first, second) = if is_input_narrow {
                 (inputs, outputs)
@@ -249,8 +253,8 @@ fn projection(
 }
 
 /// ⟨J_c, J_c'⟩ of a prompt.
-fn inner(block: &CurvatureBlock, of: [&Jacobian; 2], prompt: usize) -> f64 {
-    let len = block.input.width() * block.output.width();
+fn inner(matrix: &MatrixCurvature, of: [&Jacobian; 2], prompt: usize) -> f64 {
+    let len = matrix.input.width() * matrix.output.width();
     match of {
         [Jacobian::Dense(one), Jacobian::Dense(other)] => {
             let own = prompt * len..(prompt + 1) * len;

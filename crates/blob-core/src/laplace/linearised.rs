@@ -7,7 +7,7 @@
 //!
 //! Foong et al., arXiv:1906.11537; Immer et al., arXiv:2008.08216. The last term is what lies
 //! outside of the directions that are kept, where the prior alone speaks. J_c is a backward pass of
-//! e_c, and one block of all classes is in memory at a time; Λ of any number of λ comes from one
+//! e_c, and one matrix of all classes is in memory at a time; Λ of any number of λ comes from one
 //! pass over a batch.
 
 use std::ops::Range;
@@ -25,7 +25,7 @@ use crate::ops::Tensor;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
 
-/// Bytes of the Jacobians of one block at a time; fewer prompts are taken together for them.
+/// Bytes of the Jacobians of one matrix at a time; fewer prompts are taken together for them.
 const JACOBIAN_BYTES: usize = 256 << 20;
 
 /// Most bytes of activations to keep; more are computed again.
@@ -63,9 +63,9 @@ impl Curvature {
         }
         let classes = most_classes(batch, 0..batch.len());
         let largest = self
-            .blocks
+            .matrices
             .values()
-            .map(|block| block.output.width().min(1 << 16) * block.input.width())
+            .map(|matrix| matrix.output.width().min(1 << 16) * matrix.input.width())
             .max()
             .unwrap_or(1);
         let at_once = JACOBIAN_BYTES / (size_of::<f32>() * classes * largest.max(1));

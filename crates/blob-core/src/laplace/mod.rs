@@ -7,24 +7,24 @@
 //! L = (1/T) Σ_t a_t a_tᵀ      S = Σ_t Σ_c g_tc g_tcᵀ                  H_n = Σ_c r_c r_cᵀ
 //! ```
 //!
-//! One block is one matrix of the adapter: A or B of a layer, or the head's W with its bias; its
-//! gradient is Σ_t g_tᵀ a_t over the T rows that it saw. J_n is the Jacobian of prompt n's logits,
-//! H_n = diag(π) − ππᵀ the Hessian of its loss, r_c what is sent back. The rows of a prompt share
-//! one loss and are treated as if each had its own: KFAC's rule `expand` (Eschenhagen et al.,
-//! arXiv:2311.00636 §3), whence the mean in L. Exact for one row; for many of them where the layer
-//! and the loss are linear-Gaussian.
+//! A block of F belongs to one matrix of the adapter: A or B of a layer, or the head's W with its
+//! bias; its gradient is Σ_t g_tᵀ a_t over the T rows that it saw. J_n is the Jacobian of prompt
+//! n's logits, H_n = diag(π) − ππᵀ the Hessian of its loss, r_c what is sent back. The rows of a
+//! prompt share one loss and are treated as if each had its own: KFAC's rule `expand` (Eschenhagen
+//! et al., arXiv:2311.00636 §3), whence the mean in L. Exact for one row; for many of them where
+//! the layer and the loss are linear-Gaussian.
 //!
 //! Both factors are kept by their eigenvectors v, q and eigenvalues l, s, of a wide one the K
 //! largest (`sum`): so F and F + λI are diagonal in v ⊗ q, and λ where no direction is kept.
 
 mod adapter;
-mod block_rows;
 mod evidence;
 mod fit;
 mod jacobians;
 mod likelihood;
 mod linearised;
 mod link;
+mod matrix_rows;
 mod predictive;
 mod sum;
 
@@ -42,7 +42,7 @@ use crate::adapter::{Adapter, Factor, Layout, Site};
 
 /// A matrix of an adapter: `A`, `B`, or `Weight`, which stands for W with its bias as one more
 /// column.
-pub(crate) type BlockId = (Site, Factor);
+pub(crate) type MatrixId = (Site, Factor);
 
 /// The eigenvectors of a factor with their eigenvalues, falling.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,16 +104,16 @@ impl Directions {
     }
 }
 
-/// The factors of one block: L (i, i) and S (o, o) of a matrix (o, i).
+/// The curvature of one matrix (o, i), by its factors L (i, i) and S (o, o).
 #[derive(Debug, Clone, PartialEq)]
-pub struct CurvatureBlock {
+pub struct MatrixCurvature {
     /// L.
     pub input: Directions,
     /// S.
     pub output: Directions,
 }
 
-impl CurvatureBlock {
+impl MatrixCurvature {
     /// l_i·s_j, (i, j).
     fn eigenvalues(&self) -> impl Iterator<Item = f64> + '_ {
         let of = |l: &f64| {
@@ -124,21 +124,21 @@ impl CurvatureBlock {
     }
 }
 
-/// F by its blocks.
+/// F, block by block: the curvature of each matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curvature {
-    pub(crate) blocks: BTreeMap<BlockId, CurvatureBlock>,
+    pub(crate) matrices: BTreeMap<MatrixId, MatrixCurvature>,
 }
 
 impl Curvature {
-    /// The factors of a block, if it is one.
-    pub fn block(&self, site: Site, factor: Factor) -> Option<&CurvatureBlock> {
-        self.blocks.get(&(site, factor))
+    /// That of a matrix, if there is one.
+    pub fn matrix(&self, site: Site, factor: Factor) -> Option<&MatrixCurvature> {
+        self.matrices.get(&(site, factor))
     }
 
     /// The first block of the backbone that a Jacobian must reach.
     fn first_block(&self) -> usize {
-        self.blocks
+        self.matrices
             .keys()
             .map(|(site, _)| site.block)
             .min()
@@ -155,27 +155,27 @@ pub struct Laplace {
     pub precision: f64,
 }
 
-/// The blocks of an adapter, each with the shape (o, i) of its matrix; those of the backbone's
-/// blocks below `from_block` are left out.
-pub(crate) fn blocks_of(layout: &Layout, from_block: usize) -> BTreeMap<BlockId, [usize; 2]> {
-    let whole = layout.whole();
-    let mut blocks = BTreeMap::new();
+/// The matrices of an adapter, each with its shape (o, i); those of the backbone's blocks below
+/// `from_block` are left out.
+pub(crate) fn matrices_of(layout: &Layout, from_block: usize) -> BTreeMap<MatrixId, [usize; 2]> {
+    let own = layout.own_layers();
+    let mut matrices = BTreeMap::new();
     for (&site, term) in layout.terms() {
         for factor in [Factor::A, Factor::B] {
-            blocks.insert((site, factor), term.of(factor));
+            matrices.insert((site, factor), term.of(factor));
         }
     }
-    if whole.trained {
-        for (&site, &(outputs, inputs)) in &whole.shapes {
-            blocks.insert((site, Factor::Weight), [outputs, inputs + 1]);
+    if own.trained {
+        for (&site, &(outputs, inputs)) in &own.shapes {
+            matrices.insert((site, Factor::Weight), [outputs, inputs + 1]);
         }
     }
-    blocks.retain(|(site, _), _| site.block >= from_block);
-    blocks
+    matrices.retain(|(site, _), _| site.block >= from_block);
+    matrices
 }
 
-/// Σ θ² over what the blocks cover.
-fn squared_norm(adapter: &Adapter, blocks: impl Iterator<Item = BlockId>) -> f64 {
+/// Σ θ² over what the matrices cover.
+fn squared_norm(adapter: &Adapter, matrices: impl Iterator<Item = MatrixId>) -> f64 {
     let (layout, values) = (
         adapter.parameters().layout(),
         adapter.parameters().member(0),
@@ -187,7 +187,7 @@ fn squared_norm(adapter: &Adapter, blocks: impl Iterator<Item = BlockId>) -> f64
             .map(|&value| f64::from(value) * f64::from(value))
             .sum()
     };
-    blocks
+    matrices
         .map(|(site, factor)| match factor {
             Factor::Weight => square(Factor::Weight, site) + square(Factor::Bias, site),
             factor => square(factor, site),

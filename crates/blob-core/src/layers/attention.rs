@@ -8,7 +8,7 @@
 //! alone. Where distances have queries and keys of their own, it is that of
 //! [`crate::ops::disentangled`]. Shapes: x (n, d); y (n, d), or (segments, d).
 
-use super::query_key_value::{Asking, QkvKept};
+use super::query_key_value::{QkvKept, QueryRows};
 use super::relative::DistancesKept;
 use super::{Adapted, Distances, Linear, QueryKeyValue};
 use crate::Result;
@@ -33,7 +33,7 @@ pub struct Attention {
     pub shape: AttentionShape,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// Which positions ask.
+    /// Which positions have queries.
     pub queries: Queries,
 }
 
@@ -51,11 +51,11 @@ pub(super) struct AttentionKept {
     terms: (QkvKept, Option<Kept>),
 }
 
-/// What the layers read: all rows, and those that ask.
+/// What the layers read: all rows, and those that queries come from.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
     pub(super) all: Source<'a>,
-    pub(super) asking: Source<'a>,
+    pub(super) of_queries: Source<'a>,
 }
 
 /// A pass, and what tells its positions apart.
@@ -75,8 +75,8 @@ impl Attention {
         self.qkv.linears().iter().chain([&self.o])
     }
 
-    /// The rows that ask.
-    pub(super) fn asking<'a>(&self, pass: &'a Pass) -> &'a Rows {
+    /// The rows that queries come from.
+    pub(super) fn rows_of_queries<'a>(&self, pass: &'a Pass) -> &'a Rows {
         match self.queries {
             Queries::Every => &pass.all_rows,
             Queries::Last => &pass.last_rows,
@@ -100,8 +100,8 @@ impl Attention {
         keep: bool,
     ) -> Result<(Tensor, Option<AttentionKept>)> {
         let Positioned { of, .. } = at;
-        let asking = self.asking(of.pass);
-        let ([q, k, v], of_qkv) = self.qkv.forward(sources, self.asks(of.pass), of)?;
+        let rows = self.rows_of_queries(of.pass);
+        let ([q, k, v], of_qkv) = self.qkv.forward(sources, self.query_rows(of.pass), of)?;
         let (q, unnormed_q) = self.turn(Side::Queries, q, at)?;
         let (k, unnormed_k) = self.turn(Side::Keys, k, at)?;
         let operands = Operands {
@@ -120,7 +120,7 @@ impl Attention {
             }
             None => self.operation(of.pass).forward(operands)?,
         };
-        let mut output = self.o.on(asking, of);
+        let mut output = self.o.on(rows, of);
         output.addend = addend;
         let input = linear::input(Source::Rows(&o), &[&output])?;
         let [(y, of_o)] = linear::forward([&output], &input, of.pass)?;
@@ -148,12 +148,12 @@ impl Attention {
     ) -> Result<Option<Tensor>> {
         let Positioned { of, .. } = at;
         let pass = of.pass;
-        let asking = self.asking(pass);
+        let rows = self.rows_of_queries(pass);
         let (of_qkv, of_o) = (&kept.terms.0, kept.terms.1.as_ref());
         let wants = |dx, addend| Wants { dx, addend, pass };
         let is_read = self.qkv.linears().iter().any(|layer| of.adapts(layer));
         let below_o = want_dx || is_read;
-        let o = self.o.returning(asking, of, (of_o, dy));
+        let o = self.o.returning(rows, of, (of_o, dy));
         let source = Source::Rows(&kept.o);
         let d_o = linear::backward(&[o], source, wants(below_o, None), gradients)?;
         let Some(d_o) = d_o else {
@@ -179,14 +179,14 @@ impl Attention {
         let dq = self.turn_back(Side::Queries, &dq, kept.unnormed[0].as_ref(), at)?;
         let dk = self.turn_back(Side::Keys, &dk, kept.unnormed[1].as_ref(), at)?;
         let of_rows = (of_qkv, [&dq, &dk, &dv]);
-        let asks = self.asks(pass);
-        (self.qkv).backward(of_rows, sources, asks, (of, want_dx), gradients)
+        let query_rows = self.query_rows(pass);
+        (self.qkv).backward(of_rows, sources, query_rows, (of, want_dx), gradients)
     }
 
-    fn asks<'a>(&'a self, pass: &'a Pass) -> Asking<'a> {
-        Asking {
+    fn query_rows<'a>(&'a self, pass: &'a Pass) -> QueryRows<'a> {
+        QueryRows {
             queries: self.queries,
-            rows: self.asking(pass),
+            rows: self.rows_of_queries(pass),
         }
     }
 
@@ -205,7 +205,7 @@ impl Attention {
         match side {
             Side::Queries => {
                 let norm = norms.map(|norms| &norms[0]);
-                (self.shape.num_heads, norm, self.asking(pass))
+                (self.shape.num_heads, norm, self.rows_of_queries(pass))
             }
             Side::Keys => {
                 let norm = norms.map(|norms| &norms[1]);

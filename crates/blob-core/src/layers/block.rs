@@ -24,7 +24,8 @@ use crate::pass::Pass;
 pub struct Block {
     /// Its index.
     pub index: usize,
-    /// The attention; where only last positions ask, the rest of the block has their rows alone.
+    /// The attention; where only last positions have queries, the rest of the block has their rows
+    /// alone.
     pub attention: Attention,
     /// Around the attention.
     pub around_attention: Residual,
@@ -68,10 +69,10 @@ impl Block {
     ) -> Result<(Tensor, Option<BlockKept>)> {
         let of = at.of;
         let (first, second) = (&self.around_attention, &self.around_mlp);
-        let stream = self.asking(x, of.pass)?;
+        let stream = self.of_queries(x, of.pass)?;
         let sources = Sources {
             all: first.source(x),
-            asking: first.source(&stream),
+            of_queries: first.source(&stream),
         };
         let [of_first, of_second] = self.dropouts(of.pass);
         let addend = first.addend(&stream, of_first);
@@ -114,10 +115,10 @@ impl Block {
         };
         let du = second.join(u, &dsource, &beside)?;
         let (dpart, beside) = first.backward(&kept.around_attention, &du, of_first)?;
-        let stream = self.asking(x, of.pass)?;
+        let stream = self.of_queries(x, of.pass)?;
         let sources = Sources {
             all: first.source(x),
-            asking: first.source(&stream),
+            of_queries: first.source(&stream),
         };
         let (attention, read) = (&kept.attention, (sources, &dpart));
         let dsource = self
@@ -135,7 +136,7 @@ impl Block {
 
     /// Of what attention and MLP give.
     fn dropouts<'a>(&self, pass: &'a Pass) -> [Option<Dropout<'a>>; 2] {
-        let rows = self.attention.asking(pass);
+        let rows = self.attention.rows_of_queries(pass);
         let slot = |module| {
             let site = Site {
                 block: self.index,
@@ -148,7 +149,7 @@ impl Block {
     }
 
     /// The rows of x that the residual stream goes on with.
-    fn asking(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+    fn of_queries(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         match self.attention.queries {
             Queries::Every => Ok(x.clone()),
             Queries::Last => rows::gather(x, &pass.last),
@@ -156,7 +157,7 @@ impl Block {
     }
 
     fn at<'a>(&self, of: Adapted<'a>) -> At<'a> {
-        let rows = self.attention.asking(of.pass);
+        let rows = self.attention.rows_of_queries(of.pass);
         At { rows, of }
     }
 }

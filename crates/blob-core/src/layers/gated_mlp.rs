@@ -39,7 +39,7 @@ impl GatedMlp {
     fn layers<'a>(&'a self, At { rows, of }: At<'a>) -> Layers<'a> {
         Layers {
             activation: self.activation,
-            factors: [self.gate.on(rows, of), self.up.on(rows, of)],
+            gate_and_up: [self.gate.on(rows, of), self.up.on(rows, of)],
             reader: self.down.on(rows, of),
         }
     }
@@ -60,7 +60,7 @@ impl GatedMlp {
         let pass = at.of.pass;
         let mut layers = self.layers(at);
         layers.reader.addend = addend;
-        let x = linear::input(source, &layers.factors.each_ref())?;
+        let x = linear::input(source, &layers.gate_and_up.each_ref())?;
         let (hidden, gated) = gated::forward(&layers, &x, pass, keep)?;
         drop(x);
         let [(y, down)] = linear::forward([&layers.reader], &hidden, pass)?;
@@ -82,9 +82,11 @@ impl GatedMlp {
             pass: at.of.pass,
         };
         let Layers {
-            factors, reader, ..
+            gate_and_up,
+            reader,
+            ..
         } = self.layers(at);
-        let is_read = factors.iter().any(|layer| layer.term.is_some());
+        let is_read = gate_and_up.iter().any(|layer| layer.term.is_some());
         let down = Returning {
             projection: reader,
             kept: kept.down.as_ref(),
@@ -96,7 +98,7 @@ impl GatedMlp {
             return Ok(None);
         };
         gated::backward(
-            factors,
+            gate_and_up,
             &kept.gated,
             (source, &dhidden),
             wants(want_dx),

@@ -5,7 +5,7 @@
 //! [ q | k | v ] = Qkv·x
 //! ```
 //!
-//! One layer computes every row of all three, and the queries that do not ask are dropped; its
+//! One layer computes every row of all three, and queries that nobody reads are dropped; its
 //! low-rank term is one, as PEFT's on it is. Shapes: x (n, d), q (m, H·c), k and v (n, G·c).
 
 use super::attention::Sources;
@@ -29,9 +29,9 @@ pub enum QueryKeyValue {
 /// Of the terms; of one layer, the first.
 pub(super) type QkvKept = [Option<Kept>; 3];
 
-/// Who asks: the rows of the queries.
+/// Which positions have queries, and their rows.
 #[derive(Clone, Copy)]
-pub(super) struct Asking<'a> {
+pub(super) struct QueryRows<'a> {
     pub(super) queries: Queries,
     pub(super) rows: &'a Rows,
 }
@@ -57,7 +57,7 @@ impl QueryKeyValue {
     pub(super) fn forward(
         &self,
         sources: Sources<'_>,
-        asking: Asking<'_>,
+        wanted: QueryRows<'_>,
         of: Adapted<'_>,
     ) -> Result<([Tensor; 3], QkvKept)> {
         let all = &of.pass.all_rows;
@@ -68,19 +68,19 @@ impl QueryKeyValue {
                 let input = linear::input(sources.all, &[&layer])?;
                 let [(qkv, kept)] = linear::forward([&layer], &input, of.pass)?;
                 let [q, k, v] = columns::cut(&qkv, *widths)?;
-                let q = match asking.queries {
+                let q = match wanted.queries {
                     Queries::Every => q,
                     Queries::Last => rows::gather(&q, &of.pass.last)?,
                 };
                 return Ok(([q, k, v], [kept, None, None]));
             }
         };
-        let [q, k, v] = [(q, asking.rows), (k, all), (v, all)].map(|(it, rows)| it.on(rows, of));
-        let [(q, of_q), (k, of_k), (v, of_v)] = if asking.queries == Queries::Every {
+        let [q, k, v] = [(q, wanted.rows), (k, all), (v, all)].map(|(it, rows)| it.on(rows, of));
+        let [(q, of_q), (k, of_k), (v, of_v)] = if wanted.queries == Queries::Every {
             let layers = [&q, &k, &v];
             linear::forward(layers, &linear::input(sources.all, &layers)?, of.pass)?
         } else {
-            let input = linear::input(sources.asking, &[&q])?;
+            let input = linear::input(sources.of_queries, &[&q])?;
             let [q] = linear::forward([&q], &input, of.pass)?;
             let layers = [&k, &v];
             let input = linear::input(sources.all, &layers)?;
@@ -96,7 +96,7 @@ impl QueryKeyValue {
         &self,
         (kept, [dq, dk, dv]): (&QkvKept, [&Tensor; 3]),
         sources: Sources<'_>,
-        asking: Asking<'_>,
+        wanted: QueryRows<'_>,
         (of, want_dx): (Adapted<'_>, bool),
         gradients: &mut Parameters,
     ) -> Result<Option<Tensor>> {
@@ -111,27 +111,27 @@ impl QueryKeyValue {
         let [q, k, v] = match self {
             Self::Apart(layers) => layers.each_ref(),
             Self::Fused(layer, _) => {
-                let dq = in_place(dq, asking.queries, pass)?;
+                let dq = in_place(dq, wanted.queries, pass)?;
                 let dqkv = columns::join([&dq, dk, dv])?;
                 let layer = layer.returning(all, of, (of_q, &dqkv));
                 return linear::backward(&[layer], sources.all, wants(None), gradients);
             }
         };
-        let q = q.returning(asking.rows, of, (of_q, dq));
+        let q = q.returning(wanted.rows, of, (of_q, dq));
         let k = k.returning(all, of, (of_k, dk));
         let v = v.returning(all, of, (of_v, dv));
-        if asking.queries == Queries::Every {
+        if wanted.queries == Queries::Every {
             return linear::backward(&[q, k, v], sources.all, wants(None), gradients);
         }
-        let dasking = linear::backward(&[q], sources.asking, wants(None), gradients)?;
-        let scattered = dasking
+        let dqueries = linear::backward(&[q], sources.of_queries, wants(None), gradients)?;
+        let scattered = dqueries
             .map(|dx| rows::scatter(&dx, &pass.last, all.ids.len()))
             .transpose()?;
         linear::backward(&[k, v], sources.all, wants(scattered), gradients)
     }
 }
 
-/// Gradients of the queries that ask, among all.
+/// Gradients of the queries that there are, among all.
 fn in_place(dq: &Tensor, queries: Queries, pass: &Pass) -> Result<Tensor> {
     match queries {
         Queries::Every => Ok(dq.clone()),

@@ -2,8 +2,8 @@
 //! (arXiv:2505.17773 §3).
 //!
 //! ```text
-//! h_t = E_t A x_t        q(E_t | z_t) = N(μ(z_t), σ(z_t)²)       p(E_ij) = N(0, σp²)       z_t = A x_t
-//! L = E_q[ mean NLL ] + w·π·Σ_t KL(q(E_t | z_t) ‖ p)             summed over tokens, mean over layers
+//! h_t = E_t A x_t     q(E_t | z_t) = N(μ(z_t), σ(z_t)²)     p(E_ij) = N(0, σp²)     z_t = A x_t
+//! L = E_q[ mean NLL ] + w·π·Σ_t KL(q(E_t | z_t) ‖ p)        summed over tokens, mean over layers
 //!
 //! A, B ← AdamW(∇L; η)        θ_E ← θ_E − η'·∇L
 //! ```

@@ -291,8 +291,8 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
         sum += of_site;
     }
     // Of frozen layers they are 0.
-    for &site in gradients.layout().whole().shapes.keys() {
-        let Some(gradient) = gradients.whole(member, site) else {
+    for &site in gradients.layout().own_layers().shapes.keys() {
+        let Some(gradient) = gradients.own_layer(member, site) else {
             continue;
         };
         let of_site = squares(gradient.weight) + squares(gradient.bias);

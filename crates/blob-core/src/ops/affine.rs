@@ -18,7 +18,7 @@ use candle_core as candle;
 
 use super::low_rank::{self, Kept, Term};
 use super::{Device, Implementation, Operation, Tensor, reference, shapes};
-use crate::adapter::{Adapter, Parameters, Site, WholeMut, WholeRef};
+use crate::adapter::{Adapter, OwnLayerMut, OwnLayerRef, Parameters, Site};
 use crate::observer::{self, OutputGradient, Seen};
 use crate::pass::{Pass, Rows};
 use crate::{Error, Result};
@@ -48,8 +48,8 @@ impl<'a> Affine<'a> {
         Some(Self {
             site,
             parameters,
-            shape: *parameters.layout().whole().shapes.get(&site)?,
-            is_trained: parameters.layout().trains_whole(),
+            shape: *parameters.layout().own_layers().shapes.get(&site)?,
+            is_trained: parameters.layout().trains_own_layers(),
             term: Term::at(adapter, site, rows, pass),
             rows,
             pass,
@@ -63,9 +63,9 @@ impl<'a> Affine<'a> {
     }
 
     /// W and b of a member, in the host's memory.
-    fn member(&self, member: usize) -> Result<WholeRef<'a>> {
-        let whole = self.parameters.whole(member, self.site);
-        whole.ok_or_else(|| {
+    fn member(&self, member: usize) -> Result<OwnLayerRef<'a>> {
+        let own = self.parameters.own_layer(member, self.site);
+        own.ok_or_else(|| {
             let site = self.site.path();
             Error::InvalidInput(format!("an adapter must have a layer at {site}, got none"))
         })
@@ -134,16 +134,16 @@ impl<'a> Affine<'a> {
     }
 
     /// Where a member's gradients go, if they are wanted.
-    fn sums<'g>(&self, member: usize, gradients: &'g mut Parameters) -> Option<WholeMut<'g>> {
+    fn sums<'g>(&self, member: usize, gradients: &'g mut Parameters) -> Option<OwnLayerMut<'g>> {
         let is_trained = self.is_trained;
-        is_trained.then(|| gradients.whole_mut(member, self.site))?
+        is_trained.then(|| gradients.own_layer_mut(member, self.site))?
     }
 
     /// W (m, k) and b (m) of every member.
     fn tensors(&self) -> Result<Vec<[candle::Tensor; 2]>> {
         let cpu = &candle::Device::Cpu;
         let each = (0..self.parameters.members()).map(|member| {
-            let WholeRef { weight, bias } = self.member(member)?;
+            let OwnLayerRef { weight, bias } = self.member(member)?;
             let shape = (bias.len(), weight.len() / bias.len().max(1));
             let weight = candle::Tensor::from_slice(weight, shape, cpu)?;
             Ok([weight, candle::Tensor::new(bias, cpu)?])

@@ -55,14 +55,14 @@ pub struct Attention<'a> {
     pub shape: &'a AttentionShape,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// Which positions of a segment ask; q, o and log_sum_exp have a row for each of these.
+    /// Which positions of a segment have queries; q, o and log_sum_exp have a row for each.
     pub queries: Queries,
     /// First rows of the segments, and the end of the last; (B + 1).
     pub offsets: &'a [u32],
 }
 
 /// q (m, H·c), k (n, G·c), v (n, G·c), after the rotation; m is n, or B where only the last
-/// positions ask.
+/// positions have queries.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands<'a> {
     /// Queries.

@@ -22,7 +22,7 @@ use crate::{Error, Result};
 
 /// What [`forward`] returns.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CrossEntropy {
+pub struct ClassLosses {
     /// Negative log-likelihood of the label (B), in nats; 0 without a label.
     pub nll: Vec<f64>,
     /// Softmax within each row (S).
@@ -36,7 +36,7 @@ pub struct CrossEntropy {
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when the offsets do not cut the logits into rows, or a label names no
 /// class.
-pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result<CrossEntropy> {
+pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result<ClassLosses> {
     shapes::segments("answer_offsets", answer_offsets, logits.len())?;
     if labels.len() + 1 != answer_offsets.len() {
         return Err(Error::InvalidInput(format!(
@@ -45,7 +45,7 @@ pub fn forward(logits: &[f32], answer_offsets: &[u32], labels: &[i32]) -> Result
             labels.len()
         )));
     }
-    let mut result = CrossEntropy {
+    let mut result = ClassLosses {
         nll: Vec::with_capacity(labels.len()),
         probs: Vec::with_capacity(logits.len()),
         correct: Vec::with_capacity(labels.len()),

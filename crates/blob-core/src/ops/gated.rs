@@ -32,7 +32,7 @@ pub struct Layers<'a> {
     /// φ.
     pub activation: Activation,
     /// x → g, and x → u.
-    pub factors: [Projection<'a>; 2],
+    pub gate_and_up: [Projection<'a>; 2],
     /// The layer that reads y.
     pub reader: Projection<'a>,
 }
@@ -63,13 +63,13 @@ pub struct GatedKept {
 impl Layers<'_> {
     /// Whether both layers are one product.
     fn are_fused(&self, pass: &Pass, keep: bool) -> bool {
-        let weight = self.factors[0].weight;
+        let weight = self.gate_and_up[0].weight;
         let may_round = match weight.precision() {
             Precision::F32 => !keep,
             Precision::Bf16 | Precision::Int8 => true,
             Precision::Int8Mixed => false, // large inputs are products of their own
         };
-        let mut layers = self.factors.iter().chain([&self.reader]);
+        let mut layers = self.gate_and_up.iter().chain([&self.reader]);
         let has_kernel = weight.implementation(Operation::Gated) == Implementation::CpuKernel;
         let is_read = layers.any(|layer| layer.term.is_some());
         has_kernel && may_round && !is_read && !pass.mode.check_finite
@@ -77,7 +77,7 @@ impl Layers<'_> {
 
     /// Values that a forward pass keeps of each row.
     pub fn kept_values(&self, pass: &Pass) -> usize {
-        let f = self.factors[0].weight.rows();
+        let f = self.gate_and_up[0].weight.rows();
         if self.are_fused(pass, true) { f } else { 2 * f }
     }
 }
@@ -93,9 +93,11 @@ pub fn forward(
     pass: &Pass,
     keep: bool,
 ) -> Result<(Input, Option<GatedKept>)> {
-    let shape = (x.rows(), layers.factors[0].weight.rows());
+    let shape = (x.rows(), layers.gate_and_up[0].weight.rows());
     let activation = layers.activation;
-    let implementation = layers.factors[0].weight.implementation(Operation::Gated);
+    let implementation = layers.gate_and_up[0]
+        .weight
+        .implementation(Operation::Gated);
     let of = |held| Gates {
         activation,
         held,
@@ -110,7 +112,7 @@ pub fn forward(
         });
         return Ok((y, kept));
     }
-    let [(gate, of_gate), (up, of_up)] = linear::forward(layers.factors.each_ref(), x, pass)?;
+    let [(gate, of_gate), (up, of_up)] = linear::forward(layers.gate_and_up.each_ref(), x, pass)?;
     let gates = of(Held::Apart([gate, up]));
     let y = linear::input(Source::Gated(&gates), &[&layers.reader])?;
     let terms = [of_gate, of_up];
@@ -123,7 +125,7 @@ pub fn forward(
 /// # Errors
 /// As [`linear::backward`].
 pub fn backward(
-    factors: [Projection<'_>; 2],
+    gate_and_up: [Projection<'_>; 2],
     kept: &GatedKept,
     (source, dy): (Source<'_>, &Tensor),
     wants: Wants<'_>,
@@ -131,19 +133,19 @@ pub fn backward(
 ) -> Result<Option<Tensor>> {
     let gates = &kept.gates;
     shapes::check("dy of the gates", dy, &[gates.shape.0, gates.shape.1])?;
-    let is_read = factors.iter().any(|layer| layer.term.is_some());
+    let is_read = gate_and_up.iter().any(|layer| layer.term.is_some());
     let has_kernel = gates.implementation == Implementation::CpuKernel;
     if has_kernel && !is_read && !wants.pass.mode.check_finite {
         wants.pass.abort.check()?;
         return if wants.dx {
-            let weights = factors.map(|layer| layer.weight);
+            let weights = gate_and_up.map(|layer| layer.weight);
             cpu::backward(gates, weights, dy, wants.addend.as_ref()).map(Some)
         } else {
             Ok(None)
         };
     }
     let [d_gate, d_up] = gates.backward(dy)?;
-    let [gate, up] = factors;
+    let [gate, up] = gate_and_up;
     let [of_gate, of_up] = kept.terms.each_ref().map(Option::as_ref);
     let returning = [(gate, of_gate, &d_gate), (up, of_up, &d_up)];
     let returning = returning.map(|(projection, kept, dy)| Returning {

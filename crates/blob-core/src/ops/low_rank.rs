@@ -12,8 +12,8 @@
 //! two independent dropout masks (the input itself without dropout). `E` (r, k) is standard normal,
 //! one per posterior sample (with `−E` for the second of an antithetic pair, under the same signs);
 //! `S` (n, k) and `T` (n, r) are signs, per token or per prompt, regenerated in the backward pass.
-//! The mean pass is the first term alone. Under a context (`context`) h is what that makes of it. Rows of another member see its factors. Shapes: `n` rows,
-//! `k` inputs, `m` outputs, `r` rank.
+//! The mean pass is the first term alone. Under a context (`context`) h is what that makes of it.
+//! Rows of another member see its factors. Shapes: `n` rows, `k` inputs, `m` outputs, `r` rank.
 
 mod context;
 mod cpu;
@@ -28,7 +28,7 @@ use crate::adapter::{Adapter, LowRankRef, Parameters, Sigma, Site, TermShape};
 use crate::observer::Watch;
 use crate::pass::{Pass, Rows};
 pub(super) use cpu::Adjoint;
-use noise::Draw;
+use noise::GroupNoise;
 
 /// One site's term in one pass: who it is and what it needs to redraw its noise.
 pub struct Term<'a> {
@@ -51,7 +51,7 @@ pub struct Kept {
     h: Vec<f32>, // (n, r)
     /// Under a context: h before it, (n, r).
     z: Option<Vec<f32>>,
-    draws: Vec<Draw>,
+    draws: Vec<GroupNoise>,
 }
 
 impl Kept {

@@ -13,7 +13,7 @@
 //! | [`embedding`], [`table`], [`rows`], [`columns`] | rows of a frozen table; of a matrix |
 //! | [`norm`] | norms of rows |
 //! | [`linear`], [`low_rank`] | frozen layers, and the adapters' terms in them |
-//! | [`gated`], [`activation`] | two layers whose outputs are multiplied; an activation of one layer's |
+//! | [`gated`], [`activation`] | two layers, one gated by the other; an activation of one layer |
 //! | [`rope`], [`attention`], [`disentangled`] | positions, and who sees whom |
 //! | [`segments`], [`dropout`] | what is read of a segment; what a base drops in training |
 //! | [`head`], [`soft_cap`], [`cross_entropy`] | class logits, their cap, and their loss |

@@ -106,7 +106,7 @@ impl Trainer {
         for statistic in self.method.statistics() {
             collective.broadcast(statistic.values, abort)?;
         }
-        self.step = whole(step[0]) as u64;
+        self.step = count_of(step[0]) as u64;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Trainer {
         collective.sum(gradients.parameters.values_mut(), &mut sums, abort)?;
         let [nll_sum, correct, rows, tokens] = sums;
         gradients.nll_sum = nll_sum;
-        gradients.correct = whole(correct);
+        gradients.correct = count_of(correct);
         self.counted([rows, tokens], share)
     }
 
@@ -205,8 +205,8 @@ impl Trainer {
                 "the shares of all ranks must hold the {expected} rows of the update, got {rows}"
             ))),
             _ => Ok(Counts {
-                rows: whole(rows),
-                tokens: whole(tokens),
+                rows: count_of(rows),
+                tokens: count_of(tokens),
             }),
         }
     }
@@ -214,7 +214,7 @@ impl Trainer {
 
 /// A count that was added up in f64, exactly.
 #[expect(clippy::cast_sign_loss, reason = "it counts")]
-fn whole(count: f64) -> usize {
+fn count_of(count: f64) -> usize {
     count as usize
 }
 

@@ -4,7 +4,7 @@
 use blob_core::adapter::{Adapter, Module, Site};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::Batch;
-use blob_core::laplace::{CurvatureBlock, Directions, FitConfig, Fitted, Likelihood, Softmax};
+use blob_core::laplace::{Directions, FitConfig, Fitted, Likelihood, MatrixCurvature, Softmax};
 use blob_core::ops::Precision;
 
 use crate::support::encoder_case::EncoderCase;
@@ -28,7 +28,7 @@ fn dense(directions: &Directions) -> Vec<Vec<f64>> {
 }
 
 /// F of a block in the order of its matrix's values.
-pub(crate) fn kronecker(block: &CurvatureBlock) -> Vec<Vec<f64>> {
+pub(crate) fn kronecker(block: &MatrixCurvature) -> Vec<Vec<f64>> {
     let (input, output) = (dense(&block.input), dense(&block.output));
     let row = |(o, i): (usize, usize)| {
         let columns = output[o].iter();
@@ -60,7 +60,7 @@ fn assert_exact(
     let roots = Softmax.roots(&logits, batch).unwrap();
     let mut checked = 0;
     for (site, factor, _) in matrices(adapter) {
-        let Some(block) = fitted.curvature.block(site, factor) else {
+        let Some(block) = fitted.curvature.matrix(site, factor) else {
             continue;
         };
         if !is_one_row(site) {
@@ -177,7 +177,7 @@ fn answers_are_those_of_the_dense_posterior() {
             let classes = logits.len();
             let mut expected = vec![0.0; classes * classes];
             for (site, factor, _) in matrices(&adapter) {
-                let f = kronecker(found.curvature.block(site, factor).unwrap());
+                let f = kronecker(found.curvature.matrix(site, factor).unwrap());
                 let part = |gradient: &Vec<f32>| part(&adapter, (site, factor), gradient);
                 let parts: Vec<_> = gradients.iter().map(part).collect();
                 for (c, one) in parts.iter().enumerate() {
@@ -313,9 +313,9 @@ fn the_last_layer_alone_is_the_heads_part_and_activations_may_be_computed_again(
     let all = fitted(&model, &adapter, &batch, SETTINGS);
     let last = fitted(&model, &adapter, &batch, of_head());
     for (site, factor, _) in matrices(&adapter) {
-        let expected = all.curvature.block(site, factor);
+        let expected = all.curvature.matrix(site, factor);
         let expected = expected.filter(|_| site.module == Module::LmHead);
-        assert_eq!(last.curvature.block(site, factor), expected);
+        assert_eq!(last.curvature.matrix(site, factor), expected);
     }
     let again = FitConfig {
         kept_bytes: Some(0),

@@ -77,7 +77,7 @@ fn an_encoders_curvature_survives_its_file() {
 }
 
 fn head(adapter: &Adapter) -> blob_core::adapter::Site {
-    let mut whole = adapter.parameters().layout().whole().shapes.keys();
+    let mut whole = adapter.parameters().layout().own_layers().shapes.keys();
     *whole
         .find(|site| site.module == Module::Classifier)
         .unwrap()

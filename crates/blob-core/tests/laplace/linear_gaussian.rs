@@ -97,7 +97,7 @@ fn log_determinant(mut a: Vec<Vec<f64>>) -> f64 {
 
 /// Θ of the output layer.
 fn set_output(adapter: &mut Adapter, site: Site, theta: &[Vec<f64>]) {
-    let layer = adapter.parameters_mut().whole_mut(0, site).unwrap();
+    let layer = adapter.parameters_mut().own_layer_mut(0, site).unwrap();
     let width = theta[0].len() - 1;
     for ((row, bias), theta) in layer
         .weight

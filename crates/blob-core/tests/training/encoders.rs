@@ -104,7 +104,7 @@ fn run(
 fn head(adapter: &Adapter, member: usize) -> Vec<f32> {
     let (parameters, values) = (adapter.parameters(), adapter.parameters().member(member));
     let parameters = parameters.layout().parameters().iter();
-    let of_head = parameters.filter(|parameter| Factor::WHOLE.contains(&parameter.factor));
+    let of_head = parameters.filter(|parameter| Factor::OWN.contains(&parameter.factor));
     of_head
         .flat_map(|parameter| values[parameter.range.clone()].to_vec())
         .collect()

@@ -133,7 +133,7 @@ fn a_head_begins_as_normals_of_the_models_range_and_without_a_bias() {
     let sites: Vec<_> = adapter
         .parameters()
         .layout()
-        .whole()
+        .own_layers()
         .shapes
         .keys()
         .collect();
@@ -141,7 +141,7 @@ fn a_head_begins_as_normals_of_the_models_range_and_without_a_bias() {
     for member in 0..2 {
         let stream = Stream::new(5 + member as u64, 0, Phase::Initialisation);
         for &&site in &sites {
-            let whole = adapter.parameters().whole(member, site).unwrap();
+            let whole = adapter.parameters().own_layer(member, site).unwrap();
             let mut expected = vec![0.0; whole.weight.len()];
             let key = NoiseKey {
                 slot: site.slot(),

@@ -37,7 +37,7 @@ impl Adapter {
         rho: Option<&Array>,
     ) -> Result<Self> {
         let own = self.parameters.layout();
-        let layout = Layout::new(own.terms().clone(), None, own.whole().clone());
+        let layout = Layout::new(own.terms().clone(), None, own.own_layers().clone());
         let factors = layout.parameters().iter();
         let factors = factors.filter(|parameter| parameter.factor.is_low_rank());
         let tag = |factor, slot| NoiseKey {

@@ -12,11 +12,11 @@ use safetensors::tensor::TensorView;
 use super::values::to_f32;
 use crate::adapter::{Adapter, Factor, Layout, Site};
 use crate::backbone::BackboneConfig;
-use crate::laplace::{Curvature, CurvatureBlock, Directions, Laplace, blocks_of};
+use crate::laplace::{Curvature, Directions, Laplace, MatrixCurvature, matrices_of};
 
 const PRECISION: &str = "laplace_precision";
 
-/// Sides of a block.
+/// Sides of a matrix.
 const SIDES: [&str; 2] = ["_curvature_input", "_curvature_output"];
 const VALUES: &str = "_values";
 
@@ -38,9 +38,9 @@ pub(super) fn tensors(
         return Vec::new();
     };
     let mut all = vec![(PRECISION.into(), vec![1], vec![laplace.precision as f32])];
-    for (&(site, factor), block) in &laplace.curvature.blocks {
+    for (&(site, factor), matrix) in &laplace.curvature.matrices {
         let name = name_of(site, factor, backbone);
-        for (side, directions) in SIDES.iter().zip([&block.input, &block.output]) {
+        for (side, directions) in SIDES.iter().zip([&matrix.input, &matrix.output]) {
             let count = directions.values().len();
             let values = directions.values().iter().map(|&value| value as f32);
             let (name, width) = (format!("{name}{side}"), directions.width());
@@ -89,24 +89,24 @@ impl Found {
             Some(&[precision]) if precision > 0.0 => f64::from(precision),
             _ => return Err(format!("{PRECISION} must be one number above 0")),
         };
-        let mut blocks = BTreeMap::new();
-        for ((site, factor), [outputs, inputs]) in blocks_of(layout, 0) {
+        let mut matrices = BTreeMap::new();
+        for ((site, factor), [outputs, inputs]) in matrices_of(layout, 0) {
             let name = name_of(site, factor, backbone);
             if !self.0.contains_key(&format!("{name}{}", SIDES[0])) {
                 continue;
             }
-            let block = CurvatureBlock {
+            let matrix = MatrixCurvature {
                 input: self.side(&format!("{name}{}", SIDES[0]), inputs)?,
                 output: self.side(&format!("{name}{}", SIDES[1]), outputs)?,
             };
-            blocks.insert((site, factor), block);
+            matrices.insert((site, factor), matrix);
         }
         if let Some(name) = self.0.keys().next() {
             return Err(format!(
                 "tensor {name:?} must be of a matrix that the adapter has"
             ));
         }
-        let curvature = Arc::new(Curvature { blocks });
+        let curvature = Arc::new(Curvature { matrices });
         Ok(Some(Laplace {
             curvature,
             precision,

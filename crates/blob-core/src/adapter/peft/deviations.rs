@@ -7,7 +7,7 @@ use safetensors::tensor::TensorView;
 
 use super::shape_of;
 use super::values::to_f32;
-use crate::adapter::{Adapter, Factor, Layout, MOST_DEVIATIONS, Site, TermShape, WholeLayers};
+use crate::adapter::{Adapter, Factor, Layout, MOST_DEVIATIONS, OwnLayers, Site, TermShape};
 use crate::backbone::BackboneConfig;
 
 /// What follows the layer in the name of a factor's columns.
@@ -91,7 +91,7 @@ impl Found {
         let Some(columns) = self.columns else {
             return Ok(None);
         };
-        let layout = Layout::new(terms, None, WholeLayers::default());
+        let layout = Layout::new(terms, None, OwnLayers::default());
         let mut all = vec![vec![0.0; layout.len()]; columns];
         for parameter in layout.parameters() {
             let Some(values) = self.parts.get(&(parameter.site, parameter.factor)) else {

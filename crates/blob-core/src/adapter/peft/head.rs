@@ -6,7 +6,7 @@ use safetensors::SafeTensors;
 
 use super::values::checked_values;
 use super::{bare, names};
-use crate::adapter::{Factor, HeadConfig, Module, Site, Whole, WholeLayers};
+use crate::adapter::{Factor, HeadConfig, Module, OwnLayers, OwnValues, Site};
 use crate::backbone::{BackboneConfig, MOST_CLASSES};
 use crate::weights::HostTensor;
 
@@ -14,14 +14,14 @@ use crate::weights::HostTensor;
 pub(super) fn of_file(
     file: &SafeTensors<'_>,
     backbone: &BackboneConfig,
-) -> std::result::Result<(Whole, Option<HeadConfig>), String> {
+) -> std::result::Result<(OwnValues, Option<HeadConfig>), String> {
     if backbone.encoder.is_none() {
-        return Ok((Whole::new(), None));
+        return Ok((OwnValues::new(), None));
     }
     let mut found = BTreeMap::new();
     let mut trained = false;
     for (name, view) in file.tensors() {
-        if let Some(of) = names::whole(bare(&name), backbone) {
+        if let Some(of) = names::own_part(bare(&name), backbone) {
             trained |= !of.is_base_layer;
             found.insert((of.site, of.factor), (name, view));
         }
@@ -46,10 +46,10 @@ pub(super) fn of_file(
         fresh: false,
     };
     if found.is_empty() {
-        return Ok((Whole::new(), Some(head)));
+        return Ok((OwnValues::new(), Some(head)));
     }
-    let shapes = WholeLayers::of_head(Some(head), backbone).shapes;
-    let mut whole = Whole::new();
+    let shapes = OwnLayers::of_head(Some(head), backbone).shapes;
+    let mut own = OwnValues::new();
     for (site, (outputs, inputs)) in shapes {
         let mut part = |factor, shape: Vec<usize>| {
             let layer = backbone.published(&site.path());
@@ -62,7 +62,7 @@ pub(super) fn of_file(
         };
         let weight = part(Factor::Weight, vec![outputs, inputs])?;
         let bias = part(Factor::Bias, vec![outputs])?;
-        whole.insert(site, [weight, bias]);
+        own.insert(site, [weight, bias]);
     }
-    Ok((whole, Some(head)))
+    Ok((own, Some(head)))
 }

@@ -1,7 +1,7 @@
 //! What PEFT's files call the parts of an adapter.
 
 use super::config::PeftConfig;
-use crate::adapter::{Adapter, Factor, Module, Site, WholeLayers};
+use crate::adapter::{Adapter, Factor, Module, OwnLayers, Site};
 use crate::backbone::BackboneConfig;
 
 const BASE_LAYER: &str = ".base_layer";
@@ -20,7 +20,7 @@ impl<'a> Names<'a> {
     /// A parameter's name without the file's prefix.
     pub(super) fn of(&self, site: Site, factor: Factor) -> String {
         let layer = self.backbone.published(&site.path());
-        if Factor::WHOLE.contains(&factor) {
+        if Factor::OWN.contains(&factor) {
             let under = if self.adapter.has(site) {
                 BASE_LAYER
             } else {
@@ -35,7 +35,7 @@ impl<'a> Names<'a> {
     pub(super) fn config(&self, base_model: &str) -> PeftConfig {
         let layout = self.adapter.parameters().layout();
         let saved = saved(
-            layout.whole(),
+            layout.own_layers(),
             |site| !self.adapter.has(site),
             self.backbone,
         );
@@ -50,8 +50,14 @@ impl<'a> Names<'a> {
     }
 
     fn adapts_the_head(&self) -> bool {
-        let mut whole = self.adapter.parameters().layout().whole().shapes.keys();
-        whole.any(|site| self.adapter.has(*site))
+        let mut own_layers = self
+            .adapter
+            .parameters()
+            .layout()
+            .own_layers()
+            .shapes
+            .keys();
+        own_layers.any(|site| self.adapter.has(*site))
     }
 
     /// The names that end those of the adapted layers, and of no other.
@@ -74,12 +80,16 @@ impl<'a> Names<'a> {
 
 /// PEFT's `modules_to_save`: the modules that hold the layers of an adapter's own.
 fn saved(
-    whole: &WholeLayers,
+    own_layers: &OwnLayers,
     is_saved: impl Fn(Site) -> bool,
     backbone: &BackboneConfig,
 ) -> Vec<String> {
-    let all = whole.shapes.len();
-    let sites = whole.shapes.keys().copied().filter(|&site| is_saved(site));
+    let all = own_layers.shapes.len();
+    let sites = own_layers
+        .shapes
+        .keys()
+        .copied()
+        .filter(|&site| is_saved(site));
     let names: Vec<String> = sites.map(|site| backbone.published(&site.path())).collect();
     // RoBERTa's two layers are one module.
     let parent = |name: &String| name.split_once('.').map(|(parent, _)| parent.to_owned());
@@ -94,7 +104,7 @@ fn saved(
 }
 
 /// Which part of a layer of an adapter's own a tensor is.
-pub(super) struct WholePart {
+pub(super) struct OwnPart {
     pub(super) site: Site,
     pub(super) factor: Factor,
     /// Whether it is under a low-rank term.
@@ -102,12 +112,12 @@ pub(super) struct WholePart {
 }
 
 /// The part that a name without its prefix is of, if it is one.
-pub(super) fn whole(name: &str, backbone: &BackboneConfig) -> Option<WholePart> {
+pub(super) fn own_part(name: &str, backbone: &BackboneConfig) -> Option<OwnPart> {
     backbone.encoder.as_ref()?;
     if low_rank(name).is_some() {
         return None;
     }
-    let mut factors = Factor::WHOLE.into_iter();
+    let mut factors = Factor::OWN.into_iter();
     let (layer, factor) = factors.find_map(|factor| {
         let layer = name.strip_suffix(factor.name())?.strip_suffix('.')?;
         Some((layer, factor))
@@ -118,7 +128,7 @@ pub(super) fn whole(name: &str, backbone: &BackboneConfig) -> Option<WholePart> 
         Module::Dense => !backbone.encoder.as_ref()?.pools(),
         module => module == Module::Classifier,
     };
-    is_own.then_some(WholePart {
+    is_own.then_some(OwnPart {
         site,
         factor,
         is_base_layer: bare.is_some(),

@@ -1,7 +1,7 @@
 //! What is below the blocks, and what is above them.
 
 use super::Build;
-use crate::adapter::{HeadConfig, Module, Site, Whole, WholeLayers};
+use crate::adapter::{HeadConfig, Module, OwnLayers, OwnValues, Site};
 use crate::backbone::read_out::ReadOut;
 use crate::backbone::stem::{Learned, Stem};
 use crate::backbone::{EncoderConfig, Family, Positions};
@@ -100,16 +100,16 @@ impl Build<'_> {
     }
 
     /// The head in the file, if there is one: what an adapter of as many classes starts from.
-    pub(in crate::backbone) fn base_head(&self) -> Result<Whole> {
+    pub(in crate::backbone) fn base_head(&self) -> Result<OwnValues> {
         let Some(classes) = self.config.encoder.as_ref().and_then(|of| of.classes) else {
-            return Ok(Whole::new());
+            return Ok(OwnValues::new());
         };
         let head = HeadConfig {
             classes,
             trained: false,
             fresh: false,
         };
-        let layers = WholeLayers::of_head(Some(head), self.config).shapes;
+        let layers = OwnLayers::of_head(Some(head), self.config).shapes;
         let layer = |(site, (outputs, inputs)): (Site, (usize, usize))| {
             let tensor = |part: &str, shape: &[usize]| {
                 let name = format!("{}.{part}", site.path());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Affine, add};
 use crate::Result;
-use crate::adapter::{Parameters, WholeRef};
+use crate::adapter::{OwnLayerRef, Parameters};
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::ops::low_rank::Kept;
 use crate::ops::{Tensor, read, wrap};
@@ -15,7 +15,7 @@ pub(super) fn forward(of: &Affine<'_>, x: &Tensor) -> Result<(Tensor, Option<Kep
     let x = read(x)?;
     let mut y = vec![0.0; n * m];
     for (member, rows) in of.rows.by_member() {
-        let WholeRef { weight, bias } = of.member(member)?;
+        let OwnLayerRef { weight, bias } = of.member(member)?;
         let y = &mut y[values_of(&rows, m)];
         dots(&x[values_of(&rows, k)], weight, k, None, y);
         for (y, b) in y.iter_mut().zip(bias.iter().cycle()) {

@@ -19,7 +19,7 @@ pub(super) fn forward(
             "the input of the gates must be staged for their device, got a reference's".into(),
         ));
     };
-    let [gate, up] = &layers.factors;
+    let [gate, up] = &layers.gate_and_up;
     let (gate, up) = (gate.weight.cpu()?, up.weight.cpu()?);
     let (y, words) = cpu::of_products(layers.activation, [gate, up], staged, keep)?;
     let n = x.rows();

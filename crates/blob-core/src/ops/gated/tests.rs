@@ -74,7 +74,7 @@ fn neither_threads_nor_neighbours_change_a_bit() {
 }
 
 /// Gates that are kept in bf16 for the backward pass differ from themselves by 2⁻⁹, and so does
-/// each of the factors that a gradient is a product of.
+/// each of the gate_and_up that a gradient is a product of.
 const KEPT_IN_BF16: f64 = 1e-2;
 
 #[test]
@@ -105,10 +105,10 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
             };
             let layers = Layers {
                 activation,
-                factors: [layer(0), layer(1)],
+                gate_and_up: [layer(0), layer(1)],
                 reader: layer(2),
             };
-            let input = linear::input(Source::Rows(&x), &layers.factors.each_ref()).unwrap();
+            let input = linear::input(Source::Rows(&x), &layers.gate_and_up.each_ref()).unwrap();
             let (hidden, kept) = forward(&layers, &input, &pass, true).unwrap();
             let [(y, of_reader)] = linear::forward([&layers.reader], &hidden, &pass).unwrap();
             let mut gradients = terms.zeros();
@@ -128,7 +128,7 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
             let d_hidden = d_hidden.unwrap().unwrap();
             let read = (Source::Rows(&x), &d_hidden);
             let wants = wants(Some(x.clone()));
-            let dx = backward(layers.factors, &kept, read, wants, &mut gradients).unwrap();
+            let dx = backward(layers.gate_and_up, &kept, read, wants, &mut gradients).unwrap();
             gradients.fetch().unwrap();
             (y, dx.unwrap(), gradients)
         };

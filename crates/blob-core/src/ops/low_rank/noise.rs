@@ -16,7 +16,7 @@ use crate::pass::{Group, NoiseSharing};
 const ROWS_PER_TASK: usize = 64;
 
 /// One group's `E` and `σ ∘ E`, both (r, k).
-pub(super) struct Draw {
+pub(super) struct GroupNoise {
     pub(super) gaussian: Vec<f32>,
     pub(super) perturbation: Vec<f32>,
 }
@@ -76,7 +76,7 @@ impl Term<'_> {
     }
 
     /// Each group's draw; none for the mean, for a point estimate or under a context.
-    pub(super) fn draws(&self) -> Vec<Draw> {
+    pub(super) fn draws(&self) -> Vec<GroupNoise> {
         let (Some(_), Some(sigma)) = (self.sharing(), self.sigma) else {
             return Vec::new();
         };
@@ -98,7 +98,7 @@ impl Term<'_> {
                     .zip(rho)
                     .map(|(e, &rho)| e * sigma.of(rho))
                     .collect();
-                Draw {
+                GroupNoise {
                     gaussian,
                     perturbation,
                 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adapter, LoraConfig, Module, Site, WholeLayers};
+use super::{Adapter, LoraConfig, Module, OwnLayers, Site};
 use crate::backbone::{BackboneConfig, MOST_CLASSES};
 use crate::noise::{NoiseKey, Phase, Purpose, Stream};
 use crate::weights::HostTensor;
@@ -30,16 +30,16 @@ pub struct HeadConfig {
 
 /// W (m, k) and b (m) where they lie in an adapter.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WholeRef<'a> {
+pub struct OwnLayerRef<'a> {
     /// W, (m, k).
     pub weight: &'a [f32],
     /// b, (m).
     pub bias: &'a [f32],
 }
 
-/// [`WholeRef`] to be changed; of gradients, what they are added to.
+/// [`OwnLayerRef`] to be changed; of gradients, what they are added to.
 #[derive(Debug)]
-pub struct WholeMut<'a> {
+pub struct OwnLayerMut<'a> {
     /// W, (m, k).
     pub weight: &'a mut [f32],
     /// b, (m).
@@ -47,9 +47,9 @@ pub struct WholeMut<'a> {
 }
 
 /// W and b by themselves, by their sites.
-pub type Whole = BTreeMap<Site, [HostTensor; 2]>;
+pub type OwnValues = BTreeMap<Site, [HostTensor; 2]>;
 
-impl WholeLayers {
+impl OwnLayers {
     /// The layers of a head that are not the base's own.
     pub(crate) fn of_head(head: Option<HeadConfig>, backbone: &BackboneConfig) -> Self {
         let (Some(head), Some(encoder)) = (head, &backbone.encoder) else {
@@ -107,9 +107,9 @@ impl LoraConfig {
             }
             _ => {}
         }
-        let whole = WholeLayers::of_head(self.head, backbone);
-        let is_whole = |module: &&Module| whole.shapes.keys().any(|site| site.module == **module);
-        match self.target_modules.iter().find(is_whole) {
+        let own = OwnLayers::of_head(self.head, backbone);
+        let is_own = |module: &&Module| own.shapes.keys().any(|site| site.module == **module);
+        match self.target_modules.iter().find(is_own) {
             Some(module) if head.trained => {
                 let rule = "must not name layers of a head that is trained whole";
                 invalid("target_modules", rule, named(module))
@@ -121,11 +121,11 @@ impl LoraConfig {
 
 impl Adapter {
     /// Initial values of a member's own layers: a pure function of the seed and the site.
-    pub(super) fn initialise_whole(&mut self, range: f64) {
+    pub(super) fn initialise_own_layers(&mut self, range: f64) {
         let sites: Vec<_> = self
             .parameters
             .layout()
-            .whole()
+            .own_layers()
             .shapes
             .keys()
             .copied()
@@ -134,7 +134,7 @@ impl Adapter {
             let seed = self.config.seed.wrapping_add(member as u64);
             let stream = Stream::new(seed, 0, Phase::Initialisation);
             for &site in &sites {
-                let Some(whole) = self.parameters.whole_mut(member, site) else {
+                let Some(own) = self.parameters.own_layer_mut(member, site) else {
                     continue;
                 };
                 let key = NoiseKey {
@@ -142,8 +142,8 @@ impl Adapter {
                     purpose: Purpose::Gaussian,
                     sample: 0,
                 };
-                stream.fill_normal(whole.weight, key);
-                for weight in whole.weight {
+                stream.fill_normal(own.weight, key);
+                for weight in own.weight {
                     *weight *= range as f32;
                 }
             }
@@ -151,13 +151,13 @@ impl Adapter {
     }
 
     /// Copies the layers of an adapter that has the same, of every member.
-    pub(super) fn copy_whole(&mut self, from: &Self) {
+    pub(super) fn copy_own_layers(&mut self, from: &Self) {
         let layout = self.parameters.layout().clone();
         for member in 0..self.config.members {
-            for &site in layout.whole().shapes.keys() {
+            for &site in layout.own_layers().shapes.keys() {
                 let (to, from) = (
-                    self.parameters.whole_mut(member, site),
-                    from.parameters.whole(member, site),
+                    self.parameters.own_layer_mut(member, site),
+                    from.parameters.own_layer(member, site),
                 );
                 if let (Some(to), Some(from)) = (to, from) {
                     to.weight.copy_from_slice(from.weight);
@@ -168,14 +168,14 @@ impl Adapter {
     }
 
     /// Copies layers into a member; those that it does not have, or of another shape, are left out.
-    pub(crate) fn set_whole(&mut self, member: usize, layers: &Whole) {
+    pub(crate) fn set_own_layers(&mut self, member: usize, layers: &OwnValues) {
         for (&site, [weight, bias]) in layers {
-            let Some(whole) = self.parameters.whole_mut(member, site) else {
+            let Some(own) = self.parameters.own_layer_mut(member, site) else {
                 continue;
             };
-            if whole.weight.len() == weight.data.len() && whole.bias.len() == bias.data.len() {
-                whole.weight.copy_from_slice(&weight.data);
-                whole.bias.copy_from_slice(&bias.data);
+            if own.weight.len() == weight.data.len() && own.bias.len() == bias.data.len() {
+                own.weight.copy_from_slice(&weight.data);
+                own.bias.copy_from_slice(&bias.data);
             }
         }
     }

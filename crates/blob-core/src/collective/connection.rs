@@ -42,14 +42,14 @@ const MOST_REASON: usize = 4096;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection to another rank.
-pub(super) struct Link {
+pub(super) struct Connection {
     peer: usize,
     reader: TcpStream,
     writer: Arc<Mutex<TcpStream>>,
     silence: Duration,
 }
 
-impl Link {
+impl Connection {
     /// Of a connection whose ends know each other.
     pub(super) fn new(peer: usize, stream: TcpStream, silence: Duration) -> Result<Self> {
         let prepared = || -> std::io::Result<TcpStream> {

@@ -1,8 +1,8 @@
-//! What a layer saw in a backward pass, as the rows of its blocks: a_t and g_t.
+//! What a layer saw in a backward pass, as the rows of its matrices: a_t and g_t.
 
 use std::borrow::Cow;
 
-use super::BlockId;
+use super::MatrixId;
 use crate::adapter::{Factor, LowRankRef};
 use crate::kernels::cpu::low_rank::{dots, transposed};
 use crate::observer::{OutputGradient, Seen};
@@ -16,15 +16,15 @@ pub(super) enum Outputs<'a> {
     Classes(&'a Classes, &'a [f32]),
 }
 
-/// A block, its rows a (n, i), and theirs.
-pub(super) struct BlockRows<'a> {
-    pub(super) block: BlockId,
+/// A matrix, its rows a (n, i), and theirs.
+pub(super) struct MatrixRows<'a> {
+    pub(super) matrix: MatrixId,
     pub(super) inputs: Cow<'a, [f32]>,
     pub(super) outputs: Outputs<'a>,
 }
 
-/// The blocks of a layer.
-pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<BlockRows<'a>> {
+/// The matrices of a layer.
+pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<MatrixRows<'a>> {
     let outputs = || match seen.dy {
         OutputGradient::Rows(dy) => Outputs::Rows(Cow::Borrowed(dy)),
         OutputGradient::Classes(classes, values) => Outputs::Classes(classes, values),
@@ -33,8 +33,8 @@ pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<BlockRows<'a>> {
         let rows = seen.segments.last().map_or(0, |last| last.end);
         let width = seen.x.len() / rows.max(1);
         let with_one = |row: &[f32]| row.iter().copied().chain([1.0]).collect::<Vec<_>>();
-        return vec![BlockRows {
-            block: (seen.site, Factor::Weight),
+        return vec![MatrixRows {
+            matrix: (seen.site, Factor::Weight),
             inputs: seen
                 .x
                 .chunks_exact(width.max(1))
@@ -51,13 +51,13 @@ pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<BlockRows<'a>> {
     }
     let p = rank_gradient(seen, factors, *scaling);
     vec![
-        BlockRows {
-            block: (seen.site, Factor::A),
+        MatrixRows {
+            matrix: (seen.site, Factor::A),
             inputs: Cow::Borrowed(seen.x),
             outputs: Outputs::Rows(Cow::Owned(p)),
         },
-        BlockRows {
-            block: (seen.site, Factor::B),
+        MatrixRows {
+            matrix: (seen.site, Factor::B),
             inputs: Cow::Owned(h),
             outputs: outputs(),
         },
