@@ -5,8 +5,8 @@
 //! allocator to keep them (`mallopt`) would change it for the whole process, which belongs to
 //! somebody else. So large blocks are mapped here, and everything else is left to the system.
 //!
-//! There is no state per thread: threads may come and go, and no static TLS is taken. All of this is
-//! Linux's; elsewhere every block is the system allocator's.
+//! There is no state per thread: threads may come and go, and no static TLS is taken. All of this
+//! is Linux's; elsewhere every block is the system allocator's.
 
 #![expect(unsafe_code, reason = "an allocator hands out memory")]
 

@@ -83,7 +83,8 @@ pub fn add_sentence_piece(gguf: &mut GgufWriter) {
 pub fn tokenizer_json() -> Value {
     json!({
         "version": "1.0",
-        "truncation": { "direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0 },
+        "truncation": { "direction": "Right", "max_length": 4, "strategy": "LongestFirst",
+            "stride": 0 },
         "padding": null,
         "added_tokens": [
             { "id": 0, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,

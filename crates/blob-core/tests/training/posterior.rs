@@ -288,7 +288,7 @@ fn ends_at_the_best(method: MethodConfig) {
 /// alike. With f_c = x_c + β_c e z, z = a·x of each row,
 ///
 /// ```text
-/// K = w/R Σ_rc β_c² z_r²      μ = w/R Σ_rc β_c (y_rc − x_rc) z_r / (K + 1/σp²)      σ² = 1/(K + 1/σp²)
+/// K = w/R Σ_rc β_c² z_r²    μ = w/R Σ_rc β_c (y_rc − x_rc) z_r / (K + 1/σp²)    σ² = 1/(K + 1/σp²)
 /// ```
 #[test]
 fn c_lora_ends_at_the_best_posterior_of_a_context_that_is_constant() {

@@ -308,10 +308,10 @@ fn a_full_disk_leaves_the_old_state_whole_and_says_so() {
     let partial = scratch.path().join(format!("{}.partial", FILES[0]));
     std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
     let error = trainer.save(&adapter, scratch.path()).unwrap_err();
-    assert!(
-        matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull),
-        "{error}"
-    );
+    let Error::Io { source, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull, "{error}");
     assert!(error.hint().contains("disk is full"), "{}", error.hint());
     assert_eq!(contents(scratch.path()), before);
     assert!(!partial.exists() && Path::new("/dev/full").exists());
