@@ -29,6 +29,17 @@ pub(super) struct Int8Row {
     pub(super) level_sum: i32,
 }
 
+impl Int8Row {
+    /// Its values as levels times the scale.
+    #[inline(always)]
+    fn round(self, values: &mut [f32]) {
+        let inverse = int8::inverse(self.scale);
+        for value in values {
+            *value = int8::level(*value, inverse) * self.scale;
+        }
+    }
+}
+
 impl FrozenMatrix {
     /// Takes W as it is stored; int8 reads it once, for the rows' scales.
     ///
@@ -89,18 +100,17 @@ impl FrozenMatrix {
         let k = self.columns();
         let mut values = vec![0.0; self.rows() * k];
         for (row, values) in values.chunks_exact_mut(k).enumerate() {
-            self.row_values(row, values);
+            self.stored.row(row, values);
+            self.round(row, values);
         }
         values
     }
 
-    /// A row of [`Self::values`].
-    pub(super) fn row_values(&self, row: usize, values: &mut [f32]) {
-        simd::run(DecodeRow {
-            matrix: self,
-            row,
-            values,
-        });
+    /// Stored values of a row as products see them.
+    pub(super) fn round(&self, row: usize, values: &mut [f32]) {
+        if let Some(row) = self.int8_rows.get(row) {
+            row.round(values);
+        }
     }
 
     /// As its file stores it.
@@ -130,33 +140,9 @@ impl FrozenMatrix {
         if self.precision.is_int8() {
             let rows = self.int8_rows[first_row..].iter();
             for (values, row) in values.chunks_exact_mut(stride).zip(rows) {
-                let inverse = int8::inverse(row.scale);
-                for value in &mut values[..columns.len()] {
-                    *value = int8::level(*value, inverse) * row.scale;
-                }
+                row.round(&mut values[..columns.len()]);
             }
         }
-    }
-}
-
-struct DecodeRow<'a> {
-    matrix: &'a FrozenMatrix,
-    row: usize,
-    values: &'a mut [f32],
-}
-
-impl simd::Kernel for DecodeRow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Level>(self) {
-        let Self {
-            matrix,
-            row,
-            values,
-        } = self;
-        let stride = values.len();
-        matrix.decode::<L>(row, &(0..stride), Target { values, stride });
     }
 }
 

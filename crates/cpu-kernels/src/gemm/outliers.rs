@@ -81,10 +81,11 @@ impl Outliers {
         by_row.par_chunks_mut(r).enumerate().for_each_init(
             || vec![0.0; matrix.columns()],
             |values, (row, picked)| {
-                matrix.row_values(row, values);
+                matrix.stored().row(row, values);
                 for (picked, column) in picked.iter_mut().zip(&self.columns) {
                     *picked = values[*column];
                 }
+                matrix.round(row, picked);
             },
         );
         let mut right = vec![0.0; n * r];

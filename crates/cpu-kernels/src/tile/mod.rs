@@ -195,6 +195,7 @@ pub(crate) fn multiply<L: Level, E: Entry>(
     b: Corner<'_, E>,
     [m, n, k]: [usize; 3],
 ) {
+    const { assert!(matches!(L::TILE_ROWS, 2 | 4 | 8)) };
     match L::TILE_ROWS {
         8 => multiply_by::<L, E, 8>(c, a, b, [m, n, k]),
         4 => multiply_by::<L, E, 4>(c, a, b, [m, n, k]),
@@ -210,6 +211,7 @@ pub(crate) fn multiply_transposed<L: Level, E: Entry>(
     b: &Panels<E>,
     [m, n, k]: [usize; 3],
 ) {
+    const { assert!(matches!(L::TILE_ROWS, 2 | 4 | 8)) };
     match L::TILE_ROWS {
         8 => multiply_transposed_by::<L, E, 8>(c, a, b, [m, n, k]),
         4 => multiply_transposed_by::<L, E, 4>(c, a, b, [m, n, k]),
