@@ -24,6 +24,7 @@ use super::architecture::{
 use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{
     Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TokenizerSource, corrupt, ggml_types, unsupported,
+    unsupported_type,
 };
 use crate::{Error, Result};
 
@@ -144,7 +145,7 @@ fn entry(tensor: &TensorInfo, header: &Header, file_len: usize, path: &Path) -> 
         offset,
     } = tensor;
     let kind = ggml_types::from_ggml(*code)
-        .map_err(|kind| unsupported("tensor type", kind, ggml_types::SUPPORTED))?;
+        .map_err(|kind| unsupported_type(&kind, (name.as_str(), path), ggml_types::SUPPORTED))?;
     let row = shape.last().copied().unwrap_or(1);
     let elements = shape
         .iter()

@@ -345,6 +345,12 @@ fn unfit(path: &Path, reason: impl Into<String>) -> Error {
     }
 }
 
+/// A type that no product knows, of a tensor of a file.
+fn unsupported_type(kind: &str, (name, path): (&str, &Path), supported: &str) -> Error {
+    let value = format!("{kind} of {name} in {}", path.display());
+    unsupported("tensor type", value, supported)
+}
+
 pub(crate) fn unsupported(what: &'static str, value: impl Into<String>, supported: &str) -> Error {
     Error::Unsupported {
         what,

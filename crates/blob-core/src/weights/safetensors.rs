@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::encoder_names::is_index;
 use super::{
     Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, other_file,
-    unsupported,
+    unsupported_type,
 };
 use crate::other_file::OtherFile;
 use crate::{Error, Result};
@@ -204,7 +204,9 @@ fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Ent
         return Err(corrupt(path, reason));
     }
     let mut entries = BTreeMap::new();
-    for (name, info) in metadata.tensors() {
+    // By name: of two that are refused, always the same one is named.
+    let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
+    for (name, info) in tensors {
         if is_index(&name) {
             continue;
         }
@@ -213,11 +215,8 @@ fn entries(bytes: &[u8], map: usize, path: &Path) -> Result<BTreeMap<String, Ent
             Dtype::F16 => TensorType::F16,
             Dtype::BF16 => TensorType::Bf16,
             other => {
-                return Err(unsupported(
-                    "tensor type",
-                    other.to_string(),
-                    "F32, F16, BF16",
-                ));
+                let of = (name.as_str(), path);
+                return Err(unsupported_type(&other.to_string(), of, "F32, F16, BF16"));
             }
         };
         let (start, end) = info.data_offsets;
