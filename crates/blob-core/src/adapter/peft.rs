@@ -32,6 +32,7 @@ use crate::files::{atomic_write, safetensors_bytes};
 use crate::other_file;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
@@ -218,22 +219,20 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
 
-    let (own_layers, head) = head::of_file(&file, backbone).map_err(&broken)?;
+    let tensors = tensors_of(&file).map_err(&broken)?;
+    let (own_layers, head) = head::of_file(&tensors, backbone).map_err(&broken)?;
     let classes = head.map_or(backbone.classes(), |head| head.classes);
     let backbone = &backbone.with_classes(classes);
     let mut found: BTreeMap<Site, Parts> = BTreeMap::new();
     let mut columns = deviations::Found::default();
     let mut curvature = curvature::Found::default();
     let mut notices = Vec::new();
-    let mut tensors = file.tensors();
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b)); // the same complaint each time
-    for (name, view) in tensors {
-        let bare = bare(&name);
+    for (bare, (name, view)) in &tensors {
         if names::own_part(bare, backbone).is_some() {
             continue;
         }
         if curvature::is_part(bare) {
-            let inserted = curvature.insert(bare, &view);
+            let inserted = curvature.insert(bare, view);
             inserted.map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
             continue;
         }
@@ -255,18 +254,18 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
             ))
         })?;
         if column.is_some() {
-            let inserted = columns.insert((site, part), &view, (config.r, backbone));
+            let inserted = columns.insert((site, part), view, (config.r, backbone));
             inserted.map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
             continue;
         }
         let shape = shape_of(site, config.r, backbone).of(part);
         let shape = &shape[usize::from(part.is_vector())..];
-        let values = checked_values(&view, shape)
+        let values = checked_values(view, shape)
             .map_err(|rule| broken(format!("tensor {name:?} must {rule}")))?;
         let parts = found.entry(site).or_default();
         if parts.insert(part, values).is_some() {
             return Err(broken(format!(
-                "tensor {name:?} must be there once, got it under two prefixes"
+                "tensor {name:?} must be there once, got its layer under two names"
             )));
         }
     }
@@ -312,10 +311,25 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
     })
 }
 
-/// A tensor's name without its prefix, which the reference repeats.
-fn bare(name: &str) -> &str {
-    let bare = name.strip_prefix(PREFIX).unwrap_or(name);
-    bare.strip_prefix(PREFIX).unwrap_or(bare)
+/// A file's tensors, each with its whole name, by their names without the prefix: in order, so that
+/// the same file is read and refused the same way each time.
+type Tensors<'a> = BTreeMap<String, (String, TensorView<'a>)>;
+
+/// The tensors of a file, or the rule that it breaks. The reference repeats the prefix.
+fn tensors_of<'a>(file: &'a SafeTensors<'_>) -> std::result::Result<Tensors<'a>, String> {
+    let mut all = Tensors::new();
+    for (name, view) in file.tensors() {
+        let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
+        let bare = bare.strip_prefix(PREFIX).unwrap_or(bare).to_owned();
+        if let Some((other, _)) = all.get(&bare) {
+            let (first, second) = (name.as_str().min(other), name.as_str().max(other));
+            return Err(format!(
+                "tensor {bare:?} must be there once, got {first:?} and {second:?}"
+            ));
+        }
+        all.insert(bare, (name, view));
+    }
+    Ok(all)
 }
 
 fn shape_of(site: Site, rank: usize, backbone: &BackboneConfig) -> TermShape {

@@ -57,7 +57,7 @@ fn methods() -> Vec<(Option<Gaussian>, MethodConfig)> {
 }
 
 /// An adapter on a base without a head, of two members.
-fn adapter(backbone: &Backbone, over: Option<Gaussian>, trained: bool) -> Adapter {
+pub(super) fn adapter(backbone: &Backbone, over: Option<Gaussian>, trained: bool) -> Adapter {
     let mut target_modules = if backbone.config().fused {
         vec![Module::Qkv]
     } else {

@@ -6,6 +6,7 @@ mod context;
 mod encoders;
 mod ensemble;
 mod equations;
+mod head_files;
 mod peft;
 mod posterior;
 mod quadratic;

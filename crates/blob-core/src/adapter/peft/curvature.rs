@@ -20,21 +20,12 @@ const PRECISION: &str = "laplace_precision";
 const SIDES: [&str; 2] = ["_curvature_input", "_curvature_output"];
 const VALUES: &str = "_values";
 
-/// What follows a layer in the name of a matrix.
-fn matrix(factor: Factor) -> &'static str {
-    match factor {
-        Factor::A => ".lora_A",
-        Factor::B => ".lora_B",
-        _ => ".weight",
-    }
-}
-
 /// Shape and values by the names of an adapter's tensors, without the prefix.
 pub(super) fn tensors(
     adapter: &Adapter,
     backbone: &BackboneConfig,
 ) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let Some(laplace) = adapter.laplace() else {
+    let Some(laplace) = adapter.curvature() else {
         return Vec::new();
     };
     let mut all = vec![(PRECISION.into(), vec![1], vec![laplace.precision as f32])];
@@ -139,5 +130,5 @@ impl Found {
 }
 
 fn name_of(site: Site, factor: Factor, backbone: &BackboneConfig) -> String {
-    format!("{}{}", backbone.published(&site.path()), matrix(factor))
+    format!("{}.{}", backbone.published(&site.path()), factor.name())
 }

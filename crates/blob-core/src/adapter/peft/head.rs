@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use safetensors::SafeTensors;
-
 use super::values::checked_values;
-use super::{bare, names};
+use super::{Tensors, names};
 use crate::adapter::{Factor, HeadConfig, Module, OwnLayers, OwnValues, Site};
 use crate::backbone::{BackboneConfig, MOST_CLASSES};
 use crate::weights::HostTensor;
 
 /// The layers of a head, and what head that is; or the rule that the file breaks.
 pub(super) fn of_file(
-    file: &SafeTensors<'_>,
+    tensors: &Tensors<'_>,
     backbone: &BackboneConfig,
 ) -> std::result::Result<(OwnValues, Option<HeadConfig>), String> {
     if backbone.encoder.is_none() {
@@ -20,10 +18,17 @@ pub(super) fn of_file(
     }
     let mut found = BTreeMap::new();
     let mut trained = false;
-    for (name, view) in file.tensors() {
-        if let Some(of) = names::own_part(bare(&name), backbone) {
-            trained |= !of.is_base_layer;
-            found.insert((of.site, of.factor), (name, view));
+    for (bare, part) in tensors {
+        let Some(of) = names::own_part(bare, backbone) else {
+            continue;
+        };
+        trained |= !of.is_base_layer;
+        if let Some((other, _)) = found.insert((of.site, of.factor), part) {
+            return Err(format!(
+                "the head must have one {}, got {:?} and {other:?}",
+                of.factor.name(),
+                part.0
+            ));
         }
     }
     let is_output = |(site, factor): &(Site, Factor)| {
@@ -56,7 +61,7 @@ pub(super) fn of_file(
             let (name, view) = found
                 .remove(&(site, factor))
                 .ok_or_else(|| format!("{layer} must have both a weight and a bias"))?;
-            let data = checked_values(&view, &shape)
+            let data = checked_values(view, &shape)
                 .map_err(|rule| format!("tensor {name:?} must {rule}"))?;
             Ok::<_, String>(HostTensor { shape, data })
         };
