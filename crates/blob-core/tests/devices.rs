@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Parameters};
 use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Quantized, Window};
@@ -217,19 +221,35 @@ fn quantised_models_agree_on_all_devices_and_stay_quantised() {
     }
 }
 
+/// The sources of the engine with their texts, by their paths in `src`.
+fn sources() -> BTreeMap<String, String> {
+    fn add(to: &mut BTreeMap<String, String>, folder: &Path, name: &str) {
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = format!("{name}{}", path.file_name().unwrap().to_str().unwrap());
+            if path.is_dir() {
+                add(to, &path, &format!("{name}/"));
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                to.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    add(
+        &mut all,
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        "",
+    );
+    all
+}
+
 #[test]
 fn layers_and_backbones_know_no_kernel() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = 0;
-    for room in ["layers", "backbone", "backbone/build"] {
-        for file in std::fs::read_dir(source.join(room)).unwrap() {
-            let path = file.unwrap().path();
-            if path.is_dir() {
-                continue; // a room of its own
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
+    for (name, text) in sources() {
+        if name.starts_with("layers/") || name.starts_with("backbone/") {
             for word in ["kernels::", "rayon", "ops::read", "[f32]"] {
-                assert!(!text.contains(word), "{}: {word}", path.display());
+                assert!(!text.contains(word), "{name}: {word}");
             }
             files += 1;
         }
@@ -237,8 +257,49 @@ fn layers_and_backbones_know_no_kernel() {
     assert!(files > 10, "{files}");
 }
 
+/// Beside `ops`, who calls kernels of the processor: noise by the same vectors, formats of weights
+/// by the decoder's tables, errors by theirs.
+const OF_CPU: [&str; 4] = [
+    "error.rs",
+    "noise/",
+    "weights/mod.rs",
+    "weights/quantize.rs",
+];
+
+/// Beside `ops`, who calls kernels of a GPU: what changes state in place, what adds up what changes
+/// it, and who holds what lies there (ADR 0033, 0041).
+const OF_GPU: [&str; 8] = [
+    "adapter/draws/on_gpu.rs",
+    "adapter/parameters.rs",
+    "buffer.rs",
+    "collective/",
+    "kl.rs",
+    "method/",
+    "pass/rows.rs",
+    "train/",
+];
+
+#[test]
+fn kernels_are_called_by_operations_and_updates_alone() {
+    let mut beside = BTreeSet::new();
+    for (name, text) in sources() {
+        if name.starts_with("ops/") || name.starts_with("kernels/") {
+            continue;
+        }
+        for (of, known) in [("cpu", &OF_CPU[..]), ("cuda", &OF_GPU)] {
+            if text.contains(&format!("kernels::{of}")) {
+                let room = known.iter().find(|room| name.starts_with(**room));
+                assert!(room.is_some(), "{name} calls kernels of {of}");
+                beside.extend(room.copied());
+            }
+        }
+    }
+    assert_eq!(beside.len(), OF_CPU.len() + OF_GPU.len(), "{beside:?}");
+}
+
 /// What runs an operation is shown, and a GPU has kernels for all of them: that its passes and
-/// updates then wait for nothing is counted in `cuda_traffic.rs`.
+/// updates then wait for nothing is counted in `cuda_traffic.rs`. `Operation` says what is not in
+/// the table.
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is for people")]
 fn every_operation_runs_on_every_device() {

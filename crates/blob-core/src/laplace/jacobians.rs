@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::matrix_rows::{self, MatrixRows, Outputs};
 use super::{Curvature, Directions, MatrixCurvature, MatrixId};
 use crate::Result;
-use crate::kernels::cpu::low_rank::{dots, outer};
 use crate::observer::{Observer, Seen};
+use crate::ops::products as ops;
 
 /// Λ of every prompt and λ, which grows with every matrix that was seen.
 pub(super) struct Jacobians {
@@ -158,7 +158,7 @@ fn jacobian(
             let mut all = vec![0.0; segments.len() * n * w];
             for (rows, sum) in segments.iter().zip(all.chunks_exact_mut(n * w)) {
                 let narrow = &narrow[rows.start * n..rows.end * n];
-                outer(narrow, &wide[rows.start * w..rows.end * w], w, None, sum);
+                ops::add_outer(narrow, &wide[rows.start * w..rows.end * w], w, sum);
             }
             Jacobian::Dense(all)
         }
@@ -175,10 +175,7 @@ fn jacobian(
 }
 
 fn products(matrix: &MatrixCurvature, jacobians: &[Jacobian], prompts: usize) -> Vec<Products> {
-    let halves: Vec<Vec<f32>> = jacobians
-        .iter()
-        .map(|it| half(matrix, it, prompts))
-        .collect();
+    let halves: Vec<Vec<f32>> = jacobians.iter().map(|it| half(matrix, it)).collect();
     let of_prompt = |prompt: usize| {
         let inner = jacobians.iter().flat_map(|one| {
             jacobians
@@ -196,14 +193,13 @@ fn products(matrix: &MatrixCurvature, jacobians: &[Jacobian], prompts: usize) ->
     (0..prompts).into_par_iter().map(of_prompt).collect()
 }
 
-/// J's rows along the directions of the wide side, (prompts, narrow, directions).
-fn half(matrix: &MatrixCurvature, jacobian: &Jacobian, prompts: usize) -> Vec<f32> {
-    let Sides { narrow, wide, .. } = matrix.sides();
-    let mut half = vec![0.0; prompts * narrow.width() * wide.values().len()];
-    if let (Jacobian::Dense(values), false) = (jacobian, half.is_empty()) {
-        dots(values, wide.vectors(), wide.width(), None, &mut half);
+/// A dense J's rows along the directions of the wide side, (prompts, narrow, directions).
+fn half(matrix: &MatrixCurvature, jacobian: &Jacobian) -> Vec<f32> {
+    let wide = matrix.sides().wide;
+    match jacobian {
+        Jacobian::Dense(values) => ops::by_rows(values, wide.vectors(), wide.width()),
+        Jacobian::Row(_) => Vec::new(),
     }
-    half
 }
 
 /// P of a prompt.

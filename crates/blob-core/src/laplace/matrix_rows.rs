@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::MatrixId;
 use crate::adapter::{Factor, LowRankRef};
-use crate::kernels::cpu::low_rank::{dots, transposed};
 use crate::observer::{OutputGradient, Seen};
 use crate::ops::head::Classes;
+use crate::ops::products;
 
 /// g of all rows.
 pub(super) enum Outputs<'a> {
@@ -43,9 +43,8 @@ pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<MatrixRows<'a>> {
             outputs: outputs(),
         }];
     };
-    let (k, r) = (factors.shape.inputs, factors.shape.rank);
-    let mut h = vec![0.0; seen.x.len() / k * r];
-    dots(seen.x, factors.a, k, None, &mut h);
+    let k = factors.shape.inputs;
+    let mut h = products::by_rows(seen.x, factors.a, k);
     for h in &mut h {
         *h *= scaling;
     }
@@ -66,15 +65,11 @@ pub(super) fn of<'a>(seen: &'a Seen<'a>) -> Vec<MatrixRows<'a>> {
 
 /// p = s·dy·B (n, r).
 fn rank_gradient(seen: &Seen<'_>, factors: &LowRankRef<'_>, scaling: f32) -> Vec<f32> {
-    let (k, m, r) = (
-        factors.shape.inputs,
-        factors.shape.outputs,
-        factors.shape.rank,
-    );
-    let mut p = vec![0.0; seen.x.len() / k * r];
-    match seen.dy {
-        OutputGradient::Rows(dy) => dots(dy, &transposed(factors.b, r), m, None, &mut p),
+    let (k, r) = (factors.shape.inputs, factors.shape.rank);
+    let mut p = match seen.dy {
+        OutputGradient::Rows(dy) => products::by_columns(dy, factors.b, r),
         OutputGradient::Classes(classes, values) => {
+            let mut p = vec![0.0; seen.x.len() / k * r];
             let places = classes.rows.iter().zip(&classes.tokens);
             for ((&row, &token), &value) in places.zip(values) {
                 let of_token = &factors.b[token as usize * r..][..r];
@@ -82,8 +77,9 @@ fn rank_gradient(seen: &Seen<'_>, factors: &LowRankRef<'_>, scaling: f32) -> Vec
                     *p += value * b;
                 }
             }
+            p
         }
-    }
+    };
     for p in &mut p {
         *p *= scaling;
     }

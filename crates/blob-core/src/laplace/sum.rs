@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Directions;
-use crate::kernels::cpu::low_rank::{dots, outer};
 use crate::noise::{NoiseKey, Phase, Purpose, Stream};
+use crate::ops::products;
 use crate::spectrum::{Spectrum, dot};
 
 /// Factors of at most this width keep all their directions.
@@ -110,12 +110,10 @@ impl Sum {
     /// Adds Σ_t x_t x_tᵀ of rows x (n, d).
     pub(super) fn add(&mut self, x: &[f32]) {
         match self {
-            Self::Gram { width, values } => outer(x, x, *width, None, values),
+            Self::Gram { width, values } => products::add_outer(x, x, *width, values),
             Self::Sketch { width, y, omega } => {
-                let columns = y.len() / *width;
-                let mut products = vec![0.0; x.len() / *width * columns];
-                dots(x, omega, *width, None, &mut products);
-                outer(&products, x, *width, None, y);
+                let sketched = products::by_rows(x, omega, *width);
+                products::add_outer(&sketched, x, *width, y);
             }
             Self::Tokens { .. } => {}
         }

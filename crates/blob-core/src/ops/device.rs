@@ -15,7 +15,8 @@ pub enum Device {
     #[default]
     Cpu,
     /// The processor, by plain candle operations: what a new device starts with, right and slow,
-    /// and what every kernel is held against.
+    /// and what every kernel is held against. What is no [`Operation`] runs here as on the
+    /// processor.
     Reference,
     /// A GPU, by the kernels of [`crate::kernels::cuda`].
     #[cfg(feature = "cuda")]
@@ -26,6 +27,14 @@ pub enum Device {
 macro_rules! operations {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// An operation that a device may have a kernel for.
+        ///
+        /// Not in this list is what follows its operands: where they lie on a GPU by the kernels
+        /// that it has, elsewhere by loops of the host, which are held against candle in their
+        /// tests. These are [`super::rows`], [`super::columns`], [`super::segments`],
+        /// [`super::soft_cap`], [`super::squash`] and [`super::cross_entropy`]. The base's
+        /// [`super::dropout`] is drawn on the host, and a context is the processor's alone
+        /// (`Device::require_context`). Updates are no operations either: each method says which
+        /// kernels it has ([`crate::method::Method`]).
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Operation {
             $($(#[doc = $doc])+ $name,)+
@@ -61,10 +70,6 @@ operations! {
     Head,
     /// Layers of the adapter's own.
     Affine,
-    /// Cross-entropy.
-    Loss,
-    /// AdamW, and the divergence with its descent.
-    Update,
 }
 
 /// What runs an operation.
@@ -178,14 +183,12 @@ impl Device {
                 | Operation::Attention
                 | Operation::Disentangled
                 | Operation::Head
-                | Operation::Affine
-                | Operation::Loss
-                | Operation::Update,
+                | Operation::Affine,
             ) => Implementation::CudaKernel(gpu),
         }
     }
 
-    /// Whether it computes the context of C-LoRA.
+    /// Whether it computes terms with a matrix that depends on the input (`low_rank::context`).
     ///
     /// # Errors
     /// `BPEFT_DEVICE`: only the processor's kernels do.
@@ -195,7 +198,7 @@ impl Device {
         }
         Err(Error::Device {
             device: self.spelled(),
-            what: "it has no kernels for the context of C-LoRA".into(),
+            what: "it has no kernels for adapters with a context".into(),
             hint: "take --device cpu, or another method",
         })
     }

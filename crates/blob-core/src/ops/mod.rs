@@ -1,9 +1,10 @@
-//! Operations: the only door to kernels.
+//! Operations: the door of a pass to kernels (docs/adr/0014).
 //!
 //! Each file holds one operation and its adjoint: equation, shapes, the kernel of each device that
-//! has one, and a reference in plain candle operations that runs wherever candle does. Layers say
-//! what is computed; which kernels run, and which of them are fused, is decided here. The unit of
-//! [`linear`] is *all layers that share one input*, because that is where fusions are.
+//! has one, and for those of [`Operation`] a reference in plain candle operations that runs
+//! wherever candle does. Layers say what is computed; which kernels run, and which of them are
+//! fused, is decided here. The unit of [`linear`] is *all layers that share one input*, because
+//! that is where fusions are.
 //!
 //! A batch is ragged: its T tokens lie one segment after the other, segment b in rows
 //! `offsets[b]..offsets[b+1]`, and positions restart at 0 in each.
@@ -18,6 +19,7 @@
 //! | [`segments`], [`dropout`] | what is read of a segment; what a base drops in training |
 //! | [`head`], [`soft_cap`], [`cross_entropy`] | class logits, their cap, and their loss |
 //! | [`affine`], [`squash`] | layers of the adapter's own, and what lies between them |
+//! | `products` | plain products of the host's matrices, for observers |
 //! | [`finite`] | whether a result is a number |
 
 pub mod activation;
@@ -37,6 +39,7 @@ pub mod low_rank;
 pub mod norm;
 #[cfg(test)]
 pub(crate) mod oracle;
+pub(crate) mod products;
 mod reference;
 pub mod rope;
 pub mod rows;

@@ -55,7 +55,8 @@
 //! 3. `tiles/`: a `TileKernel` for the formats that it multiplies faster than the set below it, and
 //!    its line in `tiles::run`. Operands in words of a new kind need a variant of `format::Format`.
 //!
-//! Every test of this room runs on each set of the machine, and so does `tests/dispatch.rs`.
+//! Every test of this room runs on each set of the machine, and so does blob-core's
+//! `tests/dispatch.rs`.
 //!
 //! # Adding a tile height
 //!

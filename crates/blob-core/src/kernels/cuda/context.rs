@@ -95,8 +95,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// The same GPU with one algorithm for the products of each weight, so that no row's bits depend
-    /// on how many there are ([`super::fixed`]).
+    /// The same GPU with one algorithm for the products of each weight, so that no row's bits
+    /// depend on how many there are ([`super::fixed`]).
     ///
     /// # Errors
     /// `BPEFT_DEVICE` where there is no cuBLASLt.

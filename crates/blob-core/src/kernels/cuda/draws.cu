@@ -1,5 +1,5 @@
-// Draws of a Gaussian over all factors as factors of their own, and updates from their gradients, in
-// the CPU's order of operations.
+// Draws of a Gaussian over all factors as factors of their own, and updates from their gradients,
+// in the CPU's order of operations.
 //
 //   draw_factors  θ_s = μ + σ∘E_s                                       σ = ρ² or ln(1 + e^ρ)
 //   fold_draws    g = Σ_s ĝ_s    ∂ρ = Σ_s ĝ_s·e_s·dσ/dρ    e_s = (θ_s − μ)/σ, 0 where σ is
@@ -10,11 +10,11 @@
 //                 h ← β₂h + (1 − β₂)ĥ + ½(1 − β₂)²(h − ĥ)²/(h + δ)      of the factors alone
 //                 m ← m − η·clip( (ḡ/(1 − β₁ᵗ) + δm)/(h + δ), ±ξ )      ρ as above
 //
-// ĝ_s hold the 1/S of a mean over S draws already. A member of the adapter has `Shape`: its factors,
-// then layers of its own that are trained with them (together the `points`), then a ρ for each
-// factor, then layers that are not trained; a draw has the same without ρ. Draws of a member follow
-// each other. A thread per value of a draw (draw_factors) or per point of a member (the others);
-// sums run over the draws in order. An update whose scale is NaN changes nothing.
+// ĝ_s hold the 1/S of a mean over S draws already. A member of the adapter has `Shape`: its
+// factors, then layers of its own that are trained with them (together the `points`), then a ρ for
+// each factor, then layers that are not trained; a draw has the same without ρ. Draws of a member
+// follow each other. A thread per value of a draw (draw_factors) or per point of a member (the
+// others); sums run over the draws in order. An update whose scale is NaN changes nothing.
 #include "philox.cuh"
 #include "sigma.cuh"
 

@@ -1,8 +1,8 @@
 //! Products whose bits depend on a row alone: by cuBLASLt, with one algorithm for each weight
 //! (docs/adr/0043).
 //!
-//! An algorithm is chosen once for a class of products: shape, type and direction of a weight. It is
-//! the heuristic's first for [`ROWS`] rows, without sums that are split over the inner size and
+//! An algorithm is chosen once for a class of products: shape, type and direction of a weight. It
+//! is the heuristic's first for [`ROWS`] rows, without sums that are split over the inner size and
 //! without a work space, where parts of sums would be kept; nothing is timed. It then serves any
 //! number of rows, each of which has its sums in one order: that of the algorithm's tiles.
 

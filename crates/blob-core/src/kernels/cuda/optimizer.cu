@@ -95,7 +95,8 @@ extern "C" __global__ void collect(const float *__restrict__ theta, float *__res
   size_t i = thread_index();
   if (i >= count || isnan(*scale)) return;
   float before = __fsub_rn(theta[i], mean[i]);
-  float moved = __fadd_rn(mean[i], __fdiv_rn(before, collected)), after = __fsub_rn(theta[i], moved);
+  float moved = __fadd_rn(mean[i], __fdiv_rn(before, collected));
+  float after = __fsub_rn(theta[i], moved);
   mean[i] = moved;
   deviation[i] = after;
   scatter[i] = __fadd_rn(scatter[i], __fmul_rn(before, after));

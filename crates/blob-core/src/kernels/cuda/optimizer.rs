@@ -182,8 +182,8 @@ pub(crate) fn add_scaled(y: &mut Array, x: &Array, factor: f32, part: Range<usiz
     gpu.run(call, a_thread_per(count))
 }
 
-/// Takes the `collected`-th values of all parameters into their mean, their scatter and their latest
-/// deviation, unless the tally forbids it.
+/// Takes the `collected`-th values of all parameters into their mean, their scatter and their
+/// latest deviation, unless the tally forbids it.
 ///
 /// # Errors
 /// As [`clip`].
