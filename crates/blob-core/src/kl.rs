@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::Sigma;
 use crate::adapter::{Adapter, Factor, Gaussian};
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::optimizer::Kl;
+use crate::kernels::cuda::{Gpu, optimizer::Kl};
 use crate::{Error, Result};
 
 pub use forecast::{Dynamics, Forecast};
@@ -79,14 +79,17 @@ impl GaussianKl {
     }
 
     /// As kernels of a GPU take it, with how σ follows from ρ.
+    ///
+    /// # Errors
+    /// As [`Sigma::is_softplus`].
     #[cfg(feature = "cuda")]
-    pub(crate) fn for_kernels(&self, sigma: Sigma) -> Kl {
-        Kl {
+    pub(crate) fn for_kernels(&self, sigma: Sigma, gpu: Gpu) -> Result<Kl> {
+        Ok(Kl {
             prior_std: self.prior_std,
             c: self.c,
             denominator: self.denominator,
-            is_softplus: u32::from(sigma == Sigma::Softplus),
-        }
+            is_softplus: u32::from(sigma.is_softplus(gpu)?),
+        })
     }
 
     /// One weight's term, in nats.

@@ -101,7 +101,7 @@ pub fn predict(
             value: layers.to_string(),
         });
     }
-    if let Some((adapter, laplace)) = adapter.and_then(|it| Some((it, it.laplace()?)))
+    if let Some((adapter, curvature)) = adapter.and_then(|it| Some((it, it.curvature()?)))
         && !draws.is_empty()
     {
         let asked = Asked {
@@ -114,7 +114,7 @@ pub fn predict(
                 ..Mode::MEAN
             },
         };
-        return laplace::predictive(laplace, (backbone, adapter), batch, &asked, abort);
+        return laplace::predictive(curvature, (backbone, adapter), batch, &asked, abort);
     }
     let members = adapter.map_or(1, |adapter| adapter.parameters().members());
     let is_random = adapter.is_some_and(|adapter| adapter.sigma().is_some())

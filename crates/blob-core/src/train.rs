@@ -66,6 +66,15 @@ pub struct Trainer {
     collective: Option<Box<dyn Collective>>,
 }
 
+/// What passes look at on their way.
+#[derive(Clone, Copy)]
+pub struct Checks<'a> {
+    /// Whether every layer's values are finite; the first whose are not is named.
+    pub finite: bool,
+    /// What the caller raises to stop them.
+    pub abort: &'a Abort,
+}
+
 /// Gradients of the mean NLL of each member's rows.
 pub struct Gradients {
     /// Of every parameter of what the passes ran with.
@@ -181,14 +190,15 @@ impl Trainer {
         abort: &Abort,
     ) -> Result<StepReport> {
         let t = self.step + 1;
-        let sums = match self.sums(backbone, adapter, share, (false, abort)) {
+        let finite = false;
+        let sums = match self.sums(backbone, adapter, share, Checks { finite, abort }) {
             Err(Error::NotFinite { .. }) => {
                 return Err(self.locate(backbone, adapter, share, abort));
             }
             other => other?,
         };
         #[cfg(feature = "cuda")]
-        let sums = match self.updated_on_gpu((backbone, adapter), share, sums, abort)? {
+        let sums = match self.updated_on_gpu(backbone, adapter, share, sums, abort)? {
             Ok(report) => return Ok(report),
             Err(sums) => sums,
         };
@@ -231,7 +241,7 @@ impl Trainer {
         backbone: &Backbone,
         adapter: &Adapter,
         batches: &[Batch],
-        checks: (bool, &Abort),
+        checks: Checks<'_>,
     ) -> Result<Gradients> {
         let rows = None;
         self.gradients_of(backbone, adapter, &Share { batches, rows }, checks)
@@ -242,7 +252,7 @@ impl Trainer {
         backbone: &Backbone,
         adapter: &Adapter,
         share: &Share<'_>,
-        checks: (bool, &Abort),
+        checks: Checks<'_>,
     ) -> Result<Gradients> {
         let gradients = self.sums(backbone, adapter, share, checks)?.fetch()?;
         if gradients.nll_sum.is_finite() {
@@ -257,7 +267,7 @@ impl Trainer {
         backbone: &Backbone,
         adapter: &Adapter,
         share: &Share<'_>,
-        (check_finite, abort): (bool, &Abort),
+        checks: Checks<'_>,
     ) -> Result<Sums> {
         self.check(adapter, share)?;
         let members = adapter.parameters().members();
@@ -270,7 +280,7 @@ impl Trainer {
             dropout: adapter.config().dropout,
             base_dropout: self.base_dropout,
             context_kl: self.method.context_kl(self.step + 1),
-            check_finite,
+            check_finite: checks.finite,
             kept_bytes: self.kept_bytes,
         };
         let streams: Vec<_> = (0..members).map(|member| self.stream(member, 0)).collect();
@@ -293,7 +303,7 @@ impl Trainer {
                 }));
                 from += of_member.len();
             }
-            let pass = Pass::new(&batch, copies, mode, abort.clone());
+            let pass = Pass::new(&batch, copies, mode, checks.abort.clone());
             let of = sums.drawn.as_ref().unwrap_or(adapter);
             let (logits, kept) = backbone.logits(&batch, &pass, Some(of), true)?;
             let mut from = 0;
@@ -310,7 +320,7 @@ impl Trainer {
             let dlogits = sums.add(&logits, &parts, self.objective.as_ref())?;
             if let Some(kept) = kept {
                 let of = sums.drawn.as_ref().unwrap_or(adapter);
-                backbone.backward(kept, &dlogits, (&pass, of), &mut sums.parameters)?;
+                backbone.backward(kept, &dlogits, &pass, of, &mut sums.parameters)?;
             }
         }
         Ok(sums)
@@ -359,7 +369,8 @@ impl Trainer {
         share: &Share<'_>,
         abort: &Abort,
     ) -> Error {
-        match self.gradients_of(backbone, adapter, share, (true, abort)) {
+        let finite = true;
+        match self.gradients_of(backbone, adapter, share, Checks { finite, abort }) {
             Err(Error::NotFinite { layer, .. }) => Error::NotFinite {
                 step: self.step + 1,
                 what: "loss",

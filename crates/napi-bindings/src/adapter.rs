@@ -47,7 +47,7 @@ impl NativeAdapter {
             "alpha": config.alpha,
             "dropout": config.dropout,
             "targetModules": config.target_modules,
-            "bayesian": config.posterior.is_some() || adapter.laplace().is_some(),
+            "bayesian": config.posterior.is_some() || adapter.curvature().is_some(),
             "sigma": config.posterior.map(|posterior| posterior.sigma),
             "trainableParameters": adapter.trainable_parameters(),
             "tensors": adapter.parameters().layout().parameters().len() * config.members,
@@ -57,7 +57,7 @@ impl NativeAdapter {
                 "trained": head.trained,
             })),
             "sigmaMean": adapter.sigma_mean(),
-            "priorPrecision": adapter.laplace().map(|laplace| laplace.precision),
+            "priorPrecision": adapter.curvature().map(|curvature| curvature.precision),
             "notices": notices,
         })
         .to_string();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blob_core::Error;
 use blob_core::adapter::Adapter;
-use blob_core::laplace::{Fit, FitConfig, Fitted, KEPT_BYTES};
+use blob_core::laplace::{Fit, FitConfig, Fitted, KEPT_BYTES, Linearisation};
 use napi::bindgen_prelude::{Env, Float64Array, PromiseRaw, ToNapiValue};
 use napi_derive::napi;
 use serde_json::json;
@@ -143,8 +143,7 @@ impl NativeCurvature {
             abort.check()?;
             let fitted = state.curvatures.get_mut(curvature)?.fitted()?;
             let adapter = state.adapters.get_mut(adapter)?;
-            let of = (&batch, precisions.as_slice());
-            let nll = fitted.nll(&state.backbone, adapter, of, &abort)?;
+            let nll = fitted.nll(&state.backbone, adapter, &batch, &precisions, &abort)?;
             Ok(Float64Array::from(nll))
         })
     }
@@ -166,7 +165,11 @@ impl NativeCurvature {
             let fitted = state.curvatures.get_mut(curvature)?.fitted()?;
             let adapter = state.adapters.get_mut(adapter)?;
             let precisions = [precision];
-            let of = (&batch, precisions.as_slice(), 0);
+            let of = Linearisation {
+                batch: &batch,
+                precisions: &precisions,
+                from_block: 0,
+            };
             let curvature = &fitted.curvature;
             let found = curvature.linearise(&state.backbone, adapter, of, &abort)?;
             let mut all: Vec<f64> = found.mean.iter().map(|&mean| mean.into()).collect();

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Factor, HeadConfig, Module};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Gpu;
 use crate::{Error, Result};
 
 /// Ranks that a context may have: its network grows with their square.
@@ -46,6 +48,23 @@ impl Sigma {
             Self::Softplus => logistic(rho),
             Self::Exp => rho.exp(),
             Self::SquaredLogistic => 2.0 * self.of(rho) * (1.0 - logistic(rho)),
+        }
+    }
+
+    /// As kernels of a GPU are told it, which compute two of them: softplus, else the square.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` for the others.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_softplus(self, gpu: Gpu) -> Result<bool> {
+        match self {
+            Self::Square => Ok(false),
+            Self::Softplus => Ok(true),
+            Self::Exp | Self::SquaredLogistic => Err(Error::Device {
+                device: format!("{gpu:?}"),
+                what: format!("it has no kernels for sigma = {self:?} of rho"),
+                hint: "take --device cpu, or another method",
+            }),
         }
     }
 

@@ -29,7 +29,7 @@ impl Adapter {
                     sample: index as u32,
                 };
                 stream.fill_uniform(&mut values, (-bound, bound), key);
-                self.parameters.set_factor((member, site, factor), &values);
+                self.parameters.set_factor(member, site, factor, &values);
             }
         }
     }
@@ -44,7 +44,7 @@ impl Adapter {
         }
         Err(Error::InvalidInput(format!(
             "{what} must be given low-rank terms that are the same for every input, got those of \
-             an adapter with a context (c-lora)"
+             an adapter with a context"
         )))
     }
 }

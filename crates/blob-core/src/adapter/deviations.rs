@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{Adapter, Draw, Factor, Gaussian, Layout, OwnLayers, Parameters, Site};
+use super::{Adapter, Covariance, Draw, Factor, Gaussian, Layout, OwnLayers, Parameters, Site};
 use crate::noise::{NoiseKey, Purpose};
 use crate::{Error, Result};
 
@@ -83,15 +83,18 @@ impl Adapter {
         for (index, column) in values.iter().enumerate() {
             all.member_mut(index).copy_from_slice(column);
         }
-        let deviations = Some(Deviations {
+        let deviations = Deviations {
             columns,
             values: all,
-        });
-        Ok(Self { deviations, ..self })
+        };
+        Ok(self.with_covariance(Covariance::Columns(deviations)))
     }
 
     /// The covariance of low rank, if there is one.
     pub fn deviations(&self) -> Option<&Deviations> {
-        self.deviations.as_ref()
+        match &self.covariance {
+            Some(Covariance::Columns(deviations)) => Some(deviations),
+            Some(Covariance::Curvature(_)) | None => None,
+        }
     }
 }

@@ -30,14 +30,29 @@ pub struct Draw {
     pub sign: f32,
 }
 
+impl Factor {
+    /// Of the noise of a Gaussian factor; `None`: it is never Gaussian by itself.
+    pub(super) fn purpose(self) -> Option<Purpose> {
+        match self {
+            Self::A | Self::Rho | Self::Scale | Self::RhoScale => Some(Purpose::Gaussian),
+            Self::B | Self::RhoB => Some(Purpose::GaussianB),
+            Self::ContextIn
+            | Self::ContextInBias
+            | Self::ContextOut
+            | Self::ContextOutBias
+            | Self::Weight
+            | Self::Bias => None,
+        }
+    }
+}
+
 impl Draw {
-    /// `E` of a Gaussian factor, under the sign.
+    /// `E` of a Gaussian factor, under the sign; 0 of one that is never Gaussian.
     pub fn gaussian(&self, site: Site, factor: Factor, len: usize) -> Vec<f32> {
-        let purpose = match factor {
-            Factor::B | Factor::RhoB => Purpose::GaussianB,
-            _ => Purpose::Gaussian,
-        };
         let mut values = vec![0.0; len];
+        let Some(purpose) = factor.purpose() else {
+            return values;
+        };
         let key = NoiseKey {
             slot: site.slot(),
             purpose,
@@ -123,15 +138,10 @@ impl Adapter {
                     }
                 }
             }
-            if let Some(deviations) = &self.deviations {
+            if let Some(deviations) = self.deviations() {
                 deviations.add_to(parameters.member_mut(index), draw, from_block);
             }
         }
-        Self {
-            config,
-            parameters,
-            deviations: None,
-            laplace: None,
-        }
+        Self::of_parameters(config, parameters)
     }
 }

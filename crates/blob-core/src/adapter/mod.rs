@@ -47,11 +47,28 @@ use crate::{Error, Result};
 pub struct Adapter {
     config: LoraConfig,
     parameters: Parameters,
-    deviations: Option<Deviations>,
-    laplace: Option<Arc<Laplace>>,
+    covariance: Option<Covariance>,
+}
+
+/// How weights vary together, beside the ρ of each.
+#[derive(Debug, Clone)]
+pub enum Covariance {
+    /// Columns, which draws of whole factors add.
+    Columns(Deviations),
+    /// The curvature of the loss around the points, and the precision of a prior.
+    Curvature(Arc<Laplace>),
 }
 
 impl Adapter {
+    /// Of values alone.
+    fn of_parameters(config: LoraConfig, parameters: Parameters) -> Self {
+        Self {
+            config,
+            parameters,
+            covariance: None,
+        }
+    }
+
     /// A fresh adapter for a backbone: `B = 0`, so that the model's outputs are unchanged; the head
     /// of an encoder starts from the seed.
     ///
@@ -83,12 +100,7 @@ impl Adapter {
                 }
             }
         }
-        let mut adapter = Self {
-            config,
-            parameters,
-            deviations: None,
-            laplace: None,
-        };
+        let mut adapter = Self::of_parameters(config, parameters);
         for member in 0..adapter.config.members {
             adapter.initialise_scales(member);
             adapter.initialise_context(member);
@@ -168,12 +180,7 @@ impl Adapter {
         for (member, terms) in members.iter().enumerate() {
             parameters.set_terms(member, terms);
         }
-        Ok(Self {
-            config,
-            parameters,
-            deviations: None,
-            laplace: None,
-        })
+        Ok(Self::of_parameters(config, parameters))
     }
 
     /// The same points as the means of another configuration's Gaussian, with every ρ at 0.
@@ -197,21 +204,21 @@ impl Adapter {
                 }
             }
         }
-        Ok(Self {
-            config,
-            parameters,
-            deviations: None,
-            laplace: None,
-        })
+        Ok(Self::of_parameters(config, parameters))
     }
 
     /// The curvature that it answers by, if there is one.
-    pub fn laplace(&self) -> Option<&Arc<Laplace>> {
-        self.laplace.as_ref()
+    pub fn curvature(&self) -> Option<&Arc<Laplace>> {
+        match &self.covariance {
+            Some(Covariance::Curvature(curvature)) => Some(curvature),
+            Some(Covariance::Columns(_)) | None => None,
+        }
     }
 
-    pub(crate) fn set_laplace(&mut self, laplace: Arc<Laplace>) {
-        self.laplace = Some(laplace);
+    /// The same adapter with a covariance, in the place of what it had.
+    pub(crate) fn with_covariance(self, covariance: Covariance) -> Self {
+        let covariance = Some(covariance);
+        Self { covariance, ..self }
     }
 
     /// The configuration.

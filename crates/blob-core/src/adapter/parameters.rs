@@ -101,11 +101,7 @@ impl Parameters {
     }
 
     /// Copies values into one of a member's parameters, where it is there.
-    pub(super) fn set_factor(
-        &mut self,
-        (member, site, factor): (usize, Site, Factor),
-        values: &[f32],
-    ) {
+    pub(super) fn set_factor(&mut self, member: usize, site: Site, factor: Factor, values: &[f32]) {
         if let Some(range) = self.layout.range(site, factor) {
             self.member_mut(member)[range].copy_from_slice(values);
         }
@@ -166,8 +162,8 @@ impl Parameters {
         let range = |factor| self.layout.range(site, factor);
         let (weight, bias) = (range(Factor::Weight)?, range(Factor::Bias)?);
         // The bias lies right behind its weight.
-        let both = &mut self.member_mut(member)[weight.start..bias.end];
-        let (weight, bias) = both.split_at_mut(weight.len());
+        let layer = &mut self.member_mut(member)[weight.start..bias.end];
+        let (weight, bias) = layer.split_at_mut(weight.len());
         Some(OwnLayerMut { weight, bias })
     }
 
@@ -215,7 +211,7 @@ impl Parameters {
                 }
             }
             for (&factor, values) in &term.beside {
-                self.set_factor((member, site, factor), values);
+                self.set_factor(member, site, factor, values);
             }
         }
     }

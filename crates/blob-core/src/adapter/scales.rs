@@ -55,7 +55,7 @@ impl Adapter {
             }
             let log_mean: Vec<_> = d.iter().map(|d| d.max(floor).ln() as f32).collect();
             for (factor, values) in [(Factor::Scale, log_mean), (Factor::RhoScale, rho)] {
-                self.parameters.set_factor((member, site, factor), &values);
+                self.parameters.set_factor(member, site, factor, &values);
             }
         }
     }

@@ -269,20 +269,23 @@ impl Backbone {
         &self,
         kept: BackboneKept,
         dlogits: &Tensor,
-        (pass, adapter): (&Pass, &Adapter),
+        pass: &Pass,
+        adapter: &Adapter,
         gradients: &mut Parameters,
     ) -> Result<()> {
-        let of = (pass, adapter, adapter.first_block());
-        self.backward_each(kept, std::slice::from_ref(dlogits), of, gradients)
+        let (each, first) = (std::slice::from_ref(dlogits), adapter.first_block());
+        self.backward_each(kept, each, pass, adapter, first, gradients)
     }
 
     /// [`Self::backward`] of several dL/dlogits over one forward pass, block by block: each block
-    /// is walked through once for each of them before the block below. Ends above block `first`.
+    /// is gone through once for each of them before the block below. Ends above block `first`.
     pub fn backward_each(
         &self,
         kept: BackboneKept,
         dlogits: &[Tensor],
-        (pass, adapter, first): (&Pass, &Adapter, usize),
+        pass: &Pass,
+        adapter: &Adapter,
+        first: usize,
         gradients: &mut Parameters,
     ) -> Result<()> {
         let of = Adapted {
@@ -297,7 +300,7 @@ impl Backbone {
                 .backward(&kept.read_out, read, of, gradients)?;
             dxs.push(dx);
         }
-        self.stack.backward(kept.stack, dxs, (of, first), gradients)
+        self.stack.backward(kept.stack, dxs, of, first, gradients)
     }
 
     fn require_encoder(&self) -> Result<()> {

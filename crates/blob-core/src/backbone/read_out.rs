@@ -1,12 +1,12 @@
 //! What is above the blocks: the read row of each prompt (segments, d) → class logits.
 
 use super::Reading;
-use crate::Result;
 use crate::adapter::Parameters;
 use crate::batch::Batch;
 use crate::layers::{Adapted, ClassHead, ClassHeadKept, Head, HeadKept};
 use crate::ops::norm::Norm;
 use crate::ops::{Tensor, finite, segments, soft_cap};
+use crate::{Error, Result};
 
 /// A decoder's, or an encoder's.
 pub(super) enum ReadOut {
@@ -148,8 +148,10 @@ impl ReadOut {
                     None => Ok(dnormed),
                 }
             }
-            // a read-out keeps its own kind alone
-            _ => Ok(stream.clone()),
+            _ => Err(Error::InvalidInput(
+                "a read-out must be given what its own forward pass kept, got another kind's"
+                    .into(),
+            )),
         }
     }
 }

@@ -100,7 +100,8 @@ impl Stack {
         &self,
         mut kept: StackKept,
         mut dxs: Vec<Tensor>,
-        (of, first): (Adapted<'_>, usize),
+        of: Adapted<'_>,
+        first: usize,
         gradients: &mut Parameters,
     ) -> Result<()> {
         for block in self.blocks.iter().skip(first).rev() {
@@ -114,8 +115,7 @@ impl Stack {
             let want_dx = block.index > first;
             let mut below = Vec::new();
             for dx in &dxs {
-                let back = (&of_block, dx);
-                below.extend(block.backward(back, at, want_dx, gradients)?);
+                below.extend(block.backward(&of_block, dx, at, want_dx, gradients)?);
             }
             dxs = below;
             if dxs.is_empty() {

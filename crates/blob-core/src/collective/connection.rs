@@ -32,6 +32,33 @@ pub(super) enum Kind {
 /// Bytes of a frame's head.
 const HEAD: usize = 16;
 
+/// What is said of what follows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    kind: Kind,
+    /// Which of the sums and broadcasts it is of.
+    round: u32,
+    bytes: usize,
+}
+
+impl Kind {
+    /// A frame of this kind.
+    pub(super) fn of(self, round: u32, bytes: usize) -> Frame {
+        let kind = self;
+        Frame { kind, round, bytes }
+    }
+}
+
+impl Frame {
+    fn head(self) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[0] = self.kind as u8;
+        head[4..8].copy_from_slice(&self.round.to_le_bytes());
+        head[8..].copy_from_slice(&(self.bytes as u64).to_le_bytes());
+        head
+    }
+}
+
 /// Bytes that are read or written at once.
 pub(super) const CHUNK: usize = 1 << 16;
 
@@ -75,12 +102,12 @@ impl Connection {
     /// Sends a frame and what `write` makes follow it, which are `bytes`.
     pub(super) fn send(
         &self,
-        (kind, round, bytes): (Kind, u32, usize),
+        frame: Frame,
         write: impl FnOnce(&mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()>,
     ) -> Result<()> {
         let mut writer = locked(&self.writer);
         let sent = writer
-            .write_all(&head(kind, round, bytes))
+            .write_all(&frame.head())
             .and_then(|()| write(&mut |part| writer.write_all(part)));
         sent.map_err(|error| lost(self.peer, told(&error)))
     }
@@ -88,7 +115,7 @@ impl Connection {
     /// Tells why this rank stops.
     pub(super) fn send_reason(&self, round: u32, reason: &Reason) -> Result<()> {
         let text = reason.to_bytes();
-        self.send((Kind::Stop, round, text.len()), |write| write(&text))
+        self.send(Kind::Stop.of(round, text.len()), |write| write(&text))
     }
 
     /// Waits for a frame of this kind, round and length.
@@ -96,18 +123,14 @@ impl Connection {
     /// # Errors
     /// `BPEFT_RANK_LOST`; what stopped the other; `BPEFT_RANKS` for another frame; `BPEFT_ABORTED`
     /// once the flag is raised, before any of it has come.
-    pub(super) fn expect(
-        &mut self,
-        (kind, round, bytes): (Kind, u32, usize),
-        abort: Option<&Abort>,
-    ) -> Result<()> {
+    pub(super) fn expect(&mut self, frame: Frame, abort: Option<&Abort>) -> Result<()> {
         loop {
             let mut found = [0; HEAD];
             self.read(&mut found, abort)?;
-            if found == head(Kind::Alive, 0, 0) {
+            if found == Kind::Alive.of(0, 0).head() {
                 continue;
             }
-            if found == head(kind, round, bytes) {
+            if found == frame.head() {
                 return Ok(());
             }
             if found[0] == Kind::Stop as u8 && found[1..4] == [0; 3] {
@@ -115,8 +138,8 @@ impl Connection {
             }
             return Err(Error::Ranks(
                 format!(
-                    "rank {} must send {kind:?} {round} of {bytes} bytes, got {found:02x?}",
-                    self.peer
+                    "rank {} must send {:?} {} of {} bytes, got {found:02x?}",
+                    self.peer, frame.kind, frame.round, frame.bytes
                 ),
                 "start all ranks with the same command and the same version of bpeft",
             ));
@@ -178,7 +201,7 @@ impl Connection {
             let mut found = [0; HEAD];
             match self.reader.peek(&mut found) {
                 Ok(0) => return Err(lost(self.peer, "its connection is closed".into())),
-                Ok(HEAD) if found == head(Kind::Alive, 0, 0) => self.read(&mut found, None)?,
+                Ok(HEAD) if found == Kind::Alive.of(0, 0).head() => self.read(&mut found, None)?,
                 Ok(HEAD) if found[0] == Kind::Stop as u8 => {
                     self.read(&mut found, None)?;
                     return Err(self.read_reason(&found)?);
@@ -199,7 +222,7 @@ impl Pulse {
     /// reads.
     pub(super) fn beat(&self) {
         if let Ok(mut writer) = self.0.try_lock() {
-            let _ = writer.write_all(&head(Kind::Alive, 0, 0));
+            let _ = writer.write_all(&Kind::Alive.of(0, 0).head());
         }
     }
 }
@@ -252,14 +275,6 @@ impl Reason {
             message: message.to_owned(),
         }
     }
-}
-
-fn head(kind: Kind, round: u32, bytes: usize) -> [u8; HEAD] {
-    let mut head = [0; HEAD];
-    head[0] = kind as u8;
-    head[4..8].copy_from_slice(&round.to_le_bytes());
-    head[8..].copy_from_slice(&(bytes as u64).to_le_bytes());
-    head
 }
 
 pub(super) fn is_wait(error: &std::io::Error) -> bool {

@@ -72,23 +72,23 @@ impl Star {
             let bytes = size_of_val(values) + size_of_val(counts);
             if star.rank != 0 {
                 let (connection, round) = (&mut star.connections[0], star.round);
-                connection.expect((Kind::Ready, round, bytes), Some(abort))?;
-                connection.send((Kind::Data, round, bytes), |write| {
+                connection.expect(Kind::Ready.of(round, bytes), Some(abort))?;
+                connection.send(Kind::Data.of(round, bytes), |write| {
                     write_values(values, write)?;
                     write_values(counts, write)
                 })?;
-                connection.expect((Kind::Data, round, bytes), None)?;
+                connection.expect(Kind::Data.of(round, bytes), None)?;
                 read_values(connection, values, |value, new| *value = new)?;
                 return read_values(connection, counts, |value, new| *value = new);
             }
             for connection in &mut star.connections {
-                connection.send((Kind::Ready, star.round, bytes), |_| Ok(()))?;
-                connection.expect((Kind::Data, star.round, bytes), Some(abort))?;
+                connection.send(Kind::Ready.of(star.round, bytes), |_| Ok(()))?;
+                connection.expect(Kind::Data.of(star.round, bytes), Some(abort))?;
                 read_values(connection, values, |value, part| *value += part)?;
                 read_values(connection, counts, |value, part| *value += part)?;
             }
             for connection in &star.connections {
-                connection.send((Kind::Data, star.round, bytes), |write| {
+                connection.send(Kind::Data.of(star.round, bytes), |write| {
                     write_values(values, write)?;
                     write_values(counts, write)
                 })?;
@@ -129,13 +129,13 @@ impl Star {
             let bytes = size_of_val(values);
             if star.rank != 0 {
                 let (connection, round) = (&mut star.connections[0], star.round);
-                connection.send((Kind::Ready, round, bytes), |_| Ok(()))?;
-                connection.expect((Kind::Data, round, bytes), Some(abort))?;
+                connection.send(Kind::Ready.of(round, bytes), |_| Ok(()))?;
+                connection.expect(Kind::Data.of(round, bytes), Some(abort))?;
                 return read_values(connection, values, |value, new| *value = new);
             }
             for connection in &mut star.connections {
-                connection.expect((Kind::Ready, star.round, bytes), Some(abort))?;
-                connection.send((Kind::Data, star.round, bytes), |write| {
+                connection.expect(Kind::Ready.of(star.round, bytes), Some(abort))?;
+                connection.send(Kind::Data.of(star.round, bytes), |write| {
                     write_values(values, write)
                 })?;
             }

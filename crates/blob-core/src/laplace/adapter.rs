@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Laplace, matrices_of};
-use crate::adapter::{Adapter, LoraConfig};
+use crate::adapter::{Adapter, Covariance, LoraConfig};
 use crate::{Error, Result};
 
 impl Adapter {
@@ -29,8 +29,7 @@ impl Adapter {
             posterior: None,
             ..self.config().clone()
         };
-        let mut point = self.with_gaussian(config)?;
-        point.set_laplace(Arc::new(laplace));
-        Ok(point)
+        let point = self.with_gaussian(config)?;
+        Ok(point.with_covariance(Covariance::Curvature(Arc::new(laplace))))
     }
 }

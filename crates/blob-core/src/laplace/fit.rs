@@ -179,8 +179,8 @@ impl Fit {
             .collect::<Result<_>>()?;
         if let Some(kept) = kept {
             let mut gradients = adapter.parameters().zeros_like();
-            let of = (&pass, adapter, self.first_block);
-            backbone.backward_each(kept, &roots, of, &mut gradients)?;
+            let first = self.first_block;
+            backbone.backward_each(kept, &roots, &pass, adapter, first, &mut gradients)?;
         }
         let tokens = self.sums().tokens();
         if tokens > MOST_TOKENS {

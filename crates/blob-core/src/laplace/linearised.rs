@@ -40,8 +40,19 @@ pub struct Linearised {
     pub covariances: Vec<Vec<Vec<f64>>>,
 }
 
+/// What answers are linearised for.
+#[derive(Clone, Copy)]
+pub struct Linearisation<'a> {
+    /// The prompts.
+    pub batch: &'a Batch,
+    /// λ, at least one.
+    pub precisions: &'a [f64],
+    /// Layers of earlier blocks stay at their mean.
+    pub from_block: usize,
+}
+
 impl Curvature {
-    /// Of a batch, for each precision; blocks below `from_block` stay at their mean.
+    /// Of a batch, for each precision.
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG` for a precision that is not positive, `BPEFT_INVALID_INPUT` for a
@@ -50,9 +61,12 @@ impl Curvature {
         self: &Arc<Self>,
         backbone: &Backbone,
         adapter: &Adapter,
-        (batch, precisions, from_block): (&Batch, &[f64], usize),
+        of: Linearisation<'_>,
         abort: &Abort,
     ) -> Result<Linearised> {
+        let Linearisation {
+            batch, precisions, ..
+        } = of;
         precisions
             .iter()
             .try_for_each(|&precision| super::evidence::check_precision(precision))?;
@@ -76,8 +90,7 @@ impl Curvature {
         let prompts: Vec<usize> = (0..batch.len()).collect();
         for part in prompts.chunks(at_once.max(1)) {
             let part = part[0]..part[0] + part.len();
-            let of = (batch, part, from_block);
-            let found = self.linearise_part(backbone, adapter, of, precisions, abort)?;
+            let found = self.linearise_part(backbone, adapter, of, part, abort)?;
             all.mean.extend(found.mean);
             for (all, found) in all.covariances.iter_mut().zip(found.covariances) {
                 all.extend(found);
@@ -90,10 +103,15 @@ impl Curvature {
         self: &Arc<Self>,
         backbone: &Backbone,
         adapter: &Adapter,
-        (batch, prompts, from_block): (&Batch, Range<usize>, usize),
-        precisions: &[f64],
+        of: Linearisation<'_>,
+        prompts: Range<usize>,
         abort: &Abort,
     ) -> Result<Linearised> {
+        let Linearisation {
+            batch,
+            precisions,
+            from_block,
+        } = of;
         let classes = most_classes(batch, prompts.clone());
         let curvature = Arc::clone(self);
         let shape = (prompts.len(), classes);
@@ -124,8 +142,7 @@ impl Curvature {
             .collect::<Result<_>>()?;
         if let Some(kept) = kept {
             let mut gradients = adapter.parameters().zeros_like();
-            let of = (&pass, adapter, first);
-            backbone.backward_each(kept, &units, of, &mut gradients)?;
+            backbone.backward_each(kept, &units, &pass, adapter, first, &mut gradients)?;
         }
         let found = jacobians.lock().unwrap_or_else(PoisonError::into_inner);
         let of_precision = |index: usize| {

@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub use evidence::Fitted;
 pub use fit::{Fit, FitConfig, MOST_RANK};
 pub use likelihood::{Likelihood, Softmax};
-pub use linearised::{KEPT_BYTES, Linearised};
+pub use linearised::{KEPT_BYTES, Linearisation, Linearised};
 pub use link::Link;
 pub(crate) use predictive::{Asked, predictive};
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::link::{bridge, drawn, probit, root};
-use super::{Fitted, Laplace, Linearised, Link};
+use super::{Fitted, Laplace, Linearisation, Linearised, Link};
 use crate::abort::Abort;
 use crate::adapter::Adapter;
 use crate::backbone::Backbone;
@@ -34,7 +34,11 @@ pub(crate) fn predictive(
     abort: &Abort,
 ) -> Result<Vec<f32>> {
     let precisions = [laplace.precision];
-    let of = (batch, precisions.as_slice(), asked.mode.sample_from_block);
+    let of = Linearisation {
+        batch,
+        precisions: &precisions,
+        from_block: asked.mode.sample_from_block,
+    };
     let found = laplace.curvature.linearise(backbone, adapter, of, abort)?;
     let prompts = || each(batch, &found, 0);
     let in_closed_form = |form: fn(&[f32], &[f64]) -> Vec<f64>| {
@@ -94,7 +98,8 @@ impl Fitted {
         &self,
         backbone: &Backbone,
         adapter: &Adapter,
-        (batch, precisions): (&Batch, &[f64]),
+        batch: &Batch,
+        precisions: &[f64],
         abort: &Abort,
     ) -> Result<Vec<f64>> {
         if batch.labels().contains(&-1) {
@@ -102,7 +107,11 @@ impl Fitted {
                 "rows that a precision is chosen by must have a label, got -1".into(),
             ));
         }
-        let of = (batch, precisions, 0);
+        let of = Linearisation {
+            batch,
+            precisions,
+            from_block: 0,
+        };
         let found = self.curvature.linearise(backbone, adapter, of, abort)?;
         let of_precision = |index: usize| {
             let prompts = each(batch, &found, index).zip(batch.labels());

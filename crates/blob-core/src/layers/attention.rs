@@ -153,7 +153,7 @@ impl Attention {
         let wants = |dx, addend| Wants { dx, addend, pass };
         let is_read = self.qkv.linears().iter().any(|layer| of.adapts(layer));
         let below_o = want_dx || is_read;
-        let o = self.o.returning(rows, of, (of_o, dy));
+        let o = self.o.returning(rows, of, of_o, dy);
         let source = Source::Rows(&kept.o);
         let d_o = linear::backward(&[o], source, wants(below_o, None), gradients)?;
         let Some(d_o) = d_o else {
@@ -180,7 +180,7 @@ impl Attention {
         let dk = self.turn_back(Side::Keys, &dk, kept.unnormed[1].as_ref(), at)?;
         let of_rows = (of_qkv, [&dq, &dk, &dv]);
         let query_rows = self.query_rows(pass);
-        (self.qkv).backward(of_rows, sources, query_rows, (of, want_dx), gradients)
+        (self.qkv).backward(of_rows, sources, query_rows, of, want_dx, gradients)
     }
 
     fn query_rows<'a>(&'a self, pass: &'a Pass) -> QueryRows<'a> {

@@ -95,7 +95,8 @@ impl Block {
     /// dL/dx (n, d) of dL/dy, or `None` where nothing below is trained; adds the terms' gradients.
     pub fn backward(
         &self,
-        (kept, dy): (&BlockKept, &Tensor),
+        kept: &BlockKept,
+        dy: &Tensor,
         positioned: Positioned<'_>,
         want_dx: bool,
         gradients: &mut Parameters,

@@ -152,7 +152,7 @@ impl ClassHead {
             let dx = dense.backward((x, of_dense), &dinner, gradients)?;
             return self.dropped(Module::Dense, &dx, of);
         };
-        let layer = dense.returning(&of.pass.last_rows, of, (of_dense, &dinner));
+        let layer = dense.returning(&of.pass.last_rows, of, of_dense, &dinner);
         let wants = Wants {
             dx: true,
             addend: None,

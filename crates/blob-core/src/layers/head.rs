@@ -61,8 +61,9 @@ impl Head {
     ) -> Result<Tensor> {
         let term = self.term(of);
         let term = term.as_ref().map(|term| (term, kept.term.as_ref()));
-        let read = (&kept.x, &kept.classes);
-        self.vocabulary.backward(read, term, dlogits, gradients)
+        let HeadKept { x, classes, .. } = kept;
+        self.vocabulary
+            .backward(x, classes, term, dlogits, gradients)
     }
 }
 

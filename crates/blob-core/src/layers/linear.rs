@@ -59,7 +59,8 @@ impl Linear {
         &'a self,
         rows: &'a Rows,
         of: Adapted<'a>,
-        (kept, dy): (Option<&'a Kept>, &'a Tensor),
+        kept: Option<&'a Kept>,
+        dy: &'a Tensor,
     ) -> Returning<'a> {
         Returning {
             projection: self.on(rows, of),

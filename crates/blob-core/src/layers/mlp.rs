@@ -5,11 +5,11 @@
 use super::gated_mlp::GatedMlpKept;
 use super::two_layer_mlp::TwoLayerMlpKept;
 use super::{Adapted, GatedMlp, Linear, TwoLayerMlp};
-use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
 use crate::ops::linear::Source;
 use crate::pass::Rows;
+use crate::{Error, Result};
 
 /// Which.
 pub enum Mlp {
@@ -85,7 +85,9 @@ impl Mlp {
             (Self::TwoLayers(mlp), MlpKept::TwoLayers(kept)) => {
                 mlp.backward(kept, read, at, want_dx, gradients)
             }
-            _ => Ok(None), // an MLP keeps its own kind alone
+            _ => Err(Error::InvalidInput(
+                "an MLP must be given what its own forward pass kept, got another kind's".into(),
+            )),
         }
     }
 }

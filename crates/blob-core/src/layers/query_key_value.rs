@@ -97,7 +97,8 @@ impl QueryKeyValue {
         (kept, [dq, dk, dv]): (&QkvKept, [&Tensor; 3]),
         sources: Sources<'_>,
         wanted: QueryRows<'_>,
-        (of, want_dx): (Adapted<'_>, bool),
+        of: Adapted<'_>,
+        want_dx: bool,
         gradients: &mut Parameters,
     ) -> Result<Option<Tensor>> {
         let pass = of.pass;
@@ -113,13 +114,13 @@ impl QueryKeyValue {
             Self::Fused(layer, _) => {
                 let dq = in_place(dq, wanted.queries, pass)?;
                 let dqkv = columns::join([&dq, dk, dv])?;
-                let layer = layer.returning(all, of, (of_q, &dqkv));
+                let layer = layer.returning(all, of, of_q, &dqkv);
                 return linear::backward(&[layer], sources.all, wants(None), gradients);
             }
         };
-        let q = q.returning(wanted.rows, of, (of_q, dq));
-        let k = k.returning(all, of, (of_k, dk));
-        let v = v.returning(all, of, (of_v, dv));
+        let q = q.returning(wanted.rows, of, of_q, dq);
+        let k = k.returning(all, of, of_k, dk);
+        let v = v.returning(all, of, of_v, dv);
         if wanted.queries == Queries::Every {
             return linear::backward(&[q, k, v], sources.all, wants(None), gradients);
         }

@@ -104,8 +104,8 @@ impl Distances {
         let [queries, keys] = layers(of)?;
         let [of_q, of_k] = kept.terms.each_ref().map(Option::as_ref);
         let returning = [
-            queries.returning(&self.rows, at, (of_q, d_queries)),
-            keys.returning(&self.rows, at, (of_k, d_keys)),
+            queries.returning(&self.rows, at, of_q, d_queries),
+            keys.returning(&self.rows, at, of_k, d_keys),
         ];
         let wants = Wants {
             dx: false,

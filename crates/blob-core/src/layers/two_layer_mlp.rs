@@ -142,14 +142,14 @@ impl TwoLayerMlp {
             pass: of.pass,
         };
         let is_read = of.adapts(&self.first);
-        let down = self.down.returning(rows, of, (kept.down.as_ref(), dy));
+        let down = self.down.returning(rows, of, kept.down.as_ref(), dy);
         let hidden = self.hidden(&kept.inner);
         let dhidden = linear::backward(&[down], hidden, wants(want_dx || is_read), gradients)?;
         let Some(dhidden) = dhidden else {
             return Ok(None);
         };
         let dz = self.inner_backward(&kept.inner, &dhidden)?;
-        let first = self.first.returning(rows, of, (kept.first.as_ref(), &dz));
+        let first = self.first.returning(rows, of, kept.first.as_ref(), &dz);
         linear::backward(&[first], source, wants(want_dx), gradients)
     }
 }

@@ -23,7 +23,7 @@ use crate::adapter::{Adapter, Gaussian, LowRankRef, Parameters, Sigma};
 use crate::kernels::cuda::{Gpu, draws, optimizer};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::noise::Stream;
-use crate::objective::{Average, CrossEntropy, Objective};
+use crate::objective::Average;
 use crate::pass::NoiseSharing;
 use crate::{Error, Result};
 
@@ -154,9 +154,8 @@ impl Method for Bbb {
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = Average::LogLikelihood;
-        Box::new(CrossEntropy { average })
+    fn average(&self) -> Average {
+        Average::LogLikelihood
     }
 
     fn drawn(&self, adapter: &Adapter, streams: &[Stream]) -> Option<Adapter> {
@@ -184,11 +183,7 @@ impl Method for Bbb {
         let mut gradients = self.of_nll(adapter, step);
         self.add_kl(&mut gradients, adapter);
         let update = self.adamw.update(adapter, &gradients, step.t)?;
-        Ok(Update {
-            kl: self.kl.of(adapter),
-            kl_weight: Some(self.weight()),
-            ..update
-        })
+        Ok(update.with_kl(self.kl.of(adapter), self.weight(), None))
     }
 
     #[cfg(feature = "cuda")]
@@ -197,15 +192,12 @@ impl Method for Bbb {
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
     ) -> Result<Option<Update>> {
-        let (gpu, kl, members) = (
-            step.tally.gpu(),
-            self.kl.for_kernels(self.sigma),
-            members(adapter),
-        );
+        let (gpu, members) = (step.tally.gpu(), members(adapter));
+        let kl = self.kl.for_kernels(self.sigma, gpu)?;
         let w = adapter.parameters().values().on(gpu)?;
         if let Some(drawn) = step.drawn {
             let mut folded = adapter.parameters().zeros_like();
-            let of = (&w, adapter.drawing(self.config.train_samples));
+            let of = (&w, adapter.drawing(self.config.train_samples, gpu)?);
             let drawn = drawn.parameters().values().on(gpu)?;
             let gradients = step.gradients.values().on(gpu)?;
             draws::fold(of, [&drawn, &gradients], folded.change_on(gpu)?)?;
@@ -219,11 +211,7 @@ impl Method for Bbb {
         let update = self.adamw.update_on_gpu(adapter, step)?;
         let w = adapter.parameters().values().on(gpu)?;
         optimizer::kl_sum(step.tally, &members, &w, kl)?;
-        Ok(Some(Update {
-            kl: Some(0.0),
-            kl_weight: Some(self.weight()),
-            ..update
-        }))
+        Ok(Some(update.with_kl(Some(0.0), self.weight(), None)))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
-    check_not_negative, check_samples,
+    check_not_negative, check_samples, require_gaussian,
 };
 #[cfg(feature = "cuda")]
 use super::{StepOnGpu, members};
+use crate::Result;
 use crate::adapter::{Adapter, Gaussian, LowRankMut, LowRankRef, Sigma};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::optimizer;
 use crate::kl::{GaussianKl, KlForm, PriorStd};
-use crate::objective::{Average, CrossEntropy, Objective};
+use crate::objective::Average;
 use crate::optim::KlCycle;
 use crate::pass::NoiseSharing;
-use crate::{Error, Result};
 
 /// The variational settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -78,16 +78,7 @@ impl Blob {
     /// `BPEFT_INVALID_CONFIG`; also when the adapter is a point estimate.
     pub fn new(config: BlobConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
-        let gaussian = adapter.config().gaussian();
-        if gaussian != Some(Gaussian::A) {
-            let rule = "must be a Gaussian over A for BLoB";
-            let value = gaussian.map_or("null".into(), |over| format!("{over:?}"));
-            return Err(Error::InvalidConfig {
-                field: "posterior",
-                rule,
-                value,
-            });
-        }
+        require_gaussian(adapter, Gaussian::A, "must be a Gaussian over A for BLoB")?;
         let kl = GaussianKl::new(PriorStd::new(config.prior_std)?, config.kl_form);
         Ok(Self {
             config,
@@ -105,9 +96,8 @@ impl Method for Blob {
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = self.config.average;
-        Box::new(CrossEntropy { average })
+    fn average(&self) -> Average {
+        self.config.average
     }
 
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
@@ -130,12 +120,7 @@ impl Method for Blob {
                 .into_par_iter()
                 .for_each(|(term, gradient)| descent.descend(term, gradient));
         }
-        Ok(Update {
-            kl,
-            kl_weight: Some(weight),
-            kl_lr: Some(rate),
-            ..update
-        })
+        Ok(update.with_kl(kl, weight, Some(rate)))
     }
 
     #[cfg(feature = "cuda")]
@@ -147,11 +132,8 @@ impl Method for Blob {
         let Some(sigma) = adapter.sigma() else {
             return Ok(None);
         };
-        let (gpu, kl, members) = (
-            step.tally.gpu(),
-            self.kl.for_kernels(sigma),
-            members(adapter),
-        );
+        let (gpu, members) = (step.tally.gpu(), members(adapter));
+        let kl = self.kl.for_kernels(sigma, gpu)?;
         let update = self.point.update_on_gpu(adapter, step)?;
         let gradient = step.gradients.values().on(gpu)?;
         let w = adapter.parameters_mut().change_on(gpu)?;
@@ -162,12 +144,7 @@ impl Method for Blob {
             let values = (&mut *w, &gradient);
             optimizer::kl_sgd(step.tally, member, values, kl, [rate, weight])?;
         }
-        Ok(Some(Update {
-            kl: Some(0.0),
-            kl_weight: Some(weight),
-            kl_lr: Some(rate),
-            ..update
-        }))
+        Ok(Some(update.with_kl(Some(0.0), weight, Some(rate))))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

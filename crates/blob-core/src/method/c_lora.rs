@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
-    check_not_negative, check_samples,
+    check_not_negative, check_samples, require_gaussian,
 };
+use crate::Result;
 use crate::adapter::{Adapter, Gaussian};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
-use crate::objective::{Average, CrossEntropy, Objective};
+use crate::objective::Average;
 use crate::optim::KlCycle;
 use crate::pass::NoiseSharing;
-use crate::{Error, Result};
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,14 +77,8 @@ impl CLora {
     /// `BPEFT_INVALID_CONFIG`; also for another kind of adapter.
     pub fn new(config: CLoraConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
-        let gaussian = adapter.config().gaussian();
-        if gaussian != Some(Gaussian::Context) {
-            return Err(Error::InvalidConfig {
-                field: "posterior",
-                rule: "must be a Gaussian over a context for C-LoRA",
-                value: gaussian.map_or("null".into(), |over| format!("{over:?}")),
-            });
-        }
+        let rule = "must be a Gaussian over a context for C-LoRA";
+        require_gaussian(adapter, Gaussian::Context, rule)?;
         Ok(Self {
             kl: GaussianKl::new(PriorStd::new(config.prior_std)?, KlForm::Exact),
             point: PointUpdate::new(config.point, adapter)?,
@@ -102,9 +96,8 @@ impl Method for CLora {
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = self.config.average;
-        Box::new(CrossEntropy { average })
+    fn average(&self) -> Average {
+        self.config.average
     }
 
     fn context_kl(&self, t: u64) -> Option<(GaussianKl, f64)> {

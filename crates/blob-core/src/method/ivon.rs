@@ -21,14 +21,14 @@ use serde::{Deserialize, Serialize};
 use super::StepOnGpu;
 use super::{
     DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_not_negative, check_samples,
-    norms,
+    norms, require_gaussian,
 };
 use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Gpu, draws, optimizer};
 use crate::noise::Stream;
-use crate::objective::{Average, CrossEntropy, Objective};
+use crate::objective::Average;
 use crate::optim::Schedule;
 use crate::{Error, Result};
 
@@ -102,12 +102,13 @@ impl Ivon {
     /// `BPEFT_INVALID_CONFIG`; also for another kind of adapter.
     pub fn new(config: IvonConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
-        let kind = (adapter.sigma(), adapter.config().gaussian());
-        if kind != (Some(Sigma::Square), Some(Gaussian::AAndB)) {
+        let rule = "must be a Gaussian over A and B for IVON";
+        require_gaussian(adapter, Gaussian::AAndB, rule)?;
+        if adapter.sigma() != Some(Sigma::Square) {
             return Err(Error::InvalidConfig {
-                field: "posterior",
-                rule: "must be a Gaussian over A and B with sigma = rho squared",
-                value: format!("{kind:?}"),
+                field: "sigma",
+                rule: "must be rho squared for IVON, which writes it",
+                value: format!("{:?}", adapter.sigma()),
             });
         }
         let parameters = adapter.parameters();
@@ -166,9 +167,8 @@ impl Method for Ivon {
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = Average::LogLikelihood;
-        Box::new(CrossEntropy { average })
+    fn average(&self) -> Average {
+        Average::LogLikelihood
     }
 
     fn drawn(&self, adapter: &Adapter, streams: &[Stream]) -> Option<Adapter> {
@@ -270,7 +270,8 @@ impl Method for Ivon {
         let Some(drawn) = step.drawn else {
             return Ok(None);
         };
-        let (gpu, of) = (step.tally.gpu(), adapter.drawing(self.config.train_samples));
+        let gpu = step.tally.gpu();
+        let of = adapter.drawing(self.config.train_samples, gpu)?;
         let constants = draws::Ivon {
             lr: self.rate(step.t),
             lambda: self.config.effective_rows,

@@ -30,7 +30,7 @@ pub use point::{PointConfig, PointUpdate};
 pub use scalabl::{ScalaBl, ScalaBlConfig};
 pub use swag::{Swag, SwagConfig};
 
-use crate::adapter::{Adapter, Factor, Parameters, Site};
+use crate::adapter::{Adapter, Factor, Gaussian, Parameters, Site};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Gpu, Tally, optimizer::Member};
@@ -114,6 +114,19 @@ pub struct Update {
     pub kl_lr: Option<f64>,
 }
 
+impl Update {
+    /// With the divergence, its weight, and the rate of a descent of its own, if it has one.
+    fn with_kl(self, kl: Option<f64>, kl_weight: f64, kl_lr: Option<f64>) -> Self {
+        let kl_weight = Some(kl_weight);
+        Self {
+            kl,
+            kl_weight,
+            kl_lr,
+            ..self
+        }
+    }
+}
+
 /// One update as a method sees it.
 #[derive(Clone, Copy)]
 pub struct Step<'a> {
@@ -156,9 +169,14 @@ pub trait Method: Send {
         Sampling::MEAN
     }
 
+    /// Whose mean over its draws a step minimises the loss of.
+    fn average(&self) -> Average {
+        Average::Logits
+    }
+
     /// What a step minimises beside the prior; the cross-entropy unless a method says more.
     fn objective(&self) -> Box<dyn Objective> {
-        let average = Average::Logits;
+        let average = self.average();
         Box::new(CrossEntropy { average })
     }
 
@@ -245,6 +263,20 @@ fn check_not_negative(field: &'static str, value: f64) -> Result<()> {
     Err(Error::InvalidConfig { field, rule, value })
 }
 
+/// # Errors
+/// `BPEFT_INVALID_CONFIG` with this rule, for an adapter of another kind.
+fn require_gaussian(adapter: &Adapter, over: Gaussian, rule: &'static str) -> Result<()> {
+    let gaussian = adapter.config().gaussian();
+    if gaussian == Some(over) {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig {
+        field: "posterior",
+        rule,
+        value: gaussian.map_or("null".into(), |over| format!("{over:?}")),
+    })
+}
+
 /// L2 norms of the gradients of the points (A, B and trained layers), in f64, of each member.
 ///
 /// # Errors
@@ -309,13 +341,13 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
 fn members(adapter: &Adapter) -> Vec<Member> {
     let layout = adapter.parameters().layout();
     // A Gaussian over B, too, lies behind that over A.
-    let both = |of_a, of_b| {
-        let (of_a, of_b) = (layout.run(of_a), layout.run(of_b));
-        of_a.start..of_a.end.max(of_b.end)
+    let from_to = |first, last| {
+        let (first, last) = (layout.run(first), layout.run(last));
+        first.start..first.end.max(last.end)
     };
     let is_over_b = !layout.run(Factor::RhoB).is_empty();
     let last = if is_over_b { Factor::B } else { Factor::A };
-    let (means, rho) = (both(Factor::A, last), both(Factor::Rho, Factor::RhoB));
+    let (means, rho) = (from_to(Factor::A, last), from_to(Factor::Rho, Factor::RhoB));
     let at = |part: &Range<usize>, from: usize| from + part.start..from + part.end;
     let members = 0..adapter.parameters().members();
     let of = |index: usize| Member {

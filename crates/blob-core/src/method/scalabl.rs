@@ -22,12 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
-    check_not_negative, check_samples,
+    check_not_negative, check_samples, require_gaussian,
 };
 use crate::adapter::{Adapter, Factor, Gaussian, Parameters};
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::noise::Stream;
-use crate::objective::{Average, CrossEntropy, Objective};
+use crate::objective::Average;
 use crate::optim::KlCycle;
 use crate::{Error, Result};
 
@@ -76,14 +76,8 @@ impl ScalaBl {
     /// `BPEFT_INVALID_CONFIG`; also for another kind of adapter.
     pub fn new(config: ScalaBlConfig, adapter: &Adapter) -> Result<Self> {
         config.check()?;
-        let gaussian = adapter.config().gaussian();
-        if gaussian != Some(Gaussian::Scales) {
-            return Err(Error::InvalidConfig {
-                field: "posterior",
-                rule: "must be a Gaussian over scales for ScalaBL",
-                value: gaussian.map_or("null".into(), |over| format!("{over:?}")),
-            });
-        }
+        let rule = "must be a Gaussian over scales for ScalaBL";
+        require_gaussian(adapter, Gaussian::Scales, rule)?;
         Ok(Self {
             kl: GaussianKl::new(PriorStd::new(config.prior_std)?, KlForm::Exact),
             adamw: PointUpdate::of_all(config.point, adapter)?,
@@ -197,9 +191,8 @@ impl Method for ScalaBl {
         }
     }
 
-    fn objective(&self) -> Box<dyn Objective> {
-        let average = self.config.average;
-        Box::new(CrossEntropy { average })
+    fn average(&self) -> Average {
+        self.config.average
     }
 
     fn drawn(&self, adapter: &Adapter, streams: &[Stream]) -> Option<Adapter> {
@@ -222,12 +215,7 @@ impl Method for ScalaBl {
         self.descend(&mut next, rate * weight);
         each_row(&mut next, |a, mean| *a *= mean);
         *adapter = next;
-        Ok(Update {
-            kl,
-            kl_weight: Some(weight),
-            kl_lr: Some(rate),
-            ..update
-        })
+        Ok(update.with_kl(kl, weight, Some(rate)))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

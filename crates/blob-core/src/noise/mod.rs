@@ -85,9 +85,13 @@ pub struct NoiseKey {
 impl NoiseKey {
     /// As the counter takes it.
     pub(crate) fn word(self) -> u32 {
-        (self.slot * 16 + self.purpose as u32) | (self.sample << 16)
+        (self.slot * PURPOSES + self.purpose as u32) | (self.sample << 16)
     }
 }
+
+/// Purposes that a counter tells apart; the last one there is must be among them.
+const PURPOSES: u32 = 16;
+const _: () = assert!((Purpose::InitialContext as u32) < PURPOSES);
 
 impl Stream {
     /// The stream of `seed` at `step` (0 outside training).

@@ -83,7 +83,8 @@ impl Vocabulary {
     /// As [`Self::forward`].
     pub fn backward(
         &self,
-        (x, classes): (&Tensor, &Classes),
+        x: &Tensor,
+        classes: &Classes,
         term: Option<(&Term<'_>, Option<&Kept>)>,
         dlogits: &Tensor,
         gradients: &mut Parameters,

@@ -34,7 +34,8 @@ impl Tokenizer {
     /// is empty, or a text holds a token that the model has no row for.
     pub fn encode_texts(
         &self,
-        (first, second): (&str, Option<&str>),
+        first: &str,
+        second: Option<&str>,
         max_length: usize,
     ) -> Result<EncodedTexts> {
         let Engine::HuggingFace(pipeline) = &self.engine else {
@@ -95,7 +96,7 @@ impl Tokenizer {
         max_length: usize,
     ) -> Result<Vec<EncodedTexts>> {
         let encode =
-            |(first, second): &Texts| self.encode_texts((first, second.as_deref()), max_length);
+            |(first, second): &Texts| self.encode_texts(first, second.as_deref(), max_length);
         texts.par_iter().map(encode).collect()
     }
 

@@ -9,7 +9,7 @@ use super::sums::Sums;
 use super::{StepReport, Trainer, parameter_not_finite};
 use crate::Result;
 use crate::abort::Abort;
-use crate::adapter::{Adapter, Factor, Sigma};
+use crate::adapter::{Adapter, Factor};
 use crate::backbone::Backbone;
 use crate::kernels::cuda::{Gpu, Tally, optimizer};
 use crate::method::{StepOnGpu, Update, gradient_not_finite};
@@ -33,7 +33,8 @@ impl Trainer {
     /// The next update, on the GPU that has its sums; these, where the host is to make it.
     pub(super) fn updated_on_gpu(
         &mut self,
-        (backbone, adapter): (&Backbone, &mut Adapter),
+        backbone: &Backbone,
+        adapter: &mut Adapter,
         share: &Share<'_>,
         mut sums: Sums,
         abort: &Abort,
@@ -44,7 +45,7 @@ impl Trainer {
         };
         let t = self.step + 1;
         let counts = self.add_up_on(gpu, &mut sums, share, abort)?;
-        match self.update_on_gpu((gpu, t), adapter, sums, counts)? {
+        match self.update_on_gpu(gpu, t, adapter, sums, counts)? {
             Outcome::Left(sums) => Ok(Err(sums)),
             Outcome::LossNotFinite => Err(self.locate(backbone, adapter, share, abort)),
             Outcome::GradientNotFinite(sums) => {
@@ -61,7 +62,8 @@ impl Trainer {
     /// Update `t` of what a GPU has summed.
     fn update_on_gpu(
         &mut self,
-        (gpu, t): (Gpu, u64),
+        gpu: Gpu,
+        t: u64,
         adapter: &mut Adapter,
         mut sums: Sums,
         counts: Counts,
@@ -121,6 +123,7 @@ fn examine(adapter: &Adapter, tally: &mut Tally) -> Result<Option<usize>> {
         runs.map(move |run| member * len + run.start..member * len + run.end)
     };
     let rho: Vec<_> = members.flat_map(of_member).collect();
-    optimizer::sigma_sum(tally, &rho, &w, sigma == Sigma::Softplus)?;
+    let is_softplus = sigma.is_softplus(tally.gpu())?;
+    optimizer::sigma_sum(tally, &rho, &w, is_softplus)?;
     Ok(Some(rho.iter().map(ExactSizeIterator::len).sum()))
 }

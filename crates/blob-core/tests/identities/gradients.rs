@@ -8,7 +8,7 @@ use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::BlobConfig;
 use blob_core::objective::Average;
 use blob_core::pass::NoiseSharing;
-use blob_core::train::Trainer;
+use blob_core::train::{Checks, Trainer};
 
 use crate::support::golden::{assert_close, named, parameters};
 use crate::support::in_pool;
@@ -28,7 +28,15 @@ fn gradients(
 ) -> (Vec<(String, Vec<f32>)>, f64) {
     let trainer = Trainer::new(training(bayes), adapter).unwrap();
     let gradients = trainer
-        .gradients(model, adapter, batches, (false, &Abort::default()))
+        .gradients(
+            model,
+            adapter,
+            batches,
+            Checks {
+                finite: false,
+                abort: &Abort::default(),
+            },
+        )
         .unwrap();
     let owned = named(&gradients.parameters)
         .into_iter()
@@ -109,7 +117,15 @@ fn computing_again_changes_no_bit(
         let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
         let trainer = trainer.with_kept_bytes(kept_bytes);
         let gradients = trainer
-            .gradients(&model, &adapter, &batches, (false, &Abort::default()))
+            .gradients(
+                &model,
+                &adapter,
+                &batches,
+                Checks {
+                    finite: false,
+                    abort: &Abort::default(),
+                },
+            )
             .unwrap();
         let owned = named(&gradients.parameters)
             .into_iter()
@@ -251,7 +267,10 @@ fn keeping_gate_and_up_in_bf16_moves_gradients_less_than_products_in_bf16_do() {
     let of = |precision, check_finite| {
         let model = backbone(&config(), precision);
         let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
-        let mode = (check_finite, &Abort::default());
+        let mode = Checks {
+            finite: check_finite,
+            abort: &Abort::default(),
+        };
         let gradients = trainer.gradients(&model, &adapter, &batches, mode).unwrap();
         let values = named(&gradients.parameters).into_values().flatten();
         (values.copied().collect::<Vec<f32>>(), gradients.nll_sum)

@@ -3,7 +3,7 @@
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module};
 use blob_core::backbone::Backbone;
-use blob_core::laplace::Link;
+use blob_core::laplace::{Linearisation, Link};
 use blob_core::ops::Precision;
 use blob_core::predict::PredictConfig;
 
@@ -79,10 +79,12 @@ fn draws_have_the_covariance_of_the_logits_and_of_two_classes_the_mean_of_probit
         let sums = (0..width).map(|at| 0.5 * (pair[at] + pair[width + at]));
         assert_close("pair", &sums.collect::<Vec<f32>>(), &mean, 1e-5);
     }
-    let (curvature, of) = (
-        &laplace.laplace().unwrap().curvature,
-        (&batch, [PRIOR].as_slice(), 0),
-    );
+    let curvature = &laplace.curvature().unwrap().curvature;
+    let of = Linearisation {
+        batch: &batch,
+        precisions: &[PRIOR],
+        from_block: 0,
+    };
     let found = curvature
         .linearise(&model, &point, of, &Abort::default())
         .unwrap();

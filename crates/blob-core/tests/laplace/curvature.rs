@@ -4,7 +4,9 @@
 use blob_core::adapter::{Adapter, Module, Site};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::Batch;
-use blob_core::laplace::{Directions, FitConfig, Fitted, Likelihood, MatrixCurvature, Softmax};
+use blob_core::laplace::{
+    Directions, FitConfig, Fitted, Likelihood, Linearisation, MatrixCurvature, Softmax,
+};
 use blob_core::ops::Precision;
 
 use crate::support::encoder_case::EncoderCase;
@@ -166,8 +168,11 @@ fn answers_are_those_of_the_dense_posterior() {
         for prompt in prompts() {
             let batch = batch_of(&[prompt]);
             let abort = blob_core::abort::Abort::default();
-            let of = (&batch, [precision, 3.0 * precision]);
-            let of = (of.0, of.1.as_slice(), 0);
+            let of = Linearisation {
+                batch: &batch,
+                precisions: &[precision, 3.0 * precision],
+                from_block: 0,
+            };
             let linearised = found
                 .curvature
                 .linearise(&model, &adapter, of, &abort)
@@ -210,8 +215,11 @@ fn jacobians_are_finite_differences_of_the_logits() {
     let batch = batch_of(&prompts());
     let (abort, precision) = (blob_core::abort::Abort::default(), 1e9);
     let found = fitted(&model, &adapter, &batch, SETTINGS);
-    let of = (&batch, [precision]);
-    let of = (of.0, of.1.as_slice(), 0);
+    let of = Linearisation {
+        batch: &batch,
+        precisions: &[precision],
+        from_block: 0,
+    };
     let linearised = found
         .curvature
         .linearise(&model, &adapter, of, &abort)
@@ -278,7 +286,11 @@ fn a_sketch_that_holds_all_rows_gives_the_answers_of_the_whole_factors() {
         let config = FitConfig { rank, ..SETTINGS };
         let found = fitted(&model, &adapter, &batch, config);
         let abort = blob_core::abort::Abort::default();
-        let of = (&batch, [1.0].as_slice(), 0);
+        let of = Linearisation {
+            batch: &batch,
+            precisions: &[1.0],
+            from_block: 0,
+        };
         let found = found
             .curvature
             .linearise(&model, &adapter, of, &abort)
@@ -323,6 +335,11 @@ fn the_last_layer_alone_is_the_heads_part_and_activations_may_be_computed_again(
     };
     let again = fitted(&model, &adapter, &batch, again);
     assert_eq!(again.curvature, all.curvature);
-    let of = |found: &Fitted| answering(found, &adapter, 2.0).laplace().cloned().unwrap();
+    let of = |found: &Fitted| {
+        answering(found, &adapter, 2.0)
+            .curvature()
+            .cloned()
+            .unwrap()
+    };
     assert_eq!(of(&again), of(&all));
 }

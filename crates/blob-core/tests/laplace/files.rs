@@ -33,7 +33,7 @@ fn files_keep_what_answers_and_the_curvature_of_a_posterior_is_that_of_its_mean(
         peft::save(&own, &config(), scratch.path(), "base").unwrap();
         let loaded = peft::load(scratch.path(), &config(), Sigma::Square).unwrap();
         assert_eq!(loaded.notices, [""; 0]);
-        assert_eq!(loaded.adapter.laplace(), own.laplace());
+        assert_eq!(loaded.adapter.curvature(), own.curvature());
         for link in [Link::Probit, Link::Sample] {
             let asked = PredictConfig {
                 link,
@@ -58,7 +58,7 @@ fn an_encoders_curvature_survives_its_file() {
     let found = fitted(&backbone, &adapter, &batch, SETTINGS);
     let own = answering(&found, &adapter, 0.5);
     assert!(
-        own.laplace()
+        own.curvature()
             .unwrap()
             .curvature
             .block(head(&adapter), Factor::Weight)
@@ -67,7 +67,7 @@ fn an_encoders_curvature_survives_its_file() {
     let scratch = Scratch::new();
     peft::save(&own, backbone.config(), scratch.path(), "base").unwrap();
     let loaded = peft::load(scratch.path(), backbone.config(), Sigma::Square).unwrap();
-    assert_eq!(loaded.adapter.laplace(), own.laplace());
+    assert_eq!(loaded.adapter.curvature(), own.curvature());
     let of = |adapter| bits(&logits(&backbone, Some(adapter), &batch, &sampling(1)));
     assert_eq!(of(&own), of(&loaded.adapter));
     assert_ne!(

@@ -13,7 +13,7 @@ use std::f64::consts::PI;
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Site};
 use blob_core::batch::{Batch, BatchParts};
-use blob_core::laplace::{Fit, FitConfig, Likelihood};
+use blob_core::laplace::{Fit, FitConfig, Likelihood, Linearisation};
 use blob_core::objective::Evaluated;
 use blob_core::observer::{Observer, Seen};
 
@@ -194,7 +194,11 @@ fn posterior_and_evidence_are_the_exact_ones() {
     assert!((evidence - expected).abs() < 1e-3, "{evidence} {expected}");
 
     // Λ = xᵀ(w XᵀX + λI)⁻¹x·I.
-    let of = (&batch, [PRIOR].as_slice(), 0);
+    let of = Linearisation {
+        batch: &batch,
+        precisions: &[PRIOR],
+        from_block: 0,
+    };
     let linearised = found
         .curvature
         .linearise(&backbone, &adapter, of, &Abort::default())

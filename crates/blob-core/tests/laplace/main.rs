@@ -83,8 +83,8 @@ fn observed<O: Observer + 'static>(
     let forward = backbone.forward(batch, &pass, Some(adapter), true);
     let (logits, kept) = forward.unwrap();
     let dlogits: Vec<_> = dlogits.iter().cloned().map(vector).collect();
-    let (of, mut sums) = ((&pass, adapter, 0), adapter.parameters().zeros_like());
-    let back = backbone.backward_each(kept.unwrap(), &dlogits, of, &mut sums);
+    let mut sums = adapter.parameters().zeros_like();
+    let back = backbone.backward_each(kept.unwrap(), &dlogits, &pass, adapter, 0, &mut sums);
     back.unwrap();
     (logits, observer)
 }
@@ -99,7 +99,7 @@ fn jacobian(backbone: &Backbone, adapter: &Adapter, batch: &Batch) -> (Vec<f32>,
         unit[class] = 1.0;
         let mut sums = adapter.parameters().zeros_like();
         let kept = forward().1.unwrap();
-        let back = backbone.backward(kept, &vector(unit), (&pass, adapter), &mut sums);
+        let back = backbone.backward(kept, &vector(unit), &pass, adapter, &mut sums);
         back.unwrap();
         sums.member(0).to_vec()
     };

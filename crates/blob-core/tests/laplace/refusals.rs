@@ -113,9 +113,9 @@ fn rows_without_labels_none_at_all_and_another_adapters_curvature_are_refused() 
     let other = point(&[Module::V], &config());
     let error = other.with_laplace(posterior()).unwrap_err();
     assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
-    let unlabelled = (&batch_of(&unknown), [1.0].as_slice());
+    let unlabelled = batch_of(&unknown);
     let error = found
-        .nll(&model, &adapter, unlabelled, &Abort::default())
+        .nll(&model, &adapter, &unlabelled, &[1.0], &Abort::default())
         .unwrap_err();
     assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
 }

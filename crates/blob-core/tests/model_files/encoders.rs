@@ -9,14 +9,13 @@ use blob_core::adapter::{Adapter, HeadConfig, LoraConfig, Module};
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::laplace::Link;
-use blob_core::pass::NoiseSharing;
-use blob_core::predict::{PredictConfig, predict};
+use blob_core::predict::predict;
 use blob_core::weights::Checkpoint;
 use blob_core::{Result, abort::Abort};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::support::Scratch;
+use crate::support::answers::sampling;
 use crate::support::encoder_case::{EncoderCase, write_base};
 use crate::support::golden::bytes;
 
@@ -225,16 +224,7 @@ fn a_batch_that_does_not_fit_an_encoder_is_refused() {
         labels: vec![1],
         rows: vec![0],
     };
-    let config = PredictConfig {
-        samples: 0,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 0,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-        link: Link::default(),
-    };
+    let config = sampling(0);
     let ask = |adapter: Option<&Adapter>, batch: &Batch| {
         predict(&backbone, adapter, batch, &config, &Abort::default())
     };

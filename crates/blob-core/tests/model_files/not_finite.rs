@@ -7,13 +7,12 @@ use blob_core::abort::Abort;
 use blob_core::backbone::{Backbone, Quantized};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::laplace::Link;
-use blob_core::pass::NoiseSharing;
-use blob_core::predict::{PredictConfig, predict};
+use blob_core::predict::predict;
 use blob_core::weights::Checkpoint;
 use blob_core::weights::Quantization;
 
 use crate::support::Scratch;
+use crate::support::answers::sampling;
 use crate::support::gguf_writer::Q8_0;
 use crate::support::tiny_model::{TinyModel, gqa_config};
 
@@ -39,16 +38,7 @@ fn logits(backbone: &Backbone, ids: [u32; 3], classes: [u32; 2]) -> Result<Vec<f
         labels: vec![-1],
         rows: vec![0],
     })?;
-    let mean = PredictConfig {
-        samples: 0,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 0,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-        link: Link::default(),
-    };
+    let mean = sampling(0);
     predict(backbone, None, &batch, &mean, &Abort::default())
 }
 

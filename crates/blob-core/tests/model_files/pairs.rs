@@ -20,7 +20,7 @@ fn pairs_of_every_family_are_those_of_tokenizers_and_transformers_at_three_lengt
             if second.is_some_and(|second| second.trim().is_empty()) {
                 continue; // refused, by a test below
             }
-            let got = tokenizer.encode_texts((first, second), length).unwrap();
+            let got = tokenizer.encode_texts(first, second, length).unwrap();
             let numbers =
                 |key: &str| -> Vec<u32> { serde_json::from_value(case[key].clone()).unwrap() };
             let what = format!("{family}: {first:?}, {second:?}, {length}");
@@ -69,15 +69,18 @@ fn pairs_of_every_family_are_those_of_tokenizers_and_transformers_at_three_lengt
 #[test]
 fn what_cannot_be_read_as_a_pair_is_refused() {
     let tokenizer = Tokenizer::from_file(&golden("bert")).unwrap();
-    let code = |texts, length| tokenizer.encode_texts(texts, length).unwrap_err().code();
+    let code = |(first, second), length| {
+        let error = tokenizer.encode_texts(first, second, length).unwrap_err();
+        error.code()
+    };
     assert_eq!(code(("a", Some(" ")), 32), "BPEFT_INVALID_INPUT");
     assert_eq!(code(("a", Some("b")), 4), "BPEFT_INVALID_INPUT");
-    tokenizer.encode_texts(("a", Some("b")), 5).unwrap();
-    let error = Tokenizer::bytes().encode_texts(("a", Some("b")), 32);
+    tokenizer.encode_texts("a", Some("b"), 5).unwrap();
+    let error = Tokenizer::bytes().encode_texts("a", Some("b"), 32);
     assert_eq!(error.unwrap_err().code(), "BPEFT_UNSUPPORTED");
     let decoder = repository("tests/goldens/tokenizer-qwen.json");
     let error = Tokenizer::from_file(&decoder)
         .unwrap()
-        .encode_texts(("a", None), 32);
+        .encode_texts("a", None, 32);
     assert_eq!(error.unwrap_err().code(), "BPEFT_UNSUPPORTED");
 }

@@ -110,13 +110,9 @@ impl EncoderCase {
         let weight = 1.0 / batch.len() as f32;
         let loss = objective.evaluate(&logits, batch, weight).unwrap();
         let mut gradients = adapter.parameters().zeros_like();
-        let (kept, of) = (kept.unwrap(), (&pass, adapter));
-        let backward = self.backbone.backward(
-            kept,
-            &Tensor::vector(loss.dlogits).unwrap(),
-            of,
-            &mut gradients,
-        );
+        let dlogits = Tensor::vector(loss.dlogits).unwrap();
+        let (kept, backbone) = (kept.unwrap(), &self.backbone);
+        let backward = backbone.backward(kept, &dlogits, &pass, adapter, &mut gradients);
         backward.unwrap();
         gradients.fetch().unwrap();
         let nll = loss.nll_sum / batch.len() as f64;

@@ -92,15 +92,11 @@ pub fn check_training_of(name: &str, case: &Case) {
     );
 
     let mut gradients = adapter.parameters().zeros_like();
-    let pass = (&pass, adapter);
-    case.backbone
-        .backward(
-            kept.unwrap(),
-            &Tensor::vector(loss.dlogits).unwrap(),
-            pass,
-            &mut gradients,
-        )
-        .unwrap();
+    let (kept, dlogits) = (kept.unwrap(), Tensor::vector(loss.dlogits).unwrap());
+    let backward = case
+        .backbone
+        .backward(kept, &dlogits, &pass, adapter, &mut gradients);
+    backward.unwrap();
     let gradients = named(&gradients);
     assert!(
         gradients

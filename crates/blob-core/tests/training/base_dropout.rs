@@ -5,7 +5,7 @@
 use blob_core::abort::Abort;
 use blob_core::adapter::Adapter;
 use blob_core::method::{MethodConfig, MleConfig};
-use blob_core::train::{Gradients, TrainConfig, Trainer};
+use blob_core::train::{Checks, Gradients, TrainConfig, Trainer};
 
 use crate::support::encoder_case::EncoderCase;
 use crate::support::small_model::{backbone, batch_of, config, lora, point, prompts, trained};
@@ -26,7 +26,10 @@ fn trainer(adapter: &Adapter, p: f32) -> Trainer {
 
 fn gradients(case: &EncoderCase, adapter: &Adapter, trainer: &Trainer) -> Gradients {
     let batches = [case.batch.clone()];
-    let check = (false, &Abort::default());
+    let check = Checks {
+        finite: false,
+        abort: &Abort::default(),
+    };
     trainer
         .gradients(&case.backbone, adapter, &batches, check)
         .unwrap()
@@ -88,7 +91,10 @@ fn a_decoder_and_what_is_no_probability_are_refused() {
     let adapter = trained(lora(&[blob_core::adapter::Module::Q]), &model);
     let engine = backbone(&model, blob_core::ops::Precision::F32);
     let batches = [batch_of(&prompts()[..3])];
-    let check = (false, &Abort::default());
+    let check = Checks {
+        finite: false,
+        abort: &Abort::default(),
+    };
     let error = trainer(&adapter, 0.1).gradients(&engine, &adapter, &batches, check);
     assert_eq!(error.err().unwrap().code(), "BPEFT_INVALID_CONFIG");
     let method = MethodConfig::Mle(MleConfig { point: point(0.1) });

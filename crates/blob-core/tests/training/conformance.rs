@@ -15,7 +15,7 @@ use blob_core::method::MethodConfig;
 use blob_core::ops::Precision;
 use blob_core::pass::NoiseSharing;
 use blob_core::predict::PredictConfig;
-use blob_core::train::{TrainConfig, Trainer};
+use blob_core::train::{Checks, TrainConfig, Trainer};
 
 use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
@@ -165,7 +165,10 @@ fn gradients_are_finite_differences_of_the_loss_under_the_same_noise() {
         let (trainer, adapter) = case.run(3, None);
         let (backbone, batches) = (&case.world.backbone, case.batches());
         let gradients = |adapter: &Adapter| {
-            let how = (false, &Abort::default());
+            let how = Checks {
+                finite: false,
+                abort: &Abort::default(),
+            };
             trainer.gradients(backbone, adapter, &batches, how).unwrap()
         };
         let loss = |adapter: &Adapter| gradients(adapter).nll_sum / case.world.batch.len() as f64;

@@ -13,7 +13,7 @@ use blob_core::objective::Average;
 use blob_core::ops::{Device, Precision};
 use blob_core::optim::KlCycle;
 use blob_core::pass::NoiseSharing;
-use blob_core::train::{TrainConfig, Trainer};
+use blob_core::train::{Checks, TrainConfig, Trainer};
 use serde_json::{Value, json};
 
 use crate::support::Scratch;
@@ -80,7 +80,15 @@ fn the_network_goes_down_its_gradient_while_adamw_moves_the_rest() {
         .step(&model, &mut adapter, &batches, &abort)
         .unwrap(); // B is no longer 0
     let gradients = trainer
-        .gradients(&model, &adapter, &batches, (false, &abort))
+        .gradients(
+            &model,
+            &adapter,
+            &batches,
+            Checks {
+                finite: false,
+                abort: &abort,
+            },
+        )
         .unwrap();
     let before = adapter.clone();
     trainer

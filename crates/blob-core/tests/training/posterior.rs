@@ -20,15 +20,15 @@ use blob_core::adapter::{Adapter, Factor, Gaussian, LoraConfig, Module, Posterio
 use blob_core::backbone::{Backbone, BackboneConfig, WeightSource};
 use blob_core::batch::Batch;
 use blob_core::kernels::cpu::gemm::Precision;
-use blob_core::laplace::Link;
 use blob_core::method::{BbbConfig, BlobConfig, CLoraConfig, MethodConfig, PointConfig};
 use blob_core::objective::{Average, Evaluated, Objective};
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
-use blob_core::predict::{PredictConfig, predict};
+use blob_core::predict::predict;
 use blob_core::train::{TrainConfig, Trainer};
 use blob_core::weights::{HostTensor, Summary};
 
+use crate::support::answers::sampling;
 use crate::support::small_model::{
     Prompt, SmallWeights, batch_of, blob, config, lora, normals, with_terms,
 };
@@ -140,16 +140,7 @@ fn regression() -> Regression {
     let adapter = with_terms(&fresh, |_, term| {
         term.b = BETA.map(|beta| 1000.0 * beta).to_vec();
     });
-    let asked = PredictConfig {
-        samples: 0,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 0,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-        link: Link::default(),
-    };
+    let asked = sampling(0);
     let inputs = predict(&backbone, None, &batch, &asked, &Abort::default()).unwrap();
 
     let truth = normals(8, WIDTH);
@@ -325,16 +316,7 @@ fn c_lora_ends_at_the_best_posterior_of_a_context_that_is_constant() {
     }
     let a = terms.first_key_value().unwrap().1.a.clone();
     let mut adapter = Adapter::from_terms(config, &[terms]).unwrap();
-    let asked = PredictConfig {
-        samples: 0,
-        first_sample: 0,
-        noise: NoiseSharing::Token,
-        seed: 0,
-        antithetic: false,
-        dropout: 0.0,
-        stochastic_layers: None,
-        link: Link::default(),
-    };
+    let asked = sampling(0);
     let inputs = predict(&backbone, None, &batch, &asked, &Abort::default()).unwrap();
     let (mut precision, mut pull) = (PRIOR_STD.powi(-2), 0.0);
     let scale = f64::from(PRECISION) / batch.len() as f64;

@@ -10,7 +10,7 @@ use blob_core::noise::{Phase, Stream};
 use blob_core::objective::Average;
 use blob_core::ops::Precision;
 use blob_core::optim::{KlCycle, Schedule};
-use blob_core::train::{TrainConfig, Trainer};
+use blob_core::train::{Checks, TrainConfig, Trainer};
 
 use crate::quadratic::Quadratic;
 use crate::support::small_model::{backbone, batch_of, config, lora, normals, prompts, with_terms};
@@ -128,7 +128,15 @@ fn an_update_goes_down_the_finite_differences_of_the_loss() {
     let mut trainer = Trainer::new(settings, &before).unwrap();
     let batches = [batch];
     let loss = |adapter: &Adapter| {
-        let gradients = trainer.gradients(&model, adapter, &batches, (false, &abort));
+        let gradients = trainer.gradients(
+            &model,
+            adapter,
+            &batches,
+            Checks {
+                finite: false,
+                abort: &abort,
+            },
+        );
         gradients.unwrap().nll_sum / batches[0].len() as f64
     };
     let mut expected = Vec::new();

@@ -9,7 +9,7 @@ use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::method::{BlobConfig, PointConfig};
 use blob_core::objective::{Average, CrossEntropy, Evaluated, Objective};
 use blob_core::pass::NoiseSharing;
-use blob_core::train::{Gradients, Trainer};
+use blob_core::train::{Checks, Gradients, Trainer};
 
 use crate::support::Scratch;
 use crate::support::golden::{named, parameters};
@@ -61,7 +61,15 @@ fn no_gradient_is_silently_zero() {
     let batch = batch_of(&prompts());
     let batches = std::slice::from_ref(&batch);
     let Gradients { parameters, .. } = trainer
-        .gradients(&backbone, &adapter, batches, (false, &Abort::default()))
+        .gradients(
+            &backbone,
+            &adapter,
+            batches,
+            Checks {
+                finite: false,
+                abort: &Abort::default(),
+            },
+        )
         .unwrap();
     let gradients = named(&parameters);
     assert!(gradients.keys().eq(named(adapter.parameters()).keys()));
@@ -81,7 +89,15 @@ fn a_fresh_adapter_starts_with_a_gradient_of_b_alone() {
     let trainer = Trainer::new(training(Some(blob(NoiseSharing::Token))), &adapter).unwrap();
     let batches = [batch_of(&prompts())];
     let Gradients { parameters, .. } = trainer
-        .gradients(&backbone, &adapter, &batches, (false, &Abort::default()))
+        .gradients(
+            &backbone,
+            &adapter,
+            &batches,
+            Checks {
+                finite: false,
+                abort: &Abort::default(),
+            },
+        )
         .unwrap();
     for (name, gradient) in named(&parameters) {
         assert_eq!(

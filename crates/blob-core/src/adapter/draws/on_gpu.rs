@@ -4,24 +4,30 @@ use std::sync::Arc;
 
 use super::Adapter;
 use crate::Result;
-use crate::adapter::{Factor, Layout, LoraConfig, Parameters, Sigma};
+#[cfg(doc)]
+use crate::adapter::Sigma;
+use crate::adapter::{Layout, LoraConfig, Parameters};
 use crate::kernels::cuda::draws::{self, Drawing, Rho, Sources};
 use crate::kernels::cuda::{Array, Gpu};
-use crate::noise::{NoiseKey, Purpose, Stream};
+use crate::noise::{NoiseKey, Stream};
 
 impl Adapter {
     /// How `samples` draws of each member lie beside it.
-    pub(crate) fn drawing(&self, samples: u32) -> Drawing {
+    ///
+    /// # Errors
+    /// As [`Sigma::is_softplus`].
+    pub(crate) fn drawing(&self, samples: u32, gpu: Gpu) -> Result<Drawing> {
         let own = self.parameters.layout();
-        Drawing {
+        let is_softplus = self.sigma().map(|sigma| sigma.is_softplus(gpu));
+        Ok(Drawing {
             members: self.parameters.members(),
             samples: samples as usize,
             len: own.len(),
             drawn_len: own.len() - own.low_rank_len(),
             points: own.point_len(),
             factors: own.low_rank_len(),
-            is_softplus: self.sigma() == Some(Sigma::Softplus),
-        }
+            is_softplus: is_softplus.transpose()?.unwrap_or(false),
+        })
     }
 
     /// [`Self::drawn_for_step`] of a Gaussian over A and B, by a kernel. `rho`: of every point, in
@@ -39,18 +45,15 @@ impl Adapter {
         let own = self.parameters.layout();
         let layout = Layout::new(own.terms().clone(), None, own.own_layers().clone());
         let factors = layout.parameters().iter();
-        let factors = factors.filter(|parameter| parameter.factor.is_low_rank());
-        let tag = |factor, slot| NoiseKey {
-            slot,
-            purpose: if factor == Factor::B {
-                Purpose::GaussianB
-            } else {
-                Purpose::Gaussian
-            },
-            sample: 0,
-        };
         let (starts, tags) = factors
-            .map(|it| (it.range.start as u32, tag(it.factor, it.site.slot()).word()))
+            .filter_map(|parameter| {
+                let key = NoiseKey {
+                    slot: parameter.site.slot(),
+                    purpose: parameter.factor.purpose()?,
+                    sample: 0,
+                };
+                Some((parameter.range.start as u32, key.word()))
+            })
             .unzip();
         let sources = Sources {
             keys: streams.iter().map(|stream| stream.key()).collect(),
@@ -59,18 +62,14 @@ impl Adapter {
         };
         let rho = rho.map_or(Rho::OfAdapter, Rho::In);
         let w = self.parameters.values().on(gpu)?;
-        let values = draws::draw(&w, rho, self.drawing(samples), &sources)?;
+        let values = draws::draw(&w, rho, self.drawing(samples, gpu)?, &sources)?;
         let members = streams.len() * samples as usize;
         let config = LoraConfig {
             posterior: None,
             members,
             ..self.config.clone()
         };
-        Ok(Self {
-            config,
-            parameters: Parameters::of_array(Arc::new(layout), members, values),
-            deviations: None,
-            laplace: None,
-        })
+        let parameters = Parameters::of_array(Arc::new(layout), members, values);
+        Ok(Self::of_parameters(config, parameters))
     }
 }

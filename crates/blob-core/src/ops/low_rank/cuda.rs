@@ -3,7 +3,7 @@
 use cudarc::driver::CudaSlice;
 
 use super::Term;
-use crate::adapter::{Factor, Parameters, Sigma};
+use crate::adapter::{Factor, Parameters};
 use crate::kernels::cuda::low_rank::{
     self as cuda, Dropout, Factors, Group, Identities, Noise, Signs,
 };
@@ -82,14 +82,16 @@ impl Placed {
             members,
             identities: term.rows.on(gpu)?,
             groups: groups
-                .map(|group| Group {
-                    rows: group.rows.clone(),
-                    member: group.member,
-                    key: group.stream.key(),
-                    noise: noise(term, group),
-                    dropout: dropout(term, group),
+                .map(|group| {
+                    Ok(Group {
+                        rows: group.rows.clone(),
+                        member: group.member,
+                        key: group.stream.key(),
+                        noise: noise(term, group, gpu)?,
+                        dropout: dropout(term, group),
+                    })
                 })
-                .collect(),
+                .collect::<Result<_>>()?,
             rank: term.shape.rank,
             shape: (term.shape.outputs, term.shape.inputs),
             scaling: term.scaling,
@@ -111,11 +113,13 @@ impl Placed {
 }
 
 /// Where a group's draw comes from; `None` for the mean and for a point estimate.
-fn noise(term: &Term<'_>, group: &crate::pass::Group) -> Option<Noise> {
-    let (sharing, sigma) = (term.sharing()?, term.sigma?);
+fn noise(term: &Term<'_>, group: &crate::pass::Group, gpu: Gpu) -> Result<Option<Noise>> {
+    let (Some(sharing), Some(sigma)) = (term.sharing(), term.sigma) else {
+        return Ok(None);
+    };
     let (sample, sign) = term.pass.mode.draw_of(group.sample);
     let tag = |purpose| term.key(purpose, sample).word();
-    Some(Noise {
+    Ok(Some(Noise {
         gaussian: tag(Purpose::Gaussian),
         inputs: tag(Purpose::InputSigns),
         ranks: tag(Purpose::RankSigns),
@@ -125,8 +129,8 @@ fn noise(term: &Term<'_>, group: &crate::pass::Group) -> Option<Noise> {
             NoiseSharing::Shared => Signs::Absent,
         },
         sign,
-        is_softplus: sigma == Sigma::Softplus,
-    })
+        is_softplus: sigma.is_softplus(gpu)?,
+    }))
 }
 
 /// Where a group's dropout comes from. The members of a mirrored pair of `E` have masks of their
