@@ -52,12 +52,12 @@ fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters)
     };
     let loss = objective.evaluate(&logits, &batch, 0.5).unwrap();
     let mut gradients = adapter.parameters().zeros_like();
-    let of = (&pass, adapter);
     backbone
         .backward(
             kept.unwrap(),
             &Tensor::vector(loss.dlogits).unwrap(),
-            of,
+            &pass,
+            adapter,
             &mut gradients,
         )
         .unwrap();

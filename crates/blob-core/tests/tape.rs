@@ -62,7 +62,8 @@ fn check(name: &str, case: &Case) {
         .backward(
             kept.unwrap(),
             &ops::Tensor::vector(loss.dlogits).unwrap(),
-            (&pass, adapter),
+            &pass,
+            adapter,
             &mut gradients,
         )
         .unwrap();

@@ -61,7 +61,7 @@ fn an_encoders_curvature_survives_its_file() {
         own.curvature()
             .unwrap()
             .curvature
-            .block(head(&adapter), Factor::Weight)
+            .matrix(head(&adapter), Factor::Weight)
             .is_some()
     );
     let scratch = Scratch::new();

@@ -69,7 +69,8 @@ fn an_observer_sees_the_rows_that_gradients_are_sums_of() {
             .backward(
                 kept.unwrap(),
                 &vector(dlogits),
-                (&pass, &adapter),
+                &pass,
+                &adapter,
                 &mut expected,
             )
             .unwrap();

@@ -1,7 +1,5 @@
 //! Classification heads in PEFT's files.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use blob_core::adapter::{Sigma, peft};
 
 use crate::encoders::adapter;

@@ -8,7 +8,7 @@ use std::thread;
 use blob_core::abort::Abort;
 use blob_core::adapter::Adapter;
 use blob_core::batch::Batch;
-use blob_core::collective::{Group, Meeting, Star};
+use blob_core::collective::{Meeting, Ranks, Star};
 use blob_core::train::{Share, StepReport, TrainConfig, Trainer};
 use blob_core::{Error, Result};
 
@@ -40,11 +40,11 @@ fn together(
             silence_seconds: 60.0,
         };
         let abort = Abort::default();
-        let group = Group::new(Star::meet(&meeting, &abort)?);
+        let ranks = Ranks::new(Star::meet(&meeting, &abort)?);
         let mut adapter = case.fresh();
         let method = case.method.clone();
         let mut trainer = Trainer::new(TrainConfig { seed: 3, method }, &adapter)?
-            .with_collective(Box::new(group));
+            .with_collective(Box::new(ranks));
         if rank == 0 {
             first(&mut adapter);
         }
