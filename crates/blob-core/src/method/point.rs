@@ -17,7 +17,7 @@ use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::optimizer::{self, Run};
-use crate::optim::{AdamW, Moments, Schedule};
+use crate::optim::{AdamW, Decay, Moments, Schedule};
 
 /// AdamW's settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct PointConfig {
     pub lr: f64,
     /// λ(t) of all rates.
     pub schedule: Schedule,
-    /// Decoupled decay.
+    /// Decoupled decay, which acts however small it is.
     pub weight_decay: f64,
     /// ε.
     pub adam_epsilon: f64,
@@ -51,12 +51,18 @@ impl PointConfig {
         }
         self.schedule.check()
     }
+
+    /// η of update `t`.
+    pub(super) fn rate(&self, t: u64) -> f64 {
+        self.lr * self.schedule.factor(t)
+    }
 }
 
 /// AdamW on A and B, or on ρ too.
 pub struct PointUpdate {
     config: PointConfig,
     adamw: AdamW,
+    decay: Decay,
     /// Values of a member that it moves, from the first.
     covered: usize,
     first: Buffer,
@@ -91,11 +97,11 @@ impl PointUpdate {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: config.adam_epsilon,
-            weight_decay: config.weight_decay,
         };
         Ok(Self {
             config,
             adamw,
+            decay: Decay::new(config.weight_decay, config.lr),
             covered,
             second: moments.clone(),
             first: moments,
@@ -127,32 +133,31 @@ impl PointUpdate {
         gradients: &Parameters,
         t: u64,
     ) -> Result<Update> {
-        let lr = self.config.lr * self.factor(t);
-        self.update_at(adapter, gradients, (t, lr))
+        let config = self.config;
+        self.update_at(adapter, gradients, t, |t| config.rate(t))
     }
 
-    /// The same at a rate of one's own.
+    /// The same at rates of one's own.
     pub(super) fn update_at(
         &mut self,
         adapter: &mut Adapter,
         gradients: &Parameters,
-        (t, lr): (u64, f64),
+        t: u64,
+        rate: impl Fn(u64) -> f64,
     ) -> Result<Update> {
         let members = gradients.members();
         let norms = norms(gradients, t)?;
-        let adamw = self.adamw;
         let points = gradients.layout().point_len();
-        let without_decay = AdamW {
-            weight_decay: 0.0,
-            ..adamw
-        };
+        let lr = rate(t);
+        let decaying = self.adamw.constants((lr, self.decay.keep(t, rate)), t);
+        let others = self.adamw.constants((lr, 1.0), t);
         for (member, &norm) in norms.iter().enumerate() {
             let scale = self.kept(norm);
             let start = member * self.covered;
             let weights = adapter.parameters_mut().member_mut(member);
             let first = &mut self.first.host_mut()[start..start + self.covered];
             let second = &mut self.second.host_mut()[start..start + self.covered];
-            for (part, adamw) in [(0..points, adamw), (points..self.covered, without_decay)] {
+            for (part, constants) in [(0..points, decaying), (points..self.covered, others)] {
                 weights[part.clone()]
                     .par_chunks_mut(VALUES_PER_TASK)
                     .zip(gradients.member(member)[part.clone()].par_chunks(VALUES_PER_TASK))
@@ -160,7 +165,7 @@ impl PointUpdate {
                     .zip(second[part].par_chunks_mut(VALUES_PER_TASK))
                     .for_each(|(((weights, gradient), first), second)| {
                         let moments = Moments { first, second };
-                        adamw.update(weights, (gradient, scale), moments, lr, t);
+                        AdamW::update(weights, (gradient, scale), moments, constants);
                     });
             }
         }
@@ -181,17 +186,17 @@ impl PointUpdate {
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
     ) -> Result<Update> {
-        let lr = self.config.lr * self.factor(step.t);
-        self.update_on_gpu_at(adapter, step, lr)
+        let config = self.config;
+        self.update_on_gpu_at(adapter, step, |t| config.rate(t))
     }
 
-    /// The same at a rate of one's own.
+    /// The same at rates of one's own.
     #[cfg(feature = "cuda")]
     pub(super) fn update_on_gpu_at(
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-        lr: f64,
+        rate: impl Fn(u64) -> f64,
     ) -> Result<Update> {
         let (t, gpu) = (step.t, step.tally.gpu());
         let layout = Arc::clone(adapter.parameters().layout());
@@ -206,18 +211,16 @@ impl PointUpdate {
             (members, len, points),
             self.config.max_grad_norm,
         )?;
-        let without_decay = AdamW {
-            weight_decay: 0.0,
-            ..self.adamw
-        };
+        let lr = rate(t);
+        let decaying = self.adamw.constants((lr, self.decay.keep(t, rate)), t);
+        let others = self.adamw.constants((lr, 1.0), t);
         for member in 0..members {
-            for (part, adamw) in [(0..points, self.adamw), (points..covered, without_decay)] {
+            for (part, constants) in [(0..points, decaying), (points..covered, others)] {
                 let run = Run {
                     member,
                     values: member * len + part.start..member * len + part.end,
                     moments: member * covered + part.start,
                 };
-                let constants = adamw.constants(lr, t);
                 let values = (&mut *w, &gradient);
                 optimizer::adamw(
                     step.tally,

@@ -87,6 +87,20 @@ impl SwagConfig {
         self.point.check()
     }
 
+    /// η of update `t`.
+    fn rate(&self, t: u64) -> f64 {
+        if t <= self.start {
+            self.point.rate(t)
+        } else {
+            self.lr
+        }
+    }
+
+    /// Whether θ is collected after update `t`.
+    fn collects(&self, t: u64) -> bool {
+        t > self.start && (t - self.start).is_multiple_of(self.every)
+    }
+
     /// n after update `t`.
     fn collected(&self, t: u64) -> u64 {
         t.saturating_sub(self.start) / self.every
@@ -144,13 +158,10 @@ impl Swag {
 
 impl Method for Swag {
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
-        let SwagConfig { start, every, .. } = self.config;
-        if step.t <= start {
-            return self.point.update(adapter, step.gradients, step.t);
-        }
-        let rate = (step.t, self.config.lr);
-        let update = self.point.update_at(adapter, step.gradients, rate)?;
-        if (step.t - start).is_multiple_of(every) {
+        let (config, t) = (self.config, step.t);
+        let rate = |t| config.rate(t);
+        let update = self.point.update_at(adapter, step.gradients, t, rate)?;
+        if config.collects(t) {
             self.collect(adapter, self.config.collected(step.t));
         }
         Ok(update)
@@ -162,14 +173,10 @@ impl Method for Swag {
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
     ) -> Result<Option<Update>> {
-        let SwagConfig {
-            start, every, lr, ..
-        } = self.config;
-        if step.t <= start {
-            return self.point.update_on_gpu(adapter, step).map(Some);
-        }
-        if !(step.t - start).is_multiple_of(every) {
-            return self.point.update_on_gpu_at(adapter, step, lr).map(Some);
+        let config = self.config;
+        let rate = |t| config.rate(t);
+        if !config.collects(step.t) {
+            return self.point.update_on_gpu_at(adapter, step, rate).map(Some);
         }
         let (gpu, i) = (step.tally.gpu(), self.config.collected(step.t));
         let at = (i - 1) as usize % self.deviations.len();
@@ -178,7 +185,7 @@ impl Method for Swag {
             self.scatter.change_on(gpu)?,
             self.deviations[at].change_on(gpu)?,
         ];
-        let update = self.point.update_on_gpu_at(adapter, step, lr)?;
+        let update = self.point.update_on_gpu_at(adapter, step, rate)?;
         let theta = adapter.parameters().values().on(gpu)?;
         optimizer::collect(step.tally, &theta, moments, i as f32)?;
         Ok(Some(update))

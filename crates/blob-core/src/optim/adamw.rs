@@ -1,7 +1,8 @@
-//! AdamW: Adam with decoupled weight decay (arXiv:1711.05101, algorithm 2), as PyTorch computes it.
+//! AdamW: Adam with decoupled weight decay (arXiv:1711.05101, algorithm 2), as PyTorch computes it
+//! but for decay that f32 would lose (`decay`).
 //!
 //! ```text
-//! w ← w·(1 − η·λ)      m ← β₁m + (1 − β₁)g      v ← β₂v + (1 − β₂)g²
+//! w ← w·keep           m ← β₁m + (1 − β₁)g      v ← β₂v + (1 − β₂)g²
 //! w ← w − η/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
 //! ```
 
@@ -14,8 +15,6 @@ pub struct AdamW {
     pub beta2: f64,
     /// ε, added to the corrected root.
     pub epsilon: f64,
-    /// λ, decoupled.
-    pub weight_decay: f64,
 }
 
 /// Running moments of a run of values.
@@ -35,7 +34,7 @@ pub struct AdamWConstants {
     pub step: f32,
     /// √(1 − β₂ᵗ)
     pub root: f32,
-    /// 1 − η·λ
+    /// What decay keeps of a weight.
     pub keep: f32,
     /// β₁
     pub beta1: f32,
@@ -50,13 +49,13 @@ pub struct AdamWConstants {
 }
 
 impl AdamW {
-    /// The constants of update `t` (from 1) with learning rate `lr`.
-    pub fn constants(&self, lr: f64, t: u64) -> AdamWConstants {
+    /// The constants of update `t` (from 1) with learning rate `lr`, and what decay keeps.
+    pub fn constants(&self, (lr, keep): (f64, f64), t: u64) -> AdamWConstants {
         let t = t.min(i32::MAX as u64) as i32;
         AdamWConstants {
             step: (lr / (1.0 - self.beta1.powi(t))) as f32,
             root: (1.0 - self.beta2.powi(t)).sqrt() as f32,
-            keep: (1.0 - lr * self.weight_decay) as f32,
+            keep: keep as f32,
             beta1: self.beta1 as f32,
             beta2: self.beta2 as f32,
             rest1: (1.0 - self.beta1) as f32,
@@ -65,14 +64,12 @@ impl AdamW {
         }
     }
 
-    /// Update `t` (from 1) of a run of values with learning rate `lr` and gradient `scale·g`.
+    /// An update of a run of values with gradient `scale·g`.
     pub fn update(
-        &self,
         weights: &mut [f32],
         (gradient, scale): (&[f32], f32),
         moments: Moments<'_>,
-        lr: f64,
-        t: u64,
+        constants: AdamWConstants,
     ) {
         let AdamWConstants {
             step,
@@ -83,7 +80,7 @@ impl AdamW {
             rest1,
             rest2,
             epsilon,
-        } = self.constants(lr, t);
+        } = constants;
         let moments = moments.first.iter_mut().zip(moments.second);
         for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
             let g = scale * g;
@@ -102,21 +99,19 @@ mod tests {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-6,
-        weight_decay: 0.0,
     };
 
     #[test]
     fn the_first_update_is_the_learning_rate_against_the_gradients_sign() {
         let mut weights = [1.0, 1.0];
-        ADAMW.update(
+        AdamW::update(
             &mut weights,
             (&[0.5, -3.0], 1.0),
             Moments {
                 first: &mut [0.0; 2],
                 second: &mut [0.0; 2],
             },
-            0.01,
-            1,
+            ADAMW.constants((0.01, 1.0), 1),
         );
         assert!(
             (weights[0] - 0.99).abs() < 1e-6 && (weights[1] - 1.01).abs() < 1e-6,
@@ -126,16 +121,13 @@ mod tests {
 
     #[test]
     fn decay_is_decoupled_from_the_gradient() {
-        let adamw = AdamW {
-            weight_decay: 0.1,
-            ..ADAMW
-        };
         let mut weights = [2.0];
         let moments = Moments {
             first: &mut [0.0],
             second: &mut [0.0],
         };
-        adamw.update(&mut weights, (&[0.0], 1.0), moments, 0.5, 1);
+        let constants = ADAMW.constants((0.5, 0.95), 1);
+        AdamW::update(&mut weights, (&[0.0], 1.0), moments, constants);
         assert!(
             (weights[0] - 2.0 * (1.0 - 0.05)).abs() < 1e-6,
             "{weights:?}"
@@ -149,7 +141,8 @@ mod tests {
             first: &mut first,
             second: &mut second,
         };
-        ADAMW.update(&mut weights, (&[2.0], 1.0), moments, 0.0, 1);
+        let constants = ADAMW.constants((0.0, 1.0), 1);
+        AdamW::update(&mut weights, (&[2.0], 1.0), moments, constants);
         assert_eq!(weights, [1.0]);
         assert!((first[0] - 0.2).abs() < 1e-6 && (second[0] - 0.004).abs() < 1e-6);
     }

@@ -1,7 +1,9 @@
 //! Optimizers and schedules.
 
 mod adamw;
+mod decay;
 mod schedule;
 
 pub use adamw::{AdamW, AdamWConstants, Moments};
+pub use decay::Decay;
 pub use schedule::{KlCycle, Schedule};

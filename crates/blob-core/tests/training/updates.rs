@@ -1,4 +1,5 @@
-//! How methods ask to be sampled, what their updates refuse, and how small a norm is clipped.
+//! How methods ask to be sampled, what their updates refuse, and how small a norm is clipped and a
+//! decay acts.
 
 use blob_core::adapter::Gaussian;
 use blob_core::method::{
@@ -94,4 +95,46 @@ fn clipping_adds_a_constant_to_the_norm() {
         (moved - expected).abs() < 0.2 * expected,
         "{moved} {expected}"
     );
+}
+
+/// ηλ = 1e-9, as of the reference's MAP: 1 − 1e-9 is 1 in f32.
+#[test]
+fn a_decay_that_f32_cannot_hold_in_one_update_acts_over_many() {
+    let schedule = Schedule {
+        total: 20_000,
+        warmup: 600.0,
+        ..SCHEDULE
+    };
+    let point = PointConfig {
+        lr: 1e-4,
+        weight_decay: 1e-5,
+        schedule,
+        ..POINT
+    };
+    let mut adapter = adapter(None);
+    let points = adapter.parameters().layout().point_len();
+    let before = wide(&adapter.parameters().member(1)[..points]);
+    let mut method = MethodConfig::Mle(MleConfig { point })
+        .build(&adapter)
+        .unwrap();
+    let gradients = adapter.parameters().zeros_like();
+    let mut kept = 1.0;
+    for t in 1..=9540 {
+        let step = Step {
+            t,
+            gradients: &gradients,
+            drawn: None,
+        };
+        method.update(&mut adapter, &step).unwrap();
+        kept *= 1.0 - 1e-4 * schedule.factor(t) * 1e-5;
+    }
+    assert!(1.0 - kept > 7e-6);
+    for (after, before) in adapter.parameters().member(1).iter().zip(before) {
+        // It acted ten times, with a rounding of the factor and one of the product.
+        let off = (f64::from(*after) - kept * before).abs();
+        assert!(
+            off <= 20.0 * 2f64.powi(-24) * before.abs(),
+            "{after} {before}"
+        );
+    }
 }
