@@ -133,7 +133,7 @@ void run(Type type, bool is_sampled, uint32_t signs, float dropout = 0) {
     for (auto [to, tag] : {std::pair{&mean_input, pass.draw.mean_tag},
                              std::pair{&noise_input, pass.draw.noise_tag}})
       kernel("low_rank_drop")
-          .launch({blocks_of(N * ((K + 3) / 4), 128)}, {128}, 0, dx_.address(), positions, rows,
+          .launch({blocks_of(N * ((K + 7) / 8), 128)}, {128}, 0, dx_.address(), positions, rows,
                   to->address(), N, K, dropout, Key{11, 22}, tag);
   kernel("low_rank_down").launch({N}, {96}, 0, mean_input.address(), noise_input.address(),
                                  da.address(), noise, positions, rows, h.address(), K, R,

@@ -146,6 +146,19 @@ def signs(key, slot, purpose, count, position, row, sample=0):
     return (1.0 - 2.0 * bits.ravel()[:count]).astype(np.float32)
 
 
+def dropped_below(p):
+    """Of 65,536 halves of words those below it are dropped. p in (0, 1) → int."""
+    return min(max(int(np.floor(np.float32(p) * np.float32(65536) + 0.5)), 1), 65535)
+
+
+def dropped(key, slot, purpose, count, p, position, row, sample=0):
+    """What dropout takes from one token: eight elements to a draw, a word's low half first. → (count,)
+    bool."""
+    words = draw(key, slot, purpose, -(-count // 8), position, row, sample)
+    halves = np.stack([words & np.uint32(0xFFFF), words >> np.uint32(16)], axis=-1)
+    return halves.ravel()[:count] < dropped_below(p)
+
+
 def token_signs(mode, key, slot, purpose, count, positions, row, sample=0):
     """Signs of the tokens of one prompt under --noise token, example or shared. → (len(positions),
     count) float32."""
@@ -173,6 +186,8 @@ def check():
     s = signs(key, 3, INPUT_SIGNS, 65536, 5, 9)
     assert abs(s.mean()) < 0.02 and set(s) == {-1.0, 1.0}
     assert not np.array_equal(gaussian(key, 3, 2, 8), gaussian(key, 3, 2, 8, sample=1))
+    mask = dropped(key, 3, MEAN_DROPOUT, 65536, 0.1, 5, 9)
+    assert abs(mask.mean() - 0.1) < 0.006
 
 
 def normal_case(key, slot, r, k, sample):
@@ -191,6 +206,20 @@ def sign_case(key, slot, purpose, count, position, row, sample):
         "sample": sample,
     }
     return case | {"negative": [i for i, value in enumerate(values) if value < 0]}
+
+
+def mask_case(key, slot, purpose, count, p, position, row, sample):
+    mask = dropped(key, slot, purpose, count, p, position, row, sample)
+    case = {
+        "slot": slot,
+        "purpose": purpose,
+        "count": count,
+        "p": p,
+        "position": position,
+        "row": row,
+        "sample": sample,
+    }
+    return case | {"dropped": np.flatnonzero(mask).tolist()}
 
 
 def golden():
@@ -239,6 +268,10 @@ def golden():
             sign_case(key, 16, INPUT_SIGNS, 300, 0, 0, 0),
             sign_case(key, 18, INPUT_SIGNS, 32, 17, 123456, 2),
             sign_case(key, 18, RANK_SIGNS, 8, 17, 123456, 2),
+        ],
+        "dropped": [
+            mask_case(key, 16, MEAN_DROPOUT, 300, 0.1, 3, 0, 0),
+            mask_case(key, 18, NOISE_DROPOUT, 37, 0.5, 17, 123456, 2),
         ],
         "initial_a": {
             "slot": 2,

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use blob_core::noise::{NoiseKey, Phase, Purpose, Stream, philox4x32_10};
+use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, philox4x32_10};
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
@@ -63,7 +63,8 @@ fn noise() {
         writeln!(text, "signs {}\n{}", hex(who), hex(words)).unwrap();
     }
     let mut factors = [0.0f32; 37];
-    stream.fill_dropout(&mut factors, 0.1, (9, 4), key(Purpose::MeanDropout));
+    let rate = DropRate::of(0.1).unwrap();
+    stream.fill_dropout(&mut factors, rate, (9, 4), key(Purpose::MeanDropout));
     let who = [word(Purpose::MeanDropout), 9, 4];
     let bits = factors.map(f32::to_bits);
     writeln!(text, "dropout {}\n{}", hex(who), hex(bits)).unwrap();

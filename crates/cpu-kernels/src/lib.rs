@@ -16,7 +16,8 @@
 //! | [`attention`], [`disentangled`], `tile` | attention, that of distances, products inside |
 //! | [`rms_norm`], [`layer_norm`] (by `norm_rows`), [`rope`] | norms and positions |
 //! | [`gated`], [`activation`], [`low_rank`] | the other operations of a layer |
-//! | `exp`, `lanes`, [`rows`], [`signs`] | eˣ, sums over a row, whole rows, sign bits |
+//! | [`philox`], [`dropout`], [`marks`] | random words, what is dropped, bits of elements |
+//! | `exp`, `lanes`, [`rows`] | eˣ, sums over a row, whole rows |
 //! | [`rate`] | how fast products run here |
 //! | `output`, `shared_matrix`, `prefetch` | memory of results, between threads, ahead of use |
 //!
@@ -45,6 +46,7 @@ pub mod activation;
 pub mod attention;
 pub mod decode;
 pub mod disentangled;
+pub mod dropout;
 mod error;
 mod exp;
 pub mod gated;
@@ -53,15 +55,16 @@ pub mod isa;
 mod lanes;
 pub mod layer_norm;
 pub mod low_rank;
+pub mod marks;
 mod norm_rows;
 mod output;
+pub mod philox;
 mod prefetch;
 pub mod rate;
 pub mod rms_norm;
 pub mod rope;
 pub mod rows;
 mod shared_matrix;
-pub mod signs;
 pub mod simd;
 pub mod stored;
 mod tile;

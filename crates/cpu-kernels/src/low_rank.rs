@@ -6,30 +6,30 @@
 //! outer   g (r, k) += pᵀ·(x ∘ S)             p (n, r), x (n, k)
 //! ```
 //!
-//! `S` are signs, or absent. Sums run in an order that depends on the shape only: `dots` over k in
-//! 16 lanes, `spread` over the ranks, `outer` over the rows one after another, split between
-//! threads by columns.
+//! `S` are signs, a mask of zeros and ones, or absent (`marks`). Sums run in an order that depends
+//! on the shape only: `dots` over k in 16 lanes, `spread` over the ranks, `outer` over the rows one
+//! after another, split between threads by columns.
 
 use rayon::prelude::*;
 
-use super::signs::{SIGNS_PER_WORD, SignRows};
+use super::marks::{BITS_PER_WORD, Effect, Marks};
 use super::simd::{self, Kernel, Level, WIDTH, padded};
 
 /// Rows of one task.
 const ROWS: usize = 32;
-/// Columns of one task of `outer`: two vectors, one word of signs.
+/// Columns of one task of `outer`: two vectors, one word of bits.
 const COLUMNS: usize = 2 * WIDTH;
-const _: () = assert!(COLUMNS == SIGNS_PER_WORD);
+const _: () = assert!(COLUMNS == BITS_PER_WORD);
 
 /// h = (x ∘ S)·aᵀ: (n, k), (r, k) → (n, r).
-pub fn dots(x: &[f32], a: &[f32], k: usize, signs: Option<SignRows<'_>>, h: &mut [f32]) {
+pub fn dots(x: &[f32], a: &[f32], k: usize, marks: Option<Marks<'_>>, h: &mut [f32]) {
     let r = a.len() / k;
     h.par_chunks_mut(ROWS * r)
         .zip(x.par_chunks(ROWS * k))
         .enumerate()
         .for_each(|(chunk, (h, x))| {
-            let signs = signs.map(|signs| signs.from(chunk * ROWS));
-            simd::run(Dots { x, a, k, signs, h });
+            let marks = marks.map(|marks| marks.from(chunk * ROWS));
+            simd::run(Dots { x, a, k, marks, h });
         });
 }
 
@@ -37,7 +37,7 @@ struct Dots<'a> {
     x: &'a [f32],
     a: &'a [f32],
     k: usize,
-    signs: Option<SignRows<'a>>,
+    marks: Option<Marks<'a>>,
     h: &'a mut [f32],
 }
 
@@ -59,7 +59,7 @@ impl Kernel for Dots<'_> {
     }
 }
 
-impl Dots<'_> {
+impl<'a> Dots<'a> {
     #[inline(always)]
     fn rows<L: Level, const M: usize>(&mut self, row: usize) {
         let r = self.a.len() / self.k;
@@ -80,19 +80,22 @@ impl Dots<'_> {
         let (k, r) = (self.k, self.a.len() / self.k);
         let x: [&[f32]; M] = std::array::from_fn(|i| &self.x[(row + i) * k..(row + i + 1) * k]);
         let a: [&[f32]; N] = std::array::from_fn(|j| &self.a[(rank + j) * k..(rank + j + 1) * k]);
-        let sums = match self.signs {
-            Some(signs) => {
-                let signs = std::array::from_fn(|i| signs.row(row + i));
-                products::<L, M, N, true>(x, a, signs)
+        let bits = |marks: Marks<'a>| std::array::from_fn(|i| marks.bits.row(row + i));
+        let sums = match self.marks {
+            None => products::<L, M, N, NONE>(x, a, [&[]; M]),
+            Some(marks) if marks.effect == Effect::Flip => {
+                products::<L, M, N, FLIPPED>(x, a, bits(marks))
             }
-            None => products::<L, M, N, false>(x, a, [&[]; M]),
+            Some(marks) => products::<L, M, N, DROPPED>(x, a, bits(marks)),
         };
         for i in 0..M {
             for j in 0..N {
                 let mut sum = L::sum(sums[i][j]);
                 for at in k / WIDTH * WIDTH..k {
-                    let x = match self.signs {
-                        Some(signs) if signs.is_negative(row + i, at) => -x[i][at],
+                    let x = match self.marks {
+                        Some(marks) if marks.bits.is_set(row + i, at) => {
+                            marks.effect.on_one(x[i][at])
+                        }
                         _ => x[i][at],
                     };
                     sum = L::fused(x, a[j][at], sum);
@@ -103,20 +106,25 @@ impl Dots<'_> {
     }
 }
 
-/// Sixteen partial sums of each row of x, under its signs, with each row of a.
+/// What [`products`] does to x.
+const NONE: u8 = 0;
+const FLIPPED: u8 = 1;
+const DROPPED: u8 = 2;
+
+/// Sixteen partial sums of each row of x, under its marks, with each row of a.
 #[inline(always)]
-fn products<L: Level, const M: usize, const N: usize, const SIGNED: bool>(
+fn products<L: Level, const M: usize, const N: usize, const MARKS: u8>(
     x: [&[f32]; M],
     a: [&[f32]; N],
-    signs: [&[u32]; M],
+    bits: [&[u32]; M],
 ) -> [[L::Vector; N]; M] {
     let mut sums = [[L::splat(0.0); N]; M];
     let count = x[0].len() / WIDTH;
     // One length that the compiler sees, instead of a check at each access.
     let x = x.map(|x| &x.as_chunks::<WIDTH>().0[..count]);
     let a = a.map(|a| &a.as_chunks::<WIDTH>().0[..count]);
-    let words = if SIGNED { count.div_ceil(2) } else { 0 };
-    let signs = signs.map(|signs| &signs[..words]);
+    let words = if MARKS == NONE { 0 } else { count.div_ceil(2) };
+    let bits = bits.map(|bits| &bits[..words]);
     for chunk in 0..count {
         let mut right = [L::splat(0.0); N];
         for (right, a) in right.iter_mut().zip(&a) {
@@ -124,8 +132,13 @@ fn products<L: Level, const M: usize, const N: usize, const SIGNED: bool>(
         }
         for i in 0..M {
             let mut left = L::load(&x[i][chunk]);
-            if SIGNED {
-                left = L::flip(left, (signs[i][chunk / 2] >> (16 * (chunk % 2))) as u16);
+            if MARKS != NONE {
+                let bits = (bits[i][chunk / 2] >> (16 * (chunk % 2))) as u16;
+                left = if MARKS == FLIPPED {
+                    L::flip(left, bits)
+                } else {
+                    L::clear(left, bits)
+                };
             }
             for j in 0..N {
                 sums[i][j] = L::fma(left, right[j], sums[i][j]);
@@ -142,7 +155,7 @@ pub fn dot(x: &[f32], a: &[f32]) -> f32 {
         x,
         a,
         k: x.len(),
-        signs: None,
+        marks: None,
         h: &mut h,
     });
     h[0]
@@ -196,7 +209,7 @@ impl Kernel for Spread<'_> {
 }
 
 /// g += pᵀ·(x ∘ S): (n, r), (n, k) → (r, k).
-pub fn outer(p: &[f32], x: &[f32], k: usize, signs: Option<SignRows<'_>>, g: &mut [f32]) {
+pub fn outer(p: &[f32], x: &[f32], k: usize, marks: Option<Marks<'_>>, g: &mut [f32]) {
     let r = g.len() / k;
     let sums: Vec<Vec<[f32; COLUMNS]>> = (0..k.div_ceil(COLUMNS))
         .into_par_iter()
@@ -206,7 +219,7 @@ pub fn outer(p: &[f32], x: &[f32], k: usize, signs: Option<SignRows<'_>>, g: &mu
                 p,
                 x,
                 k,
-                signs,
+                marks,
                 block,
                 sums: &mut sums,
             });
@@ -228,7 +241,7 @@ struct Outer<'a> {
     p: &'a [f32],
     x: &'a [f32],
     k: usize,
-    signs: Option<SignRows<'a>>,
+    marks: Option<Marks<'a>>,
     block: usize,
     sums: &'a mut [[f32; COLUMNS]],
 }
@@ -268,9 +281,9 @@ impl Outer<'_> {
                 lanes.as_chunks::<WIDTH>().0
             };
             let mut x = [L::load(&halves[0]), L::load(&halves[1])];
-            if let Some(signs) = self.signs {
-                x[0] = L::flip(x[0], signs.half_word(row, 2 * self.block));
-                x[1] = L::flip(x[1], signs.half_word(row, 2 * self.block + 1));
+            if let Some(Marks { bits, effect }) = self.marks {
+                x[0] = effect.on::<L>(x[0], bits.half_word(row, 2 * self.block));
+                x[1] = effect.on::<L>(x[1], bits.half_word(row, 2 * self.block + 1));
             }
             for (sums, &p) in sums.iter_mut().zip(&p[rank..rank + N]) {
                 sums[0] = L::axpy(p, x[0], sums[0]);
@@ -297,27 +310,10 @@ pub fn transposed(b: &[f32], r: usize) -> Vec<f32> {
     out
 }
 
-/// Multiplies every row's values by factors: `fill` writes row i's factors.
-pub fn scale_rows(x: &[f32], k: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let mut scaled = vec![0.0; x.len()];
-    scaled
-        .par_chunks_mut(ROWS * k)
-        .zip(x.par_chunks(ROWS * k))
-        .enumerate()
-        .for_each(|(chunk, (out, x))| {
-            for (i, (out, x)) in out.chunks_exact_mut(k).zip(x.chunks_exact(k)).enumerate() {
-                fill(chunk * ROWS + i, out);
-                for (out, x) in out.iter_mut().zip(x) {
-                    *out *= x;
-                }
-            }
-        });
-    scaled
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marks::BitRows;
 
     fn values(len: usize, salt: usize) -> Vec<f32> {
         (0..len)
@@ -368,32 +364,34 @@ mod tests {
     }
 
     #[test]
-    fn signs_flip_the_values_that_they_name() {
+    fn marks_do_to_the_values_that_they_name_what_they_say() {
         for (n, k, r) in [(3, 16, 4), (33, 37, 5), (70, 64, 8), (5, 100, 9)] {
             let (x, a, p) = (values(n * k, 1), values(r * k, 2), values(n * r, 3));
             let stride = k.div_ceil(32);
             let words: Vec<u32> = (0..n * stride)
                 .map(|i| (i as u32 + 1).wrapping_mul(0x9e37_79b9))
                 .collect();
-            let signs = SignRows {
+            let bits = BitRows {
                 words: &words,
                 stride,
             };
-            let flipped: Vec<f32> = (0..n * k)
-                .map(|at| {
+            for (effect, factor) in [(Effect::Flip, -1.0), (Effect::Drop, 0.0)] {
+                let marks = Marks { bits, effect };
+                let expected_of = |at: usize| {
                     let (row, column) = (at / k, at % k);
                     let bit = words[row * stride + column / 32] >> (column % 32) & 1;
-                    if bit == 1 { -x[at] } else { x[at] }
-                })
-                .collect();
-            let (mut got, mut expected) = (vec![0.0; n * r], vec![0.0; n * r]);
-            dots(&x, &a, k, Some(signs), &mut got);
-            dots(&flipped, &a, k, None, &mut expected);
-            assert_eq!(got, expected);
-            let (mut got, mut expected) = (vec![0.0; r * k], vec![0.0; r * k]);
-            outer(&p, &x, k, Some(signs), &mut got);
-            outer(&p, &flipped, k, None, &mut expected);
-            assert_eq!(got, expected);
+                    if bit == 1 { factor * x[at] } else { x[at] }
+                };
+                let marked: Vec<f32> = (0..n * k).map(expected_of).collect();
+                let (mut got, mut expected) = (vec![0.0; n * r], vec![0.0; n * r]);
+                dots(&x, &a, k, Some(marks), &mut got);
+                dots(&marked, &a, k, None, &mut expected);
+                assert_eq!(got, expected);
+                let (mut got, mut expected) = (vec![0.0; r * k], vec![0.0; r * k]);
+                outer(&p, &x, k, Some(marks), &mut got);
+                outer(&p, &marked, k, None, &mut expected);
+                assert_eq!(got, expected);
+            }
         }
     }
 }

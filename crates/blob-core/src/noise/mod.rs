@@ -8,15 +8,15 @@
 //! ```
 //!
 //! `step` counts updates from 1 in training and is 0 elsewhere. Matrices over the weights (`E`, the
-//! initial values) have position = row = 0 and four elements to a block; signs have 128 to a block
-//! and belong to a token: `row` is the identity of its data row, `position` its place in the
+//! initial values) have position = row = 0 and four elements to a block; signs have 128 to a block,
+//! dropout masks eight, and both belong to a token: `row` is the identity of its data row, `position` its place in the
 //! prompt. Recomputation, resuming, other batch sizes and other chunks of samples so see the same
 //! numbers.
 
 mod normal;
-mod philox;
 
-pub use philox::philox4x32_10;
+use crate::kernels::cpu::dropout::RowDraw;
+pub use crate::kernels::cpu::philox::philox4x32_10;
 
 /// Which of the engine's uses of randomness asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,15 +161,53 @@ impl Stream {
         }
     }
 
-    /// Fills `out` with a token's inverted-dropout factors: 0 with probability `p`, else 1/(1−p).
-    pub fn fill_dropout(self, out: &mut [f32], p: f32, (position, row): (u32, u32), key: NoiseKey) {
-        let keep = 1.0 / (1.0 - p);
-        for (block, four) in out.chunks_mut(4).enumerate() {
+    /// Fills `out` with a token's factors under dropout, 0 or 1/(1 − p): what masks of bits are held
+    /// against.
+    pub fn fill_dropout(
+        self,
+        out: &mut [f32],
+        rate: DropRate,
+        (position, row): (u32, u32),
+        key: NoiseKey,
+    ) {
+        for (block, eight) in out.chunks_mut(8).enumerate() {
             let words = self.words(block as u32, position, row, key);
-            for (factor, word) in four.iter_mut().zip(words) {
-                *factor = if unit(word) < p { 0.0 } else { keep };
+            for (at, factor) in eight.iter_mut().enumerate() {
+                let half = (words[at / 2] >> (16 * (at % 2))) & 0xffff;
+                *factor = if half < rate.0 { 0.0 } else { rate.kept() };
             }
         }
+    }
+
+    /// Who draws the mask of a token.
+    pub(crate) fn row_draw(self, (position, row): (u32, u32), key: NoiseKey) -> RowDraw {
+        RowDraw {
+            counter: [position, row, key.word()],
+            key: self.0,
+        }
+    }
+}
+
+/// How much dropout takes: t of 2¹⁶, so that 128 random bits are for eight elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropRate(u32);
+
+impl DropRate {
+    /// The nearest to a probability; of one that is between 0 and 1 neither none nor all. `None`
+    /// for 0.
+    pub fn of(p: f32) -> Option<Self> {
+        let nearest = (p * 65_536.0 + 0.5) as u32;
+        (p > 0.0).then_some(Self(nearest.clamp(1, 65_535)))
+    }
+
+    /// t
+    pub(crate) fn below(self) -> u32 {
+        self.0
+    }
+
+    /// 1/(1 − t/2¹⁶), by which the expectation stays.
+    pub fn kept(self) -> f32 {
+        65_536.0 / (65_536 - self.0) as f32
     }
 }
 
@@ -286,17 +324,35 @@ mod tests {
             purpose: Purpose::MeanDropout,
             ..KEY
         };
-        Stream::new(1, 1, Phase::Training { micro_batch: 0 }).fill_dropout(
-            &mut out,
-            0.1,
-            (0, 0),
-            key,
-        );
+        let rate = DropRate::of(0.1).unwrap();
+        let stream = Stream::new(1, 1, Phase::Training { micro_batch: 0 });
+        stream.fill_dropout(&mut out, rate, (0, 0), key);
         let mean = out.iter().sum::<f32>() / 100_000.0;
         assert!((mean - 1.0).abs() < 0.006, "{mean}");
         assert!(
             out.iter()
-                .all(|&f| f == 0.0 || (f - 1.0 / 0.9).abs() < 1e-6)
+                .all(|&f| f == 0.0 || (f - 1.0 / 0.9).abs() < 2e-5)
         );
+        // No two elements of a block share their draw.
+        for (one, other) in [(0, 1), (0, 2), (1, 7), (3, 4)] {
+            let both = |block: &[f32]| block[one] == 0.0 && block[other] == 0.0;
+            let share = out.chunks_exact(8).filter(|block| both(block)).count();
+            assert!(share.abs_diff(125) < 60, "{one} {other}: {share}");
+        }
+    }
+
+    #[test]
+    fn a_probability_is_dropped_to_the_nearest_of_65536_and_never_as_none_or_all() {
+        let below = |p: f32| DropRate::of(p).map(DropRate::below);
+        assert_eq!(below(0.0), None);
+        assert_eq!(below(0.25), Some(16_384));
+        assert_eq!(below(0.1), Some(6554));
+        assert_eq!(below(1e-9), Some(1));
+        assert_eq!(below(0.999_999_9), Some(65_535));
+        for p in [1e-9, 0.1, 0.5, 0.999_999_9] {
+            let rate = DropRate::of(p).unwrap();
+            let mean = f64::from(rate.kept()) * (1.0 - f64::from(rate.below()) / 65_536.0);
+            assert!((mean - 1.0).abs() < 1e-7, "{p}: {mean}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Inverted dropout of rows of activations (Srivastava et al. 2014), as the bases of encoders were
-//! trained with it.
+//! Inverted dropout of rows of activations (Srivastava et al. 2014): its masks, and as the bases of
+//! encoders were trained with it.
 //!
 //! ```text
 //! y_tj = x_tj·m_tj        dx_tj = dy_tj·m_tj        m = 0 with probability p, else 1/(1 − p)
@@ -8,11 +8,77 @@
 //! m is a function of the row, its copy and the place in the model, so that a pass that is computed
 //! again sees it again; it is its own adjoint. A host's loop on every device. Shapes: x (n, d).
 
+use rayon::prelude::*;
+
 use super::{Tensor, read, shapes, wrap};
 use crate::Result;
-use crate::kernels::cpu::low_rank::scale_rows;
-use crate::noise::{NoiseKey, Purpose};
-use crate::pass::{Pass, Rows};
+use crate::kernels::cpu::dropout;
+use crate::kernels::cpu::marks::{BitRows, Effect, Marks};
+use crate::noise::{DropRate, NoiseKey, Purpose};
+use crate::pass::{Group, Pass, Rows};
+
+/// m of a matrix (n, d).
+pub(super) struct Mask {
+    words: Vec<u32>,
+    width: usize,
+    rate: DropRate,
+}
+
+impl Mask {
+    /// Of rows of a width; `key` says who asks for those of a group.
+    pub(super) fn drawn(
+        (rows, width): (&Rows, usize),
+        rate: DropRate,
+        key: impl Fn(&Group) -> NoiseKey,
+    ) -> Self {
+        let of_row = |row: usize| {
+            let (id, group) = (rows.ids[row], rows.group_of(row));
+            group.stream.row_draw((id.position, id.row), key(group))
+        };
+        let draws: Vec<_> = (0..rows.ids.len()).map(of_row).collect();
+        let mut words = vec![0; draws.len() * width.div_ceil(32)];
+        dropout::dropped(&mut words, width, rate.below(), &draws);
+        Self { words, width, rate }
+    }
+
+    /// Its zeros.
+    pub(super) fn marks(&self) -> Marks<'_> {
+        Marks {
+            bits: BitRows {
+                words: &self.words,
+                stride: self.width.div_ceil(32),
+            },
+            effect: Effect::Drop,
+        }
+    }
+
+    /// What is not 0 in it.
+    pub(super) fn kept(&self) -> f32 {
+        self.rate.kept()
+    }
+
+    /// x ∘ m.
+    pub(super) fn apply(&self, x: &mut [f32]) {
+        self.multiply(x, self.kept());
+    }
+
+    /// x ∘ m but for [`Self::kept`].
+    pub(super) fn clear(&self, x: &mut [f32]) {
+        self.multiply(x, 1.0);
+    }
+
+    fn multiply(&self, x: &mut [f32], kept: f32) {
+        let rows = self.words.par_chunks_exact(self.width.div_ceil(32));
+        rows.zip(x.par_chunks_exact_mut(self.width))
+            .for_each(|(words, x)| {
+                for (word, x) in words.iter().zip(x.chunks_mut(32)) {
+                    for (bit, x) in x.iter_mut().enumerate() {
+                        *x *= if word >> bit & 1 == 1 { 0.0 } else { kept };
+                    }
+                }
+            });
+    }
+}
 
 /// The masks of one place in a pass.
 #[derive(Clone, Copy)]
@@ -37,19 +103,16 @@ impl<'a> Dropout<'a> {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (_, d) = shapes::matrix("x of the dropout", x)?;
         shapes::check("x of the dropout", x, &[self.rows.ids.len(), d])?;
-        let dropped = scale_rows(&read(x)?, d, |row, factors| {
-            let (id, group) = (self.rows.ids[row], self.rows.group_of(row));
-            let key = NoiseKey {
+        let mut values = read(x)?.to_vec();
+        if let Some(rate) = DropRate::of(self.pass.mode.base_dropout) {
+            let key = |group: &Group| NoiseKey {
                 slot: self.slot,
                 purpose: Purpose::BaseDropout,
                 sample: group.sample,
             };
-            let p = self.pass.mode.base_dropout;
-            group
-                .stream
-                .fill_dropout(factors, p, (id.position, id.row), key);
-        });
-        wrap(dropped, (self.rows.ids.len(), d))
+            Mask::drawn((self.rows, d), rate, key).apply(&mut values);
+        }
+        wrap(values, (self.rows.ids.len(), d))
     }
 }
 
@@ -78,7 +141,7 @@ mod tests {
         let share = dropped / (n * d) as f64;
         assert!((share - 0.25).abs() < 0.02, "{share}"); // four standard deviations: 0.022
         let kept = masks[0].iter().find(|it| **it != 0.0).unwrap();
-        assert!((kept - 1.0 / 0.75).abs() < 1e-6);
+        assert!((kept - 1.0 / 0.75).abs() < 1e-6); // a quarter of 65,536 is whole
         // Places, copies and rows have masks of their own.
         assert_ne!(masks[0], masks[1]);
         assert_ne!(masks[0][..50 * d], masks[0][50 * d..]);

@@ -1,5 +1,5 @@
 use blob_core::adapter::Sigma;
-use blob_core::noise::{NoiseKey, Phase, Purpose, Stream, philox4x32_10};
+use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, philox4x32_10};
 use serde_json::Value;
 
 use crate::support::golden::{assert_near, document, field};
@@ -59,7 +59,7 @@ fn philox_streams_and_draws_are_numpys_words() {
 }
 
 #[test]
-fn normals_uniforms_and_signs_are_numpys() {
+fn normals_uniforms_signs_and_masks_are_numpys() {
     let golden = document("noise.json");
     let stream = golden_stream();
     for case in golden["gaussian"].as_array().unwrap() {
@@ -79,6 +79,18 @@ fn normals_uniforms_and_signs_are_numpys() {
         let negative: Vec<usize> = (0..bits.len()).filter(|&i| bits[i] != 0).collect();
         assert_eq!(negative, field::<Vec<usize>>(case, "negative"));
         assert!(bits.iter().all(|bit| matches!(bit, 0 | 0x8000_0000)));
+    }
+    for case in golden["dropped"].as_array().unwrap() {
+        let purpose = match field::<u32>(case, "purpose") {
+            3 => Purpose::MeanDropout,
+            _ => Purpose::NoiseDropout,
+        };
+        let rate = DropRate::of(field(case, "p")).unwrap();
+        let mut factors = vec![0.0; field(case, "count")];
+        let who = (field(case, "position"), field(case, "row"));
+        stream.fill_dropout(&mut factors, rate, who, key(case, purpose));
+        let dropped: Vec<usize> = (0..factors.len()).filter(|&i| factors[i] == 0.0).collect();
+        assert_eq!(dropped, field::<Vec<usize>>(case, "dropped"));
     }
     let case = &golden["initial_a"];
     let bound = 1.0 / field::<f32>(case, "k").sqrt();

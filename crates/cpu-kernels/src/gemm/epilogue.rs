@@ -1,16 +1,16 @@
 //! What is added to a product while a tile is in the nearest cache.
 //!
 //! ```text
-//! out_ij = Σ_t x_it·P_tj + Σ_updates ±( c·Σ_r left_ir·right_rj ) + addend_ij
+//! out_ij = Σ_t x_it·P_tj + Σ_updates S_ij·( c·Σ_r left_ir·right_rj ) + addend_ij
 //! ```
-//! An update is a low-rank term: `s·h·Bᵀ` in the forward pass, `p·A` in the backward one, and with
-//! Flipout `((p ∘ T)(σ ∘ E)) ∘ S`, whose sign is an element's own bit of S.
+//! An update is a low-rank term: `s·h·Bᵀ` in the forward pass, `p·A` in the backward one. S are
+//! Flipout's signs, of `((p ∘ T)(σ ∘ E)) ∘ S`, what dropout keeps, or ones (`marks`).
 
 use std::ops::Range;
 
 use super::check;
 use crate::Result;
-use crate::signs::{SIGNS_PER_WORD, SignRows};
+use crate::marks::{BITS_PER_WORD, Marks};
 
 /// What is added last.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct LowRankUpdate<'a> {
     /// c
     pub factor: f32,
     /// S, (m, columns); `None` adds it as it is.
-    pub signs: Option<SignRows<'a>>,
+    pub marks: Option<Marks<'a>>,
 }
 
 /// All that is added.
@@ -71,10 +71,10 @@ impl Epilogue<'_> {
                 [rank, columns],
             )?;
             check::matrix("left", update.left.len(), ["m", "r"], [rows, rank])?;
-            if let Some(signs) = update.signs {
-                let stride = columns.div_ceil(SIGNS_PER_WORD);
-                check::matrix("signs", signs.words.len(), ["m", "words"], [rows, stride])?;
-                check::matrix("a row of signs", signs.stride, ["1", "words"], [1, stride])?;
+            if let Some(Marks { bits, .. }) = update.marks {
+                let stride = columns.div_ceil(BITS_PER_WORD);
+                check::matrix("marks", bits.words.len(), ["m", "words"], [rows, stride])?;
+                check::matrix("a row of marks", bits.stride, ["1", "words"], [1, stride])?;
             }
         }
         Ok(())

@@ -12,13 +12,13 @@ use super::epilogue::{Addend, Epilogue, LowRankUpdate};
 use super::packing::Int8Columns;
 use super::step::PANEL_WIDTH;
 use super::tiles::Accumulators;
+use crate::marks::{BITS_PER_WORD, Effect};
 use crate::output::Slot;
 use crate::shared_matrix::SharedMatrix;
-use crate::signs::SIGNS_PER_WORD;
 use crate::simd::{self, Level, WIDTH};
 
-// A word of signs is a panel's, and its halves are those of two vectors.
-const _: () = assert!(SIGNS_PER_WORD == PANEL_WIDTH && PANEL_WIDTH == 2 * WIDTH);
+// A word of marks is a panel's, and its halves are those of two vectors.
+const _: () = assert!(BITS_PER_WORD == PANEL_WIDTH && PANEL_WIDTH == 2 * WIDTH);
 
 /// The columns of one panel, cut out of an epilogue.
 #[derive(Default)]
@@ -96,12 +96,13 @@ impl simd::Kernel for FinishTile<'_> {
             for row in range {
                 let lanes = &mut rows[row - self.rows.start];
                 let left = &update.left[row * rank..(row + 1) * rank];
-                let sign = update.signs.map(|signs| signs.word(row, self.panel));
+                let marks = update.marks;
+                let mark = marks.map(|it| (it.effect, it.bits.word(row, self.panel)));
                 let term = RowTerm {
                     left,
                     right: mine,
                     factor: update.factor,
-                    sign,
+                    mark,
                 };
                 store::<L>(term.added_to::<L>(load::<L>(lanes)), lanes);
             }
@@ -165,15 +166,15 @@ struct RowTerm<'a> {
     /// (r, 32)
     right: &'a [[f32; PANEL_WIDTH]],
     factor: f32,
-    /// A bit per column; 1 is −1.
-    sign: Option<u32>,
+    /// A bit per column.
+    mark: Option<(Effect, u32)>,
 }
 
 impl RowTerm<'_> {
-    /// `sums ± c·left·right`; without signs one chain with the sums.
+    /// `sums + S ∘ c·left·right`; without marks one chain with the sums.
     #[inline(always)]
     fn added_to<L: Level>(self, sums: [L::Vector; 2]) -> [L::Vector; 2] {
-        let mut chain = if self.sign.is_some() {
+        let mut chain = if self.mark.is_some() {
             load::<L>(&[0.0; PANEL_WIDTH])
         } else {
             sums
@@ -183,11 +184,11 @@ impl RowTerm<'_> {
             chain[0] = L::axpy(self.factor * left, right[0], chain[0]);
             chain[1] = L::axpy(self.factor * left, right[1], chain[1]);
         }
-        match self.sign {
+        match self.mark {
             None => chain,
-            Some(bits) => [
-                L::add(sums[0], L::flip(chain[0], bits as u16)),
-                L::add(sums[1], L::flip(chain[1], (bits >> 16) as u16)),
+            Some((effect, bits)) => [
+                L::add(sums[0], effect.on::<L>(chain[0], bits as u16)),
+                L::add(sums[1], effect.on::<L>(chain[1], (bits >> 16) as u16)),
             ],
         }
     }

@@ -83,7 +83,7 @@ mod tasks;
 mod tests;
 mod tiles;
 
-pub use super::signs::SignRows;
+pub use super::marks::Marks;
 pub(crate) use combined::Combine;
 pub use combined::Combined;
 pub use epilogue::{Addend, Epilogue, LowRankUpdate};

@@ -112,7 +112,7 @@ impl Outliers {
             left: &self.values,
             right,
             factor: 1.0,
-            signs: None,
+            marks: None,
         };
         iter::once(own).chain(updates.iter().cloned()).collect()
     }

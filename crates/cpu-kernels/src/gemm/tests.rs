@@ -9,8 +9,9 @@ mod stack;
 use half::bf16;
 
 use super::int8::MAX_INT8_DEPTH;
-use super::{Addend, Direction, Epilogue, FrozenMatrix, LowRankUpdate, Precision, SignRows};
+use super::{Addend, Direction, Epilogue, FrozenMatrix, LowRankUpdate, Precision};
 use crate::isa::{self, Isa};
+use crate::marks::{BitRows, Effect, Marks};
 use crate::stored::{HostTensor, StoredMatrix};
 
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
@@ -140,7 +141,7 @@ fn products_of_any_shape_agree_with_f64_on_every_path_in_both_directions() {
     }
 }
 
-/// (m, cols) of c·left·right under signs, in `f64`.
+/// (m, cols) of c·left·right under marks, in `f64`.
 fn low_rank(update: &LowRankUpdate<'_>, m: usize, cols: usize) -> Vec<f64> {
     let rank = update.right.len() / cols;
     let mut sum = vec![0.0; m * cols];
@@ -152,11 +153,15 @@ fn low_rank(update: &LowRankUpdate<'_>, m: usize, cols: usize) -> Vec<f64> {
         let value: f64 = (0..rank)
             .map(|r| f64::from(update.left[i * rank + r]) * f64::from(update.right[r * cols + j]))
             .sum();
-        let sign = match update.signs {
-            Some(signs) if signs.words[i * signs.stride + j / 32] >> (j % 32) & 1 == 1 => -1.0,
+        let factor = match update.marks {
+            Some(Marks { bits, effect })
+                if bits.words[i * bits.stride + j / 32] >> (j % 32) & 1 == 1 =>
+            {
+                if effect == Effect::Flip { -1.0 } else { 0.0 }
+            }
             _ => 1.0,
         };
-        sum[i * cols + j] = sign * f64::from(update.factor) * value;
+        sum[i * cols + j] = factor * f64::from(update.factor) * value;
     }
     sum
 }
@@ -179,21 +184,26 @@ fn an_epilogue_adds_what_it_says_to_the_bare_product() {
         let words: Vec<u32> = (1..=m * stride)
             .map(|i| (i as u32).wrapping_mul(0x9e37_79b9))
             .collect();
-        let update = |rows, factor, signs| LowRankUpdate {
+        let update = |rows, factor, marks| LowRankUpdate {
             rows,
             left: &left,
             right: &right,
             factor,
-            signs,
+            marks,
         };
-        let signs = Some(SignRows {
-            words: &words,
-            stride,
-        });
+        let marks = |effect| {
+            let bits = BitRows {
+                words: &words,
+                stride,
+            };
+            Some(Marks { bits, effect })
+        };
+        let (signs, mask) = (marks(Effect::Flip), marks(Effect::Drop));
         let updates = [
             update(0..m, 0.5, None),
             update(0..13, 1.0, signs),
             update(13..m, -2.0, signs),
+            update(2..m, 1.5, mask),
         ];
         let weight = matrix(&w, n, k, precision);
         for path in paths() {

@@ -240,4 +240,18 @@ impl Level for Avx2 {
             ]
         }
     }
+
+    #[inline(always)]
+    fn clear(vector: Self::Vector, bits: u16) -> Self::Vector {
+        let masks: [f32; WIDTH] =
+            std::array::from_fn(|lane| f32::from_bits(u32::from(bits >> lane & 1).wrapping_neg()));
+        let masks = Self::load(&masks);
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe {
+            [
+                x86::_mm256_andnot_ps(masks[0], vector[0]),
+                x86::_mm256_andnot_ps(masks[1], vector[1]),
+            ]
+        }
+    }
 }

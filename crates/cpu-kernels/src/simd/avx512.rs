@@ -115,6 +115,12 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
     }
 
     #[inline(always)]
+    fn clear(vector: Self::Vector, bits: u16) -> Self::Vector {
+        // SAFETY: the instruction set is there (`run_on`).
+        unsafe { x86::_mm512_maskz_mov_ps(!bits, vector) }
+    }
+
+    #[inline(always)]
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the instruction set is there (`run_on`).
         unsafe { x86::_mm512_add_ps(a, b) }

@@ -33,6 +33,9 @@ pub trait Level: Sized {
     /// The lanes whose bit is set change their sign.
     fn flip(vector: Self::Vector, bits: u16) -> Self::Vector;
 
+    /// The lanes whose bit is set become 0.
+    fn clear(vector: Self::Vector, bits: u16) -> Self::Vector;
+
     /// `a + b`, lane by lane.
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 

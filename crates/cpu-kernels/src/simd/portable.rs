@@ -131,6 +131,15 @@ impl Level for Portable {
         }
         vector
     }
+
+    #[inline(always)]
+    fn clear(mut vector: Self::Vector, bits: u16) -> Self::Vector {
+        for (lane, value) in vector.iter_mut().enumerate() {
+            let kept = u32::from(bits >> lane & 1).wrapping_sub(1);
+            *value = f32::from_bits(value.to_bits() & kept);
+        }
+        vector
+    }
 }
 
 /// 2ⁿ for −126 ≤ n ≤ 127.

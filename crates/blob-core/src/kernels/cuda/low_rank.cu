@@ -1,7 +1,7 @@
 // The low-rank term of an adapted layer, at its mean or sampled by Flipout, and its adjoint
 // (BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386). Signs are drawn where they are used.
 //
-//   low_rank_drop      D = x ∘ mask                            a thread per four values
+//   low_rank_drop      D = x ∘ mask                            a thread per eight values
 //   low_rank_down      h = D·Aᵀ + T ∘ ((D' ∘ S)·Pᵀ)            a block per row
 //   low_rank_up        y += s·h·Bᵀ                             a thread per value of y
 //   low_rank_back      p = s·dy·B                              a block per row
@@ -40,27 +40,25 @@ __device__ __forceinline__ float flip_rank(float value, const Draw &d, uint32_t 
   if (d.signs == NO_SIGNS) return value;
   return flip(value, sign_word(d.key, place_of(d, position), row, d.rank_tag, rank / 32), rank);
 }
-__device__ __forceinline__ float mask_of(uint32_t word, float dropout) {
-  return unit(word) < dropout ? 0.0f : __fdiv_rn(1.0f, __fadd_rn(1.0f, -dropout));
-}
 __device__ __forceinline__ float mask_at(const Draw &d, uint32_t position, uint32_t row,
                                          uint32_t tag, unsigned feature) {
   if (d.dropout == 0) return 1.0f;
-  uint4 words = philox4x32_10(make_uint4(feature / 4, position, row, tag), d.key);
-  return mask_of(word_of(words, feature % 4), d.dropout);
+  uint4 words = philox4x32_10(make_uint4(feature / 8, position, row, tag), d.key);
+  return mask_of(half_of(words, feature % 8), dropped_below(d.dropout));
 }
 
 template <class T>
 __device__ __forceinline__ void drop(const T *x, const uint32_t *positions, const uint32_t *rows,
                                      T *out, unsigned n, unsigned k, float dropout, uint2 key,
                                      uint32_t tag) {
-  size_t i = thread_index(), fours = (k + 3) / 4, row = i / fours;
+  size_t i = thread_index(), eights = (k + 7) / 8, row = i / eights;
   if (row >= n) return;
-  unsigned four = unsigned(i % fours);
-  uint4 words = philox4x32_10(make_uint4(four, positions[row], rows[row], tag), key);
-  for (unsigned j = 0; j < 4 && 4 * four + j < k; j++) {
-    size_t at = row * k + 4 * four + j;
-    out[at] = from_float<T>(__fmul_rn(to_float(x[at]), mask_of(word_of(words, j), dropout)));
+  unsigned eight = unsigned(i % eights);
+  uint4 words = philox4x32_10(make_uint4(eight, positions[row], rows[row], tag), key);
+  uint32_t below = dropped_below(dropout);
+  for (unsigned j = 0; j < 8 && 8 * eight + j < k; j++) {
+    size_t at = row * k + 8 * eight + j;
+    out[at] = from_float<T>(__fmul_rn(to_float(x[at]), mask_of(half_of(words, j), below)));
   }
 }
 

@@ -206,7 +206,7 @@ impl Term<'_> {
         call.arg(&x).arg(&positions).arg(&identities).arg(&mut out);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&probability);
         call.arg(&key).arg(&tag);
-        gpu.run(call, a_thread_per(n * k.div_ceil(4)))?;
+        gpu.run(call, a_thread_per(n * k.div_ceil(8)))?;
         Ok(out)
     }
 

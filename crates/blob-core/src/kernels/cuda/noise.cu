@@ -36,9 +36,9 @@ extern "C" __global__ void noise_dropout(float *__restrict__ out,
   size_t i = thread_index(), token = i / width;
   if (token >= n) return;
   unsigned feature = unsigned(i % width);
-  uint4 counter = make_uint4(feature / 4, positions[token], rows[token], tag);
-  float u = unit(word_of(philox4x32_10(counter, key), feature % 4));
-  out[i] = u < p ? 0.0f : __fdiv_rn(1.0f, __fadd_rn(1.0f, -p));
+  uint4 counter = make_uint4(feature / 8, positions[token], rows[token], tag);
+  uint4 words = philox4x32_10(counter, key);
+  out[i] = mask_of(half_of(words, feature % 8), dropped_below(p));
 }
 
 extern "C" __global__ void perturbation(const float *__restrict__ rho, float *__restrict__ out,

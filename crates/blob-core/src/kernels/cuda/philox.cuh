@@ -35,13 +35,23 @@ __device__ __forceinline__ float flip(float value, uint32_t word, unsigned featu
   return word >> (feature % 32) & 1 ? -value : value;
 }
 
+// Of 65,536 halves of words those below t are dropped: the nearest to a probability, of one above 0
+// neither none nor all. Element j of a row has half j mod 8 of block j / 8 of the counter.
+__device__ __forceinline__ uint32_t dropped_below(float p) {
+  uint32_t nearest = uint32_t(__fadd_rn(__fmul_rn(p, 65536.0f), 0.5f));
+  return p == 0 ? 0u : nearest < 1u ? 1u : nearest > 65535u ? 65535u : nearest;
+}
+__device__ __forceinline__ uint32_t half_of(uint4 words, unsigned i) {
+  return word_of(words, i / 2) >> 16 * (i % 2) & 0xffffu;
+}
+// 0, or 1/(1 − t/2¹⁶).
+__device__ __forceinline__ float mask_of(uint32_t half, uint32_t below) {
+  return half < below ? 0.0f : __fdiv_rn(65536.0f, float(65536u - below));
+}
+
 // A uniform of (0, 1), exact.
 __device__ __forceinline__ float open_unit(uint32_t word) {
   return __fmul_rn(__fadd_rn(float(word >> 9), 0.5f), 1.0f / 8388608.0f);
-}
-// A uniform of [0, 1) with 24 bits.
-__device__ __forceinline__ float unit(uint32_t word) {
-  return __fmul_rn(float(word >> 8), 1.0f / 16777216.0f);
 }
 
 // ln x for x in (0, 1): x = m·2ᵉ with m in [√½, √2), ln x = e ln 2 + ln m.

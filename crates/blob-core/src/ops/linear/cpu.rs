@@ -51,7 +51,7 @@ fn project(
         left: &ones,
         right: bias,
         factor: 1.0,
-        signs: None,
+        marks: None,
     }));
     let addend = projection.addend.map(read).transpose()?;
     let epilogue = Epilogue {

@@ -1,5 +1,6 @@
 //! The term on the CPU: what its product with the frozen weight adds, and its gradients.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::noise::Signs;
@@ -8,10 +9,12 @@ use crate::adapter::Parameters;
 use crate::kernels::cpu::gemm::LowRankUpdate;
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::noise::Purpose;
+use crate::ops::dropout::Mask;
 
-/// dL/dx of a term as what a product adds: `p·A`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
+/// dL/dx of a term as what a product adds: `drop(p·A)`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
 pub(in crate::ops) struct Adjoint {
     p: Vec<f32>,
+    mask: Option<Mask>,
     signed: Vec<f32>,
     signs: Signs,
 }
@@ -21,14 +24,16 @@ impl<'a> Term<'a> {
     pub fn down(&self, x: &[f32]) -> Kept {
         let (k, r) = (self.shape.inputs, self.shape.rank);
         let mut h = vec![0.0; x.len() / k * r];
-        let input = self.dropped(x, Purpose::MeanDropout);
+        let mask = self.mask(Purpose::MeanDropout);
         for (member, rows) in self.rows.by_member() {
+            let marks = mask.as_ref().map(|mask| mask.marks().from(rows.start));
             let a = self.member(member).a;
-            dots(of(&input, &rows, k), a, k, None, of_mut(&mut h, &rows, r));
+            dots(of(x, &rows, k), a, k, marks, of_mut(&mut h, &rows, r));
         }
+        scale(&mut h, factor_of(mask.as_ref()));
         let draws = self.draws();
         if let Some(sharing) = self.sharing().filter(|_| !draws.is_empty()) {
-            let input = self.dropped(x, Purpose::NoiseDropout);
+            let input = self.noisy(x);
             let signs = self.signs(k, Purpose::InputSigns, sharing);
             let mut noise = vec![0.0; h.len()];
             for (group, draw) in self.rows.groups.iter().zip(&draws) {
@@ -68,7 +73,7 @@ impl<'a> Term<'a> {
                 left: &kept.h,
                 right: &b[member],
                 factor: self.scaling,
-                signs: None,
+                marks: None,
             })
             .collect()
     }
@@ -94,9 +99,7 @@ impl<'a> Term<'a> {
                 }
             }
         }
-        for p in &mut p {
-            *p *= self.scaling;
-        }
+        scale(&mut p, self.scaling);
         debug_assert_eq!(p.len(), self.rows.ids.len() * r);
         self.down_backward(kept, (x, p), gradients)
     }
@@ -109,30 +112,31 @@ impl<'a> Term<'a> {
         gradients: &mut Parameters,
     ) -> Adjoint {
         let (k, r) = (self.shape.inputs, self.shape.rank);
-        let p = self.context_backward(kept, p, gradients);
-        let input = self.dropped(x, Purpose::MeanDropout);
+        let mut p = self.context_backward(kept, p, gradients);
+        let is_sampled = !kept.draws.is_empty();
+        let signed = if is_sampled { p.clone() } else { Vec::new() };
+        let mask = self.mask(Purpose::MeanDropout);
+        scale(&mut p, factor_of(mask.as_ref()));
         for (member, rows) in self.rows.by_member() {
             if let Some(gradient) = gradients.term_mut(member, self.site) {
-                let (p, x) = (of(&p, &rows, r), of(&input, &rows, k));
-                outer(p, x, k, None, gradient.a);
+                let marks = mask.as_ref().map(|mask| mask.marks().from(rows.start));
+                let (p, x) = (of(&p, &rows, r), of(x, &rows, k));
+                outer(p, x, k, marks, gradient.a);
             }
         }
         let mut adjoint = Adjoint {
             p,
-            signed: Vec::new(),
+            mask,
+            signed,
             signs: Signs::default(),
         };
-        let (Some(sharing), Some(sigma)) = (self.sharing(), self.sigma) else {
+        let (Some(sharing), Some(sigma), true) = (self.sharing(), self.sigma, is_sampled) else {
             return adjoint;
         };
-        if kept.draws.is_empty() {
-            return adjoint;
-        }
-        adjoint.signed.clone_from(&adjoint.p);
         self.signs(r, Purpose::RankSigns, sharing)
             .apply(&mut adjoint.signed, r);
         adjoint.signs = self.signs(k, Purpose::InputSigns, sharing);
-        let input = self.dropped(x, Purpose::NoiseDropout);
+        let input = self.noisy(x);
         for (group, draw) in self.rows.groups.iter().zip(&kept.draws) {
             let gradient = gradients.term_mut(group.member, self.site);
             let (Some(rho), Some(sum)) = (
@@ -156,7 +160,7 @@ impl<'a> Term<'a> {
         adjoint
     }
 
-    /// What a product adds to dL/dx without dropout, which acts on each term's sum as a whole.
+    /// What a product adds to dL/dx: all but noise under signs and dropout at once.
     pub(in crate::ops) fn adjoint_updates<'k>(
         &self,
         kept: &'k Kept,
@@ -165,9 +169,6 @@ impl<'a> Term<'a> {
     where
         'a: 'k,
     {
-        if self.dropout() > 0.0 {
-            return Vec::new();
-        }
         let members = self.rows.by_member();
         let mut updates: Vec<_> = members
             .map(|(member, rows)| LowRankUpdate {
@@ -175,10 +176,10 @@ impl<'a> Term<'a> {
                 left: &adjoint.p,
                 right: self.member(member).a,
                 factor: 1.0,
-                signs: None,
+                marks: adjoint.mask.as_ref().map(Mask::marks),
             })
             .collect();
-        if !adjoint.signed.is_empty() {
+        if !adjoint.signed.is_empty() && adjoint.mask.is_none() {
             updates.extend(
                 self.rows
                     .groups
@@ -189,17 +190,17 @@ impl<'a> Term<'a> {
                         left: &adjoint.signed,
                         right: &draw.perturbation,
                         factor: 1.0,
-                        signs: adjoint.signs.rows(),
+                        marks: adjoint.signs.marks(),
                     }),
             );
         }
         updates
     }
 
-    /// Adds to dL/dx (n, k) what [`Term::adjoint_updates`] left out: all of it under dropout.
+    /// Adds to dL/dx (n, k) what [`Term::adjoint_updates`] left out.
     pub(in crate::ops) fn add_dropped(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
-        if self.dropout() > 0.0 {
-            self.add_adjoint(kept, adjoint, dx);
+        if adjoint.mask.is_some() {
+            self.add_noise(kept, adjoint, dx);
         }
     }
 
@@ -216,7 +217,17 @@ impl<'a> Term<'a> {
                 of_mut(&mut mean, &rows, k),
             );
         }
-        add(dx, &self.dropped(&mean, Purpose::MeanDropout));
+        // `p` has the factor of what is kept already.
+        if let Some(mask) = &adjoint.mask {
+            mask.clear(&mut mean);
+        }
+        add(dx, &mean);
+        self.add_noise(kept, adjoint, dx);
+    }
+
+    /// Its noise alone.
+    fn add_noise(&self, kept: &Kept, adjoint: &Adjoint, dx: &mut [f32]) {
+        let (k, r) = (self.shape.inputs, self.shape.rank);
         if adjoint.signed.is_empty() {
             return;
         }
@@ -231,7 +242,22 @@ impl<'a> Term<'a> {
             );
         }
         adjoint.signs.apply(&mut noise, k);
-        add(dx, &self.dropped(&noise, Purpose::NoiseDropout));
+        if let Some(mask) = self.mask(Purpose::NoiseDropout) {
+            mask.apply(&mut noise);
+        }
+        add(dx, &noise);
+    }
+
+    /// D' of x.
+    fn noisy<'x>(&self, x: &'x [f32]) -> Cow<'x, [f32]> {
+        match self.mask(Purpose::NoiseDropout) {
+            Some(mask) => {
+                let mut x = x.to_vec();
+                mask.apply(&mut x);
+                x.into()
+            }
+            None => x.into(),
+        }
     }
 }
 
@@ -241,6 +267,17 @@ fn of<'a>(values: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
 
 fn of_mut<'a>(values: &'a mut [f32], rows: &Range<usize>, width: usize) -> &'a mut [f32] {
     &mut values[rows.start * width..rows.end * width]
+}
+
+/// What is not 0 in a mask.
+fn factor_of(mask: Option<&Mask>) -> f32 {
+    mask.map_or(1.0, Mask::kept)
+}
+
+fn scale(values: &mut [f32], factor: f32) {
+    for value in values {
+        *value *= factor;
+    }
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {

@@ -1,15 +1,13 @@
 //! What a term draws: `E` of each group, signs and dropout masks; the same again in the backward
 //! pass.
 
-use std::borrow::Cow;
-
 use rayon::prelude::*;
 
 use super::Term;
 use crate::adapter::{self, Factor};
-use crate::kernels::cpu::low_rank::scale_rows;
-use crate::kernels::cpu::signs::SignRows;
-use crate::noise::{NoiseKey, Purpose};
+use crate::kernels::cpu::marks::{BitRows, Effect, Marks};
+use crate::noise::{DropRate, NoiseKey, Purpose};
+use crate::ops::dropout::Mask;
 use crate::pass::{Group, NoiseSharing};
 
 /// Rows whose signs one task draws.
@@ -29,26 +27,27 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    pub(super) fn rows(&self) -> Option<SignRows<'_>> {
-        let words = self.words.as_deref()?;
-        Some(SignRows {
-            words,
-            stride: self.stride,
+    pub(super) fn marks(&self) -> Option<Marks<'_>> {
+        Some(Marks {
+            bits: BitRows {
+                words: self.words.as_deref()?,
+                stride: self.stride,
+            },
+            effect: Effect::Flip,
         })
     }
 
     /// The signs of a group's rows.
-    pub(super) fn of(&self, group: &Group) -> Option<SignRows<'_>> {
-        let signs = self.rows()?;
-        Some(signs.from(group.rows.start))
+    pub(super) fn of(&self, group: &Group) -> Option<Marks<'_>> {
+        Some(self.marks()?.from(group.rows.start))
     }
 
     /// `values` (n, width) under the signs.
     pub(super) fn apply(&self, values: &mut [f32], width: usize) {
-        if let Some(signs) = self.rows() {
+        if let Some(Marks { bits, .. }) = self.marks() {
             for (row, values) in values.chunks_exact_mut(width).enumerate() {
                 for (column, value) in values.iter_mut().enumerate() {
-                    if signs.is_negative(row, column) {
+                    if bits.is_set(row, column) {
                         *value = -*value;
                     }
                 }
@@ -145,19 +144,16 @@ impl Term<'_> {
         factors
     }
 
-    /// The dropout of a group's inputs as factors, if there is any.
+    /// The dropout of a group's inputs as factors, one by one: what [`Self::mask`] is held against.
     pub(super) fn dropout_mask(&self, group: &Group, purpose: Purpose) -> Option<Vec<f32>> {
-        let (p, width) = (self.dropout(), self.shape.inputs);
-        if p == 0.0 {
-            return None;
-        }
+        let (rate, width) = (DropRate::of(self.dropout())?, self.shape.inputs);
         let mut mask = vec![0.0; group.rows.len() * width];
         let rows = mask.chunks_exact_mut(width);
         for (id, factors) in self.rows.ids[group.rows.clone()].iter().zip(rows) {
             let key = self.key(purpose, group.sample);
             group
                 .stream
-                .fill_dropout(factors, p, (id.position, id.row), key);
+                .fill_dropout(factors, rate, (id.position, id.row), key);
         }
         Some(mask)
     }
@@ -193,20 +189,14 @@ impl Term<'_> {
         }
     }
 
-    pub(super) fn dropped<'x>(&self, x: &'x [f32], purpose: Purpose) -> Cow<'x, [f32]> {
-        let p = self.dropout();
-        if p == 0.0 {
-            return x.into();
-        }
-        let scaled = scale_rows(x, self.shape.inputs, |row, factors| {
-            let id = self.rows.ids[row];
-            let group = self.rows.group_of(row);
-            // The members of a mirrored pair of `E` have masks of their own.
-            let key = self.key(purpose, group.sample);
-            group
-                .stream
-                .fill_dropout(factors, p, (id.position, id.row), key);
-        });
-        scaled.into()
+    /// The dropout of the inputs, if there is any. The members of a mirrored pair of `E` have masks
+    /// of their own.
+    pub(super) fn mask(&self, purpose: Purpose) -> Option<Mask> {
+        let (rate, rows) = (
+            DropRate::of(self.dropout())?,
+            (self.rows, self.shape.inputs),
+        );
+        let key = |group: &Group| self.key(purpose, group.sample);
+        Some(Mask::drawn(rows, rate, key))
     }
 }
