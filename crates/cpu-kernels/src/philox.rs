@@ -21,13 +21,14 @@ pub(crate) fn lanes<const N: usize>(
             key[0] = key[0].wrapping_add(KEY_STEPS[0]);
             key[1] = key[1].wrapping_add(KEY_STEPS[1]);
         }
-        for lane in 0..N {
-            let first = u64::from(MULTIPLIERS[0]) * u64::from(counter[0][lane]);
-            let second = u64::from(MULTIPLIERS[1]) * u64::from(counter[2][lane]);
-            counter[0][lane] = (second >> 32) as u32 ^ counter[1][lane] ^ key[0];
-            counter[1][lane] = second as u32;
-            counter[2][lane] = (first >> 32) as u32 ^ counter[3][lane] ^ key[1];
-            counter[3][lane] = first as u32;
+        let [w0, w1, w2, w3] = &mut counter;
+        for (((w0, w1), w2), w3) in w0.iter_mut().zip(w1).zip(w2).zip(w3) {
+            let first = u64::from(MULTIPLIERS[0]) * u64::from(*w0);
+            let second = u64::from(MULTIPLIERS[1]) * u64::from(*w2);
+            *w0 = (second >> 32) as u32 ^ *w1 ^ key[0];
+            *w1 = second as u32;
+            *w2 = (first >> 32) as u32 ^ *w3 ^ key[1];
+            *w3 = first as u32;
         }
     }
     counter

@@ -195,6 +195,7 @@ pub struct DropRate(u32);
 impl DropRate {
     /// The nearest to a probability; of one that is between 0 and 1 neither none nor all. `None`
     /// for 0.
+    #[expect(clippy::cast_sign_loss, reason = "a probability")]
     pub fn of(p: f32) -> Option<Self> {
         let nearest = (p * 65_536.0 + 0.5) as u32;
         (p > 0.0).then_some(Self(nearest.clamp(1, 65_535)))

@@ -23,6 +23,7 @@ const LEAST: f64 = 1.0 / 1_048_576.0;
 
 impl Decay {
     /// λ under a peak rate.
+    #[expect(clippy::cast_sign_loss, reason = "rates and decays are not negative")]
     pub fn new(weight_decay: f64, lr: f64) -> Self {
         // A cast saturates: where n is beyond every run, nothing ever acts.
         let every = (LEAST / (lr * weight_decay)).ceil() as u64;

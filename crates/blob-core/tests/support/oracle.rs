@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use blob_core::adapter::{Adapter, Module, Sigma, Site};
 use blob_core::backbone::{BackboneConfig, WeightSource};
-use blob_core::noise::{NoiseKey, Purpose, Stream};
+use blob_core::noise::{DropRate, NoiseKey, Purpose, Stream};
 use blob_core::pass::NoiseSharing;
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
@@ -110,10 +110,9 @@ impl<'a> Oracle<'a> {
         };
         let dropped = |purpose| {
             let fill = |out: &mut [f32], position| {
-                if draw.dropout > 0.0 {
+                if let Some(rate) = DropRate::of(draw.dropout) {
                     let token = (position, prompt.row);
-                    draw.stream
-                        .fill_dropout(out, draw.dropout, token, key(purpose));
+                    draw.stream.fill_dropout(out, rate, token, key(purpose));
                 }
             };
             x.mul(&Self::by_token((n, k), fill, first)?)
