@@ -267,8 +267,9 @@ const OF_CPU: [&str; 4] = [
 ];
 
 /// Beside `ops`, who calls kernels of a GPU: what changes state in place, what adds up what changes
-/// it, and who holds what lies there (ADR 0033, 0041).
-const OF_GPU: [&str; 8] = [
+/// it, who holds what lies there, and which σ its kernels know (ADR 0033, 0041).
+const OF_GPU: [&str; 9] = [
+    "adapter/config.rs",
     "adapter/draws/on_gpu.rs",
     "adapter/parameters.rs",
     "buffer.rs",
