@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The whole gradient is clipped and goes into AdamW, so that the optimum is that of L. Decoupled
-//! decay is something else: it shrinks by η·λ per update whatever the curvature. The reference calls
-//! that MAP, with 1e-4 · 1e-5 per update, which its optimizer loses in f32 (`optim::decay`).
+//! decay is something else: it shrinks by η·λ per update whatever the curvature. The reference
+//! calls that MAP, with 1e-4 · 1e-5 per update, which its optimizer loses in f32 (`optim::decay`).
 
 use serde::{Deserialize, Serialize};
 

@@ -9,9 +9,9 @@
 //!
 //! `step` counts updates from 1 in training and is 0 elsewhere. Matrices over the weights (`E`, the
 //! initial values) have position = row = 0 and four elements to a block; signs have 128 to a block,
-//! dropout masks eight, and both belong to a token: `row` is the identity of its data row, `position` its place in the
-//! prompt. Recomputation, resuming, other batch sizes and other chunks of samples so see the same
-//! numbers.
+//! dropout masks eight, and both belong to a token: `row` is the identity of its data row,
+//! `position` its place in the prompt. Recomputation, resuming, other batch sizes and other chunks
+//! of samples so see the same numbers.
 
 mod normal;
 
@@ -161,8 +161,8 @@ impl Stream {
         }
     }
 
-    /// Fills `out` with a token's factors under dropout, 0 or 1/(1 − p): what masks of bits are held
-    /// against.
+    /// Fills `out` with a token's factors under dropout, 0 or 1/(1 − p): what masks of bits are
+    /// held against.
     pub fn fill_dropout(
         self,
         out: &mut [f32],
