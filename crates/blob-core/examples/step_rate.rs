@@ -1,13 +1,13 @@
 //! Seconds of a BLoB training step and of a 10-sample prediction.
 //!
-//! `cargo run --example step_rate -- MODEL.gguf [f32|bf16|int8|int8-mixed] [prompts] [tokens]
-//! [threads] [steps] [samples]`
+//! `cargo run --example step_rate -- MODEL [f32|bf16|int8|int8-mixed] [prompts] [tokens] [threads]
+//! [steps] [samples]`, MODEL a GGUF file, or a folder of a decoder or an encoder
 
 use std::path::Path;
 use std::time::Instant;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
@@ -63,21 +63,8 @@ fn measure(
     let backbone = Backbone::load(checkpoint.config().clone(), &checkpoint, precision)?;
     report("load", started);
 
-    let lora = LoraConfig {
-        rank: 8,
-        alpha: 16.0,
-        dropout: 0.0,
-        target_modules: vec![Module::Q, Module::V, Module::LmHead],
-        posterior: Some(Posterior {
-            sigma: Sigma::Square,
-            init_eps: 0.05,
-            over: Gaussian::A,
-        }),
-        seed: 1,
-        members: 1,
-        head: None,
-    };
-    let mut adapter = Adapter::new(lora, backbone.config())?;
+    let is_encoder = backbone.config().encoder.is_some();
+    let mut adapter = Adapter::new(adapted(is_encoder), backbone.config())?;
     let point = PointConfig {
         lr: 1e-4,
         schedule: Schedule {
@@ -103,7 +90,11 @@ fn measure(
             noise: NoiseSharing::Token,
         }),
     };
-    let classes = [330u32, 389, 340, 422];
+    let classes: &[u32] = if is_encoder {
+        &[0, 1]
+    } else {
+        &[330, 389, 340, 422]
+    };
     let batch = Batch::new(BatchParts {
         ids: (0..prompts * tokens)
             .map(|i| (i * 7919 % 30_000) as u32)
@@ -111,7 +102,7 @@ fn measure(
         offsets: (0..=prompts).map(|b| (b * tokens) as u32).collect(),
         answers: classes.repeat(prompts),
         answer_offsets: (0..=prompts).map(|b| (b * classes.len()) as u32).collect(),
-        labels: [0, 1, 2, 3].into_iter().cycle().take(prompts).collect(),
+        labels: (0..).take(classes.len()).cycle().take(prompts).collect(),
         rows: (0..prompts as u32).collect(),
     })?;
     let mut trainer = Trainer::new(config, &adapter)?;
@@ -151,6 +142,32 @@ fn measure(
         report(&format!("predict, N = {samples}"), started);
     }
     Ok(())
+}
+
+/// Queries, values and the head: of a decoder its vocabulary, of an encoder two classes.
+fn adapted(is_encoder: bool) -> LoraConfig {
+    let mut target_modules = vec![Module::Q, Module::V];
+    if !is_encoder {
+        target_modules.push(Module::LmHead);
+    }
+    LoraConfig {
+        rank: 8,
+        alpha: 16.0,
+        dropout: 0.0,
+        target_modules,
+        posterior: Some(Posterior {
+            sigma: Sigma::Square,
+            init_eps: 0.05,
+            over: Gaussian::A,
+        }),
+        seed: 1,
+        members: 1,
+        head: is_encoder.then_some(HeadConfig {
+            classes: 2,
+            trained: true,
+            fresh: true,
+        }),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "an example talks to the terminal")]

@@ -1,5 +1,5 @@
 //! GELU in both forms and SiLU, element by element; equations in `ops::activation`. As rows of a
-//! product's operand they are computed while these are staged.
+//! product's operand they and their gradients are computed while these are staged.
 //!
 //! The exact form takes the tail of the normal distribution by Abramowitz & Stegun 7.1.26,
 //! `1 − Φ(x) = ½·P(t)·e^(−x²/2)` with `t = 1/(1 + p·x/√2)` for x ≥ 0, off by at most 7.5e-8.
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::exp::exp;
-use super::gemm::{FrozenMatrix, Operand, RowSource};
+use super::gemm::{FrozenMatrix, Operand, RowSource, Stack};
 use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::rows::row;
@@ -207,19 +207,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let [(xs, x), (dys, dy)] = [self.x, self.dy].map(<[f32]>::as_chunks::<WIDTH>);
-        let (dxs, dx) = self.dx.as_chunks_mut::<WIDTH>();
-        for ((x, dy), dx) in xs.iter().zip(dys).zip(dxs) {
-            Slot::put_vector::<L>(dx, self.activation.gradient::<L>(x, dy));
-        }
-        if !dx.is_empty() {
-            let mut last = [0.0; WIDTH];
-            let (x, dy) = (padded(x, 0.0), padded(dy, 0.0));
-            L::store(self.activation.gradient::<L>(&x, &dy), &mut last);
-            for (dx, last) in dx.iter_mut().zip(last) {
-                dx.put(last);
-            }
-        }
+        gradients::<L, _>(self.activation, [self.x, self.dy], self.dx);
     }
 }
 
@@ -251,6 +239,56 @@ impl RowSource for ActivatedRows<'_> {
     #[inline(always)]
     fn prefetch(&self, index: usize, width: usize) {
         prefetch::row(self.x, index, width);
+    }
+}
+
+/// The rows of dx.
+pub struct ActivationGradientRows<'a> {
+    /// Which form.
+    pub activation: Activation,
+    /// x, row after row.
+    pub x: &'a [f32],
+    /// dy, likewise.
+    pub dy: &'a [f32],
+}
+
+impl ActivationGradientRows<'_> {
+    /// n rows, computed while they are staged for the weight of the layer that gave x.
+    pub fn staged_for(&self, stack: &Stack<'_>, n: usize) -> Operand {
+        stack.stage(self, n)
+    }
+}
+
+impl RowSource for ActivationGradientRows<'_> {
+    #[inline(always)]
+    fn row<'r, L: Level>(&'r self, index: usize, buffer: &'r mut [f32]) -> &'r [f32] {
+        let inputs = [self.x, self.dy].map(|values| row(values, index, buffer.len()));
+        gradients::<L, _>(self.activation, inputs, buffer);
+        buffer
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, index: usize, width: usize) {
+        prefetch::row(self.x, index, width);
+        prefetch::row(self.dy, index, width);
+    }
+}
+
+/// dx of x and dy, of one length.
+#[inline(always)]
+fn gradients<L: Level, S: Slot>(activation: Activation, inputs: [&[f32]; 2], dx: &mut [S]) {
+    let [(xs, x), (dys, dy)] = inputs.map(<[f32]>::as_chunks::<WIDTH>);
+    let (dxs, dx) = dx.as_chunks_mut::<WIDTH>();
+    for ((x, dy), dx) in xs.iter().zip(dys).zip(dxs) {
+        S::put_vector::<L>(dx, activation.gradient::<L>(x, dy));
+    }
+    if !dx.is_empty() {
+        let mut last = [0.0; WIDTH];
+        let (x, dy) = (padded(x, 0.0), padded(dy, 0.0));
+        L::store(activation.gradient::<L>(&x, &dy), &mut last);
+        for (dx, last) in dx.iter_mut().zip(last) {
+            dx.put(last);
+        }
     }
 }
 

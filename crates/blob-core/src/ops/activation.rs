@@ -8,10 +8,11 @@
 //! ```
 //!
 //! The layer that reads y computes it while its input is staged ([`super::linear::Source`]), unless
-//! a low-rank term reads it too. Any shape; here rows (n, f).
+//! a low-rank term reads it too; so does the layer that gave x with dx. Any shape; here rows (n, f).
 
 use candle_core as candle;
 
+use super::linear::{self, Weight};
 use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, wrap};
 use crate::Result;
 use crate::kernels::cpu::activation as cpu;
@@ -72,6 +73,27 @@ impl Activated<'_> {
         }
     }
 
+    /// dx·W (n, k) of dy (n, f), for the W (f, k) of the layer that gave x and that nothing else
+    /// reads: dx is computed while it is staged, with the bits of [`Self::backward`]. `None` where
+    /// that is not done.
+    ///
+    /// # Errors
+    /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
+    pub fn backward_through(&self, dy: &Tensor, weight: &Weight) -> Result<Option<Tensor>> {
+        let (n, f) = shapes::matrix("x of the activation", self.x)?;
+        shapes::check("dy of the activation", dy, &[n, f])?;
+        if self.implementation() != Implementation::CpuKernel {
+            return Ok(None);
+        }
+        let rows = cpu::ActivationGradientRows {
+            activation: self.activation,
+            x: &read(self.x)?,
+            dy: &read(dy)?,
+        };
+        let product = linear::product([weight], |stack| rows.staged_for(stack, n), &[], None)?;
+        wrap(product, (n, weight.columns())).map(Some)
+    }
+
     pub(super) fn implementation(&self) -> Implementation {
         self.device.implementation(Operation::Activation)
     }
@@ -89,13 +111,13 @@ pub(super) fn plain(activation: Activation, x: &candle::Tensor) -> Result<candle
 #[cfg(test)]
 mod tests {
     use super::super::oracle::{
-        assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices,
+        Terms, assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices,
         pass_of, tensor, weight,
     };
     use super::*;
     use crate::adapter::{Module, Site};
     use crate::ops::Precision;
-    use crate::ops::linear::{Projection, Source, forward, input};
+    use crate::ops::linear::{Projection, Returning, Source, Wants, backward, forward, input};
     use candle_core::DType;
 
     /// Numbers in (−6, 6), where all that bends is.
@@ -160,6 +182,40 @@ mod tests {
                 assert_eq!(on_the_way, product(Source::Rows(&written)), "{precision:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_gradient_on_the_way_through_a_weight_is_that_of_the_written_rows() {
+        let (x, dy, pass) = (wide(27, 35), tensor(2, 27, 35), pass_of(&[27], 1));
+        let site = Site {
+            block: 0,
+            module: Module::Up,
+        };
+        for precision in Precision::ALL {
+            let weight = weight(4, (35, 50), precision, Device::Cpu);
+            for activation in Activation::ALL {
+                let of = of(activation, &x, Device::Cpu);
+                let layer = Returning {
+                    projection: Projection::new(site, &weight),
+                    kept: None,
+                    dy: &of.backward(&dy).unwrap(),
+                };
+                let wants = Wants {
+                    dx: true,
+                    addend: None,
+                    pass: &pass,
+                };
+                let mut gradients = Terms::new(&[(site, (2, 2))]).zeros();
+                let read = tensor(3, 27, 50);
+                let written = backward(&[layer], Source::Rows(&read), wants, &mut gradients);
+                let on_the_way = of.backward_through(&dy, &weight).unwrap();
+                let [on_the_way, written] = [on_the_way, written.unwrap()].map(Option::unwrap);
+                assert_eq!(bits(&on_the_way), bits(&written), "{precision:?}");
+            }
+        }
+        let of = of(Activation::Gelu, &x, Device::Reference);
+        let weight = weight(4, (35, 50), Precision::F32, Device::Reference);
+        assert!(of.backward_through(&dy, &weight).unwrap().is_none());
     }
 
     #[test]

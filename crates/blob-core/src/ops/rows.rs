@@ -147,12 +147,14 @@ pub fn sum(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if let Some(x) = x.array() {
         return Ok(cuda::sum(x.gpu(), x, &y.on(x.gpu())?)?.into());
     }
-    Ok((x.host()? + y.host()?)?.into())
+    wrap(cpu::sum([&read(x)?, &read(y)?]), (n, d))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::{assert_gradient, bits, devices, tensor};
+    use super::super::oracle::{
+        assert_gradient, assert_same_bits_on_any_thread_count, bits, devices, tensor,
+    };
     use super::*;
     use candle_core as candle;
 
@@ -188,6 +190,19 @@ mod tests {
             pick(&x, &[(3, 0)]).unwrap_err().code(),
             "BPEFT_INVALID_INPUT"
         );
+    }
+
+    #[test]
+    fn a_sum_is_that_of_each_element_on_any_number_of_threads() {
+        let (x, y) = (tensor(1, 700, 37), tensor(2, 700, 37));
+        let expected: candle::Tensor = (&*x + &*y).unwrap();
+        for device in devices() {
+            let there = |it: &Tensor| device.place(it.clone()).unwrap();
+            let got = sum(&there(&x), &there(&y)).unwrap();
+            assert_eq!(bits(&got), bits(&expected));
+        }
+        assert_same_bits_on_any_thread_count(|| vec![sum(&x, &y).unwrap()]);
+        assert!(sum(&x, &tensor(2, 37, 700)).is_err());
     }
 
     #[test]
