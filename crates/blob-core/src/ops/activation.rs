@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The layer that reads y computes it while its input is staged ([`super::linear::Source`]), unless
-//! a low-rank term reads it too; so does the layer that gave x with dx. Any shape; here rows (n, f).
+//! a low-rank term reads it too; so does the layer that gave x with dx. Any shape; here rows
+//! (n, f).
 
 use candle_core as candle;
 
