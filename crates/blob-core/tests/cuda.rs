@@ -9,7 +9,7 @@ use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::kernels::cuda::Gpu;
-use blob_core::method::{BlobConfig, IvonConfig, MethodConfig, PointConfig};
+use blob_core::method::{BlobConfig, IvonConfig, MethodConfig, PointConfig, ScalaBlConfig};
 use blob_core::objective::Average;
 use blob_core::ops::{Device, Precision};
 use blob_core::pass::NoiseSharing;
@@ -87,16 +87,24 @@ fn methods() -> Vec<(MethodConfig, Option<Gaussian>)> {
         average: Average::LogLikelihood,
         ..blob(NoiseSharing::Example)
     };
-    // Draws as wide as few rows leave them make losses that rounding moves.
-    let narrow = |method| match method {
+    // Draws as wide as few rows leave them make losses that rounding moves, and a small ε of Adam
+    // makes steps of rounding where a gradient of scaled directions is hardly more than that.
+    let steady = |method| match method {
         MethodConfig::Ivon(config) => MethodConfig::Ivon(IvonConfig {
             effective_rows: 1e5,
+            ..config
+        }),
+        MethodConfig::ScalaBl(config) => MethodConfig::ScalaBl(ScalaBlConfig {
+            point: PointConfig {
+                adam_epsilon: 1e-4,
+                ..config.point
+            },
             ..config
         }),
         other => other,
     };
     let each = |(method, kinds): (MethodConfig, Vec<_>)| {
-        let method = narrow(method);
+        let method = steady(method);
         let kinds = kinds.into_iter();
         kinds
             .map(move |over| (method.clone(), over))
