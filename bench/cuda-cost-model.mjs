@@ -1,6 +1,6 @@
-// npm run bench:cuda-model [-- --only 1b:4x100] [--blocks 8] [--write]: where the time of a training
-// step and of N = 10 posterior samples must go on an H200, from what the engine asks of an emulated
-// GPU. --write replaces bench/results/cuda-cost-model.json and docs/gpu-cost-model.md.
+// npm run bench:cuda-model [-- --only 1b:4x100] [--blocks 8] [--write]: where the time of a
+// training step and of N = 10 posterior samples must go on an H200, from what the engine asks of an
+// emulated GPU. --write replaces bench/results/cuda-cost-model.json and docs/gpu-cost-model.md.
 //
 // Nothing is counted by hand: the engine runs at the real width, batch and length, two and three
 // blocks deep; each launch runs some of its blocks, whose arithmetic and accesses are counted

@@ -1,7 +1,7 @@
-// node bench/methods.mjs [--model builtin:tiny] [--rounds 9] [--threads 2] [--out FILE.json]: what a
-// method costs beside the plain runs that its arithmetic amounts to. All in one process and in turn,
-// by the processor's time, so that neither the clock nor other work decides; medians of the rounds'
-// ratios with 95 % intervals by order statistics.
+// node bench/methods.mjs [--model builtin:tiny] [--rounds 9] [--threads 2] [--out FILE.json]: what
+// a method costs beside the plain runs that its arithmetic amounts to. All in one process and in
+// turn, by the processor's time, so that neither the clock nor other work decides; medians of the
+// rounds' ratios with 95 % intervals by order statistics.
 
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -1,5 +1,5 @@
-// The runs that are measured: BLoB on q, v and the head of a decoder, as published, and on query and
-// value of an encoder, whose head is trained.
+// The runs that are measured: BLoB on q, v and the head of a decoder, as published, and on query
+// and value of an encoder, whose head is trained.
 
 export function blobAdapter(model, rank) {
   return model.createAdapter({

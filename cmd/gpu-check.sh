@@ -6,8 +6,8 @@
 #   cmd/gpu-check.sh [BUNDLE [OUT [FLAG…]]]    where the GPU is
 #
 # BUNDLE is .cache/gpu-check/gpu-check.tar.xz unless given, or its folder; OUT, gpu-check-results
-# unless given, gets results.json and results.md. The machine needs a driver and cuBLAS; python3 with
-# PyTorch and transformers for the peer. Nothing is built or fetched. Flags are those of
+# unless given, gets results.json and results.md. The machine needs a driver and cuBLAS; python3
+# with PyTorch and transformers for the peer. Nothing is built or fetched. Flags are those of
 # tools/gpu-check/check.mjs.
 set -euo pipefail
 

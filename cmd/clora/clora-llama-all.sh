@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# C-LoRA on six datasets, three seeds, one process: 1500 updates, as published (2000 of winogrande_m).
-# Its NLL is doubled on some sets there, which is --context-lr here; nothing selects a checkpoint.
+# C-LoRA on six datasets, three seeds, one process: 1500 updates, as published (2000 of
+# winogrande_m). Its NLL is doubled on some sets there, which is --context-lr here; nothing selects
+# a checkpoint.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

@@ -1,6 +1,7 @@
-// methods.mjs [RUNS]: takes the table of `bpeft compare --config cmd/configs/exam-topics-methods.yaml`
-// over into assets/methods.json, from which the demonstration names what other methods give, and
-// prints it for docs/results.md. Without RUNS it prints the one that is there.
+// methods.mjs [RUNS]: takes the table of `bpeft compare --config
+// cmd/configs/exam-topics-methods.yaml` over into assets/methods.json, from which the demonstration
+// names what other methods give, and prints it for docs/results.md. Without RUNS it prints the one
+// that is there.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

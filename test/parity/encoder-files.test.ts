@@ -1,6 +1,7 @@
 /**
- * Adapters of encoders both ways with real PEFT, on tiny random models of each family: equal class logits of the posterior mean, max |Δ| ≤ 1e-4 of the largest; the head is part of the
- * files, trained or under low-rank terms.
+ * Adapters of encoders both ways with real PEFT, on tiny random models of each family: equal class
+ * logits of the posterior mean, max |Δ| ≤ 1e-4 of the largest; the head is part of the files,
+ * trained or under low-rank terms.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

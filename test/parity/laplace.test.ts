@@ -1,7 +1,7 @@
 /**
  * Laplace's approximation against laplace-torch, on a tiny random Llama and an adapter that PEFT
- * made: the evidence, and mean and covariance of the logits' Gaussian, of all layers and of the head
- * alone. Theirs is in f64, ours in f32: 1e-3 of the largest.
+ * made: the evidence, and mean and covariance of the logits' Gaussian, of all layers and of the
+ * head alone. Theirs is in f64, ours in f32: 1e-3 of the largest.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
  * Once before the tests of project `gpu`: builds the engine with `cuda` and the emulated driver;
- * quick when nothing has changed. Built by each file, the addon would be written while another runs.
+ * quick when nothing has changed. Built by each file, the addon would be written while another
+ * runs.
  */
 
 import { spawnSync } from 'node:child_process';

@@ -28,7 +28,8 @@ function withSanitizer() {
   return { CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER: `env LD_PRELOAD=${stdout.trim()}` };
 }
 
-// With the addon beside it, so that what it depends on has the features, and the builds, of the addon.
+// With the addon beside it, so that what it depends on has the features, and the builds, of the
+// addon.
 const packages = ['blob-core', 'napi-bindings'].flatMap((name) => ['--package', name]);
 const engine = [...packages, '--features', 'cuda', '--locked'];
 const tests = ['test', ...engine, '--no-fail-fast'];

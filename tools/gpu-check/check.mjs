@@ -3,8 +3,8 @@
 // results.json after each part and results.md at the end; exit code 1 when a part failed.
 // cmd/gpu-check.sh starts it.
 //
-// A tool that the machine does not have or refuses is `notRun` with its message; what PyTorch has no
-// memory for is a result.
+// A tool that the machine does not have or refuses is `notRun` with its message; what PyTorch has
+// no memory for is a result.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
-// npm run pack:gpu-check [-- --emulated] [-- --out FOLDER]: everything that cmd/gpu-check.sh needs on
-// a machine without cargo, npm or network, as gpu-check.tar.xz of at most 60 MB: Node, bpeft with
-// its packages and the engine for GPUs, tests of engine and kernels, the peer, a profiler.
+// npm run pack:gpu-check [-- --emulated] [-- --out FOLDER]: everything that cmd/gpu-check.sh needs
+// on a machine without cargo, npm or network, as gpu-check.tar.xz of at most 60 MB: Node, bpeft
+// with its packages and the engine for GPUs, tests of engine and kernels, the peer, a profiler.
 //
 // --emulated: in place of nvcc's kernels what the emulated driver takes, and a folder in place of
 // the archive. Everything else is the same.
@@ -71,16 +71,21 @@ function placeBpeft(addon, kernels) {
   cpSync(kernels, join(own, 'kernels'), { recursive: true, dereference: true });
 }
 
-/** Tests of operations and whole models, as programs. */
+/**
+ * Tests of operations and whole models, as programs. The addon is named beside the engine so that
+ * what both depend on has the same features as in its build, and is not compiled again.
+ */
 function placeEngineTests() {
   const which = ['--lib', ...TESTS.flatMap((name) => ['--test', name])];
-  const of = ['--package', 'blob-core', '--features', 'cuda', '--locked'];
-  const args = ['test', ...of, ...which, '--no-run', '--message-format=json'];
+  const of = ['blob-core', 'napi-bindings'].flatMap((name) => ['--package', name]);
+  const how = ['--features', 'cuda', '--locked', '--no-run', '--message-format=json'];
+  const args = ['test', ...of, ...which, ...how];
   const { ok, stdout } = run('cargo', args, { capture: true, isSilent: true });
   must(ok, 'cargo test --no-run');
   for (const line of stdout.split('\n').filter((one) => one.startsWith('{'))) {
     const { executable, target, profile } = JSON.parse(line);
     if (typeof executable !== 'string' || !profile.test) continue;
+    if (target.name === 'napi_bindings') continue;
     const name = target.kind.includes('lib') ? 'operations' : target.name;
     place(executable, join(bundle, 'engine', name));
   }

@@ -1,5 +1,5 @@
-// node parity.mjs MODEL.gguf PLAN: updates of BLoB and posterior samples of one model on the CPU and
-// on the GPU, twice; whether memory comes back. One line of JSON.
+// node parity.mjs MODEL.gguf PLAN: updates of BLoB and posterior samples of one model on the CPU
+// and on the GPU, twice; whether memory comes back. One line of JSON.
 //
 // PLAN is the part `parity` of plan.mjs as JSON. Differences are relative to the largest value.
 

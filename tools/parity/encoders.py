@@ -84,7 +84,8 @@ def class_logits(model, family, classes, texts, adapter):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         adapted = PeftModel.from_pretrained(base_model(model, family, classes), adapter).eval()
-    # PEFT 0.13 cannot load a second adapter beside a head that is saved: the file once more, over it.
+    # PEFT 0.13 cannot load a second adapter beside a head that is saved: the file once more, over
+    # it.
     result = set_peft_model_state_dict(adapted, load_file(f"{adapter}/adapter_model.safetensors"))
     logits = []
     for text in texts:

@@ -1,4 +1,6 @@
-/** How ranks share the rows of an update: each micro-batch is cut into as many runs as there are. */
+/**
+ * How ranks share the rows of an update: each micro-batch is cut into as many runs as there are.
+ */
 
 /** Which part of every batch is this process's. */
 export interface Division {

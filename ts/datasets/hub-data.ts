@@ -56,7 +56,8 @@ export async function otherHubData(
   const sample = splits.get('train') ?? splits.get(first) ?? [];
   const found = origin(data, name);
   const known = task ?? familyAt(id);
-  // The first file tells the task. Alone it is brought only where its name says that there are more.
+  // The first file tells the task. Alone it is brought only where its name says that there are
+  // more.
   const names = sample.map((file) => file.name);
   if (known === null) await data.peek(areCounted(names) ? names.slice(0, 1) : names, call);
   const family = known ?? (await taskByFields(sample, columns));

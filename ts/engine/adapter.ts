@@ -85,8 +85,8 @@ export interface PredictiveOptions {
   /** Only the last K layers sample; null = all. */
   readonly stochasticLayers: number | null;
   /**
-   * How an adapter with a curvature answers, unless `samples` is 0: in closed form, as logarithms of
-   * probabilities in one pass (`probit` unless given, `bridge`), or by samples of the logits.
+   * How an adapter with a curvature answers, unless `samples` is 0: in closed form, as logarithms
+   * of probabilities in one pass (`probit` unless given, `bridge`), or by samples of the logits.
    */
   readonly link?: 'probit' | 'bridge' | 'sample' | undefined;
 }

@@ -16,7 +16,9 @@ export interface Room {
   readonly bytes: number;
 }
 
-/** Changes that would help, each with the largest batch that it leaves; the smallest change first. */
+/**
+ * Changes that would help, each with the largest batch that it leaves; the smallest change first.
+ */
 const CHANGES: readonly (readonly [flag: string, change: Partial<TrainConfig>])[] = [
   ['', {}],
   ['--checkpointing full', { checkpointing: 'full' }],

@@ -5,11 +5,11 @@
  *
  * The adapter has its values, gradients and two moments in f32. A block keeps of each row, in f32,
  * x and u (d), q and o (H·c), k and v (G·c), the logarithms of the heads' sums (H), and gate and up
- * (f), in half the bytes unless products are f32. Its backward pass holds at most six times what the
- * MLP and the stream hold together; on a GPU, which needs no copies in other orders, once.
+ * (f), in half the bytes unless products are f32. Its backward pass holds at most six times what
+ * the MLP and the stream hold together; on a GPU, which needs no copies in other orders, once.
  *
- * On a GPU (ADR 0033) the tables lie beside the blocks as they are stored, and the cosines and sines
- * of rotary positions, c floats each, for a power of two of them.
+ * On a GPU (ADR 0033) the tables lie beside the blocks as they are stored, and the cosines and
+ * sines of rotary positions, c floats each, for a power of two of them.
  */
 
 import { blockMatrices, blockWeights, tableWeights } from './shape.ts';
@@ -62,7 +62,9 @@ export function cpuWeightBytes({ shape, quantize, weightBytes }: Work): number {
   return blockWeights(shape) * BYTES[quantize] + tableWeights(shape) * BYTES.none;
 }
 
-/** On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16. */
+/**
+ * On a GPU quantised blocks stay as they are, beside one decoded layer; others are in f32 or bf16.
+ */
 export function gpuBlockBytes(work: Weights): number {
   const { shape, precision, quantize } = work;
   const decoded = precision === 'f32' ? 4 : 2;

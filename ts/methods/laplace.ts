@@ -1,6 +1,6 @@
 /**
- * Laplace's approximation (Laplace-LoRA, Yang et al., arXiv 2308.13111): a Gaussian around a trained
- * adapter by the curvature of its loss, and answers that are linearised in the weights.
+ * Laplace's approximation (Laplace-LoRA, Yang et al., arXiv 2308.13111): a Gaussian around a
+ * trained adapter by the curvature of its loss, and answers that are linearised in the weights.
  *
  * ```text
  * p(θ | D) ≈ N(θ*, (F + λI)⁻¹)      f(x) ~ N(f_θ*(x), J (F + λI)⁻¹ Jᵀ)
@@ -54,9 +54,9 @@ export const LAPLACE: Pick<Method<unknown>, 'id' | 'predictive'> = {
 const BY_HEART = 0.1;
 
 /**
- * Whether the evidence over all layers is to be trusted. Where no row is in doubt few parameters are
- * determined, γ, and λ = γ/‖θ‖² is that of a prior far wider than answers to other rows bear: θ was
- * trained without it.
+ * Whether the evidence over all layers is to be trusted. Where no row is in doubt few parameters
+ * are determined, γ, and λ = γ/‖θ‖² is that of a prior far wider than answers to other rows bear: θ
+ * was trained without it.
  */
 export function isLearntByHeart({ nll, rows }: { nll: number; rows: number }): boolean {
   return nll < BY_HEART * rows;
@@ -68,7 +68,9 @@ export const PRECISIONS: Float64Array = Float64Array.from(
   (_, at) => 10 ** (at / 8 - 4),
 );
 
-/** The λ of smallest NLL, and whether it is an end of the range, where there may be a better one. */
+/**
+ * The λ of smallest NLL, and whether it is an end of the range, where there may be a better one.
+ */
 export function bestPrecision(nll: Float64Array): {
   readonly precision: number;
   readonly isEnd: boolean;

@@ -2,7 +2,8 @@
  * How many batches, updates and epochs a run has, its schedule, and the cycle M of the KL weight.
  *
  * ```text
- * n rows, batch size b, P processes, l = ⌊n/b⌋ batches (⌈n/b⌉ where the last is kept), l_p = ⌊l/P⌋ (⌈l/P⌉)
+ * n rows, batch size b, P processes, l = ⌊n/b⌋ batches (⌈n/b⌉ where the last is kept), l_p = ⌊l/P⌋
+ * (⌈l/P⌉)
  * reference  E = ⌈max_steps / l⌉ whole epochs of l_p updates; the schedule counts batches of all processes:
  *            T = max_steps, else ⌊N·E / b⌋, N = l·b (n where kept); P ticks per update, none stops at T
  * corrected  the schedule counts updates and stops at T = max_steps, else E·updates per epoch

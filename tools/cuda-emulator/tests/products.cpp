@@ -120,8 +120,8 @@ TEST("a product by cuBLASLt whose shapes do not fit is refused") {
   CHECK(found == 0);
 }
 
-// The first column of aᵀ·b (M, n) with sums of 100, by the algorithm that is chosen for `chosen_for`
-// columns; 0: cuBLAS chooses by n.
+// The first column of aᵀ·b (M, n) with sums of 100, by the algorithm that is chosen for
+// `chosen_for` columns; 0: cuBLAS chooses by n.
 std::vector<float> first_column(int n, int chosen_for, uint32_t schemes = 0) {
   constexpr int INNER = 100;
   auto a = values(INNER * M, 7), b = values(size_t(INNER * n), 8);

@@ -3,8 +3,8 @@
  * question was made from is kept as meta data.
  *
  * Source: Talmor et al., "CommonsenseQA: A Question Answering Challenge Targeting Commonsense
- * Knowledge" (arXiv 1811.00937); MIT. Rows `{id, question, question_concept, choices: {label, text},
- * answerKey}`; those of test have no answer. Splits: train 9741, validation 1221, test 1140.
+ * Knowledge" (arXiv 1811.00937); MIT. Rows `{id, question, question_concept, choices: {label,
+ * text}, answerKey}`; those of test have no answer. Splits: train 9741, validation 1221, test 1140.
  */
 
 import type { DatasetEntry } from './entry.ts';

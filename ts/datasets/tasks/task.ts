@@ -31,7 +31,9 @@ export interface Task {
   plan(item: Item, competing: number, template: Template): PromptPlan;
   /** What an encoder reads instead. */
   pair(item: Item, template: Template): TextPair;
-  /** The class that the F1 of two is of, as prompts or an encoder's texts count; absent: the second. */
+  /**
+   * The class that the F1 of two is of, as prompts or an encoder's texts count; absent: the second.
+   */
   positive?(template: Template, reader: 'prompt' | 'texts'): 0 | 1;
   /** What answers call the item's choices. */
   names(item: Item): readonly string[];

@@ -81,8 +81,8 @@ interface Answers {
 
 /**
  * The sample counts that differ for this adapter: a point adapter has one prediction, whatever is
- * asked for, and it is reported as samples 0; an ensemble of points has as many as members; a closed
- * form is one.
+ * asked for, and it is reported as samples 0; an ensemble of points has as many as members; a
+ * closed form is one.
  */
 export function effectiveSamples<Count extends number | 'auto'>(
   adapter: Adapter,

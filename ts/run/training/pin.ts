@@ -20,7 +20,8 @@ import { requireWritable } from '../records/writable.ts';
 import { trainedInputs } from './trained-inputs.ts';
 
 /**
- * Brings the model and the adapter, and reads every split that training and its evaluation read, whole.
+ * Brings the model and the adapter, and reads every split that training and its evaluation read,
+ * whole.
  * @returns what the file at `path` then holds
  * @throws {BpeftError} `BPEFT_USAGE`, `BPEFT_RUN_EXISTS`: `path` is an input, or no lock file
  */
