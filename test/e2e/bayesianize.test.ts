@@ -1,14 +1,27 @@
-import { readFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bayesianize, evaluate, type RunEvent, train } from 'bpeft';
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const model = 'builtin:tiny';
 
+let folder: string;
 /** The folder of a short run. */
-async function trained(): Promise<string> {
-  const out = join(temporaryFolder(), 'mle');
+let mle: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'bpeft-'));
+  mle = join(folder, 'mle');
   const settings = {
     dataset: 'builtin:exam-topics',
     method: 'mle',
@@ -16,12 +29,11 @@ async function trained(): Promise<string> {
     rank: 4,
     lr: 0.01,
   } as const;
-  await train({ ...settings, model, out, evalLimit: 2 });
-  return out;
-}
+  await train({ ...settings, model, out: mle, evalLimit: 2 });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mean as it was', async () => {
-  const mle = await trained();
   const out = join(temporaryFolder(), 'tfb');
   const events: RunEvent[] = [];
   const options = {
@@ -87,7 +99,6 @@ it('bayesianizes every member of an ensemble by one scale', async () => {
 });
 
 it('refuses another base model, an adapter that is there, and a folder that is none', async () => {
-  const mle = await trained();
   const adapter = join(mle, 'adapter');
   const out = join(temporaryFolder(), 'tfb');
   const options = { model, adapter, anchors: 4, iterations: 1, tolerance: 10, out };
@@ -106,4 +117,46 @@ it('refuses another base model, an adapter that is there, and a folder that is n
       code: 'BPEFT_USAGE',
     });
   }
+});
+
+it('replaces what it has made, and nothing that was trained, written or left beside it', async () => {
+  const adapter = join(mle, 'adapter');
+  const parent = temporaryFolder();
+  const [copy, notes, made] = ['copy', 'notes', 'made'].map((name) => join(parent, name));
+  if (copy === undefined || notes === undefined || made === undefined) throw new TypeError();
+  cpSync(adapter, copy, { recursive: true });
+  mkdirSync(notes);
+  writeFileSync(join(notes, 'README.md'), 'mine');
+  const beside = join(parent, '.made.tmp');
+  writeFileSync(beside, 'mine');
+  const options = { model, adapter, anchors: 4, iterations: 1, tolerance: 10, overwrite: true };
+  for (const out of [copy, notes]) {
+    const before = readdirSync(out);
+    await expect(bayesianize({ ...options, out })).rejects.toMatchObject({
+      code: 'BPEFT_RUN_EXISTS',
+      message: `${out} holds what bayesianize has not made, and is not replaced`,
+    });
+    expect(readdirSync(out)).toEqual(before);
+  }
+  await bayesianize({ ...options, out: made });
+  await bayesianize({ ...options, out: made });
+  expect(readFileSync(beside, 'utf8')).toBe('mine');
+  writeFileSync(join(made, 'README.md'), 'mine');
+  await expect(bayesianize({ ...options, out: made })).rejects.toMatchObject({
+    message: `${made} holds a README.md that was not written by bpeft, and is not replaced`,
+  });
+  expect(readdirSync(parent).toSorted()).toEqual(['.made.tmp', 'copy', 'made', 'notes']);
+});
+
+it('writes nothing over what came while it worked', async () => {
+  const adapter = join(mle, 'adapter');
+  const out = join(temporaryFolder(), 'made');
+  const onEvent = ({ type }: RunEvent) => {
+    if (type === 'look') cpSync(adapter, out, { recursive: true });
+  };
+  const options = { model, adapter, anchors: 4, iterations: 1, tolerance: 10, out };
+  await expect(bayesianize(options, { onEvent })).rejects.toMatchObject({
+    code: 'BPEFT_RUN_EXISTS',
+  });
+  expect(readFileSync(join(out, 'bpeft.json'))).toEqual(readFileSync(join(adapter, 'bpeft.json')));
 });

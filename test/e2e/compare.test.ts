@@ -122,6 +122,16 @@ it('stops after a checkpoint, and says how to go on', async () => {
   expect(stderr).toContain('the same command goes on from here');
 });
 
+it.each(['table.md', 'table.csv', 'table.json'])('replaces no %s of others', async (name) => {
+  const { config, folder } = written(TABLE);
+  writeFileSync(join(folder, name), '{"format": 1}');
+  await expect(compare({ config, out: folder })).rejects.toMatchObject({
+    code: 'BPEFT_RUN_EXISTS',
+    message: `${join(folder, name)} is no table of bpeft's, and is not replaced`,
+  });
+  expect(readFileSync(join(folder, name), 'utf8')).toBe('{"format": 1}');
+});
+
 it('tells a listener once, and with its folder, how a run failed', async () => {
   const { config, folder } = written(TABLE.replace('builtin:exam-topics', './not-there.jsonl'));
   const failures: string[] = [];

@@ -75,6 +75,28 @@ it('trains BLoB on pairs with three classes, evaluates and predicts by class', a
   expect(JSON.parse(stdout)).toMatchObject({ labels: ['entailment', 'contradiction', 'neutral'] });
 });
 
+it('trains, evaluates and predicts with more classes than a decoder has tokens for', async () => {
+  const CLASSES = 2000;
+  const [data, out] = [temporaryFolder(), join(temporaryFolder(), 'run')];
+  const rows = Array.from({ length: CLASSES }, (_, row) => ({ text: `${row}`, label: `c${row}` }));
+  const lines = (some: typeof rows) => some.map((row) => `${JSON.stringify(row)}\n`).join('');
+  writeFileSync(join(data, 'train.jsonl'), lines(rows));
+  writeFileSync(join(data, 'validation.jsonl'), lines(rows.slice(0, 8)));
+  const model = randomEncoder();
+  const args = ['train', '--model', model, '--dataset', data, '--max-steps', '2', '--out', out];
+  expect(await bpeft(...args, '--eval-samples', '2')).toMatchObject({ code: 0 });
+  expect(read(out, 'result.json').evaluations[0]).toMatchObject({ n: 8, samples: 2 });
+  const input = join(data, 'validation.jsonl');
+  const { code, stdout } = await bpeft('predict', '--run', out, '--model', model, input);
+  expect(code).toBe(0);
+  const answers = stdout.trim().split('\n');
+  expect(answers).toHaveLength(8);
+  const { labels, probs, prediction } = JSON.parse(answers[0] ?? '');
+  expect(labels).toEqual(rows.map(({ label }) => label).sort());
+  expect(probs).toHaveLength(CLASSES);
+  expect(labels).toContain(prediction);
+});
+
 it.each([
   ['frozen', ['query', 'value']],
   ['lora', ['query', 'value', 'classifier.dense', 'classifier.out_proj']],

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { evaluate, predict, type RunEvent, train } from 'bpeft';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { bpeft, fixtureData, outcome, trainArgs } from '../support/bpeft-process.ts';
+import { BpeftProcess, bpeft, fixtureData, outcome, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const short = ['--max-steps', '2', '--eval-limit', '4', '--eval-samples', '0'];
@@ -78,6 +78,20 @@ it('locks over a lock file alone, never over the model', async () => {
   for (let times = 0; times < 2; times++) {
     expect(await bpeft('lock', mine, ...locked)).toMatchObject({ code: 0 });
   }
+  expect(await bpeft('lock', join(folder, 'new/mine.json'), ...locked)).toMatchObject({ code: 0 });
+});
+
+it.each([
+  ['a dataset', 'rows.jsonl', 2, 'the lock file rows.jsonl is a dataset, which would be replaced'],
+  ['a folder', '.', 1, 'cannot write .: . is no file'],
+])('says of a lock file that is %s what was typed', async (_, typed, code, message) => {
+  const cwd = temporaryFolder();
+  writeFileSync(join(cwd, 'rows.jsonl'), `${JSON.stringify({ ...row, answer: 1 })}\n`);
+  const args = ['lock', typed, '--model', 'builtin:random', '--dataset', 'rows.jsonl'];
+  const finished = await new BpeftProcess(args, { cwd }).finished;
+  expect(finished).toMatchObject({ code, stderr: expect.stringContaining(message) });
+  expect(finished.stderr).toContain('hint: name another file');
+  expect(finished.stderr).not.toContain('--out');
 });
 
 it('does not let a training replace an evaluation, but another evaluation', async () => {

@@ -1,5 +1,6 @@
-import { cpSync, existsSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { evaluate, type RunEvent, train } from 'bpeft';
 import { expect, it } from 'vitest';
 import { BpeftProcess, bpeft, fixtureData, trainArgs } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -27,6 +28,61 @@ it('takes over the lock of a process that has died', async () => {
   expect(existsSync(join(out, '.lock'))).toBe(true);
   const next = await bpeft(...trainArgs(out, ...short, '--overwrite'));
   expect(next).toMatchObject({ code: 0, stderr: expect.stringContaining('took over the lock') });
+});
+
+const locked = '.lock';
+
+/** What a process finds that stood still for long: another one has the folder by now. */
+function robbed(folder: string): void {
+  const path = join(folder, locked);
+  const holder = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...holder, token: 'that of another process' }));
+}
+
+const lost = {
+  code: 'BPEFT_RUN_EXISTS',
+  message: expect.stringContaining('took the lock over while this one stood still'),
+};
+
+it.each<[string, (event: RunEvent) => boolean, string[]]>([
+  ['checkpoint', ({ type }) => type === 'step', []],
+  ['adapter', ({ type }) => type === 'checkpoint', []],
+  ['prediction', ({ type }) => type === 'posterior', ['adapter']],
+  ['result', ({ type }) => type === 'evaluation', ['adapter', 'predictions']],
+])(
+  'writes no %s of a training once another process has the folder',
+  async (what, isMoment, there) => {
+    const out = join(temporaryFolder(), 'run');
+    const data = { dataset: 'ARC-Easy', dataDir: fixtureData, maxSeqLen: 700 };
+    const run = { ...data, model: 'builtin:random', maxSteps: 1, evalLimit: 4, evalSamples: [0] };
+    const onEvent = (event: RunEvent) => {
+      if (isMoment(event)) robbed(out);
+    };
+    await expect(train({ ...run, out }, { onEvent })).rejects.toMatchObject(lost);
+    const outcomes = ['adapter', 'predictions', 'result.json'];
+    expect(outcomes.filter((name) => existsSync(join(out, name)))).toEqual(there);
+    expect(existsSync(join(out, 'state', 'latest'))).toBe(what !== 'checkpoint');
+    expect(existsSync(join(out, locked))).toBe(true);
+  },
+);
+
+it('writes nothing of an evaluation once another process has the folder', async () => {
+  const [run, out] = [join(temporaryFolder(), 'run'), join(temporaryFolder(), 'evaluation')];
+  expect(await bpeft(...trainArgs(run, ...short))).toMatchObject({ code: 0 });
+  const data = { dataDir: fixtureData, limit: 4 };
+  for (const [moment, files] of [
+    ['run-started', []],
+    ['evaluation', ['predictions', 'result.json']],
+  ] as const) {
+    const onEvent = ({ type }: RunEvent) => {
+      if (type === moment) robbed(out);
+    };
+    const evaluating = evaluate({ ...data, run, out, samples: [0, 4] }, { onEvent });
+    await expect(evaluating).rejects.toMatchObject(lost);
+    expect(readdirSync(out).toSorted()).toEqual([locked, ...files]);
+    rmSync(join(out, locked));
+  }
+  expect(readdirSync(join(out, 'predictions'))).toHaveLength(1);
 });
 
 it('does not pass an old evaluation off as a new one', async () => {

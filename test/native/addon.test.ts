@@ -1,9 +1,12 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { raggedBatch } from '../../ts/batches/ragged-batch.ts';
 import { loadModel } from '../../ts/engine/model.ts';
 import { loadNative } from '../../ts/engine/native.ts';
 import { Trainer } from '../../ts/engine/trainer.ts';
 import { BPEFT_ERROR_CODES } from '../../ts/errors.ts';
+import { randomModel } from '../support/random-model.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 it('knows no error code that the library does not', () => {
@@ -34,6 +37,30 @@ it('encodes text and decodes it again', async () => {
   const { ids, offsets } = await model.encode(['Größe', ''], false);
   expect([...offsets]).toEqual([0, 7, 7]);
   expect(await model.decode(ids)).toBe('Größe');
+});
+
+it('opens a model whose tokenizer knows more tokens than it, and refuses texts that hold them', async () => {
+  const folder = temporaryFolder();
+  const files = randomModel();
+  const tokenizer = JSON.parse(String(files['tokenizer.json']));
+  // The matrix has 257 rows.
+  tokenizer.added_tokens = ['[LAST]', '[PAD]'].map((content, at) => ({
+    ...{ id: 256 + at, content, special: true, normalized: false },
+    ...{ single_word: false, lstrip: false, rstrip: false },
+  }));
+  for (const [name, content] of Object.entries({
+    ...files,
+    'tokenizer.json': JSON.stringify(tokenizer),
+  }))
+    writeFileSync(join(folder, name), content);
+  await using model = await loadModel({ model: folder });
+  expect([...(await model.encode(['a[LAST]'], false)).ids]).toEqual([97, 256]);
+  await expect(model.encode(['a', 'b[PAD]'], false)).rejects.toMatchObject({
+    code: 'BPEFT_INVALID_INPUT',
+    message: expect.stringMatching(
+      /which has 257, got "\[PAD\]" \(id 257\) in the one .*"b\[PAD\]"/,
+    ),
+  });
 });
 
 it('makes the same adapter from the same seed, and another from another', async () => {

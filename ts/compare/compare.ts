@@ -11,14 +11,13 @@ import { isolated } from '../engine/call.ts';
 import { abortError, BpeftError } from '../errors.ts';
 import { type Listener, observed, type Sink } from '../events/sinks.ts';
 import type { ComparedCell } from '../report/compared-cells.ts';
-import { comparisonCsv, comparisonMarkdown } from '../report/comparison-table.ts';
 import { readReport } from '../report/write-report.ts';
-import { replaceFile, replaceJson } from '../run/records/atomic.ts';
 import { RunFolder } from '../run/records/run-folder.ts';
 import { runJob } from './job-process.ts';
 import { type Cell, cellsOf, type Job } from './jobs.ts';
 import { Progress } from './progress.ts';
 import { readTable } from './table.ts';
+import { requireOwnTables, writeTables } from './tables.ts';
 
 export interface CompareOptions {
   /** The file that says what is compared (`table.ts`). */
@@ -69,6 +68,7 @@ export async function compare(
   const table = await readTable(options.config);
   const out = options.out ?? join('runs', table.name);
   const cells = cellsOf(table, out);
+  await requireOwnTables(out);
   const progress = await Progress.open(out);
   for (const { jobs } of cells) for (const job of jobs) progress.requireSame(job);
   await observed(context.onEvent, {}, (sinks) =>
@@ -79,9 +79,7 @@ export async function compare(
   );
   const { comparison } = await readReport([...known.keys()], known);
   const result: Comparison = { format: 1, table: table.name, cells: comparison, out };
-  await replaceFile(join(out, 'table.md'), comparisonMarkdown(comparison));
-  await replaceFile(join(out, 'table.csv'), comparisonCsv(comparison));
-  await replaceJson(join(out, 'table.json'), result);
+  await writeTables(result);
   return result;
 }
 

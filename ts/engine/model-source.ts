@@ -35,7 +35,7 @@ export const BUILTIN_MODELS: readonly BuiltinModel[] = [
 ];
 
 export const MODEL_HINT =
-  '--model takes a .gguf file, a folder with config.json and *.safetensors, org/name[@revision][:file] of the Hub, builtin:tiny or builtin:random';
+  'a model is a .gguf file, a folder with config.json and *.safetensors, org/name[@revision][:file] of the Hub, builtin:tiny or builtin:random';
 
 /** The weights of `builtin:random` never change, whatever the run's seed. */
 const RANDOM_MODEL_SEED = 1;

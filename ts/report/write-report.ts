@@ -1,10 +1,10 @@
 /** Reports of run folders, as texts and files. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join, resolve, sep } from 'node:path';
 import { BpeftError } from '../errors.ts';
-import { replaceFile } from '../run/records/atomic.ts';
+import { io, replaceFile } from '../run/records/atomic.ts';
 import { fileJson } from '../run/records/json.ts';
 import { refuseProtected } from '../run/records/protected.ts';
 import { requireWritable } from '../run/records/writable.ts';
@@ -73,6 +73,7 @@ export async function writeReport(
   }
   await refuseProtected(path, []);
   await requireWritable(path, 'file');
+  await io(path, () => mkdir(dirname(path), { recursive: true }));
   await replaceFile(path, text);
 }
 

@@ -12,7 +12,7 @@ import { nearestName } from '../../nearest.ts';
 import { className, isWholeNumber, lookAlikes, sortedNames } from './class-names.ts';
 import { datasetError, ROW_FORMS, type RowPlace, rowError } from './dataset-error.ts';
 import { cellText, filledText } from './fields.ts';
-import { type Item, letters, MAX_CLASSES } from './item.ts';
+import { type Item, letters } from './item.ts';
 
 const TEXT_FIELDS = [
   ['text'],
@@ -127,33 +127,49 @@ export function foundLabelNames(
 
 /**
  * The names as they are compared and recorded.
- * @throws {BpeftError} `BPEFT_DATASET` for fewer than 2, too many, empty or repeated names.
+ * @throws {BpeftError} `BPEFT_DATASET` for fewer than 2, empty or repeated names.
  */
 export function checkedLabelNames(given: readonly string[], source: string): readonly string[] {
   const names = given.map(className);
   if (names.length < 2)
     throw datasetError(source, `needs at least 2 classes, got ${names.length} (${names.join()})`);
-  if (names.length > MAX_CLASSES) {
-    throw datasetError(
-      source,
-      `has ${names.length} classes, more than there are labels (${MAX_CLASSES})`,
-    );
-  }
-  const repeated = names.find((name, index) => names.indexOf(name) !== index);
+  const { indices } = knownClasses(names);
+  const repeated = names.find((name, index) => indices.get(name) !== index);
   if (repeated !== undefined)
     throw datasetError(source, `names the class ${JSON.stringify(repeated)} twice`);
   if (names.includes('')) throw datasetError(source, 'has a class without a name');
   return names;
 }
 
+/** What each row asks of the class names. */
+interface KnownClasses {
+  /** Of a name that stands twice the last index. */
+  readonly indices: ReadonlyMap<string, number>;
+  /** Whether whole numbers are names, and never indices. */
+  readonly areNumbered: boolean;
+}
+
+const known = new WeakMap<readonly string[], KnownClasses>();
+
+function knownClasses(names: readonly string[]): KnownClasses {
+  let classes = known.get(names);
+  if (classes === undefined) {
+    const indices = new Map(names.map((name, index) => [name, index]));
+    classes = { indices, areNumbered: names.some(isWholeNumber) };
+    known.set(names, classes);
+  }
+  return classes;
+}
+
 function labelIndex(label: string, labelNames: readonly string[], place: RowPlace): number | null {
   if (label === '') return null;
-  const named = labelNames.indexOf(label);
-  if (named >= 0) return named;
+  const { indices, areNumbered } = knownClasses(labelNames);
+  const named = indices.get(label);
+  if (named !== undefined) return named;
   if (isWholeNumber(label)) {
     const number = Number(label);
     if (number === -1) return null;
-    if (number >= 0 && number < labelNames.length && !labelNames.some(isWholeNumber)) return number;
+    if (number >= 0 && number < labelNames.length && !areNumbered) return number;
   }
   const nearest = isWholeNumber(label) ? null : nearestName(label, labelNames);
   const remedy = 'name all classes: --labels NAME,NAME,…';

@@ -26,10 +26,8 @@ export type TaskFamily =
   | 'multiple-choice'
   | 'classification';
 
-const ONE_LETTER = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'];
-
-/** As many classes as there are labels of one letter or two; a tokenizer may have fewer of them. */
-export const MAX_CLASSES = ONE_LETTER.length + 26 * 26;
+const CAPITALS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
+const ONE_LETTER = [...CAPITALS, ...'abcdefghijklmnopqrstuvwxyz'];
 
 export interface Item {
   /** For messages: file and line. */
@@ -106,14 +104,21 @@ export interface RowStream extends SplitHead {
   items(): AsyncIterable<Item>;
 }
 
-/** The label of a class: `A` … `Z`, `a` … `z`, then `AA`, `AB` … `ZZ`. */
+/** The label of a class: `A` … `Z`, `a` … `z`, then `AA`, `AB` … `ZZ`, `AAA` and so on. */
 export function letter(index: number): string {
   const own = ONE_LETTER[index];
   if (own !== undefined) return own;
-  const pair = index - ONE_LETTER.length;
-  return `${ONE_LETTER[Math.floor(pair / 26)] ?? ''}${ONE_LETTER[pair % 26] ?? ''}`;
+  let text = '';
+  let rest = index - ONE_LETTER.length + CAPITALS.length;
+  for (; rest >= 0; rest = Math.floor(rest / CAPITALS.length) - 1)
+    text = `${CAPITALS[rest % CAPITALS.length]}${text}`;
+  return text;
 }
 
-export function letters(count: number): string[] {
-  return Array.from({ length: count }, (_, index) => letter(index));
+/** Rows mostly have as many as the one before. */
+let last: readonly string[] = [];
+
+export function letters(count: number): readonly string[] {
+  if (last.length !== count) last = Array.from({ length: count }, (_, index) => letter(index));
+  return last;
 }

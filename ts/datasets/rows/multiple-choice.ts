@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { className, isWholeNumber } from './class-names.ts';
 import { ROW_FORMS, type RowPlace, rowError } from './dataset-error.ts';
 import { cellText, filledText } from './fields.ts';
-import { type Item, letters, MAX_CLASSES } from './item.ts';
+import { type Item, letters } from './item.ts';
 
 const MultipleChoiceRow = z
   .looseObject(
@@ -24,10 +24,7 @@ const MultipleChoiceRow = z
       question_stem: filledText.optional(),
       prompt: filledText.optional(),
       context: cellText.optional(),
-      choices: z
-        .array(filledText, 'must be a list of texts')
-        .min(2, 'needs at least 2 choices')
-        .max(MAX_CLASSES, `holds more choices than there are labels (${MAX_CLASSES})`),
+      choices: z.array(filledText, 'must be a list of texts').min(2, 'needs at least 2 choices'),
       labels: z.array(filledText, 'must be a list of texts').optional(),
       answer: z.union([z.int(), z.string()], 'must be an index or a label').optional(),
       answerKey: cellText.optional(),

@@ -39,7 +39,8 @@ export async function labelTokens(
   // The reference knows no more labels than letters.
   if (protocol.labelTokens === 'last' && labels.length <= LETTERS)
     return { ...found, notices: [`${message}: their logits are always equal`] };
-  throw new BpeftError('BPEFT_LABEL_TOKENS', message, { hint: REMEDY });
+  const distinct = new Set(found.tokens.values()).size;
+  throw new BpeftError('BPEFT_LABEL_TOKENS', message, { hint: remedy(distinct, labels.length) });
 }
 
 const REMEDY =
@@ -98,14 +99,16 @@ async function continuationTokens(
   throw new BpeftError(
     'BPEFT_LABEL_TOKENS',
     `label ${quoted(labels[index] ?? '')} must continue ${quoted(cue)} by one token, got the tokens ${rest.join(', ')}`,
-    { hint: labels.length <= LETTERS ? REMEDY : remedyForMany(count(fits), labels.length) },
+    { hint: remedy(count(fits), labels.length) },
   );
 }
 
 const LETTERS = 26;
 
-function remedyForMany(fitting: number, labels: number): string {
-  return `this tokenizer has one token for ${fitting} of the ${labels} labels: merge classes, or choose another model`;
+/** `fitting` labels have a token of their own. */
+function remedy(fitting: number, labels: number): string {
+  if (labels <= LETTERS) return REMEDY;
+  return `this tokenizer has one token for ${fitting} of the ${labels} labels: merge classes, or choose another model; an encoder takes any number of them`;
 }
 
 function count(flags: readonly boolean[] | undefined): number {

@@ -1,8 +1,8 @@
 /** A trained adapter made Bayesian without training: `bpeft bayesianize`. */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type BayesianizeConfig, resolveBayesianize } from '../../config/resolve.ts';
 import type { BayesianizeOptions } from '../../config/schema.ts';
 import type { BayesianModel } from '../../engine/model.ts';
@@ -20,6 +20,7 @@ import { replaceFolder } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
 import { LAPLACE } from './laplace.ts';
+import { requireMade } from './made-before.ts';
 import type { LaplaceResult, Made, Maker } from './making.ts';
 import { TFB } from './tfb.ts';
 
@@ -101,11 +102,7 @@ async function shapesText(folder: string, model: BayesianModel): Promise<string>
   }
 }
 
-/** What an adapter's folder may hold; a folder with anything else is never replaced. */
-const OWN_NAMES =
-  /^(adapter_config\.json|adapter_model\.safetensors|bpeft\.json|README\.md|adapter_\d+)$/;
-
-/** @throws {BpeftError} `BPEFT_RUN_EXISTS`, `BPEFT_USAGE` or `BPEFT_IO`, before any work. */
+/** @throws {BpeftError} `BPEFT_RUN_EXISTS`, `BPEFT_USAGE` or `BPEFT_IO`. */
 async function requireFree(
   { out, overwrite, model, dataset }: BayesianizeConfig,
   place: AdapterPlace,
@@ -116,16 +113,7 @@ async function requireFree(
     { what: 'the dataset', path: dataset },
   ]);
   await requireWritable(out, 'folder');
-  const held = existsSync(out) ? readdirSync(out) : [];
-  if (held.length === 0) return;
-  const foreign = held.find((name) => !OWN_NAMES.test(name));
-  if (foreign !== undefined) {
-    const message = `${out} holds ${foreign}, which is no part of an adapter, and is not replaced`;
-    throw new BpeftError('BPEFT_RUN_EXISTS', message, { hint: 'give another --out' });
-  }
-  if (overwrite) return;
-  const message = `${out} already holds an adapter`;
-  throw new BpeftError('BPEFT_RUN_EXISTS', message, { hint: 'give another --out, or --overwrite' });
+  await requireMade(out, overwrite);
 }
 
 interface Saved {
@@ -142,8 +130,10 @@ async function save(
   const { name, sha256 } = model.resolved;
   const { record } = place;
   const point = await adapterIdentity(place);
+  await requireMade(config.out, config.overwrite); // of what may have come in the meantime
   await mkdir(dirname(config.out), { recursive: true });
-  await replaceFolder(config.out, async (temporary) => {
+  const temporary = join(dirname(config.out), `.${basename(config.out)}.${randomUUID()}.tmp`);
+  const fill = async () => {
     await adapter.save(temporary, { baseModel: name });
     await writeAdapterRecord(temporary, {
       format: 1,
@@ -161,5 +151,6 @@ async function save(
       family: record?.family ?? split.family,
       ...keptByAdapter(config),
     });
-  });
+  };
+  await replaceFolder(config.out, fill, temporary);
 }

@@ -4,6 +4,7 @@ import { type Item, letter } from '../../datasets/rows/item.ts';
 import type { Task } from '../../datasets/tasks/task.ts';
 import type { EncodedExample } from '../../datasets/tokens/encode.ts';
 import type { BpeftError, BpeftErrorCode } from '../../errors.ts';
+import { predictedClass } from '../../metrics/scored-row.ts';
 import type { PredictionRow } from '../records/prediction-files.ts';
 import type { AdaptiveRow } from './adaptive.ts';
 
@@ -70,12 +71,11 @@ export function answer(
   // In protocol reference more classes may compete than the row has choices: those have letters
   // only.
   const labels = probs.map((_, index) => names[index] ?? letter(index));
-  const best = probs.indexOf(Math.max(...probs));
   return {
     row,
     ...(id === undefined ? {} : { id }),
     labels,
-    prediction: labels[best] ?? '',
+    prediction: labels[predictedClass(probs)] ?? '',
     probs,
     truncated,
     entropy,

@@ -19,6 +19,7 @@
  * (docs/adr/0019-samples-auto-promises-nothing.md).
  */
 
+import { predictedClass } from '../../metrics/scored-row.ts';
 import { studentQuantile } from '../../metrics/student.ts';
 
 const MAX_SAMPLES = 256;
@@ -51,7 +52,7 @@ export function isSteady(
     { length: classes },
     (_, k) => moments(samples.map((p) => p[k] ?? 0)).mean,
   );
-  const best = means.indexOf(Math.max(...means));
+  const best = predictedClass(means);
   const ofBest = moments(unitMeans(samples, perUnit, (p) => p[best] ?? 0));
   if (halfWidth(ofBest.deviation) > TOLERANCE) return false;
   const gaussian = gaussianMoments(moments(samples.map((p) => logOdds(p, best))), perUnit);

@@ -36,12 +36,15 @@ export async function replaceJson(path: string, value: unknown): Promise<void> {
 /**
  * Makes the folder `path` whole or not at all: `fill` writes into a folder with a temporary name,
  * which then takes the place of what was there.
+ *
+ * @param temporary unless given, one that a killed run may have left, so that the folder around it
+ * must be a run's own
  */
 export async function replaceFolder(
   path: string,
   fill: (temporary: string) => Promise<void>,
+  temporary = join(dirname(path), `.${basename(path)}.tmp`),
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
   await io(path, async () => {
     await rm(temporary, { recursive: true, force: true });
     try {

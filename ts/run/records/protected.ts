@@ -4,6 +4,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { BpeftError } from '../../errors.ts';
 import { folderContents, RUN_NAMES } from './folder-contents.ts';
+import { OUT, type PlaceWords } from './writable.ts';
 
 export interface ProtectedInput {
   /** For the message: `the input`, `the model`. */
@@ -18,6 +19,7 @@ export interface ProtectedInput {
 export async function refuseProtected(
   out: string,
   inputs: readonly ProtectedInput[],
+  words: PlaceWords = OUT,
 ): Promise<void> {
   const place = await realPlace(out);
   for (const { what, path, isWhole = false } of inputs) {
@@ -30,17 +32,16 @@ export async function refuseProtected(
     if (place === own || isInside || holds || (await isSameFile(out, path))) {
       const around = isInside ? 'lies inside' : 'holds';
       const how = isInside || holds ? `${around} ${what}, ${path}` : `is ${what}`;
-      throw new BpeftError('BPEFT_USAGE', `--out ${out} ${how}, which would be replaced`, {
-        hint: 'give another --out',
+      throw new BpeftError('BPEFT_USAGE', `${words.place} ${out} ${how}, which would be replaced`, {
+        hint: words.remedy,
       });
     }
   }
   for (let run = dirname(place); ; run = dirname(run)) {
     const [entry = ''] = relative(run, place).split(sep);
     if (isOfRun(entry) && ['training', 'evaluation'].includes(folderContents(run).kind)) {
-      throw new BpeftError('BPEFT_USAGE', `--out ${out} is among the files of the run ${run}`, {
-        hint: 'give a path outside of it',
-      });
+      const message = `${words.place} ${out} is among the files of the run ${run}`;
+      throw new BpeftError('BPEFT_USAGE', message, { hint: 'give a path outside of it' });
     }
     if (run === dirname(run)) return;
   }

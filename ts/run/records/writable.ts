@@ -10,16 +10,28 @@ import { ioError } from './atomic.ts';
 
 type Kind = 'file' | 'folder' | 'neither';
 
+/** How the caller named the place, and how another one is named. */
+export interface PlaceWords {
+  readonly place: string;
+  readonly remedy: string;
+}
+
+export const OUT: PlaceWords = { place: '--out', remedy: 'give another --out' };
+
 /**
  * @throws {BpeftError} `BPEFT_IO`: something else lies there or on the way, or the rights are
  * missing.
  */
-export async function requireWritable(path: string, kind: 'file' | 'folder'): Promise<void> {
+export async function requireWritable(
+  path: string,
+  kind: 'file' | 'folder',
+  { remedy }: PlaceWords = OUT,
+): Promise<void> {
   const found = await nearestExisting(path);
   const needed = found.path === path ? kind : 'folder';
   if (found.kind !== needed) {
     throw new BpeftError('BPEFT_IO', `cannot write ${path}: ${found.path} is no ${needed}`, {
-      hint: 'give another --out',
+      hint: remedy,
     });
   }
   // A file is replaced by renaming another one over it, which is up to its folder.

@@ -1,6 +1,8 @@
 /** Writes the lock file of a training run: `bpeft lock`. */
 
 import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { parseSettings } from '../../config/parse.ts';
 import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
@@ -14,9 +16,9 @@ import { callOf, type RunContext } from '../inputs/context.ts';
 import { type Pins, pinnedDataset, pinnedName, readPins } from '../inputs/pins.ts';
 import { openDataset } from '../inputs/splits.ts';
 import { adapterIdentity } from '../records/adapter-files.ts';
-import { replaceJson } from '../records/atomic.ts';
+import { io, replaceJson } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
-import { requireWritable } from '../records/writable.ts';
+import { type PlaceWords, requireWritable } from '../records/writable.ts';
 import { trainedInputs } from './trained-inputs.ts';
 
 /**
@@ -59,15 +61,19 @@ export async function pin(
     const model = { named: config.model, pinned, sha256: found.sha256 };
     const adapter = await pinnedAdapter(config.initAdapter, call);
     const pins: Pins = { format: 1, model, adapter, datasets, splits };
+    await io(path, () => mkdir(dirname(path), { recursive: true }));
     await replaceJson(path, pins);
     return pins;
   });
 }
 
+/** The command has it as an argument. */
+const LOCK_FILE: PlaceWords = { place: 'the lock file', remedy: 'name another file' };
+
 /** @throws {BpeftError} before any work, if `path` is more than a lock file that may be renewed */
 async function requireReplaceable(path: string, config: TrainConfig): Promise<void> {
-  await refuseProtected(path, trainedInputs(config, { isWhole: true }));
-  await requireWritable(path, 'file');
+  await refuseProtected(path, trainedInputs(config, { isWhole: true }), LOCK_FILE);
+  await requireWritable(path, 'file', LOCK_FILE);
   if (!existsSync(path)) return;
   try {
     await readPins(path);

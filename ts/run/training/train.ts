@@ -287,6 +287,7 @@ class Run {
         const { step } = this.#progress;
         const event: RunEvent = { type: 'evaluation', step, isFinal, result: evaluation.result };
         if (isFinal) {
+          await this.#surroundings.lock.requireHeld();
           await writePredictions(this.#folder.predictions, evaluation);
           this.#emit(event);
         } else {
@@ -327,6 +328,7 @@ class Run {
     const { name, sha256 } = model.resolved;
     await using posterior = await trainer.posterior();
     const adapter = posterior ?? this.#session.adapter;
+    await this.#surroundings.lock.requireHeld();
     await replaceFolder(this.#folder.adapter, async (temporary) => {
       await adapter.save(temporary, { baseModel: name });
       await writeAdapterRecord(temporary, {

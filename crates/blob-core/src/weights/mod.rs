@@ -317,7 +317,7 @@ fn not_found(path: &Path, reason: impl Into<String>) -> Error {
     Error::ModelNotFound {
         path: path.to_owned(),
         reason: reason.into(),
-        hint: "--model takes a .gguf file, a folder with config.json and *.safetensors, \
+        hint: "a model is a .gguf file, a folder with config.json and *.safetensors, \
                builtin:tiny or builtin:random",
     }
 }

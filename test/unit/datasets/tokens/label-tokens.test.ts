@@ -104,12 +104,13 @@ it('says how many of many labels the tokenizer has as one token, and blames one 
   const pairs = { info: tokenizer.info, encode: splitting };
   await expect(labelTokens(pairs, CUE, labels, corrected)).rejects.toMatchObject({
     message: expect.stringContaining('label "AA" must continue "Answer:" by one token'),
-    hint: 'this tokenizer has one token for 52 of the 60 labels: merge classes, or choose another model',
+    hint: 'this tokenizer has one token for 52 of the 60 labels: merge classes, or choose another model; an encoder takes any number of them',
   });
   expect((await labelTokens(pairs, CUE, labels.slice(0, 52), corrected)).tokens.size).toBe(52);
   // Where the last token counts, AA is an A.
   await expect(labelTokens(pairs, CUE, labels, reference)).rejects.toMatchObject({
     message: expect.stringContaining('labels "A" and "AA" share the token'),
+    hint: expect.stringContaining('one token for 52 of the 60 labels'),
   });
 
   /** Two letters are two tokens. */
