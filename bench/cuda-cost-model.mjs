@@ -53,6 +53,7 @@ async function environment() {
     CUDA_EMU_KERNELS,
     CUDA_EMU_BLOCKS: values.blocks,
     CUDA_EMU_MEMORY: '400000',
+    BPEFT_CUDA_ARENA: '0', // whose blocks would hide what each depth adds
     BPEFT_NATIVE_PATH: addon,
   };
 }

@@ -83,7 +83,7 @@ export declare class NativeModel {
   static load(options: string, reading: NativeReading, abort?: NativeAbort | undefined | null): Promise<NativeModel>
   /** What was loaded, as JSON. */
   info(): string
-  /** Most bytes of the GPU's memory that this process held at once; null on the CPU. */
+  /** Most bytes of the GPU's memory that arrays of this process had at once; null on the CPU. */
   peakGpuBytes(): number | null
   /** Token ids of each text, with the tokenizer's own special tokens if asked for. */
   encode(texts: Array<string>, addSpecialTokens: boolean): Promise<NativeTokens>

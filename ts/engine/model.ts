@@ -113,7 +113,7 @@ export class BayesianModel implements AsyncDisposable {
     return new BayesianModel(handle, chosen, resolved);
   }
 
-  /** Most bytes of the GPU's memory that this process held at once so far; null on the CPU. */
+  /** Most bytes of the GPU's memory that arrays of this process had at once; null on the CPU. */
   peakGpuBytes(): number | null {
     return this.#native.peakGpuBytes();
   }

@@ -30,6 +30,7 @@ fn of(gpu: Gpu, work: impl FnOnce()) -> Traffic {
     Traffic {
         launches: after.launches - before.launches,
         products: after.products - before.products,
+        allocations: after.allocations - before.allocations,
         uploads: after.uploads - before.uploads,
         uploaded: after.uploaded - before.uploaded,
         read_backs: after.read_backs - before.read_backs,
@@ -64,6 +65,8 @@ fn second_step(
         (second.launches, second.products, second.uploads),
         (first.launches, first.products, first.uploads - 3),
     );
+    // The arena has all that a step takes.
+    assert_eq!(second.allocations, 0, "{second:?}");
     second
 }
 

@@ -127,7 +127,7 @@ impl NativeModel {
         &self.info
     }
 
-    /// Most bytes of the GPU's memory that this process held at once; null on the CPU.
+    /// Most bytes of the GPU's memory that arrays of this process had at once; null on the CPU.
     #[napi(catch_unwind)]
     pub fn peak_gpu_bytes(&self) -> Option<f64> {
         self.device.peak_bytes().map(|bytes| bytes as f64)

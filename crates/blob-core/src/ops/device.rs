@@ -142,12 +142,12 @@ impl Device {
         }
     }
 
-    /// Most bytes of a GPU's memory that this process held at once; `None` where nobody can say.
+    /// Most bytes of a GPU's memory that arrays of this process had at once; `None` of a processor.
     pub fn peak_bytes(self) -> Option<u64> {
         match self {
             Self::Cpu | Self::Reference => None,
             #[cfg(feature = "cuda")]
-            Self::Cuda(gpu) => gpu.peak_memory().ok(),
+            Self::Cuda(gpu) => Some(gpu.peak_memory() as u64),
         }
     }
 

@@ -3,16 +3,17 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core as candle;
-use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr, ValidAsZeroBits};
+use cudarc::driver::{DeviceRepr, result};
 
 use super::Gpu;
+use super::memory::Memory;
 use crate::{Error, Result};
 
 /// An array of `f32` in row order. Copies share the memory; who changes one changes no other.
 #[derive(Clone)]
 pub struct Array {
     gpu: Gpu,
-    values: Arc<CudaSlice<f32>>,
+    values: Arc<Memory<f32>>,
     dims: Vec<usize>,
     /// The host's copy, made when first asked for.
     host: Arc<OnceLock<candle::Tensor>>,
@@ -20,7 +21,7 @@ pub struct Array {
 
 impl Array {
     /// Values that a kernel wrote.
-    pub(crate) fn of_kernel(gpu: Gpu, values: CudaSlice<f32>, dims: &[usize]) -> Self {
+    pub(crate) fn of_kernel(gpu: Gpu, values: Memory<f32>, dims: &[usize]) -> Self {
         Self {
             gpu,
             values: Arc::new(values),
@@ -120,7 +121,7 @@ impl Array {
         self.gpu
     }
 
-    pub(super) fn values(&self) -> &CudaSlice<f32> {
+    pub(super) fn values(&self) -> &Memory<f32> {
         &self.values
     }
 
@@ -128,13 +129,13 @@ impl Array {
     ///
     /// # Errors
     /// As [`Self::zeros`].
-    pub(super) fn values_mut(&mut self) -> Result<&mut CudaSlice<f32>> {
+    pub(super) fn values_mut(&mut self) -> Result<&mut Memory<f32>> {
         self.host = Arc::default();
         if Arc::get_mut(&mut self.values).is_none() {
             self.values = Arc::new(self.gpu.copied(&self.values)?);
         }
-        // The copy has no other owner.
-        Ok(Arc::make_mut(&mut self.values))
+        let own = Arc::get_mut(&mut self.values); // the copy has no other owner
+        own.ok_or_else(|| Error::InvalidInput("an array must have one owner to be changed".into()))
     }
 
     /// The address of a value, for a kernel that changes those from it on.
@@ -142,8 +143,7 @@ impl Array {
     /// # Errors
     /// As [`Self::zeros`].
     pub(super) fn address_mut(&mut self, at: usize) -> Result<u64> {
-        let gpu = self.gpu;
-        let (first, _) = self.values_mut()?.device_ptr_mut(gpu.stream());
+        let first = self.values_mut()?.address();
         Ok(first + (at * size_of::<f32>()) as u64)
     }
 }
@@ -155,42 +155,66 @@ impl std::fmt::Debug for Array {
 }
 
 impl Gpu {
-    /// Memory whose values are written next.
-    pub(crate) fn empty<T: DeviceRepr>(self, len: usize) -> Result<CudaSlice<T>> {
-        // SAFETY: every caller has a kernel or a copy write all of it before anything reads it.
-        let memory = unsafe { self.stream().alloc(len.max(1)) };
-        memory.map_err(|error| self.not_given(error, len * size_of::<T>()))
-    }
-
-    pub(super) fn zeros<T: DeviceRepr + ValidAsZeroBits>(self, len: usize) -> Result<CudaSlice<T>> {
-        let memory = self.stream().alloc_zeros(len.max(1));
-        memory.map_err(|error| self.not_given(error, len * size_of::<T>()))
-    }
-
-    pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<CudaSlice<T>> {
-        let mut memory = self.empty(values.len())?;
-        if !values.is_empty() {
-            let copied = self.stream().memcpy_htod(values, &mut memory);
-            copied.map_err(|error| self.failed(error))?;
-            let mut traffic = self.counted();
-            traffic.uploads += 1;
-            traffic.uploaded += size_of_val(values);
-        }
+    /// A copy of the host's values, which may be dropped: the driver takes what is pageable before
+    /// it returns.
+    pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<Memory<T>> {
+        let memory = self.empty(values.len())?;
+        self.write(values, &memory)?;
         Ok(memory)
     }
 
-    pub(super) fn copied(self, values: &CudaSlice<f32>) -> Result<CudaSlice<f32>> {
-        let copy = self.stream().clone_dtod(values);
-        copy.map_err(|error| self.not_given(error, 4 * values.len()))
+    pub(super) fn write<T: DeviceRepr>(self, values: &[T], to: &Memory<T>) -> Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the memory was made for as many values.
+        let copied =
+            unsafe { result::memcpy_htod_async(to.address(), values, self.stream().cu_stream()) };
+        copied.map_err(|error| self.failed(error))?;
+        let mut traffic = self.counted();
+        traffic.uploads += 1;
+        traffic.uploaded += size_of_val(values);
+        Ok(())
     }
 
-    pub(super) fn download<T: DeviceRepr>(self, values: &CudaSlice<T>) -> Result<Vec<T>> {
-        let copied = self.stream().clone_dtoh(values);
-        let copied = copied.map_err(|error| self.failed(error))?;
+    pub(super) fn fill_with_zeros<T>(self, memory: &Memory<T>) -> Result<()> {
+        self.bind()?;
+        let bytes = size_of::<T>() * memory.len().max(1);
+        // SAFETY: it has as many bytes.
+        let filled = unsafe {
+            result::memset_d8_async(memory.address(), 0, bytes, self.stream().cu_stream())
+        };
+        filled.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn copied(self, values: &Memory<f32>) -> Result<Memory<f32>> {
+        let copy = self.empty(values.len())?;
+        self.bind()?;
+        let bytes = size_of::<f32>() * values.len();
+        let (to, from) = (copy.address(), values.address());
+        // SAFETY: both have as many bytes.
+        let copied =
+            unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream().cu_stream()) };
+        copied.map_err(|error| self.failed(error))?;
+        Ok(copy)
+    }
+
+    pub(super) fn download<T: DeviceRepr + Clone + Default>(
+        self,
+        values: &Memory<T>,
+    ) -> Result<Vec<T>> {
+        let mut host = vec![T::default(); values.len()];
+        self.bind()?;
+        // SAFETY: both hold as many values; the host's are read behind the wait.
+        let copied = unsafe {
+            result::memcpy_dtoh_async(&mut host, values.address(), self.stream().cu_stream())
+        };
+        copied.map_err(|error| self.failed(error))?;
         self.synchronize()?;
         let mut traffic = self.counted();
         traffic.read_backs += 1;
-        traffic.read_back += size_of_val(&*copied);
-        Ok(copied)
+        traffic.read_back += size_of_val(&*host);
+        Ok(host)
     }
 }

@@ -1,7 +1,8 @@
 //! Attention over ragged segments; equations in `attention.cu`.
 
-use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
+use super::memory::{Memory, View};
 use super::{Array, Gpu};
 use crate::Result;
 
@@ -179,25 +180,25 @@ impl Problem<'_> {
 }
 
 struct Placed {
-    words: CudaSlice<u32>,
+    words: Memory<u32>,
     of_keys: std::ops::Range<usize>,
     of_queries: std::ops::Range<usize>,
 }
 
 impl Placed {
-    fn keys(&self) -> (usize, CudaView<'_, u32>) {
+    fn keys(&self) -> (usize, View<'_, u32>) {
         (
             self.of_keys.len() / 2,
             self.words.slice(self.of_keys.clone()),
         )
     }
 
-    fn queries(&self) -> (usize, CudaView<'_, u32>) {
+    fn queries(&self) -> (usize, View<'_, u32>) {
         let range = self.of_queries.clone();
         (range.len() / 2, self.words.slice(range))
     }
 
-    fn offsets(&self) -> CudaView<'_, u32> {
+    fn offsets(&self) -> View<'_, u32> {
         self.words.slice(self.of_queries.end..)
     }
 }

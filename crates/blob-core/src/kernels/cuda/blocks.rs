@@ -1,7 +1,8 @@
 //! Stored numbers, decoded for a product or row by row; equations in `blocks.cu`.
 
-use cudarc::driver::{CudaSlice, DeviceRepr, PushKernelArg};
+use cudarc::driver::DeviceRepr;
 
+use super::memory::Memory;
 use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
@@ -37,7 +38,7 @@ fn row_decoder(kind: TensorType) -> &'static str {
 /// A stored matrix (V, d) in a GPU's memory, of which rows are read.
 pub struct Table {
     gpu: Gpu,
-    stored: CudaSlice<u8>,
+    stored: Memory<u8>,
     decoder: &'static str,
     shape: (usize, usize),
 }
@@ -48,8 +49,7 @@ impl Table {
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
     pub(crate) fn new(gpu: Gpu, stored: &StoredMatrix) -> Result<Self> {
-        let copy = gpu.upload::<u8>(&stored.in_order())?;
-        gpu.synchronize()?; // what was copied is dropped here
+        let copy = gpu.keep::<u8>(&stored.in_order())?;
         Ok(Self {
             gpu,
             stored: copy,
@@ -98,9 +98,9 @@ impl Table {
 pub(super) fn decode<T: DeviceRepr>(
     gpu: Gpu,
     decoder: &'static str,
-    stored: &CudaSlice<u8>,
+    stored: &Memory<u8>,
     shape: (usize, usize),
-) -> Result<CudaSlice<T>> {
+) -> Result<Memory<T>> {
     let all = Decoded {
         stored,
         ids: None,
@@ -112,16 +112,16 @@ pub(super) fn decode<T: DeviceRepr>(
 
 /// What is decoded.
 struct Decoded<'a> {
-    stored: &'a CudaSlice<u8>,
+    stored: &'a Memory<u8>,
     /// `None`: all.
-    ids: Option<&'a CudaSlice<u32>>,
+    ids: Option<&'a Memory<u32>>,
     /// Of the result.
     shape: (usize, usize),
     factor: f32,
 }
 
 impl Decoded<'_> {
-    fn decoded<T: DeviceRepr>(&self, gpu: Gpu, decoder: &'static str) -> Result<CudaSlice<T>> {
+    fn decoded<T: DeviceRepr>(&self, gpu: Gpu, decoder: &'static str) -> Result<Memory<T>> {
         let (rows, columns) = self.shape;
         let mut values = gpu.empty(rows * columns)?;
         let sizes = [rows, columns].map(|size| size as u32);

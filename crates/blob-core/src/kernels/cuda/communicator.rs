@@ -7,8 +7,6 @@ use std::ffi::{c_int, c_void};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cudarc::driver::DevicePtrMut;
-
 use super::failure::missing;
 use super::nccl::{FLOAT32, FLOAT64, Handle, Nccl, SUM, UniqueId};
 use super::{Array, Gpu, Tally};
@@ -81,13 +79,13 @@ impl Communicator {
     /// Replaces values by their sums over all ranks.
     pub(crate) fn sum(&self, values: &mut Array) -> Result<()> {
         let len = values.len();
-        let (address, _order) = values.values_mut()?.device_ptr_mut(self.gpu.stream());
+        let address = values.values_mut()?.address();
         self.sum_at(address, len, FLOAT32)
     }
 
     /// The same of a step's losses and of the rows that were right.
     pub(crate) fn sum_losses(&self, tally: &mut Tally) -> Result<()> {
-        let (address, _order) = tally.sums_mut().device_ptr_mut(self.gpu.stream());
+        let address = tally.sums_mut().address();
         self.sum_at(address, Tally::LOSSES, FLOAT64)
     }
 

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cudarc::cublas::CudaBlas;
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, LaunchArgs, LaunchConfig,
-    result, sys,
-};
+use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, LaunchConfig, result, sys};
 use cudarc::nvrtc::Ptx;
 
+use super::accounts::Accounts;
+use super::call::{Call, Kernel};
 use super::failure::{failed, full, missing, product_failed};
 use super::fixed::Algorithms;
 use crate::{Error, Result};
@@ -28,6 +27,8 @@ pub struct Traffic {
     pub launches: usize,
     /// Products.
     pub products: usize,
+    /// Calls of the driver that give memory or take it back.
+    pub allocations: usize,
     /// Copies to its memory, and their bytes.
     pub uploads: usize,
     /// Bytes of [`Self::uploads`].
@@ -56,8 +57,9 @@ struct Context {
     fixed: Algorithms,
     fixing: OnceLock<&'static Opened>,
     traffic: Mutex<Traffic>,
+    accounts: Mutex<Accounts>,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
-    functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
+    kernels: Mutex<BTreeMap<&'static str, Kernel>>,
 }
 
 /// The `.cu` files.
@@ -137,24 +139,13 @@ impl Gpu {
         context.mem_get_info().map_err(|error| self.failed(error))
     }
 
-    /// Most bytes of its memory that this process held at once.
-    ///
-    /// # Errors
-    /// `BPEFT_DEVICE`.
-    pub fn peak_memory(self) -> Result<u64> {
-        let context = self.stream().context();
-        let (mut pool, mut bytes) = (std::ptr::null_mut(), 0u64);
-        let high = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-        // SAFETY: the device is the context's, and the driver writes a pool and eight bytes.
-        let asked = unsafe {
-            sys::cuDeviceGetDefaultMemPool(&raw mut pool, context.cu_device())
-                .result()
-                .and_then(|()| {
-                    sys::cuMemPoolGetAttribute(pool, high, (&raw mut bytes).cast()).result()
-                })
-        };
-        asked.map_err(|error| self.failed(error))?;
-        Ok(bytes)
+    /// Most bytes of its memory that arrays of this process had at once.
+    pub fn peak_memory(self) -> usize {
+        self.accounts().most()
+    }
+
+    pub(super) fn accounts_of_context(self) -> &'static Mutex<Accounts> {
+        &self.0.context.accounts
     }
 
     /// What it was asked since it was opened.
@@ -212,11 +203,11 @@ impl Gpu {
     }
 
     /// A kernel of a `.cu` file.
-    pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<CudaFunction> {
-        let functions = &self.0.context.functions;
-        let mut functions = functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(function) = functions.get(name) {
-            return Ok(function.clone());
+    pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<Kernel> {
+        let kernels = &self.0.context.kernels;
+        let mut kernels = kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels.get(name) {
+            return Ok(*kernel);
         }
         let module = self.0.context.modules.get(file).ok_or_else(|| {
             let hint = "add it to the files of kernels::cuda";
@@ -224,8 +215,9 @@ impl Gpu {
         })?;
         let function = module.load_function(name);
         let function = function.map_err(|error| self.failed(error))?;
-        functions.insert(name, function.clone());
-        Ok(function)
+        let kernel = Kernel(function.cu_function());
+        kernels.insert(name, kernel);
+        Ok(kernel)
     }
 
     /// As [`Self::kernel`], of one that a launch gives so many bytes of shared memory.
@@ -234,32 +226,39 @@ impl Gpu {
         file: &'static str,
         name: &'static str,
         bytes: usize,
-    ) -> Result<CudaFunction> {
-        let function = self.kernel(file, name)?;
+    ) -> Result<Kernel> {
+        let kernel = self.kernel(file, name)?;
         if bytes > SHARED_UNASKED {
             use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
             let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-            let set = function.set_attribute(MOST, bytes);
+            // SAFETY: the function is of a module that stays loaded.
+            let set = unsafe { result::function::set_function_attribute(kernel.0, MOST, bytes) };
             set.map_err(|error| self.failed(error))?;
         }
-        Ok(function)
+        Ok(kernel)
     }
 
     /// A launch, to be given its arguments in the kernel's order.
-    pub(super) fn call(self, kernel: &CudaFunction) -> LaunchArgs<'_> {
-        self.stream().launch_builder(kernel)
+    #[expect(
+        clippy::unused_self,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "a launch is a GPU's, of a kernel that others keep"
+    )]
+    pub(super) fn call(self, kernel: &Kernel) -> Call {
+        Call::new(*kernel)
     }
 
     /// Asks for a launch.
-    pub(super) fn run(self, mut call: LaunchArgs<'_>, shape: LaunchConfig) -> Result<()> {
+    pub(super) fn run(self, mut call: Call, shape: LaunchConfig) -> Result<()> {
         if shape.grid_dim.0 == 0 {
             return Ok(()); // of no rows
         }
+        self.bind()?;
         // SAFETY: each function of this folder passes what its kernel's header asks for, in arrays
         // whose sizes it was given with them.
-        let launched = unsafe { call.launch(shape) };
+        let launched = unsafe { call.launch(self.stream().cu_stream(), shape) };
         self.counted().launches += 1;
-        launched.map(drop).map_err(|error| self.failed(error))
+        launched.map_err(|error| self.failed(error))
     }
 }
 
@@ -295,6 +294,7 @@ impl Context {
             modules.insert(file, context.load_module(image).map_err(of)?);
         }
         let blas = CudaBlas::new(Arc::clone(&stream));
+        let (_, memory) = context.mem_get_info().map_err(of)?;
         Ok(Self {
             ordinal,
             name: context.name().map_err(of)?,
@@ -303,8 +303,9 @@ impl Context {
             fixing: OnceLock::new(),
             stream,
             traffic: Mutex::default(),
+            accounts: Mutex::new(Accounts::new(memory)),
             modules,
-            functions: Mutex::default(),
+            kernels: Mutex::default(),
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Attention over distances; equations in `disentangled.cu`.
 
-use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
+use super::call::Call;
+use super::memory::{Memory, View};
 use super::{Array, Gpu};
 use crate::Result;
 
@@ -85,13 +87,13 @@ impl Problem<'_> {
 }
 
 struct Placed {
-    words: CudaSlice<u32>,
+    words: Memory<u32>,
     /// Of the segments, of the offsets and of the shares.
     ends: [usize; 3],
 }
 
 impl Placed {
-    fn parts(&self) -> [CudaView<'_, u32>; 4] {
+    fn parts(&self) -> [View<'_, u32>; 4] {
         let [first, second, third] = self.ends;
         [
             self.words.slice(..first),
@@ -182,7 +184,7 @@ pub(crate) fn backward(
     ])
 }
 
-fn push<'a>(call: &mut LaunchArgs<'a>, of: Operands<'a>, saved: &[&'a Array]) {
+fn push(call: &mut Call, of: Operands<'_>, saved: &[&Array]) {
     for array in of.iter().chain(saved) {
         call.arg(array.values());
     }

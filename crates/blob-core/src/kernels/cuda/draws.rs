@@ -1,6 +1,6 @@
 //! Draws of a Gaussian over all factors, and updates from their gradients; equations in `draws.cu`.
 
-use cudarc::driver::{DeviceRepr, PushKernelArg};
+use cudarc::driver::DeviceRepr;
 
 use super::pointwise::a_thread_per;
 use super::{Array, Gpu, Tally};

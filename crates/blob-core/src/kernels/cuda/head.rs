@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
 use super::blocks::Table;
 use super::low_rank::{Group, Term};
+use super::memory::{Memory, View};
 use super::pointwise::a_thread_per;
 use super::tally::Tally;
 use super::{Array, Gpu};
@@ -20,7 +21,7 @@ const ADDING: u32 = 256;
 pub struct Classes {
     gpu: Gpu,
     /// All below, in one copy.
-    words: CudaSlice<u32>,
+    words: Memory<u32>,
     /// Logits, L.
     logits: usize,
     /// Rows of x, n.
@@ -58,30 +59,30 @@ impl Classes {
         })
     }
 
-    fn part(&self, from: usize, len: usize) -> CudaView<'_, u32> {
+    fn part(&self, from: usize, len: usize) -> View<'_, u32> {
         self.words.slice(from..from + len)
     }
 
     /// The row of each logit.
-    fn prompts(&self) -> CudaView<'_, u32> {
+    fn prompts(&self) -> View<'_, u32> {
         self.part(0, self.logits)
     }
 
     /// The token of each logit.
-    fn tokens(&self) -> CudaView<'_, u32> {
+    fn tokens(&self) -> View<'_, u32> {
         self.part(self.logits, self.logits)
     }
 
     /// Its place among those that differ.
-    fn which(&self) -> CudaView<'_, u32> {
+    fn which(&self) -> View<'_, u32> {
         self.part(2 * self.logits, self.logits)
     }
 
-    fn offsets(&self) -> CudaView<'_, u32> {
+    fn offsets(&self) -> View<'_, u32> {
         self.part(3 * self.logits, self.rows + 1)
     }
 
-    fn distinct(&self) -> CudaView<'_, u32> {
+    fn distinct(&self) -> View<'_, u32> {
         self.part(3 * self.logits + self.rows + 1, self.distinct.len())
     }
 
@@ -142,7 +143,7 @@ fn add_term(
     term: &Term<'_>,
     group: &Group,
     (x, classes): (&Array, &Classes),
-    z: &mut CudaSlice<f32>,
+    z: &mut Memory<f32>,
 ) -> Result<()> {
     let gpu = term.gpu;
     let h = term.down(group, &term.draw(group, x)?, x)?;
@@ -186,7 +187,7 @@ fn term_backward(
     term: &Term<'_>,
     group: &Group,
     (x, classes, dz): (&Array, &Classes, &Array),
-    dx: &mut CudaSlice<f32>,
+    dx: &mut Memory<f32>,
     sums: &mut Array,
 ) -> Result<()> {
     let (gpu, r, part) = (term.gpu, term.rank as u32, classes.of(group));

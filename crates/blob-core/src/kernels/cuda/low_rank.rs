@@ -2,8 +2,9 @@
 
 mod rows;
 
-use cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
+use super::memory::{Memory, View};
 use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
@@ -61,9 +62,9 @@ unsafe impl DeviceRepr for Key {}
 pub(super) struct Drawn {
     draw: Draw,
     /// σ ∘ E, (r, k)
-    perturbation: Option<CudaSlice<f32>>,
+    perturbation: Option<Memory<f32>>,
     /// The group's rows of x under the mask of the mean, and of the noise where there is any.
-    dropped: Option<(CudaSlice<f32>, Option<CudaSlice<f32>>)>,
+    dropped: Option<(Memory<f32>, Option<Memory<f32>>)>,
 }
 
 impl Term<'_> {
@@ -71,7 +72,7 @@ impl Term<'_> {
     ///
     /// # Errors
     /// As [`Identities::new`].
-    pub(crate) fn add(&self, x: &Array, y: &mut CudaSlice<f32>) -> Result<()> {
+    pub(crate) fn add(&self, x: &Array, y: &mut Memory<f32>) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         for group in self.groups {
             let drawn = self.draw(group, x)?;
@@ -97,7 +98,7 @@ impl Term<'_> {
     pub(crate) fn backward(
         &self,
         (x, dy): (&Array, &Array),
-        mut dx: Option<&mut CudaSlice<f32>>,
+        mut dx: Option<&mut Memory<f32>>,
         sums: &mut Array,
     ) -> Result<()> {
         for group in self.groups {
@@ -115,8 +116,8 @@ impl Term<'_> {
         &self,
         group: &Group,
         drawn: &Drawn,
-        (x, p): (&Array, &CudaSlice<f32>),
-        dx: Option<&mut CudaSlice<f32>>,
+        (x, p): (&Array, &Memory<f32>),
+        dx: Option<&mut Memory<f32>>,
         sums: &mut Array,
     ) -> Result<()> {
         self.factor_a(group, drawn, (x, p), sums)?;
@@ -127,15 +128,15 @@ impl Term<'_> {
     }
 
     /// A, B or ρ of a member, from its first value on.
-    fn factor(&self, from: usize, len: usize) -> CudaView<'_, f32> {
+    fn factor(&self, from: usize, len: usize) -> View<'_, f32> {
         self.parameters.values().slice(from..from + len)
     }
 
-    fn a(&self, group: &Group) -> CudaView<'_, f32> {
+    fn a(&self, group: &Group) -> View<'_, f32> {
         self.factor(self.members[group.member].a, self.rank * self.shape.1)
     }
 
-    pub(super) fn b(&self, group: &Group) -> CudaView<'_, f32> {
+    pub(super) fn b(&self, group: &Group) -> View<'_, f32> {
         self.factor(self.members[group.member].b, self.rank * self.shape.0)
     }
 
@@ -175,8 +176,8 @@ impl Term<'_> {
         &self,
         group: &Group,
         noise: &Noise,
-        rho: &CudaView<'_, f32>,
-    ) -> Result<CudaSlice<f32>> {
+        rho: &View<'_, f32>,
+    ) -> Result<Memory<f32>> {
         let (gpu, count) = (self.gpu, self.rank * self.shape.1);
         let (is_softplus, key) = (u32::from(noise.is_softplus), Key(group.key));
         let mut values = gpu.empty(count)?;
@@ -195,7 +196,7 @@ impl Term<'_> {
         group: &Group,
         (probability, tag): (f32, u32),
         x: &Array,
-    ) -> Result<CudaSlice<f32>> {
+    ) -> Result<Memory<f32>> {
         let (gpu, (_, k), n) = (self.gpu, self.shape, group.rows.len());
         let (sizes, key) = ([n, k].map(|size| size as u32), Key(group.key));
         let mut out = gpu.empty(n * k)?;
@@ -211,7 +212,7 @@ impl Term<'_> {
     }
 
     /// The group's rows of x as both products read them.
-    fn inputs<'v>(&self, group: &Group, drawn: &'v Drawn, x: &'v Array) -> [CudaView<'v, f32>; 2] {
+    fn inputs<'v>(&self, group: &Group, drawn: &'v Drawn, x: &'v Array) -> [View<'v, f32>; 2] {
         let (_, k) = self.shape;
         match &drawn.dropped {
             Some((mean, noise)) => [mean, noise.as_ref().unwrap_or(mean)].map(|it| it.slice(..)),
@@ -223,13 +224,13 @@ impl Term<'_> {
     }
 
     /// The noise of a group whose A is Gaussian, and its ρ.
-    fn gaussian(&self, group: &Group) -> Option<(Noise, CudaView<'_, f32>)> {
+    fn gaussian(&self, group: &Group) -> Option<(Noise, View<'_, f32>)> {
         let rho = self.members[group.member].rho?;
         Some((group.noise?, self.factor(rho, self.rank * self.shape.1)))
     }
 
     /// h, (rows, r).
-    pub(super) fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<CudaSlice<f32>> {
+    pub(super) fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<Memory<f32>> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
         let (rows, sizes) = (group.rows.clone(), [k, r].map(|size| size as u32));
         let mut h = gpu.empty(rows.len() * r)?;
@@ -250,7 +251,7 @@ impl Term<'_> {
     }
 
     /// p, (rows, r).
-    fn back(&self, group: &Group, dy: &Array) -> Result<CudaSlice<f32>> {
+    fn back(&self, group: &Group, dy: &Array) -> Result<Memory<f32>> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         let (rows, sizes) = (group.rows.clone(), [m, r].map(|size| size as u32));
         let mut p = gpu.empty(rows.len() * r)?;
@@ -268,7 +269,7 @@ impl Term<'_> {
     fn factor_b(
         &self,
         group: &Group,
-        (dy, h): (&Array, &CudaSlice<f32>),
+        (dy, h): (&Array, &Memory<f32>),
         sums: &mut Array,
     ) -> Result<()> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
@@ -287,7 +288,7 @@ impl Term<'_> {
         &self,
         group: &Group,
         drawn: &Drawn,
-        (x, p): (&Array, &CudaSlice<f32>),
+        (x, p): (&Array, &Memory<f32>),
         sums: &mut Array,
     ) -> Result<()> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
@@ -320,8 +321,8 @@ impl Term<'_> {
         &self,
         group: &Group,
         drawn: &Drawn,
-        p: &CudaSlice<f32>,
-        dx: &mut CudaSlice<f32>,
+        p: &Memory<f32>,
+        dx: &mut Memory<f32>,
     ) -> Result<()> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
         let rows = group.rows.clone();

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `context` | a GPU: its driver, stream, kernels and products |
 //! | `survey` | what a machine has, for `bpeft doctor` |
-//! | `array` | values in its memory |
+//! | `memory`, `arena`, `accounts` | its memory, and who has how much of it |
+//! | `array` | values in it |
+//! | `call` | a launch with its arguments |
 //! | `fixed` | products whose bits depend on a row alone |
 //! | `tally` | sums of a step, read at its end |
 //! | `communicator` | NCCL: sums over the GPUs of several processes |
@@ -17,10 +19,13 @@
     reason = "a launch trusts its arguments: operations check sizes, functions here types"
 )]
 
+mod accounts;
 pub mod affine;
+mod arena;
 mod array;
 pub mod attention;
 pub(crate) mod blocks;
+mod call;
 mod communicator;
 mod context;
 pub(crate) mod disentangled;
@@ -29,6 +34,7 @@ mod failure;
 mod fixed;
 pub mod head;
 pub mod low_rank;
+mod memory;
 mod nccl;
 pub mod norm;
 pub mod optimizer;
@@ -40,5 +46,6 @@ mod tally;
 pub use array::Array;
 pub(crate) use communicator::{Communicator, UNIQUE_ID};
 pub use context::{Gpu, Traffic};
+pub(crate) use memory::Memory;
 pub use survey::{Found, Problem, Survey};
 pub use tally::{Read, Tally};

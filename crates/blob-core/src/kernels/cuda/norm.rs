@@ -1,6 +1,6 @@
 //! Norms of rows; equations in `norm.cu`.
 
-use cudarc::driver::{LaunchConfig, PushKernelArg};
+use cudarc::driver::LaunchConfig;
 
 use super::{Array, Gpu};
 use crate::Result;

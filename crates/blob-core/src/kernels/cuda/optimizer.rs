@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use cudarc::driver::{CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
 use super::Array;
+use super::memory::View;
 use super::pointwise::a_thread_per;
 use super::tally::{Sum, THREADS, Tally, blocks_of};
 use crate::Result;
@@ -266,7 +267,7 @@ pub(crate) fn squares(tally: &mut Tally, w: &Array) -> Result<()> {
     add_partials(tally, blocks, Sum::Squares)
 }
 
-fn square_sum(tally: &mut Tally, values: &CudaView<'_, f32>, at: Range<usize>) -> Result<()> {
+fn square_sum(tally: &mut Tally, values: &View<'_, f32>, at: Range<usize>) -> Result<()> {
     let (gpu, count, blocks) = (tally.gpu(), values.len(), at.len());
     let mut partials = tally.partials.slice_mut(at);
     let kernel = gpu.kernel(FILE, "square_sum")?;

@@ -1,8 +1,9 @@
 //! Operations on each value alone; equations in `pointwise.cu`.
 
-use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
+use cudarc::driver::LaunchConfig;
 use half::bf16;
 
+use super::memory::Memory;
 use super::{Array, Gpu};
 use crate::Result;
 use crate::kernels::cpu::activation::Activation;
@@ -188,7 +189,7 @@ pub fn sum(gpu: Gpu, x: &Array, y: &Array) -> Result<Array> {
 }
 
 /// Adds b (d) to every row of y (n, d).
-pub(super) fn add_to_rows(gpu: Gpu, y: &mut CudaSlice<f32>, b: &Array, n: usize) -> Result<()> {
+pub(super) fn add_to_rows(gpu: Gpu, y: &mut Memory<f32>, b: &Array, n: usize) -> Result<()> {
     let (count, width) = (n * b.len(), b.len() as u32);
     let kernel = gpu.kernel(FILE, "add_to_rows_f32")?;
     let mut call = gpu.call(&kernel);
@@ -197,7 +198,7 @@ pub(super) fn add_to_rows(gpu: Gpu, y: &mut CudaSlice<f32>, b: &Array, n: usize)
 }
 
 /// Values rounded to bf16.
-pub(super) fn to_bf16(gpu: Gpu, x: &CudaSlice<f32>, count: usize) -> Result<CudaSlice<bf16>> {
+pub(super) fn to_bf16(gpu: Gpu, x: &Memory<f32>, count: usize) -> Result<Memory<bf16>> {
     let mut y = gpu.empty(count)?;
     let kernel = gpu.kernel(FILE, "to_bf16")?;
     let mut call = gpu.call(&kernel);

@@ -13,10 +13,10 @@
 use std::ffi::{c_int, c_void};
 
 use cudarc::cublas::{result, sys};
-use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
 use half::bf16;
 
 use super::fixed::{Class, Operands};
+use super::memory::Memory;
 use super::{Array, Gpu, blocks, pointwise};
 use crate::{Error, Result};
 
@@ -29,10 +29,10 @@ pub struct Matrix {
 }
 
 enum Values {
-    F32(CudaSlice<f32>),
-    Bf16(CudaSlice<bf16>),
+    F32(Memory<f32>),
+    Bf16(Memory<bf16>),
     /// Blocks, decoded for each product into memory of its own.
-    Blocks(CudaSlice<u8>, Decoded),
+    Blocks(Memory<u8>, Decoded),
 }
 
 /// What a product decodes blocks to, and the kernel that does it.
@@ -49,12 +49,11 @@ impl Matrix {
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
     pub fn new(gpu: Gpu, values: &[f32], shape: (usize, usize), is_f32: bool) -> Result<Self> {
         let values = if is_f32 {
-            Values::F32(gpu.upload(values)?)
+            Values::F32(gpu.keep(values)?)
         } else {
             let rounded: Vec<_> = values.iter().map(|value| bf16::from_f32(*value)).collect();
-            Values::Bf16(gpu.upload(&rounded)?)
+            Values::Bf16(gpu.keep(&rounded)?)
         };
-        gpu.synchronize()?; // what was copied is dropped here
         Ok(Self { gpu, values, shape })
     }
 
@@ -74,8 +73,7 @@ impl Matrix {
         } else {
             Decoded::Bf16(to_bf16)
         };
-        let values = Values::Blocks(gpu.upload(blocks)?, decoded);
-        gpu.synchronize()?; // what was copied is dropped here
+        let values = Values::Blocks(gpu.keep(blocks)?, decoded);
         Ok(Self { gpu, values, shape })
     }
 
@@ -105,7 +103,7 @@ impl Matrix {
         x: &Array,
         bias: Option<&Array>,
         addend: Option<&Array>,
-    ) -> Result<CudaSlice<f32>> {
+    ) -> Result<Memory<f32>> {
         let ((n, _), (m, k)) = (x.matrix(), self.shape);
         let transposed = sys::cublasOperation_t::CUBLAS_OP_T;
         let mut y = self.product((x, transposed), (m, n, k), addend)?;
@@ -116,7 +114,7 @@ impl Matrix {
     }
 
     /// dy (n, m)·W + addend (n, k).
-    pub(crate) fn backward(&self, dy: &Array, addend: Option<&Array>) -> Result<CudaSlice<f32>> {
+    pub(crate) fn backward(&self, dy: &Array, addend: Option<&Array>) -> Result<Memory<f32>> {
         let ((n, _), (m, k)) = (dy.matrix(), self.shape);
         let plain = sys::cublasOperation_t::CUBLAS_OP_N;
         self.product((dy, plain), (k, n, m), addend)
@@ -128,7 +126,7 @@ impl Matrix {
         (x, operation): (&Array, sys::cublasOperation_t),
         (columns, n, inner): (usize, usize, usize),
         addend: Option<&Array>,
-    ) -> Result<CudaSlice<f32>> {
+    ) -> Result<Memory<f32>> {
         let gpu = self.gpu;
         let mut result = match addend {
             Some(addend) => gpu.copied(addend.values())?,
@@ -181,27 +179,25 @@ struct Call {
 }
 
 impl Call {
-    fn in_f32(&self, w: &CudaSlice<f32>, x: &Array, result: &mut CudaSlice<f32>) -> Result<()> {
+    fn in_f32(&self, w: &Memory<f32>, x: &Array, result: &mut Memory<f32>) -> Result<()> {
         self.run(w, x.values(), sys::cudaDataType::CUDA_R_32F, result)
     }
 
-    fn in_bf16(&self, w: &CudaSlice<bf16>, x: &Array, result: &mut CudaSlice<f32>) -> Result<()> {
+    fn in_bf16(&self, w: &Memory<bf16>, x: &Array, result: &mut Memory<f32>) -> Result<()> {
         let rounded = pointwise::to_bf16(self.gpu, x.values(), x.len())?;
         self.run(w, &rounded, sys::cudaDataType::CUDA_R_16BF, result)
     }
 
     fn run<T>(
         &self,
-        w: &CudaSlice<T>,
-        x: &CudaSlice<T>,
+        w: &Memory<T>,
+        x: &Memory<T>,
         of: sys::cudaDataType,
-        result: &mut CudaSlice<f32>,
+        result: &mut Memory<f32>,
     ) -> Result<()> {
-        let (stream, one) = (self.gpu.stream(), 1.0_f32);
+        let one = 1.0_f32;
         let [columns, n, inner] = self.sizes;
-        let (w, _w) = w.device_ptr(stream);
-        let (x, _x) = x.device_ptr(stream);
-        let (result, _result) = result.device_ptr_mut(stream);
+        let [w, x, result] = [w.address(), x.address(), result.address()];
         self.gpu.counted().products += 1;
         if self.gpu.fixes_products() {
             let class = Class {

@@ -1,7 +1,6 @@
 //! What a step leaves to be read at its end: sums in f64, and whether it may change anything.
 
-use cudarc::driver::CudaSlice;
-
+use super::memory::Memory;
 use super::{Array, Gpu};
 use crate::Result;
 
@@ -29,11 +28,11 @@ const SUMS: usize = 6;
 /// Sums of one step; all memory that its update needs is taken when it is made.
 pub struct Tally {
     gpu: Gpu,
-    sums: CudaSlice<f64>,
+    sums: Memory<f64>,
     /// What clipping leaves of each member's gradient; NaN: nothing is to be changed.
     scales: Array,
     /// What blocks sum before they are added up: of each member in two parts.
-    pub(super) partials: CudaSlice<f64>,
+    pub(super) partials: Memory<f64>,
 }
 
 /// A [`Tally`] that was read.
@@ -75,16 +74,16 @@ impl Tally {
         self.gpu
     }
 
-    pub(super) fn sums_mut(&mut self) -> &mut CudaSlice<f64> {
+    pub(super) fn sums_mut(&mut self) -> &mut Memory<f64> {
         &mut self.sums
     }
 
     /// A sum, the members' scales and the partial sums, for a kernel that changes them.
-    pub(super) fn parts(&mut self) -> (&mut CudaSlice<f64>, &mut Array, &mut CudaSlice<f64>) {
+    pub(super) fn parts(&mut self) -> (&mut Memory<f64>, &mut Array, &mut Memory<f64>) {
         (&mut self.sums, &mut self.scales, &mut self.partials)
     }
 
-    pub(super) fn scales(&self) -> &CudaSlice<f32> {
+    pub(super) fn scales(&self) -> &Memory<f32> {
         self.scales.values()
     }
 

@@ -1,13 +1,11 @@
 //! The low-rank term on a GPU.
 
-use cudarc::driver::CudaSlice;
-
 use super::Term;
 use crate::adapter::{Factor, Parameters};
 use crate::kernels::cuda::low_rank::{
     self as cuda, Dropout, Factors, Group, Identities, Noise, Signs,
 };
-use crate::kernels::cuda::{Array, Gpu};
+use crate::kernels::cuda::{Array, Gpu, Memory};
 use crate::noise::Purpose;
 use crate::ops::{Device, Tensor};
 use crate::pass::NoiseSharing;
@@ -18,7 +16,7 @@ pub(in crate::ops) fn add(
     term: &Term<'_>,
     gpu: Gpu,
     x: &Tensor,
-    mut y: CudaSlice<f32>,
+    mut y: Memory<f32>,
 ) -> Result<Array> {
     let shape = [x.dim(0)?, term.shape.outputs];
     Placed::new(term, gpu)?.term().add(&x.on(gpu)?, &mut y)?;
@@ -31,7 +29,7 @@ pub(in crate::ops) fn backward(
     term: &Term<'_>,
     gpu: Gpu,
     (x, dy): (&Tensor, &Tensor),
-    mut dx: Option<CudaSlice<f32>>,
+    mut dx: Option<Memory<f32>>,
     gradients: &mut Parameters,
 ) -> Result<Option<Array>> {
     let (n, k) = x.dims2()?;

@@ -3,10 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaView};
-
 use crate::Result;
 use crate::kernels::cuda::Gpu;
+use crate::kernels::cuda::memory::{Memory, View};
 
 /// Where one member's factors lie: their first values among all parameters and gradients.
 #[derive(Clone, Copy)]
@@ -22,8 +21,8 @@ pub struct Factors {
 /// Who the rows of the input are, (n) each. Copies share the memory.
 #[derive(Debug, Clone)]
 pub struct Identities {
-    positions: Arc<CudaSlice<u32>>,
-    rows: Arc<CudaSlice<u32>>,
+    positions: Arc<Memory<u32>>,
+    rows: Arc<Memory<u32>>,
 }
 
 impl Identities {
@@ -39,7 +38,7 @@ impl Identities {
     }
 
     /// Positions and names of a group's rows.
-    pub(super) fn of(&self, group: &Group) -> [CudaView<'_, u32>; 2] {
+    pub(super) fn of(&self, group: &Group) -> [View<'_, u32>; 2] {
         [&self.positions, &self.rows].map(|values| values.slice(group.rows.clone()))
     }
 }

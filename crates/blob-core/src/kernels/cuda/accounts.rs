@@ -1,0 +1,186 @@
+//! Who has how much of a GPU's memory: arrays from the arena, weights from the driver.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use cudarc::driver::{DeviceRepr, DriverError, ValidAsZeroBits, result, sys};
+
+use super::Gpu;
+use super::arena::{Arena, rounded};
+use super::memory::{Memory, Source};
+use crate::Result;
+
+/// A block of the arena's is this share of a GPU's memory, where no array asks for more.
+const BLOCKS: usize = 256;
+
+/// What is given to whom.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    arena: Arena,
+    /// Bytes of a block of the arena's, at least; 0: every array is the driver's.
+    block: usize,
+    /// Bytes that are not the arena's.
+    lasting: usize,
+    /// The most bytes that were used at once.
+    most: usize,
+}
+
+type Asked<T> = std::result::Result<T, DriverError>;
+
+impl Accounts {
+    /// Of a GPU with so much memory. `BPEFT_CUDA_ARENA=0` is for tools that watch who reads and
+    /// writes beyond an array: they know the driver's alone.
+    pub(super) fn new(total: usize) -> Self {
+        let is_off = std::env::var("BPEFT_CUDA_ARENA").is_ok_and(|value| value == "0");
+        Self {
+            block: if is_off { 0 } else { rounded(total / BLOCKS) },
+            ..Self::default()
+        }
+    }
+
+    /// The most bytes that were used at once.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// An address of the arena's.
+    fn take(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
+        let address = if let Some(address) = self.arena.take(bytes) {
+            address
+        } else {
+            self.grow(gpu, rounded(bytes))?;
+            let taken = self.arena.take(bytes);
+            taken.ok_or(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY))?
+        };
+        self.note();
+        Ok(address)
+    }
+
+    /// Asks for a block, and for no more than is needed where memory is short.
+    fn grow(&mut self, gpu: Gpu, bytes: usize) -> Asked<()> {
+        let block = self.block.max(bytes);
+        if let Ok(address) = gpu.of_driver(block) {
+            self.arena.add(address, block);
+            return Ok(());
+        }
+        self.part_with_unused(gpu)?;
+        self.arena.add(gpu.of_driver(bytes)?, bytes);
+        Ok(())
+    }
+
+    /// An address of the driver's.
+    fn take_lasting(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
+        let address = if let Ok(address) = gpu.of_driver(bytes) {
+            address
+        } else {
+            self.part_with_unused(gpu)?;
+            gpu.of_driver(bytes)?
+        };
+        self.lasting += bytes;
+        self.note();
+        Ok(address)
+    }
+
+    /// Frees what was taken. Blocks of which nothing is used go when a weight goes, or when nothing
+    /// is left.
+    fn give_back(&mut self, gpu: Gpu, (address, bytes): (u64, usize), source: Source) -> Asked<()> {
+        match source {
+            Source::Arena => self.arena.give_back(address, bytes),
+            Source::Driver => {
+                self.lasting -= bytes;
+                gpu.to_driver(address)?;
+            }
+        }
+        if source == Source::Driver || self.lasting + self.arena.used() == 0 {
+            self.part_with_unused(gpu)?;
+        }
+        Ok(())
+    }
+
+    fn part_with_unused(&mut self, gpu: Gpu) -> Asked<()> {
+        let unused = self.arena.unused();
+        unused
+            .into_iter()
+            .try_for_each(|address| gpu.to_driver(address))
+    }
+
+    fn note(&mut self) {
+        self.most = self.most.max(self.lasting + self.arena.used());
+    }
+}
+
+impl Gpu {
+    /// Memory whose values are written next.
+    pub(crate) fn empty<T: DeviceRepr>(self, len: usize) -> Result<Memory<T>> {
+        let bytes = size_of::<T>() * len.max(1);
+        let mut accounts = self.accounts();
+        if accounts.block == 0 {
+            drop(accounts);
+            return self.lasting(len);
+        }
+        let address = accounts.take(self, bytes);
+        let address = address.map_err(|error| self.not_given(error, bytes))?;
+        Ok(Memory::given(self, address, len, Source::Arena))
+    }
+
+    /// Zeros.
+    pub(super) fn zeros<T: DeviceRepr + ValidAsZeroBits>(self, len: usize) -> Result<Memory<T>> {
+        let memory = self.empty(len)?;
+        self.fill_with_zeros(&memory)?;
+        Ok(memory)
+    }
+
+    /// A copy of values that stay as long as their model.
+    pub(super) fn keep<T: DeviceRepr>(self, values: &[T]) -> Result<Memory<T>> {
+        let memory = self.lasting(values.len())?;
+        self.write(values, &memory)?;
+        self.synchronize()?; // the caller drops what was copied
+        Ok(memory)
+    }
+
+    fn lasting<T>(self, len: usize) -> Result<Memory<T>> {
+        let bytes = size_of::<T>() * len.max(1);
+        let address = self.accounts().take_lasting(self, bytes);
+        let address = address.map_err(|error| self.not_given(error, bytes))?;
+        Ok(Memory::given(self, address, len, Source::Driver))
+    }
+
+    /// Frees memory behind all that was asked so far. Of a GPU that is lost there is none.
+    pub(super) fn give_back(self, memory: (u64, usize), source: Source) {
+        let _ = self.accounts().give_back(self, memory, source);
+    }
+
+    fn of_driver(self, bytes: usize) -> Asked<u64> {
+        let stream = self.stream();
+        stream.context().bind_to_thread()?;
+        self.counted().allocations += 1;
+        // SAFETY: what it gives is used by that stream alone, and written before it is read.
+        unsafe {
+            if stream.context().has_async_alloc() {
+                result::malloc_async(stream.cu_stream(), bytes)
+            } else {
+                result::malloc_sync(bytes)
+            }
+        }
+    }
+
+    fn to_driver(self, address: u64) -> Asked<()> {
+        let stream = self.stream();
+        stream.context().bind_to_thread()?;
+        self.counted().allocations += 1;
+        // SAFETY: the driver gave it, nobody has it any more, and all work on it was asked of that
+        // stream.
+        unsafe {
+            if stream.context().has_async_alloc() {
+                result::free_async(address, stream.cu_stream())
+            } else {
+                stream.synchronize()?;
+                result::free_sync(address)
+            }
+        }
+    }
+
+    pub(super) fn accounts(self) -> MutexGuard<'static, Accounts> {
+        let accounts = self.accounts_of_context();
+        accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
