@@ -154,7 +154,7 @@ it('takes what answers do not depend on from a file for many runs, not from a fl
   const refused = await ask('--config', config, '--noise', 'token');
   expect(refused.code).toBe(2);
   expect(refused.stderr).toContain(
-    '--noise is a setting of method blob or c-lora, got an adapter of method mle',
+    '--noise is a setting of method blob, c-lora, or tfb, got an adapter of method mle',
   );
   await expect(openPredictor({ run: out, noise: 'token' })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',

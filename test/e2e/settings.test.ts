@@ -193,6 +193,19 @@ it('hands the engine what noise of answers is asked for, and in which layers', a
   expect(await answers({ stochasticLayers: 'last:2' })).not.toEqual(usual);
 });
 
+it('says where rho is read otherwise than it was saved', async () => {
+  const { out } = await steps({ maxSteps: 1 });
+  const told: string[] = [];
+  const onEvent = (event: RunEvent) => {
+    if (event.type === 'warning') told.push(event.message);
+  };
+  for (const sigma of ['square', 'softplus'] as const)
+    await evaluate({ run: out, sigma, samples: [1], limit: 2 }, { onEvent });
+  expect(told).toEqual([
+    expect.stringContaining('its rho was saved for sigma square; read for softplus'),
+  ]);
+});
+
 it('hands the engine what --sampling says: a pair that mirrors each other, or two draws', async () => {
   const { out } = await steps({ maxSteps: 20, lr: 0.01, klLr: 0.05, klCycle: 2, rank: 4 });
   const probabilities = async (sampling: string) => {

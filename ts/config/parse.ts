@@ -18,7 +18,7 @@ import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
 import { foreignNameHint } from './foreign-names.ts';
 import { SCHEMAS, SETTINGS } from './schema.ts';
-import { affects, type CommandName, type Setting } from './setting.ts';
+import { affects, type CommandName, methodsOf } from './setting.ts';
 
 export type Origin = 'flag' | 'file' | 'option';
 
@@ -55,10 +55,11 @@ export function mergeLayers(
           throw unknownKey(key, layer, Object.keys(own));
         }
       } else if (value !== undefined && value !== null) {
-        if (setting === undefined || method === null || affects(setting, method))
+        if (setting === undefined || method === null || affects(setting, command, method))
           merged[key] = value;
         else if (!isShared) {
-          throw otherMethods(key, setting, layer, { method, isOfAdapter: trained !== undefined });
+          const methods = methodsOf(setting, command) ?? [];
+          throw otherMethods(key, methods, layer, { method, isOfAdapter: trained !== undefined });
         }
       }
     }
@@ -115,17 +116,17 @@ const DISJUNCTION = new Intl.ListFormat('en', { type: 'disjunction' });
 
 function otherMethods(
   key: string,
-  { methods }: Setting,
+  methods: readonly MethodId[],
   layer: Layer,
   { method, isOfAdapter }: { method: MethodId; isOfAdapter: boolean },
 ): BpeftError {
   // An adapter is known only when flags have become options; errors say flags as options where they
   // must.
   const name = spelling(key, isOfAdapter ? 'flag' : layer.origin);
-  const theirs = DISJUNCTION.format(methods ?? []);
+  const theirs = DISJUNCTION.format(methods);
   const got = isOfAdapter ? `an adapter of method ${method}` : `method ${method}`;
   const trains = TRAINED_METHODS.some((one) => one === method);
-  const others = `${trains ? 'train with' : 'give'} ${spelling('method', layer.origin)} ${methods?.join('|')}`;
+  const others = `${trains ? 'train with' : 'give'} ${spelling('method', layer.origin)} ${methods.join('|')}`;
   return new BpeftError('BPEFT_USAGE', `${name} is a setting of method ${theirs}, got ${got}`, {
     hint: isOfAdapter
       ? 'leave it out: its answers do not depend on it'

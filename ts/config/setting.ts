@@ -46,6 +46,8 @@ export interface Facts {
   readonly ofAdapter?: 'prompt' | 'arithmetic';
   /** The methods whose training it affects; all unless given. */
   readonly methods?: readonly MethodId[];
+  /** Those of a command, where they differ: an adapter's answers may depend on it, too. */
+  readonly methodsIn?: { readonly [C in CommandName]?: readonly MethodId[] };
   /** What help writes for a value, where its kind alone says too little. */
   readonly placeholder?: string;
   /** The values that this version offers, where names of others are known too. */
@@ -66,9 +68,17 @@ export function setting<In extends Schemas>(what: string, schemas: In, facts: Fa
   return { what, in: schemas, ...facts };
 }
 
+/** The methods whose runs of a command depend on the setting; undefined: all. */
+export function methodsOf(
+  { methods, methodsIn }: Pick<Facts, 'methods' | 'methodsIn'>,
+  command: CommandName,
+): readonly MethodId[] | undefined {
+  return methodsIn?.[command] ?? methods;
+}
+
 /** Whether a run of that method depends on the setting. */
-export function affects({ methods }: Pick<Facts, 'methods'>, method: unknown): boolean {
-  return methods?.some((one) => one === method) ?? true;
+export function affects(setting: Facts, command: CommandName, method: unknown): boolean {
+  return methodsOf(setting, command)?.some((one) => one === method) ?? true;
 }
 
 /** The schemas of a command among several settings, by name. */

@@ -16,7 +16,13 @@ import {
 import type { Accounting } from '../protocol/accounting.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
 import type { KlCycle } from './engine-options.ts';
-import { CYCLE_METHODS, DRAWING_METHODS, POSTERIOR_METHODS, SHARING_METHODS } from './ids.ts';
+import {
+  CYCLE_METHODS,
+  DRAWING_METHODS,
+  type MethodId,
+  POSTERIOR_METHODS,
+  SHARING_METHODS,
+} from './ids.ts';
 import { forecastKl } from './kl-plan.ts';
 import type { Method } from './method.ts';
 
@@ -28,6 +34,10 @@ const ofCycle = { group, methods: CYCLE_METHODS } as const;
 /** What shares one sign of the noise; evaluation draws by it too. */
 const NOISE = z.enum(['token', 'example', 'shared']);
 const SIGMA = z.enum(['square', 'softplus']);
+
+/** TFB's adapters have a rho, too, and answer as BLoB's do. */
+const OF_RHO: readonly MethodId[] = [...methods, 'bbb', 'tfb'];
+const SHARED_ANSWERS: readonly MethodId[] = [...SHARING_METHODS, 'tfb'];
 
 export const BLOB_SETTINGS = {
   priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), {
@@ -67,6 +77,7 @@ export const BLOB_SETTINGS = {
     {
       group,
       methods: [...methods, 'bbb'],
+      methodsIn: { eval: OF_RHO, predict: OF_RHO },
       decides: 'training',
       recorded: 'value',
       isInherited: false,
@@ -89,7 +100,11 @@ export const BLOB_SETTINGS = {
   noise: setting(
     'what shares one draw of signs (of c-lora, of its matrix): each token, each prompt, or all',
     inAll(WITH_MODEL, NOISE.default('token')),
-    { group, methods: SHARING_METHODS, decides: 'training', recorded: 'value', isInherited: true },
+    {
+      ...{ group, methods: SHARING_METHODS },
+      methodsIn: { bayesianize: ['tfb'], eval: SHARED_ANSWERS, predict: SHARED_ANSWERS },
+      ...{ decides: 'training', recorded: 'value', isInherited: true },
+    },
   ),
 };
 

@@ -40,7 +40,10 @@ export type AfterTrainingId = (typeof AFTER_TRAINING_METHODS)[number];
 export const DEFAULT_AFTER_TRAINING: AfterTrainingId = 'tfb';
 
 /** Those of which it is known what their answers depend on. */
-export const ANSWERING_METHODS: readonly MethodId[] = [...TRAINED_METHODS, 'laplace'];
+export const ANSWERING_METHODS: readonly MethodId[] = [
+  ...TRAINED_METHODS,
+  ...AFTER_TRAINING_METHODS,
+];
 
 /** Those whose points AdamW moves. */
 export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) => id !== 'ivon');

@@ -158,17 +158,17 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     [
       'mle',
       { noise: 'shared' },
-      '--noise is a setting of method blob or c-lora, got an adapter of method mle',
+      '--noise is a setting of method blob, c-lora, or tfb, got an adapter of method mle',
     ],
     [
       'ivon',
       { sigma: 'square' },
-      '--sigma is a setting of method blob or bbb, got an adapter of method ivon',
+      '--sigma is a setting of method blob, bbb, or tfb, got an adapter of method ivon',
     ],
     [
       'ensemble',
       { sampling: 'plain' },
-      '--sampling is a setting of method blob, bbb, ivon, scalabl, c-lora, swag, or laplace, got an adapter of method ensemble',
+      '--sampling is a setting of method blob, bbb, ivon, scalabl, c-lora, swag, laplace, or tfb, got an adapter of method ensemble',
     ],
   ] as const) {
     const hint = 'leave it out: its answers do not depend on it';
@@ -182,8 +182,14 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
     '--link is a setting of method laplace, got an adapter of method blob',
   );
   expect(parseSettings('eval', [flags({ link: 'bridge' })], 'laplace').link).toBe('bridge');
+  expect(() => parseSettings('eval', [flags({ link: 'bridge' })], 'tfb')).toThrow(
+    '--link is a setting of method laplace, got an adapter of method tfb',
+  );
+  expect(
+    parseSettings('eval', [flags({ sigma: 'softplus', sampling: 'plain' })], 'tfb'),
+  ).toMatchObject({ sigma: 'softplus', sampling: 'plain' });
   // What an adapter without a record depends on is not known, nor what one of a later method does.
-  for (const trained of ['blob', 'tfb', undefined]) {
+  for (const trained of ['blob', 'tfb', 'later', undefined]) {
     expect(parseSettings('predict', [flags({ noise: 'shared' })], trained).noise).toBe('shared');
   }
 });
@@ -191,6 +197,16 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
 it.each([
   [{ anchors: 4, method: 'laplace' }, '--anchors is a setting of method tfb, got method laplace'],
   [{ curvatureRank: 4 }, '--curvature-rank is a setting of method laplace, got method tfb'],
+  // Laplace's approximation draws nothing.
+  [{ samples: 4, method: 'laplace' }, '--samples is a setting of method tfb, got method laplace'],
+  [
+    { sampling: 'plain', method: 'laplace' },
+    '--sampling is a setting of method tfb, got method laplace',
+  ],
+  [
+    { noise: 'shared', method: 'laplace' },
+    '--noise is a setting of method tfb, got method laplace',
+  ],
 ])('refuses %j of another method that makes adapters Bayesian', (given, message) => {
   const hint = expect.stringMatching(/^leave it out, or give --method (tfb|laplace)$/);
   expect(() => parseSettings('bayesianize', [flags(given)])).toThrow(
@@ -198,6 +214,11 @@ it.each([
   );
   // One file for both.
   expect(parseSettings('bayesianize', [file(given)])).not.toMatchObject(given);
+});
+
+it('takes what the looks of TFB draw by', () => {
+  const given = { samples: 4, sampling: 'plain', noise: 'shared' };
+  expect(parseSettings('bayesianize', [flags(given)])).toMatchObject(given);
 });
 
 it.each([

@@ -63,7 +63,11 @@ export const PREDICTION = {
           'posterior samples; 0 = posterior mean, auto = until a row seems steady, at most 256',
         ),
     },
-    { ...FACTS, rule: 'auto or a whole number from 0 to 65536' },
+    {
+      ...FACTS,
+      methodsIn: { bayesianize: ['tfb'] },
+      rule: 'auto or a whole number from 0 to 65536',
+    },
   ),
   evalBatchSize: setting(
     'prompts per evaluation batch (default: 16; in protocol reference the batch size)',

@@ -17,6 +17,8 @@ const PROMPT = { ...FACTS, ofAdapter: 'prompt' } as const satisfies Facts;
 const TRAINING = { ...FACTS, isInherited: false } as const satisfies Facts;
 const EVALUATION = { ...FACTS, decides: 'evaluation' } as const satisfies Facts;
 
+const MIRRORED = [...GAUSSIAN_METHODS, 'tfb'] as const;
+
 const FIELDS = {
   template: setting(
     'wording of the prompts',
@@ -66,7 +68,10 @@ const FIELDS = {
   sampling: setting(
     'posterior samples: pairs that mirror each other at the mean, or all of their own',
     inAll(WITH_MODEL, z.enum(['antithetic', 'plain']).optional()),
-    { ...EVALUATION, methods: GAUSSIAN_METHODS },
+    {
+      ...{ ...EVALUATION, methods: GAUSSIAN_METHODS },
+      methodsIn: { bayesianize: ['tfb'], eval: MIRRORED, predict: MIRRORED },
+    },
   ),
   metricMean: setting(
     'what NLL and Brier average over',

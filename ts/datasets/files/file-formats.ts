@@ -68,7 +68,7 @@ export function hasSplitName(name: string): boolean {
 }
 
 /** Bytes that tell a file's kind, or a first line if that is shorter. */
-const HEAD_BYTES = 64;
+export const HEAD_BYTES = 64;
 
 /** The beginning of a stream, and the stream with it. Waits for a line at most. */
 export async function withHead(
@@ -99,6 +99,9 @@ function isWholeLine(bytes: Uint8Array): boolean {
   return firstText(bytes).trimStart().includes('\n');
 }
 
+/** The first bytes of a table, `PAR1`. */
+const PARQUET = '50415231';
+
 /** First bytes, what they say, and what to do. */
 const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['504b0304', 'is a spreadsheet or a zip archive', `${SHEET}, or ${UNPACK}`],
@@ -106,7 +109,7 @@ const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['1f8b', 'is packed with gzip, twice', UNPACK],
   ['28b52ffd', 'is packed with zstd, twice', UNPACK],
   [
-    '50415231',
+    PARQUET,
     'is a Parquet file',
     'give it the ending .parquet; from standard input it cannot be read',
   ],
@@ -136,6 +139,18 @@ export function refuseForeign(head: Uint8Array, file: string): void {
       hint: 'download the file itself: the "raw" or "download" link of the page',
     });
   }
+}
+
+/** @throws {BpeftError} `BPEFT_DATASET`: a file with the name of a table is none. */
+export function requireParquet(head: Uint8Array, file: string): void {
+  const hex = Buffer.from(head).toString('hex');
+  if (hex.startsWith(PARQUET)) return;
+  if (hex === '') throw datasetError(file, 'the file is empty');
+  if (/^(1f8b|28b52ffd)/.test(hex)) throw datasetError(file, 'is packed', { hint: UNPACK });
+  refuseForeign(head, file);
+  throw datasetError(file, 'is no Parquet file: it does not begin with PAR1', {
+    hint: `give it the ending of what it holds: ${FILE_KINDS}`,
+  });
 }
 
 /** Without a byte order mark. */

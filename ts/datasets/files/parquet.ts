@@ -1,9 +1,10 @@
 /** Parquet, read by a thread of its own, whose memory has a bound. */
 
-import { access, constants } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { io } from '../../run/records/atomic.ts';
 import { partsOffThread } from '../../threads/off-thread.ts';
 import { datasetError } from '../rows/dataset-error.ts';
+import { HEAD_BYTES, requireParquet } from './file-formats.ts';
 import type { RawRow } from './jsonl.ts';
 import type { ParquetInput } from './parquet-worker.ts';
 
@@ -16,7 +17,7 @@ const MEMORY = { maxOldGenerationSizeMb: 2048 };
  */
 export async function* readParquet(input: ParquetInput): AsyncGenerator<RawRow, void, undefined> {
   const { path } = input;
-  await io(path, () => access(path, constants.R_OK));
+  requireParquet(await io(path, () => firstBytes(path)), path);
   let row = 0;
   try {
     for await (const rows of partsOffThread<ParquetInput, readonly unknown[]>(
@@ -41,6 +42,12 @@ export async function* readParquet(input: ParquetInput): AsyncGenerator<RawRow, 
       cause,
     });
   }
+}
+
+async function firstBytes(path: string): Promise<Uint8Array> {
+  await using file = await open(path, 'r');
+  const { buffer, bytesRead } = await file.read({ buffer: new Uint8Array(HEAD_BYTES) });
+  return buffer.subarray(0, bytesRead);
 }
 
 const WORKER = 'datasets/files/parquet-worker';

@@ -85,6 +85,11 @@ export async function openAdapter(
   const adapter = await model.loadAdapter(place.folder, {
     sigma: run.sigma ?? record?.sigma ?? null,
   });
+  const saved = record?.sigma ?? run.sigma;
+  if (run.sigma !== undefined && run.sigma !== saved) {
+    const message = `${place.folder}: its rho was saved for sigma ${saved}; read for ${run.sigma}, the answers are those of another posterior`;
+    run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
   const members = record?.members ?? adapter.info.members;
   if (members !== adapter.info.members) {
     const message = `${place.folder}: the adapter must have ${members} members, got ${adapter.info.members}`;

@@ -145,7 +145,7 @@ export function recordedSettings(command: CommandName, config: object): Record<s
   for (const { key, setting } of settingsOf(command)) {
     const value = values[key];
     if (!['value', 'name'].includes(setting.recorded)) continue;
-    if (values.method !== undefined && !affects(setting, values.method)) continue;
+    if (values.method !== undefined && !affects(setting, command, values.method)) continue;
     if (setting.recorded === 'value') recorded[key] = value;
     else recorded[key] = Array.isArray(value) ? value.map(named) : named(value);
   }

@@ -27,7 +27,7 @@ export function checkSameRun(
 ): void {
   for (const { key, setting } of settingsOf('train')) {
     if (setting.decides !== 'training' || setting.recorded !== 'value') continue;
-    if (!affects(setting, now.method)) continue;
+    if (!affects(setting, 'train', now.method)) continue;
     const before = JSON.stringify(recorded[key]);
     const after = JSON.stringify(now[key]);
     if (before === after) continue;
@@ -50,7 +50,7 @@ export function checkSameEvaluation(
   out: string,
 ): void {
   for (const { key, setting } of settingsOf('train')) {
-    if (setting.decides !== 'evaluation' || !affects(setting, now.method)) continue;
+    if (setting.decides !== 'evaluation' || !affects(setting, 'train', now.method)) continue;
     const [before, after] = [JSON.stringify(recorded[key]), JSON.stringify(now[key])];
     if (before === after) continue;
     const message = `${out} is finished with --${kebabCase(key)} ${before ?? 'unset'}, not ${after ?? 'unset'}`;

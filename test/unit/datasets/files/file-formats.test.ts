@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
+import { readParquet } from '../../../../ts/datasets/files/parquet.ts';
 import { resolveDataset } from '../../../../ts/datasets/registry.ts';
 import { complaint, lines, read } from '../../../support/rows.ts';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
@@ -68,6 +69,22 @@ it.each([
   await expect(read(packed)).rejects.toMatchObject({ hint: 'unpack it first' });
   await expect(read(Uint8Array.from([0xff, 0xfe, 0x74, 0]))).rejects.toMatchObject({
     message: 'rows.jsonl: is UTF-16',
+  });
+});
+
+it.each<[string, string | Buffer, RegExp, RegExp]>([
+  ['a web page', '<html>', /: is a web page, not the rows$/, /"raw" or "download"/],
+  ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\n', /LFS pointer/, /lfs pull/],
+  ['an archive', 'PK\u0003\u0004', /is a spreadsheet or a zip archive/, /unpack it first/],
+  ['packed', gzipSync('PAR1'), /: is packed$/, /unpack it first/],
+  ['JSON Lines', '{"text": "a"}\n', /is no Parquet file/, /give it the ending of what it holds/],
+])('says that a file called .parquet is %s', async (_, content, message, hint) => {
+  const path = join(temporaryFolder(), 'train.parquet');
+  writeFileSync(path, content);
+  await expect(readParquet({ path, isNamed: false }).next()).rejects.toMatchObject({
+    code: 'BPEFT_DATASET',
+    message: expect.stringMatching(message),
+    hint: expect.stringMatching(hint),
   });
 });
 
