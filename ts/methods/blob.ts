@@ -19,6 +19,7 @@ import type { KlCycle } from './engine-options.ts';
 import {
   CYCLE_METHODS,
   DRAWING_METHODS,
+  LOOKING_METHODS,
   type MethodId,
   POSTERIOR_METHODS,
   SHARING_METHODS,
@@ -36,8 +37,8 @@ const NOISE = z.enum(['token', 'example', 'shared']);
 const SIGMA = z.enum(['square', 'softplus']);
 
 /** TFB's adapters have a rho, too, and answer as BLoB's do. */
-const OF_RHO: readonly MethodId[] = [...methods, 'bbb', 'tfb'];
-const SHARED_ANSWERS: readonly MethodId[] = [...SHARING_METHODS, 'tfb'];
+const OF_RHO: readonly MethodId[] = [...methods, 'bbb', ...LOOKING_METHODS];
+const SHARED_ANSWERS: readonly MethodId[] = [...SHARING_METHODS, ...LOOKING_METHODS];
 
 export const BLOB_SETTINGS = {
   priorStd: ofTraining('standard deviation of the prior', positive.default(0.2), {
@@ -102,7 +103,7 @@ export const BLOB_SETTINGS = {
     inAll(WITH_MODEL, NOISE.default('token')),
     {
       ...{ group, methods: SHARING_METHODS },
-      methodsIn: { bayesianize: ['tfb'], eval: SHARED_ANSWERS, predict: SHARED_ANSWERS },
+      methodsIn: { bayesianize: LOOKING_METHODS, eval: SHARED_ANSWERS, predict: SHARED_ANSWERS },
       ...{ decides: 'training', recorded: 'value', isInherited: true },
     },
   ),

@@ -68,3 +68,6 @@ export const DRAWING_METHODS: readonly MethodId[] = [
 
 /** Those whose samples can be mirrored at the mean. */
 export const GAUSSIAN_METHODS: readonly MethodId[] = [...DRAWING_METHODS, 'swag', 'laplace'];
+
+/** Those that are made by looks at answers, drawn as those of the adapter are. */
+export const LOOKING_METHODS: readonly MethodId[] = ['tfb'];

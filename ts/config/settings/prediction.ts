@@ -1,6 +1,7 @@
 /** Which adapter is asked, and how its answers are drawn. */
 
 import { z } from 'zod';
+import { LOOKING_METHODS } from '../../methods/ids.ts';
 import {
   count,
   type Facts,
@@ -65,7 +66,7 @@ export const PREDICTION = {
     },
     {
       ...FACTS,
-      methodsIn: { bayesianize: ['tfb'] },
+      methodsIn: { bayesianize: LOOKING_METHODS },
       rule: 'auto or a whole number from 0 to 65536',
     },
   ),

@@ -1,7 +1,7 @@
 /** The two protocols: the preset, and the fields that it sets, each of which can be set alone. */
 
 import { z } from 'zod';
-import { GAUSSIAN_METHODS } from '../../methods/ids.ts';
+import { GAUSSIAN_METHODS, LOOKING_METHODS } from '../../methods/ids.ts';
 import { type DataProtocol, PROTOCOLS } from '../../protocol/data-protocol.ts';
 import { type Facts, inAll, type Setting, setting, WITH_MODEL } from '../setting.ts';
 
@@ -17,7 +17,7 @@ const PROMPT = { ...FACTS, ofAdapter: 'prompt' } as const satisfies Facts;
 const TRAINING = { ...FACTS, isInherited: false } as const satisfies Facts;
 const EVALUATION = { ...FACTS, decides: 'evaluation' } as const satisfies Facts;
 
-const MIRRORED = [...GAUSSIAN_METHODS, 'tfb'] as const;
+const MIRRORED = [...GAUSSIAN_METHODS, ...LOOKING_METHODS];
 
 const FIELDS = {
   template: setting(
@@ -70,7 +70,7 @@ const FIELDS = {
     inAll(WITH_MODEL, z.enum(['antithetic', 'plain']).optional()),
     {
       ...{ ...EVALUATION, methods: GAUSSIAN_METHODS },
-      methodsIn: { bayesianize: ['tfb'], eval: MIRRORED, predict: MIRRORED },
+      methodsIn: { bayesianize: LOOKING_METHODS, eval: MIRRORED, predict: MIRRORED },
     },
   ),
   metricMean: setting(
