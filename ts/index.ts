@@ -49,6 +49,7 @@ export type {
   Adapter,
   AdapterInfo,
   AdapterOptions,
+  GaussianOver,
   LayerQuantiles,
   PredictiveOptions,
   Sigma,

@@ -55,7 +55,13 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
     method: 'tfb',
     sigma: 'square',
     search: { sigma, anchors: 24, tolerance: 0.02 },
+    made_with: {
+      config: { method: 'tfb', anchors: 24, seed: 1, sampling: 'antithetic' },
+      rows: [{ name: 'builtin:exam-topics', split: 'train', files: [{ rows: 300 }] }],
+    },
   });
+  expect(record.made_with.config).toMatchObject({ noise: 'token', stochastic_layers: 'all' });
+  expect(record.made_with.rows[0].files[0].sha256).toMatch(/^[0-9a-f]{64}$/);
   expect(record.search.looks.at(-1)).toEqual({
     ...{
       sigma: looks.at(-1)?.sigma,

@@ -89,6 +89,7 @@ it('does not pass an old evaluation off as a new one', async () => {
   const out = join(temporaryFolder(), 'run');
   expect(await bpeft(...trainArgs(out, ...short))).toMatchObject({ code: 0 });
   expect(await bpeft('train', '--out', out, '--resume')).toMatchObject({ code: 0 });
+  expect(await bpeft('train', '--out', out, '--resume', '--dry-run')).toMatchObject({ code: 0 });
   const { code, stderr } = await bpeft('train', '--out', out, '--resume', '--eval-samples', '5');
   expect([code, stderr]).toEqual([2, expect.stringContaining('bpeft eval --run')]);
 });

@@ -193,6 +193,34 @@ it('hands the engine what noise of answers is asked for, and in which layers', a
   expect(await answers({ stochasticLayers: 'last:2' })).not.toEqual(usual);
 });
 
+it('begins from no adapter that is Gaussian over something else, whatever its sigma', async () => {
+  const { out } = await steps({ method: 'bbb', maxSteps: 1 });
+  const from = { initAdapter: join(out, 'adapter'), maxSteps: 1 };
+  await expect(steps({ ...from, method: 'bbb', gaussian: 'a-and-b' })).rejects.toMatchObject({
+    message: 'gaussian must be that of initAdapter, a, got a-and-b',
+  });
+  await expect(steps({ ...from, method: 'ivon' })).rejects.toMatchObject({
+    code: 'BPEFT_ADAPTER',
+    message: 'initAdapter has a posterior over A, which method ivon cannot start from',
+    hint: expect.stringMatching(/^train with method bbb, or leave/),
+  });
+});
+
+it('evaluates by all of another protocol than the run had, and says where prompts differ', async () => {
+  const { out } = await steps({ maxSteps: 1 });
+  const told: string[] = [];
+  const onEvent = (event: RunEvent) => {
+    if (event.type === 'warning') told.push(event.message);
+  };
+  const asked = { run: out, evaluationTail: 'keep' as const, samples: [0], limit: 2 };
+  await evaluate({ ...asked, protocol: 'corrected' }, { onEvent });
+  expect(told).toEqual([]);
+  const { run } = await evaluate({ ...asked, protocol: 'reference' }, { onEvent });
+  expect(run).toMatchObject({ template: 'reference', labelTokens: 'last', metricMean: 'batches' });
+  expect(run).toMatchObject({ protocol: 'reference', evaluationTail: 'keep' });
+  expect(told[0]).toMatch(/^prompts are not those .*: template reference instead of corrected, /);
+});
+
 it('says where rho is read otherwise than it was saved', async () => {
   const { out } = await steps({ maxSteps: 1 });
   const told: string[] = [];

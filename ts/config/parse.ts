@@ -16,6 +16,7 @@ import {
 } from '../methods/ids.ts';
 import { kebabCase, snakeCase } from '../names.ts';
 import { nearestName } from '../nearest.ts';
+import { DATA_PROTOCOLS } from '../protocol/data-protocol.ts';
 import { foreignNameHint } from './foreign-names.ts';
 import { SCHEMAS, SETTINGS } from './schema.ts';
 import { affects, type CommandName, methodsOf } from './setting.ts';
@@ -31,6 +32,8 @@ export interface Layer {
   readonly isForOne?: boolean;
   readonly values: Readonly<Record<string, unknown>>;
 }
+
+const FIELDS = Object.keys(DATA_PROTOCOLS.corrected);
 
 /**
  * Later layers win; undefined and null mean "not set". Refuses names that no command knows.
@@ -48,6 +51,9 @@ export function mergeLayers(
     trained === undefined ? methodOf(command, layers) : known(ANSWERING_METHODS, trained);
   for (const layer of layers) {
     const isShared = layer.origin === 'file' && layer.isForOne !== true;
+    const { protocol = merged.protocol } = layer.values;
+    // The fields of another preset, such as a run's, are not those of this one.
+    if (protocol !== merged.protocol) for (const field of FIELDS) delete merged[field];
     for (const [key, value] of Object.entries(layer.values)) {
       const setting = SETTINGS[key];
       if (!Object.hasOwn(own, key)) {

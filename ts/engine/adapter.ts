@@ -13,6 +13,9 @@ import { type CallOptions, told } from './call.ts';
  */
 export type Sigma = 'square' | 'softplus' | 'exp' | 'squared-logistic';
 
+/** Which factors are Gaussian, or what between them. */
+export type GaussianOver = 'a' | 'a-and-b' | 'scales' | 'context';
+
 export interface AdapterOptions {
   readonly rank: number;
   readonly alpha: number;
@@ -22,8 +25,8 @@ export interface AdapterOptions {
   readonly posterior: {
     readonly sigma: Sigma;
     readonly initEps: number;
-    /** Which factors are Gaussian, or what between them; `a` unless given. */
-    readonly over?: 'a' | 'a-and-b' | 'scales' | 'context';
+    /** `a` unless given. */
+    readonly over?: GaussianOver;
   } | null;
   readonly seed: number;
   /** Of an ensemble; 1 unless given. Member j starts as an adapter of seed + j does. */
@@ -55,6 +58,8 @@ export interface AdapterInfo {
   readonly targetModules: readonly string[];
   readonly bayesian: boolean;
   readonly sigma: Sigma | null;
+  /** Null: a point adapter, or one with a curvature. */
+  readonly over: GaussianOver | null;
   readonly trainableParameters: number;
   readonly tensors: number;
   /** Of an ensemble; 1 otherwise. */

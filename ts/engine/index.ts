@@ -60,6 +60,7 @@ export {
   Adapter,
   type AdapterInfo,
   type AdapterOptions,
+  type GaussianOver,
   type LayerQuantiles,
   type PredictiveOptions,
   type Sigma,

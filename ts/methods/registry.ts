@@ -100,11 +100,12 @@ export function usualMethod({
   bayesian,
   members,
   priorPrecision,
-  sigma,
-}: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision' | 'sigma'>): string {
+  over,
+}: Pick<AdapterInfo, 'bayesian' | 'members' | 'priorPrecision' | 'over'>): string {
   if (priorPrecision !== null) return LAPLACE.id;
-  if (sigma === 'exp') return SCALABL.id;
-  if (sigma === 'squared-logistic') return C_LORA.id;
+  if (over === 'scales') return SCALABL.id;
+  if (over === 'context') return C_LORA.id;
+  if (over === 'a-and-b') return BBB.id;
   if (bayesian) return BLOB.id;
   return members > 1 ? ENSEMBLE.id : MLE.id;
 }

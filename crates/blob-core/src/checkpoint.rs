@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, Layout, Parameter};
-use crate::files::{atomic_write, f32_values, safetensors_bytes};
+use crate::files::{atomic_write, f32_values, read_tensors, safetensors_bytes};
 use crate::train::{TrainConfig, Trainer};
 use crate::{Error, Result};
 
@@ -114,8 +113,7 @@ impl Trainer {
         }
         let path = folder.join(STATE);
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let tensors =
-            SafeTensors::deserialize(&bytes).map_err(|error| broken(&path, error.to_string()))?;
+        let tensors = read_tensors(&bytes).map_err(|reason| broken(&path, reason))?;
         let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
             let view = tensors.tensor(name).ok();
             match view.as_ref().and_then(f32_values) {

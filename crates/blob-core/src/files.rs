@@ -1,4 +1,5 @@
-//! Files that the engine writes, and named `f32` tensors in them (safetensors).
+//! Files that the engine writes, named `f32` tensors in them (safetensors), and what is wrong with
+//! files in words that are not a library's.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::{Error, Result};
 
@@ -52,7 +54,7 @@ pub(crate) fn safetensors_bytes(path: &Path, tensors: &NamedTensors<'_>) -> Resu
             )
         })
         .collect();
-    let failed = |error: safetensors::SafeTensorError| Error::Checkpoint {
+    let failed = |error: SafeTensorError| Error::Checkpoint {
         path: path.to_path_buf(),
         reason: error.to_string(),
     };
@@ -64,6 +66,39 @@ pub(crate) fn safetensors_bytes(path: &Path, tensors: &NamedTensors<'_>) -> Resu
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(failed)?;
     safetensors::serialize(views, None).map_err(failed)
+}
+
+/// The tensors of a file, or what is wrong with it.
+pub(crate) fn read_tensors(bytes: &[u8]) -> std::result::Result<SafeTensors<'_>, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty".into());
+    }
+    SafeTensors::deserialize(bytes).map_err(|error| match error {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::HeaderTooLarge
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::MetadataIncompleteBuffer => {
+            "the file is cut off, or was never in the format safetensors".into()
+        }
+        error => format!("the file is damaged: {error}"),
+    })
+}
+
+/// What is wrong with a JSON file: serde's message without the names of Rust's types.
+pub(crate) fn json_reason(error: &serde_json::Error) -> String {
+    const WORDS: [(&str, &str); 8] = [
+        ("usize", "a whole number from 0 on"),
+        ("u32", "a whole number from 0 on"),
+        ("u64", "a whole number from 0 on"),
+        ("f32", "a number"),
+        ("f64", "a number"),
+        ("a map", "an object"),
+        ("a sequence", "a list"),
+        ("struct", "an object, as in"),
+    ];
+    WORDS.iter().fold(error.to_string(), |text, (rust, word)| {
+        text.replace(&format!("expected {rust}"), &format!("expected {word}"))
+    })
 }
 
 /// The values of an f32 tensor.

@@ -49,6 +49,7 @@ impl NativeAdapter {
             "targetModules": config.target_modules,
             "bayesian": config.posterior.is_some() || adapter.curvature().is_some(),
             "sigma": config.posterior.map(|posterior| posterior.sigma),
+            "over": config.gaussian(),
             "trainableParameters": adapter.trainable_parameters(),
             "tensors": adapter.parameters().layout().parameters().len() * config.members,
             "members": config.members,

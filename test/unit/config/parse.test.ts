@@ -194,6 +194,15 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
   }
 });
 
+it('takes all of another protocol than the run had, and of the same what the run had set', () => {
+  const run = file({ protocol: 'corrected', template: 'reference', metricMean: 'rows' });
+  const own = { template: 'reference', metricMean: 'rows' };
+  expect(mergeLayers('eval', [run, flags({ protocol: 'corrected' })])).toMatchObject(own);
+  expect(mergeLayers('eval', [run, flags({})])).toMatchObject(own);
+  const other = flags({ protocol: 'reference', metricMean: 'rows' });
+  expect(mergeLayers('eval', [run, other])).toEqual({ protocol: 'reference', metricMean: 'rows' });
+});
+
 it.each([
   [{ anchors: 4, method: 'laplace' }, '--anchors is a setting of method tfb, got method laplace'],
   [{ curvatureRank: 4 }, '--curvature-rank is a setting of method laplace, got method tfb'],

@@ -31,10 +31,11 @@ it('answers in closed form unless asked otherwise', () => {
 });
 
 it('tells an adapter without a record by its curvature', () => {
-  const adapter = { bayesian: true, members: 1, sigma: null };
+  const adapter = { bayesian: true, members: 1, over: null };
   expect(usualMethod({ ...adapter, priorPrecision: 2 })).toBe('laplace');
   const gaussian = { ...adapter, priorPrecision: null } as const;
-  expect(usualMethod({ ...gaussian, sigma: 'square' })).toBe('blob');
-  expect(usualMethod({ ...gaussian, sigma: 'exp' })).toBe('scalabl');
-  expect(usualMethod({ ...gaussian, sigma: 'squared-logistic' })).toBe('c-lora');
+  expect(usualMethod({ ...gaussian, over: 'a' })).toBe('blob');
+  expect(usualMethod({ ...gaussian, over: 'a-and-b' })).toBe('bbb');
+  expect(usualMethod({ ...gaussian, over: 'scales' })).toBe('scalabl');
+  expect(usualMethod({ ...gaussian, over: 'context' })).toBe('c-lora');
 });

@@ -18,6 +18,7 @@ import { adapterIdentity } from '../records/adapter-files.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder } from '../records/atomic.ts';
 import { refuseProtected } from '../records/protected.ts';
+import { recordedSettings } from '../records/run-folder.ts';
 import { requireWritable } from '../records/writable.ts';
 import { LAPLACE } from './laplace.ts';
 import { requireMade } from './made-before.ts';
@@ -69,7 +70,7 @@ export async function bayesianize(
         heldOutRows === null ? null : await encodeSplit(heldOutRows, settings, encoding);
       const making = { config, model, point, stochasticLayers, split, heldOut, emit, signal };
       await using made = await maker.make(making);
-      await save(made, config, { model, place, split });
+      await save(made, config, { model, place, split, heldOut });
       const seconds = (performance.now() - start) / 1000;
       emit({ type: 'finished', command: 'bayesianize', out, seconds });
       const { sigma, anchors, looks } = made.search ?? { sigma: null, anchors: 0, looks: [] };
@@ -120,16 +121,18 @@ interface Saved {
   readonly model: BayesianModel;
   readonly place: AdapterPlace;
   readonly split: Split;
+  readonly heldOut: Split | null;
 }
 
 async function save(
   { adapter, record: kept }: Made,
   config: BayesianizeConfig,
-  { model, place, split }: Saved,
+  { model, place, split, heldOut }: Saved,
 ): Promise<void> {
   const { name, sha256 } = model.resolved;
   const { record } = place;
   const point = await adapterIdentity(place);
+  const rows = [split, ...(heldOut === null ? [] : [heldOut])].map(({ record }) => record);
   await requireMade(config.out, config.overwrite); // of what may have come in the meantime
   await mkdir(dirname(config.out), { recursive: true });
   const temporary = join(dirname(config.out), `.${basename(config.out)}.${randomUUID()}.tmp`);
@@ -142,6 +145,7 @@ async function save(
       members: adapter.info.members,
       prior_std: null,
       made_of: { name: point.name, revision: point.revision, sha256: point.sha256 },
+      made_with: { config: recordedSettings('bayesianize', config), rows },
       ...kept,
       protocol: config.protocol,
       labels: record?.labels ?? (split.labelNames === null ? null : [...split.labelNames]),

@@ -11,7 +11,9 @@ import type { BayesianModel } from '../../engine/model.ts';
 import type { Listener } from '../../events/sinks.ts';
 import type { Asked, PredictiveRule } from '../../methods/method.ts';
 import { predictiveRule, usualMethod } from '../../methods/registry.ts';
+import type { DataProtocol, Protocol } from '../../protocol/data-protocol.ts';
 import { callOf, type RunContext, withModelOf } from './context.ts';
+import { refusePromptSettings, tellOtherPrompts } from './prompt-settings.ts';
 import {
   type AdapterPlace,
   findAdapter,
@@ -85,6 +87,8 @@ export async function openAnswering(
   model: BayesianModel,
   emit: Listener,
 ): Promise<OpenAdapter> {
+  refusePromptSettings(config, model.info);
+  tellOtherPrompts(config, place.record, emit);
   const adapter = await openAdapter(place, model, { sigma: config.sigma, emit });
   try {
     const method = place.record?.method ?? usualMethod(adapter.info);
@@ -101,7 +105,9 @@ export async function openAnswering(
   }
 }
 
-interface AnsweringSettings extends Asked {
-  readonly sigma?: Parameters<typeof openAdapter>[2]['sigma'];
-  readonly stochasticLayers: string;
-}
+type AnsweringSettings = Asked &
+  DataProtocol & {
+    readonly protocol: Protocol;
+    readonly sigma?: Parameters<typeof openAdapter>[2]['sigma'];
+    readonly stochasticLayers: string;
+  };

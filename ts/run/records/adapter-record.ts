@@ -39,6 +39,10 @@ const AdapterRecordFile = z.object({
   made_of: z
     .object({ name: z.string(), revision: z.string().nullable(), sha256: z.string() })
     .optional(),
+  /** The settings of that, as a run's `config.json` has them, and the rows that it read. */
+  made_with: z
+    .object({ config: z.record(z.string(), z.unknown()), rows: z.array(z.unknown()) })
+    .optional(),
   /** How the precision of the prior was chosen; only of Laplace's approximation. */
   laplace: z
     .object({

@@ -7,6 +7,7 @@ import type { TrainConfig } from '../../config/resolve.ts';
 import type { AdapterOptions } from '../../engine/adapter.ts';
 import type { ModelInfo } from '../../engine/model-info.ts';
 import { BpeftError } from '../../errors.ts';
+import { refusePromptSettings } from '../inputs/prompt-settings.ts';
 
 /** The engine's names: in a decoder transformers' too. */
 const USUAL = { decoder: ['q_proj', 'v_proj', 'lm_head'], encoder: ['q_proj', 'v_proj'] } as const;
@@ -20,8 +21,8 @@ type Layers = Pick<ModelInfo, 'kind' | 'architecture' | 'layerNames'>;
 
 /**
  * The settings with what depends on the model filled in, layers by transformers' names.
- * @throws {BpeftError} `BPEFT_USAGE`: a layer that this model lacks, or settings of a head in a
- * decoder.
+ * @throws {BpeftError} `BPEFT_USAGE`: a layer that this model lacks, settings of a head in a
+ * decoder, or of prompts in an encoder.
  */
 export function forModel(config: TrainConfig, info: Layers): TrainConfig {
   const { head, targetModules } = config;
@@ -30,6 +31,7 @@ export function forModel(config: TrainConfig, info: Layers): TrainConfig {
     const names = engineNames(targetModules ?? usual(info), info);
     return { ...config, targetModules: names as TrainConfig['targetModules'] };
   }
+  refusePromptSettings(config, info);
   const kept = head ?? 'trained';
   const asked = engineNames(targetModules ?? usual(info), info);
   const adapted = kept === 'lora' ? [...asked, ...headLayers(info)] : asked;

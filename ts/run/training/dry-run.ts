@@ -1,8 +1,7 @@
 /** `--dry-run`: the plan of a run and one real step of it; nothing is written. */
 
 import { readBatches } from '../../batches/data-loader.ts';
-import { type Layer, parseSettings } from '../../config/parse.ts';
-import { resolveTrain, type TrainConfig } from '../../config/resolve.ts';
+import type { TrainConfig } from '../../config/resolve.ts';
 import type { TrainOptions } from '../../config/schema.ts';
 import { observed } from '../../events/sinks.ts';
 import { type RunContext, withModelOf } from '../inputs/context.ts';
@@ -10,6 +9,7 @@ import { peakRssMb } from '../records/result.ts';
 import { recordedSettings } from '../records/run-folder.ts';
 import type { TrainPlan } from './plan.ts';
 import { type Session, withSession } from './session.ts';
+import { trainConfig } from './settings.ts';
 
 export interface DryRun {
   readonly format: 1;
@@ -23,8 +23,7 @@ export interface DryRun {
 
 export async function dryRun(options: TrainOptions, context: RunContext = {}): Promise<DryRun> {
   return observed(context.onEvent, {}, async ({ event: emit }) => {
-    const own: Layer = { origin: 'option', values: withModelOf(options, context, emit) };
-    const config = resolveTrain(parseSettings('train', [own]));
+    const config = await trainConfig(withModelOf(options, context, emit));
     return withSession(config, context, emit, (session) => measured(config, session, context));
   });
 }

@@ -3,13 +3,16 @@
 import { BatchOrder } from '../../batches/batch-order.ts';
 import { type Division, UNDIVIDED } from '../../batches/share.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
+import { affects } from '../../config/setting.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
-import type { Adapter, Sigma } from '../../engine/adapter.ts';
+import type { Adapter, GaussianOver, Sigma } from '../../engine/adapter.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
+import { BBB_SETTINGS } from '../../methods/bbb.ts';
+import { TRAINED_METHODS } from '../../methods/ids.ts';
 import { klNeverActs } from '../../methods/kl-plan.ts';
 import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
@@ -206,26 +209,23 @@ async function firstAdapter(
   }
   const record = await readAdapterRecord(folder);
   await tellOtherBase({ folder, record }, model, emit);
-  const sigma = method.adapter(config).posterior?.sigma ?? null;
+  const { sigma, over = 'a' } = method.adapter(config).posterior ?? { sigma: null, over: null };
   const recorded = record?.sigma ?? sigma;
-  if (sigma !== null && recorded !== null && kindOf(sigma) === kindOf(recorded)) {
-    sameSetting('sigma', sigma, recorded);
-  }
-  const asked = sigma !== null && kindOf(sigma) === 'factors' ? sigma : null;
-  const adapter = await model.loadAdapter(folder, { sigma: asked });
+  if (isOfFactors(sigma) && isOfFactors(recorded)) sameSetting('sigma', sigma, recorded);
+  const adapter = await model.loadAdapter(folder, { sigma: isOfFactors(sigma) ? sigma : null });
   for (const message of adapter.info.notices)
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
-  const { bayesian } = adapter.info;
-  const over = adapter.info.sigma === null ? null : kindOf(adapter.info.sigma);
-  if (bayesian !== method.hasPosterior || (sigma !== null && over !== kindOf(sigma))) {
-    const whose = over === null ? 'of curvature' : `over ${over}`;
-    const kind = bayesian ? `has a posterior ${whose}` : 'has no posterior';
+  const found = adapter.info.over;
+  const isChosen = affects(BBB_SETTINGS.gaussian, 'train', config.method);
+  if (isChosen && isOfFactors(adapter.info.sigma))
+    sameSetting('gaussian', config.gaussian, found ?? 'none');
+  if (adapter.info.bayesian !== method.hasPosterior || found !== over) {
+    const whose = found === null ? 'of curvature' : `over ${POSTERIORS[found]}`;
+    const kind = adapter.info.bayesian ? `has a posterior ${whose}` : 'has no posterior';
     throw new BpeftError(
       'BPEFT_ADAPTER',
       `--init-adapter ${kind}, which method ${config.method} cannot start from`,
-      {
-        hint: `train with --method ${usualMethod(adapter.info)}, or leave --init-adapter out`,
-      },
+      { hint: `${beginning(record?.method ?? usualMethod(adapter.info))}leave --init-adapter out` },
     );
   }
   const { info } = adapter;
@@ -250,10 +250,19 @@ async function firstAdapter(
   return adapter;
 }
 
-/** What is Gaussian where σ of ρ says it; factors otherwise. */
-function kindOf(sigma: Sigma): 'factors' | 'scales' | 'a context' {
-  if (sigma === 'exp') return 'scales';
-  return sigma === 'squared-logistic' ? 'a context' : 'factors';
+/** What an adapter of a method begins. */
+function beginning(method: string): string {
+  const isTrained = TRAINED_METHODS.some((one) => one === method);
+  return isTrained ? `train with --method ${method}, or ` : '';
+}
+
+const POSTERIORS: Readonly<Record<GaussianOver, string>> = {
+  ...{ a: 'A', 'a-and-b': 'A and B', scales: 'scales', context: 'a context' },
+};
+
+/** Whether σ may follow from ρ in several ways. */
+function isOfFactors(sigma: Sigma | null): sigma is 'square' | 'softplus' {
+  return sigma === 'square' || sigma === 'softplus';
 }
 
 function requireClasses(folder: string, asked: number, found: number): void {

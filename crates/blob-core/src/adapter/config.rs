@@ -116,6 +116,16 @@ impl Gaussian {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::A, Self::AAndB, Self::Scales, Self::Context];
 
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::AAndB => "A and B",
+            Self::Scales => "scales",
+            Self::Context => "a context",
+        }
+    }
+
     /// What an adapter has for it beside A and B, in the order of the layout.
     pub fn factors(self) -> &'static [Factor] {
         match self {
@@ -255,7 +265,7 @@ impl LoraConfig {
         match self.posterior {
             Some(Posterior { sigma, over, .. }) if !over.sigmas().contains(&sigma) => {
                 let rule = "must be exp over scales, squared-logistic over a context, else neither";
-                invalid("sigma", rule, format!("{sigma:?} over {over:?}"))
+                invalid("sigma", rule, format!("{sigma:?} over {}", over.name()))
             }
             Some(Posterior { over, .. })
                 if over == Gaussian::Context && self.rank > MOST_RANKS_OF_CONTEXT =>

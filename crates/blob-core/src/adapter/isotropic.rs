@@ -77,9 +77,10 @@ impl Adapter {
     pub fn with_sigma_times(&self, factor: f64) -> Result<Self> {
         if self.sigma() != Some(Sigma::Square) || !(factor >= 0.0 && factor.is_finite()) {
             return Err(Error::InvalidInput(format!(
-                "sigma can be scaled where it is rho squared, by a factor of 0 or more, got {:?} \
-                 and {factor}",
+                "sigma can be scaled where it is rho squared, by a factor of 0 or more, got {} and \
+                 {factor}",
                 self.sigma()
+                    .map_or("none".into(), |sigma| format!("{sigma:?}"))
             )));
         }
         let mut scaled = self.clone();

@@ -97,7 +97,7 @@ impl LoraConfig {
             return invalid("head", rule, format!("{head:?}"));
         };
         if !(2..=MOST_CLASSES).contains(&head.classes) {
-            let rule = "must have between 2 and 65536 classes";
+            let rule = "must have between 2 and 2^24 classes";
             return invalid("head", rule, head.classes.to_string());
         }
         match encoder.classes {

@@ -28,7 +28,7 @@ use super::{
     Site, TermShape,
 };
 use crate::backbone::BackboneConfig;
-use crate::files::{atomic_write, safetensors_bytes};
+use crate::files::{atomic_write, read_tensors, safetensors_bytes};
 use crate::other_file;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
@@ -131,10 +131,11 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
                 described(&members[0].config)
             )));
         }
-        let columns = [&members[0], &member].map(|it| it.deviations.as_ref().map(Vec::len));
+        let columns = [&members[0], &member].map(|it| it.deviations.as_ref().map_or(0, Vec::len));
         if columns[0] != columns[1] {
             let rule = "the members of an ensemble must have as many deviations each";
-            return Err(broken(format!("{rule}, got {columns:?}")));
+            let [first, other] = columns;
+            return Err(broken(format!("{rule}, got {other} after {first}")));
         }
         members.push(member);
     }
@@ -176,7 +177,7 @@ pub fn load(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Lo
 fn described(config: &LoraConfig) -> String {
     let names = config.target_modules.iter().map(|module| module.name());
     let over = config.gaussian().map_or("no posterior".into(), |over| {
-        format!("a posterior over {over:?}")
+        format!("a posterior over {}", over.name())
     });
     format!(
         "rank {}, alpha {}, dropout {} on {} with {over}",
@@ -217,7 +218,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         path: path.clone(),
         reason,
     };
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+    let file = read_tensors(&bytes).map_err(broken)?;
 
     let tensors = tensors_of(&file).map_err(&broken)?;
     let (own_layers, head) = head::of_file(&tensors, backbone).map_err(&broken)?;

@@ -147,7 +147,7 @@ impl EncoderConfig {
         match self.classes {
             Some(classes) if classes == 0 || classes > MOST_CLASSES => invalid(
                 "num_labels",
-                "must be between 1 and 65536",
+                "must be between 1 and 2^24",
                 classes.to_string(),
             ),
             _ => Ok(()),
@@ -155,5 +155,6 @@ impl EncoderConfig {
     }
 }
 
-/// Classes that a head may have.
-pub const MOST_CLASSES: usize = 1 << 16;
+/// Classes that a head may have: a matrix has 2³⁴ initial values (`noise`), 2²⁴ rows of 1,024,
+/// which are 64 GiB.
+pub const MOST_CLASSES: usize = 1 << 24;

@@ -70,7 +70,7 @@ impl Bbb {
                 return Err(Error::InvalidConfig {
                     field: "posterior",
                     rule: "must be a Gaussian over factors for Bayes by backprop",
-                    value: format!("{:?}", posterior.over),
+                    value: posterior.over.name().into(),
                 });
             }
         };

@@ -108,7 +108,7 @@ impl Ivon {
             return Err(Error::InvalidConfig {
                 field: "sigma",
                 rule: "must be rho squared for IVON, which writes it",
-                value: format!("{:?}", adapter.sigma()),
+                value: (adapter.sigma()).map_or("none".into(), |sigma| format!("{sigma:?}")),
             });
         }
         let parameters = adapter.parameters();

@@ -273,7 +273,7 @@ fn require_gaussian(adapter: &Adapter, over: Gaussian, rule: &'static str) -> Re
     Err(Error::InvalidConfig {
         field: "posterior",
         rule,
-        value: gaussian.map_or("null".into(), |over| format!("{over:?}")),
+        value: gaussian.map_or("none", Gaussian::name).into(),
     })
 }
 

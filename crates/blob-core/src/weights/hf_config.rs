@@ -17,12 +17,15 @@ use self::window::{FULL, SLIDING, window};
 use super::architecture::{ARCHITECTURES, Architecture, names};
 use super::{corrupt, unsupported};
 use crate::backbone::BackboneConfig;
+use crate::files::json_reason;
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[expect(clippy::option_option, reason = "absent, null or a value")]
 struct HfConfig {
     model_type: Option<String>,
+    /// In the record of a run, which has the same name.
+    command: Option<String>,
     vocab_size: Option<usize>,
     hidden_size: Option<usize>,
     intermediate_size: Option<usize>,
@@ -71,9 +74,16 @@ fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// Reads the text of the `config.json` at `path`.
 pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
     let hf: HfConfig =
-        serde_json::from_slice(json).map_err(|error| corrupt(path, error.to_string()))?;
+        serde_json::from_slice(json).map_err(|error| corrupt(path, json_reason(&error)))?;
     let Some(model_type) = hf.model_type.as_deref() else {
-        return Err(corrupt(path, "model_type is missing"));
+        return Err(match hf.command.as_deref() {
+            Some("train") => Error::ModelNotFound {
+                path: path.parent().unwrap_or(path).to_owned(),
+                reason: "it holds a training run and no model".into(),
+                hint: "name the model that it was trained on, and the folder as the run",
+            },
+            _ => corrupt(path, "model_type is missing"),
+        });
     };
     let encoders = encoder::MODEL_TYPES;
     if let Some((_, family)) = encoders.iter().find(|(name, _)| *name == model_type) {

@@ -12,6 +12,7 @@ use super::{
     Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, other_file,
     unsupported_type,
 };
+use crate::files::json_reason;
 use crate::other_file::OtherFile;
 use crate::{Error, Result};
 
@@ -126,8 +127,8 @@ fn shards(folder: &Path) -> Result<BTreeMap<String, Option<Vec<String>>>> {
             format!("it holds neither {WEIGHTS} nor {INDEX}"),
         ));
     }
-    let index: Index =
-        serde_json::from_slice(&read(&path)?).map_err(|error| corrupt(&path, error.to_string()))?;
+    let index: Index = serde_json::from_slice(&read(&path)?)
+        .map_err(|error| corrupt(&path, json_reason(&error)))?;
     let mut shards: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
     for (name, file) in index.weight_map {
         let mut parts = Path::new(&file).components();

@@ -188,6 +188,7 @@ fn layers_that_an_encoder_lacks_and_heads_that_do_not_fit_are_refused() {
         head(lora, 3, false);
     })
     .unwrap();
+    with(&|lora| head(lora, 70_000, true)).unwrap();
     for (field, broken) in [
         (
             "target_modules",
@@ -203,7 +204,7 @@ fn layers_that_an_encoder_lacks_and_heads_that_do_not_fit_are_refused() {
         ),
         ("head", with(&|lora| lora.head = None)),
         ("head", with(&|lora| head(lora, 1, true))),
-        ("head", with(&|lora| head(lora, 1 << 17, true))),
+        ("head", with(&|lora| head(lora, (1 << 24) + 1, true))),
     ] {
         let error = broken.unwrap_err();
         assert_eq!(error.code(), "BPEFT_INVALID_CONFIG");

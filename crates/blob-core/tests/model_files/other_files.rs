@@ -95,6 +95,54 @@ fn models_and_adapters_that_pytorch_wrote() {
 }
 
 #[test]
+fn adapters_that_are_cut_off_or_of_another_kind() {
+    let scratch = Scratch::new();
+    let lora = r#"{ "peft_type": "LORA", "r": 8, "lora_alpha": 16 }"#;
+    let open = |config: &str, model: &[u8]| {
+        scratch.write("adapter_config.json", config);
+        scratch.write("adapter_model.safetensors", model);
+        peft::load(scratch.path(), &gqa_config(), Sigma::Square).unwrap_err()
+    };
+    for (model, part) in [
+        (&b""[..], "the file is empty"),
+        (b"oops", "the file is cut off, or was never in the format"),
+        (
+            &[0xff; 100],
+            "the file is cut off, or was never in the format",
+        ),
+        (b"\x02\0\0\0\0\0\0\0[]", "the file is damaged"),
+    ] {
+        assert_says(&open(lora, model), "BPEFT_ADAPTER", &[part]);
+    }
+    let loha = r#"{ "peft_type": "LOHA", "r": 4, "alpha": 8 }"#;
+    assert_says(&open(loha, b""), "BPEFT_UNSUPPORTED", &["peft_type=LOHA"]);
+    let other = r#"{ "name": "an adapter" }"#;
+    assert_says(
+        &open(other, b""),
+        "BPEFT_ADAPTER",
+        &["peft_type is missing"],
+    );
+    let wrong = r#"{ "peft_type": "LORA", "r": "8", "lora_alpha": 16 }"#;
+    let part = "expected a whole number from 0 on";
+    assert_says(&open(wrong, b""), "BPEFT_ADAPTER", &[part]);
+}
+
+#[test]
+fn configurations_that_are_of_a_run_or_hold_other_values() {
+    let scratch = Scratch::new();
+    let open = |config: &str| {
+        scratch.write("config.json", config);
+        Checkpoint::open(scratch.path()).unwrap_err()
+    };
+    let run = r#"{ "format": 1, "command": "train", "config": {} }"#;
+    let parts = ["holds a training run and no model", "name the model"];
+    assert_says(&open(run), "BPEFT_MODEL_NOT_FOUND", &parts);
+    let wrong = r#"{ "model_type": "llama", "hidden_size": "x" }"#;
+    let part = "expected a whole number from 0 on";
+    assert_says(&open(wrong), "BPEFT_MODEL_CORRUPT", &[part]);
+}
+
+#[test]
 fn a_model_that_was_split_into_gguf_files() {
     let scratch = Scratch::new();
     let mut gguf = TinyModel::new(gqa_config(), 1).gguf();

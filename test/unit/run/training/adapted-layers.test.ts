@@ -48,6 +48,29 @@ it('adapts query and value and trains the head of an encoder, unless told otherw
   expect(headOf(forModel(config(), LLAMA), 3)).toBeUndefined();
 });
 
+it.each([
+  [{ labelTokens: 'last' }, 'labelTokens'],
+  [{ addSpace: true }, 'addSpace: true'],
+  [{ eos: 'llama-class' }, 'eos'],
+  [{ truncation: 'right' }, 'truncation'],
+  [{ protocol: 'reference', truncation: 'context' }, 'truncation'],
+])('refuses %j, of prompts, for an encoder', (given, name) => {
+  const message = `${name} is about prompts, and this bert is an encoder`;
+  expect(() => forModel(config(given), BERT)).toThrow(
+    expect.objectContaining({ code: 'BPEFT_USAGE', message }),
+  );
+  forModel(config(given), LLAMA);
+});
+
+it('takes whole protocols for an encoder, and what decides its texts and classes', () => {
+  for (const given of [
+    {},
+    { protocol: 'reference' },
+    { template: 'reference', classes: 'dataset' },
+  ])
+    forModel(config(given), BERT);
+});
+
 it("adds a head's own layers for --head lora, and no pooler", () => {
   const targets = (info: typeof BERT | typeof ROBERTA | typeof DEBERTA | typeof MODERNBERT) =>
     forModel(config({ head: 'lora' }), info).targetModules;

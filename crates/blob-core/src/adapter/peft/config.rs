@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Gaussian, LoraConfig};
 use crate::backbone::BackboneConfig;
-use crate::files::atomic_write;
+use crate::files::{atomic_write, json_reason};
 use crate::other_file;
 use crate::{Error, Result};
 
@@ -65,6 +65,11 @@ impl PeftConfig {
             use_rslora: false,
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    peft_type: Option<String>,
 }
 
 /// The fields that we read; the rest of PEFT's configuration does not change the numbers.
@@ -126,10 +131,10 @@ pub(super) fn write(json: &PeftConfig, path: &Path) -> Result<()> {
 /// `BPEFT_IO`, `BPEFT_ADAPTER`, `BPEFT_UNSUPPORTED`.
 pub(super) fn read(path: &Path, backbone: &BackboneConfig) -> Result<PeftConfigRead> {
     let text = other_file::read(path)?;
-    let config: PeftConfigRead = serde_json::from_slice(&text).map_err(|error| Error::Adapter {
+    let broken = |reason: String| Error::Adapter {
         path: path.to_path_buf(),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
     let unsupported = |value: String| {
         Err(Error::Unsupported {
             what: "PEFT setting",
@@ -138,9 +143,21 @@ pub(super) fn read(path: &Path, backbone: &BackboneConfig) -> Result<PeftConfigR
                 .into(),
         })
     };
-    if !TYPES.contains(&config.peft_type.as_str()) {
-        return unsupported(config.peft_type);
+    let malformed = |error: serde_json::Error| broken(json_reason(&error));
+    // First: a configuration of another kind lacks fields that are asked for below.
+    let Kind { peft_type } = serde_json::from_slice(&text).map_err(malformed)?;
+    match peft_type {
+        None => {
+            return Err(broken(
+                "peft_type is missing: this is none of PEFT's files".into(),
+            ));
+        }
+        Some(kind) if !TYPES.contains(&kind.as_str()) => {
+            return unsupported(format!("peft_type={kind}"));
+        }
+        Some(_) => {}
     }
+    let config: PeftConfigRead = serde_json::from_slice(&text).map_err(malformed)?;
     if let Some(bias) = config.bias.as_ref().filter(|bias| *bias != "none") {
         return unsupported(format!("bias={bias}"));
     }

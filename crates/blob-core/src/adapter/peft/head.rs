@@ -42,7 +42,7 @@ pub(super) fn of_file(
     }
     if !(2..=MOST_CLASSES).contains(&classes) {
         return Err(format!(
-            "the head must have between 2 and 65536 classes, got {classes}"
+            "the head must have between 2 and 2^24 classes, got {classes}"
         ));
     }
     let head = HeadConfig {

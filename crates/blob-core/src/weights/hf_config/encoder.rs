@@ -15,6 +15,7 @@ use super::quantised_by;
 use crate::Result;
 use crate::adapter::Module;
 use crate::backbone::{BackboneConfig, EncoderConfig, Family, Positions, Reading, RopeScaling};
+use crate::files::json_reason;
 use crate::ops::activation::Activation;
 use crate::ops::squash::Squash;
 
@@ -84,7 +85,7 @@ impl Fields<'_> {
 /// Reads the text of the `config.json` at `path`, whose `model_type` is of this family.
 pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<BackboneConfig> {
     let of: Map<String, Value> =
-        serde_json::from_slice(json).map_err(|error| corrupt(path, error.to_string()))?;
+        serde_json::from_slice(json).map_err(|error| corrupt(path, json_reason(&error)))?;
     let fields = Fields { of: &of, path };
     check_supported(&fields)?;
     let config = match family {
