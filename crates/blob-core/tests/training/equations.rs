@@ -13,6 +13,7 @@ use blob_core::noise::{Phase, Stream};
 use blob_core::optim::{KlCycle, Schedule};
 use blob_core::pass::NoiseSharing;
 
+use crate::adamw::AdamW;
 use crate::support::encoder_case::EncoderCase;
 use crate::support::small_model::{blob, lora, normals};
 
@@ -37,7 +38,11 @@ pub const ROWS: u64 = 9;
 
 pub fn adapter(over: Option<Gaussian>) -> Adapter {
     let of = |over| Posterior {
-        sigma: Sigma::Square,
+        sigma: match over {
+            Gaussian::A | Gaussian::AAndB => Sigma::Square,
+            Gaussian::Scales => Sigma::Exp,
+            Gaussian::Context => Sigma::SquaredLogistic,
+        },
         init_eps: 0.05,
         over,
     };
@@ -71,16 +76,16 @@ pub fn adapter(over: Option<Gaussian>) -> Adapter {
 }
 
 /// What one member's update is made of.
-struct Given<'a> {
-    member: usize,
-    t: u64,
+pub struct Given<'a> {
+    pub member: usize,
+    pub t: u64,
     /// λ(t).
-    factor: f64,
-    layout: &'a Layout,
+    pub factor: f64,
+    pub layout: &'a Layout,
     /// Of each draw, or of the member itself.
-    gradients: Vec<Vec<f64>>,
+    pub gradients: Vec<Vec<f64>>,
     /// The draws.
-    at: Vec<Vec<f64>>,
+    pub at: Vec<Vec<f64>>,
 }
 
 pub fn wide(values: &[f32]) -> Vec<f64> {
@@ -103,13 +108,12 @@ fn gradients(of: &Parameters, t: u64) -> Parameters {
 
 /// Four updates, and what they report. `expected` makes a member's update, and gives the norms and
 /// the divergence of it.
-fn follows(
+pub fn follows(
     config: &MethodConfig,
-    over: Option<Gaussian>,
+    mut adapter: Adapter,
     tolerance: f64,
     mut expected: impl FnMut(&mut [f64], &Given<'_>) -> (Vec<f64>, Option<f64>),
 ) -> Vec<Update> {
-    let mut adapter = adapter(over);
     let mut updates = Vec::new();
     let mut method = config.build(&adapter).unwrap();
     let mut values = [0, 1].map(|member| wide(adapter.parameters().member(member)));
@@ -162,35 +166,8 @@ fn follows(
     updates
 }
 
-fn rates(peak: f64) -> [f64; 4] {
+pub fn rates(peak: f64) -> [f64; 4] {
     FACTORS.map(|factor| peak * factor)
-}
-
-/// Moments of each member.
-#[derive(Default)]
-struct AdamW([Vec<[f64; 2]>; 2]);
-
-impl AdamW {
-    /// Moves the first values, as many as there are gradients; clips and gives the norm of the
-    /// points, which alone decay.
-    fn update(&mut self, values: &mut [f64], gradient: &[f64], given: &Given<'_>) -> f64 {
-        let points = given.layout.point_len();
-        let norm = gradient[..points].iter().map(|g| g * g).sum::<f64>().sqrt();
-        let scale = (POINT.max_grad_norm / (norm + 1e-6)).min(1.0);
-        let (lr, t) = (POINT.lr * given.factor, given.t as i32);
-        let moments = &mut self.0[given.member];
-        moments.resize(gradient.len(), [0.0; 2]);
-        for (i, (g, [first, second])) in gradient.iter().zip(moments).enumerate() {
-            let g = scale * g;
-            *first = 0.9 * *first + 0.1 * g;
-            *second = 0.999 * *second + 0.001 * g * g;
-            let decay = if i < points { POINT.weight_decay } else { 0.0 };
-            let mean = *first / (1.0 - 0.9_f64.powi(t));
-            let root = (*second / (1.0 - 0.999_f64.powi(t))).sqrt();
-            values[i] = values[i] * (1.0 - lr * decay) - lr * mean / (root + POINT.adam_epsilon);
-        }
-        norm
-    }
 }
 
 /// Where a mean and its ρ lie.
@@ -230,7 +207,7 @@ fn divergence(values: &[f64], pairs: &[(usize, usize)]) -> f64 {
 fn mle_is_adamw_on_each_members_clipped_gradient() {
     let mut adamw = AdamW::default();
     let method = MethodConfig::Mle(MleConfig { point: POINT });
-    let updates = follows(&method, None, 1e-5, |values, given| {
+    let updates = follows(&method, adapter(None), 1e-5, |values, given| {
         let norm = adamw.update(values, &given.gradients[0], given);
         (vec![norm], None)
     });
@@ -245,7 +222,7 @@ fn map_adds_the_pull_of_its_prior_to_the_gradient_of_the_low_rank_factors() {
         prior_std: PRIOR_STD,
         rows: ROWS,
     });
-    follows(&method, None, 1e-5, |values, given| {
+    follows(&method, adapter(None), 1e-5, |values, given| {
         let mut gradient = given.gradients[0].clone();
         let pull = 1.0 / (ROWS as f64 * PRIOR_STD * PRIOR_STD);
         let low_rank = gradient.iter_mut().zip(&*values);
@@ -267,7 +244,7 @@ fn bbb_is_adamw_on_the_gradient_of_the_bound() {
             rows: ROWS,
             train_samples: 3,
         });
-        let updates = follows(&method, Some(over), 1e-4, |values, given| {
+        let updates = follows(&method, adapter(Some(over)), 1e-4, |values, given| {
             let pairs = pairs(given.layout, over);
             let mut gradient = if over == Gaussian::A {
                 given.gradients[0].clone()
@@ -310,21 +287,26 @@ fn blob_is_adamw_on_the_points_and_then_descent_of_the_divergence() {
     };
     let weights = [2.0 / 15.0, 4.0 / 15.0, 8.0 / 15.0, 2.0 / 15.0];
     let method = MethodConfig::Blob(settings);
-    let updates = follows(&method, Some(Gaussian::A), 1e-5, |values, given| {
-        let gradient = &given.gradients[0];
-        let points = given.layout.point_len();
-        let norm = adamw.update(values, &gradient[..points], given);
-        let pairs = pairs(given.layout, Gaussian::A);
-        let before = divergence(values, &pairs);
-        let weight = weights[given.t as usize - 1];
-        for (mean, rho) in pairs {
-            let (_, by_mean, by_rho) = kl(values[mean], values[rho]);
-            let rate = settings.kl_lr * given.factor;
-            values[mean] -= rate * weight * by_mean;
-            values[rho] -= rate * (gradient[rho] + weight * by_rho);
-        }
-        (vec![norm], Some(before))
-    });
+    let updates = follows(
+        &method,
+        adapter(Some(Gaussian::A)),
+        1e-5,
+        |values, given| {
+            let gradient = &given.gradients[0];
+            let points = given.layout.point_len();
+            let norm = adamw.update(values, &gradient[..points], given);
+            let pairs = pairs(given.layout, Gaussian::A);
+            let before = divergence(values, &pairs);
+            let weight = weights[given.t as usize - 1];
+            for (mean, rho) in pairs {
+                let (_, by_mean, by_rho) = kl(values[mean], values[rho]);
+                let rate = settings.kl_lr * given.factor;
+                values[mean] -= rate * weight * by_mean;
+                values[rho] -= rate * (gradient[rho] + weight * by_rho);
+            }
+            (vec![norm], Some(before))
+        },
+    );
     for (update, (weight, rate)) in updates.iter().zip(weights.into_iter().zip(rates(0.02))) {
         assert!((update.kl_weight.unwrap() - weight).abs() < 1e-15);
         assert_eq!(update.kl_lr, Some(rate));
@@ -347,47 +329,53 @@ fn ivon_is_a_newton_step_by_the_estimate_of_price() {
         };
         let mut states = [Vec::new(), Vec::new()];
         let method = MethodConfig::Ivon(settings);
-        let updates = follows(&method, Some(Gaussian::AAndB), 1e-4, |values, given| {
-            let IvonConfig {
-                effective_rows: lambda,
-                weight_decay: delta,
-                beta1,
-                beta2,
-                ..
-            } = settings;
-            let state = &mut states[given.member];
-            let points = given.layout.point_len();
-            state.resize(points, [0.0, settings.initial_hessian]);
-            for (i, [average, h]) in state.iter_mut().enumerate() {
-                let (mut g, mut products) = (0.0, 0.0);
-                for (gradient, at) in given.gradients.iter().zip(&given.at) {
-                    g += gradient[i];
-                    products += gradient[i] * (at[i] - values[i]);
+        let updates = follows(
+            &method,
+            adapter(Some(Gaussian::AAndB)),
+            1e-4,
+            |values, given| {
+                let IvonConfig {
+                    effective_rows: lambda,
+                    weight_decay: delta,
+                    beta1,
+                    beta2,
+                    ..
+                } = settings;
+                let state = &mut states[given.member];
+                let points = given.layout.point_len();
+                state.resize(points, [0.0, settings.initial_hessian]);
+                for (i, [average, h]) in state.iter_mut().enumerate() {
+                    let (mut g, mut products) = (0.0, 0.0);
+                    for (gradient, at) in given.gradients.iter().zip(&given.at) {
+                        g += gradient[i];
+                        products += gradient[i] * (at[i] - values[i]);
+                    }
+                    *average = beta1 * *average + (1.0 - beta1) * g;
+                    if i < given.layout.low_rank_len() {
+                        let estimate = lambda * (*h + delta) * products;
+                        let off = (1.0 - beta2) * (*h - estimate);
+                        let correction = 0.5 * off * off / (*h + delta);
+                        *h = beta2 * *h + (1.0 - beta2) * estimate + correction;
+                    }
+                    let slope = *average / (1.0 - beta1.powi(given.t as i32)) + delta * values[i];
+                    let newton = slope / (*h + delta);
+                    let newton = if clip > 0.0 {
+                        newton.clamp(-clip, clip)
+                    } else {
+                        newton
+                    };
+                    values[i] -= settings.lr * given.factor * newton;
                 }
-                *average = beta1 * *average + (1.0 - beta1) * g;
-                if i < given.layout.low_rank_len() {
-                    let estimate = lambda * (*h + delta) * products;
-                    let off = (1.0 - beta2) * (*h - estimate);
-                    let correction = 0.5 * off * off / (*h + delta);
-                    *h = beta2 * *h + (1.0 - beta2) * estimate + correction;
+                for (mean, rho) in pairs(given.layout, Gaussian::AAndB) {
+                    let variance = 1.0 / (lambda * (state[mean][1] + delta));
+                    values[rho] = variance.sqrt().sqrt();
                 }
-                let slope = *average / (1.0 - beta1.powi(given.t as i32)) + delta * values[i];
-                let newton = slope / (*h + delta);
-                let newton = if clip > 0.0 {
-                    newton.clamp(-clip, clip)
-                } else {
-                    newton
+                let norm = |gradient: &Vec<f64>| {
+                    gradient[..points].iter().map(|g| g * g).sum::<f64>().sqrt()
                 };
-                values[i] -= settings.lr * given.factor * newton;
-            }
-            for (mean, rho) in pairs(given.layout, Gaussian::AAndB) {
-                let variance = 1.0 / (lambda * (state[mean][1] + delta));
-                values[rho] = variance.sqrt().sqrt();
-            }
-            let norm =
-                |gradient: &Vec<f64>| gradient[..points].iter().map(|g| g * g).sum::<f64>().sqrt();
-            (given.gradients.iter().map(norm).collect(), None)
-        });
+                (given.gradients.iter().map(norm).collect(), None)
+            },
+        );
         assert!(updates.iter().map(|it| it.lr).eq(rates(0.2)));
     }
 }

@@ -1,11 +1,13 @@
 //! Training runs: where they end, what stops them, and how they go on.
 
+mod adamw;
 mod base_dropout;
 mod conformance;
 mod context;
 mod encoders;
 mod ensemble;
 mod equations;
+mod equations_beside;
 mod head_files;
 mod peft;
 mod posterior;

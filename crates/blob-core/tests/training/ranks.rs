@@ -3,16 +3,20 @@
 
 use std::net::TcpListener;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::Adapter;
+use blob_core::adapter::{Adapter, LoraConfig, Module};
 use blob_core::batch::Batch;
-use blob_core::collective::{Meeting, Ranks, Star};
+use blob_core::buffer::Buffer;
+use blob_core::collective::{Collective, Meeting, Ranks, Star};
+use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::train::{Share, StepReport, TrainConfig, Trainer};
 use blob_core::{Error, Result};
 
 use crate::conformance::{Case, apart, each, values};
+use crate::support::small_model::{backbone, batch_of, config, lora, prompts, trained, training};
 
 const UPDATES: usize = 3;
 
@@ -209,4 +213,144 @@ fn a_loss_that_is_not_finite_on_one_rank_stops_all_and_names_it() {
             );
         }
     });
+}
+
+/// The counts that a rank gave last, and whether it stopped the other.
+type Told = Arc<Mutex<(Vec<f64>, bool)>>;
+
+/// The second of two ranks, or the first, beside one that has nothing but counts.
+struct Beside {
+    rank: usize,
+    counts: Vec<f64>,
+    told: Told,
+}
+
+impl Beside {
+    fn new(rank: usize, counts: &[f64]) -> (Box<Self>, Told) {
+        let told = Told::default();
+        let beside = Self {
+            rank,
+            counts: counts.to_vec(),
+            told: Arc::clone(&told),
+        };
+        (Box::new(beside), told)
+    }
+}
+
+impl Collective for Beside {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        2
+    }
+
+    fn sum(&mut self, _values: &mut Buffer, counts: &mut [f64], _abort: &Abort) -> Result<()> {
+        self.told.lock().unwrap().0 = counts.to_vec();
+        for (count, other) in counts.iter_mut().zip(&self.counts) {
+            *count += other;
+        }
+        Ok(())
+    }
+
+    fn broadcast(&mut self, _values: &mut Buffer, _abort: &Abort) -> Result<()> {
+        Ok(())
+    }
+
+    fn stop(&mut self, _error: &Error) {
+        self.told.lock().unwrap().1 = true;
+    }
+}
+
+fn two_members() -> Adapter {
+    let lora = LoraConfig {
+        members: 2,
+        posterior: None,
+        ..lora(&[Module::Q])
+    };
+    trained(lora, &config())
+}
+
+/// A trainer of the adapter beside another rank, and what was told to that one.
+fn beside(adapter: &Adapter, rank: usize, counts: &[f64]) -> (Trainer, Told) {
+    let (collective, told) = Beside::new(rank, counts);
+    let trainer = Trainer::new(training(None), adapter).unwrap();
+    (trainer.with_collective(collective), told)
+}
+
+#[test]
+fn one_bit_or_two_exchanged_values_are_other_parameters() {
+    let adapter = two_members();
+    let hash = |of: &Adapter| {
+        let (mut trainer, told) = beside(of, 1, &[0.0, 0.0]);
+        let _ = trainer.compare_parameters(of, &Abort::default());
+        told.lock().unwrap().0[1]
+    };
+    let compare = |of: &Adapter| {
+        let (mut trainer, told) = beside(&adapter, 0, &[0.0, hash(of)]);
+        let compared = trainer.compare_parameters(&adapter, &Abort::default());
+        let stopped = told.lock().unwrap().1;
+        assert_eq!(compared.is_err(), stopped);
+        compared
+    };
+    compare(&adapter).unwrap();
+    let changed = |change: &dyn Fn(&mut [f32])| {
+        let mut other = adapter.clone();
+        change(other.parameters_mut().member_mut(1));
+        let error = compare(&other).unwrap_err();
+        assert_eq!(error.code(), "BPEFT_RANKS");
+        assert!(error.to_string().contains("rank 1 has others"), "{error}");
+    };
+    for place in 0..16 {
+        for bit in [0, 15, 22, 31] {
+            changed(&|values| {
+                let value = &mut values[3 * place];
+                *value = f32::from_bits(value.to_bits() ^ (1 << bit));
+            });
+        }
+        changed(&|values| values.swap(place, place + 1));
+    }
+}
+
+#[test]
+fn the_updates_of_rank_0_count_and_a_share_must_have_the_rows_of_its_update() {
+    let backbone = backbone(&config(), Precision::F32);
+    let batch = batch_of(&prompts());
+    let rows = batch.len();
+    let batches = vec![batch; 2];
+    let step = |rank: usize, counts: &[f64], rows: usize| {
+        let mut adapter = two_members();
+        let (mut trainer, told) = beside(&adapter, rank, counts);
+        let share = Share {
+            batches: &batches,
+            rows: Some(rows),
+        };
+        let abort = Abort::default();
+        let report = trainer.step_of_share(&backbone, &mut adapter, &share, &abort)?;
+        Ok::<_, Error>((report, trainer, adapter, told))
+    };
+    // NLL, hits, rows and tokens of the other rank.
+    let other = [0.0, 0.0, 10.0, 100.0];
+    let tokens = 2 * batches[0].ids().len();
+    let (report, ..) = step(1, &other, rows + 5).unwrap();
+    assert_eq!((report.rows, report.tokens), (2 * rows + 10, tokens + 100));
+    for wrong in [rows, rows + 4, rows + 6, 2 * rows + 10] {
+        let error = step(1, &other, wrong).err().unwrap();
+        let expected = format!("must hold the {} rows of the update", 2 * wrong);
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    for (rank, given, counted) in [(0, 1.0, 1), (1, 0.0, 7)] {
+        let none = [0.0; 4];
+        let (_, mut trainer, mut adapter, told) = step(rank, &none, rows).unwrap();
+        assert_eq!(trainer.step_count(), 1);
+        // The other rank gives its own count if it is the first.
+        let (collective, told_now) = Beside::new(rank, &[if rank == 1 { 7.0 } else { 0.0 }]);
+        trainer = trainer.with_collective(collective);
+        let abort = Abort::default();
+        trainer.take_state_of_first(&mut adapter, &abort).unwrap();
+        assert_eq!(told_now.lock().unwrap().0, [given]);
+        assert_eq!(trainer.step_count(), counted);
+        assert!(!told.lock().unwrap().1);
+    }
 }

@@ -59,6 +59,11 @@ fn starts_with_finite_scales_where_a_has_more_rows_than_inputs() {
     };
     let adapter = Adapter::new(scales_of(&[Module::Q], 6), &backbone).unwrap();
     assert_eq!(adapter.first_not_finite(), None);
+    for term in adapter.terms(0).values() {
+        let log_mean = &term.beside[&Factor::Scale];
+        let share = log_mean.last().unwrap() - log_mean[0];
+        assert!((share - 1e-6f32.ln()).abs() < 1e-3, "{log_mean:?}");
+    }
 }
 
 /// f of every row, with a check that it is one number.

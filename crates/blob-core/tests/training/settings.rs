@@ -5,8 +5,10 @@
 use blob_core::Error;
 use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
 use blob_core::method::{
-    BbbConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, SwagConfig,
+    BbbConfig, CLoraConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig,
+    ScalaBlConfig, SwagConfig,
 };
+use blob_core::objective::Average;
 use blob_core::optim::KlCycle;
 use blob_core::pass::NoiseSharing;
 
@@ -20,7 +22,11 @@ type Field<T> = (&'static str, fn(&mut T, f64));
 
 fn adapter(over: Option<Gaussian>) -> Adapter {
     let of = |over| Posterior {
-        sigma: Sigma::Square,
+        sigma: match over {
+            Gaussian::A | Gaussian::AAndB => Sigma::Square,
+            Gaussian::Scales => Sigma::Exp,
+            Gaussian::Context => Sigma::SquaredLogistic,
+        },
         init_eps: 0.05,
         over,
     };
@@ -265,4 +271,66 @@ fn of_an_adapter() {
     }
     assert_eq!(start(Sigma::Square, -0.05), Some("init_eps"));
     assert_eq!(start(Sigma::Softplus, -0.05), None);
+}
+
+#[test]
+fn of_what_lies_beside_the_factors() {
+    let (scales, context) = (Some(Gaussian::Scales), Some(Gaussian::Context));
+    let none = [KlCycle::Pulse { length: 0 }, KlCycle::Uniform { length: 0 }];
+    let beyond = Some("train_samples");
+    let settings = ScalaBlConfig {
+        point: point(0.1),
+        prior_std: 0.2,
+        kl_lr: 0.0,
+        kl_cycle: KlCycle::Uniform { length: 1 },
+        train_samples: 1,
+        average: Average::Logits,
+    };
+    let of = |settings| refused(&MethodConfig::ScalaBl(settings), scales);
+    for settings in changed(settings, &NOT_POSITIVE, |of, std| of.prior_std = std) {
+        assert_eq!(of(settings), Some("prior_std"));
+    }
+    for settings in changed(settings, &BELOW_ZERO, |of, rate| of.kl_lr = rate) {
+        assert_eq!(of(settings), Some("kl_lr"));
+    }
+    for settings in changed(settings, &none, |of, cycle| of.kl_cycle = cycle) {
+        assert_eq!(of(settings), Some("kl_cycle"));
+    }
+    let drawn = changed(settings, &[0, 1, 64, 65], |of, n| of.train_samples = n);
+    let fields: Vec<_> = drawn.into_iter().map(of).collect();
+    assert_eq!(fields, [beyond, None, None, beyond]);
+    let field = refused(&MethodConfig::ScalaBl(settings), context);
+    assert_eq!(field, Some("posterior"));
+
+    let settings = CLoraConfig {
+        point: point(0.1),
+        prior_std: 0.2,
+        context_lr: 0.0,
+        kl_weight: 0.0,
+        kl_cycle: KlCycle::Uniform { length: 1 },
+        train_samples: 1,
+        average: Average::Logits,
+        noise: NoiseSharing::Token,
+    };
+    let of = |settings| refused(&MethodConfig::CLora(settings), context);
+    for settings in changed(settings, &NOT_POSITIVE, |of, std| of.prior_std = std) {
+        assert_eq!(of(settings), Some("prior_std"));
+    }
+    let fields: [Field<CLoraConfig>; 2] = [
+        ("context_lr", |settings, value| settings.context_lr = value),
+        ("kl_weight", |settings, value| settings.kl_weight = value),
+    ];
+    for (name, change) in fields {
+        for settings in changed(settings, &BELOW_ZERO, change) {
+            assert_eq!(of(settings), Some(name));
+        }
+    }
+    for settings in changed(settings, &none, |of, cycle| of.kl_cycle = cycle) {
+        assert_eq!(of(settings), Some("kl_cycle"));
+    }
+    let drawn = changed(settings, &[0, 1, 1024, 1025], |of, n| of.train_samples = n);
+    let fields: Vec<_> = drawn.into_iter().map(of).collect();
+    assert_eq!(fields, [beyond, None, None, beyond]);
+    let field = refused(&MethodConfig::CLora(settings), scales);
+    assert_eq!(field, Some("posterior"));
 }

@@ -62,21 +62,24 @@ fn correlation(one: &[f32], other: &[f32]) -> Option<f64> {
     (norms > 0.0).then(|| dot(&one, &other) / norms)
 }
 
-#[test]
-fn no_two_parts_of_any_posterior_begin_alike() {
-    for over in Gaussian::ALL {
-        let sigma = match over {
+fn begun(over: Gaussian) -> Posterior {
+    Posterior {
+        sigma: match over {
             Gaussian::A | Gaussian::AAndB => Sigma::Square,
             Gaussian::Scales => Sigma::Exp,
             Gaussian::Context => Sigma::SquaredLogistic,
-        };
+        },
+        init_eps: 0.05,
+        over,
+    }
+}
+
+#[test]
+fn no_two_parts_of_any_posterior_begin_alike() {
+    for over in Gaussian::ALL {
         let lora = LoraConfig {
             rank: 24,
-            posterior: Some(Posterior {
-                sigma,
-                init_eps: 0.05,
-                over,
-            }),
+            posterior: Some(begun(over)),
             ..lora(&Module::ALL)
         };
         let adapter = Adapter::new(lora, &config()).unwrap();
@@ -104,18 +107,22 @@ fn no_two_parts_of_any_posterior_begin_alike() {
 
 #[test]
 fn a_member_begins_as_a_single_adapter_of_the_seed_behind_does() {
-    let of = |seed, members| {
-        let lora = LoraConfig {
-            seed,
-            members,
-            ..lora(&Module::ALL)
+    for over in Gaussian::ALL {
+        let of = |seed, members| {
+            let lora = LoraConfig {
+                seed,
+                members,
+                posterior: Some(begun(over)),
+                ..lora(&Module::ALL)
+            };
+            Adapter::new(lora, &config()).unwrap()
         };
-        Adapter::new(lora, &config()).unwrap()
-    };
-    let (ensemble, first, second) = (of(5, 2), of(5, 1), of(6, 1));
-    let values = |of: &Adapter, member| of.parameters().member(member).to_vec();
-    assert_eq!(values(&ensemble, 0), values(&first, 0));
-    assert_eq!(values(&ensemble, 1), values(&second, 0));
+        let (ensemble, first, second) = (of(5, 2), of(5, 1), of(6, 1));
+        let values = |of: &Adapter, member| of.parameters().member(member).to_vec();
+        assert_eq!(values(&ensemble, 0), values(&first, 0), "{over:?}");
+        assert_eq!(values(&ensemble, 1), values(&second, 0), "{over:?}");
+        assert_ne!(values(&ensemble, 0), values(&ensemble, 1));
+    }
 }
 
 #[test]
