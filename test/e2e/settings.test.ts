@@ -221,6 +221,28 @@ it('evaluates by all of another protocol than the run had, and says where prompt
   expect(told[0]).toMatch(/^prompts are not those .*: template reference instead of corrected, /);
 });
 
+it('says of settings that they do nothing where they do not', async () => {
+  const told: string[] = [];
+  const onEvent = (event: RunEvent) => {
+    if (event.type === 'warning') told.push(event.message);
+  };
+  const out = join(temporaryFolder(), 'run');
+  const idle = { labels: ['a', 'b'], task: 'classification' as const, wandbProject: 'mine' };
+  await train(
+    { ...SHORT, evalSamples: [0], targetModules: ['v_proj'], maxSteps: 1, ...idle, out },
+    { onEvent },
+  );
+  const without = { run: out, limit: 1, samples: [0], saveSamples: true };
+  await evaluate({ ...without, log: ['tensorboard'] }, { onEvent });
+  expect(told).toEqual([
+    'wandbProject does nothing without log wandb',
+    'labels does nothing for ARC-Easy, which has choices in its rows',
+    'task classification does nothing for ARC-Easy, which is multiple-choice',
+    'log tensorboard does nothing without out',
+    'saveSamples: true does nothing without out',
+  ]);
+});
+
 it('says where rho is read otherwise than it was saved', async () => {
   const { out } = await steps({ maxSteps: 1 });
   const told: string[] = [];

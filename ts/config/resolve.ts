@@ -114,10 +114,17 @@ type Open<T> = { readonly [K in keyof T]?: T[K] | undefined };
 function dataProtocol(settings: Open<DataProtocol> & { protocol: Protocol }): DataProtocol {
   const preset = DATA_PROTOCOLS[settings.protocol];
   const keys = Object.keys(preset) as (keyof DataProtocol)[];
-  return {
+  const resolved: DataProtocol = {
     ...preset,
     ...Object.fromEntries(keys.map((key) => [key, settings[key] ?? preset[key]])),
   };
+  if (resolved.addSpace && resolved.labelTokens !== 'last') {
+    const message = `--add-space is of --label-tokens last, got ${resolved.labelTokens}`;
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: 'leave it out; a label that continues the prompt has its space',
+    });
+  }
+  return resolved;
 }
 
 function required<T>(value: T | undefined, name: string, hint: string): T {

@@ -4,6 +4,7 @@
 
 import type { ServiceSettings } from '../config/services.ts';
 import type { Sink } from '../events/sinks.ts';
+import { kebabCase } from '../names.ts';
 
 /**
  * The sinks that settings or environment ask for.
@@ -11,12 +12,20 @@ import type { Sink } from '../events/sinks.ts';
  * @throws {BpeftError} `BPEFT_USAGE`: a WANDB_* variable has a value that it cannot have
  */
 export async function serviceSinks(
-  { log = [], wandbProject, wandbEntity, wandbName }: ServiceSettings,
+  { log = [], out, ...wandb }: ServiceSettings & { readonly out?: string | undefined },
   tell: (message: string) => void,
 ): Promise<readonly Sink[]> {
+  const { wandbProject, wandbEntity, wandbName } = wandb;
   const sinks: Sink[] = [];
   const { asksForWandb } = await import('../wandb/environment.ts');
-  if (log.includes('wandb') || asksForWandb(process.env)) {
+  const isWandb = log.includes('wandb') || asksForWandb(process.env);
+  for (const [key, value] of Object.entries({ wandbProject, wandbEntity, wandbName })) {
+    if (value !== undefined && !isWandb)
+      tell(`--${kebabCase(key)} does nothing without --log wandb`);
+  }
+  if (log.includes('tensorboard') && out === undefined)
+    tell('--log tensorboard does nothing without --out');
+  if (isWandb) {
     const { wandbSink } = await import('../wandb/sink.ts');
     const environment = {
       ...process.env,

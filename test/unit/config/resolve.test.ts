@@ -51,6 +51,15 @@ it('lets each field of the preset be set alone', () => {
   ]);
 });
 
+it('refuses a space before labels that have it already', () => {
+  expect(() => resolved({ addSpace: true })).toThrow(
+    expect.objectContaining({
+      code: 'BPEFT_USAGE',
+      message: '--add-space is of --label-tokens last, got continuation',
+    }),
+  );
+});
+
 it('leaves the epochs open when --max-steps is given', () => {
   expect(resolved({ maxSteps: 10 }).epochs).toBeUndefined();
 });

@@ -111,7 +111,8 @@ export async function surveySplit(
 ): Promise<Survey> {
   const { labelNames, limit = Number.POSITIVE_INFINITY, signal } = options;
   const asked = labelNames === null ? null : checkedLabelNames(labelNames, '--labels');
-  const given = task.labelNames ?? asked;
+  // Only rows of classification have classes to name.
+  const given = task.labelNames ?? (task.labelOf === undefined ? null : asked);
   const labelOf = given === null ? task.labelOf : undefined;
   const labels = new Set<string>();
   const meter = new Meter();

@@ -40,6 +40,8 @@ export async function evaluate(
     const { place, config } = begun;
     const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
+    if (config.saveSamples && config.out === undefined)
+      notice('--save-samples does nothing without --out');
     const folder = await freeFolder(config, place);
     const datasets = await loadDatasets(config, callOf(context));
     const { signal } = context;

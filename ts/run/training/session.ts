@@ -4,7 +4,9 @@ import { BatchOrder } from '../../batches/batch-order.ts';
 import { type Division, UNDIVIDED } from '../../batches/share.ts';
 import type { TrainConfig } from '../../config/resolve.ts';
 import { affects } from '../../config/setting.ts';
-import type { RowStream } from '../../datasets/rows/item.ts';
+import type { DatasetSource } from '../../datasets/registry.ts';
+import { className } from '../../datasets/rows/class-names.ts';
+import type { RowStream, SplitHead } from '../../datasets/rows/item.ts';
 import type { Adapter, GaussianOver, Sigma } from '../../engine/adapter.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
@@ -94,6 +96,8 @@ async function trainingData(
   const source = await openDataset(config.dataset, config, call);
   const train = await source.stream(config.trainSplit ?? source.trainSplit, call);
   const labels = train.labelNames === null ? config.labels : [...train.labelNames];
+  for (const message of idleOf(config, source, train))
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   const evaluations: RowStream[] = [];
   for (const name of config.evalDataset ?? [config.dataset]) {
     const evaluated = await openDataset(name, { ...config, labels }, call);
@@ -110,6 +114,23 @@ async function trainingData(
   const reading = { evaluated: evaluations, limit: config.evalLimit, ...call };
   const heldOut = await rowsOfTemperature(config.dataset, { ...config, labels }, reading);
   return { train, evaluations, heldOut, initAdapter };
+}
+
+/** Settings of rows that these do not depend on. */
+function idleOf(
+  { labels, task }: TrainConfig,
+  { entry, kind, name }: DatasetSource,
+  { labelNames }: SplitHead,
+): string[] {
+  const isOther =
+    labels !== undefined && labels.map(className).join('\n') !== labelNames?.join('\n');
+  const classes = labelNames === null ? 'choices in its rows' : 'classes of its own';
+  return [
+    ...(isOther ? [`--labels does nothing for ${name}, which has ${classes}`] : []),
+    ...(entry !== null && task !== undefined && task !== kind
+      ? [`--task ${task} does nothing for ${name}, which is ${kind}`]
+      : []),
+  ];
 }
 
 async function prepareSession(

@@ -50,7 +50,7 @@ it('adapts query and value and trains the head of an encoder, unless told otherw
 
 it.each([
   [{ labelTokens: 'last' }, 'labelTokens'],
-  [{ addSpace: true }, 'addSpace: true'],
+  [{ protocol: 'reference', addSpace: true }, 'addSpace: true'],
   [{ eos: 'llama-class' }, 'eos'],
   [{ truncation: 'right' }, 'truncation'],
   [{ protocol: 'reference', truncation: 'context' }, 'truncation'],
