@@ -141,7 +141,8 @@ TEST("two updates of IVON are those of its algorithm, and rho follows the curvat
       // Small enough to be met by some, large enough to be missed by others.
       Ivon c = {0.1, lambda, delta, beta1, beta2, 1.0, 1 - std::pow(beta1, t)};
       s.count = points;
-      Kernel("draws", "ivon").launch(grid(points), {64}, 0, dw, dm, dh, dd, dg, scale, s, c);
+      Buffer<Ivon> stored(std::vector<Ivon>{c});
+      Kernel("draws", "ivon").launch(grid(points), {64}, 0, dw, dm, dh, dd, dg, scale, s, stored);
       auto got_w = dw.read(), got_m = dm.read(), got_h = dh.read();
       size_t clipped = 0;
       for (size_t i = 0; i < points; i++) {
@@ -172,8 +173,8 @@ TEST("two updates of IVON are those of its algorithm, and rho follows the curvat
     // What is not finite stops it.
     auto before = dw.read();
     Buffer<float> none(std::vector<float>{NAN}), dd(MEMBERS * SAMPLES * s.drawn_len);
-    Kernel("draws", "ivon")
-        .launch(grid(points), {64}, 0, dw, dm, dh, dd, dd, none, s, Ivon{1, 1, 1, 0, 0, 0, 1});
+    Buffer<Ivon> stored(std::vector<Ivon>{{1, 1, 1, 0, 0, 0, 1}});
+    Kernel("draws", "ivon").launch(grid(points), {64}, 0, dw, dm, dh, dd, dd, none, s, stored);
     CHECK(dw.read() == before);
   }
 }

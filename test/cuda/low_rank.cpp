@@ -4,17 +4,19 @@ namespace {
 constexpr unsigned N = 37, K = 150, M = 40, R = 3;
 constexpr float SCALING = 2;
 enum : uint32_t { NONE, OF_TOKENS, OF_PROMPTS };
-struct Draw {
-  uint32_t key[2], input_tag, rank_tag, signs, mean_tag, noise_tag;
-  float dropout;
-};
 struct Key {
   uint32_t x, y;
+};
+struct Draw {
+  Address key;
+  uint32_t input_tag, rank_tag, signs, mean_tag, noise_tag;
+  float dropout;
 };
 
 // One pass: who its rows are, its signs and masks (drawn by noise_signs and noise_dropout, which
 // have the engine's bits), E.
 struct Pass {
+  Buffer<Key> key{std::vector<Key>{{11, 22}}};
   Draw draw;
   uint32_t gaussian_tag = 176;
   float gaussian_sign = -1;
@@ -22,7 +24,7 @@ struct Pass {
   Values in_signs, rank_signs, gaussian;  // (N, K), (N, R), (R, K)
   Values mean_mask, noise_mask;           // (N, K)
 
-  Pass(uint32_t signs, float dropout) : draw{{11, 22}, 177, 178, signs, 179, 180, dropout} {
+  Pass(uint32_t signs, float dropout) : draw{key.address(), 177, 178, signs, 179, 180, dropout} {
     for (unsigned i = 0; i < N; i++) {
       positions.push_back(i % 20);
       rows.push_back(1000 + i / 20);
@@ -134,7 +136,7 @@ void run(Type type, bool is_sampled, uint32_t signs, float dropout = 0) {
                              std::pair{&noise_input, pass.draw.noise_tag}})
       kernel("low_rank_drop")
           .launch({blocks_of(N * ((K + 7) / 8), 128)}, {128}, 0, dx_.address(), positions, rows,
-                  to->address(), N, K, dropout, Key{11, 22}, tag);
+                  to->address(), N, K, dropout, pass.key, tag);
   kernel("low_rank_down").launch({N}, {96}, 0, mean_input.address(), noise_input.address(),
                                  da.address(), noise, positions, rows, h.address(), K, R,
                                  pass.draw);

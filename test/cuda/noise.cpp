@@ -48,6 +48,7 @@ TEST("normals, signs and dropout masks have the bits of the engine") {
 TEST("a perturbation is the normals times sigma, in both parameterisations") {
   constexpr size_t COUNT = 50;
   Key key = {7, 9};
+  Buffer<Key> stored(std::vector<Key>{key});
   std::vector<float> rho(COUNT);
   for (size_t i = 0; i < COUNT; i++) rho[i] = 0.1f * float(i) - 2;
   Buffer<float> in(rho), normals(COUNT), out(COUNT);
@@ -55,7 +56,7 @@ TEST("a perturbation is the normals times sigma, in both parameterisations") {
   auto e = normals.read();
   for (unsigned is_softplus : {0u, 1u}) {
     Kernel kernel("noise", "perturbation");
-    kernel.launch({1}, {64}, 0, in, out, COUNT, is_softplus, key, 3u, -1.0f);
+    kernel.launch({1}, {64}, 0, in, out, COUNT, is_softplus, stored, 3u, -1.0f);
     auto got = out.read();
     for (size_t i = 0; i < COUNT; i++) {
       double r = rho[i], sigma = is_softplus ? std::log1p(std::exp(r)) : r * r;

@@ -34,7 +34,8 @@ TEST("two updates of AdamW have the bits of the engine's order of operations") {
     double lr = 0.01, decay = 0.1;
     AdamW c = {float(lr / (1 - std::pow(0.9, t))), float(std::sqrt(1 - std::pow(0.999, t))),
                float(1 - lr * decay), 0.9f, 0.999f, float(1 - 0.9), float(1 - 0.999), 1e-6f};
-    Kernel("optimizer", "adamw").launch({3}, {128}, 0, dw, dg, scale, dm, dv, COUNT, c);
+    Buffer<AdamW> stored(std::vector<AdamW>{c});
+    Kernel("optimizer", "adamw").launch({3}, {128}, 0, dw, dg, scale, dm, dv, COUNT, stored);
     for (size_t i = 0; i < COUNT; i++) {
       volatile float gi = 0.5f * g[i];  // volatile: every step is rounded, nothing fused
       volatile float m1 = c.beta1 * m[i], m2 = c.rest1 * gi, v1 = c.beta2 * v[i], v2 = c.rest2 * gi;
@@ -57,12 +58,13 @@ TEST("the second optimizer goes down the KL's slope, by finite differences of th
     Kl kl = kl_to(0.2, is_softplus);
     double rate = 0.01, weight = 0.3, h = 1e-6;
     Buffer<float> dm(mean), dr(rho), dn(nll), scale(std::vector<float>{1});
-    Kernel("optimizer", "kl_sgd").launch({3}, {128}, 0, dm, dr, dn, scale, COUNT, kl, rate, weight);
+    Buffer<double> rates(std::vector<double>{rate, weight}), pi(std::vector<double>{weight});
+    Kernel("optimizer", "kl_sgd").launch({3}, {128}, 0, dm, dr, dn, scale, COUNT, kl, rates);
     Buffer<float> at_mean(mean), at_rho(rho);
     std::vector<float> zeros(COUNT);
     Buffer<float> of_mean(zeros), of_rho(zeros);
     Kernel("optimizer", "kl_add")
-        .launch({3}, {128}, 0, of_mean, of_rho, at_mean, at_rho, COUNT, kl, weight);
+        .launch({3}, {128}, 0, of_mean, of_rho, at_mean, at_rho, COUNT, kl, pi);
     auto kl_mean = of_mean.read(), kl_rho = of_rho.read();
     Values m, r;
     for (size_t i = 0; i < COUNT; i++) {
@@ -141,9 +143,11 @@ TEST("clipping scales each member by its own norm, and what is not finite stops 
   Buffer<float> first(std::vector<float>{0}), second(std::vector<float>{0});
   Buffer<float> none(std::vector<float>{NAN});
   AdamW c = {0.1f, 1, 1, 0.9f, 0.999f, 0.1f, 0.001f, 1e-6f};
-  Kernel("optimizer", "adamw").launch({1}, {32}, 0, w, g, none, first, second, size_t(1), c);
+  Buffer<AdamW> stored(std::vector<AdamW>{c});
+  Buffer<double> rates(std::vector<double>{0.1, 0.1});
+  Kernel("optimizer", "adamw").launch({1}, {32}, 0, w, g, none, first, second, size_t(1), stored);
   Kernel("optimizer", "kl_sgd")
-      .launch({1}, {32}, 0, w, rho, g, none, size_t(1), kl_to(0.2, 0), 0.1, 0.1);
+      .launch({1}, {32}, 0, w, rho, g, none, size_t(1), kl_to(0.2, 0), rates);
   for (auto *unchanged : {&w, &rho}) CHECK(unchanged->read()[0] == 1);
   for (auto *unchanged : {&first, &second}) CHECK(unchanged->read()[0] == 0);
 }
@@ -166,10 +170,10 @@ TEST("collected values have the running mean, scatter and last deviation of the 
   Buffer<float> scale(std::vector<float>{1}), none(std::vector<float>{NAN});
   for (unsigned i = 1; i <= 4; i++) {
     thetas.push_back(floats(COUNT, 20 + i, 1));
-    Buffer<float> theta(thetas.back());
+    Buffer<float> theta(thetas.back()), count(std::vector<float>{float(i)});
     for (auto *of : {&none, &scale})  // what is not finite is not collected
       Kernel("optimizer", "collect")
-          .launch({3}, {128}, 0, theta, mean, scatter, last, *of, float(i), COUNT);
+          .launch({3}, {128}, 0, theta, mean, scatter, last, *of, count, COUNT);
   }
   auto got_mean = mean.read(), got_scatter = scatter.read(), got_last = last.read();
   for (size_t i = 0; i < COUNT; i++) {

@@ -89,6 +89,7 @@ impl GaussianKl {
             c: self.c,
             denominator: self.denominator,
             is_softplus: u32::from(sigma.is_softplus(gpu)?),
+            unused: 0,
         })
     }
 

@@ -26,8 +26,7 @@ pub struct Moments<'a> {
     pub second: &'a mut [f32],
 }
 
-/// What the equations need of one update, as kernels take it.
-#[repr(C)]
+/// What the equations need of one update, in the order in which kernels read it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConstants {
     /// η/(1 − β₁ᵗ)
@@ -46,6 +45,23 @@ pub struct AdamWConstants {
     pub rest2: f32,
     /// ε
     pub epsilon: f32,
+}
+
+impl AdamWConstants {
+    /// All of them, in order.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn numbers(self) -> [f32; 8] {
+        [
+            self.step,
+            self.root,
+            self.keep,
+            self.beta1,
+            self.beta2,
+            self.rest1,
+            self.rest2,
+            self.epsilon,
+        ]
+    }
 }
 
 impl AdamW {

@@ -89,7 +89,8 @@ impl Rows {
             return Ok(placed.clone());
         }
         let names: Vec<u32> = self.ids.iter().map(|id| id.row).collect();
-        let placed = Identities::new(gpu, &self.positions, &names)?;
+        let keys: Vec<_> = self.groups.iter().map(|it| it.stream.key()).collect();
+        let placed = Identities::new(gpu, &self.positions, &names, &keys)?;
         Ok(self.placed.get_or_init(|| placed).clone())
     }
 

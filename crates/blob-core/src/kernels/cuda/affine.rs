@@ -121,11 +121,11 @@ pub(crate) fn squash_backward(gpu: Gpu, is_relu: bool, [y, dy]: [&Array; 2]) -> 
 /// As [`Layer::forward`].
 pub(crate) fn pick(x: &Array, places: &[u32]) -> Result<Array> {
     let (gpu, count) = (x.gpu(), places.len() as u32);
-    let at = gpu.upload(places)?;
+    let at = gpu.words(places)?;
     let mut z = gpu.empty(places.len())?;
     let kernel = gpu.kernel(FILE, "pick")?;
     let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(&at).arg(&mut z).arg(&count);
+    call.arg(x.values()).arg(&*at).arg(&mut z).arg(&count);
     gpu.run(call, a_thread_per(places.len()))?;
     Ok(Array::of_kernel(gpu, z, &[places.len()]))
 }
@@ -136,11 +136,11 @@ pub(crate) fn pick(x: &Array, places: &[u32]) -> Result<Array> {
 /// As [`Layer::forward`].
 pub(crate) fn put(dz: &Array, places: &[u32], (n, d): (usize, usize)) -> Result<Array> {
     let (gpu, count, values) = (dz.gpu(), places.len() as u32, (n * d) as u32);
-    let at = gpu.upload(places)?;
+    let at = gpu.words(places)?;
     let mut dx = gpu.empty(n * d)?;
     let kernel = gpu.kernel(FILE, "put")?;
     let mut call = gpu.call(&kernel);
-    call.arg(dz.values()).arg(&at).arg(&mut dx);
+    call.arg(dz.values()).arg(&*at).arg(&mut dx);
     call.arg(&count).arg(&values);
     gpu.run(call, a_thread_per(n * d))?;
     Ok(Array::of_kernel(gpu, dx, &[n, d]))

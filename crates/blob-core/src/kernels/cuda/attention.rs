@@ -2,8 +2,8 @@
 
 use cudarc::driver::{DeviceRepr, LaunchConfig};
 
-use super::memory::{Memory, View};
-use super::{Array, Gpu};
+use super::memory::View;
+use super::{Array, Gpu, Words};
 use crate::Result;
 
 /// Widest head that the kernels hold.
@@ -172,7 +172,7 @@ impl Problem<'_> {
         let of_queries = if self.asks_last { of_keys } else { 0 }..words.len();
         words.extend(self.offsets);
         Ok(Placed {
-            words: gpu.upload(&words)?,
+            words: gpu.words(&words)?,
             of_keys: 0..of_keys,
             of_queries,
         })
@@ -180,7 +180,7 @@ impl Problem<'_> {
 }
 
 struct Placed {
-    words: Memory<u32>,
+    words: Words,
     of_keys: std::ops::Range<usize>,
     of_queries: std::ops::Range<usize>,
 }

@@ -79,7 +79,7 @@ impl Table {
     /// As [`Self::new`].
     pub(crate) fn rows(&self, ids: &[u32], factor: f32) -> Result<Array> {
         let (gpu, (_, d)) = (self.gpu, self.shape);
-        let named = gpu.upload(ids)?;
+        let named = gpu.words(ids)?;
         let of = Decoded {
             stored: &self.stored,
             ids: Some(&named),

@@ -12,6 +12,7 @@ use super::accounts::Accounts;
 use super::call::{Call, Kernel};
 use super::failure::{failed, full, missing, product_failed};
 use super::fixed::Algorithms;
+use super::uploads::Uploads;
 use crate::{Error, Result};
 
 /// The oldest driver whose kernels these can be: that of CUDA 12.0.
@@ -58,6 +59,7 @@ struct Context {
     fixing: OnceLock<&'static Opened>,
     traffic: Mutex<Traffic>,
     accounts: Mutex<Accounts>,
+    uploads: Uploads,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
     kernels: Mutex<BTreeMap<&'static str, Kernel>>,
 }
@@ -163,9 +165,13 @@ impl Gpu {
     /// # Errors
     /// `BPEFT_DEVICE` when something of it failed.
     pub fn synchronize(self) -> Result<()> {
-        self.stream()
-            .synchronize()
-            .map_err(|error| self.failed(error))
+        let waited = self.stream().synchronize();
+        self.let_go_of_words();
+        waited.map_err(|error| self.failed(error))
+    }
+
+    pub(super) fn uploads(self) -> &'static Uploads {
+        &self.0.context.uploads
     }
 
     /// Makes it the GPU of this thread, for calls that name none.
@@ -304,6 +310,7 @@ impl Context {
             stream,
             traffic: Mutex::default(),
             accounts: Mutex::new(Accounts::new(memory)),
+            uploads: Uploads::default(),
             modules,
             kernels: Mutex::default(),
         })

@@ -3,8 +3,8 @@
 use cudarc::driver::{DeviceRepr, LaunchConfig};
 
 use super::call::Call;
-use super::memory::{Memory, View};
-use super::{Array, Gpu};
+use super::memory::View;
+use super::{Array, Gpu, Words};
 use crate::Result;
 
 /// Widest head that the kernels hold.
@@ -81,13 +81,13 @@ impl Problem<'_> {
             ends[end] = words.len();
         }
         words.extend(self.places);
-        let words = gpu.upload(&words)?;
+        let words = gpu.words(&words)?;
         Ok(Placed { words, ends })
     }
 }
 
 struct Placed {
-    words: Memory<u32>,
+    words: Words,
     /// Of the segments, of the offsets and of the shares.
     ends: [usize; 3],
 }

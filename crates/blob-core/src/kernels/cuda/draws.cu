@@ -98,9 +98,11 @@ extern "C" __global__ void ivon_rho(const float *__restrict__ hessian, float *__
 extern "C" __global__ void ivon(float *__restrict__ w, float *__restrict__ momentum,
                                 float *__restrict__ hessian, const float *__restrict__ drawn,
                                 const float *__restrict__ gradients,
-                                const float *__restrict__ scale, Shape s, Ivon c) {
+                                const float *__restrict__ scale, Shape s,
+                                const Ivon *__restrict__ constants) {
   size_t thread = thread_index();
   if (thread >= s.count || isnan(*scale)) return;
+  Ivon c = *constants;
   size_t member = thread / s.points, i = thread % s.points;
   w += member * s.len;
   double m = w[i], before = hessian[thread], g = 0, products = 0;

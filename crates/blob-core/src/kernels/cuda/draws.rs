@@ -40,8 +40,7 @@ struct Shape {
     is_softplus: u32,
 }
 
-/// The settings of an update of IVON.
-#[repr(C)]
+/// The settings of an update of IVON, in the order of draws.cu.
 #[derive(Clone, Copy)]
 pub(crate) struct Ivon {
     /// η
@@ -62,8 +61,21 @@ pub(crate) struct Ivon {
 
 // SAFETY: plain words, laid out as in draws.cu.
 unsafe impl DeviceRepr for Shape {}
-// SAFETY: the same.
-unsafe impl DeviceRepr for Ivon {}
+
+impl Ivon {
+    /// As kernels read them.
+    fn numbers(self) -> [f64; 7] {
+        [
+            self.lr,
+            self.lambda,
+            self.delta,
+            self.beta1,
+            self.beta2,
+            self.clip,
+            self.debias,
+        ]
+    }
+}
 
 impl Drawing {
     fn shape(self, count: usize) -> Shape {
@@ -107,7 +119,7 @@ pub(crate) fn draw(w: &Array, rho: Rho<'_>, of: Drawing, sources: &Sources) -> R
     let count = of.members * of.samples * of.drawn_len;
     let words: Vec<u32> = sources.keys.as_flattened().to_vec();
     let words = [words, sources.starts.clone(), sources.tags.clone()].concat();
-    let words = gpu.upload(&words)?;
+    let words = gpu.words(&words)?;
     let starts = 2 * sources.keys.len();
     let keys = words.slice(..starts);
     let [starts, tags] = [starts, starts + factors].map(|at| words.slice(at..at + factors));
@@ -172,6 +184,7 @@ pub(crate) fn ivon(
 ) -> Result<()> {
     let (gpu, count) = (tally.gpu(), of.members * of.points);
     let shape = of.shape(count);
+    let constants = gpu.numbers(&constants.numbers())?;
     let [w, momentum, hessian] = [
         w.address_mut(0)?,
         momentum.address_mut(0)?,
@@ -181,6 +194,6 @@ pub(crate) fn ivon(
     let mut call = gpu.call(&kernel);
     call.arg(&w).arg(&momentum).arg(&hessian);
     call.arg(drawn.values()).arg(gradients.values());
-    call.arg(tally.scales()).arg(&shape).arg(&constants);
+    call.arg(tally.scales()).arg(&shape).arg(&*constants);
     gpu.run(call, a_thread_per(count))
 }

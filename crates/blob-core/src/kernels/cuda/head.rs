@@ -9,7 +9,7 @@ use super::low_rank::{Group, Term};
 use super::memory::{Memory, View};
 use super::pointwise::a_thread_per;
 use super::tally::Tally;
-use super::{Array, Gpu};
+use super::{Array, Gpu, Words};
 use crate::Result;
 
 const FILE: &str = "head";
@@ -21,7 +21,7 @@ const ADDING: u32 = 256;
 pub struct Classes {
     gpu: Gpu,
     /// All below, in one copy.
-    words: Memory<u32>,
+    words: Words,
     /// Logits, L.
     logits: usize,
     /// Rows of x, n.
@@ -51,7 +51,7 @@ impl Classes {
         words.extend(&distinct);
         Ok(Self {
             gpu,
-            words: gpu.upload(&words)?,
+            words: gpu.words(&words)?,
             logits: tokens.len(),
             rows: n,
             distinct,
@@ -270,7 +270,7 @@ pub(crate) fn cross_entropy(
     let (gpu, prompts) = (z.gpu(), rows.labels.len());
     let mut words = rows.offsets.to_vec();
     words.extend(rows.labels.iter().map(|label| label.cast_unsigned()));
-    let words = gpu.upload(&words)?;
+    let words = gpu.words(&words)?;
     let (offsets, labels) = (words.slice(..=prompts), words.slice(prompts + 1..));
     let mut losses = gpu.empty::<f64>(2 * prompts)?;
     let [samples, is_of_mean, count] =

@@ -14,12 +14,13 @@
 // P = σ ∘ E, or null at the mean; S (n, k) and T (n, r) are Philox signs of each row's position and
 // identity, of the prompt's identity alone, or absent (rows share the draw). D and D' are x under
 // two dropout masks, x itself without; a mask is 0 with probability p (`dropout`), else 1/(1 − p).
-// Gradients sum over rows in their order.
+// Keys of streams are read from memory, so that a launch is the same in every step. Gradients sum
+// over rows in their order.
 #include "philox.cuh"
 
 enum : uint32_t { NO_SIGNS, OF_TOKENS, OF_PROMPTS };
 struct Draw {
-  uint2 key;
+  const uint2 *key;
   uint32_t input_tag, rank_tag, signs, mean_tag, noise_tag;
   float dropout;
 };
@@ -33,28 +34,28 @@ __device__ __forceinline__ uint32_t place_of(const Draw &d, uint32_t position) {
 __device__ __forceinline__ uint32_t input_word(const Draw &d, uint32_t position, uint32_t row,
                                                unsigned word) {
   if (d.signs == NO_SIGNS) return 0u;
-  return sign_word(d.key, place_of(d, position), row, d.input_tag, word);
+  return sign_word(*d.key, place_of(d, position), row, d.input_tag, word);
 }
 __device__ __forceinline__ float flip_rank(float value, const Draw &d, uint32_t position,
                                            uint32_t row, unsigned rank) {
   if (d.signs == NO_SIGNS) return value;
-  return flip(value, sign_word(d.key, place_of(d, position), row, d.rank_tag, rank / 32), rank);
+  return flip(value, sign_word(*d.key, place_of(d, position), row, d.rank_tag, rank / 32), rank);
 }
 __device__ __forceinline__ float mask_at(const Draw &d, uint32_t position, uint32_t row,
                                          uint32_t tag, unsigned feature) {
   if (d.dropout == 0) return 1.0f;
-  uint4 words = philox4x32_10(make_uint4(feature / 8, position, row, tag), d.key);
+  uint4 words = philox4x32_10(make_uint4(feature / 8, position, row, tag), *d.key);
   return mask_of(half_of(words, feature % 8), dropped_below(d.dropout));
 }
 
 template <class T>
 __device__ __forceinline__ void drop(const T *x, const uint32_t *positions, const uint32_t *rows,
-                                     T *out, unsigned n, unsigned k, float dropout, uint2 key,
-                                     uint32_t tag) {
+                                     T *out, unsigned n, unsigned k, float dropout,
+                                     const uint2 *key, uint32_t tag) {
   size_t i = thread_index(), eights = (k + 7) / 8, row = i / eights;
   if (row >= n) return;
   unsigned eight = unsigned(i % eights);
-  uint4 words = philox4x32_10(make_uint4(eight, positions[row], rows[row], tag), key);
+  uint4 words = philox4x32_10(make_uint4(eight, positions[row], rows[row], tag), *key);
   uint32_t below = dropped_below(dropout);
   for (unsigned j = 0; j < 8 && 8 * eight + j < k; j++) {
     size_t at = row * k + 8 * eight + j;
@@ -162,7 +163,7 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
       uint32_t position = place_of(draw, positions[row]);
       uint4 counter = make_uint4(blockIdx.x, position, rows[row], draw.input_tag);
       uint4 none = make_uint4(0, 0, 0, 0);
-      drawn[threadIdx.x] = draw.signs == NO_SIGNS ? none : philox4x32_10(counter, draw.key);
+      drawn[threadIdx.x] = draw.signs == NO_SIGNS ? none : philox4x32_10(counter, *draw.key);
       flipped[threadIdx.x] =
           flip_rank(p[size_t(row) * r + rank], draw, positions[row], rows[row], rank);
     }
@@ -182,14 +183,14 @@ __device__ __forceinline__ void factor_a(const T *x, const T *noisy, const float
   da[at] += mean;
   if (!rho) return;
   float slope = is_softplus ? 1.0f / (1.0f + expf(-rho[at])) : 2.0f * rho[at];
-  d_rho[at] += noise * (gaussian_sign * normal_at(draw.key, gaussian_tag, at)) * slope;
+  d_rho[at] += noise * (gaussian_sign * normal_at(*draw.key, gaussian_tag, at)) * slope;
 }
 
 #define ENTRIES(T, suffix)                                                                        \
   extern "C" __global__ void low_rank_drop_##suffix(                                              \
       const T *__restrict__ x, const uint32_t *__restrict__ positions,                            \
       const uint32_t *__restrict__ rows, T *__restrict__ out, unsigned n, unsigned k,             \
-      float dropout, uint2 key, uint32_t tag) {                                                   \
+      float dropout, const uint2 *__restrict__ key, uint32_t tag) {                               \
     drop(x, positions, rows, out, n, k, dropout, key, tag);                                       \
   }                                                                                               \
   extern "C" __global__ void low_rank_down_##suffix(                                              \

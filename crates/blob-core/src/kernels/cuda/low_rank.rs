@@ -36,11 +36,12 @@ pub struct Term<'a> {
     pub scaling: f32,
 }
 
-/// As kernels take it; `uint2` lies at multiples of eight bytes.
-#[repr(C, align(8))]
+/// As kernels take it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 struct Draw {
-    key: [u32; 2],
+    /// Where the key lies.
+    key: u64,
     inputs: u32,
     ranks: u32,
     signs: u32,
@@ -49,14 +50,8 @@ struct Draw {
     dropout: f32,
 }
 
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Key([u32; 2]);
-
-// SAFETY: plain words, laid out as in low_rank.cu and noise.cu.
+// SAFETY: plain words, laid out as in low_rank.cu.
 unsafe impl DeviceRepr for Draw {}
-// SAFETY: the same.
-unsafe impl DeviceRepr for Key {}
 
 /// What a group's kernels need beside matrices.
 pub(super) struct Drawn {
@@ -148,7 +143,7 @@ impl Term<'_> {
         let tags = |of: fn(&Noise) -> u32| noise.map_or(0, of);
         let dropout = group.dropout;
         let draw = Draw {
-            key: group.key,
+            key: self.identities.key(group).address,
             inputs: tags(|noise| noise.inputs),
             ranks: tags(|noise| noise.ranks),
             signs: signs as u32,
@@ -179,7 +174,7 @@ impl Term<'_> {
         rho: &View<'_, f32>,
     ) -> Result<Memory<f32>> {
         let (gpu, count) = (self.gpu, self.rank * self.shape.1);
-        let (is_softplus, key) = (u32::from(noise.is_softplus), Key(group.key));
+        let (is_softplus, key) = (u32::from(noise.is_softplus), self.identities.key(group));
         let mut values = gpu.empty(count)?;
         let kernel = gpu.kernel("noise", "perturbation")?;
         let mut call = gpu.call(&kernel);
@@ -198,7 +193,7 @@ impl Term<'_> {
         x: &Array,
     ) -> Result<Memory<f32>> {
         let (gpu, (_, k), n) = (self.gpu, self.shape, group.rows.len());
-        let (sizes, key) = ([n, k].map(|size| size as u32), Key(group.key));
+        let (sizes, key) = ([n, k].map(|size| size as u32), self.identities.key(group));
         let mut out = gpu.empty(n * k)?;
         let x = x.values().slice(group.rows.start * k..group.rows.end * k);
         let [positions, identities] = self.identities.of(group);

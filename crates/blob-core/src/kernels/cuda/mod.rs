@@ -6,6 +6,7 @@
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `memory`, `arena`, `accounts` | its memory, and who has how much of it |
 //! | `array` | values in it |
+//! | `uploads` | words that kernels read, copied once a step |
 //! | `call` | a launch with its arguments |
 //! | `fixed` | products whose bits depend on a row alone |
 //! | `tally` | sums of a step, read at its end |
@@ -42,6 +43,7 @@ pub mod pointwise;
 pub mod product;
 mod survey;
 mod tally;
+mod uploads;
 
 pub use array::Array;
 pub(crate) use communicator::{Communicator, UNIQUE_ID};
@@ -49,3 +51,4 @@ pub use context::{Gpu, Traffic};
 pub(crate) use memory::Memory;
 pub use survey::{Found, Problem, Survey};
 pub use tally::{Read, Tally};
+pub(crate) use uploads::Words;

@@ -5,8 +5,9 @@
 //   noise_dropout   factors (n, k)       0 with probability p, else 1/(1 − p)     threads: n·k
 //   perturbation    out (count)          = sign·E ∘ σ(ρ)     σ = ρ² or ln(1 + e^ρ)
 //
-// key: the stream's two words; tag: site·16 + purpose | sample·2¹⁶; positions, rows (n): who a
-// token is. BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386.
+// key: the stream's two words, which `perturbation` reads from memory; tag: site·16 + purpose |
+// sample·2¹⁶; positions, rows (n): who a token is.
+// BLoB, arXiv:2406.11675 §3; Flipout, arXiv:1803.04386.
 #include "philox.cuh"
 #include "sigma.cuh"
 
@@ -42,10 +43,11 @@ extern "C" __global__ void noise_dropout(float *__restrict__ out,
 }
 
 extern "C" __global__ void perturbation(const float *__restrict__ rho, float *__restrict__ out,
-                                        size_t count, unsigned is_softplus, uint2 key,
-                                        uint32_t tag, float sign) {
+                                        size_t count, unsigned is_softplus,
+                                        const uint2 *__restrict__ key, uint32_t tag,
+                                        float sign) {
   size_t i = thread_index();
   if (i >= count) return;
-  float noise = __fmul_rn(sign, normal_at(key, tag, i));
+  float noise = __fmul_rn(sign, normal_at(*key, tag, i));
   out[i] = __fmul_rn(noise, sigma_of(rho[i], is_softplus));
 }

@@ -17,7 +17,8 @@
 //
 // A thread per value; sums: `partials` has a value per block of 256 threads, each taking the
 // values block·256 + thread + i·(blocks·256), then one block of 256 threads. The order depends on
-// count and grid alone. Updates with a scale of NaN change nothing.
+// count and grid alone. Updates with a scale of NaN change nothing. What changes from step to step
+// (AdamW's constants; η' and π; π; i) is read from memory: a launch is the same in every step.
 #include "sigma.cuh"
 #include "values.cuh"
 
@@ -31,9 +32,11 @@ __device__ __forceinline__ size_t thread_index() {
 
 extern "C" __global__ void adamw(float *__restrict__ w, const float *__restrict__ gradient,
                                  const float *__restrict__ scale, float *__restrict__ first,
-                                 float *__restrict__ second, size_t count, AdamW c) {
+                                 float *__restrict__ second, size_t count,
+                                 const AdamW *__restrict__ constants) {
   size_t i = thread_index();
   if (i >= count || isnan(*scale)) return;
+  AdamW c = *constants;
   float g = __fmul_rn(*scale, gradient[i]);
   float m = __fadd_rn(__fmul_rn(c.beta1, first[i]), __fmul_rn(c.rest1, g));
   float v = __fadd_rn(__fmul_rn(c.beta2, second[i]), __fmul_rn(__fmul_rn(c.rest2, g), g));
@@ -63,9 +66,10 @@ __device__ __forceinline__ Gradient gradient_of(float mean, float rho, double we
 extern "C" __global__ void kl_sgd(float *__restrict__ mean, float *__restrict__ rho,
                                   const float *__restrict__ of_nll,
                                   const float *__restrict__ scale, size_t count, Kl kl,
-                                  double rate, double weight) {
+                                  const double *__restrict__ rates) {
   size_t i = thread_index();
   if (i >= count || isnan(*scale)) return;
+  double rate = rates[0], weight = rates[1];
   Gradient of_kl = gradient_of(mean[i], rho[i], weight, kl);
   double by_rho = __dadd_rn(of_kl.by_rho, double(of_nll[i]));
   mean[i] = __fsub_rn(mean[i], float(__dmul_rn(__dmul_rn(rate, weight), of_kl.by_mean)));
@@ -74,11 +78,11 @@ extern "C" __global__ void kl_sgd(float *__restrict__ mean, float *__restrict__ 
 
 extern "C" __global__ void kl_add(float *__restrict__ of_mean, float *__restrict__ of_rho,
                                   const float *__restrict__ mean, const float *__restrict__ rho,
-                                  size_t count, Kl kl, double weight) {
+                                  size_t count, Kl kl, const double *__restrict__ weight) {
   size_t i = thread_index();
   if (i >= count) return;
-  Gradient of_kl = gradient_of(mean[i], rho[i], weight, kl);
-  of_mean[i] = __fadd_rn(of_mean[i], float(__dmul_rn(weight, of_kl.by_mean)));
+  Gradient of_kl = gradient_of(mean[i], rho[i], *weight, kl);
+  of_mean[i] = __fadd_rn(of_mean[i], float(__dmul_rn(*weight, of_kl.by_mean)));
   of_rho[i] = __fadd_rn(of_rho[i], float(of_kl.by_rho));
 }
 
@@ -90,12 +94,12 @@ extern "C" __global__ void add_scaled(float *__restrict__ y, const float *__rest
 
 extern "C" __global__ void collect(const float *__restrict__ theta, float *__restrict__ mean,
                                    float *__restrict__ scatter, float *__restrict__ deviation,
-                                   const float *__restrict__ scale, float collected,
-                                   size_t count) {
+                                   const float *__restrict__ scale,
+                                   const float *__restrict__ collected, size_t count) {
   size_t i = thread_index();
   if (i >= count || isnan(*scale)) return;
   float before = __fsub_rn(theta[i], mean[i]);
-  float moved = __fadd_rn(mean[i], __fdiv_rn(before, collected));
+  float moved = __fadd_rn(mean[i], __fdiv_rn(before, *collected));
   float after = __fsub_rn(theta[i], moved);
   mean[i] = moved;
   deviation[i] = after;

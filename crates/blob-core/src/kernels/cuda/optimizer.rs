@@ -13,9 +13,6 @@ use crate::optim::AdamWConstants;
 
 const FILE: &str = "optimizer";
 
-// SAFETY: eight floats, laid out as in optimizer.cu.
-unsafe impl DeviceRepr for AdamWConstants {}
-
 /// A divergence and how σ follows from ρ, as kernels take it.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -28,6 +25,8 @@ pub struct Kl {
     pub denominator: f64,
     /// σ = ln(1 + e^ρ) where it is 1, else ρ².
     pub is_softplus: u32,
+    /// Leaves no gap behind it: 0.
+    pub unused: u32,
 }
 
 // SAFETY: plain words, laid out as in optimizer.cu.
@@ -109,6 +108,7 @@ pub(crate) fn adamw(
     [first, second]: [&mut Array; 2],
 ) -> Result<()> {
     let (gpu, count) = (tally.gpu(), run.values.len());
+    let constants = gpu.words(&constants.numbers().map(f32::to_bits))?;
     let gradient = gradient.values().slice(run.values.clone());
     let scale = tally.scales().slice(run.member..);
     let w = w.address_mut(run.values.start)?;
@@ -119,7 +119,7 @@ pub(crate) fn adamw(
     let kernel = gpu.kernel(FILE, "adamw")?;
     let mut call = gpu.call(&kernel);
     call.arg(&w).arg(&gradient).arg(&scale);
-    call.arg(&first).arg(&second).arg(&count).arg(&constants);
+    call.arg(&first).arg(&second).arg(&count).arg(&*constants);
     gpu.run(call, a_thread_per(count))
 }
 
@@ -132,9 +132,10 @@ pub(crate) fn kl_sgd(
     member: &Member,
     (w, gradient): (&mut Array, &Array),
     kl: Kl,
-    [rate, weight]: [f64; 2],
+    rates: [f64; 2],
 ) -> Result<()> {
     let (gpu, count) = (tally.gpu(), member.means.len());
+    let rates = gpu.numbers(&rates)?;
     let of_nll = gradient.values().slice(member.rho.clone());
     let scale = tally.scales().slice(member.index..);
     let (mean, rho) = (
@@ -144,7 +145,7 @@ pub(crate) fn kl_sgd(
     let kernel = gpu.kernel(FILE, "kl_sgd")?;
     let mut call = gpu.call(&kernel);
     call.arg(&mean).arg(&rho).arg(&of_nll).arg(&scale);
-    call.arg(&count).arg(&kl).arg(&rate).arg(&weight);
+    call.arg(&count).arg(&kl).arg(&*rates);
     gpu.run(call, a_thread_per(count))
 }
 
@@ -159,13 +160,14 @@ pub(crate) fn kl_add(
     weight: f64,
 ) -> Result<()> {
     let (gpu, count) = (w.gpu(), member.means.len());
+    let weight = gpu.numbers(&[weight])?;
     let [mean, rho] = [&member.means, &member.rho].map(|part| w.values().slice(part.clone()));
     let of_mean = gradient.address_mut(member.means.start)?;
     let of_rho = gradient.address_mut(member.rho.start)?;
     let kernel = gpu.kernel(FILE, "kl_add")?;
     let mut call = gpu.call(&kernel);
     call.arg(&of_mean).arg(&of_rho).arg(&mean).arg(&rho);
-    call.arg(&count).arg(&kl).arg(&weight);
+    call.arg(&count).arg(&kl).arg(&*weight);
     gpu.run(call, a_thread_per(count))
 }
 
@@ -195,13 +197,14 @@ pub(crate) fn collect(
     collected: f32,
 ) -> Result<()> {
     let (gpu, count) = (tally.gpu(), theta.len());
+    let collected = gpu.words(&[collected.to_bits()])?;
     let (mean, scatter) = (mean.address_mut(0)?, scatter.address_mut(0)?);
     let deviation = deviation.address_mut(0)?;
     let kernel = gpu.kernel(FILE, "collect")?;
     let mut call = gpu.call(&kernel);
     call.arg(theta.values()).arg(&mean).arg(&scatter);
     call.arg(&deviation).arg(tally.scales());
-    call.arg(&collected).arg(&count);
+    call.arg(&*collected).arg(&count);
     gpu.run(call, a_thread_per(count))
 }
 

@@ -127,11 +127,11 @@ pub fn rotate(
     let (n, width) = x.matrix();
     let (rows, half) = (n as u32, angles.pairs as u32);
     let heads = (width / (2 * angles.pairs)) as u32;
-    let positions = gpu.upload(positions)?;
+    let positions = gpu.words(positions)?;
     let mut y = gpu.empty(x.len())?;
     let kernel = gpu.kernel(FILE, "rope_f32")?;
     let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(&mut y).arg(&positions);
+    call.arg(x.values()).arg(&mut y).arg(&*positions);
     call.arg(angles.cos.values()).arg(angles.sin.values());
     call.arg(&rows).arg(&heads).arg(&half);
     call.arg(&direction);
@@ -146,11 +146,11 @@ pub fn rotate(
 pub fn gather(gpu: Gpu, x: &Array, rows: &[u32]) -> Result<Array> {
     let (_, d) = x.matrix();
     let (count, width) = (rows.len() as u32, d as u32);
-    let named = gpu.upload(rows)?;
+    let named = gpu.words(rows)?;
     let mut y = gpu.empty(rows.len() * d)?;
     let kernel = gpu.kernel(FILE, "gather_f32")?;
     let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(&named).arg(&mut y);
+    call.arg(x.values()).arg(&*named).arg(&mut y);
     call.arg(&count).arg(&width);
     gpu.run(call, a_thread_per(rows.len() * d))?;
     Ok(Array::of_kernel(gpu, y, &[rows.len(), d]))
@@ -163,11 +163,11 @@ pub fn gather(gpu: Gpu, x: &Array, rows: &[u32]) -> Result<Array> {
 pub fn scatter(gpu: Gpu, x: &Array, rows: &[u32], of: usize) -> Result<Array> {
     let (n, d) = x.matrix();
     let (count, width) = (n as u32, d as u32);
-    let named = gpu.upload(rows)?;
+    let named = gpu.words(rows)?;
     let mut y = gpu.zeros(of * d)?;
     let kernel = gpu.kernel(FILE, "scatter_f32")?;
     let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(&named).arg(&mut y);
+    call.arg(x.values()).arg(&*named).arg(&mut y);
     call.arg(&count).arg(&width);
     gpu.run(call, a_thread_per(x.len()))?;
     Ok(Array::of_kernel(gpu, y, &[of, d]))

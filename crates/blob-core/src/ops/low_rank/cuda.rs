@@ -73,18 +73,18 @@ impl Placed {
             let site = term.site.path();
             Error::InvalidInput(format!("an adapter must have factors at {site}, got none"))
         })?;
-        let groups = term.rows.groups.iter();
+        let groups = term.rows.groups.iter().enumerate();
         Ok(Self {
             gpu,
             parameters: term.parameters.values().on(gpu)?,
             members,
             identities: term.rows.on(gpu)?,
             groups: groups
-                .map(|group| {
+                .map(|(index, group)| {
                     Ok(Group {
                         rows: group.rows.clone(),
                         member: group.member,
-                        key: group.stream.key(),
+                        index,
                         noise: noise(term, group, gpu)?,
                         dropout: dropout(term, group),
                     })

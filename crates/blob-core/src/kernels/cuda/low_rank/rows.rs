@@ -1,11 +1,10 @@
 //! Whose factors rows see, and where their noise comes from.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::Result;
-use crate::kernels::cuda::Gpu;
-use crate::kernels::cuda::memory::{Memory, View};
+use crate::kernels::cuda::memory::View;
+use crate::kernels::cuda::{Gpu, Words};
 
 /// Where one member's factors lie: their first values among all parameters and gradients.
 #[derive(Clone, Copy)]
@@ -18,23 +17,32 @@ pub struct Factors {
     pub rho: Option<usize>,
 }
 
-/// Who the rows of the input are, (n) each. Copies share the memory.
+/// Who the rows of the input are, (n) each, and the streams of their groups. Copies share the
+/// memory.
 #[derive(Debug, Clone)]
 pub struct Identities {
-    positions: Arc<Memory<u32>>,
-    rows: Arc<Memory<u32>>,
+    positions: Words,
+    rows: Words,
+    /// Two words for each group.
+    keys: Words,
 }
 
 impl Identities {
-    /// Copies of positions in prompts, and of what prompts are called.
+    /// Copies of positions in prompts, of what prompts are called, and of the groups' keys.
     ///
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
-    pub fn new(gpu: Gpu, positions: &[u32], rows: &[u32]) -> Result<Self> {
+    pub fn new(gpu: Gpu, positions: &[u32], rows: &[u32], keys: &[[u32; 2]]) -> Result<Self> {
         Ok(Self {
-            positions: Arc::new(gpu.upload(positions)?),
-            rows: Arc::new(gpu.upload(rows)?),
+            positions: gpu.words(positions)?,
+            rows: gpu.words(rows)?,
+            keys: gpu.words(keys.as_flattened())?,
         })
+    }
+
+    /// Where a group's key lies.
+    pub(super) fn key(&self, group: &Group) -> View<'_, u32> {
+        self.keys.slice(2 * group.index..2 * group.index + 2)
     }
 
     /// Positions and names of a group's rows.
@@ -88,8 +96,8 @@ pub struct Group {
     pub rows: Range<usize>,
     /// Whose factors.
     pub member: usize,
-    /// The stream of noise and dropout.
-    pub key: [u32; 2],
+    /// Its place among the groups of the rows: whose stream of noise and dropout it has.
+    pub index: usize,
     /// `None`: the mean.
     pub noise: Option<Noise>,
     /// Of the inputs.
