@@ -25,6 +25,7 @@ const FLAG =
 /** Settings that are on or off. */
 const SWITCHES: ReadonlySet<string> = new Set([
   'addSpace',
+  'cudaGraphs',
   'deterministic',
   'dryRun',
   'freshHead',

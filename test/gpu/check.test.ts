@@ -86,6 +86,8 @@ it('checks, measures, and records what the machine refuses', () => {
   expect(of('step').step_s).toBeGreaterThan(0);
   expect(of('step').peak_bytes).toBeGreaterThan(1e5);
   expect(of('samples').samples_s).toBeGreaterThan(0);
+  expect(of('step by graphs').step_s).toBeGreaterThan(0);
+  expect(of('samples by graphs').samples_s).toBeGreaterThan(0);
   const names = of('profile').kernels.map(({ name }: { name: string }) => name);
   expect(names).toEqual(
     expect.arrayContaining(['attention_64_f32_as_bf16', 'product', 'copy to the host']),

@@ -112,6 +112,25 @@ it('answers with the same bits in any batch where algorithms are fixed, and reco
   expect(chosen[0]?.rows).not.toBe(chosen[1]?.rows);
 });
 
+it('repeats by graphs with the bits of plain steps, also where a driver captures none', async () => {
+  const run = async (flags: readonly string[], variables: Readonly<Record<string, string>>) => {
+    const out = join(temporaryFolder(), 'graphs');
+    const environment = { CUDA_EMU_TRACE: '1', ...variables };
+    const args = ['train', ...settings, '--device', 'cuda', ...flags, '--out', out];
+    const { stderr } = await done(bpeft(args, environment));
+    const launched = Number(/(\d+) cuGraphLaunch/.exec(stderr)?.[1] ?? 0);
+    const { metrics } = json(out, 'result.json');
+    return { numbers: { losses: losses(out), metrics }, launched, ...json(out, 'config.json') };
+  };
+  const plain = await run([], {});
+  const byGraphs = await run(['--cuda-graphs'], {});
+  const refused = await run(['--cuda-graphs'], { CUDA_EMU_GRAPHS: '0' });
+  expect([byGraphs.numbers, refused.numbers]).toEqual([plain.numbers, plain.numbers]);
+  expect([plain.launched, refused.launched]).toEqual([0, 0]);
+  expect(byGraphs.launched).toBeGreaterThan(0);
+  expect([plain, byGraphs].map(({ config }) => config.cuda_graphs)).toEqual([false, true]);
+});
+
 it('takes a GPU by itself where there is one', async () => {
   const out = join(temporaryFolder(), 'run');
   await done(bpeft(['train', ...settings, '--out', out]));

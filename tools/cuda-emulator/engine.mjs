@@ -7,7 +7,15 @@ import { run } from '../steps.mjs';
 import { buildForEngine } from './build.mjs';
 import { RUNS } from './modes.mjs';
 
-const TESTS = ['operations', 'devices', 'parity', 'cuda', 'cuda_memory', 'cuda_traffic'];
+const TESTS = [
+  'operations',
+  'devices',
+  'parity',
+  'cuda',
+  'cuda_memory',
+  'cuda_traffic',
+  'cuda_graphs',
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

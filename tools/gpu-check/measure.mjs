@@ -1,6 +1,6 @@
 // node measure.mjs MODEL.gguf PLAN: updates, N posterior samples, peak memory and a profile by
-// kernel of one shape in bf16. A line of JSON for each thing as soon as it is known, so that what
-// was measured before the time was up is kept.
+// kernel of one shape in bf16; the first size also by graphs of launches. A line of JSON for each
+// thing as soon as it is known, so that what was measured before the time was up is kept.
 //
 // PLAN is an entry of `shapes` of plan.mjs as JSON; `seconds` is what each thing may take.
 
@@ -13,6 +13,7 @@ const [file, text] = process.argv.slice(2);
 const plan = JSON.parse(text);
 const library = await import(process.env.BPEFT_LIBRARY);
 const MOST_REPEATS = 12;
+const ANSWERS = { noise: 'token', seed: 1, stochasticLayers: null };
 
 function tell(row) {
   process.stdout.write(`${JSON.stringify({ shape: plan.shape, ...row })}\n`);
@@ -66,8 +67,7 @@ for (const { batch: rows, tokens } of plan.batches) {
     return { step_s: seconds, repeats, first_s: first, tokens_per_s, peak_bytes };
   });
   await unlessFull({ what: 'profile', ...row }, () => kernelTimes(step));
-  const answer = (samples) => () =>
-    adapter.predict(batch, { samples, noise: 'token', seed: 1, stochasticLayers: null });
+  const answer = (samples) => () => adapter.predict(batch, { ...ANSWERS, samples });
   await unlessFull({ what: 'samples', ...row, samples: plan.samples }, async () => {
     const one = await timed(answer(1));
     if (one * plan.samples > 2 * plan.seconds) {
@@ -80,3 +80,33 @@ for (const { batch: rows, tokens } of plan.batches) {
   await adapter.dispose();
 }
 await model.dispose();
+
+// The size of few tokens, where the host's launches weigh most, once more by graphs: two steps that
+// are not counted, then one that captures, then launches.
+const again = await library.loadModel({
+  ...{ model: file, precision: 'bf16', device: 'cuda:0', cudaGraphs: true },
+});
+const [{ batch: rows, tokens }] = plan.batches;
+const [batch] = raggedBatches(library, uniformWorkload({ batch: rows, seqLen: tokens, vocabSize }));
+const row = { batch: rows, tokens, gpu };
+const adapter = await blobAdapter(again, 8);
+const trainer = await blobTrainer(library.Trainer, again, adapter, { updates: 1000 });
+const step = () => trainer.step([batch]);
+await unlessFull({ what: 'step by graphs', ...row }, async () => {
+  for (let times = 0; times < 3; times++) await step();
+  const { seconds, repeats } = await repeated(step);
+  return { step_s: seconds, repeats };
+});
+await unlessFull({ what: 'profile by graphs', ...row }, async () => {
+  const { wall_s, busy_s } = await kernelTimes(step);
+  return { wall_s, busy_s };
+});
+await unlessFull({ what: 'samples by graphs', ...row, samples: plan.samples }, async () => {
+  const answer = () => adapter.predict(batch, { ...ANSWERS, samples: plan.samples });
+  for (let times = 0; times < 3; times++) await answer();
+  const { seconds, repeats } = await repeated(answer);
+  return { samples_s: seconds, repeats };
+});
+await trainer.dispose();
+await adapter.dispose();
+await again.dispose();

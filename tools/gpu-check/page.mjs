@@ -79,7 +79,10 @@ function sizes({ parts }) {
       );
     const load = rows.find(({ what }) => what === 'load');
     const label = `${shape}, ${batch} × ${tokens}`;
-    const ours = { load, step: of('step'), samples: of('samples'), profile: of('profile') };
+    const ours = {
+      ...{ load, step: of('step'), samples: of('samples'), profile: of('profile') },
+      ...{ graphStep: of('step by graphs'), graphSamples: of('samples by graphs') },
+    };
     found.push({
       name: label,
       shape,
@@ -114,10 +117,14 @@ function benchmark(results) {
       otherwise(theirs, 'predict_s', milliseconds),
       otherwise(step, 'peak_bytes', gb),
       otherwise(theirs, 'peak_gpu_mb', (mb) => gb(mb * 2 ** 20)),
+      ours.graphStep === undefined ? '' : otherwise(ours.graphStep, 'step_s', milliseconds),
+      ours.graphSamples === undefined
+        ? ''
+        : otherwise(ours.graphSamples, 'samples_s', milliseconds),
     ];
   });
   const head = ['shape', 'step', 'PyTorch', 'faster', 'tokens/s', 'MFU', 'N samples', 'PyTorch'];
-  return table([...head, 'peak memory', 'PyTorch'], rows);
+  return table([...head, 'peak memory', 'PyTorch', 'step by graphs', 'N samples by graphs'], rows);
 }
 
 /** Measured beside the model of where the time must go (docs/gpu-cost-model.md). */

@@ -40,6 +40,8 @@ export interface ModelInfo {
   readonly noGpu: string | null;
   /** Whether it was loaded with `deterministic`. */
   readonly deterministic: boolean;
+  /** Whether it was loaded with `cudaGraphs`. */
+  readonly cudaGraphs: boolean;
   /** Threads of the model's pool. */
   readonly threads: number;
   readonly bosTokenId: number | null;

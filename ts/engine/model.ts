@@ -38,6 +38,11 @@ export interface LoadModelOptions {
    * of each weight; false unless given. On the CPU they do in any case.
    */
   readonly deterministic?: boolean | undefined;
+  /**
+   * Whether steps and answers of a shape that was seen twice run as one graph of launches on a GPU;
+   * false unless given. It changes no number, and nothing on the CPU.
+   */
+  readonly cudaGraphs?: boolean | undefined;
   /** Threads of the model's own pool: `BPEFT_NUM_THREADS`, or one per processor, unless given. */
   readonly threads?: number | undefined;
 }
@@ -60,7 +65,8 @@ export async function loadModel(
   const { source } = found;
   const addon = loadNative();
   const threads = threadCount(options.threads);
-  const { precision = 'f32', quantize = 'none', deterministic = false } = options;
+  const { precision = 'f32', quantize = 'none' } = options;
+  const { deterministic = false, cudaGraphs = false } = options;
   const text = JSON.stringify({
     source,
     precision,
@@ -68,6 +74,7 @@ export async function loadModel(
     threads: threads ?? null,
     device,
     deterministic,
+    cudaGraphs,
   });
   const reading = new addon.NativeReading();
   const loading = abortable(call.signal, (abort) => addon.NativeModel.load(text, reading, abort));
@@ -75,7 +82,11 @@ export async function loadModel(
   resolving.catch(() => {}); // told once loading is over
   const handle = await tellingOfReading(reading, call, loading);
   try {
-    return BayesianModel.of(handle, { quantize, noGpu, deterministic }, await resolving);
+    return BayesianModel.of(
+      handle,
+      { quantize, noGpu, deterministic, cudaGraphs },
+      await resolving,
+    );
   } catch (error) {
     await handle.dispose();
     throw error;
@@ -93,7 +104,7 @@ function oneOf(name: string, value: string | undefined, allowed: readonly string
 }
 
 /** What was decided before the engine loaded a model. */
-type Chosen = Pick<ModelInfo, 'quantize' | 'noGpu' | 'deterministic'>;
+type Chosen = Pick<ModelInfo, 'quantize' | 'noGpu' | 'deterministic' | 'cudaGraphs'>;
 
 /** Made by {@link loadModel}. */
 export class BayesianModel implements AsyncDisposable {

@@ -7,7 +7,7 @@ mod support;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
-use blob_core::backbone::Backbone;
+use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::kernels::cuda::{Gpu, Traffic};
 use blob_core::method::MethodConfig;
 use blob_core::ops::{Device, Precision};
@@ -31,6 +31,9 @@ fn of(gpu: Gpu, work: impl FnOnce()) -> Traffic {
         launches: after.launches - before.launches,
         products: after.products - before.products,
         allocations: after.allocations - before.allocations,
+        calls: after.calls - before.calls,
+        graphs: after.graphs - before.graphs,
+        captures: after.captures - before.captures,
         uploads: after.uploads - before.uploads,
         uploaded: after.uploaded - before.uploaded,
         read_backs: after.read_backs - before.read_backs,
@@ -40,16 +43,17 @@ fn of(gpu: Gpu, work: impl FnOnce()) -> Traffic {
 
 /// A step of a method by kernels: what the second one costs.
 fn second_step(
+    model: &BackboneConfig,
     targets: &[Module],
     change: impl FnOnce(&mut LoraConfig, &mut TrainConfig),
 ) -> Traffic {
-    let (gpu, model) = (gpu(), config());
+    let gpu = gpu();
     let device = Device::Cuda(gpu);
     let backbone =
         Backbone::load_on(device, model.clone(), &SmallWeights(1), Precision::F32).unwrap();
     let (mut lora, mut settings) = (lora(targets), training(Some(blob(NoiseSharing::Token))));
     change(&mut lora, &mut settings);
-    let mut adapter = trained(lora, &model);
+    let mut adapter = trained(lora, model);
     let mut trainer = Trainer::new(settings, &adapter).unwrap();
     let batch = [batch_of(&prompts())];
     let mut step = || {
@@ -76,6 +80,7 @@ const AT_THE_END: usize = 6 * 8;
 #[test]
 fn a_step_waits_once_and_answers_and_states_are_read_on_request() {
     a_step_waits_once_at_its_end_and_reads_six_numbers();
+    what_kernels_read_is_copied_once_however_many_layers_ask_for_it();
     so_does_a_step_of_an_encoder_and_its_head();
     so_does_a_step_of_every_method();
     answers_are_read_at_once_and_a_state_on_request();
@@ -84,7 +89,7 @@ fn a_step_waits_once_and_answers_and_states_are_read_on_request() {
 fn a_step_waits_once_at_its_end_and_reads_six_numbers() {
     let (tokens, prompts) = (21, 5);
     for (dropout, bayes) in [(0.0, true), (0.25, true), (0.25, false)] {
-        let step = second_step(&Module::ALL, |lora, settings| {
+        let step = second_step(&config(), &Module::ALL, |lora, settings| {
             lora.dropout = dropout;
             if !bayes {
                 lora.posterior = None;
@@ -100,6 +105,21 @@ fn a_step_waits_once_at_its_end_and_reads_six_numbers() {
         let most = 4 * (step.uploads * tokens + 20 * prompts);
         assert!(step.uploaded <= most, "{step:?}, at most {most}");
     }
+}
+
+fn what_kernels_read_is_copied_once_however_many_layers_ask_for_it() {
+    let [shallow, deep] = [2, 4].map(|num_layers| {
+        let model = BackboneConfig {
+            num_layers,
+            ..config()
+        };
+        second_step(&model, &Module::ALL, |_, _| ())
+    });
+    assert!(
+        deep.launches > shallow.launches + 50,
+        "{shallow:?}, {deep:?}"
+    );
+    assert_eq!(deep.uploads, shallow.uploads);
 }
 
 fn so_does_a_step_of_an_encoder_and_its_head() {

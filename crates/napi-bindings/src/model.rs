@@ -261,6 +261,11 @@ fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result
     } else {
         device
     };
+    let device = if options.cuda_graphs {
+        device.with_graphs()?
+    } else {
+        device
+    };
     let precision = options.precision.into();
     let quantize = options.quantize.map(Into::into);
     let opened = match &options.source {

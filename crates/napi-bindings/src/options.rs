@@ -106,6 +106,9 @@ pub(crate) struct ModelOptions {
     /// Whether a row's bits are to depend on that row alone.
     #[serde(default)]
     pub(crate) deterministic: bool,
+    /// Whether what repeats runs as a graph of launches.
+    #[serde(default)]
+    pub(crate) cuda_graphs: bool,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 // Streams, events, and graphs that are captured from streams.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "state.h"
 
@@ -133,8 +134,9 @@ Result cuEventElapsedTime(float *ms, void *from, void *to) {
 
 Result cuStreamBeginCapture_v2(void *stream, int) {
   ENTER;
+  static const char *graphs = getenv("CUDA_EMU_GRAPHS");
   Stream &s = stream_of(stream);
-  if (!stream || s.capture) return CAPTURE_UNSUPPORTED;
+  if (!stream || s.capture || (graphs && !atoi(graphs))) return CAPTURE_UNSUPPORTED;
   s.capture = std::make_shared<Capture>();
   s.capture->origin = stream;
   s.after.clear();

@@ -97,6 +97,11 @@ export const MODEL_AND_DATA = {
     inAll(WITH_MODEL, z.boolean().default(false)),
     MACHINE,
   ),
+  cudaGraphs: setting(
+    'on a GPU: steps and answers of a shape that was seen twice run as one graph of launches',
+    inAll(WITH_MODEL, z.boolean().default(false)),
+    MACHINE,
+  ),
   threads: setting(
     'worker threads (default: all cores)',
     inAll(COMMAND_NAMES, count.max(MAX_THREADS).optional()),

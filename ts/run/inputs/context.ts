@@ -48,6 +48,7 @@ interface ModelSettings {
   readonly quantize: Quantization;
   readonly device?: string | undefined;
   readonly deterministic?: boolean | undefined;
+  readonly cudaGraphs?: boolean | undefined;
   readonly threads?: number | undefined;
 }
 
@@ -63,6 +64,7 @@ export function withModelOf<
     quantize?: Quantization | undefined;
     device?: string | undefined;
     deterministic?: boolean | undefined;
+    cudaGraphs?: boolean | undefined;
   },
 >(options: T, { model }: RunContext, emit: Listener): T {
   if (model === undefined) return options;
@@ -72,7 +74,7 @@ export function withModelOf<
     const message = `the given model, ${name}, is used in place of ${options.model}`;
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
-  const { precision, quantize, device, deterministic } = model.info;
+  const { precision, quantize, device, deterministic, cudaGraphs } = model.info;
   for (const [name, asked, own, known] of [
     ['precision', options.precision, precision, PRECISIONS],
     ['quantize', options.quantize, quantize, QUANTIZATIONS],
@@ -90,12 +92,16 @@ export function withModelOf<
     );
   }
   requireDevice(options.device, device);
-  if (options.deterministic === true && !deterministic) {
-    const message = 'deterministic must be false, as the given model was loaded, got true';
-    const hint = 'leave it out, or load the model with { deterministic: true }';
+  for (const [name, asked, own] of [
+    ['deterministic', options.deterministic, deterministic],
+    ['cudaGraphs', options.cudaGraphs, cudaGraphs],
+  ] as const) {
+    if (asked !== true || own) continue;
+    const message = `${name} must be false, as the given model was loaded, got true`;
+    const hint = `leave it out, or load the model with { ${name}: true }`;
     throw new BpeftError('BPEFT_USAGE', message, { hint });
   }
-  return { ...options, model: requested, precision, quantize, deterministic };
+  return { ...options, model: requested, precision, quantize, deterministic, cudaGraphs };
 }
 
 /** @throws {BpeftError} `BPEFT_USAGE`: another device is asked for than the model lies on. */
@@ -117,9 +123,10 @@ export async function openModel(
   emit: Listener,
 ): Promise<BayesianModel> {
   if (context.model !== undefined) return context.model;
-  const { model, precision, quantize, device, deterministic, threads } = settings;
+  const { model, precision, quantize, device, deterministic, cudaGraphs, threads } = settings;
   const ordinal = context.ranks?.localRank;
-  const options = { model, precision, quantize, device, ordinal, deterministic, threads };
+  const machine = { device, ordinal, deterministic, cudaGraphs, threads };
+  const options = { model, precision, quantize, ...machine };
   const loaded = await loadModel(options, context).catch(async (error: unknown) => {
     throw await tellingWhichWeightsFit(error, settings);
   });

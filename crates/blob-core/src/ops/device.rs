@@ -124,6 +124,19 @@ impl Device {
         }
     }
 
+    /// The same device where what repeats runs as a graph of launches: a GPU's; a processor has
+    /// none (docs/adr/0044).
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub fn with_graphs(self) -> Result<Self> {
+        match self {
+            Self::Cpu | Self::Reference => Ok(self),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_graphs()?)),
+        }
+    }
+
     /// The device as options spell it.
     pub fn spelled(self) -> String {
         match self {

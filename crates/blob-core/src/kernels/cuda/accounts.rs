@@ -42,17 +42,18 @@ impl Accounts {
         self.most
     }
 
-    /// An address of the arena's.
-    fn take(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
-        let address = if let Some(address) = self.arena.take(bytes) {
-            address
-        } else {
-            self.grow(gpu, rounded(bytes))?;
-            let taken = self.arena.take(bytes);
-            taken.ok_or(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY))?
-        };
+    /// An address of the arena's, where it has one.
+    fn take(&mut self, bytes: usize) -> Option<u64> {
+        let address = self.arena.take(bytes);
         self.note();
-        Ok(address)
+        address
+    }
+
+    /// The same, of a new block.
+    fn take_of_driver(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
+        self.grow(gpu, rounded(bytes))?;
+        let taken = self.take(bytes);
+        taken.ok_or(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY))
     }
 
     /// Asks for a block, and for no more than is needed where memory is short.
@@ -80,20 +81,9 @@ impl Accounts {
         Ok(address)
     }
 
-    /// Frees what was taken. Blocks of which nothing is used go when a weight goes, or when nothing
-    /// is left.
-    fn give_back(&mut self, gpu: Gpu, (address, bytes): (u64, usize), source: Source) -> Asked<()> {
-        match source {
-            Source::Arena => self.arena.give_back(address, bytes),
-            Source::Driver => {
-                self.lasting -= bytes;
-                gpu.to_driver(address)?;
-            }
-        }
-        if source == Source::Driver || self.lasting + self.arena.used() == 0 {
-            self.part_with_unused(gpu)?;
-        }
-        Ok(())
+    /// Whether blocks of which nothing is used should go: nothing is left.
+    fn are_closed(&self) -> bool {
+        self.lasting + self.arena.used() == 0
     }
 
     fn part_with_unused(&mut self, gpu: Gpu) -> Asked<()> {
@@ -117,8 +107,18 @@ impl Gpu {
             drop(accounts);
             return self.lasting(len);
         }
-        let address = accounts.take(self, bytes);
-        let address = address.map_err(|error| self.not_given(error, bytes))?;
+        let found = accounts.take(bytes);
+        drop(accounts);
+        let address = if let Some(address) = found {
+            address
+        } else {
+            let mut accounts = self.accounts();
+            let (ended, _stage) = self.end_list(); // it may use a block that goes
+            let taken = accounts.take_of_driver(self, bytes);
+            drop(accounts);
+            ended?;
+            taken.map_err(|error| self.not_given(error, bytes))?
+        };
         Ok(Memory::given(self, address, len, Source::Arena))
     }
 
@@ -139,17 +139,46 @@ impl Gpu {
 
     fn lasting<T>(self, len: usize) -> Result<Memory<T>> {
         let bytes = size_of::<T>() * len.max(1);
-        let address = self.accounts().take_lasting(self, bytes);
+        let mut accounts = self.accounts();
+        let (ended, _stage) = self.end_list();
+        let address = accounts.take_lasting(self, bytes);
+        drop(accounts);
+        ended?;
         let address = address.map_err(|error| self.not_given(error, bytes))?;
         Ok(Memory::given(self, address, len, Source::Driver))
     }
 
-    /// Frees memory behind all that was asked so far. Of a GPU that is lost there is none.
-    pub(super) fn give_back(self, memory: (u64, usize), source: Source) {
-        let _ = self.accounts().give_back(self, memory, source);
+    /// Frees memory behind all that was asked so far. Blocks of which nothing is used go when a
+    /// weight goes, or when nothing is left.
+    pub(super) fn give_back(self, (address, bytes): (u64, usize), source: &Source) {
+        let is_closed = match source {
+            Source::Stage(_) => return, // the whole of it has an owner
+            Source::Arena => {
+                let mut accounts = self.accounts();
+                accounts.arena.give_back(address, bytes);
+                accounts.are_closed()
+            }
+            Source::Driver => {
+                let mut accounts = self.accounts();
+                let _stage = self.end_list_silently();
+                accounts.lasting -= bytes;
+                let _ = self.to_driver(address); // a GPU that is lost has no memory
+                let _ = accounts.part_with_unused(self);
+                let are_closed = accounts.are_closed();
+                drop(accounts);
+                are_closed
+            }
+        };
+        if is_closed {
+            self.forget_graphs();
+            let mut accounts = self.accounts();
+            let _stage = self.end_list_silently();
+            let _ = accounts.part_with_unused(self);
+            drop(accounts);
+        }
     }
 
-    fn of_driver(self, bytes: usize) -> Asked<u64> {
+    pub(super) fn of_driver(self, bytes: usize) -> Asked<u64> {
         let stream = self.stream();
         stream.context().bind_to_thread()?;
         self.counted().allocations += 1;

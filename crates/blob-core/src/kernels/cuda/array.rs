@@ -7,6 +7,7 @@ use cudarc::driver::{DeviceRepr, result};
 
 use super::Gpu;
 use super::memory::Memory;
+use super::node::Node;
 use crate::{Error, Result};
 
 /// An array of `f32` in row order. Copies share the memory; who changes one changes no other.
@@ -164,39 +165,37 @@ impl Gpu {
     }
 
     pub(super) fn write<T: DeviceRepr>(self, values: &[T], to: &Memory<T>) -> Result<()> {
+        self.settle()?;
+        self.bind()?;
+        self.copy_to(to.address(), values)
+    }
+
+    /// Copies values to where as many have room. The GPU is the thread's.
+    pub(super) fn copy_to<T: DeviceRepr>(self, to: u64, values: &[T]) -> Result<()> {
         if values.is_empty() {
             return Ok(());
         }
-        self.bind()?;
-        // SAFETY: the memory was made for as many values.
-        let copied =
-            unsafe { result::memcpy_htod_async(to.address(), values, self.stream().cu_stream()) };
+        // SAFETY: the caller has memory for as many values there; the driver takes the host's
+        // before it returns.
+        let copied = unsafe { result::memcpy_htod_async(to, values, self.stream().cu_stream()) };
         copied.map_err(|error| self.failed(error))?;
         let mut traffic = self.counted();
+        traffic.calls += 1;
         traffic.uploads += 1;
         traffic.uploaded += size_of_val(values);
         Ok(())
     }
 
     pub(super) fn fill_with_zeros<T>(self, memory: &Memory<T>) -> Result<()> {
-        self.bind()?;
         let bytes = size_of::<T>() * memory.len().max(1);
-        // SAFETY: it has as many bytes.
-        let filled = unsafe {
-            result::memset_d8_async(memory.address(), 0, bytes, self.stream().cu_stream())
-        };
-        filled.map_err(|error| self.failed(error))
+        self.ask(Node::Zeros(memory.address(), bytes))
     }
 
     pub(super) fn copied(self, values: &Memory<f32>) -> Result<Memory<f32>> {
         let copy = self.empty(values.len())?;
-        self.bind()?;
-        let bytes = size_of::<f32>() * values.len();
         let (to, from) = (copy.address(), values.address());
-        // SAFETY: both have as many bytes.
-        let copied =
-            unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream().cu_stream()) };
-        copied.map_err(|error| self.failed(error))?;
+        let bytes = size_of::<f32>() * values.len();
+        self.ask(Node::Copy { from, to, bytes })?;
         Ok(copy)
     }
 
@@ -205,6 +204,7 @@ impl Gpu {
         values: &Memory<T>,
     ) -> Result<Vec<T>> {
         let mut host = vec![T::default(); values.len()];
+        self.settle()?;
         self.bind()?;
         // SAFETY: both hold as many values; the host's are read behind the wait.
         let copied = unsafe {
@@ -213,6 +213,7 @@ impl Gpu {
         copied.map_err(|error| self.failed(error))?;
         self.synchronize()?;
         let mut traffic = self.counted();
+        traffic.calls += 1;
         traffic.read_backs += 1;
         traffic.read_back += size_of_val(&*host);
         Ok(host)

@@ -7,13 +7,14 @@ use cudarc::driver::{DeviceRepr, DriverError, LaunchConfig, result, sys};
 use super::memory::{Memory, View, ViewMut};
 
 /// A kernel of a loaded file, for the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Kernel(pub(super) sys::CUfunction);
 
 // SAFETY: the driver takes a function's handle from any thread.
 unsafe impl Send for Kernel {}
 
 /// A kernel and its arguments, in its order.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Call {
     kernel: Kernel,
     /// The arguments' bytes; each begins a word.
@@ -43,11 +44,11 @@ impl Call {
     /// # Safety
     /// The kernel has these parameters and that shape, and stays within what they point to.
     pub(super) unsafe fn launch(
-        &mut self,
+        &self,
         stream: sys::CUstream,
         shape: LaunchConfig,
     ) -> Result<(), DriverError> {
-        let first = self.words.as_mut_ptr();
+        let first = self.words.as_ptr().cast_mut(); // the driver only reads
         let starts = self.starts.iter();
         // SAFETY: each start is that of an argument.
         let parameters = starts.map(|&start| unsafe { first.add(start) }.cast::<c_void>());

@@ -90,6 +90,7 @@ impl Communicator {
     }
 
     fn sum_at(&self, address: u64, len: usize, kind: c_int) -> Result<()> {
+        self.gpu.settle()?;
         self.gpu.bind()?;
         let (from, to) = (address as *const c_void, address as *mut c_void);
         let stream = self.gpu.stream().cu_stream().cast();
@@ -108,6 +109,7 @@ impl Communicator {
 
     fn awaited(&self, mut others: impl FnMut() -> Result<()>) -> Result<()> {
         let of = |error| self.gpu.failed(error);
+        self.gpu.settle()?;
         let event = self.gpu.stream().record_event(None).map_err(of)?;
         let mut looked = Instant::now();
         while !event.try_is_complete().map_err(of)? {

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cudarc::cublas::CudaBlas;
 use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, LaunchConfig, result, sys};
-use cudarc::nvrtc::Ptx;
 
 use super::accounts::Accounts;
 use super::call::{Call, Kernel};
 use super::failure::{failed, full, missing, product_failed};
 use super::fixed::Algorithms;
+use super::image::image;
+use super::node::Node;
+use super::queue::Queue;
+use super::traffic::Traffic;
 use super::uploads::Uploads;
 use crate::{Error, Result};
 
@@ -21,25 +24,6 @@ const OLDEST_DRIVER: i32 = 12_000;
 /// Bytes of shared memory that any kernel may have.
 const SHARED_UNASKED: usize = 48 << 10;
 
-/// What a GPU was asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Kernels of ours.
-    pub launches: usize,
-    /// Products.
-    pub products: usize,
-    /// Calls of the driver that give memory or take it back.
-    pub allocations: usize,
-    /// Copies to its memory, and their bytes.
-    pub uploads: usize,
-    /// Bytes of [`Self::uploads`].
-    pub uploaded: usize,
-    /// Copies from its memory, for each of which the host waits.
-    pub read_backs: usize,
-    /// Bytes of [`Self::read_backs`].
-    pub read_back: usize,
-}
-
 /// A GPU that has been opened.
 #[derive(Clone, Copy)]
 pub struct Gpu(&'static Opened);
@@ -48,6 +32,8 @@ struct Opened {
     context: &'static Context,
     /// Whether each weight's products have one algorithm, whatever the number of rows.
     fixes_products: bool,
+    /// Whether what repeats runs as a graph.
+    repeats: bool,
 }
 
 struct Context {
@@ -56,9 +42,13 @@ struct Context {
     stream: Arc<CudaStream>,
     blas: CudaBlas,
     fixed: Algorithms,
-    fixing: OnceLock<&'static Opened>,
+    /// Where cuBLAS keeps parts of sums, if that is not its own.
+    workspace: OnceLock<u64>,
+    /// By what they are opened for: products that are fixed, graphs of what repeats, both.
+    others: [OnceLock<&'static Opened>; 3],
     traffic: Mutex<Traffic>,
     accounts: Mutex<Accounts>,
+    queue: Mutex<Queue>,
     uploads: Uploads,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
     kernels: Mutex<BTreeMap<&'static str, Kernel>>,
@@ -94,7 +84,7 @@ impl Gpu {
             return Ok(*gpu);
         }
         let context = Box::leak(Box::new(Context::new(ordinal, kernels)?));
-        let gpu = Self(Opened::kept(context, false));
+        let gpu = Self(Opened::kept(context, (false, false)));
         open.insert(ordinal, gpu);
         Ok(gpu)
     }
@@ -105,10 +95,34 @@ impl Gpu {
     /// # Errors
     /// `BPEFT_DEVICE` where there is no cuBLASLt.
     pub fn with_fixed_products(self) -> Result<Self> {
+        self.0.context.fixed.open(self.ordinal())?;
+        Ok(self.opened_for(true, self.repeats()))
+    }
+
+    /// The same GPU where what repeats runs as a graph ([`super::queue`]).
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    pub fn with_graphs(self) -> Result<Self> {
+        self.give_products_memory()?;
+        Ok(self.opened_for(self.fixes_products(), true))
+    }
+
+    fn opened_for(self, fixes_products: bool, repeats: bool) -> Self {
         let context = self.0.context;
-        context.fixed.open(self.ordinal())?;
-        let fixing = context.fixing.get_or_init(|| Opened::kept(context, true));
-        Ok(Self(fixing))
+        let at = match (fixes_products, repeats) {
+            (false, false) => return self,
+            (true, false) => 0,
+            (false, true) => 1,
+            (true, true) => 2,
+        };
+        let opened = || Opened::kept(context, (fixes_products, repeats));
+        Self(context.others[at].get_or_init(opened))
+    }
+
+    /// Whether it is one of [`Self::with_graphs`].
+    pub fn repeats(self) -> bool {
+        self.0.repeats
     }
 
     /// Whether it is one of [`Self::with_fixed_products`].
@@ -150,14 +164,8 @@ impl Gpu {
         &self.0.context.accounts
     }
 
-    /// What it was asked since it was opened.
-    pub fn traffic(self) -> Traffic {
-        *self.counted()
-    }
-
-    pub(super) fn counted(self) -> MutexGuard<'static, Traffic> {
-        let traffic = &self.0.context.traffic;
-        traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn traffic_of_context(self) -> &'static Mutex<Traffic> {
+        &self.0.context.traffic
     }
 
     /// Waits for all that was asked of it.
@@ -165,9 +173,14 @@ impl Gpu {
     /// # Errors
     /// `BPEFT_DEVICE` when something of it failed.
     pub fn synchronize(self) -> Result<()> {
+        let settled = self.settle();
         let waited = self.stream().synchronize();
         self.let_go_of_words();
-        waited.map_err(|error| self.failed(error))
+        waited.map_err(|error| self.failed(error)).and(settled)
+    }
+
+    pub(super) fn queue_of_context(self) -> &'static Mutex<Queue> {
+        &self.0.context.queue
     }
 
     pub(super) fn uploads(self) -> &'static Uploads {
@@ -186,6 +199,10 @@ impl Gpu {
 
     pub(super) fn blas(self) -> &'static CudaBlas {
         &self.0.context.blas
+    }
+
+    pub(super) fn workspace(self) -> &'static OnceLock<u64> {
+        &self.0.context.workspace
     }
 
     pub(super) fn fixed(self) -> &'static Algorithms {
@@ -255,25 +272,22 @@ impl Gpu {
     }
 
     /// Asks for a launch.
-    pub(super) fn run(self, mut call: Call, shape: LaunchConfig) -> Result<()> {
+    pub(super) fn run(self, call: Call, shape: LaunchConfig) -> Result<()> {
         if shape.grid_dim.0 == 0 {
             return Ok(()); // of no rows
         }
-        self.bind()?;
-        // SAFETY: each function of this folder passes what its kernel's header asks for, in arrays
-        // whose sizes it was given with them.
-        let launched = unsafe { call.launch(self.stream().cu_stream(), shape) };
         self.counted().launches += 1;
-        launched.map_err(|error| self.failed(error))
+        self.ask(Node::Launch(call, shape.into()))
     }
 }
 
 impl Opened {
     /// For the life of the process.
-    fn kept(context: &'static Context, fixes_products: bool) -> &'static Self {
+    fn kept(context: &'static Context, (fixes_products, repeats): (bool, bool)) -> &'static Self {
         Box::leak(Box::new(Self {
             context,
             fixes_products,
+            repeats,
         }))
     }
 }
@@ -306,10 +320,12 @@ impl Context {
             name: context.name().map_err(of)?,
             blas: blas.map_err(|error| product_failed(ordinal, error.0))?,
             fixed: Algorithms::default(),
-            fixing: OnceLock::new(),
+            workspace: OnceLock::new(),
+            others: [const { OnceLock::new() }; 3],
             stream,
             traffic: Mutex::default(),
             accounts: Mutex::new(Accounts::new(memory)),
+            queue: Mutex::default(),
             uploads: Uploads::default(),
             modules,
             kernels: Mutex::default(),
@@ -343,36 +359,6 @@ pub(super) fn check_libraries(ordinal: usize) -> Result<()> {
         return Err(missing(ordinal, "there is no libcublas", hint));
     }
     Ok(())
-}
-
-/// A file's binary. The driver reads as many bytes as the head says, so one that is cut short must
-/// not reach it.
-fn image(ordinal: usize, kernels: &Path, file: &str) -> Result<Ptx> {
-    let path = kernels.join(format!("{file}.fatbin"));
-    let refused = |why: &str| {
-        let what = format!(
-            "its kernels must be fat binaries, {}: {why}",
-            path.display()
-        );
-        let hint = "install the package for CUDA again, or correct BPEFT_CUDA_KERNELS";
-        missing(ordinal, &what, hint)
-    };
-    let bytes = std::fs::read(&path).map_err(|error| refused(&error.to_string()))?;
-    match bytes.first_chunk().and_then(length_of_image) {
-        None => Err(refused("it is something else")),
-        Some(length) if length > bytes.len() as u64 => Err(refused("it is cut short")),
-        Some(_) => Ok(Ptx::from_binary(bytes)),
-    }
-}
-
-/// Bytes of a fat binary, of its head: magic, version (u16), bytes of the head (u16) and of the
-/// rest (u64).
-fn length_of_image(head: &[u8; 16]) -> Option<u64> {
-    let [m0, m1, m2, m3, _, _, h0, h1, rest @ ..] = *head;
-    if [m0, m1, m2, m3] != [0x50, 0xED, 0x55, 0xBA] {
-        return None;
-    }
-    u64::from_le_bytes(rest).checked_add(u16::from_le_bytes([h0, h1]).into())
 }
 
 impl PartialEq for Gpu {

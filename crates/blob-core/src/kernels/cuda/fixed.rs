@@ -22,7 +22,7 @@ use crate::{Error, Result};
 const ROWS: usize = 1024;
 
 /// Products that one algorithm serves; matrices in cuBLAS's order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Class {
     /// Whether the weight is transposed.
     pub(super) is_transposed: bool,
@@ -33,14 +33,14 @@ pub(super) struct Class {
     pub(super) inner: usize,
 }
 
-/// result (columns, n) = op(W)·x (inner, n) + β·result, where they lie.
-#[derive(Clone, Copy)]
+/// result (columns, n) = op(W)·x (inner, n), plus the result where it is an addend, where they lie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Operands {
     pub(super) w: u64,
     pub(super) x: u64,
     pub(super) result: u64,
     pub(super) n: usize,
-    pub(super) beta: f32,
+    pub(super) is_added: bool,
 }
 
 /// The algorithms of a GPU.
@@ -106,7 +106,7 @@ impl Algorithms {
         let algorithm = self.algorithm(gpu, class)?;
         let product = Product::new(class, of.n).map_err(|error| failed(gpu, class, error))?;
         let address = |pointer: u64| pointer as *mut c_void;
-        let one = 1.0_f32;
+        let (one, beta) = (1.0_f32, f32::from(u8::from(of.is_added)));
         // SAFETY: the operands have the sizes that `Matrix` took them by; the scalars lie on the
         // host, where the description looks for them.
         let asked = unsafe {
@@ -114,7 +114,7 @@ impl Algorithms {
                 self.handle(gpu)?,
                 product.operation,
                 (&raw const one).cast(),
-                (&raw const of.beta).cast(),
+                (&raw const beta).cast(),
                 address(of.w),
                 product.w,
                 address(of.x),

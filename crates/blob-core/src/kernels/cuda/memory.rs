@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use super::Gpu;
 
@@ -15,12 +16,14 @@ pub(crate) struct Memory<T> {
 }
 
 /// Who gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Source {
     /// The arena: most of a step's memory.
     Arena,
     /// The driver: weights, which stay as long as their model.
     Driver,
+    /// A part of what a list of nodes is given.
+    Stage(#[expect(dead_code, reason = "kept, so that nobody else gets it")] Arc<Memory<u64>>),
 }
 
 impl<T> Memory<T> {
@@ -87,7 +90,7 @@ impl<T> Memory<T> {
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
         let bytes = size_of::<T>() * self.len.max(1);
-        self.gpu.give_back((self.address, bytes), self.source);
+        self.gpu.give_back((self.address, bytes), &self.source);
     }
 }
 

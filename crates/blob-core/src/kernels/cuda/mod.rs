@@ -3,10 +3,13 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `context` | a GPU: its driver, stream, kernels and products |
+//! | `image` | binaries of kernels |
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `memory`, `arena`, `accounts` | its memory, and who has how much of it |
 //! | `array` | values in it |
+//! | `queue`, `node`, `graphs` | what it is asked, at once or as graphs of what repeats |
 //! | `uploads` | words that kernels read, copied once a step |
+//! | `traffic` | what it was asked, counted |
 //! | `call` | a launch with its arguments |
 //! | `fixed` | products whose bits depend on a row alone |
 //! | `tally` | sums of a step, read at its end |
@@ -33,22 +36,28 @@ pub(crate) mod disentangled;
 pub(crate) mod draws;
 mod failure;
 mod fixed;
+mod graphs;
 pub mod head;
+mod image;
 pub mod low_rank;
 mod memory;
 mod nccl;
+mod node;
 pub mod norm;
 pub mod optimizer;
 pub mod pointwise;
 pub mod product;
+mod queue;
 mod survey;
 mod tally;
+mod traffic;
 mod uploads;
 
 pub use array::Array;
 pub(crate) use communicator::{Communicator, UNIQUE_ID};
-pub use context::{Gpu, Traffic};
+pub use context::Gpu;
 pub(crate) use memory::Memory;
 pub use survey::{Found, Problem, Survey};
 pub use tally::{Read, Tally};
+pub use traffic::Traffic;
 pub(crate) use uploads::Words;

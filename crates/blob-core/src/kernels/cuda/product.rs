@@ -17,8 +17,12 @@ use half::bf16;
 
 use super::fixed::{Class, Operands};
 use super::memory::Memory;
+use super::node::Node;
 use super::{Array, Gpu, blocks, pointwise};
 use crate::{Error, Result};
+
+/// Bytes that cuBLAS has for parts of sums while graphs are made.
+const WORKSPACE: usize = 32 << 20;
 
 /// W (m, k) in a GPU's memory.
 pub struct Matrix {
@@ -135,15 +139,11 @@ impl Matrix {
         if n == 0 {
             return Ok(result);
         }
-        let beta = if addend.is_some() { 1.0_f32 } else { 0.0 };
-        let sizes = [columns, n, inner];
-        let stride = int(self.shape.1)?;
         let call = Call {
             gpu,
             operation,
-            sizes,
-            stride,
-            beta,
+            sizes: [columns, n, inner],
+            is_added: addend.is_some(),
         };
         match &self.values {
             Values::F32(w) => call.in_f32(w, x, &mut result),
@@ -173,9 +173,7 @@ struct Call {
     operation: sys::cublasOperation_t,
     /// Of the result (columns, n), and of the sum.
     sizes: [usize; 3],
-    /// Between the rows of W.
-    stride: c_int,
-    beta: f32,
+    is_added: bool,
 }
 
 impl Call {
@@ -195,54 +193,90 @@ impl Call {
         of: sys::cudaDataType,
         result: &mut Memory<f32>,
     ) -> Result<()> {
-        let one = 1.0_f32;
         let [columns, n, inner] = self.sizes;
-        let [w, x, result] = [w.address(), x.address(), result.address()];
+        let class = Class {
+            is_transposed: self.operation == sys::cublasOperation_t::CUBLAS_OP_T,
+            is_bf16: of == sys::cudaDataType::CUDA_R_16BF,
+            columns,
+            inner,
+        };
+        let operands = Operands {
+            w: w.address(),
+            x: x.address(),
+            result: result.address(),
+            n,
+            is_added: self.is_added,
+        };
         self.gpu.counted().products += 1;
-        if self.gpu.fixes_products() {
-            let class = Class {
-                is_transposed: self.operation == sys::cublasOperation_t::CUBLAS_OP_T,
-                is_bf16: of == sys::cudaDataType::CUDA_R_16BF,
-                columns,
-                inner,
-            };
-            let beta = self.beta;
-            let operands = Operands {
-                w,
-                x,
-                result,
-                n,
-                beta,
-            };
-            return self.gpu.fixed().run(self.gpu, class, operands);
+        let is_fixed = self.gpu.fixes_products();
+        self.gpu.ask(Node::Product(class, operands, is_fixed))
+    }
+}
+
+impl Gpu {
+    /// Gives cuBLAS a place for parts of sums: while a graph is captured it cannot take any. As
+    /// large as its own on the largest cards, so that it chooses as it would.
+    pub(super) fn give_products_memory(self) -> Result<()> {
+        if self.workspace().get().is_some() {
+            return Ok(());
         }
-        let [columns, n, inner] = [int(columns)?, int(n)?, int(inner)?];
+        self.bind()?;
+        let place = self.of_driver(WORKSPACE);
+        let place = place.map_err(|error| self.not_given(error, WORKSPACE))?;
+        let handle = *self.blas().handle();
+        // SAFETY: the place is the handle's from now on, for the life of the process.
+        let given =
+            unsafe { sys::cublasSetWorkspace_v2(handle, place as *mut c_void, WORKSPACE) }.result();
+        given.map_err(|error| self.product_failed(error))?;
+        self.workspace().get_or_init(|| place);
+        Ok(())
+    }
+}
+
+impl Operands {
+    /// Asks for the product; by its class's own algorithm where that is fixed.
+    pub(super) fn multiply(self, gpu: Gpu, class: Class, is_fixed: bool) -> Result<()> {
+        if is_fixed {
+            return gpu.fixed().run(gpu, class, self);
+        }
+        let (one, beta) = (1.0_f32, f32::from(u8::from(self.is_added)));
+        let [columns, n, inner] = [int(class.columns)?, int(self.n)?, int(class.inner)?];
+        let (operation, stride) = if class.is_transposed {
+            (sys::cublasOperation_t::CUBLAS_OP_T, inner)
+        } else {
+            (sys::cublasOperation_t::CUBLAS_OP_N, columns)
+        };
+        let of = if class.is_bf16 {
+            sys::cudaDataType::CUDA_R_16BF
+        } else {
+            sys::cudaDataType::CUDA_R_32F
+        };
         let address = |pointer: u64| pointer as *mut c_void;
         // SAFETY: W is (m, k), x and the result have the sizes that `Matrix` took them by; the
         // scalars lie on the host, where the handle looks for them.
         let asked = unsafe {
             result::gemm_ex(
-                *self.gpu.blas().handle(),
-                self.operation,
+                *gpu.blas().handle(),
+                operation,
                 sys::cublasOperation_t::CUBLAS_OP_N,
                 columns,
                 n,
                 inner,
                 (&raw const one).cast(),
-                address(w),
+                address(self.w),
                 of,
-                self.stride,
-                address(x),
+                stride,
+                address(self.x),
                 of,
                 inner,
-                (&raw const self.beta).cast(),
-                address(result),
+                (&raw const beta).cast(),
+                address(self.result),
                 sys::cudaDataType::CUDA_R_32F,
                 columns,
                 sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
                 sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
         };
-        asked.map_err(|error| self.gpu.product_failed(error))
+        asked.map_err(|error| gpu.product_failed(error))
     }
 }

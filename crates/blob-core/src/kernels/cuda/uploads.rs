@@ -34,7 +34,11 @@ impl Gpu {
         if let Some(there) = self.uploads().all().get(words) {
             return Ok(Arc::clone(there));
         }
-        let copy = Arc::new(self.upload(words)?);
+        let copy = match self.put_on_stage(words)? {
+            Some(staged) => staged,
+            None => self.upload(words)?,
+        };
+        let copy = Arc::new(copy);
         self.uploads()
             .all()
             .insert(words.to_vec(), Arc::clone(&copy));
