@@ -111,13 +111,15 @@ async function make(target, sources, args, work) {
   mkdirSync(kept, { recursive: true });
   const key = join(kept, `${basename(target)}.${hash.digest('hex').slice(0, 16)}`);
   if (!existsSync(key)) {
-    await limited(() => work(`${key}.part`));
-    renameSync(`${key}.part`, key);
+    const part = `${key}.${process.pid}.part`; // others may build the same at the same time
+    await limited(() => work(part));
+    renameSync(part, key);
   }
   // Replaced at once, so that a running program keeps what it has mapped.
-  rmSync(`${target}.new`, { force: true });
-  symlinkSync(key, `${target}.new`);
-  renameSync(`${target}.new`, target);
+  const link = `${target}.${process.pid}.new`;
+  rmSync(link, { force: true });
+  symlinkSync(key, link);
+  renameSync(link, target);
   return target;
 }
 
