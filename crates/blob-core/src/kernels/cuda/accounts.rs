@@ -42,6 +42,11 @@ impl Accounts {
         self.most
     }
 
+    /// Bytes that the driver gave, and that nobody has.
+    pub(super) fn free(&self) -> usize {
+        self.arena.free()
+    }
+
     /// An address of the arena's, where it has one.
     fn take(&mut self, bytes: usize) -> Option<u64> {
         let address = self.arena.take(bytes);

@@ -63,6 +63,12 @@ impl Arena {
         self.used
     }
 
+    /// Bytes of its blocks that no array has.
+    pub(super) fn free(&self) -> usize {
+        let all: usize = self.blocks.iter().map(|block| block.len).sum();
+        all - self.used
+    }
+
     /// Parts with the blocks of which nothing is used.
     pub(super) fn unused(&mut self) -> Vec<u64> {
         let is_unused = |block: &mut Block| block.free.get(&0) == Some(&block.len);

@@ -155,6 +155,16 @@ impl Gpu {
         context.mem_get_info().map_err(|error| self.failed(error))
     }
 
+    /// Bytes that arrays of this process could have: those of [`Self::memory`] that are free, and
+    /// what the arena keeps.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE`.
+    pub(super) fn room(self) -> Result<usize> {
+        let (free, _) = self.memory()?;
+        Ok(free + self.accounts().free())
+    }
+
     /// Most bytes of its memory that arrays of this process had at once.
     pub fn peak_memory(self) -> usize {
         self.accounts().most()

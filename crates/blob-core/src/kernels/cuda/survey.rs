@@ -112,9 +112,9 @@ fn found(device: sys::CUdevice, ordinal: usize, kernels: &Path) -> Result<Found,
             )?,
         )
     };
-    let opened = Gpu::open(ordinal, kernels).and_then(Gpu::memory);
+    let opened = Gpu::open(ordinal, kernels).and_then(Gpu::room);
     let (free_bytes, problem) = match opened {
-        Ok((free, _)) => (Some(free), None),
+        Ok(free) => (Some(free), None),
         Err(error) => (None, Some(error.into())),
     };
     Ok(Found {
