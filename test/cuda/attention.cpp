@@ -7,16 +7,15 @@ struct Shape {
 };
 constexpr uint32_t EVERY = 1 << 30;
 
-// How a kernel stores values and multiplies them, and its tiles by the width of heads.
+// How a kernel multiplies and has keys and values, and its tiles by the width of heads.
 struct Way {
   const char *suffix;
-  Type stored, multiplied;
+  Type multiplied;
   unsigned own[3], other[3];
 };
-const Way EXACT = {"_f32", Type::F32, Type::F32, {64, 32, 32}, {32, 32, 16}};
-const Way MIXED = {"_f32_as_bf16", Type::F32, Type::BF16, {128, 128, 64}, {64, 32, 16}};
-const Way SMALL = {"_bf16", Type::BF16, Type::BF16, {128, 128, 64}, {64, 32, 16}};
-const Way WAYS[] = {EXACT, MIXED, SMALL};
+const Way EXACT = {"_f32", Type::F32, {64, 32, 32}, {32, 32, 16}};
+const Way ROUNDED = {"_rounded", Type::BF16, {128, 128, 64}, {64, 32, 16}};
+const Way WAYS[] = {EXACT, ROUNDED};
 
 // One attention, and its forward pass in double precision.
 struct Problem {
@@ -61,11 +60,11 @@ struct Run {
 
   Run(const Problem &problem, const Way &way, const Values &q, const Values &k, const Values &v,
       const Values &d_o)
-      : problem(problem), way(way), q(q, way.stored), k(k, way.stored), v(v, way.stored),
-        d_o(d_o, way.stored), o(q.size(), way.stored),
+      : problem(problem), way(way), q(q, Type::F32), k(k, way.multiplied), v(v, way.multiplied),
+        d_o(d_o, Type::F32), o(q.size(), Type::F32),
         log_sum_exp(q.size() / problem.s.width, Type::F32),
-        delta(q.size() / problem.s.width, Type::F32), dq(q.size(), way.stored),
-        dk(k.size(), way.stored), dv(k.size(), way.stored) {
+        delta(q.size() / problem.s.width, Type::F32), dq(q.size(), Type::F32),
+        dk(k.size(), Type::F32), dv(k.size(), Type::F32) {
     const Shape &s = problem.s;
     unsigned index = s.width <= 64 ? 0 : s.width <= 128 ? 1 : 2, columns = 64u << index;
     unsigned own = way.own[index], other = way.other[index];
@@ -123,7 +122,7 @@ void hold_along(const char *what, const Values &gradient, const Values &at, doub
 void run(const Way &way, const Problem &problem) {
   const Shape &s = problem.s;
   size_t wide = problem.asking() * s.heads * s.width, narrow = problem.n() * s.kv_heads * s.width;
-  Values q = rounded(values(wide, 1, 2 / (s.scale * s.width)), way.stored), used = q;
+  Values q = rounded(values(wide, 1, 2 / (s.scale * s.width)), Type::F32), used = q;
   for (double &x : used) x = float(x) * s.scale;
   used = rounded(used, way.multiplied);  // as products read it
   for (double &x : used) x /= s.scale;
@@ -159,11 +158,11 @@ TEST("causal attention over ragged segments, and its gradients") {
   for (auto &way : WAYS) run(way, few(EVERY, 0));
 }
 TEST("attention in a window, and its gradients") {
-  for (auto &way : {EXACT, MIXED})
+  for (auto &way : WAYS)
     for (uint32_t before : {0u, 1u, 3u, 4u}) run(way, few(before, 0));
 }
 TEST("attention in both directions, whole and in a window, and its gradients") {
-  for (auto &way : {EXACT, MIXED})
+  for (auto &way : WAYS)
     for (uint32_t reach : {EVERY, 1u, 3u}) run(way, few(reach, reach));
 }
 TEST("attention under a soft cap, with a factor of its own, and its gradients") {

@@ -27,52 +27,61 @@ Values layer_norm(const Values &x, const Values &w, const Values &b) {
 }
 
 struct Inputs {
-  Values x, w, b, dy, addend;
-  explicit Inputs(Type type)
-      : x(rounded(values(N * D, 1), type)), w(rounded(values(D, 2), type)),
-        b(rounded(values(D, 3), type)), dy(rounded(values(N * D, 4), type)),
-        addend(rounded(values(N * D, 5), type)) {}
+  Values x = rounded(values(N * D, 1), Type::F32), w = rounded(values(D, 2), Type::F32),
+         b = rounded(values(D, 3), Type::F32), dy = rounded(values(N * D, 4), Type::F32),
+         addend = rounded(values(N * D, 5), Type::F32);
   Values with_addend(Values gradient) const {
     for (size_t i = 0; i < gradient.size(); i++) gradient[i] += addend[i];
     return gradient;
   }
 };
+const double CLOSE = tolerance(Type::F32);
 }  // namespace
 
 TEST("RMS norm is its equation, backward its gradient plus the addend") {
-  for (Type type : BOTH) {
-    Inputs in(type);
-    Tensor x(in.x, type), w(in.w, type), dy(in.dy, type), addend(in.addend, type);
-    Tensor y(N * D, type), dx(N * D, type);
-    Kernel("norm", "rms_norm" + suffix(type))
-        .launch({N}, {64}, 0, x.address(), w.address(), y.address(), D, float(EPS));
-    hold("y", y.read(), rms_norm(in.x, in.w), tolerance(type));
-    Kernel back("norm", "rms_norm_backward" + suffix(type));
-    auto f = [&](const Values &at) { return rms_norm(at, in.w); };
-    Values gradient = differences(f, in.x, in.dy);
-    back.launch({N}, {64}, 0, x.address(), w.address(), dy.address(), addend.address(),
-                dx.address(), D, float(EPS));
-    hold("dx", dx.read(), in.with_addend(gradient), tolerance(type));
-    back.launch({N}, {64}, 0, x.address(), w.address(), dy.address(), Address(0), dx.address(), D,
-                float(EPS));
-    hold("dx alone", dx.read(), gradient, tolerance(type));
-  }
+  Inputs in;
+  Tensor x(in.x, Type::F32), w(in.w, Type::F32), dy(in.dy, Type::F32);
+  Tensor addend(in.addend, Type::F32), y(N * D, Type::F32), dx(N * D, Type::F32);
+  Kernel("norm", "rms_norm_f32")
+      .launch({N}, {64}, 0, x.address(), w.address(), y.address(), D, float(EPS));
+  hold("y", y.read(), rms_norm(in.x, in.w), CLOSE);
+  Kernel back("norm", "rms_norm_backward_f32");
+  auto f = [&](const Values &at) { return rms_norm(at, in.w); };
+  Values gradient = differences(f, in.x, in.dy);
+  back.launch({N}, {64}, 0, x.address(), w.address(), dy.address(), addend.address(), dx.address(),
+              D, float(EPS));
+  hold("dx", dx.read(), in.with_addend(gradient), CLOSE);
+  back.launch({N}, {64}, 0, x.address(), w.address(), dy.address(), Address(0), dx.address(), D,
+              float(EPS));
+  hold("dx alone", dx.read(), gradient, CLOSE);
 }
 
 TEST("layer norm is its equation, backward its gradient plus the addend") {
-  for (Type type : BOTH) {
-    Inputs in(type);
-    Tensor x(in.x, type), w(in.w, type), b(in.b, type), dy(in.dy, type), addend(in.addend, type);
-    Tensor y(N * D, type), dx(N * D, type);
-    Kernel("norm", "layer_norm" + suffix(type))
-        .launch({N}, {64}, 0, x.address(), w.address(), b.address(), y.address(), D, float(EPS));
-    hold("y", y.read(), layer_norm(in.x, in.w, in.b), tolerance(type));
-    Kernel("norm", "layer_norm_backward" + suffix(type))
-        .launch({N}, {64}, 0, x.address(), w.address(), dy.address(), addend.address(),
-                dx.address(), D, float(EPS));
-    auto f = [&](const Values &at) { return layer_norm(at, in.w, in.b); };
-    hold("dx", dx.read(), in.with_addend(differences(f, in.x, in.dy)), tolerance(type));
-  }
+  Inputs in;
+  Tensor x(in.x, Type::F32), w(in.w, Type::F32), b(in.b, Type::F32), dy(in.dy, Type::F32);
+  Tensor addend(in.addend, Type::F32), y(N * D, Type::F32), dx(N * D, Type::F32);
+  Kernel("norm", "layer_norm_f32")
+      .launch({N}, {64}, 0, x.address(), w.address(), b.address(), y.address(), D, float(EPS));
+  hold("y", y.read(), layer_norm(in.x, in.w, in.b), CLOSE);
+  Kernel("norm", "layer_norm_backward_f32")
+      .launch({N}, {64}, 0, x.address(), w.address(), dy.address(), addend.address(), dx.address(),
+              D, float(EPS));
+  auto f = [&](const Values &at) { return layer_norm(at, in.w, in.b); };
+  hold("dx", dx.read(), in.with_addend(differences(f, in.x, in.dy)), CLOSE);
+}
+
+TEST("a norm that rounds for a product gives the other's values, rounded") {
+  Inputs in;
+  Tensor x(in.x, Type::F32), w(in.w, Type::F32), b(in.b, Type::F32);
+  Tensor y(N * D, Type::F32), less(N * D, Type::BF16);
+  for (auto [name, to] : {std::pair{"rms_norm_f32", &y}, std::pair{"rms_norm_rounded", &less}})
+    Kernel("norm", name)
+        .launch({N}, {64}, 0, x.address(), w.address(), to->address(), D, float(EPS));
+  CHECK(less.read() == rounded(y.read(), Type::BF16));
+  for (auto [name, to] : {std::pair{"layer_norm_f32", &y}, std::pair{"layer_norm_rounded", &less}})
+    Kernel("norm", name)
+        .launch({N}, {64}, 0, x.address(), w.address(), b.address(), to->address(), D, float(EPS));
+  CHECK(less.read() == rounded(y.read(), Type::BF16));
 }
 
 int main() { return run_tests(); }

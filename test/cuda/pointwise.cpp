@@ -33,31 +33,66 @@ Values rope(const Values &x) {
 }
 }  // namespace
 
+const double CLOSE = tolerance(Type::F32);
+
 TEST("activations and gates are their equations, backward their gradients") {
-  for (Type type : BOTH)
-    for (unsigned kind : {0u, 1u, 2u}) {
-      Values g = rounded(values(COUNT, 1, 4), type), u = rounded(values(COUNT, 2), type);
-      Values d = rounded(values(COUNT, 3), type), ones(COUNT, 1);
-      Tensor gate(g, type), up(u, type), dy(d, type);
-      Tensor y(COUNT, type), d_gate(COUNT, type), d_up(COUNT, type), alone(COUNT, type);
-      Kernel("pointwise", "gated" + suffix(type))
-          .launch({2}, {128}, 0, gate.address(), up.address(), y.address(), COUNT, kind);
-      hold("y", y.read(), gated(g, u, kind), tolerance(type));
-      Kernel("pointwise", "gated_backward" + suffix(type))
-          .launch({2}, {128}, 0, gate.address(), up.address(), dy.address(), d_gate.address(),
-                  d_up.address(), COUNT, kind);
-      auto of_gate = [&](const Values &at) { return gated(at, u, kind); };
-      auto of_up = [&](const Values &at) { return gated(g, at, kind); };
-      hold("dgate", d_gate.read(), differences(of_gate, g, d), tolerance(type));
-      hold("dup", d_up.read(), differences(of_up, u, d), tolerance(type));
-      Kernel("pointwise", "activation" + suffix(type))
-          .launch({2}, {128}, 0, gate.address(), alone.address(), COUNT, kind);
-      hold("phi", alone.read(), gated(g, ones, kind), tolerance(type));
-      Kernel("pointwise", "activation_backward" + suffix(type))
-          .launch({2}, {128}, 0, gate.address(), dy.address(), alone.address(), COUNT, kind);
-      auto of_one = [&](const Values &at) { return gated(at, ones, kind); };
-      hold("dx", alone.read(), differences(of_one, g, d), tolerance(type));
-    }
+  for (unsigned kind : {0u, 1u, 2u}) {
+    Values g = rounded(values(COUNT, 1, 4), Type::F32), u = rounded(values(COUNT, 2), Type::F32);
+    Values d = rounded(values(COUNT, 3), Type::F32), ones(COUNT, 1);
+    Tensor gate(g, Type::F32), up(u, Type::F32), dy(d, Type::F32), y(COUNT, Type::F32);
+    Tensor d_gate(COUNT, Type::F32), d_up(COUNT, Type::F32), alone(COUNT, Type::F32);
+    Kernel("pointwise", "gated_f32")
+        .launch({2}, {128}, 0, gate.address(), up.address(), y.address(), COUNT, kind);
+    hold("y", y.read(), gated(g, u, kind), CLOSE);
+    Kernel("pointwise", "gated_backward_f32")
+        .launch({2}, {128}, 0, gate.address(), up.address(), dy.address(), d_gate.address(),
+                d_up.address(), COUNT, kind);
+    auto of_gate = [&](const Values &at) { return gated(at, u, kind); };
+    auto of_up = [&](const Values &at) { return gated(g, at, kind); };
+    hold("dgate", d_gate.read(), differences(of_gate, g, d), CLOSE);
+    hold("dup", d_up.read(), differences(of_up, u, d), CLOSE);
+    Kernel("pointwise", "activation_f32")
+        .launch({2}, {128}, 0, gate.address(), alone.address(), COUNT, kind);
+    hold("phi", alone.read(), gated(g, ones, kind), CLOSE);
+    Kernel("pointwise", "activation_backward_f32")
+        .launch({2}, {128}, 0, gate.address(), dy.address(), alone.address(), COUNT, kind);
+    auto of_one = [&](const Values &at) { return gated(at, ones, kind); };
+    hold("dx", alone.read(), differences(of_one, g, d), CLOSE);
+  }
+}
+
+TEST("gates that round for products give the other's values, rounded") {
+  for (unsigned kind : {0u, 1u, 2u}) {
+    Values g = rounded(values(COUNT, 1, 4), Type::F32), u = rounded(values(COUNT, 2), Type::F32);
+    Values d = rounded(values(COUNT, 3), Type::F32);
+    Tensor gate(g, Type::F32), up(u, Type::F32), dy(d, Type::F32), y(COUNT, Type::F32);
+    Tensor less(COUNT, Type::BF16), kept_gate(COUNT, Type::BF16), kept_up(COUNT, Type::BF16);
+    Tensor d_gate(COUNT, Type::BF16), d_up(COUNT, Type::BF16);
+    Kernel("pointwise", "gated_f32")
+        .launch({2}, {128}, 0, gate.address(), up.address(), y.address(), COUNT, kind);
+    Kernel forward("pointwise", "gated_rounded");
+    forward.launch({2}, {128}, 0, gate.address(), up.address(), less.address(), Address(0),
+                   Address(0), COUNT, kind);
+    CHECK(less.read() == rounded(y.read(), Type::BF16));
+    forward.launch({2}, {128}, 0, gate.address(), up.address(), less.address(),
+                   kept_gate.address(), kept_up.address(), COUNT, kind);
+    CHECK(less.read() == rounded(y.read(), Type::BF16));
+    Values near_g = rounded(g, Type::BF16), near_u = rounded(u, Type::BF16);
+    CHECK(kept_gate.read() == near_g);
+    CHECK(kept_up.read() == near_u);
+    Kernel("pointwise", "gated_rounded_backward")
+        .launch({2}, {128}, 0, kept_gate.address(), kept_up.address(), dy.address(),
+                d_gate.address(), d_up.address(), COUNT, kind);
+    auto of_gate = [&](const Values &at) { return gated(at, near_u, kind); };
+    auto of_up = [&](const Values &at) { return gated(near_g, at, kind); };
+    hold("dgate", d_gate.read(), differences(of_gate, near_g, d), tolerance(Type::BF16));
+    hold("dup", d_up.read(), differences(of_up, near_u, d), tolerance(Type::BF16));
+    Tensor wide(COUNT, Type::F32), back(COUNT, Type::BF16);
+    Kernel("pointwise", "to_f32").launch({2}, {128}, 0, less.address(), wide.address(), COUNT);
+    CHECK(wide.read() == less.read());
+    Kernel("pointwise", "to_bf16").launch({2}, {128}, 0, y.address(), back.address(), COUNT);
+    CHECK(back.read() == less.read());
+  }
 }
 
 TEST("rotary positions turn pairs, and turn the gradient back") {
@@ -69,31 +104,27 @@ TEST("rotary positions turn pairs, and turn the gradient back") {
     }
   Buffer<float> c(cosines), s(sines);
   Buffer<uint32_t> positions(AT);
-  for (Type type : BOTH) {
-    size_t count = N * HEADS * 2 * HALF;
-    Values x = rounded(values(count, 4), type), d = rounded(values(count, 5), type);
-    Tensor dx(x, type), dy(d, type), y(count, type);
-    Kernel kernel("pointwise", "rope" + suffix(type));
-    kernel.launch({1}, {64}, 0, dx.address(), y.address(), positions, c, s, N, HEADS, HALF, 1.0f);
-    hold("y", y.read(), rope(x), tolerance(type));
-    kernel.launch({1}, {64}, 0, dy.address(), dy.address(), positions, c, s, N, HEADS, HALF, -1.0f);
-    hold("dx in place", dy.read(), differences(rope, x, d), tolerance(type));
-  }
+  size_t count = N * HEADS * 2 * HALF;
+  Values x = rounded(values(count, 4), Type::F32), d = rounded(values(count, 5), Type::F32);
+  Tensor dx(x, Type::F32), dy(d, Type::F32), y(count, Type::F32);
+  Kernel kernel("pointwise", "rope_f32");
+  kernel.launch({1}, {64}, 0, dx.address(), y.address(), positions, c, s, N, HEADS, HALF, 1.0f);
+  hold("y", y.read(), rope(x), CLOSE);
+  kernel.launch({1}, {64}, 0, dy.address(), dy.address(), positions, c, s, N, HEADS, HALF, -1.0f);
+  hold("dx in place", dy.read(), differences(rope, x, d), CLOSE);
 }
 
 TEST("rows are gathered by index") {
   constexpr unsigned D = 9;
   std::vector<uint32_t> ids = {4, 0, 4, 1};
   Buffer<uint32_t> of(ids);
-  for (Type type : BOTH) {
-    Values table = rounded(values(5 * D, 6), type), expected;
-    for (uint32_t id : ids)
-      for (size_t i = 0; i < D; i++) expected.push_back(table[id * D + i]);
-    Tensor stored(table, type), y(4 * D, type);
-    Kernel("pointwise", "gather" + suffix(type))
-        .launch({1}, {64}, 0, stored.address(), of, y.address(), 4u, D);
-    CHECK(y.read() == expected);
-  }
+  Values table = rounded(values(5 * D, 6), Type::F32), expected;
+  for (uint32_t id : ids)
+    for (size_t i = 0; i < D; i++) expected.push_back(table[id * D + i]);
+  Tensor stored(table, Type::F32), y(4 * D, Type::F32);
+  Kernel("pointwise", "gather_f32")
+      .launch({1}, {64}, 0, stored.address(), of, y.address(), 4u, D);
+  CHECK(y.read() == expected);
 }
 
 int main() { return run_tests(); }

@@ -8,7 +8,8 @@
  * (f), in half the bytes unless products are f32. Its backward pass holds at most six times what
  * the MLP and the stream hold together; on a GPU, which needs no copies in other orders, once.
  *
- * On a GPU (ADR 0033) the tables lie beside the blocks as they are stored, and the cosines and
+ * On a GPU products in bf16 leave gates, keys and values in bf16 (ADR 0045), and all others leave
+ * them in f32; the tables (ADR 0033) lie beside the blocks as they are stored, and the cosines and
  * sines of rotary positions, c floats each, for a power of two of them.
  */
 
@@ -87,15 +88,16 @@ export function gpuWeightBytes(work: Weights): number {
 }
 
 export function cpuTraining(work: Work): MemoryEstimate {
-  return sum(work, cpuWeightBytes(work), activationBytes(work, 6), PROCESS);
+  return sum(work, cpuWeightBytes(work), activationBytes(work, { gates: work.precision !== 'f32', keys: false }, 6), PROCESS);
 }
 
-/** On a GPU the gates are kept in f32. */
+/** On a GPU products in bf16 leave gates, keys and values in bf16; all others are in f32. */
 export function gpuTraining(work: Work): MemoryEstimate {
-  const { shape, tokens } = work;
+  const { shape, tokens, precision } = work;
   const positions = 2 ** Math.ceil(Math.log2(Math.max(FEWEST_POSITIONS, tokens)));
   const rotations = 4 * shape.headDim * positions;
-  const activations = activationBytes({ ...work, precision: 'f32' }, 1);
+  const isRounded = precision === 'bf16';
+  const activations = activationBytes(work, { gates: isRounded, keys: isRounded }, 1);
   return sum(work, gpuWeightBytes(work) + rotations, activations, CONTEXT);
 }
 
@@ -113,8 +115,15 @@ function sum(
   };
 }
 
-/** @param widths of the MLP and the stream that pass through a block */
-function activationBytes({ shape, precision, rows, recomputes }: Work, widths: number): number {
+/**
+ * @param inBf16 what is kept in half the bytes of f32
+ * @param widths of the MLP and the stream that pass through a block
+ */
+function activationBytes(
+  { shape, rows, recomputes }: Work,
+  inBf16: { readonly gates: boolean; readonly keys: boolean },
+  widths: number,
+): number {
   const {
     hiddenSize: d,
     intermediateSize: f,
@@ -123,8 +132,9 @@ function activationBytes({ shape, precision, rows, recomputes }: Work, widths: n
     numKvHeads: g,
     headDim: c,
   } = shape;
-  const gates = precision === 'f32' ? 2 * f : f;
-  const kept = 4 * (2 * d + 2 * h * c + 2 * g * c + h + gates);
+  const gates = inBf16.gates ? f : 2 * f;
+  const keys = inBf16.keys ? g * c : 2 * g * c;
+  const kept = 4 * (2 * d + 2 * h * c + keys + h + gates);
   const layers = recomputes ? 4 * d * numLayers + kept : kept * numLayers;
   const passing = 4 * widths * (d + f);
   return rows * (layers + passing);

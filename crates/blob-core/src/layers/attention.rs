@@ -86,9 +86,10 @@ impl Attention {
     /// Values that a forward pass keeps of each row.
     pub(super) fn kept_values(&self) -> usize {
         let [q, k] = self.qkv.widths();
+        let keys = self.shape.kept_keys();
         let unnormed = if self.head_norms.is_some() { q + k } else { 0 };
         // q, o; k, v; the logarithms of the heads' sums; q, k before their norms.
-        2 * q + 2 * k + self.shape.num_heads + unnormed
+        2 * q + keys + self.shape.num_heads + unnormed
     }
 
     /// y + `addend`, and what the backward pass needs when `keep`.
@@ -104,15 +105,19 @@ impl Attention {
         let ([q, k, v], of_qkv) = self.qkv.forward(sources, self.query_rows(of.pass), of)?;
         let (q, unnormed_q) = self.turn(Side::Queries, q, at)?;
         let (k, unnormed_k) = self.turn(Side::Keys, k, at)?;
+        let distances = at
+            .distances
+            .map(|distances| distances.forward(&self.qkv, of));
+        let distances = distances.transpose()?;
+        let [k, v] = match &distances {
+            Some(_) => [k, v],
+            None => self.operation(of.pass).keys_and_values([k, v])?,
+        };
         let operands = Operands {
             q: &q,
             k: &k,
             v: &v,
         };
-        let distances = at
-            .distances
-            .map(|distances| distances.forward(&self.qkv, of));
-        let distances = distances.transpose()?;
         let (o, log_sum_exp) = match at.distances.zip(distances.as_ref()) {
             Some((distances, kept)) => {
                 let operation = distances.operation(&self.shape, of.pass);

@@ -26,6 +26,8 @@ use candle_core as candle;
 use super::{Device, Implementation, Operation, Precision, Tensor, read, shapes, wrap};
 use crate::kernels::cpu::attention as cpu;
 pub use crate::kernels::cpu::attention::{Mask, Queries};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Gpu;
 use crate::{Error, Result};
 
 /// The heads of an attention layer.
@@ -46,6 +48,35 @@ pub struct AttentionShape {
     pub precision: Precision,
     /// Where it runs.
     pub device: Device,
+}
+
+impl AttentionShape {
+    /// Values that the backward pass keeps of a row's k and v, of four bytes each.
+    pub fn kept_keys(&self) -> usize {
+        let both = 2 * self.num_kv_heads * self.head_dim;
+        #[cfg(feature = "cuda")]
+        if self.rounding_gpu().is_some() {
+            return both / 2;
+        }
+        both
+    }
+
+    /// The GPU whose kernels read k and v in bf16.
+    #[cfg(feature = "cuda")]
+    fn rounding_gpu(&self) -> Option<Gpu> {
+        match self.implementation() {
+            Implementation::CudaKernel(gpu) if self.precision == Precision::Bf16 => Some(gpu),
+            _ => None,
+        }
+    }
+
+    fn implementation(&self) -> Implementation {
+        match self.device.implementation(Operation::Attention) {
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(_) if !cuda::has_kernel(self) => Implementation::Reference,
+            by => by,
+        }
+    }
 }
 
 /// One attention: its heads, who sees whom, and where its segments begin and end.
@@ -149,14 +180,26 @@ impl Attention<'_> {
         }
     }
 
-    fn implementation(&self) -> Implementation {
-        match self.shape.device.implementation(Operation::Attention) {
-            #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(_) if !cuda::has_kernel(self.shape) => {
-                Implementation::Reference
-            }
-            by => by,
+    /// k and v as products read them and the backward pass keeps them: rounded where a GPU
+    /// multiplies in bf16.
+    ///
+    /// # Errors
+    /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(clippy::unnecessary_wraps, reason = "on a GPU it can fail")
+    )]
+    pub fn keys_and_values(&self, of: [Tensor; 2]) -> Result<[Tensor; 2]> {
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = self.shape.rounding_gpu() {
+            let [k, v] = of;
+            return Ok([k.rounded_on(gpu)?.into(), v.rounded_on(gpu)?.into()]);
         }
+        Ok(of)
+    }
+
+    fn implementation(&self) -> Implementation {
+        self.shape.implementation()
     }
 
     /// Rows and columns of q.

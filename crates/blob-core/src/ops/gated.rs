@@ -9,7 +9,8 @@
 //! y alone is read further on, so gate and up are one product where no low-rank term reads them or
 //! y. What the backward pass needs of them is then kept in bf16 for the precisions that round what
 //! they read; in `f32` a pass that goes back keeps both as they are. `int8-mixed` and passes that
-//! look for values that are not finite go layer by layer.
+//! look for values that are not finite go layer by layer. On a GPU gate and up are two products, and
+//! what is rounded is the same.
 //! Shapes: `n` tokens, `k` inputs, `f` inner width.
 
 mod cpu;
@@ -17,13 +18,15 @@ mod cpu;
 use candle_core as candle;
 
 use super::activation::{self, Activation};
+#[cfg(feature = "cuda")]
+use super::linear::Staged;
 use super::linear::{self, Input, Projection, Returning, Source, Wants, Weight};
 use super::low_rank::Kept;
 use super::{Implementation, Operation, Precision, Tensor, reference, shapes};
 use crate::adapter::Parameters;
 use crate::kernels::cpu::gemm::Operand;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::pointwise;
+use crate::kernels::cuda::{Gpu, Rounded, pointwise};
 use crate::pass::Pass;
 use crate::{Error, Result};
 
@@ -50,6 +53,9 @@ enum Held {
     Apart([Tensor; 2]),
     /// Rounded to bf16, g in the low half of a word.
     Rounded(Vec<u32>),
+    /// Rounded to bf16 on a GPU.
+    #[cfg(feature = "cuda")]
+    RoundedThere([Rounded; 2]),
 }
 
 /// What [`forward`] leaves.
@@ -69,16 +75,40 @@ impl Layers<'_> {
             Precision::Bf16 | Precision::Int8 => true,
             Precision::Int8Mixed => false, // large inputs are products of their own
         };
-        let mut layers = self.gate_and_up.iter().chain([&self.reader]);
         let has_kernel = weight.implementation(Operation::Gated) == Implementation::CpuKernel;
-        let is_read = layers.any(|layer| layer.term.is_some());
-        has_kernel && may_round && !is_read && !pass.mode.check_finite
+        has_kernel && may_round && !self.are_read(pass)
+    }
+
+    /// Whether anything but the layers' products reads what they do.
+    fn are_read(&self, pass: &Pass) -> bool {
+        let mut layers = self.gate_and_up.iter().chain([&self.reader]);
+        pass.mode.check_finite || layers.any(|layer| layer.term.is_some())
+    }
+
+    /// The GPU that rounds y, and what is kept of g and u, as it computes y.
+    #[cfg(feature = "cuda")]
+    fn rounding_gpu(&self, pass: &Pass) -> Option<Gpu> {
+        let gpu = self.reader.weight.rounds_on()?;
+        (!self.are_read(pass)).then_some(gpu)
+    }
+
+    /// Whether g and u are kept in half the bytes of others.
+    fn are_kept_rounded(&self, pass: &Pass) -> bool {
+        #[cfg(feature = "cuda")]
+        if self.rounding_gpu(pass).is_some() {
+            return true;
+        }
+        self.are_fused(pass, true)
     }
 
     /// Values that a forward pass keeps of each row.
     pub fn kept_values(&self, pass: &Pass) -> usize {
         let f = self.gate_and_up[0].weight.rows();
-        if self.are_fused(pass, true) { f } else { 2 * f }
+        if self.are_kept_rounded(pass) {
+            f
+        } else {
+            2 * f
+        }
     }
 }
 
@@ -113,6 +143,16 @@ pub fn forward(
         return Ok((y, kept));
     }
     let [(gate, of_gate), (up, of_up)] = linear::forward(layers.gate_and_up.each_ref(), x, pass)?;
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = layers.rounding_gpu(pass) {
+        let gates = [&gate.on(gpu)?, &up.on(gpu)?];
+        let (y, kept) = pointwise::gated_rounded(gpu, activation, gates, keep)?;
+        let kept = kept.map(|gates| GatedKept {
+            gates: of(Held::RoundedThere(gates)),
+            terms: [None, None],
+        });
+        return Ok((Input::new(shape.0, None, Staged::Rows(y.into())), kept));
+    }
     let gates = of(Held::Apart([gate, up]));
     let y = linear::input(Source::Gated(&gates), &[&layers.reader])?;
     let terms = [of_gate, of_up];
@@ -143,6 +183,9 @@ pub fn backward(
         } else {
             Ok(None)
         };
+    }
+    if is_read {
+        gates.apart()?; // a term must not read what is rounded
     }
     let [d_gate, d_up] = gates.backward(dy)?;
     let [gate, up] = gate_and_up;
@@ -181,7 +224,7 @@ impl Gates {
     fn apart(&self) -> Result<&[Tensor; 2]> {
         match &self.held {
             Held::Apart(tensors) => Ok(tensors),
-            Held::Rounded(_) => Err(Error::InvalidInput(
+            _ => Err(Error::InvalidInput(
                 "the adapter must be the same in both passes through a block".into(),
             )),
         }
@@ -217,6 +260,13 @@ impl Gates {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn backward(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
+        #[cfg(feature = "cuda")]
+        if let Held::RoundedThere([gate, up]) = &self.held {
+            let (gpu, gates) = (gate.gpu(), [gate, up]);
+            let gradients =
+                pointwise::gated_rounded_backward(gpu, self.activation, gates, &dy.on(gpu)?)?;
+            return Ok(gradients.map(Tensor::from));
+        }
         let gates = self.apart()?;
         let [gate, up] = gates;
         match self.implementation {

@@ -77,7 +77,9 @@ pub fn forward<const N: usize>(
         Staged::Cpu(staged) => cpu::forward(&layers, (input.values.as_ref(), staged), pass)?,
         Staged::Rows(x) => match layers.first().map(|layer| layer.implementation()) {
             #[cfg(feature = "cuda")]
-            Some(Implementation::CudaKernel(_)) => cuda::forward(&layers, x, pass)?,
+            Some(Implementation::CudaKernel(_)) => {
+                cuda::forward(&layers, (x, input.values.as_ref()), pass)?
+            }
             Some(Implementation::CpuKernel | Implementation::Reference) | None => {
                 reference::forward(&layers, x, pass)?
             }

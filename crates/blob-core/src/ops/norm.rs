@@ -19,7 +19,7 @@ use super::{Device, Implementation, Operation, Tensor, read, reference, shapes, 
 use crate::Result;
 use crate::kernels::cpu::{layer_norm, rms_norm};
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::norm as cuda;
+use crate::kernels::cuda::{Gpu, Rounded, norm as cuda};
 
 /// A frozen norm with its ε, on a device.
 pub struct Norm {
@@ -64,17 +64,39 @@ impl Norm {
             }
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(gpu) => {
-                let (x, weight) = (x.on(gpu)?, self.weight.on(gpu)?);
-                let y = match &self.kind {
-                    NormKind::Rms => cuda::rms(gpu, &x, &weight, self.eps)?,
-                    NormKind::Layer { bias } => {
-                        cuda::layer(gpu, &x, [&weight, &bias.on(gpu)?], self.eps)?
-                    }
-                };
-                Ok(y.into())
+                self.with_kernels(gpu, x, |problem| Ok(cuda::forward(gpu, problem)?.into()))
             }
             Implementation::Reference => Ok(self.reference(x.host()?)?.into()),
         }
+    }
+
+    /// y (n, d) of x (n, d), as products in bf16 on this GPU read it.
+    #[cfg(feature = "cuda")]
+    pub(super) fn rounded_on(&self, gpu: Gpu, x: &Tensor) -> Result<Rounded> {
+        if self.implementation() != Implementation::CudaKernel(gpu) {
+            return self.forward(x)?.rounded_on(gpu);
+        }
+        self.shape_of(x)?;
+        self.with_kernels(gpu, x, |problem| cuda::rounded(gpu, problem))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn with_kernels<T>(
+        &self,
+        gpu: Gpu,
+        x: &Tensor,
+        run: impl FnOnce(cuda::Problem<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let bias = match &self.kind {
+            NormKind::Rms => None,
+            NormKind::Layer { bias } => Some(bias.on(gpu)?),
+        };
+        run(cuda::Problem {
+            x: &x.on(gpu)?,
+            weight: &self.weight.on(gpu)?,
+            bias: bias.as_ref(),
+            eps: self.eps,
+        })
     }
 
     /// `dx`, plus `addend` (n, d): x (n, d), dy (n, d) → (n, d).

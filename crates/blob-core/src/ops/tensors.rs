@@ -5,7 +5,7 @@ use std::ops::Deref;
 use candle_core::{self as candle, CpuStorage, Shape, Storage};
 
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{Array, Gpu};
+use crate::kernels::cuda::{Array, Gpu, Rounded};
 use crate::{Error, Result};
 
 /// An array of `f32` values in row order, where its device keeps it. It never changes.
@@ -19,6 +19,9 @@ enum Place {
     Host(candle::Tensor),
     #[cfg(feature = "cuda")]
     Cuda(Array),
+    /// Rounded for products in bf16.
+    #[cfg(feature = "cuda")]
+    Rounded(Rounded),
 }
 
 impl Tensor {
@@ -37,6 +40,8 @@ impl Tensor {
             Place::Host(values) => values.dims(),
             #[cfg(feature = "cuda")]
             Place::Cuda(array) => array.dims(),
+            #[cfg(feature = "cuda")]
+            Place::Rounded(rows) => rows.dims(),
         }
     }
 
@@ -73,6 +78,11 @@ impl Tensor {
             Place::Host(values) => Ok(values.reshape(shape.into())?.into()),
             #[cfg(feature = "cuda")]
             Place::Cuda(array) => Ok(array.reshape(shape.into().dims())?.into()),
+            #[cfg(feature = "cuda")]
+            Place::Rounded(rows) => {
+                let wide = rows.widened()?;
+                Ok(wide.reshape(shape.into().dims())?.into())
+            }
         }
     }
 
@@ -89,6 +99,8 @@ impl Tensor {
             Place::Host(values) => Ok(values),
             #[cfg(feature = "cuda")]
             Place::Cuda(array) => array.host(),
+            #[cfg(feature = "cuda")]
+            Place::Rounded(rows) => rows.host(),
         }
     }
 
@@ -107,15 +119,25 @@ impl Tensor {
     pub(crate) fn on(&self, gpu: Gpu) -> Result<Array> {
         match &self.0 {
             Place::Cuda(array) if array.gpu() == gpu => Ok(array.clone()),
+            Place::Rounded(rows) if rows.gpu() == gpu => rows.widened(),
             _ => Array::of_host(gpu, self.host()?),
         }
     }
 
-    /// The values, where they are in a GPU's memory.
+    /// The values in a GPU's memory, as products in bf16 read them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn rounded_on(&self, gpu: Gpu) -> Result<Rounded> {
+        match &self.0 {
+            Place::Rounded(rows) if rows.gpu() == gpu => Ok(rows.clone()),
+            _ => Rounded::of(&self.on(gpu)?),
+        }
+    }
+
+    /// The values in f32, where they are in a GPU's memory.
     #[cfg(feature = "cuda")]
     pub(crate) fn array(&self) -> Option<&Array> {
         match &self.0 {
-            Place::Host(_) => None,
+            Place::Host(_) | Place::Rounded(_) => None,
             Place::Cuda(array) => Some(array),
         }
     }
@@ -131,6 +153,13 @@ impl From<candle::Tensor> for Tensor {
 impl From<Array> for Tensor {
     fn from(array: Array) -> Self {
         Self(Place::Cuda(array))
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<Rounded> for Tensor {
+    fn from(rows: Rounded) -> Self {
+        Self(Place::Rounded(rows))
     }
 }
 

@@ -15,8 +15,8 @@
 // i and j count from the begin of a segment; query head h reads kv head h/(H/G). q, o, do, dq
 // (m, H·c); k, v, dk, dv (n, G·c); ℓ, δ (m, H) f32. tiles: segment and first position of each;
 // offsets (B + 1): where segments begin. m is n, or B where only the last position of each asks.
-// _f32: values and products are f32. _f32_as_bf16: values are f32, κ·q, k, v, p, do and ds are
-// rounded for products on tensor cores. _bf16: so are the values. c ≤ COLUMNS.
+// _f32: products are f32, and so is everything else. _rounded: k and v are bf16, and κ·q, p, do and
+// ds are rounded for products on tensor cores. c ≤ COLUMNS.
 #include "tiles.cuh"
 
 struct Shape {
@@ -91,8 +91,8 @@ __device__ __forceinline__ unsigned column_of(unsigned t, unsigned e) {
 }
 
 // factor₀·sum of the first row, factor₁·sum of the second, as far as there are rows.
-template <unsigned COLUMNS, class T>
-__device__ __forceinline__ void store_sums(T *to, size_t stride, const float (&sum)[COLUMNS / 8][4],
+template <unsigned COLUMNS>
+__device__ __forceinline__ void store_sums(float *to, size_t stride, const float (&sum)[COLUMNS / 8][4],
                                            unsigned row, unsigned rows, unsigned columns,
                                            float factor0, float factor1) {
 #pragma unroll
@@ -100,7 +100,7 @@ __device__ __forceinline__ void store_sums(T *to, size_t stride, const float (&s
     for (unsigned e = 0; e < 4; e++) {
       unsigned r = row + e / 2 * 8, column = column_of(t, e);
       if (r < rows && column < columns)
-        to[r * stride + column] = from_float<T>((e < 2 ? factor0 : factor1) * sum[t][e]);
+        to[r * stride + column] = (e < 2 ? factor0 : factor1) * sum[t][e];
     }
 }
 // Of the four lanes that share a row.
@@ -113,10 +113,11 @@ __device__ __forceinline__ float row_sum(float x) {
   return x + __shfl_xor_sync(FULL_WARP, x, 2);
 }
 
-template <class Way, unsigned COLUMNS, class T>
-__device__ __forceinline__ void forward(const T *q, const T *k, const T *v, const uint32_t *tiles,
-                                        const uint32_t *offsets, T *o, float *log_sum_exp,
-                                        const Shape &s, void *memory) {
+// K: of k and v.
+template <class Way, unsigned COLUMNS, class K>
+__device__ __forceinline__ void forward(const float *q, const K *k, const K *v,
+                                        const uint32_t *tiles, const uint32_t *offsets, float *o,
+                                        float *log_sum_exp, const Shape &s, void *memory) {
   using Value = typename Way::Value;
   constexpr unsigned OWN = Tiling<Way, COLUMNS>::OWN, OTHER = Tiling<Way, COLUMNS>::OTHER;
   constexpr unsigned STRIDE = COLUMNS + Way::PAD;
@@ -180,10 +181,10 @@ __device__ __forceinline__ void forward(const T *q, const T *k, const T *v, cons
 }
 
 // dq, and δ for `attention_keys`.
-template <class Way, unsigned COLUMNS, class T>
-__device__ __forceinline__ void queries(const T *q, const T *k, const T *v, const T *o,
-                                        const T *d_o, const float *log_sum_exp,
-                                        const uint32_t *tiles, const uint32_t *offsets, T *dq,
+template <class Way, unsigned COLUMNS, class K>
+__device__ __forceinline__ void queries(const float *q, const K *k, const K *v, const float *o,
+                                        const float *d_o, const float *log_sum_exp,
+                                        const uint32_t *tiles, const uint32_t *offsets, float *dq,
                                         float *delta, const Shape &s, void *memory) {
   using Value = typename Way::Value;
   constexpr unsigned OWN = Tiling<Way, COLUMNS>::OWN, OTHER = Tiling<Way, COLUMNS>::OTHER;
@@ -203,7 +204,7 @@ __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, cons
     float product = 0;
     for (unsigned c = lane_index(); c < s.width; c += 32) {
       size_t here = from + row * wide + c;
-      product += Way::rounded(to_float(d_o[here])) * to_float(o[here]);
+      product += Way::rounded(d_o[here]) * o[here];
     }
     product = warp_sum(product);
     size_t of = size_t(rows.row + row) * s.heads + head;
@@ -237,11 +238,11 @@ __device__ __forceinline__ void queries(const T *q, const T *k, const T *v, cons
   store_sums<COLUMNS>(dq + from, wide, sum, at.row, rows.count, s.width, s.scale, s.scale);
 }
 
-template <class Way, unsigned COLUMNS, class T>
-__device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T *d_o,
+template <class Way, unsigned COLUMNS, class K>
+__device__ __forceinline__ void keys(const float *q, const K *k, const K *v, const float *d_o,
                                      const float *log_sum_exp, const float *delta,
-                                     const uint32_t *tiles, const uint32_t *offsets, T *dk, T *dv,
-                                     const Shape &s, void *memory) {
+                                     const uint32_t *tiles, const uint32_t *offsets, float *dk,
+                                     float *dv, const Shape &s, void *memory) {
   using Value = typename Way::Value;
   constexpr unsigned OWN = Tiling<Way, COLUMNS>::OWN, OTHER = Tiling<Way, COLUMNS>::OTHER;
   constexpr unsigned STRIDE = COLUMNS + Way::PAD, PART = COLUMNS < 128 ? COLUMNS : 128;
@@ -298,40 +299,39 @@ __device__ __forceinline__ void keys(const T *q, const T *k, const T *v, const T
 }
 
 #define MEMORY extern __shared__ __align__(16) unsigned char memory[]
-#define ENTRIES(WAY, T, COLUMNS, suffix)                                                          \
+#define ENTRIES(WAY, K, COLUMNS, suffix)                                                          \
   extern "C" __global__ void __launch_bounds__(2 * Tiling<WAY, COLUMNS>::OWN)                     \
       attention_##COLUMNS##_##suffix(                                                             \
-          const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,              \
+          const float *__restrict__ q, const K *__restrict__ k, const K *__restrict__ v,          \
           const uint32_t *__restrict__ tiles, const uint32_t *__restrict__ offsets,               \
-          T *__restrict__ o, float *__restrict__ log_sum_exp, Shape shape) {                      \
+          float *__restrict__ o, float *__restrict__ log_sum_exp, Shape shape) {                  \
     MEMORY;                                                                                       \
     forward<WAY, COLUMNS>(q, k, v, tiles, offsets, o, log_sum_exp, shape, memory);                \
   }                                                                                               \
   extern "C" __global__ void __launch_bounds__(2 * Tiling<WAY, COLUMNS>::OWN)                     \
       attention_queries_##COLUMNS##_##suffix(                                                     \
-          const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,              \
-          const T *__restrict__ o, const T *__restrict__ d_o,                                     \
+          const float *__restrict__ q, const K *__restrict__ k, const K *__restrict__ v,          \
+          const float *__restrict__ o, const float *__restrict__ d_o,                             \
           const float *__restrict__ log_sum_exp, const uint32_t *__restrict__ tiles,              \
-          const uint32_t *__restrict__ offsets, T *__restrict__ dq, float *__restrict__ delta,    \
-          Shape shape) {                                                                          \
+          const uint32_t *__restrict__ offsets, float *__restrict__ dq,                           \
+          float *__restrict__ delta, Shape shape) {                                               \
     MEMORY;                                                                                       \
     queries<WAY, COLUMNS>(q, k, v, o, d_o, log_sum_exp, tiles, offsets, dq, delta, shape,         \
                           memory);                                                                \
   }                                                                                               \
   extern "C" __global__ void __launch_bounds__(2 * Tiling<WAY, COLUMNS>::OWN)                     \
       attention_keys_##COLUMNS##_##suffix(                                                        \
-          const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v,              \
-          const T *__restrict__ d_o, const float *__restrict__ log_sum_exp,                       \
+          const float *__restrict__ q, const K *__restrict__ k, const K *__restrict__ v,          \
+          const float *__restrict__ d_o, const float *__restrict__ log_sum_exp,                   \
           const float *__restrict__ delta, const uint32_t *__restrict__ tiles,                    \
-          const uint32_t *__restrict__ offsets, T *__restrict__ dk, T *__restrict__ dv,           \
+          const uint32_t *__restrict__ offsets, float *__restrict__ dk, float *__restrict__ dv,   \
           Shape shape) {                                                                          \
     MEMORY;                                                                                       \
     keys<WAY, COLUMNS>(q, k, v, d_o, log_sum_exp, delta, tiles, offsets, dk, dv, shape, memory);  \
   }
-#define WIDTHS(WAY, T, suffix)    \
-  ENTRIES(WAY, T, 64, suffix)     \
-  ENTRIES(WAY, T, 128, suffix)    \
-  ENTRIES(WAY, T, 256, suffix)
+#define WIDTHS(WAY, K, suffix)    \
+  ENTRIES(WAY, K, 64, suffix)     \
+  ENTRIES(WAY, K, 128, suffix)    \
+  ENTRIES(WAY, K, 256, suffix)
 WIDTHS(Exact, float, f32)
-WIDTHS(Rounded, float, f32_as_bf16)
-WIDTHS(Rounded, bf16, bf16)
+WIDTHS(Rounded, bf16, rounded)

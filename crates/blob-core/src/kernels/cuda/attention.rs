@@ -2,8 +2,9 @@
 
 use cudarc::driver::{DeviceRepr, LaunchConfig};
 
+use super::call::Call;
 use super::memory::View;
-use super::{Array, Gpu, Words};
+use super::{Array, Gpu, Rounded, Words};
 use crate::Result;
 
 /// Widest head that the kernels hold.
@@ -38,8 +39,48 @@ pub struct Problem<'a> {
     pub offsets: &'a [u32],
     /// Whether only the last position of each segment asks; m is then their number, else n.
     pub asks_last: bool,
-    /// Whether products round their operands to bf16, on tensor cores.
-    pub rounds: bool,
+}
+
+/// q (m, H·c), k and v (n, G·c).
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// Queries.
+    pub q: &'a Array,
+    /// Keys and values.
+    pub keys: Keys<'a>,
+}
+
+/// k and v, of which the products' type is.
+#[derive(Clone, Copy)]
+pub enum Keys<'a> {
+    /// Products are in f32.
+    Exact([&'a Array; 2]),
+    /// Products are in bf16, on tensor cores, and round what else they read.
+    Rounded([&'a Rounded; 2]),
+}
+
+impl Keys<'_> {
+    /// n and G·c
+    fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Exact([k, _]) => k.matrix().into(),
+            Self::Rounded([k, _]) => *k.dims(),
+        }
+    }
+
+    fn add_to(self, call: &mut Call) {
+        match self {
+            Self::Exact([k, v]) => call.arg(k.values()).arg(v.values()),
+            Self::Rounded([k, v]) => call.arg(k.values()).arg(v.values()),
+        };
+    }
+
+    fn tilings(self) -> &'static [Tiling; 3] {
+        match self {
+            Self::Exact(_) => &EXACT,
+            Self::Rounded(_) => &ROUNDED,
+        }
+    }
 }
 
 /// As the kernels take it.
@@ -89,9 +130,9 @@ const EXACT: [Tiling; 3] = [
     tiling(256, [32, 16], 4, names!("256_f32")),
 ];
 const ROUNDED: [Tiling; 3] = [
-    tiling(64, [128, 64], 2, names!("64_f32_as_bf16")),
-    tiling(128, [128, 32], 2, names!("128_f32_as_bf16")),
-    tiling(256, [64, 16], 2, names!("256_f32_as_bf16")),
+    tiling(64, [128, 64], 2, names!("64_rounded")),
+    tiling(128, [128, 32], 2, names!("128_rounded")),
+    tiling(256, [64, 16], 2, names!("256_rounded")),
 ];
 
 const fn tiling(
@@ -138,8 +179,8 @@ impl Problem<'_> {
         }
     }
 
-    fn tiling(&self) -> &'static Tiling {
-        let [narrow, middle, wide] = if self.rounds { &ROUNDED } else { &EXACT };
+    fn tiling(&self, keys: Keys<'_>) -> &'static Tiling {
+        let [narrow, middle, wide] = keys.tilings();
         match self.width {
             width if width <= narrow.columns => narrow,
             width if width <= middle.columns => middle,
@@ -157,10 +198,10 @@ impl Problem<'_> {
     }
 
     /// The tiles of the keys, those of the queries, and where segments begin, in one copy.
-    fn place(&self, gpu: Gpu) -> Result<Placed> {
+    fn place(&self, gpu: Gpu, tiling: &Tiling) -> Result<Placed> {
         let mut words = Vec::new();
         for (segment, ends) in self.offsets.windows(2).enumerate() {
-            for first in (0..ends[1] - ends[0]).step_by(self.tiling().own) {
+            for first in (0..ends[1] - ends[0]).step_by(tiling.own) {
                 words.extend([segment as u32, first]);
             }
         }
@@ -207,15 +248,20 @@ impl Placed {
 ///
 /// # Errors
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
-pub fn forward(gpu: Gpu, problem: Problem<'_>, [q, k, v]: [&Array; 3]) -> Result<[Array; 2]> {
-    let (n, _) = k.matrix();
-    let (m, placed, tiling) = (problem.asking(n), problem.place(gpu)?, problem.tiling());
+pub fn forward(
+    gpu: Gpu,
+    problem: Problem<'_>,
+    Operands { q, keys }: Operands<'_>,
+) -> Result<[Array; 2]> {
+    let ([n, _], tiling) = (keys.dims(), problem.tiling(keys));
+    let (m, placed) = (problem.asking(n), problem.place(gpu, tiling)?);
     let (mut o, mut sums) = (gpu.empty(q.len())?, gpu.empty(m * problem.heads)?);
     let ((tiles, of), offsets, shape) = (placed.queries(), placed.offsets(), problem.shape());
     let bytes = tiling.rows(tiling.own + 2 * tiling.other);
     let kernel = gpu.kernel_with(FILE, tiling.names[0], bytes)?;
     let mut call = gpu.call(&kernel);
-    call.arg(q.values()).arg(k.values()).arg(v.values());
+    call.arg(q.values());
+    keys.add_to(&mut call);
     call.arg(&of).arg(&offsets);
     call.arg(&mut o).arg(&mut sums).arg(&shape);
     gpu.run(call, tiling.launch(tiles, (problem.heads, 1), bytes))?;
@@ -243,15 +289,15 @@ pub struct Saved<'a> {
 pub fn backward(
     gpu: Gpu,
     problem: Problem<'_>,
-    [q, k, v]: [&Array; 3],
+    Operands { q, keys }: Operands<'_>,
     saved: Saved<'_>,
 ) -> Result<[Array; 3]> {
-    let (n, _) = k.matrix();
-    let (m, placed, tiling) = (problem.asking(n), problem.place(gpu)?, problem.tiling());
+    let ([n, width], tiling) = (keys.dims(), problem.tiling(keys));
+    let (m, placed) = (problem.asking(n), problem.place(gpu, tiling)?);
     let [mut dq, mut dk, mut dv, mut delta] = [
         gpu.empty(q.len())?,
-        gpu.empty(k.len())?,
-        gpu.empty(v.len())?,
+        gpu.empty(n * width)?,
+        gpu.empty(n * width)?,
         gpu.empty(m * problem.heads)?,
     ];
     let (offsets, shape) = (placed.offsets(), problem.shape());
@@ -259,7 +305,8 @@ pub fn backward(
     let kernel = gpu.kernel_with(FILE, tiling.names[1], bytes)?;
     let mut call = gpu.call(&kernel);
     let (tiles, of) = placed.queries();
-    call.arg(q.values()).arg(k.values()).arg(v.values());
+    call.arg(q.values());
+    keys.add_to(&mut call);
     call.arg(saved.o.values()).arg(saved.d_o.values());
     call.arg(saved.log_sum_exp.values());
     call.arg(&of).arg(&offsets);
@@ -269,7 +316,8 @@ pub fn backward(
     let kernel = gpu.kernel_with(FILE, tiling.names[2], bytes)?;
     let mut call = gpu.call(&kernel);
     let (tiles, of) = placed.keys();
-    call.arg(q.values()).arg(k.values()).arg(v.values());
+    call.arg(q.values());
+    keys.add_to(&mut call);
     call.arg(saved.d_o.values());
     call.arg(saved.log_sum_exp.values()).arg(&delta);
     call.arg(&of).arg(&offsets);
@@ -278,7 +326,7 @@ pub fn backward(
     gpu.run(call, tiling.launch(tiles, blocks, bytes))?;
     Ok([
         Array::of_kernel(gpu, dq, q.dims()),
-        Array::of_kernel(gpu, dk, k.dims()),
-        Array::of_kernel(gpu, dv, v.dims()),
+        Array::of_kernel(gpu, dk, &[n, width]),
+        Array::of_kernel(gpu, dv, &[n, width]),
     ])
 }

@@ -6,46 +6,45 @@
 //   layer   s = 1/√(mean (x − μ)² + ε)   x̂ = (x − μ)·s   y = x̂·w + b
 //           dx = s·(g − mean g − x̂·mean(g·x̂)) + addend
 //
-// Nothing is kept for the adjoint. x, w, b, y, dy, addend (or null), dx: f32 or bf16; sums in f32.
+// Nothing is kept for the adjoint. x, w, b, dy, addend (or null), dx: f32; y: f32, or rounded to bf16
+// for products (_rounded).
 #include "values.cuh"
 
-template <class T>
-__device__ __forceinline__ float inverse_rms(const T *x, unsigned d, float eps, float *scratch) {
+__device__ __forceinline__ float inverse_rms(const float *x, unsigned d, float eps, float *scratch) {
   float squares = 0;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
-    float v = to_float(x[i]);
+    float v = x[i];
     squares += v * v;
   }
   return rsqrtf(block_sum(squares, scratch) / d + eps);
 }
 
-template <class T>
-__device__ __forceinline__ void rms_forward(const T *x, const T *w, T *y, unsigned d, float eps,
-                                            float *scratch) {
+template <class Y>
+__device__ __forceinline__ void rms_forward(const float *x, const float *w, Y *y, unsigned d,
+                                            float eps, float *scratch) {
   x += size_t(blockIdx.x) * d;
   y += size_t(blockIdx.x) * d;
   float s = inverse_rms(x, d, eps, scratch);
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x)
-    y[i] = from_float<T>(to_float(x[i]) * s * to_float(w[i]));
+    y[i] = from_float<Y>(x[i] * s * w[i]);
 }
 
-template <class T>
-__device__ __forceinline__ float addend_at(const T *addend, size_t i) {
-  return addend ? to_float(addend[i]) : 0.0f;
+__device__ __forceinline__ float addend_at(const float *addend, size_t i) {
+  return addend ? addend[i] : 0.0f;
 }
 
-template <class T>
-__device__ __forceinline__ void rms_backward(const T *x, const T *w, const T *dy, const T *addend,
-                                             T *dx, unsigned d, float eps, float *scratch) {
+__device__ __forceinline__ void rms_backward(const float *x, const float *w, const float *dy,
+                                             const float *addend, float *dx, unsigned d, float eps,
+                                             float *scratch) {
   size_t base = size_t(blockIdx.x) * d;
   float s = inverse_rms(x + base, d, eps, scratch), dot = 0;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x)
-    dot += to_float(w[i]) * to_float(dy[base + i]) * to_float(x[base + i]);
+    dot += w[i] * dy[base + i] * x[base + i];
   float mean = block_sum(dot, scratch) / d;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
-    float g = to_float(w[i]) * to_float(dy[base + i]);
-    float gradient = s * (g - to_float(x[base + i]) * s * s * mean);
-    dx[base + i] = from_float<T>(gradient + addend_at(addend, base + i));
+    float g = w[i] * dy[base + i];
+    float gradient = s * (g - x[base + i] * s * s * mean);
+    dx[base + i] = gradient + addend_at(addend, base + i);
   }
 }
 
@@ -53,71 +52,77 @@ struct Moments {
   float mean, inverse;
 };
 
-template <class T>
-__device__ __forceinline__ Moments moments(const T *x, unsigned d, float eps, float *scratch) {
+__device__ __forceinline__ Moments moments(const float *x, unsigned d, float eps, float *scratch) {
   float sum = 0, squares = 0;
-  for (unsigned i = threadIdx.x; i < d; i += blockDim.x) sum += to_float(x[i]);
+  for (unsigned i = threadIdx.x; i < d; i += blockDim.x) sum += x[i];
   float mean = block_sum(sum, scratch) / d;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
-    float v = to_float(x[i]) - mean;
+    float v = x[i] - mean;
     squares += v * v;
   }
   return {mean, rsqrtf(block_sum(squares, scratch) / d + eps)};
 }
 
-template <class T>
-__device__ __forceinline__ void layer_forward(const T *x, const T *w, const T *b, T *y, unsigned d,
-                                              float eps, float *scratch) {
+template <class Y>
+__device__ __forceinline__ void layer_forward(const float *x, const float *w, const float *b, Y *y,
+                                              unsigned d, float eps, float *scratch) {
   x += size_t(blockIdx.x) * d;
   y += size_t(blockIdx.x) * d;
   Moments m = moments(x, d, eps, scratch);
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x)
-    y[i] = from_float<T>((to_float(x[i]) - m.mean) * m.inverse * to_float(w[i]) + to_float(b[i]));
+    y[i] = from_float<Y>((x[i] - m.mean) * m.inverse * w[i] + b[i]);
 }
 
-template <class T>
-__device__ __forceinline__ void layer_backward(const T *x, const T *w, const T *dy, const T *addend,
-                                               T *dx, unsigned d, float eps, float *scratch) {
+__device__ __forceinline__ void layer_backward(const float *x, const float *w, const float *dy,
+                                               const float *addend, float *dx, unsigned d,
+                                               float eps, float *scratch) {
   size_t base = size_t(blockIdx.x) * d;
   Moments m = moments(x + base, d, eps, scratch);
   float sum = 0, dot = 0;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
-    float g = to_float(w[i]) * to_float(dy[base + i]);
+    float g = w[i] * dy[base + i];
     sum += g;
-    dot += g * (to_float(x[base + i]) - m.mean) * m.inverse;
+    dot += g * (x[base + i] - m.mean) * m.inverse;
   }
   float mean_g = block_sum(sum, scratch) / d, mean_gx = block_sum(dot, scratch) / d;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
-    float g = to_float(w[i]) * to_float(dy[base + i]);
-    float normal = (to_float(x[base + i]) - m.mean) * m.inverse;
+    float g = w[i] * dy[base + i];
+    float normal = (x[base + i] - m.mean) * m.inverse;
     float gradient = m.inverse * (g - mean_g - normal * mean_gx);
-    dx[base + i] = from_float<T>(gradient + addend_at(addend, base + i));
+    dx[base + i] = gradient + addend_at(addend, base + i);
   }
 }
 
-#define ENTRIES(T, suffix)                                                                        \
-  extern "C" __global__ void rms_norm_##suffix(const T *__restrict__ x, const T *__restrict__ w,  \
-                                               T *__restrict__ y, unsigned d, float eps) {        \
-    __shared__ float scratch[32];                                                                 \
-    rms_forward(x, w, y, d, eps, scratch);                                                        \
-  }                                                                                               \
-  extern "C" __global__ void rms_norm_backward_##suffix(                                          \
-      const T *__restrict__ x, const T *__restrict__ w, const T *__restrict__ dy,                 \
-      const T *__restrict__ addend, T *__restrict__ dx, unsigned d, float eps) {                  \
-    __shared__ float scratch[32];                                                                 \
-    rms_backward(x, w, dy, addend, dx, d, eps, scratch);                                          \
-  }                                                                                               \
-  extern "C" __global__ void layer_norm_##suffix(const T *__restrict__ x, const T *__restrict__ w,\
-                                                 const T *__restrict__ b, T *__restrict__ y,      \
-                                                 unsigned d, float eps) {                         \
-    __shared__ float scratch[32];                                                                 \
-    layer_forward(x, w, b, y, d, eps, scratch);                                                   \
-  }                                                                                               \
-  extern "C" __global__ void layer_norm_backward_##suffix(                                        \
-      const T *__restrict__ x, const T *__restrict__ w, const T *__restrict__ dy,                 \
-      const T *__restrict__ addend, T *__restrict__ dx, unsigned d, float eps) {                  \
-    __shared__ float scratch[32];                                                                 \
-    layer_backward(x, w, dy, addend, dx, d, eps, scratch);                                        \
+#define FORWARD(Y, name)                                                                     \
+  extern "C" __global__ void rms_norm_##name(const float *__restrict__ x,                      \
+                                             const float *__restrict__ w, Y *__restrict__ y,   \
+                                             unsigned d, float eps) {                          \
+    __shared__ float scratch[32];                                                              \
+    rms_forward(x, w, y, d, eps, scratch);                                                     \
+  }                                                                                            \
+  extern "C" __global__ void layer_norm_##name(const float *__restrict__ x,                    \
+                                               const float *__restrict__ w,                    \
+                                               const float *__restrict__ b, Y *__restrict__ y, \
+                                               unsigned d, float eps) {                        \
+    __shared__ float scratch[32];                                                              \
+    layer_forward(x, w, b, y, d, eps, scratch);                                                \
   }
-ENTRIES(float, f32)
-ENTRIES(bf16, bf16)
+FORWARD(float, f32)
+FORWARD(bf16, rounded)
+
+extern "C" __global__ void rms_norm_backward_f32(const float *__restrict__ x,
+                                                 const float *__restrict__ w,
+                                                 const float *__restrict__ dy,
+                                                 const float *__restrict__ addend,
+                                                 float *__restrict__ dx, unsigned d, float eps) {
+  __shared__ float scratch[32];
+  rms_backward(x, w, dy, addend, dx, d, eps, scratch);
+}
+extern "C" __global__ void layer_norm_backward_f32(const float *__restrict__ x,
+                                                   const float *__restrict__ w,
+                                                   const float *__restrict__ dy,
+                                                   const float *__restrict__ addend,
+                                                   float *__restrict__ dx, unsigned d, float eps) {
+  __shared__ float scratch[32];
+  layer_backward(x, w, dy, addend, dx, d, eps, scratch);
+}

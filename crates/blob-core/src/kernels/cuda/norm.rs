@@ -1,32 +1,75 @@
 //! Norms of rows; equations in `norm.cu`.
 
-use cudarc::driver::LaunchConfig;
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
-use super::{Array, Gpu};
+use super::memory::Memory;
+use super::{Array, Gpu, Rounded};
 use crate::Result;
 
 /// Threads of a row's block.
 const THREADS: u32 = 256;
 
-/// y (n, d) of x (n, d) and w (d).
+/// x (n, d), with what its norm takes.
+#[derive(Clone, Copy)]
+pub struct Problem<'a> {
+    /// x, (n, d)
+    pub x: &'a Array,
+    /// w, (d)
+    pub weight: &'a Array,
+    /// b, (d), of a layer norm; without, the norm is RMS.
+    pub bias: Option<&'a Array>,
+    /// ε
+    pub eps: f32,
+}
+
+/// y, (n, d).
 ///
 /// # Errors
-/// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
-pub fn rms(gpu: Gpu, x: &Array, w: &Array, eps: f32) -> Result<Array> {
+/// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
+pub fn forward(gpu: Gpu, problem: Problem<'_>) -> Result<Array> {
+    let y = launched(gpu, problem, ["rms_norm_f32", "layer_norm_f32"])?;
+    Ok(Array::of_kernel(gpu, y, problem.x.dims()))
+}
+
+/// y, (n, d), as products in bf16 read it.
+///
+/// # Errors
+/// As [`forward`].
+pub fn rounded(gpu: Gpu, problem: Problem<'_>) -> Result<Rounded> {
+    let y = launched(gpu, problem, ["rms_norm_rounded", "layer_norm_rounded"])?;
+    let (n, d) = problem.x.matrix();
+    Ok(Rounded::of_kernel(gpu, y, [n, d]))
+}
+
+/// By the kernel of the norm's kind: RMS, layer.
+fn launched<T: DeviceRepr>(
+    gpu: Gpu,
+    Problem {
+        x,
+        weight,
+        bias,
+        eps,
+    }: Problem<'_>,
+    [rms, layer]: [&'static str; 2],
+) -> Result<Memory<T>> {
     let (n, d) = x.matrix();
     let mut y = gpu.empty(x.len())?;
-    let (kernel, width) = (gpu.kernel("norm", "rms_norm_f32")?, d as u32);
+    let name = if bias.is_some() { layer } else { rms };
+    let (kernel, width) = (gpu.kernel("norm", name)?, d as u32);
     let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(w.values()).arg(&mut y);
-    call.arg(&width).arg(&eps);
+    call.arg(x.values()).arg(weight.values());
+    if let Some(bias) = bias {
+        call.arg(bias.values());
+    }
+    call.arg(&mut y).arg(&width).arg(&eps);
     gpu.run(call, a_block_per(n))?;
-    Ok(Array::of_kernel(gpu, y, x.dims()))
+    Ok(y)
 }
 
 /// dx (n, d) of x (n, d), w (d) and dy (n, d), plus `addend` (n, d).
 ///
 /// # Errors
-/// As [`rms`].
+/// As [`forward`].
 pub fn backward(
     gpu: Gpu,
     kind: Kind,
@@ -50,21 +93,6 @@ pub fn backward(
     call.arg(&mut dx).arg(&width).arg(&eps);
     gpu.run(call, a_block_per(n))?;
     Ok(Array::of_kernel(gpu, dx, x.dims()))
-}
-
-/// y (n, d) of x (n, d), w (d) and b (d).
-///
-/// # Errors
-/// As [`rms`].
-pub fn layer(gpu: Gpu, x: &Array, [w, b]: [&Array; 2], eps: f32) -> Result<Array> {
-    let (n, d) = x.matrix();
-    let mut y = gpu.empty(x.len())?;
-    let (kernel, width) = (gpu.kernel("norm", "layer_norm_f32")?, d as u32);
-    let mut call = gpu.call(&kernel);
-    call.arg(x.values()).arg(w.values()).arg(b.values());
-    call.arg(&mut y).arg(&width).arg(&eps);
-    gpu.run(call, a_block_per(n))?;
-    Ok(Array::of_kernel(gpu, y, x.dims()))
 }
 
 /// Of which norm x is the input, for [`backward`].

@@ -9,9 +9,10 @@
 //   gather    y (n, d) = x[rows]                        a thread per value
 //   scatter   y_{rows_b} = x_b, x (n, d); each row is named once, y is zero before
 //   sum       z = x + y, count values                   add_to_rows   y (n, d) += b (d)
-//   to_bf16   y = x rounded to bf16
+//   to_bf16   y = x rounded to bf16                     to_f32        y = x
 //
-// Values f32 or bf16, computed in f32; y may be x in rope.
+// Values f32, y may be x in rope. gated_rounded rounds y for a product in bf16, and g and u, unless
+// null, for gated_rounded_backward, which rounds dg and du; both compute in f32.
 #include "values.cuh"
 
 __device__ __forceinline__ size_t thread_index() {
@@ -35,66 +36,84 @@ __device__ __forceinline__ Curve activated(float x, unsigned kind) {
   return {x * s, s * (1.0f + x * (1.0f - s))};
 }
 
+extern "C" __global__ void activation_f32(const float *__restrict__ x, float *__restrict__ y,
+                                          size_t count, unsigned kind) {
+  size_t i = thread_index();
+  if (i < count) y[i] = activated(x[i], kind).value;
+}
+extern "C" __global__ void activation_backward_f32(const float *__restrict__ x,
+                                                   const float *__restrict__ dy,
+                                                   float *__restrict__ dx, size_t count,
+                                                   unsigned kind) {
+  size_t i = thread_index();
+  if (i < count) dx[i] = dy[i] * activated(x[i], kind).slope;
+}
+
+extern "C" __global__ void gated_f32(const float *__restrict__ gate, const float *__restrict__ up,
+                                     float *__restrict__ y, size_t count, unsigned kind) {
+  size_t i = thread_index();
+  if (i < count) y[i] = activated(gate[i], kind).value * up[i];
+}
+extern "C" __global__ void gated_rounded(const float *__restrict__ gate,
+                                         const float *__restrict__ up, bf16 *__restrict__ y,
+                                         bf16 *__restrict__ kept_gate, bf16 *__restrict__ kept_up,
+                                         size_t count, unsigned kind) {
+  size_t i = thread_index();
+  if (i >= count) return;
+  float g = gate[i], u = up[i];
+  y[i] = from_float<bf16>(activated(g, kind).value * u);
+  if (kept_gate == nullptr) return;
+  kept_gate[i] = from_float<bf16>(g);
+  kept_up[i] = from_float<bf16>(u);
+}
+
 template <class T>
-__device__ __forceinline__ void rotate(const T *x, T *y, const uint32_t *positions,
-                                       const float *cosines, const float *sines, unsigned n,
-                                       unsigned heads, unsigned half, float direction) {
+__device__ __forceinline__ void gated_back(const T *gate, const T *up, const float *dy, T *d_gate,
+                                           T *d_up, size_t count, unsigned kind) {
+  size_t i = thread_index();
+  if (i >= count) return;
+  Curve at = activated(to_float(gate[i]), kind);
+  float d = dy[i];
+  d_gate[i] = from_float<T>(d * to_float(up[i]) * at.slope);
+  d_up[i] = from_float<T>(d * at.value);
+}
+extern "C" __global__ void gated_backward_f32(const float *__restrict__ gate,
+                                              const float *__restrict__ up,
+                                              const float *__restrict__ dy,
+                                              float *__restrict__ d_gate, float *__restrict__ d_up,
+                                              size_t count, unsigned kind) {
+  gated_back(gate, up, dy, d_gate, d_up, count, kind);
+}
+extern "C" __global__ void gated_rounded_backward(const bf16 *__restrict__ gate,
+                                                  const bf16 *__restrict__ up,
+                                                  const float *__restrict__ dy,
+                                                  bf16 *__restrict__ d_gate,
+                                                  bf16 *__restrict__ d_up, size_t count,
+                                                  unsigned kind) {
+  gated_back(gate, up, dy, d_gate, d_up, count, kind);
+}
+
+extern "C" __global__ void rope_f32(const float *x, float *y, const uint32_t *__restrict__ positions,
+                                    const float *__restrict__ cosines,
+                                    const float *__restrict__ sines, unsigned n, unsigned heads,
+                                    unsigned half, float direction) {
   size_t i = thread_index(), token = i / (size_t(heads) * half);
   if (token >= n) return;
   unsigned pair = unsigned(i % half), head = unsigned(i / half % heads);
   size_t at = (token * heads + head) * 2 * half + pair;
   size_t angle = size_t(positions[token]) * half + pair;
   float c = cosines[angle], s = direction * sines[angle];
-  float first = to_float(x[at]), second = to_float(x[at + half]);
-  y[at] = from_float<T>(first * c - second * s);
-  y[at + half] = from_float<T>(second * c + first * s);
+  float first = x[at], second = x[at + half];
+  y[at] = first * c - second * s;
+  y[at + half] = second * c + first * s;
 }
 
-#define ENTRIES(T, suffix)                                                                       \
-  extern "C" __global__ void activation_##suffix(const T *__restrict__ x, T *__restrict__ y,     \
-                                                 size_t count, unsigned kind) {                  \
-    size_t i = thread_index();                                                                   \
-    if (i < count) y[i] = from_float<T>(activated(to_float(x[i]), kind).value);                  \
-  }                                                                                              \
-  extern "C" __global__ void activation_backward_##suffix(                                       \
-      const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx, size_t count,       \
-      unsigned kind) {                                                                           \
-    size_t i = thread_index();                                                                   \
-    if (i < count)                                                                               \
-      dx[i] = from_float<T>(to_float(dy[i]) * activated(to_float(x[i]), kind).slope);            \
-  }                                                                                              \
-  extern "C" __global__ void gated_##suffix(const T *__restrict__ gate, const T *__restrict__ up,\
-                                            T *__restrict__ y, size_t count, unsigned kind) {    \
-    size_t i = thread_index();                                                                   \
-    if (i < count)                                                                               \
-      y[i] = from_float<T>(activated(to_float(gate[i]), kind).value * to_float(up[i]));          \
-  }                                                                                              \
-  extern "C" __global__ void gated_backward_##suffix(                                            \
-      const T *__restrict__ gate, const T *__restrict__ up, const T *__restrict__ dy,            \
-      T *__restrict__ d_gate, T *__restrict__ d_up, size_t count, unsigned kind) {               \
-    size_t i = thread_index();                                                                   \
-    if (i >= count) return;                                                                      \
-    Curve at = activated(to_float(gate[i]), kind);                                               \
-    float d = to_float(dy[i]);                                                                   \
-    d_gate[i] = from_float<T>(d * to_float(up[i]) * at.slope);                                   \
-    d_up[i] = from_float<T>(d * at.value);                                                       \
-  }                                                                                              \
-  extern "C" __global__ void rope_##suffix(const T *x, T *y,                                     \
-                                           const uint32_t *__restrict__ positions,               \
-                                           const float *__restrict__ cosines,                    \
-                                           const float *__restrict__ sines, unsigned n,          \
-                                           unsigned heads, unsigned half, float direction) {     \
-    rotate(x, y, positions, cosines, sines, n, heads, half, direction);                          \
-  }                                                                                              \
-  extern "C" __global__ void gather_##suffix(const T *__restrict__ x,                            \
-                                             const uint32_t *__restrict__ rows,                  \
-                                             T *__restrict__ y, unsigned n, unsigned d) {        \
-    size_t i = thread_index(), row = i / d;                                                      \
-    if (row < n) y[i] = x[size_t(rows[row]) * d + i % d];                                        \
-  }
-ENTRIES(float, f32)
-ENTRIES(bf16, bf16)
-
+extern "C" __global__ void gather_f32(const float *__restrict__ x,
+                                      const uint32_t *__restrict__ rows, float *__restrict__ y,
+                                      unsigned n, unsigned d) {
+  size_t i = thread_index(), row = i / d;
+  if (row < n) y[i] = x[size_t(rows[row]) * d + i % d];
+}
 extern "C" __global__ void scatter_f32(const float *__restrict__ x,
                                        const uint32_t *__restrict__ rows, float *__restrict__ y,
                                        unsigned n, unsigned d) {
@@ -115,4 +134,9 @@ extern "C" __global__ void to_bf16(const float *__restrict__ x, bf16 *__restrict
                                    size_t count) {
   size_t i = thread_index();
   if (i < count) y[i] = __float2bfloat16(x[i]);
+}
+extern "C" __global__ void to_f32(const bf16 *__restrict__ x, float *__restrict__ y,
+                                  size_t count) {
+  size_t i = thread_index();
+  if (i < count) y[i] = __bfloat162float(x[i]);
 }

@@ -1,10 +1,9 @@
 //! Operations on each value alone; equations in `pointwise.cu`.
 
 use cudarc::driver::LaunchConfig;
-use half::bf16;
 
 use super::memory::Memory;
-use super::{Array, Gpu};
+use super::{Array, Gpu, Rounded};
 use crate::Result;
 use crate::kernels::cpu::activation::Activation;
 
@@ -102,6 +101,58 @@ pub fn gated_backward(
     Ok([d_gate, d_up].map(|values| Array::of_kernel(gpu, values, gate.dims())))
 }
 
+/// φ(gate) ∘ up, of (n, f) each, as a product in bf16 reads it; and where the backward pass needs
+/// them, `keep`, gate and up rounded alike.
+///
+/// # Errors
+/// As [`activation`].
+pub fn gated_rounded(
+    gpu: Gpu,
+    activation: Activation,
+    [gate, up]: [&Array; 2],
+    keep: bool,
+) -> Result<(Rounded, Option<[Rounded; 2]>)> {
+    let (count, kind, (n, f)) = (gate.len(), kind_of(activation), gate.matrix());
+    let mut y = gpu.empty(count)?;
+    let mut kept = if keep {
+        Some([gpu.empty(count)?, gpu.empty(count)?])
+    } else {
+        None
+    };
+    let kernel = gpu.kernel(FILE, "gated_rounded")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(gate.values()).arg(up.values()).arg(&mut y);
+    match &mut kept {
+        Some([gate, up]) => call.arg(gate).arg(up),
+        None => call.arg(&NOTHING).arg(&NOTHING),
+    };
+    call.arg(&count).arg(&kind);
+    gpu.run(call, a_thread_per(count))?;
+    let of = |values| Rounded::of_kernel(gpu, values, [n, f]);
+    Ok((of(y), kept.map(|kept| kept.map(of))))
+}
+
+/// dgate and dup of what [`gated_rounded`] kept and dy, (n, f) each, as products in bf16 read them.
+///
+/// # Errors
+/// As [`activation`].
+pub fn gated_rounded_backward(
+    gpu: Gpu,
+    activation: Activation,
+    [gate, up]: [&Rounded; 2],
+    dy: &Array,
+) -> Result<[Rounded; 2]> {
+    let (count, kind) = (dy.len(), kind_of(activation));
+    let (mut d_gate, mut d_up) = (gpu.empty(count)?, gpu.empty(count)?);
+    let kernel = gpu.kernel(FILE, "gated_rounded_backward")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(gate.values()).arg(up.values()).arg(dy.values());
+    call.arg(&mut d_gate).arg(&mut d_up);
+    call.arg(&count).arg(&kind);
+    gpu.run(call, a_thread_per(count))?;
+    Ok([d_gate, d_up].map(|values| Rounded::of_kernel(gpu, values, *gate.dims())))
+}
+
 /// Cosines and sines, (positions, c/2) each.
 #[derive(Clone, Copy)]
 pub struct Angles<'a> {
@@ -195,14 +246,4 @@ pub(super) fn add_to_rows(gpu: Gpu, y: &mut Memory<f32>, b: &Array, n: usize) ->
     let mut call = gpu.call(&kernel);
     call.arg(y).arg(b.values()).arg(&count).arg(&width);
     gpu.run(call, a_thread_per(count))
-}
-
-/// Values rounded to bf16.
-pub(super) fn to_bf16(gpu: Gpu, x: &Memory<f32>, count: usize) -> Result<Memory<bf16>> {
-    let mut y = gpu.empty(count)?;
-    let kernel = gpu.kernel(FILE, "to_bf16")?;
-    let mut call = gpu.call(&kernel);
-    call.arg(x).arg(&mut y).arg(&count);
-    gpu.run(call, a_thread_per(count))?;
-    Ok(y)
 }

@@ -1,4 +1,4 @@
-//! Products with a frozen weight, by cuBLAS: operands in f32 or bf16, sums in f32; where a row is
+//! Products with a frozen weight, by cuBLAS: both operands in f32 or in bf16, sums in f32; where a row is
 //! to have the bits of its own alone, by [`super::fixed`].
 //!
 //! ```text
@@ -18,7 +18,7 @@ use half::bf16;
 use super::fixed::{Class, Operands};
 use super::memory::Memory;
 use super::node::Node;
-use super::{Array, Gpu, blocks, pointwise};
+use super::{Array, Gpu, Rounded, blocks, pointwise};
 use crate::{Error, Result};
 
 /// Bytes that cuBLAS has for parts of sums while graphs are made.
@@ -44,6 +44,22 @@ enum Values {
 enum Decoded {
     F32(&'static str),
     Bf16(&'static str),
+}
+
+/// Rows of a product, in the type of its weight.
+pub(crate) enum Rows {
+    F32(Array),
+    Bf16(Rounded),
+}
+
+impl Rows {
+    /// Their number, and the address of the first.
+    fn place(&self) -> (usize, u64) {
+        match self {
+            Self::F32(x) => (x.matrix().0, x.values().address()),
+            Self::Bf16(x) => (x.dims()[0], x.values().address()),
+        }
+    }
 }
 
 impl Matrix {
@@ -96,6 +112,14 @@ impl Matrix {
         self.shape
     }
 
+    /// Whether products with it read rows in bf16.
+    pub(crate) fn is_bf16(&self) -> bool {
+        match self.values {
+            Values::F32(_) | Values::Blocks(_, Decoded::F32(_)) => false,
+            Values::Bf16(_) | Values::Blocks(_, Decoded::Bf16(_)) => true,
+        }
+    }
+
     /// Where it is.
     pub fn gpu(&self) -> Gpu {
         self.gpu
@@ -104,34 +128,34 @@ impl Matrix {
     /// x (n, k)·Wᵀ + bias (m) + addend (n, m).
     pub(crate) fn forward(
         &self,
-        x: &Array,
+        x: &Rows,
         bias: Option<&Array>,
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
-        let ((n, _), (m, k)) = (x.matrix(), self.shape);
+        let (m, k) = self.shape;
         let transposed = sys::cublasOperation_t::CUBLAS_OP_T;
-        let mut y = self.product((x, transposed), (m, n, k), addend)?;
+        let mut y = self.product((x, transposed), [m, k], addend)?;
         if let Some(bias) = bias {
-            pointwise::add_to_rows(self.gpu, &mut y, bias, n)?;
+            pointwise::add_to_rows(self.gpu, &mut y, bias, x.place().0)?;
         }
         Ok(y)
     }
 
     /// dy (n, m)·W + addend (n, k).
-    pub(crate) fn backward(&self, dy: &Array, addend: Option<&Array>) -> Result<Memory<f32>> {
-        let ((n, _), (m, k)) = (dy.matrix(), self.shape);
+    pub(crate) fn backward(&self, dy: &Rows, addend: Option<&Array>) -> Result<Memory<f32>> {
+        let (m, k) = self.shape;
         let plain = sys::cublasOperation_t::CUBLAS_OP_N;
-        self.product((dy, plain), (k, n, m), addend)
+        self.product((dy, plain), [k, m], addend)
     }
 
     /// (columns, n) = op(W)·x (inner, n), in cuBLAS's order, plus the addend.
     fn product(
         &self,
-        (x, operation): (&Array, sys::cublasOperation_t),
-        (columns, n, inner): (usize, usize, usize),
+        (x, operation): (&Rows, sys::cublasOperation_t),
+        [columns, inner]: [usize; 2],
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
-        let gpu = self.gpu;
+        let (gpu, (n, _)) = (self.gpu, x.place());
         let mut result = match addend {
             Some(addend) => gpu.copied(addend.values())?,
             None => gpu.empty(n * columns)?,
@@ -145,16 +169,21 @@ impl Matrix {
             sizes: [columns, n, inner],
             is_added: addend.is_some(),
         };
+        if self.is_bf16() != matches!(x, Rows::Bf16(_)) {
+            return Err(Error::InvalidInput(
+                "rows of a product must have the type of its weight".into(),
+            ));
+        }
         match &self.values {
-            Values::F32(w) => call.in_f32(w, x, &mut result),
-            Values::Bf16(w) => call.in_bf16(w, x, &mut result),
+            Values::F32(w) => call.run(w.address(), x, &mut result),
+            Values::Bf16(w) => call.run(w.address(), x, &mut result),
             Values::Blocks(stored, Decoded::F32(decoder)) => {
-                let w = blocks::decode(gpu, decoder, stored, self.shape)?;
-                call.in_f32(&w, x, &mut result)
+                let w: Memory<f32> = blocks::decode(gpu, decoder, stored, self.shape)?;
+                call.run(w.address(), x, &mut result)
             }
             Values::Blocks(stored, Decoded::Bf16(decoder)) => {
-                let w = blocks::decode(gpu, decoder, stored, self.shape)?;
-                call.in_bf16(&w, x, &mut result)
+                let w: Memory<bf16> = blocks::decode(gpu, decoder, stored, self.shape)?;
+                call.run(w.address(), x, &mut result)
             }
         }?;
         Ok(result)
@@ -177,32 +206,18 @@ struct Call {
 }
 
 impl Call {
-    fn in_f32(&self, w: &Memory<f32>, x: &Array, result: &mut Memory<f32>) -> Result<()> {
-        self.run(w, x.values(), sys::cudaDataType::CUDA_R_32F, result)
-    }
-
-    fn in_bf16(&self, w: &Memory<bf16>, x: &Array, result: &mut Memory<f32>) -> Result<()> {
-        let rounded = pointwise::to_bf16(self.gpu, x.values(), x.len())?;
-        self.run(w, &rounded, sys::cudaDataType::CUDA_R_16BF, result)
-    }
-
-    fn run<T>(
-        &self,
-        w: &Memory<T>,
-        x: &Memory<T>,
-        of: sys::cudaDataType,
-        result: &mut Memory<f32>,
-    ) -> Result<()> {
+    /// With W at an address, of the type of x.
+    fn run(&self, w: u64, x: &Rows, result: &mut Memory<f32>) -> Result<()> {
         let [columns, n, inner] = self.sizes;
         let class = Class {
             is_transposed: self.operation == sys::cublasOperation_t::CUBLAS_OP_T,
-            is_bf16: of == sys::cudaDataType::CUDA_R_16BF,
+            is_bf16: matches!(x, Rows::Bf16(_)),
             columns,
             inner,
         };
         let operands = Operands {
-            w: w.address(),
-            x: x.address(),
+            w,
+            x: x.place().1,
             result: result.address(),
             n,
             is_added: self.is_added,

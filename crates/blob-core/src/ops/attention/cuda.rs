@@ -4,7 +4,7 @@ use super::{Attention, AttentionShape, Mask, Operands, Queries};
 use crate::Result;
 use crate::kernels::cuda::Gpu;
 use crate::kernels::cuda::attention::{
-    EVERY, Problem, Saved, WIDEST, backward as adjoint, forward as kernel,
+    self as cuda, EVERY, Keys, Problem, Saved, WIDEST, backward as adjoint, forward as kernel,
 };
 use crate::ops::{Precision, Tensor};
 
@@ -19,8 +19,8 @@ pub(super) fn forward(
     gpu: Gpu,
     of: Operands<'_>,
 ) -> Result<(Tensor, Tensor)> {
-    let operands = [&of.q.on(gpu)?, &of.k.on(gpu)?, &of.v.on(gpu)?];
-    let [o, log_sum_exp] = kernel(gpu, problem(attention), operands)?;
+    let run = |operands: cuda::Operands<'_>| kernel(gpu, problem(attention), operands);
+    let [o, log_sum_exp] = with_operands(attention, gpu, of, run)?;
     Ok((o.into(), log_sum_exp.into()))
 }
 
@@ -31,14 +31,31 @@ pub(super) fn backward(
     of: Operands<'_>,
     [o, log_sum_exp, d_o]: [&Tensor; 3],
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    let operands = [&of.q.on(gpu)?, &of.k.on(gpu)?, &of.v.on(gpu)?];
     let saved = Saved {
         o: &o.on(gpu)?,
         log_sum_exp: &log_sum_exp.on(gpu)?,
         d_o: &d_o.on(gpu)?,
     };
-    let [dq, dk, dv] = adjoint(gpu, problem(attention), operands, saved)?;
+    let run = |operands: cuda::Operands<'_>| adjoint(gpu, problem(attention), operands, saved);
+    let [dq, dk, dv] = with_operands(attention, gpu, of, run)?;
     Ok((dq.into(), dk.into(), dv.into()))
+}
+
+fn with_operands<T>(
+    attention: &Attention<'_>,
+    gpu: Gpu,
+    of: Operands<'_>,
+    run: impl FnOnce(cuda::Operands<'_>) -> Result<T>,
+) -> Result<T> {
+    let q = &of.q.on(gpu)?;
+    if attention.shape.precision == Precision::Bf16 {
+        let (k, v) = (of.k.rounded_on(gpu)?, of.v.rounded_on(gpu)?);
+        let keys = Keys::Rounded([&k, &v]);
+        return run(cuda::Operands { q, keys });
+    }
+    let (k, v) = (of.k.on(gpu)?, of.v.on(gpu)?);
+    let keys = Keys::Exact([&k, &v]);
+    run(cuda::Operands { q, keys })
 }
 
 fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
@@ -59,6 +76,5 @@ fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
         soft_cap: shape.soft_cap,
         offsets: attention.offsets,
         asks_last: attention.queries == Queries::Last,
-        rounds: shape.precision == Precision::Bf16,
     }
 }

@@ -48,6 +48,12 @@ pub(super) fn backward(
             GateUp::Apart([&apart.0, &apart.1])
         }
         Held::Rounded(words) => GateUp::Rounded(words),
+        #[cfg(feature = "cuda")]
+        Held::RoundedThere(_) => {
+            return Err(Error::InvalidInput(
+                "gates must lie on the device of their layers".into(),
+            ));
+        }
     };
     let (n, k) = (gates.rows(), weights[0].columns());
     let rows = GateUpGradientRows {

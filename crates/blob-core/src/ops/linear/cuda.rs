@@ -4,27 +4,41 @@ use super::{Projection, Returning, Wants, in_turn};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::kernels::cuda::Array;
+use crate::kernels::cuda::product::{Matrix, Rows};
 use crate::ops::Tensor;
 use crate::ops::low_rank::{self, Kept};
 use crate::pass::Pass;
 
 pub(super) fn forward(
     layers: &[&Projection<'_>],
-    x: &Tensor,
+    (x, read): (&Tensor, Option<&Tensor>),
     pass: &Pass,
 ) -> Result<Vec<(Tensor, Option<Kept>)>> {
-    in_turn::forward(layers, pass, |layer| Ok(project(layer, x)?.into()))
+    in_turn::forward(layers, pass, |layer| Ok(project(layer, (x, read))?.into()))
 }
 
-/// y, (n, m).
-fn project(projection: &Projection<'_>, x: &Tensor) -> Result<Array> {
+/// x as products with a matrix read it.
+fn rows(matrix: &Matrix, x: &Tensor) -> Result<Rows> {
+    let gpu = matrix.gpu();
+    Ok(if matrix.is_bf16() {
+        Rows::Bf16(x.rounded_on(gpu)?)
+    } else {
+        Rows::F32(x.on(gpu)?)
+    })
+}
+
+/// y, (n, m), of x and of what a term reads.
+fn project(projection: &Projection<'_>, (x, read): (&Tensor, Option<&Tensor>)) -> Result<Array> {
     let matrix = projection.weight.cuda()?;
     let gpu = matrix.gpu();
     let on = |tensor: Option<&Tensor>| tensor.map(|tensor| tensor.on(gpu)).transpose();
     let (bias, addend) = (on(projection.bias)?, on(projection.addend)?);
-    let y = matrix.forward(&x.on(gpu)?, bias.as_ref(), addend.as_ref())?;
+    let y = matrix.forward(&rows(matrix, x)?, bias.as_ref(), addend.as_ref())?;
     match &projection.term {
-        Some(term) => low_rank::cuda::add(term, gpu, x, y),
+        Some(term) => {
+            let read = read.ok_or_else(|| projection.missing_input())?;
+            low_rank::cuda::add(term, gpu, read, y)
+        }
         None => Ok(Array::of_kernel(
             gpu,
             y,
@@ -45,7 +59,7 @@ pub(super) fn backward(
         let gpu = matrix.gpu();
         let of_weight = if dx {
             let addend = sum.map(|sum| sum.on(gpu)).transpose()?;
-            Some(matrix.backward(&dy.on(gpu)?, addend.as_ref())?)
+            Some(matrix.backward(&rows(matrix, dy)?, addend.as_ref())?)
         } else {
             None
         };

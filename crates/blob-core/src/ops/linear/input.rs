@@ -1,10 +1,12 @@
 //! What layers read, made ready for their products.
 
-use super::Projection;
+use super::{Projection, Weight};
 use crate::Result;
 use crate::kernels::cpu::activation::ActivatedRows;
 use crate::kernels::cpu::gemm::{Direction, Operand};
 use crate::kernels::cpu::rms_norm::NormedRows;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Gpu, Rounded};
 use crate::ops::activation::Activated;
 use crate::ops::gated::Gates;
 use crate::ops::norm::{Norm, NormKind};
@@ -34,6 +36,15 @@ impl Source<'_> {
             Self::Activated(of) => of.rows(),
         }
     }
+
+    /// The rows as products in bf16 on this GPU read them.
+    #[cfg(feature = "cuda")]
+    fn rounded_on(&self, gpu: Gpu) -> Result<Rounded> {
+        match self {
+            Self::Normed(norm, x) => norm.rounded_on(gpu, x),
+            Self::Rows(_) | Self::Gated(_) | Self::Activated(_) => self.rows()?.rounded_on(gpu),
+        }
+    }
 }
 
 /// Rows made ready for products with all weights of one width and precision.
@@ -47,7 +58,7 @@ pub struct Input {
 /// As products take it.
 pub(in crate::ops) enum Staged {
     Cpu(Operand),
-    /// As they are, (n, k).
+    /// (n, k); rounded where products are in bf16 on a GPU.
     Rows(Tensor),
 }
 
@@ -75,10 +86,10 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
     let weight = first.weight;
     let k = weight.columns();
     if weight.implementation(Operation::Linear) != Implementation::CpuKernel {
-        let values = source.rows()?;
-        let n = values.dim(0)?;
-        shapes::check("x of the layer", &values, &[n, k])?;
-        return Ok(Input::new(n, None, Staged::Rows(values)));
+        let (rows, values) = rows_of(source, weight, is_read)?;
+        let n = rows.dim(0)?;
+        shapes::check("x of the layer", &rows, &[n, k])?;
+        return Ok(Input::new(n, values, Staged::Rows(rows)));
     }
     if let (Source::Normed(norm, x), false) = (source, is_read)
         && matches!(norm.kind, NormKind::Rms)
@@ -113,4 +124,19 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
         .cpu()?
         .stage(Direction::Forward, &read(&values)?, n)?;
     Ok(Input::new(n, Some(values), Staged::Cpu(staged)))
+}
+
+/// Rows as products read them, and as terms do, where there are any.
+fn rows_of(source: Source<'_>, weight: &Weight, is_read: bool) -> Result<(Tensor, Option<Tensor>)> {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = weight.rounds_on() {
+        return if is_read {
+            let values = source.rows()?;
+            Ok((values.rounded_on(gpu)?.into(), Some(values)))
+        } else {
+            Ok((source.rounded_on(gpu)?.into(), None))
+        };
+    }
+    let values = source.rows()?;
+    Ok((values.clone(), is_read.then_some(values)))
 }

@@ -4,7 +4,7 @@ use candle_core as candle;
 
 use crate::kernels::cpu::gemm::FrozenMatrix;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{blocks::decoders, product::Matrix};
+use crate::kernels::cuda::{Gpu, blocks::decoders, product::Matrix};
 use crate::ops::{Device, Implementation, Operation, Precision};
 use crate::weights::StoredMatrix;
 use crate::{Error, Result};
@@ -126,6 +126,15 @@ impl Weight {
             return Ok(values);
         }
         Err(self.elsewhere("reference"))
+    }
+
+    /// The GPU whose products with it read rows in bf16.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn rounds_on(&self) -> Option<Gpu> {
+        match &self.held {
+            Held::Cuda(matrix, _) if matrix.is_bf16() => Some(matrix.gpu()),
+            _ => None,
+        }
     }
 
     /// As kernels of a GPU take it.
