@@ -9,8 +9,8 @@
 //! y alone is read further on, so gate and up are one product where no low-rank term reads them or
 //! y. What the backward pass needs of them is then kept in bf16 for the precisions that round what
 //! they read; in `f32` a pass that goes back keeps both as they are. `int8-mixed` and passes that
-//! look for values that are not finite go layer by layer. On a GPU gate and up are two products, and
-//! what is rounded is the same.
+//! look for values that are not finite go layer by layer. On a GPU gate and up are two products,
+//! and what is rounded is the same.
 //! Shapes: `n` tokens, `k` inputs, `f` inner width.
 
 mod cpu;

@@ -92,9 +92,10 @@ __device__ __forceinline__ unsigned column_of(unsigned t, unsigned e) {
 
 // factor₀·sum of the first row, factor₁·sum of the second, as far as there are rows.
 template <unsigned COLUMNS>
-__device__ __forceinline__ void store_sums(float *to, size_t stride, const float (&sum)[COLUMNS / 8][4],
-                                           unsigned row, unsigned rows, unsigned columns,
-                                           float factor0, float factor1) {
+__device__ __forceinline__ void store_sums(float *to, size_t stride,
+                                           const float (&sum)[COLUMNS / 8][4], unsigned row,
+                                           unsigned rows, unsigned columns, float factor0,
+                                           float factor1) {
 #pragma unroll
   for (unsigned t = 0; t < COLUMNS / 8; t++)
     for (unsigned e = 0; e < 4; e++) {

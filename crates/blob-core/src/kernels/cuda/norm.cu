@@ -6,11 +6,12 @@
 //   layer   s = 1/√(mean (x − μ)² + ε)   x̂ = (x − μ)·s   y = x̂·w + b
 //           dx = s·(g − mean g − x̂·mean(g·x̂)) + addend
 //
-// Nothing is kept for the adjoint. x, w, b, dy, addend (or null), dx: f32; y: f32, or rounded to bf16
-// for products (_rounded).
+// Nothing is kept for the adjoint. Values are f32, and y is rounded to bf16 for products where a
+// kernel is _rounded; addend may be null.
 #include "values.cuh"
 
-__device__ __forceinline__ float inverse_rms(const float *x, unsigned d, float eps, float *scratch) {
+__device__ __forceinline__ float inverse_rms(const float *x, unsigned d, float eps,
+                                             float *scratch) {
   float squares = 0;
   for (unsigned i = threadIdx.x; i < d; i += blockDim.x) {
     float v = x[i];

@@ -93,7 +93,8 @@ extern "C" __global__ void gated_rounded_backward(const bf16 *__restrict__ gate,
   gated_back(gate, up, dy, d_gate, d_up, count, kind);
 }
 
-extern "C" __global__ void rope_f32(const float *x, float *y, const uint32_t *__restrict__ positions,
+extern "C" __global__ void rope_f32(const float *x, float *y,
+                                    const uint32_t *__restrict__ positions,
                                     const float *__restrict__ cosines,
                                     const float *__restrict__ sines, unsigned n, unsigned heads,
                                     unsigned half, float direction) {

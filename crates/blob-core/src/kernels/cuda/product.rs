@@ -1,5 +1,5 @@
-//! Products with a frozen weight, by cuBLAS: both operands in f32 or in bf16, sums in f32; where a row is
-//! to have the bits of its own alone, by [`super::fixed`].
+//! Products with a frozen weight, by cuBLAS: both operands in f32 or in bf16, sums in f32; where a
+//! row is to have the bits of its own alone, by [`super::fixed`].
 //!
 //! ```text
 //! forward   y (n, m) = x·Wᵀ + b + addend        backward   dx (n, k) = dy·W + addend

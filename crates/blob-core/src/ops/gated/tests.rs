@@ -156,3 +156,44 @@ fn both_layers_and_their_reader_agree_on_all_devices() {
         }
     }
 }
+
+/// Where a term's place is free, y is stored rounded, which no product sees; where it is not, g and
+/// u are there as they were.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_gpu_stores_rounded_what_is_rounded_anyway() {
+    let pass = pass_of(&[5, 7], 2);
+    let (n, k, f) = (24, 24, 64);
+    let x = tensor(1, n, k);
+    let site = |module| Site { block: 1, module };
+    for device in devices() {
+        if !matches!(device, Device::Cuda(_)) {
+            continue;
+        }
+        let of = |index: u64, shape| weight(10 + index, shape, Precision::Bf16, device);
+        let weights = [of(0, (f, k)), of(1, (f, k)), of(2, (k, f))];
+        let layers = Layers {
+            activation: Activation::Silu,
+            gate_and_up: [
+                Projection::new(site(Module::Gate), &weights[0]),
+                Projection::new(site(Module::Up), &weights[1]),
+            ],
+            reader: Projection::new(site(Module::Down), &weights[2]),
+        };
+        let input = linear::input(Source::Rows(&x), &layers.gate_and_up.each_ref()).unwrap();
+        let read = |hidden: &Input| {
+            let [(y, _)] = linear::forward([&layers.reader], hidden, &pass).unwrap();
+            bits(&y)
+        };
+        let (kept_rounded, kept) = forward(&layers, &input, &pass, true).unwrap();
+        let (rounded, nothing) = forward(&layers, &input, &pass, false).unwrap();
+        assert!(nothing.is_none());
+        let held = kept.unwrap().gates.held;
+        assert!(matches!(held, Held::RoundedThere(_)));
+        let apart = linear::forward(layers.gate_and_up.each_ref(), &input, &pass).unwrap();
+        let gates = Gates::of(Activation::Silu, apart.map(|(y, _)| y), &weights[2]).unwrap();
+        let exact = linear::input(Source::Gated(&gates), &[&layers.reader]).unwrap();
+        assert_eq!(read(&kept_rounded), read(&exact));
+        assert_eq!(read(&rounded), read(&exact));
+    }
+}
