@@ -51,13 +51,15 @@ pub fn features() -> Vec<&'static str> {
     found
 }
 
-/// An instruction set that kernels are compiled for; each includes those below it.
+/// An instruction set that kernels are compiled for; each extends another, down to portable Rust.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Isa {
     /// AVX-512 with instructions for bf16: `vdpbf16ps` and `vcvtne2ps2bf16`.
     Avx512Bf16,
     /// 512-bit registers with byte, word and quadword instructions, and VNNI where there is that.
     Avx512,
+    /// AVX2 with dot products of bytes: `vpdpbusd` without AVX-512, as on Intel's laptops.
+    AvxVnni,
     /// 256-bit registers, fused multiply-add and half-precision conversion.
     Avx2,
     /// What every target has: plain Rust.
@@ -65,14 +67,21 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All of them, the widest first.
-    pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
+    /// All of them, the fastest first; none comes before one that extends it.
+    pub const ALL: [Self; 5] = [
+        Self::Avx512Bf16,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::Portable,
+    ];
 
     /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512Bf16 => "avx512bf16",
             Self::Avx512 => "avx512",
+            Self::AvxVnni => "avxvnni",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",
         }
@@ -81,6 +90,16 @@ impl Isa {
     /// The instruction set of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// The set that it extends.
+    fn base(self) -> Option<Self> {
+        match self {
+            Self::Avx512Bf16 => Some(Self::Avx512),
+            Self::Avx512 | Self::AvxVnni => Some(Self::Avx2),
+            Self::Avx2 => Some(Self::Portable),
+            Self::Portable => None,
+        }
     }
 
     /// Whether this machine has it.
@@ -93,9 +112,11 @@ impl Isa {
                 Self::Avx2.is_available() && has!("avx512f", "avx512vl", "avx512bw", "avx512dq")
             }
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && has!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => has!("avx2", "fma", "f16c"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Bf16 | Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Bf16 | Self::Avx512 | Self::AvxVnni | Self::Avx2 => false,
             Self::Portable => true,
         }
     }
@@ -132,11 +153,11 @@ impl Available {
 
     /// Whether it has the instructions of `other`.
     pub(crate) fn includes(self, other: Isa) -> bool {
-        self.0 as usize <= other as usize
+        std::iter::successors(Some(self.0), |isa| isa.base()).any(|isa| isa == other)
     }
 
     /// Whether AVX-512 VNNI comes with it: dot products of bytes.
-    pub(crate) fn has_vnni(self) -> bool {
+    pub(crate) fn has_avx512_vnni(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self.includes(Isa::Avx512) && has!("avx512vnni");
         #[cfg(not(target_arch = "x86_64"))]
@@ -244,12 +265,13 @@ mod tests {
         let chosen = |available: &[Isa], has_slow_bf16| {
             Isa::ALL[fastest(|isa| available.contains(&isa), has_slow_bf16)]
         };
-        let [bf16, wide, avx2, portable] = Isa::ALL;
+        let [bf16, wide, vnni, avx2, portable] = Isa::ALL;
         for (available, has_slow_bf16, expected) in [
-            (&[bf16, wide, avx2, portable][..], false, bf16),
-            (&[bf16, wide, avx2, portable], true, wide),
+            (&[bf16, wide, vnni, avx2, portable][..], false, bf16),
+            (&[bf16, wide, vnni, avx2, portable], true, wide),
             (&[wide, avx2, portable], false, wide),
             (&[wide, avx2, portable], true, wide),
+            (&[vnni, avx2, portable], true, vnni),
             (&[avx2, portable], true, avx2),
             (&[portable], true, portable),
         ] {
@@ -259,16 +281,22 @@ mod tests {
     }
 
     #[test]
-    fn a_set_includes_itself_and_what_is_below_it() {
-        for (place, isa) in Isa::ALL.into_iter().enumerate() {
-            for (other_place, other) in Isa::ALL.into_iter().enumerate() {
-                let includes = Available(isa).includes(other);
-                assert_eq!(includes, place <= other_place, "{isa:?} and {other:?}");
-            }
+    fn a_set_includes_itself_and_what_it_extends() {
+        let [bf16, wide, vnni, avx2, portable] = Isa::ALL;
+        for (isa, included) in [
+            (bf16, &[bf16, wide, avx2, portable][..]),
+            (wide, &[wide, avx2, portable]),
+            (vnni, &[vnni, avx2, portable]),
+            (avx2, &[avx2, portable]),
+            (portable, &[portable]),
+        ] {
+            let found = Isa::ALL.into_iter();
+            let found = found.filter(|other| Available(isa).includes(*other));
+            assert!(found.eq(included.iter().copied()), "{isa:?}");
         }
         for available in Available::all() {
-            let below = Isa::ALL.into_iter().filter(|isa| available.includes(*isa));
-            assert!(below.clone().all(Isa::is_available), "{available:?}");
+            let mut included = Isa::ALL.into_iter().filter(|isa| available.includes(*isa));
+            assert!(included.all(Isa::is_available), "{available:?}");
         }
     }
 }

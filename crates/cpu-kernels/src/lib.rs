@@ -18,7 +18,7 @@
 //! | [`gated`], [`activation`], [`low_rank`] | the other operations of a layer |
 //! | [`philox`], [`dropout`], [`marks`] | random words, what is dropped, bits of elements |
 //! | `exp`, `lanes`, [`rows`] | eˣ, sums over a row, whole rows |
-//! | [`rate`] | how fast products run here |
+//! | [`rate`], [`peak`] | how fast products run here, and their instructions alone |
 //! | `output`, `shared_matrix`, `prefetch` | memory of results, between threads, ahead of use |
 //!
 //! Nothing in `stored` knows of kernels. Operations (`ops` in `blob-core`) call kernels and say
@@ -58,6 +58,7 @@ pub mod low_rank;
 pub mod marks;
 mod norm_rows;
 mod output;
+pub mod peak;
 pub mod philox;
 mod prefetch;
 pub mod rate;

@@ -56,6 +56,9 @@ pub(super) enum Format {
     Bf16Pair,
     /// Four neighbouring depths in eight bits, the first in the lowest: weights signed, x plus 128.
     Int8Quad,
+    /// Two of these depths in sixteen bits each, the first in the low half: for AVX2, whose exact
+    /// products are those of 16-bit integers.
+    Int16Pair,
 }
 
 impl Format {
@@ -63,7 +66,14 @@ impl Format {
     pub(super) fn of(isa: Available, precision: Precision, direction: Direction) -> Self {
         match (precision, direction) {
             (Precision::F32, _) => Self::Float,
-            (Precision::Int8 | Precision::Int8Mixed, Direction::Forward) => Self::Int8Quad,
+            (Precision::Int8 | Precision::Int8Mixed, Direction::Forward) => {
+                let multiplies_bytes = isa.includes(Isa::AvxVnni) || isa.has_avx512_vnni();
+                if isa.includes(Isa::Avx2) && !multiplies_bytes {
+                    Self::Int16Pair
+                } else {
+                    Self::Int8Quad
+                }
+            }
             _ if isa.includes(Isa::Avx512Bf16) => Self::Bf16Pair,
             _ => Self::RoundedFloat,
         }
@@ -73,9 +83,15 @@ impl Format {
     pub(super) fn depths(self) -> usize {
         match self {
             Self::Float | Self::RoundedFloat => 1,
-            Self::Bf16Pair => 2,
+            Self::Bf16Pair | Self::Int16Pair => 2,
             Self::Int8Quad => 4,
         }
+    }
+
+    /// Whether it holds levels of eight bits.
+    #[inline(always)]
+    pub(super) fn is_int8(self) -> bool {
+        matches!(self, Self::Int8Quad | Self::Int16Pair)
     }
 
     /// Words of so many depths.
@@ -87,11 +103,11 @@ impl Format {
 
 /// Writes values as words; the rest of the last word is filled with zeros.
 ///
-/// `Int8Quad` has a scale and is written where the scale is known.
+/// Levels of eight bits have a scale and are written where it is known (`int8::write_levels`).
 #[inline(always)]
 pub(super) fn write_words<L: Level>(format: Format, values: &[f32], words: &mut [u32]) {
     match format {
-        Format::Float | Format::Int8Quad => {
+        Format::Float | Format::Int8Quad | Format::Int16Pair => {
             for (word, value) in words.iter_mut().zip(values) {
                 *word = value.to_bits();
             }

@@ -1,24 +1,55 @@
 //! Numbers in eight bits: a scale per row, and levels from −127 to 127.
 
-use crate::simd::{Level, ROUNDER, padded};
+use super::format::Format;
+use crate::simd::{Level, ROUNDER, WIDTH, padded};
 
 /// Most depths of an integer product: so many of its largest terms fit 32 bits.
 pub(super) const MAX_INT8_DEPTH: usize = i32::MAX as usize / (255 * 127);
 
-/// Writes values as levels of `scale`, four to a word; the rest of the last word is filled with
-/// zeros.
+/// Writes values as levels of `scale` in words of a format for them; the rest of the last word is
+/// filled with zeros.
 #[inline(always)]
-pub(super) fn write_quads<L: Level>(values: &[f32], scale: f32, words: &mut [u32]) {
-    let inverse = inverse(scale);
-    let (whole, rest) = values.as_chunks();
-    let (full, short) = words.split_at_mut(16 * whole.len());
-    for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
-        *words = L::int8_quads(values, inverse);
+pub(super) fn write_levels<L: Level>(
+    format: Format,
+    values: &[f32],
+    scale: f32,
+    words: &mut [u32],
+) {
+    /// By a function that makes [`WIDTH`] words.
+    macro_rules! write_by {
+        ($levels:path) => {{
+            let inverse = inverse(scale);
+            let (whole, rest) = values.as_chunks();
+            let (full, short) = words.split_at_mut(WIDTH * whole.len());
+            for (words, values) in full.as_chunks_mut().0.iter_mut().zip(whole) {
+                *words = $levels(values, inverse);
+            }
+            if !rest.is_empty() {
+                let levels = $levels(&padded(rest, 0.0), inverse);
+                let length = short.len().min(WIDTH);
+                short[..length].copy_from_slice(&levels[..length]);
+            }
+        }};
     }
-    if !rest.is_empty() {
-        let quads = L::int8_quads(&padded(rest, 0.0), inverse);
-        let length = short.len().min(16);
-        short[..length].copy_from_slice(&quads[..length]);
+    if format == Format::Int16Pair {
+        write_by!(L::int16_pairs);
+    } else {
+        write_by!(L::int8_quads);
+    }
+}
+
+/// Makes signed levels unsigned: plus 128.
+#[inline(always)]
+pub(super) fn add_128(format: Format, words: &mut [u32]) {
+    if format == Format::Int16Pair {
+        for word in words {
+            let low = (*word & 0xffff).wrapping_add(0x80) & 0xffff;
+            *word = (*word & 0xffff_0000).wrapping_add(0x80_0000) | low;
+        }
+    } else {
+        for word in words {
+            *word ^= 0x8080_8080;
+        }
     }
 }
 

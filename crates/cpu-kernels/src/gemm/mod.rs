@@ -35,6 +35,7 @@
 //! | `product`, `multiply` | one product, and the door to it |
 //! | `stack`, `combined` | sums of products, two products that become one matrix |
 //! | `outliers` | inputs that are too large for eight bits |
+//! | `tile_rate` | how fast tiles alone run |
 //!
 //! Arrows go from the door inwards, and none comes back to this file. A product walks like this:
 //!
@@ -48,10 +49,10 @@
 //!
 //! # Adding an instruction set
 //!
-//! 1. [`Isa`](super::isa::Isa): a variant, its name, its features, its place in `Isa::ALL`. The
-//!    compiler then lists the other places.
-//! 2. `simd/`: a `Level` and its function with `#[target_feature]`, for all
-//!    kernels around the tile.
+//! 1. [`Isa`](super::isa::Isa): a variant, its name, its features, what it extends, its place in
+//!    `Isa::ALL`. The compiler then lists the other places.
+//! 2. `simd/`: a `Level` and its function with `#[target_feature]`, for all kernels around the
+//!    tile; a set that adds to the tiles alone, as AVX-VNNI does, runs on the level of its base.
 //! 3. `tiles/`: a `TileKernel` for the formats that it multiplies faster than the set below it, and
 //!    its line in `tiles::run`. Operands in words of a new kind need a variant of `format::Format`.
 //!
@@ -81,6 +82,7 @@ mod step;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tile_rate;
 mod tiles;
 
 pub use super::marks::Marks;
@@ -98,3 +100,4 @@ pub(crate) use packing::SideBySide;
 #[cfg(test)]
 pub(crate) use packing::collect;
 pub use stack::Stack;
+pub use tile_rate::tile_rate;

@@ -149,6 +149,6 @@ impl FrozenMatrix {
 
     /// Whether large inputs are multiplied as they are.
     fn keeps_outliers(&self, format: Format) -> bool {
-        format == Format::Int8Quad && self.precision() == Precision::Int8Mixed
+        format.is_int8() && self.precision() == Precision::Int8Mixed
     }
 }

@@ -7,6 +7,7 @@
 
 use std::arch::x86_64 as x86;
 
+use super::avx2_words;
 use super::level::{Level, WIDTH};
 
 pub(super) struct Avx2;
@@ -253,5 +254,58 @@ impl Level for Avx2 {
                 x86::_mm256_andnot_ps(masks[1], vector[1]),
             ]
         }
+    }
+
+    #[inline(always)]
+    fn int8_quads(values: &[f32; 4 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        avx2_words::quads(values, factor)
+    }
+
+    #[inline(always)]
+    fn int16_pairs(values: &[f32; 2 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        avx2_words::pairs(values, factor)
+    }
+
+    const LOOKS_UP: bool = true;
+
+    #[inline(always)]
+    fn floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`).
+        let table = unsafe {
+            [
+                x86::_mm256_castps_si256(table[0]),
+                x86::_mm256_castps_si256(table[1]),
+            ]
+        };
+        avx2_words::looked_up::<false>(table, indices)
+    }
+
+    #[inline(always)]
+    fn rounded_floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        let table = [avx2_words::rounded(table[0]), avx2_words::rounded(table[1])];
+        avx2_words::looked_up::<true>(table, indices)
+    }
+
+    #[inline(always)]
+    fn int8_quads_of(
+        table: Self::Vector,
+        factor: f32,
+        indices: &[u8; 2 * WIDTH],
+    ) -> [u32; WIDTH / 2] {
+        let levels = avx2_words::levels_of(table, factor, indices);
+        // SAFETY: both are 32 plain bytes.
+        unsafe { std::mem::transmute(levels) }
+    }
+
+    #[inline(always)]
+    fn int16_pairs_of(table: Self::Vector, factor: f32, indices: &[u8; 2 * WIDTH]) -> [u32; WIDTH] {
+        let levels = avx2_words::levels_of(table, factor, indices);
+        // SAFETY: both are 64 plain bytes.
+        unsafe { std::mem::transmute(avx2_words::widened(levels)) }
+    }
+
+    #[inline(always)]
+    fn transpose(square: &[[u32; WIDTH]; WIDTH]) -> [[u32; WIDTH]; WIDTH] {
+        avx2_words::transposed(square)
     }
 }

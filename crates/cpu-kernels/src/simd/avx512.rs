@@ -8,69 +8,8 @@
 use std::arch::x86_64 as x86;
 
 use super::avx2;
+use super::avx512_halves::{ALTERNATELY, INTERLEAVED, high_halves, rounded};
 use super::level::{Level, WIDTH, pair_axpy_apart};
-
-/// The halves of a register alternately.
-static INTERLEAVED: [u16; 32] = {
-    let mut order = [0; 32];
-    let mut at = 0;
-    while at < 32 {
-        order[at] = (at / 2 + 16 * (at % 2)) as u16;
-        at += 1;
-    }
-    order
-};
-
-/// Halves of the words of two registers alternately: of their lower lanes, and of their upper
-/// lanes.
-static ALTERNATELY: [[u16; 32]; 2] = {
-    let mut orders = [[0; 32]; 2];
-    let mut at = 0;
-    while at < 64 {
-        orders[at / 32][at % 32] = (at / 2 + 32 * (at % 2)) as u16;
-        at += 1;
-    }
-    orders
-};
-
-/// Floats rounded to bf16 in the high half of each word; what is left below is not cleared.
-#[inline(always)]
-fn rounded(values: x86::__m512) -> x86::__m512i {
-    /// Signaling or quiet.
-    const NAN: i32 = 0x81;
-    // SAFETY: only called where the instruction set is there.
-    unsafe {
-        let bits = x86::_mm512_castps_si512(values);
-        let odd = x86::_mm512_and_si512(
-            x86::_mm512_srli_epi32::<16>(bits),
-            x86::_mm512_set1_epi32(1),
-        );
-        let bias = x86::_mm512_add_epi32(odd, x86::_mm512_set1_epi32(0x7fff));
-        let is_nan = x86::_mm512_fpclass_ps_mask::<NAN>(values);
-        let quiet = x86::_mm512_set1_epi32(0x0040_0000);
-        let sum = x86::_mm512_add_epi32(bits, bias);
-        x86::_mm512_mask_or_epi32(sum, is_nan, bits, quiet)
-    }
-}
-
-/// The high halves of two registers' words, one after another.
-#[inline(always)]
-fn high_halves([first, second]: [x86::__m512i; 2]) -> [u32; WIDTH] {
-    const HIGH: [u16; 32] = {
-        let mut order = [0; 32];
-        let mut at = 0;
-        while at < 32 {
-            order[at] = (2 * at + 1) as u16;
-            at += 1;
-        }
-        order
-    };
-    // SAFETY: only called where the instruction set is there; all are plain bytes.
-    unsafe {
-        let order = x86::_mm512_loadu_si512(HIGH.as_ptr().cast());
-        std::mem::transmute(x86::_mm512_permutex2var_epi16(first, order, second))
-    }
-}
 
 /// `NATIVE`: with AVX-512 BF16, which rounds subnormal numbers to zero.
 pub(super) struct Avx512<const NATIVE: bool>;
@@ -317,6 +256,38 @@ impl<const NATIVE: bool> Level for Avx512<NATIVE> {
             let levels = x86::_mm256_broadcastsi128_si256(x86::_mm512_cvtepi32_epi8(integers));
             let indices = std::mem::transmute::<[u8; 2 * WIDTH], x86::__m256i>(*indices);
             std::mem::transmute(x86::_mm256_shuffle_epi8(levels, indices))
+        }
+    }
+
+    #[inline(always)]
+    fn floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let halves = std::mem::transmute::<[u8; 2 * WIDTH], [x86::__m128i; 2]>(*indices);
+            std::mem::transmute([
+                x86::_mm512_permutexvar_ps(x86::_mm512_cvtepu8_epi32(halves[0]), table),
+                x86::_mm512_permutexvar_ps(x86::_mm512_cvtepu8_epi32(halves[1]), table),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    fn rounded_floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`).
+        let table = unsafe {
+            let high = x86::_mm512_set1_epi32(-0x1_0000);
+            x86::_mm512_castsi512_ps(x86::_mm512_and_si512(rounded(table), high))
+        };
+        Self::floats_of(table, indices)
+    }
+
+    #[inline(always)]
+    fn int16_pairs_of(table: Self::Vector, factor: f32, indices: &[u8; 2 * WIDTH]) -> [u32; WIDTH] {
+        // SAFETY: the instruction set is there (`run_on`); all are plain bytes.
+        unsafe {
+            let levels = Self::int8_quads_of(table, factor, indices);
+            let levels = std::mem::transmute::<[u32; WIDTH / 2], x86::__m256i>(levels);
+            std::mem::transmute(x86::_mm512_cvtepi8_epi16(levels))
         }
     }
 

@@ -130,8 +130,38 @@ pub trait Level: Sized {
         })
     }
 
+    /// The same integers, two to a word of sixteen bits each, the first in the low half.
+    #[inline(always)]
+    fn int16_pairs(values: &[f32; 2 * WIDTH], factor: f32) -> [u32; WIDTH] {
+        let mut words = [0; WIDTH];
+        for (word, pair) in words.iter_mut().zip(values.as_chunks::<2>().0) {
+            let level = |value: f32| {
+                let level = ((value * factor + ROUNDER) - ROUNDER) as i16;
+                u32::from(level.cast_unsigned())
+            };
+            *word = level(pair[0]) | level(pair[1]) << 16;
+        }
+        words
+    }
+
     /// Whether looking values up in a table of sixteen is fast.
     const LOOKS_UP: bool = false;
+
+    /// The bits of `table[indices_j]`; indices must be below 16.
+    #[inline(always)]
+    fn floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        let mut values = [0.0; WIDTH];
+        Self::store(table, &mut values);
+        indices.map(|index| values[usize::from(index) % WIDTH].to_bits())
+    }
+
+    /// The same, rounded to bf16 as by [`Level::bf16_pairs`].
+    #[inline(always)]
+    fn rounded_floats_of(table: Self::Vector, indices: &[u8; 2 * WIDTH]) -> [u32; 2 * WIDTH] {
+        let mut values = [0.0; WIDTH];
+        Self::store(table, &mut values);
+        indices.map(|index| bf16_bits(values[usize::from(index) % WIDTH]))
+    }
 
     /// `table[indices_j]` as by [`Level::bf16_pairs`]; indices must be below 16.
     #[inline(always)]
@@ -155,6 +185,17 @@ pub trait Level: Sized {
         }
         let words = Self::int8_quads(&values, factor);
         std::array::from_fn(|word| words[word])
+    }
+
+    /// `table[indices_j]` as by [`Level::int16_pairs`]; indices must be below 16.
+    #[inline(always)]
+    fn int16_pairs_of(table: Self::Vector, factor: f32, indices: &[u8; 2 * WIDTH]) -> [u32; WIDTH] {
+        let mut values = [0.0; WIDTH];
+        Self::store(table, &mut values);
+        Self::int16_pairs(
+            &indices.map(|index| values[usize::from(index) % WIDTH]),
+            factor,
+        )
     }
 
     /// Halves of words alternately: of each lane of the result, the low half is from `first` and

@@ -14,7 +14,11 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_words;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_halves;
 mod level;
 mod portable;
 #[cfg(test)]
@@ -58,8 +62,8 @@ pub(crate) fn run_on<K: Kernel>(isa: Available, kernel: K) -> K::Output {
         // SAFETY: as above, of `Avx512`, which `Avx512Bf16` includes.
         Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above, of `Avx2`.
-        Isa::Avx2 => unsafe { avx2(kernel) },
+        // SAFETY: as above, of `Avx2`, which `AvxVnni` includes.
+        Isa::AvxVnni | Isa::Avx2 => unsafe { avx2(kernel) },
         Isa::Portable => kernel.run::<Portable>(),
         #[cfg(not(target_arch = "x86_64"))]
         _ => kernel.run::<Portable>(), // not available here

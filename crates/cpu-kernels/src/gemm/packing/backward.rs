@@ -35,8 +35,12 @@ impl simd::Kernel for BackwardPanels<'_, '_> {
     #[inline(always)]
     fn run<L: Level>(self) {
         let Self { matrix, format, .. } = self;
-        if four_bits::looks_up::<L>(matrix) && format == Format::Bf16Pair {
-            self.look_up::<L>();
+        if four_bits::looks_up::<L>(matrix) {
+            if format == Format::Bf16Pair {
+                self.look_up_pairs::<L>();
+            } else {
+                self.look_up_floats::<L>();
+            }
             return;
         }
         let n = matrix.rows();
@@ -88,9 +92,26 @@ impl BackwardPanels<'_, '_> {
         self.panels.start * PANEL_WIDTH..end.min(self.matrix.columns())
     }
 
+    /// Steps of a row each, from the tables of its blocks.
+    #[inline(always)]
+    fn look_up_floats<L: Level>(self) {
+        let (matrix, columns) = (self.matrix, self.columns());
+        for row in 0..AHEAD {
+            matrix.stored().prefetch(row, &columns);
+        }
+        for step in 0..matrix.rows() {
+            let row = TableRow::of(matrix, step);
+            matrix.stored().prefetch(step + AHEAD, &columns);
+            for panel in 0..columns.len() / PANEL_WIDTH {
+                let at = panel * self.panel_steps + self.first_step + step;
+                self.steps[at].0 = row.floats::<L>(self.format, self.panels.start + panel);
+            }
+        }
+    }
+
     /// Steps of two rows each, from the tables of their blocks.
     #[inline(always)]
-    fn look_up<L: Level>(self) {
+    fn look_up_pairs<L: Level>(self) {
         let (matrix, columns) = (self.matrix, self.columns());
         let n = matrix.rows();
         for row in 0..AHEAD {

@@ -36,8 +36,7 @@ impl simd::Kernel for ForwardPanel<'_, '_> {
         words.fill([0; WIDTH]); // for what lies past the last row or column
         let rows = self.panel * PANEL_WIDTH..n.min((self.panel + 1) * PANEL_WIDTH);
         let values = &mut values[..rows.len() * DEPTHS];
-        let looks_up = four_bits::looks_up::<L>(matrix)
-            && matches!(format, Format::Bf16Pair | Format::Int8Quad);
+        let looks_up = four_bits::looks_up::<L>(matrix);
         let prefetch = |from: usize| {
             let columns = from..from + DEPTHS;
             rows.clone()
@@ -63,7 +62,7 @@ impl simd::Kernel for ForwardPanel<'_, '_> {
                     values: &mut *values,
                     stride: DEPTHS,
                 };
-                if format == Format::Int8Quad {
+                if format.is_int8() {
                     matrix.stored().decode::<L>(rows.start, &columns, target);
                 } else {
                     matrix.decode::<L>(rows.start, &columns, target);
@@ -72,8 +71,9 @@ impl simd::Kernel for ForwardPanel<'_, '_> {
                 let decoded = values.chunks_exact(DEPTHS).zip(rows.clone());
                 for ((values, row), words) in decoded.zip(words) {
                     let values = &values[..columns.len()];
-                    if format == Format::Int8Quad {
-                        int8::write_quads::<L>(values, matrix.int8_rows()[row].scale, words);
+                    if format.is_int8() {
+                        let scale = matrix.int8_rows()[row].scale;
+                        int8::write_levels::<L>(format, values, scale, words);
                     } else {
                         format::write_words::<L>(format, values, words);
                     }

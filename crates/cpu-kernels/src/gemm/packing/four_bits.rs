@@ -30,15 +30,27 @@ pub(super) fn look_up<L: Level>(
 ) {
     let row = TableRow::of(matrix, row);
     let runs = columns.start / RUN_LENGTH..columns.end / RUN_LENGTH;
-    if format == Format::Int8Quad {
-        let inverse = int8::inverse(row.int8_scale.unwrap_or_default());
-        for (index, words) in runs.zip(words.as_chunks_mut().0) {
+    /// By a function that makes the words of a run.
+    macro_rules! look_up_by {
+        (|$index:ident| $words:expr) => {{
+            for ($index, words) in runs.zip(words.as_chunks_mut().0) {
+                *words = $words;
+            }
+        }};
+    }
+    let inverse = int8::inverse(row.int8_scale.unwrap_or_default());
+    match format {
+        Format::Int8Quad => look_up_by!(|index| {
             let run = row.runs.run::<L>(index);
-            *words = L::int8_quads_of(run.table, inverse, &run.indices);
-        }
-    } else {
-        for (index, words) in runs.zip(words.as_chunks_mut().0) {
-            *words = row.bf16_pairs::<L>(index);
+            L::int8_quads_of(run.table, inverse, &run.indices)
+        }),
+        Format::Int16Pair => look_up_by!(|index| {
+            let run = row.runs.run::<L>(index);
+            L::int16_pairs_of(run.table, inverse, &run.indices)
+        }),
+        Format::Bf16Pair => look_up_by!(|index| row.bf16_pairs::<L>(index)),
+        Format::Float | Format::RoundedFloat => {
+            look_up_by!(|index| row.floats::<L>(format, index));
         }
     }
 }
@@ -61,10 +73,28 @@ impl<'a> TableRow<'a> {
     /// A run's values as products see them, rounded to bf16.
     #[inline(always)]
     pub(super) fn bf16_pairs<L: Level>(&self, index: usize) -> [u32; WIDTH] {
-        let Run { mut table, indices } = self.runs.run::<L>(index);
-        if let Some(scale) = self.int8_scale {
-            table = L::scale(scale, int8::levels::<L>(table, int8::inverse(scale)));
-        }
+        let Run { table, indices } = self.run::<L>(index);
         L::bf16_pairs_of(table, &indices)
+    }
+
+    /// The same as floats, which are not rounded for [`Format::Float`].
+    #[inline(always)]
+    pub(super) fn floats<L: Level>(&self, format: Format, index: usize) -> [u32; RUN_LENGTH] {
+        let Run { table, indices } = self.run::<L>(index);
+        if format == Format::Float {
+            L::floats_of(table, &indices)
+        } else {
+            L::rounded_floats_of(table, &indices)
+        }
+    }
+
+    /// A run, its table as products see it.
+    #[inline(always)]
+    fn run<L: Level>(&self, index: usize) -> Run<L> {
+        let mut run = self.runs.run::<L>(index);
+        if let Some(scale) = self.int8_scale {
+            run.table = L::scale(scale, int8::levels::<L>(run.table, int8::inverse(scale)));
+        }
+        run
     }
 }

@@ -14,7 +14,6 @@ use rayon::prelude::*;
 use super::depth::Depth;
 use super::rows::RowSource;
 use super::staging::{StageTile, StagingScratch};
-use crate::gemm::format::Format;
 use crate::gemm::outliers::Outliers;
 use crate::gemm::tiles::{Height, MAX_HEIGHT, TileRows, tiles};
 use crate::isa::Available;
@@ -97,9 +96,10 @@ impl Operand {
             stage(tile, words, scales, &mut scratch);
             (words_left, scales_left) = (words_rest, scales_rest);
         }
-        let scales = match depth.format {
-            Format::Int8Quad => scales,
-            _ => Vec::new(),
+        let scales = if depth.format.is_int8() {
+            scales
+        } else {
+            Vec::new()
         };
         Self {
             // SAFETY: tiles cover the rows, and each writes all of its words.

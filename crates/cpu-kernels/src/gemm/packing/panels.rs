@@ -69,7 +69,9 @@ impl WeightPanels<'_> {
     /// For int8: scales and offsets of the columns of a panel.
     pub(in super::super) fn int8_columns(&self, panel: usize) -> Int8Columns {
         let mut columns = Int8Columns::default();
-        if let (PanelSource::Forward(matrix), Format::Int8Quad) = (self.source, self.format) {
+        if let PanelSource::Forward(matrix) = self.source
+            && self.format.is_int8()
+        {
             let rows = matrix.int8_rows().iter().skip(panel * PANEL_WIDTH);
             for (column, row) in rows.take(PANEL_WIDTH).enumerate() {
                 columns.scales[column] = row.scale;

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::depth::Depth;
 use super::rows::RowSource;
-use crate::gemm::format::{self, Format};
+use crate::gemm::format;
 use crate::gemm::int8;
 use crate::gemm::tiles::{Height, TileRows, at_height};
 use crate::simd::{self, Level, WIDTH};
@@ -59,12 +59,10 @@ impl<R: RowSource> StageTile<'_, R> {
             let row = self.tile.first + index;
             self.source.prefetch(row + 1, scratch.row.len());
             let x = self.source.row::<L>(row, &mut scratch.row);
-            if depth.format == Format::Int8Quad {
+            if depth.format.is_int8() {
                 *scale = int8::scale_of(x);
-                int8::write_quads::<L>(x, *scale, words);
-                for word in words {
-                    *word ^= 0x8080_8080; // plus 128
-                }
+                int8::write_levels::<L>(depth.format, x, *scale, words);
+                int8::add_128(depth.format, words);
             } else {
                 let (mut x, mut words) = (x, words);
                 for &part in &depth.parts {
@@ -86,7 +84,7 @@ impl<R: RowSource> StageTile<'_, R> {
     }
 }
 
-/// Writes the rows of a tile, 32 values each, as the sixteen steps of [`Format::Bf16Pair`] that
+/// Writes the rows of a tile, 32 values each, as the sixteen steps of [`format::Format::Bf16Pair`] that
 /// they are.
 #[inline(always)]
 pub(in super::super) fn write_bf16_tile<L: Level>(

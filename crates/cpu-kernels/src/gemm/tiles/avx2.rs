@@ -4,7 +4,7 @@
 use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
 use std::mem::transmute;
 
-use super::heights::{Height, heights};
+use super::heights::{Height, in_parts};
 use super::kernel::{Accumulators, TileKernel};
 use crate::gemm::step::{PANEL_WIDTH, Step};
 use crate::isa::{Available, Isa};
@@ -38,19 +38,7 @@ fn half_tile<const HALF: usize>(
     panel: &[Step],
     sums: &mut Accumulators,
 ) {
-    macro_rules! parts {
-        (() $($variant:ident $rows:literal
-            { $($from:literal),+: $part:literal } { $($from_int8:literal),+: $part_int8:literal },)+
-        ) => {
-            match height {
-                $(Height::$variant => {
-                    const { assert!([$($from),+].len() * $part == $rows) };
-                    $(tile::<$rows, $from, $part, HALF>(x, panel, sums);)+
-                })+
-            }
-        };
-    }
-    heights!(parts());
+    in_parts!(height, ALL, FROM, PART => tile::<ALL, FROM, PART, HALF>(x, panel, sums));
 }
 
 /// Rows `FROM..FROM + PART` of the `ALL` and columns `16·HALF..16·HALF + 16` of the tile.

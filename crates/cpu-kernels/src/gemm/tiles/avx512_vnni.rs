@@ -21,7 +21,7 @@ pub(super) struct Avx512Vnni(());
 impl Avx512Vnni {
     /// Where the instruction set includes it.
     pub(super) fn of(isa: Available) -> Option<Self> {
-        isa.has_vnni().then_some(Self(()))
+        isa.has_avx512_vnni().then_some(Self(()))
     }
 }
 

@@ -4,18 +4,18 @@ use std::ops::Range;
 
 /// Calls a macro with `$context` and the table, the tallest height first.
 ///
-/// A line is a variant, its rows, and how AVX2, whose sixteen registers do not hold the sums of a
-/// tall tile, cuts them: into parts from these rows on, of so many rows each; for `f32`, which
-/// needs two registers per row beside three for operands, and for int8, which needs more of them.
+/// A line is a variant, its rows, and how kernels whose registers do not hold the sums of a tall
+/// tile cut them: into parts from these rows on, of so many rows each. On AVX2, which has sixteen,
+/// half a part's columns need two for each row, beside four for operands and products.
 macro_rules! heights {
     ($table:ident $context:tt) => {
         $table! {
             $context
-            Twelve 12 { 0, 6: 6 } { 0, 4, 8: 4 },
-            Eight   8 { 0, 4: 4 } { 0, 4: 4 },
-            Four    4 { 0: 4 }    { 0: 4 },
-            Two     2 { 0: 2 }    { 0: 2 },
-            One     1 { 0: 1 }    { 0: 1 },
+            Twelve 12 { 0, 6: 6 },
+            Eight   8 { 0, 4: 4 },
+            Four    4 { 0: 4 },
+            Two     2 { 0: 2 },
+            One     1 { 0: 1 },
         }
     };
 }
@@ -26,9 +26,7 @@ macro_rules! at_height {
     ($height:expr, $rows:ident => $body:expr) => {
         $crate::gemm::tiles::heights!(at_height ($height, $rows, $body))
     };
-    (($height:expr, $rows:ident, $body:expr)
-        $($variant:ident $count:literal $floats:tt $integers:tt,)+
-    ) => {
+    (($height:expr, $rows:ident, $body:expr) $($variant:ident $count:literal $parts:tt,)+) => {
         match $height {
             $(Height::$variant => {
                 const $rows: usize = $count;
@@ -38,8 +36,32 @@ macro_rules! at_height {
     };
 }
 
+/// Evaluates an expression for each part of a height, with its rows, and the first row and the rows
+/// of the part as constants: `in_parts!(height, ALL, FROM, PART => f::<ALL, FROM, PART>())`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! in_parts {
+    ($height:expr, $rows:ident, $from:ident, $part:ident => $body:expr) => {
+        $crate::gemm::tiles::heights!(in_parts ($height, $rows, $from, $part, $body))
+    };
+    (($height:expr, $rows:ident, $from:ident, $part:ident, $body:expr)
+        $($variant:ident $count:literal { $($first:literal),+: $size:literal },)+
+    ) => {
+        match $height {
+            $(Height::$variant => {
+                const { assert!([$($first),+].len() * $size == $count) };
+                $({
+                    const $rows: usize = $count;
+                    const $from: usize = $first;
+                    const $part: usize = $size;
+                    $body;
+                })+
+            })+
+        }
+    };
+}
+
 macro_rules! define {
-    (() $($variant:ident $count:literal $floats:tt $integers:tt,)+) => {
+    (() $($variant:ident $count:literal $parts:tt,)+) => {
         /// Rows of a tile.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(in super::super) enum Height {
@@ -64,6 +86,8 @@ heights!(define());
 
 pub(in super::super) use at_height;
 pub(in super::super) use heights;
+#[cfg(target_arch = "x86_64")]
+pub(super) use in_parts;
 
 /// Rows of the tallest tile: 12 × 32 sums fill 24 of the 32 vector registers of AVX-512.
 pub(in super::super) const MAX_HEIGHT: usize = Height::ALL[0].rows();

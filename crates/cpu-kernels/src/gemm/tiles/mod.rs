@@ -11,13 +11,15 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx2_int8;
+mod avx2_int16;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_bf16;
 #[cfg(target_arch = "x86_64")]
 mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod heights;
 mod kernel;
 mod portable;
@@ -34,7 +36,7 @@ use crate::{InvalidInput, Result};
 /// Does `work` with the fastest tile of an instruction set for operands of a format.
 ///
 /// # Errors
-/// `InvalidInput` for pairs of bf16 where there is no instruction for them.
+/// `InvalidInput` for pairs of bf16 or of integers where there is no instruction for them.
 pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     match format {
@@ -49,7 +51,13 @@ pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result
                 work.run(kernel);
                 return Ok(());
             }
-            if let Some(kernel) = avx2_int8::Avx2Int8::of(isa) {
+            if let Some(kernel) = avx_vnni::AvxVnni::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            }
+        }
+        Format::Int16Pair => {
+            if let Some(kernel) = avx2_int16::Avx2Int16::of(isa) {
                 work.run(kernel);
                 return Ok(());
             }
@@ -68,9 +76,9 @@ pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result
     match format {
         Format::Int8Quad => work.run(portable::PortableInt8),
         Format::Float | Format::RoundedFloat => work.run(portable::PortableFloat),
-        Format::Bf16Pair => {
+        Format::Bf16Pair | Format::Int16Pair => {
             return Err(InvalidInput(format!(
-                "pairs of bf16 must run on avx512bf16, got {}",
+                "pairs of bf16 must run on avx512bf16 and pairs of integers on avx2, got {}",
                 isa.isa().name()
             )));
         }

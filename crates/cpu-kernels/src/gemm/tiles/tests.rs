@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::isa::Isa;
 
 const STEPS: usize = 5;
 
@@ -22,6 +23,10 @@ fn words(format: Format, count: usize, salt: usize, sign: f32) -> Vec<u32> {
         Format::Int8Quad => {
             u32::from_le_bytes([0, 1, 2, 3].map(|i| (number(4 * at + i) as i8).cast_unsigned()))
         }
+        Format::Int16Pair => {
+            let half = |at| u32::from((number(at) as i16).cast_unsigned());
+            half(2 * at) | half(2 * at + 1) << 16
+        }
     };
     (0..count).map(word).collect()
 }
@@ -39,6 +44,11 @@ fn product(format: Format, x: u32, w: u32) -> f32 {
             .into_iter()
             .zip(w.to_le_bytes())
             .map(|(x, w)| f32::from(x) * f32::from(w.cast_signed()))
+            .sum(),
+        Format::Int16Pair => [0, 16]
+            .map(|shift| ((x >> shift) as i16, (w >> shift) as i16))
+            .iter()
+            .map(|(x, w)| f32::from(*x) * f32::from(*w))
             .sum(),
     }
 }
@@ -87,10 +97,15 @@ fn every_kernel_computes_every_height() {
             Format::RoundedFloat,
             Format::Bf16Pair,
             Format::Int8Quad,
+            Format::Int16Pair,
         ] {
             let done = run(isa, format, AllHeights { format, isa });
-            let has_pairs = isa.includes(crate::isa::Isa::Avx512Bf16);
-            assert_eq!(done.is_ok(), format != Format::Bf16Pair || has_pairs);
+            let expected = match format {
+                Format::Bf16Pair => isa.includes(Isa::Avx512Bf16),
+                Format::Int16Pair => isa.includes(Isa::Avx2),
+                _ => true,
+            };
+            assert_eq!(done.is_ok(), expected, "{format:?} on {isa:?}");
         }
     }
 }

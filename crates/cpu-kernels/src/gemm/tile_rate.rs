@@ -1,0 +1,79 @@
+//! How fast tiles alone run: operands that are staged, panels that are decoded, nothing added.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use super::format::{Direction, Format, Precision};
+use super::step::{PANEL_WIDTH, Step};
+use super::tasks::Extent;
+use super::tiles::{self, Accumulators, TileKernel, TileWork};
+use crate::Result;
+use crate::isa::Isa;
+
+/// How long a shape is measured.
+const BUDGET: Duration = Duration::from_millis(200);
+/// 1.0 in `f32`, a number in each other format.
+const WORD: u32 = 0x3f80_0000;
+
+/// Operations per second (an addition or a multiplication each) of the tiles of a product (m, k)·(k,
+/// n) on this thread, in the order in which one thread takes them: the best of some runs.
+///
+/// # Errors
+/// `InvalidInput` when this machine does not have the instruction set.
+pub fn tile_rate(
+    isa: Isa,
+    precision: Precision,
+    direction: Direction,
+    [m, k, n]: [usize; 3],
+) -> Result<f64> {
+    let isa = isa.available()?;
+    let format = Format::of(isa, precision, direction);
+    let steps = format.words(k);
+    let mut seconds = f64::INFINITY;
+    let work = Tiles {
+        extent: Extent {
+            rows: m,
+            columns: n,
+            group: 1,
+            steps,
+        },
+        x: vec![WORD; m * steps],
+        panels: vec![Step([WORD; PANEL_WIDTH]); n.div_ceil(PANEL_WIDTH) * steps],
+        seconds: &mut seconds,
+    };
+    tiles::run(isa, format, work)?;
+    Ok((2 * m * k * n) as f64 / seconds)
+}
+
+struct Tiles<'a> {
+    extent: Extent,
+    x: Vec<u32>,
+    /// As many as the largest task may have; each task begins with the first.
+    panels: Vec<Step>,
+    seconds: &'a mut f64,
+}
+
+impl TileWork for Tiles<'_> {
+    fn run<K: TileKernel>(self, kernel: K) {
+        let steps = self.extent.steps;
+        let tasks = self.extent.tasks(1);
+        let start = Instant::now();
+        while start.elapsed() < BUDGET {
+            let begin = Instant::now();
+            let mut sums = Accumulators::ZERO;
+            for task in &tasks {
+                for band in task.bands() {
+                    for panel in self.panels.chunks_exact(steps).take(task.panels.len()) {
+                        for tile in tiles::tiles(band.clone()) {
+                            let rows = tile.range();
+                            let x = &self.x[rows.start * steps..rows.end * steps];
+                            kernel.tile(tile.height, x, panel, &mut sums);
+                            black_box(&mut sums);
+                        }
+                    }
+                }
+            }
+            *self.seconds = self.seconds.min(begin.elapsed().as_secs_f64());
+        }
+    }
+}
