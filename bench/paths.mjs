@@ -5,12 +5,12 @@
 //   --precision f32,bf16,int8  --rounds 5  --threads 2  --no-rates (steps and predictions alone)
 //   --peer (beside PyTorch, in the environment that `npm run bench:peers` makes)  --out FILE.json
 //
-// Two tables. Rates, of one core: a register-only loop of a path's instructions, its tiles and whole
-// products from four-bit weights for the model's shapes (`cargo run --example path_rate`, all in one
-// call); a share is of the loop. Then a training step and a prediction with N = 10 of 4 prompts of
-// 128 tokens: in each round every path has a fresh process, one after another, so that all meet the
-// same mood of the machine; medians over the rounds. CPU seconds are those of all threads: they tell
-// more on a busy machine.
+// Two tables. Rates, of one core: a register-only loop of a path's instructions, its tiles and
+// whole products from four-bit weights for the model's shapes (`cargo run --example path_rate`, all
+// in one call); a share is of the loop. Then a training step and a prediction with N = 10 of 4
+// prompts of 128 tokens: in each round every path has a fresh process, one after another, so that
+// all meet the same mood of the machine; medians over the rounds. CPU seconds are those of all
+// threads: they tell more on a busy machine.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';

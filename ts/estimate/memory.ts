@@ -88,7 +88,12 @@ export function gpuWeightBytes(work: Weights): number {
 }
 
 export function cpuTraining(work: Work): MemoryEstimate {
-  return sum(work, cpuWeightBytes(work), activationBytes(work, { gates: work.precision !== 'f32', keys: false }, 6), PROCESS);
+  return sum(
+    work,
+    cpuWeightBytes(work),
+    activationBytes(work, { gates: work.precision !== 'f32', keys: false }, 6),
+    PROCESS,
+  );
 }
 
 /** On a GPU products in bf16 leave gates, keys and values in bf16; all others are in f32. */

@@ -185,10 +185,6 @@ impl Attention<'_> {
     ///
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`.
-    #[cfg_attr(
-        not(feature = "cuda"),
-        expect(clippy::unnecessary_wraps, reason = "on a GPU it can fail")
-    )]
     pub fn keys_and_values(&self, of: [Tensor; 2]) -> Result<[Tensor; 2]> {
         #[cfg(feature = "cuda")]
         if let Some(gpu) = self.shape.rounding_gpu() {

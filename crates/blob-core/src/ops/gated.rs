@@ -224,9 +224,9 @@ impl Gates {
     fn apart(&self) -> Result<&[Tensor; 2]> {
         match &self.held {
             Held::Apart(tensors) => Ok(tensors),
-            _ => Err(Error::InvalidInput(
-                "the adapter must be the same in both passes through a block".into(),
-            )),
+            #[cfg(feature = "cuda")]
+            Held::RoundedThere(_) => Err(another_adapter()),
+            Held::Rounded(_) => Err(another_adapter()),
         }
     }
 
@@ -284,6 +284,10 @@ impl Gates {
             }
         }
     }
+}
+
+fn another_adapter() -> Error {
+    Error::InvalidInput("the adapter must be the same in both passes through a block".into())
 }
 
 /// y by plain operations.

@@ -15,8 +15,9 @@ const BUDGET: Duration = Duration::from_millis(200);
 /// 1.0 in `f32`, a number in each other format.
 const WORD: u32 = 0x3f80_0000;
 
-/// Operations per second (an addition or a multiplication each) of the tiles of a product (m, k)·(k,
-/// n) on this thread, in the order in which one thread takes them: the best of some runs.
+/// Operations per second (an addition or a multiplication each) of the tiles of a product
+/// (m, k)·(k, n) on this thread, in the order in which one thread takes them: the best of some
+/// runs.
 ///
 /// # Errors
 /// `InvalidInput` when this machine does not have the instruction set.

@@ -127,7 +127,12 @@ pub fn input(source: Source<'_>, layers: &[&Projection<'_>]) -> Result<Input> {
 }
 
 /// Rows as products read them, and as terms do, where there are any.
-fn rows_of(source: Source<'_>, weight: &Weight, is_read: bool) -> Result<(Tensor, Option<Tensor>)> {
+fn rows_of(
+    source: Source<'_>,
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "of GPUs"))]
+    weight: &Weight,
+    is_read: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
     #[cfg(feature = "cuda")]
     if let Some(gpu) = weight.rounds_on() {
         return if is_read {

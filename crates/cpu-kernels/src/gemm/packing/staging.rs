@@ -84,8 +84,8 @@ impl<R: RowSource> StageTile<'_, R> {
     }
 }
 
-/// Writes the rows of a tile, 32 values each, as the sixteen steps of [`format::Format::Bf16Pair`] that
-/// they are.
+/// Writes the rows of a tile, 32 values each, as the sixteen steps of [`format::Format::Bf16Pair`]
+/// that they are.
 #[inline(always)]
 pub(in super::super) fn write_bf16_tile<L: Level>(
     height: Height,
