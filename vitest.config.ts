@@ -9,7 +9,14 @@ const twoAtATime = { maxWorkers: 2, sequence: { groupOrder: 1 } };
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          pool: 'threads', // sooner there than processes
+          testTimeout: 20_000,
+        },
+      },
       {
         resolve: {
           alias: {

@@ -149,10 +149,10 @@ describe('what would fit into a memory that was full', () => {
   };
 
   it('is a smaller batch, or all of it with less kept', () => {
-    expect(room(30)).toBe('by estimate 30.0 GB hold --batch-size 2, or --checkpointing full');
+    expect(room(30)).toBe('by estimate 30.0 GB hold --batch-size 3, or --checkpointing full');
     expect(room(18)).toBe(
-      'by estimate 18.0 GB hold --checkpointing full --batch-size 4, ' +
-        'or --quantize nf4 --batch-size 2, or --checkpointing full --quantize nf4',
+      'by estimate 18.0 GB hold --checkpointing full --batch-size 5, ' +
+        'or --quantize nf4 --batch-size 3, or --checkpointing full --quantize nf4',
     );
   });
 
