@@ -20,7 +20,7 @@ use crate::isa::Isa;
 pub fn of_instructions(isa: Isa, precision: Precision) -> crate::Result<Option<f64>> {
     let isa = isa.available()?;
     #[cfg(target_arch = "x86_64")]
-    return Ok(x86::loop_of(isa, precision).map(x86::rate));
+    return x86::loop_of(isa, precision).map(x86::rate).transpose();
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = (isa, precision);
@@ -37,15 +37,14 @@ mod x86 {
     };
     use std::hint::black_box;
     use std::mem::transmute;
-    use std::time::{Duration, Instant};
 
+    use crate::Result;
     use crate::gemm::Precision;
     use crate::isa::{Available, Isa};
+    use crate::rate::least_seconds;
 
     const SUMS: usize = 12;
     const TURNS: usize = 1 << 20;
-    /// How long a loop is measured.
-    const BUDGET: Duration = Duration::from_millis(200);
     /// 1.0 in `f32`, pairs of about 1 in bf16, small integers in 16 and in 8 bits.
     const WORD: u32 = 0x3f80_0000;
 
@@ -80,15 +79,13 @@ mod x86 {
         Some(Loop { run, operations })
     }
 
-    pub(super) fn rate(it: Loop) -> f64 {
-        let (start, mut best) = (Instant::now(), f64::INFINITY);
-        while start.elapsed() < BUDGET {
-            let begin = Instant::now();
+    pub(super) fn rate(it: Loop) -> Result<f64> {
+        let seconds = least_seconds(|| {
             // SAFETY: `loop_of` chose it for a set that this machine has.
             unsafe { (it.run)() };
-            best = best.min(begin.elapsed().as_secs_f64());
-        }
-        (TURNS * SUMS * it.operations) as f64 / best
+            Ok(())
+        })?;
+        Ok((TURNS * SUMS * it.operations) as f64 / seconds)
     }
 
     /// A function that adds products of registers; before each of them the compiler forgets what a

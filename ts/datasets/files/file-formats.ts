@@ -99,15 +99,17 @@ function isWholeLine(bytes: Uint8Array): boolean {
   return firstText(bytes).trimStart().includes('\n');
 }
 
-/** The first bytes of a table, `PAR1`. */
+/** First bytes of files: of what is packed, and of a table, `PAR1`. */
+export const GZIP = '1f8b';
+export const ZSTD = '28b52ffd';
 const PARQUET = '50415231';
 
 /** First bytes, what they say, and what to do. */
 const SIGNATURES: readonly (readonly [string, string, string])[] = [
   ['504b0304', 'is a spreadsheet or a zip archive', `${SHEET}, or ${UNPACK}`],
   ['d0cf11e0', 'is a spreadsheet of an old format', SHEET],
-  ['1f8b', 'is packed with gzip, twice', UNPACK],
-  ['28b52ffd', 'is packed with zstd, twice', UNPACK],
+  [GZIP, 'is packed with gzip, twice', UNPACK],
+  [ZSTD, 'is packed with zstd, twice', UNPACK],
   [
     PARQUET,
     'is a Parquet file',
@@ -146,7 +148,8 @@ export function requireParquet(head: Uint8Array, file: string): void {
   const hex = Buffer.from(head).toString('hex');
   if (hex.startsWith(PARQUET)) return;
   if (hex === '') throw datasetError(file, 'the file is empty');
-  if (/^(1f8b|28b52ffd)/.test(hex)) throw datasetError(file, 'is packed', { hint: UNPACK });
+  if ([GZIP, ZSTD].some((packed) => hex.startsWith(packed)))
+    throw datasetError(file, 'is packed', { hint: UNPACK });
   refuseForeign(head, file);
   throw datasetError(file, 'is no Parquet file: it does not begin with PAR1', {
     hint: `give it the ending of what it holds: ${FILE_KINDS}`,

@@ -7,7 +7,7 @@ import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { BpeftError } from '../../errors.ts';
 import { datasetError } from '../rows/dataset-error.ts';
-import { withHead } from './file-formats.ts';
+import { GZIP, withHead, ZSTD } from './file-formats.ts';
 import { unzstd } from './zstd.ts';
 
 type Bytes = AsyncIterable<Uint8Array>;
@@ -17,8 +17,8 @@ const PACKERS: readonly (readonly [
   name: string,
   unpack: (bytes: Bytes) => Bytes,
 ])[] = [
-  ['1f8b', 'gzip', gunzipped],
-  ['28b52ffd', 'zstd', unzstd],
+  [GZIP, 'gzip', gunzipped],
+  [ZSTD, 'zstd', unzstd],
 ];
 
 /**

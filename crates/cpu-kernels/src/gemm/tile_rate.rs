@@ -1,7 +1,6 @@
 //! How fast tiles alone run: operands that are staged, panels that are decoded, nothing added.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use super::format::{Direction, Format, Precision};
 use super::step::{PANEL_WIDTH, Step};
@@ -9,9 +8,8 @@ use super::tasks::Extent;
 use super::tiles::{self, Accumulators, TileKernel, TileWork};
 use crate::Result;
 use crate::isa::Isa;
+use crate::rate::least_seconds;
 
-/// How long a shape is measured.
-const BUDGET: Duration = Duration::from_millis(200);
 /// 1.0 in `f32`, a number in each other format.
 const WORD: u32 = 0x3f80_0000;
 
@@ -30,7 +28,7 @@ pub fn tile_rate(
     let isa = isa.available()?;
     let format = Format::of(isa, precision, direction);
     let steps = format.words(k);
-    let mut seconds = f64::INFINITY;
+    let mut seconds = Ok(f64::INFINITY);
     let work = Tiles {
         extent: Extent {
             rows: m,
@@ -43,7 +41,7 @@ pub fn tile_rate(
         seconds: &mut seconds,
     };
     tiles::run(isa, format, work)?;
-    Ok((2 * m * k * n) as f64 / seconds)
+    Ok((2 * m * k * n) as f64 / seconds?)
 }
 
 struct Tiles<'a> {
@@ -51,16 +49,14 @@ struct Tiles<'a> {
     x: Vec<u32>,
     /// As many as the largest task may have; each task begins with the first.
     panels: Vec<Step>,
-    seconds: &'a mut f64,
+    seconds: &'a mut Result<f64>,
 }
 
 impl TileWork for Tiles<'_> {
     fn run<K: TileKernel>(self, kernel: K) {
         let steps = self.extent.steps;
         let tasks = self.extent.tasks(1);
-        let start = Instant::now();
-        while start.elapsed() < BUDGET {
-            let begin = Instant::now();
+        *self.seconds = least_seconds(|| {
             let mut sums = Accumulators::ZERO;
             for task in &tasks {
                 for band in task.bands() {
@@ -74,7 +70,7 @@ impl TileWork for Tiles<'_> {
                     }
                 }
             }
-            *self.seconds = self.seconds.min(begin.elapsed().as_secs_f64());
-        }
+            Ok(())
+        });
     }
 }

@@ -133,8 +133,7 @@ impl Matrix {
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
         let (m, k) = self.shape;
-        let transposed = sys::cublasOperation_t::CUBLAS_OP_T;
-        let mut y = self.product((x, transposed), [m, k], addend)?;
+        let mut y = self.product((x, true), [m, k], addend)?;
         if let Some(bias) = bias {
             pointwise::add_to_rows(self.gpu, &mut y, bias, x.place().0)?;
         }
@@ -144,46 +143,57 @@ impl Matrix {
     /// dy (n, m)·W + addend (n, k).
     pub(crate) fn backward(&self, dy: &Rows, addend: Option<&Array>) -> Result<Memory<f32>> {
         let (m, k) = self.shape;
-        let plain = sys::cublasOperation_t::CUBLAS_OP_N;
-        self.product((dy, plain), [k, m], addend)
+        self.product((dy, false), [k, m], addend)
     }
 
-    /// (columns, n) = op(W)·x (inner, n), in cuBLAS's order, plus the addend.
+    /// (columns, n) = op(W)·x (inner, n), in cuBLAS's order, plus the addend; op transposes or not.
     fn product(
         &self,
-        (x, operation): (&Rows, sys::cublasOperation_t),
+        (x, is_transposed): (&Rows, bool),
         [columns, inner]: [usize; 2],
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
-        let (gpu, (n, _)) = (self.gpu, x.place());
-        let mut result = match addend {
+        let (gpu, (n, x_address)) = (self.gpu, x.place());
+        let is_bf16 = self.is_bf16();
+        if is_bf16 != matches!(x, Rows::Bf16(_)) {
+            return Err(Error::InvalidInput(
+                "rows of a product must have the type of its weight".into(),
+            ));
+        }
+        let result = match addend {
             Some(addend) => gpu.copied(addend.values())?,
             None => gpu.empty(n * columns)?,
         };
         if n == 0 {
             return Ok(result);
         }
-        let call = Call {
-            gpu,
-            operation,
-            sizes: [columns, n, inner],
-            is_added: addend.is_some(),
+        let class = Class {
+            is_transposed,
+            is_bf16,
+            columns,
+            inner,
         };
-        if self.is_bf16() != matches!(x, Rows::Bf16(_)) {
-            return Err(Error::InvalidInput(
-                "rows of a product must have the type of its weight".into(),
-            ));
-        }
+        let ask = |w| {
+            let operands = Operands {
+                w,
+                x: x_address,
+                result: result.address(),
+                n,
+                is_added: addend.is_some(),
+            };
+            gpu.counted().products += 1;
+            gpu.ask(Node::Product(class, operands, gpu.fixes_products()))
+        };
         match &self.values {
-            Values::F32(w) => call.run(w.address(), x, &mut result),
-            Values::Bf16(w) => call.run(w.address(), x, &mut result),
+            Values::F32(w) => ask(w.address()),
+            Values::Bf16(w) => ask(w.address()),
             Values::Blocks(stored, Decoded::F32(decoder)) => {
                 let w: Memory<f32> = blocks::decode(gpu, decoder, stored, self.shape)?;
-                call.run(w.address(), x, &mut result)
+                ask(w.address())
             }
             Values::Blocks(stored, Decoded::Bf16(decoder)) => {
                 let w: Memory<bf16> = blocks::decode(gpu, decoder, stored, self.shape)?;
-                call.run(w.address(), x, &mut result)
+                ask(w.address())
             }
         }?;
         Ok(result)
@@ -195,37 +205,6 @@ fn int(size: usize) -> Result<c_int> {
     c_int::try_from(size).map_err(|_| {
         Error::InvalidInput(format!("a product must have sizes below 2^31, got {size}"))
     })
-}
-
-struct Call {
-    gpu: Gpu,
-    operation: sys::cublasOperation_t,
-    /// Of the result (columns, n), and of the sum.
-    sizes: [usize; 3],
-    is_added: bool,
-}
-
-impl Call {
-    /// With W at an address, of the type of x.
-    fn run(&self, w: u64, x: &Rows, result: &mut Memory<f32>) -> Result<()> {
-        let [columns, n, inner] = self.sizes;
-        let class = Class {
-            is_transposed: self.operation == sys::cublasOperation_t::CUBLAS_OP_T,
-            is_bf16: matches!(x, Rows::Bf16(_)),
-            columns,
-            inner,
-        };
-        let operands = Operands {
-            w,
-            x: x.place().1,
-            result: result.address(),
-            n,
-            is_added: self.is_added,
-        };
-        self.gpu.counted().products += 1;
-        let is_fixed = self.gpu.fixes_products();
-        self.gpu.ask(Node::Product(class, operands, is_fixed))
-    }
 }
 
 impl Gpu {

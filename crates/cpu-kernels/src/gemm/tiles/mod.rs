@@ -20,6 +20,8 @@ mod avx512_bf16;
 mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 mod heights;
 mod kernel;
 mod portable;
@@ -38,40 +40,22 @@ use crate::{InvalidInput, Result};
 /// # Errors
 /// `InvalidInput` for pairs of bf16 or of integers where there is no instruction for them.
 pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result<()> {
+    /// Runs by the first of some kernels that the set includes.
+    #[cfg(target_arch = "x86_64")]
+    macro_rules! run_by_first {
+        ($($kernel:path),+) => {{
+            $(if let Some(kernel) = <$kernel>::of(isa) {
+                work.run(kernel);
+                return Ok(());
+            })+
+        }};
+    }
     #[cfg(target_arch = "x86_64")]
     match format {
-        Format::Bf16Pair => {
-            if let Some(kernel) = avx512_bf16::Avx512Bf16::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-        }
-        Format::Int8Quad => {
-            if let Some(kernel) = avx512_vnni::Avx512Vnni::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-            if let Some(kernel) = avx_vnni::AvxVnni::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-        }
-        Format::Int16Pair => {
-            if let Some(kernel) = avx2_int16::Avx2Int16::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-        }
-        Format::Float | Format::RoundedFloat => {
-            if let Some(kernel) = avx512::Avx512::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-            if let Some(kernel) = avx2::Avx2::of(isa) {
-                work.run(kernel);
-                return Ok(());
-            }
-        }
+        Format::Bf16Pair => run_by_first!(avx512_bf16::Avx512Bf16),
+        Format::Int8Quad => run_by_first!(avx512_vnni::Avx512Vnni, avx_vnni::AvxVnni),
+        Format::Int16Pair => run_by_first!(avx2_int16::Avx2Int16),
+        Format::Float | Format::RoundedFloat => run_by_first!(avx512::Avx512, avx2::Avx2),
     }
     match format {
         Format::Int8Quad => work.run(portable::PortableInt8),
