@@ -63,6 +63,42 @@ it.each([
   );
 });
 
+it('takes - for standard output where a file is written, and makes no file of that name', async () => {
+  const cwd = temporaryFolder();
+  writeFileSync(join(cwd, 'rows.jsonl'), `${JSON.stringify(row)}\n`);
+  const run = copyOfRun();
+  const ask = async (...args: string[]) => {
+    const { code, stdout } = await new BpeftProcess([...args, '--quiet'], { cwd }).finished;
+    expect([code, readdirSync(cwd)]).toEqual([0, ['rows.jsonl']]);
+    return stdout;
+  };
+  const asked = ['predict', '--run', run, '--samples', '0', 'rows.jsonl'];
+  expect(await ask(...asked, '--out', '-')).toBe(await ask(...asked));
+  writeFileSync(join(run, 'asked.json'), '{"out": "-"}');
+  expect(await ask(...asked, '--config', join(run, 'asked.json'))).toBe(await ask(...asked));
+  expect(await ask('report', run, '--out', '-')).toContain('<!doctype html>');
+  expect(await ask('report', run, '--out', '-', '--format', 'csv')).toBe(
+    await ask('report', run, '--format', 'csv'),
+  );
+  expect(JSON.parse(await ask('lock', '-', ...locked))).toMatchObject({ format: 1, adapter: null });
+});
+
+it.each([
+  ['train', ...locked],
+  ['eval', '--run', 'run'],
+  ['bayesianize', '--run', 'run'],
+  ['demo'],
+  ['compare', '--config', 'table.json'],
+])('says that - is no folder to %s in', async (...args) => {
+  const cwd = temporaryFolder();
+  const finished = await new BpeftProcess([...args, '--out', '-'], { cwd }).finished;
+  expect(finished).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--out must be a folder, which standard output is not'),
+  });
+  expect(readdirSync(cwd)).toEqual([]);
+});
+
 it('locks over a lock file alone, never over the model', async () => {
   const folder = temporaryFolder();
   const [model, mine] = [join(folder, 'model.gguf'), join(folder, 'mine.json')];

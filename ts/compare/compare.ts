@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { FOLDER_RULE, STANDARD_OUTPUT } from '../config/standard-output.ts';
 import { isolated } from '../engine/call.ts';
 import { abortError, BpeftError } from '../errors.ts';
 import { type Listener, observed, type Sink } from '../events/sinks.ts';
@@ -65,6 +66,8 @@ export async function compare(
   options: CompareOptions,
   context: CompareContext = {},
 ): Promise<Comparison> {
+  if (options.out === STANDARD_OUTPUT)
+    throw new BpeftError('BPEFT_USAGE', `--out ${FOLDER_RULE}, got ${STANDARD_OUTPUT}`);
   const table = await readTable(options.config);
   const out = options.out ?? join('runs', table.name);
   const cells = cellsOf(table, out);

@@ -5,6 +5,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
+import { fileOf } from '../../config/standard-output.ts';
 import { BpeftError } from '../../errors.ts';
 import type { PredictInput } from '../../run/prediction/predictor.ts';
 import { fileJson } from '../../run/records/json.ts';
@@ -30,7 +31,7 @@ export function definePredict(command: Command, output: Output): void {
       const answers = predictStream(options, await openInput(input), context);
       for await (const answer of answers) {
         if (isJson) predictions.push(answer);
-        else if (options.out === undefined) {
+        else if (fileOf(options.out) === undefined) {
           await writeInTime(output, `${fileJson(answer)}\n`, signal);
         }
       }

@@ -1,6 +1,7 @@
 /** `bpeft report` */
 
 import { type Command, Option } from 'commander';
+import { fileOf, STANDARD_OUTPUT } from '../../config/standard-output.ts';
 import { BpeftError } from '../../errors.ts';
 import { REPORT_FORMATS, type ReportFormat } from '../../report/write-report.ts';
 import type { Output } from '../output.ts';
@@ -26,7 +27,7 @@ export function defineReport(command: Command, output: Output): void {
     .addOption(
       new Option(
         '--out <file>',
-        `output file (default: ${HTML_FILE}; standard output for the others)`,
+        `output file; - is standard output (default: ${HTML_FILE}, of other formats -)`,
       ),
     )
     .addOption(
@@ -46,7 +47,7 @@ export function defineReport(command: Command, output: Output): void {
     if (flags.card === true) return tell(await writeCard(folders, { overwrite }));
     const format = checkedFormat(flags);
     const text = await reportText(await readReport(folders), format);
-    const out = flags.out ?? (format === 'html' ? HTML_FILE : undefined);
+    const out = fileOf(flags.out ?? (format === 'html' ? HTML_FILE : STANDARD_OUTPUT));
     if (out === undefined) {
       output.stdout.write(text);
       return;
@@ -58,7 +59,7 @@ export function defineReport(command: Command, output: Output): void {
 
 /** `--json` without a format is the report as JSON. */
 function checkedFormat({ format, json, out }: ReportFlags): ReportFormat {
-  if (json === true && format === 'html' && out === undefined) return 'json';
+  if (json === true && format === 'html' && fileOf(out) === undefined) return 'json';
   const known = REPORT_FORMATS.find((one) => one === format);
   if (known !== undefined) return known;
   throw new BpeftError(

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { type Facts, name, setting } from '../setting.ts';
+import { folderName } from '../standard-output.ts';
 
 const FACTS = {
   group: 'Run folder',
@@ -16,13 +17,15 @@ export const RUN_FOLDER = {
   out: setting(
     'where the outcome goes',
     {
-      train: name.optional().describe('run folder (default: runs/<method>-<dataset>-seed<seed>)'),
-      bayesianize: name.optional().describe('folder for the adapter'),
-      eval: name
+      train: folderName
+        .optional()
+        .describe('run folder (default: runs/<method>-<dataset>-seed<seed>)'),
+      bayesianize: folderName.optional().describe('folder for the adapter'),
+      eval: folderName
         .optional()
         .describe('folder for result.json and predictions/ (default: write no files)'),
-      predict: name.optional().describe('output file (default: standard output)'),
-      demo: name.default('runs/demo').describe('folder for the run folders mle and blob'),
+      predict: name.optional().describe('output file; - is standard output (default)'),
+      demo: folderName.default('runs/demo').describe('folder for the run folders mle and blob'),
     },
     { ...FACTS, placeholder: 'path' },
   ),

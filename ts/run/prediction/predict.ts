@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { PredictOptions } from '../../config/schema.ts';
+import { fileOf } from '../../config/standard-output.ts';
 import { abortError, BpeftError } from '../../errors.ts';
 import { type Outcome, Sinks, toldOutcome } from '../../events/sinks.ts';
 import type { RunContext } from '../inputs/context.ts';
@@ -38,7 +39,7 @@ export async function predict(
 /**
  * Answers in the order of the rows, as they are ready, in constant memory; with `out` each is
  * written there before it is handed out, so that what was answered is on disk whatever ends the
- * work.
+ * work. `-` is no file: the answers are handed out alone.
  *
  * A row that cannot be answered has a {@link RefusedRow} in its place, or none with `badRows:
  * 'skip'`.
@@ -54,11 +55,11 @@ export async function* predictStream(
   context: RunContext = {},
 ): AsyncGenerator<Prediction | RefusedRow, void, undefined> {
   const { signal } = context;
+  const out = fileOf(options.out);
   const count = { answered: 0, refused: 0, first: null as BpeftError | null };
   const sinks = new Sinks([context.onEvent]);
   let outcome: Outcome = { status: 'finished' };
   try {
-    const { out } = options;
     if (out !== undefined) await requireWritable(out, 'file');
     const plan = await planPredictor(options, context, sinks.event);
     if (out !== undefined) await requireFree(out, plan, input);
@@ -84,7 +85,7 @@ export async function* predictStream(
     const message = `${rows} could not be answered; the first: ${count.first.message}`;
     sinks.event({ type: 'warning', code: 'BPEFT_BAD_ROWS', message });
   } catch (error) {
-    const ended = signal?.aborted === true ? interrupted(signal, count, options.out) : error;
+    const ended = signal?.aborted === true ? interrupted(signal, count, out) : error;
     outcome = toldOutcome(sinks, ended);
     throw ended;
   } finally {

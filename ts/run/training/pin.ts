@@ -24,17 +24,18 @@ import { trainedInputs } from './trained-inputs.ts';
 /**
  * Brings the model and the adapter, and reads every split that training and its evaluation read,
  * whole.
+ * @param path undefined: no file is written
  * @returns what the file at `path` then holds
  * @throws {BpeftError} `BPEFT_USAGE`, `BPEFT_RUN_EXISTS`: `path` is an input, or no lock file
  */
 export async function pin(
   options: TrainOptions,
-  path: string,
+  path: string | undefined,
   context: RunContext = {},
 ): Promise<Pins> {
   return observed(context.onEvent, {}, async () => {
     const config = resolveTrain(parseSettings('train', [{ origin: 'option', values: options }]));
-    await requireReplaceable(path, config);
+    if (path !== undefined) await requireReplaceable(path, config);
     const call = callOf(context);
     const names = [...new Set([config.dataset, ...(config.evalDataset ?? [config.dataset])])];
     const datasets: Pins['datasets'] = [];
@@ -61,6 +62,7 @@ export async function pin(
     const model = { named: config.model, pinned, sha256: found.sha256 };
     const adapter = await pinnedAdapter(config.initAdapter, call);
     const pins: Pins = { format: 1, model, adapter, datasets, splits };
+    if (path === undefined) return pins;
     await io(path, () => mkdir(dirname(path), { recursive: true }));
     await replaceJson(path, pins);
     return pins;
