@@ -37,7 +37,16 @@ impl TensorType {
             Self::Q4_1 => Runs::Q4_1(row.as_chunks().0),
             Self::Q4K => Runs::Q4K(row.as_chunks().0),
             Self::Nf4 => Runs::Nf4(row.as_chunks().0),
-            _ => Runs::Q4_0(&[]),
+            Self::F32
+            | Self::F16
+            | Self::Bf16
+            | Self::Q5_0
+            | Self::Q5_1
+            | Self::Q8_0
+            | Self::Q2K
+            | Self::Q3K
+            | Self::Q5K
+            | Self::Q6K => Runs::Q4_0(&[]),
         }
     }
 }

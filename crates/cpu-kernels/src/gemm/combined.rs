@@ -14,9 +14,10 @@ use std::mem::MaybeUninit;
 
 use super::check;
 use super::finish::PanelEpilogue;
-use super::format::{Direction, Format, Precision};
+use super::format::Format;
 use super::matrix::FrozenMatrix;
 use super::packing::{Depth, Operand, PanelSource, WeightPanels, write_bf16_tile};
+use super::precision::{Direction, Precision};
 use super::running::{Preparation, run_all, with_prepared};
 use super::step::PANEL_WIDTH;
 use super::tasks::{Extent, Task};

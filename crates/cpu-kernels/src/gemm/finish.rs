@@ -113,7 +113,7 @@ impl simd::Kernel for FinishTile<'_> {
             let out = unsafe { self.out.row(row, columns.clone()) };
             let addend = match self.epilogue.addend {
                 Addend::None => None,
-                // SAFETY: a product with this addend is given numbers (`Product::run_to`).
+                // SAFETY: `Product::run_to` refuses this addend where `out` is not numbers.
                 Addend::Out => Some(unsafe { out.assume_init_ref() }),
                 Addend::Matrix(matrix) => {
                     Some(&matrix[row * self.columns + columns.start..][..out.len()])

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::format::Precision;
 use super::int8::{self, MAX_INT8_DEPTH};
+use super::precision::Precision;
 use crate::decode::Target;
 use crate::simd::{self, Level};
 use crate::stored::StoredMatrix;

@@ -27,6 +27,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `precision` | how a product rounds, and which way it goes |
 //! | `matrix`, `format`, `int8` | a weight and its values, the words that operands are written in |
 //! | `packing/` | operands in the order in which tiles read them: staged rows, panels of W |
 //! | `tiles/` | the innermost loops, and the one table of their heights |
@@ -75,6 +76,7 @@ mod matrix;
 mod multiply;
 mod outliers;
 mod packing;
+mod precision;
 mod product;
 mod running;
 mod stack;
@@ -89,7 +91,6 @@ pub use super::marks::Marks;
 pub(crate) use combined::Combine;
 pub use combined::Combined;
 pub use epilogue::{Addend, Epilogue, LowRankUpdate};
-pub use format::{Direction, Precision};
 pub use int8::inverse;
 pub use matrix::FrozenMatrix;
 pub use packing::Operand;
@@ -99,5 +100,6 @@ pub(crate) use packing::RowSource;
 pub(crate) use packing::SideBySide;
 #[cfg(test)]
 pub(crate) use packing::collect;
+pub use precision::{Direction, Precision};
 pub use stack::Stack;
 pub use tile_rate::tile_rate;

@@ -2,12 +2,13 @@
 
 use super::check;
 use super::epilogue::Epilogue;
-use super::format::{Direction, Format, Precision};
+use super::format::Format;
 use super::matrix::FrozenMatrix;
 use super::outliers::Outliers;
 use super::packing::{
     self, Depth, Operand, PanelSource, Part, RowSource, SideBySide, WeightPanels,
 };
+use super::precision::{Direction, Precision};
 use super::product::Product;
 use crate::Result;
 use crate::isa::{self, Available, Isa};

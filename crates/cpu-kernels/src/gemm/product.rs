@@ -29,7 +29,14 @@ pub(super) struct Product<'a> {
     columns: usize,
 }
 
-/// The result, or memory for it.
+/// Where a product's result goes.
+enum Out<'o> {
+    /// Over numbers, which [`Addend::Out`] reads.
+    Numbers(&'o mut [f32]),
+    /// Into memory that holds none.
+    Unwritten(&'o mut [MaybeUninit<f32>]),
+}
+
 type Target<'o> = SharedMatrix<'o, MaybeUninit<f32>>;
 
 impl<'a> Product<'a> {
@@ -63,9 +70,7 @@ impl<'a> Product<'a> {
             ["m", "columns"],
             [self.operand.rows(), self.columns],
         )?;
-        // SAFETY: an element is one of `MaybeUninit` too, and nothing but numbers is written there.
-        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) };
-        self.run_to(out)
+        self.run_to(Out::Numbers(out))
     }
 
     /// A new matrix (m, columns).
@@ -73,19 +78,27 @@ impl<'a> Product<'a> {
     /// # Errors
     /// `InvalidInput` when something is to be added to what it holds.
     pub(super) fn run(&self) -> Result<Vec<f32>> {
-        if matches!(self.epilogue.addend, Addend::Out) {
-            return Err(InvalidInput(
-                "a new result must have an addend of its own or none, got Addend::Out".into(),
-            ));
-        }
         let mut out = Unwritten::new(self.operand.rows() * self.columns);
-        self.run_to(out.slots())?;
+        self.run_to(Out::Unwritten(out.slots()))?;
         // SAFETY: tasks cover the matrix, tiles cover a task, and each writes all of its elements.
         Ok(unsafe { out.assume_written() })
     }
 
-    /// With [`Addend::Out`], `out` holds numbers.
-    fn run_to(&self, out: &mut [MaybeUninit<f32>]) -> Result<()> {
+    /// Computes the product; the only way to tiles, so that [`Addend::Out`] never reads what nobody
+    /// wrote.
+    fn run_to(&self, out: Out<'_>) -> Result<()> {
+        let out = match out {
+            // SAFETY: a number is one of `MaybeUninit` too, and nothing else is written there.
+            Out::Numbers(out) => unsafe {
+                &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>])
+            },
+            Out::Unwritten(_) if matches!(self.epilogue.addend, Addend::Out) => {
+                return Err(InvalidInput(
+                    "a new result must have an addend of its own or none, got Addend::Out".into(),
+                ));
+            }
+            Out::Unwritten(out) => out,
+        };
         let (isa, format) = (self.operand.isa(), self.panels.format);
         let out = SharedMatrix::new(out, self.columns);
         tiles::run(isa, format, Whole { product: self, out })

@@ -7,9 +7,10 @@
 
 use super::check;
 use super::epilogue::Epilogue;
-use super::format::{Direction, Format};
+use super::format::Format;
 use super::matrix::FrozenMatrix;
 use super::packing::{Operand, PanelSource, Part, RowSource, SideBySide, WeightPanels};
+use super::precision::Direction;
 use super::product::Product;
 use crate::isa::{self, Available};
 use crate::{InvalidInput, Result};

@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use super::format::{Direction, Format, Precision};
+use super::format::Format;
+use super::precision::{Direction, Precision};
 use super::step::{PANEL_WIDTH, Step};
 use super::tasks::Extent;
 use super::tiles::{self, Accumulators, TileKernel, TileWork};
