@@ -1,5 +1,6 @@
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -9,8 +10,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { bayesianize, evaluate, type RunEvent, train } from 'bpeft';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { BpeftProcess } from '../support/bpeft-process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const model = 'builtin:tiny';
@@ -165,4 +168,73 @@ it('writes nothing over what came while it worked', async () => {
     code: 'BPEFT_RUN_EXISTS',
   });
   expect(readFileSync(join(out, 'bpeft.json'))).toEqual(readFileSync(join(adapter, 'bpeft.json')));
+});
+
+const locked = '.lock';
+
+it('keeps others out of its folder while it works, and leaves no lock there', async () => {
+  const out = join(temporaryFolder(), 'made');
+  const options = { model, adapter: join(mle, 'adapter'), out, anchors: 4, iterations: 1 };
+  const held: boolean[] = [];
+  const others: Promise<unknown>[] = [];
+  const onEvent = ({ type }: RunEvent) => {
+    if (type !== 'look') return;
+    held.push(existsSync(join(out, locked)));
+    if (others.length > 0) return;
+    for (const work of [
+      bayesianize({ ...options, tolerance: 10, overwrite: true }),
+      evaluate({ run: mle, limit: 2, out }),
+    ])
+      others.push(work.catch((error: unknown) => error));
+  };
+  for (const overwrite of [false, true]) {
+    others.length = 0;
+    await bayesianize({ ...options, tolerance: 10, overwrite }, { onEvent });
+    for (const error of await Promise.all(others)) {
+      expect(error).toMatchObject({
+        code: 'BPEFT_RUN_EXISTS',
+        message: `process ${process.pid} is writing to ${out}`,
+      });
+    }
+    expect(readdirSync(out)).not.toContain(locked);
+  }
+  expect(held.length).toBeGreaterThan(1);
+  expect(held).not.toContain(false);
+});
+
+it('lets its lock go where it is stopped or fails, and writes nothing once it has lost it', async () => {
+  const out = join(temporaryFolder(), 'made');
+  const options = { model, adapter: join(mle, 'adapter'), out, anchors: 4, iterations: 1 };
+  const stopped = new AbortController();
+  const onLook = (what: () => void) => ({
+    onEvent: ({ type }: RunEvent) => {
+      if (type === 'look') what();
+    },
+  });
+  const work = bayesianize(
+    { ...options, tolerance: 10 },
+    { ...onLook(() => stopped.abort()), signal: stopped.signal },
+  );
+  await expect(work).rejects.toMatchObject({ code: 'BPEFT_ABORTED' });
+  expect(readdirSync(out)).toEqual([]);
+  const path = join(out, locked);
+  const robbed = () => {
+    const holder = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...holder, token: 'that of another process' }));
+  };
+  await expect(bayesianize({ ...options, tolerance: 10 }, onLook(robbed))).rejects.toMatchObject({
+    code: 'BPEFT_RUN_EXISTS',
+    message: expect.stringContaining('took the lock over while this one stood still'),
+  });
+  expect(readdirSync(out)).toEqual([locked]);
+});
+
+it('lets its lock go on Ctrl-C', async () => {
+  const out = join(temporaryFolder(), 'made');
+  const asked = ['--run', mle, '--anchors', '300', '--samples', '512', '--out', out];
+  const working = new BpeftProcess(['bayesianize', ...asked]);
+  while (!existsSync(join(out, locked))) await pause(20);
+  working.kill('SIGINT');
+  expect((await working.finished).code).toBe(130);
+  expect(readdirSync(out)).toEqual([]);
 });

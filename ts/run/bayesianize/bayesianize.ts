@@ -17,11 +17,12 @@ import type { AdapterPlace } from '../inputs/trained-adapter.ts';
 import { adapterIdentity } from '../records/adapter-files.ts';
 import { keptByAdapter, writeAdapterRecord } from '../records/adapter-record.ts';
 import { replaceFolder } from '../records/atomic.ts';
+import type { FolderLock } from '../records/lock.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { recordedSettings } from '../records/run-folder.ts';
 import { requireWritable } from '../records/writable.ts';
 import { LAPLACE } from './laplace.ts';
-import { requireMade } from './made-before.ts';
+import { lockMade, requireMade } from './made-before.ts';
 import type { LaplaceResult, Made, Maker } from './making.ts';
 import { TFB } from './tfb.ts';
 
@@ -68,9 +69,11 @@ export async function bayesianize(
       const split = await encodeSplit(rows, settings, encoding);
       const heldOut =
         heldOutRows === null ? null : await encodeSplit(heldOutRows, settings, encoding);
+      const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+      await using lock = await lockMade(config, { signal, notice });
       const making = { config, model, point, stochasticLayers, split, heldOut, emit, signal };
       await using made = await maker.make(making);
-      await save(made, config, { model, place, split, heldOut });
+      await save(made, config, { model, place, split, heldOut, lock });
       const seconds = (performance.now() - start) / 1000;
       emit({ type: 'finished', command: 'bayesianize', out, seconds });
       const { sigma, anchors, looks } = made.search ?? { sigma: null, anchors: 0, looks: [] };
@@ -122,18 +125,18 @@ interface Saved {
   readonly place: AdapterPlace;
   readonly split: Split;
   readonly heldOut: Split | null;
+  readonly lock: FolderLock;
 }
 
 async function save(
   { adapter, record: kept }: Made,
   config: BayesianizeConfig,
-  { model, place, split, heldOut }: Saved,
+  { model, place, split, heldOut, lock }: Saved,
 ): Promise<void> {
   const { name, sha256 } = model.resolved;
   const { record } = place;
   const point = await adapterIdentity(place);
   const rows = [split, ...(heldOut === null ? [] : [heldOut])].map(({ record }) => record);
-  await requireMade(config.out, config.overwrite); // of what may have come in the meantime
   await mkdir(dirname(config.out), { recursive: true });
   const temporary = join(dirname(config.out), `.${basename(config.out)}.${randomUUID()}.tmp`);
   const fill = async () => {
@@ -155,6 +158,9 @@ async function save(
       family: record?.family ?? split.family,
       ...keptByAdapter(config),
     });
+    await requireMade(config.out, config.overwrite);
+    await lock.requireHeld();
+    await lock.enter(temporary);
   };
   await replaceFolder(config.out, fill, temporary);
 }

@@ -1,10 +1,11 @@
-/** Which folder `bpeft bayesianize` may replace: one that it has made itself. */
+/** Which folder `bpeft bayesianize` may replace, one that it has made itself; and its lock. */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BpeftError } from '../../errors.ts';
 import { CARD_MARK } from '../../report/card.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
+import { FolderLock, isOfLock, type LockOptions } from '../records/lock.ts';
 import { OUT } from '../records/writable.ts';
 
 /** What an adapter's folder may hold; a folder with anything else is never replaced. */
@@ -16,7 +17,8 @@ const OWN_NAMES =
  * be replaced
  */
 export async function requireMade(out: string, overwrite: boolean): Promise<void> {
-  const held = await readdir(out).catch((): string[] => []);
+  const names = await readdir(out).catch((): string[] => []);
+  const held = names.filter((name) => !isOfLock(name));
   if (held.length === 0) return;
   const foreign = held.find((name) => !OWN_NAMES.test(name));
   if (foreign !== undefined)
@@ -27,6 +29,21 @@ export async function requireMade(out: string, overwrite: boolean): Promise<void
   if (held.includes('README.md') && !(await isCard(join(out, 'README.md'))))
     throw kept(`${out} holds a README.md that was not written by bpeft, and is not replaced`);
   if (!overwrite) throw kept(`${out} already holds an adapter`, `${OUT.remedy}, or --overwrite`);
+}
+
+/** Keeps other processes out of the folder. @throws {BpeftError} as {@link requireMade} does */
+export async function lockMade(
+  { out, overwrite }: { readonly out: string; readonly overwrite: boolean },
+  options: LockOptions,
+): Promise<FolderLock> {
+  const lock = await FolderLock.take(out, options);
+  try {
+    await requireMade(out, overwrite); // of what may have come in the meantime
+    return lock;
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
 }
 
 function kept(message: string, hint = OUT.remedy): BpeftError {

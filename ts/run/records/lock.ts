@@ -34,6 +34,11 @@ import { io } from './atomic.ts';
 
 const LOCK_FILE = '.lock';
 
+/** Whether a file of that name belongs to a lock, and not to what the folder holds. */
+export function isOfLock(name: string): boolean {
+  return name.startsWith(LOCK_FILE);
+}
+
 const Holder = z.object({
   format: z.literal(1),
   token: z.string(),
@@ -126,6 +131,11 @@ export class FolderLock implements AsyncDisposable {
       `${this.#path}: ${described(holder ?? null)} took the lock over while this one stood still`,
       { hint: 'let that one finish; nothing more is written by this process' },
     );
+  }
+
+  /** Lets a folder that is about to take the locked one's place hold the lock, too. */
+  async enter(folder: string): Promise<void> {
+    await appear(this.#path, join(folder, LOCK_FILE));
   }
 
   async release(): Promise<void> {

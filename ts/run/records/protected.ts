@@ -4,6 +4,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { BpeftError } from '../../errors.ts';
 import { folderContents, RUN_NAMES } from './folder-contents.ts';
+import { isOfLock } from './lock.ts';
 import { OUT, type PlaceWords } from './writable.ts';
 
 export interface ProtectedInput {
@@ -48,7 +49,7 @@ export async function refuseProtected(
 }
 
 function isOfRun(name: string): boolean {
-  return name.startsWith('.lock') || RUN_NAMES.some((own) => own === name);
+  return isOfLock(name) || RUN_NAMES.some((own) => own === name);
 }
 
 /** The path without symbolic links, as far as it exists. */
