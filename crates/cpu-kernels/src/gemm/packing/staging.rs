@@ -41,21 +41,24 @@ impl<R: RowSource> simd::Kernel for StageTile<'_, R> {
     type Output = ();
     const ROUNDS: bool = true;
 
+    /// Row after row first, since rows lie far apart; then transposed.
     #[inline(always)]
-    fn run<L: Level>(self) {
-        at_height!(self.tile.height, H => self.write::<L, H>());
+    fn run<L: Level>(mut self) {
+        let steps = self.words.len() / self.tile.height.rows();
+        let stride = steps.next_multiple_of(WIDTH);
+        self.write_rows::<L>(stride);
+        at_height!(self.tile.height, H => self.write_tile::<L, H>(stride));
     }
 }
 
 impl<R: RowSource> StageTile<'_, R> {
-    /// A tile of height H: row after row first, since rows lie far apart; then transposed.
+    /// The words of each row, in the scratch; compiled once for all heights.
     #[inline(always)]
-    fn write<L: Level, const H: usize>(self) {
+    fn write_rows<L: Level>(&mut self, stride: usize) {
         let Self { depth, scratch, .. } = self;
-        let steps = self.words.len() / H;
-        let stride = steps.next_multiple_of(WIDTH);
-        let rows = scratch.words.chunks_exact_mut(stride).take(H);
-        for (index, (words, scale)) in rows.zip(self.scales).enumerate() {
+        let rows = scratch.words.chunks_exact_mut(stride);
+        let rows = rows.take(self.tile.height.rows());
+        for (index, (words, scale)) in rows.zip(&mut *self.scales).enumerate() {
             let row = self.tile.first + index;
             self.source.prefetch(row + 1, scratch.row.len());
             let x = self.source.row::<L>(row, &mut scratch.row);
@@ -73,9 +76,14 @@ impl<R: RowSource> StageTile<'_, R> {
                 }
             }
         }
+    }
+
+    /// A tile of height H from the words of its rows.
+    #[inline(always)]
+    fn write_tile<L: Level, const H: usize>(self, stride: usize) {
         for (at, words) in self.words.chunks_mut(WIDTH * H).enumerate() {
             let mut square = [[0; WIDTH]; WIDTH];
-            let rows = scratch.words.chunks_exact(stride).take(H);
+            let rows = self.scratch.words.chunks_exact(stride).take(H);
             for (square, row) in square.iter_mut().zip(rows) {
                 *square = row.as_chunks().0[at];
             }
