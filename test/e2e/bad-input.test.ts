@@ -195,3 +195,24 @@ it('says that the outcome cannot be written before it reads a row', async () => 
     expect(stderr).toContain(`${file} is no folder`);
   }
 });
+
+it('names the line of a training row without an answer, or its number in a list', async () => {
+  const { answer: _, ...open } = row;
+  const lines = [row, row].map((one) => JSON.stringify(one));
+  const folder = dataset([...lines, '', JSON.stringify(open)]);
+  const [table, list] = [join(folder, 'rows.csv'), join(folder, 'rows.json')];
+  writeFileSync(table, 'question,choice1,choice2,answer\n"Which\none?",a,b,0\nWhich?,a,b,\n');
+  writeFileSync(list, JSON.stringify([row, open]));
+  const short = ['--batch-size', '1', '--max-steps', '1'];
+  for (const [data, place] of [
+    [folder, `${join(folder, 'train.jsonl')}:4`],
+    [table, `${table}:4`],
+    [list, `${list}, row 2 (line 1)`],
+  ] as const) {
+    const split = data === folder ? ['--split', 'train'] : [];
+    expect(await refused('builtin:random', data, ...short, ...split)).toMatchObject({
+      code: 'BPEFT_DATASET',
+      message: `${place}: has no answer to train on`,
+    });
+  }
+});

@@ -14,18 +14,21 @@ import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { fieldNamed } from '../rows/fields.ts';
 import { dialectOf } from './delimiter.ts';
 import { type BadRow, MAX_LINE_BYTES, type RawRow, rowOrError } from './jsonl.ts';
+import { RowLines } from './row-lines.ts';
 import { decoded } from './utf8.ts';
 
 const LIST_FIELDS = ['choices', 'labels'] as const;
 
 /**
- * @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8 or a quote that ends nowhere, with its line.
+ * @throws {BpeftError} `BPEFT_DATASET` for bad UTF-8 or a quote that ends nowhere, with its line. A
+ * row's line is that in which it begins.
  */
 export async function* readCsv(
   chunks: AsyncIterable<Uint8Array>,
   file: string,
 ): AsyncGenerator<RawRow | BadRow, void, undefined> {
   const { delimiter, skippedLines, rest } = await dialectOf(decoded(chunks, file), file);
+  const lines = new RowLines(1 + skippedLines);
   let columns = 0;
   const parser = parse({
     delimiter,
@@ -39,28 +42,29 @@ export async function* readCsv(
     skip_empty_lines: true,
     skip_records_with_empty_values: true,
   });
-  const records = pipeline(Readable.from(rest), parser, () => {});
+  const records = pipeline(Readable.from(lines.watched(rest)), parser, () => {});
   let row = 0;
   try {
     for await (const record of records) {
       const { record: cells, info } = record as CsvRecord;
-      const line = info.lines + skippedLines;
-      yield rowOrError({ row, line }, () => {
-        if (info.error !== undefined) throw notCsv({ file, line }, info.error, columns);
-        return fields(cells, { file, line });
+      const place = { file, line: lines.ofRow(info.bytes) };
+      yield rowOrError({ row, place }, () => {
+        if (info.error !== undefined) throw notCsv(place, info.error, columns);
+        return fields(cells, place);
       });
       row += 1;
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;
-    const line = (typeof cause.lines === 'number' ? cause.lines : row + 2) + skippedLines;
+    const isOpen = cause.code === 'CSV_QUOTE_NOT_CLOSED';
+    const line = isOpen ? lines.ofQuote : lines.ofRest(Number(cause.bytes));
     throw notCsv({ file, line }, cause, columns);
   }
 }
 
 interface CsvRecord {
   readonly record: Record<string, string>;
-  readonly info: { readonly lines: number; readonly error?: CsvError };
+  readonly info: { readonly bytes: number; readonly error?: CsvError };
 }
 
 function notCsv(place: RowPlace, cause: CsvError, columns: number): BpeftError {

@@ -5,7 +5,7 @@
  * element.
  */
 
-import { datasetError } from '../rows/dataset-error.ts';
+import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { parseWithDigits } from './json-numbers.ts';
 import { type BadRow, MAX_LINE_BYTES, type RawRow, rowOrError } from './jsonl.ts';
 import { decoded } from './utf8.ts';
@@ -22,7 +22,8 @@ export async function* readJsonList(
   let row = 0;
   for await (const text of decoded(chunks, file)) {
     for (const { text: element, line } of splitter.push(text)) {
-      yield rowOrError({ row, line }, () => parsed(element, file, line));
+      const place = { file, line, number: row + 1 };
+      yield rowOrError({ row, place }, () => parsed(element, place));
       row += 1;
     }
   }
@@ -109,11 +110,11 @@ class ListSplitter {
   }
 }
 
-function parsed(text: string, file: string, line: number): unknown {
+function parsed(text: string, place: RowPlace): unknown {
   try {
     return parseWithDigits(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw datasetError({ file, line }, `is not valid JSON: ${reason}`, { cause });
+    throw datasetError(place, `is not valid JSON: ${reason}`, { cause });
   }
 }

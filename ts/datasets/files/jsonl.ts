@@ -5,7 +5,7 @@
  */
 
 import { BpeftError } from '../../errors.ts';
-import { datasetError } from '../rows/dataset-error.ts';
+import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
 import { parseWithDigits } from './json-numbers.ts';
 
 /** A record of a file and its place. */
@@ -15,15 +15,14 @@ export interface RawRow {
    * 0-based, blank lines (and the CSV header) not shifting it: JSONL line − 1, CSV record number.
    */
   readonly row: number;
-  /** 1-based line in the file. */
-  readonly line: number;
+  readonly place: RowPlace;
 }
 
 /** What stands where a row should be; the rows after it can be read all the same. */
 export interface BadRow {
   readonly error: BpeftError;
   readonly row: number;
-  readonly line: number;
+  readonly place: RowPlace;
 }
 
 /** Longest line that is read; nothing beyond it is held in memory. */
@@ -64,20 +63,21 @@ export async function* readJsonl(
 
 /** Null: a blank line. */
 function rowOf(bytes: Uint8Array, file: string, line: number): RawRow | BadRow | null {
-  const place = { row: line - 1, line };
-  const found = rowOrError(place, () => parseLine(bytes, file, line));
+  const found = rowOrError({ row: line - 1, place: { file, line } }, () =>
+    parseLine(bytes, file, line),
+  );
   return 'value' in found && found.value === undefined ? null : found;
 }
 
 /** A row, or the complaint about it; what is no complaint about rows is thrown. */
 export function rowOrError(
-  place: { row: number; line: number },
+  record: { row: number; place: RowPlace },
   parse: () => unknown,
 ): RawRow | BadRow {
   try {
-    return { ...place, value: parse() };
+    return { ...record, value: parse() };
   } catch (error) {
-    if (error instanceof BpeftError) return { ...place, error };
+    if (error instanceof BpeftError) return { ...record, error };
     throw error;
   }
 }

@@ -11,7 +11,6 @@ import type { ParquetInput } from './parquet-worker.ts';
 const MEMORY = { maxOldGenerationSizeMb: 2048 };
 
 /**
- * A row's line is its number from 1.
  * @throws {BpeftError} `BPEFT_IO`: it cannot be opened; `BPEFT_DATASET`: it is damaged, or no
  * Parquet.
  */
@@ -26,7 +25,7 @@ export async function* readParquet(input: ParquetInput): AsyncGenerator<RawRow, 
       MEMORY,
     )) {
       for (const value of rows) {
-        yield { value, row, line: row + 1 };
+        yield { value, row, place: { file: path, line: null, number: row + 1 } };
         row += 1;
       }
     }

@@ -1,4 +1,4 @@
-/** The rows of a split's files: streamed, hashed, each checked with its file and line. */
+/** The rows of a split's files: streamed, hashed, each checked with its place. */
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -179,13 +179,12 @@ export async function* rowsToPredict(
   { labelNames, columns }: Pick<ReadOptions, 'labelNames' | 'columns'>,
 ): AsyncGenerator<RowToPredict, void, undefined> {
   for await (const record of records(source, areNamed(task))) {
-    const { row, line } = record;
+    const { row, place } = record;
     if ('error' in record) {
       yield { row, id: null, error: record.error };
       continue;
     }
     try {
-      const place = { file: source.file, line };
       const mapped = mappedRow(record.value, columns, place, task.answerFields);
       const fields = withoutAnswer(namedFields(mapped, place), task);
       yield { row, item: task.item(fields, row, place, task.labelNames ?? labelNames) };
@@ -206,7 +205,7 @@ function idOf(value: unknown): string | null {
 export async function firstRecord(source: RowSource, columns?: Columns | null): Promise<unknown> {
   for await (const record of records(source, false)) {
     if ('error' in record) throw record.error;
-    const place = { file: source.file, line: record.line };
+    const { place } = record;
     return namedFields(mappedRow(record.value, columns, place), place);
   }
   throw datasetError(source.file, 'holds no rows');
@@ -251,8 +250,7 @@ async function* placedRows(
     let rowsEnd = firstRow;
     for await (const record of records(counted, areNamed(task))) {
       if ('error' in record) throw record.error;
-      const { value, row, line } = record;
-      const place = { file, line };
+      const { value, row, place } = record;
       const mapped = mappedRow(value, columns, place, isPredicted ? task.answerFields : []);
       const fields = namedFields(mapped, place);
       metered.rows += 1;

@@ -1,4 +1,4 @@
-/** `BPEFT_DATASET` with its place: file, 1-based line and field. */
+/** `BPEFT_DATASET` with its place: file, line or number of the row, and field. */
 
 import type { z } from 'zod';
 import { BpeftError } from '../../errors.ts';
@@ -7,8 +7,16 @@ import { suggestedColumns } from './suggested-columns.ts';
 /** Where a row stands. */
 export interface RowPlace {
   readonly file: string;
-  /** 1-based. */
-  readonly line: number;
+  /** Its first line, from 1; null in a format without lines. */
+  readonly line: number | null;
+  /** Its number in the file, from 1, in a format whose rows are not told by their lines. */
+  readonly number?: number;
+}
+
+/** As every message names a row. */
+export function placeText({ file, line, number }: RowPlace): string {
+  if (number === undefined) return `${file}:${line}`;
+  return `${file}, row ${number}${line === null ? '' : ` (line ${line})`}`;
 }
 
 export function datasetError(
@@ -16,7 +24,7 @@ export function datasetError(
   message: string,
   options: { hint?: string | undefined; cause?: unknown } = {},
 ): BpeftError {
-  const where = typeof place === 'string' ? place : `${place.file}:${place.line}`;
+  const where = typeof place === 'string' ? place : placeText(place);
   return new BpeftError('BPEFT_DATASET', `${where}: ${message}`, options);
 }
 

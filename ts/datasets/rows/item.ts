@@ -30,7 +30,7 @@ const CAPITALS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
 const ONE_LETTER = [...CAPITALS, ...'abcdefghijklmnopqrstuvwxyz'];
 
 export interface Item {
-  /** For messages: file and line. */
+  /** For messages. */
   readonly place: RowPlace;
   /** 0-based line in the split: the row's identity for noise and predictions. */
   readonly row: number;

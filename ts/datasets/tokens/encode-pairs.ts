@@ -5,7 +5,7 @@
 
 import { BpeftError } from '../../errors.ts';
 import type { TextPair } from '../prompts/text-pair.ts';
-import { datasetError, type RowPlace } from '../rows/dataset-error.ts';
+import { datasetError, placeText, type RowPlace } from '../rows/dataset-error.ts';
 import type { PairEncoder } from './prompt-encoder.ts';
 
 export interface PlacedPair extends TextPair {
@@ -78,10 +78,10 @@ function asRefusal(error: unknown): BpeftError {
   throw error;
 }
 
-function tooLong({ file, line }: RowPlace, length: number): BpeftError {
+function tooLong(place: RowPlace, length: number): BpeftError {
   return new BpeftError(
     'BPEFT_PROMPT_TOO_LONG',
-    `${file}:${line}: the texts must fit ${length} tokens`,
+    `${placeText(place)}: the texts must fit ${length} tokens`,
     {
       hint: 'pass a larger --max-seq-len, or --on-long cut',
     },

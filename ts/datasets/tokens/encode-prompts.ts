@@ -1,12 +1,12 @@
 /**
- * Prompts as token ids that fit: special tokens added, what is too long cut or refused, by file and
- * line.
+ * Prompts as token ids that fit: special tokens added, what is too long cut or refused, by its
+ * place.
  */
 
 import { BpeftError } from '../../errors.ts';
 import type { DataProtocol } from '../../protocol/data-protocol.ts';
 import { type PlacedPlan, promptText } from '../prompts/prompt-plan.ts';
-import { datasetError } from '../rows/dataset-error.ts';
+import { datasetError, placeText } from '../rows/dataset-error.ts';
 import { cutToFit } from './cut-context.ts';
 import { encodeTexts, type PromptEncoder } from './prompt-encoder.ts';
 
@@ -160,7 +160,7 @@ function refuseLong(
 }
 
 function longError({ place }: PlacedPlan, message: string, hint: string): BpeftError {
-  return new BpeftError('BPEFT_PROMPT_TOO_LONG', `${place.file}:${place.line}: ${message}`, {
+  return new BpeftError('BPEFT_PROMPT_TOO_LONG', `${placeText(place)}: ${message}`, {
     hint,
   });
 }

@@ -30,6 +30,7 @@ import {
 } from '../records/adapter-files.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { engineNames, forModel, headOf } from './adapted-layers.ts';
+import { requireAnswers } from './answers.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 
 /** Disposing of it frees the adapter and its optimizers; the model stays. */
@@ -151,6 +152,7 @@ async function prepareSession(
   });
   const encoding = { model, signal, emit, classes: adapter.info.head?.classes };
   const train = await encodeSplit(data.train, config, encoding);
+  await requireAnswers(data.train, train.encoded);
   const accounting = account(config, train.encoded.examples.length);
   const order = new BatchOrder(train.encoded.examples, {
     batchSize: config.batchSize * division.merged,

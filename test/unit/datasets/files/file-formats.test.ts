@@ -39,10 +39,14 @@ it.each([
     'rows.jsonl:2: is not valid JSON: nothing may follow',
   ],
   ['with a hole', '[{"text":"a"},\n,{}]', 'rows.jsonl:2: is not valid JSON: an element is missing'],
-  ['with a bad element', '[{"text":"a"},\n{"text":}]', 'rows.jsonl:2: is not valid JSON: '],
-  ['of texts', '["a","b"]', 'rows.jsonl:1: must be an object'],
+  [
+    'with a bad element',
+    '[{"text":"a"},\n{"text":}]',
+    'rows.jsonl, row 2 (line 2): is not valid JSON: ',
+  ],
+  ['of texts', '["a","b"]', 'rows.jsonl, row 1 (line 1): must be an object'],
   ['of nothing', '[]', 'rows.jsonl: holds no rows'],
-])('refuses a JSON list %s, with its line', async (_, text, message) => {
+])('refuses a JSON list %s, with its place', async (_, text, message) => {
   expect(await complaint(text, classification)).toContain(message);
 });
 
