@@ -186,8 +186,8 @@ function withEntries(text) {
   const body = text.replace(DYNAMIC, '$1 *$2 = static_cast<$1 *>(emu_launch.dynamic_shared);');
   const names = [...new Set([...body.matchAll(ENTRY)].map((match) => match[1]))].sort();
   const entry = (name) => {
-    const of = `EmuEntry<&${name}>`;
-    return `  {"${name}", ${of}::call, ${of}::count, ${of}::sizes, ${of}::is_pointer},`;
+    const parts = ['call', 'count', 'sizes', 'alignments', 'is_pointer'];
+    return `  {"${name}", ${parts.map((part) => `EmuEntry<&${name}>::${part}`).join(', ')}},`;
   };
   return `${body}
 extern "C" __attribute__((weak)) char __start_emu_shared[], __stop_emu_shared[];

@@ -166,6 +166,19 @@ Result cuFuncGetAttribute(int *value, int which, void *function) {
   *value = which == 0 ? 1024 : which == 8 ? shared : 0;
   return OK;
 }
+Result cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
+  ENTER;
+  const EmuKernel &kernel = *static_cast<Function *>(function)->kernel;
+  if (index >= kernel.count || !offset) return INVALID_VALUE;
+  size_t end = 0;
+  for (size_t i = 0; i <= index; i++) {
+    size_t alignment = kernel.alignments[i];
+    *offset = (end + alignment - 1) / alignment * alignment;
+    end = *offset + kernel.sizes[i];
+  }
+  if (size) *size = kernel.sizes[index];
+  return OK;
+}
 Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *, int threads, size_t) {
   *blocks = std::max(1, 2048 / std::max(threads, 1));
   return OK;

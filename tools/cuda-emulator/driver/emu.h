@@ -25,6 +25,7 @@ struct EmuKernel {
   void (*call)(void **arguments);
   unsigned count;
   const unsigned *sizes;   // bytes of each argument
+  const unsigned *alignments;
   const bool *is_pointer;  // device pointers are checked at launch
 };
 

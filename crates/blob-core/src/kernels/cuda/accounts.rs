@@ -2,11 +2,13 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use cudarc::driver::{DeviceRepr, DriverError, ValidAsZeroBits, result, sys};
+use cudarc::driver::{DriverError, result, sys};
 
 use super::Gpu;
 use super::arena::{Arena, rounded};
-use super::memory::{Memory, Source};
+use super::memory::{Memory, Number, Source};
+use super::node::Node;
+use super::unwritten::Unwritten;
 use crate::Result;
 
 /// A block of the arena's is this share of a GPU's memory, where no array asks for more.
@@ -104,8 +106,13 @@ impl Accounts {
 }
 
 impl Gpu {
-    /// Memory whose values are written next.
-    pub(crate) fn empty<T: DeviceRepr>(self, len: usize) -> Result<Memory<T>> {
+    /// Memory for values that are written next.
+    pub(crate) fn empty<T: Number>(self, len: usize) -> Result<Unwritten<T>> {
+        Ok(Unwritten::new(self.taken(len)?))
+    }
+
+    /// The arena's memory, whatever lies there.
+    pub(super) fn taken<T: Number>(self, len: usize) -> Result<Memory<T>> {
         let bytes = size_of::<T>() * len.max(1);
         let mut accounts = self.accounts();
         if accounts.block == 0 {
@@ -128,21 +135,22 @@ impl Gpu {
     }
 
     /// Zeros.
-    pub(super) fn zeros<T: DeviceRepr + ValidAsZeroBits>(self, len: usize) -> Result<Memory<T>> {
-        let memory = self.empty(len)?;
-        self.fill_with_zeros(&memory)?;
-        Ok(memory)
+    pub(super) fn zeros<T: Number>(self, len: usize) -> Result<Memory<T>> {
+        let mut memory = self.empty::<T>(len)?;
+        let bytes = size_of::<T>() * len.max(1);
+        self.ask(Node::Zeros(memory.address(), bytes))?;
+        Ok(memory.written())
     }
 
     /// A copy of values that stay as long as their model.
-    pub(super) fn keep<T: DeviceRepr>(self, values: &[T]) -> Result<Memory<T>> {
-        let memory = self.lasting(values.len())?;
-        self.write(values, &memory)?;
+    pub(super) fn keep<T: Number>(self, values: &[T]) -> Result<Memory<T>> {
+        let memory = Unwritten::new(self.lasting(values.len())?);
+        let memory = self.write(values, memory)?;
         self.synchronize()?; // the caller drops what was copied
         Ok(memory)
     }
 
-    fn lasting<T>(self, len: usize) -> Result<Memory<T>> {
+    fn lasting<T: Number>(self, len: usize) -> Result<Memory<T>> {
         let bytes = size_of::<T>() * len.max(1);
         let mut accounts = self.accounts();
         let (ended, _stage) = self.end_list();

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::memory::Memory;
 use super::pointwise::a_thread_per;
+use super::unwritten::Unwritten;
 use super::{Array, Gpu};
 use crate::Result;
 
@@ -40,7 +40,12 @@ impl Layer {
     ///
     /// # Errors
     /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
-    pub(crate) fn forward(&self, x: &Array, parameters: &Array, y: &mut Memory<f32>) -> Result<()> {
+    pub(crate) fn forward(
+        &self,
+        x: &Array,
+        parameters: &Array,
+        y: &mut Unwritten<f32>,
+    ) -> Result<()> {
         let (gpu, [n, k, m]) = (x.gpu(), self.sizes());
         let x = x.values().slice(self.part(self.inputs));
         let [w, b] = [&self.weight, &self.bias].map(|it| parameters.values().slice(it.clone()));
@@ -56,7 +61,12 @@ impl Layer {
     ///
     /// # Errors
     /// As [`Self::forward`].
-    pub(crate) fn input(&self, dy: &Array, parameters: &Array, dx: &mut Memory<f32>) -> Result<()> {
+    pub(crate) fn input(
+        &self,
+        dy: &Array,
+        parameters: &Array,
+        dx: &mut Unwritten<f32>,
+    ) -> Result<()> {
         let (gpu, [n, k, m]) = (dy.gpu(), self.sizes());
         let dy = dy.values().slice(self.part(self.outputs));
         let w = parameters.values().slice(self.weight.clone());

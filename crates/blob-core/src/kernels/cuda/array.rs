@@ -6,8 +6,9 @@ use candle_core as candle;
 use cudarc::driver::{DeviceRepr, result};
 
 use super::Gpu;
-use super::memory::Memory;
+use super::memory::{Memory, Number};
 use super::node::Node;
+use super::unwritten::Unwritten;
 use crate::{Error, Result};
 
 /// An array of `f32` in row order. Copies share the memory; who changes one changes no other.
@@ -22,10 +23,10 @@ pub struct Array {
 
 impl Array {
     /// Values that a kernel wrote.
-    pub(crate) fn of_kernel(gpu: Gpu, values: Memory<f32>, dims: &[usize]) -> Self {
+    pub(crate) fn of_kernel(gpu: Gpu, values: impl Into<Memory<f32>>, dims: &[usize]) -> Self {
         Self {
             gpu,
-            values: Arc::new(values),
+            values: Arc::new(values.into()),
             dims: dims.to_vec(),
             host: Arc::default(),
         }
@@ -158,16 +159,16 @@ impl std::fmt::Debug for Array {
 impl Gpu {
     /// A copy of the host's values, which may be dropped: the driver takes what is pageable before
     /// it returns.
-    pub(super) fn upload<T: DeviceRepr>(self, values: &[T]) -> Result<Memory<T>> {
-        let memory = self.empty(values.len())?;
-        self.write(values, &memory)?;
-        Ok(memory)
+    pub(super) fn upload<T: Number>(self, values: &[T]) -> Result<Memory<T>> {
+        self.write(values, self.empty(values.len())?)
     }
 
-    pub(super) fn write<T: DeviceRepr>(self, values: &[T], to: &Memory<T>) -> Result<()> {
+    /// Writes as many values as there is memory for.
+    pub(super) fn write<T: Number>(self, values: &[T], mut to: Unwritten<T>) -> Result<Memory<T>> {
         self.settle()?;
         self.bind()?;
-        self.copy_to(to.address(), values)
+        self.copy_to(to.address(), values)?;
+        Ok(to.written())
     }
 
     /// Copies values to where as many have room. The GPU is the thread's.
@@ -186,20 +187,15 @@ impl Gpu {
         Ok(())
     }
 
-    pub(super) fn fill_with_zeros<T>(self, memory: &Memory<T>) -> Result<()> {
-        let bytes = size_of::<T>() * memory.len().max(1);
-        self.ask(Node::Zeros(memory.address(), bytes))
-    }
-
     pub(super) fn copied(self, values: &Memory<f32>) -> Result<Memory<f32>> {
-        let copy = self.empty(values.len())?;
+        let mut copy = self.empty(values.len())?;
         let (to, from) = (copy.address(), values.address());
         let bytes = size_of::<f32>() * values.len();
         self.ask(Node::Copy { from, to, bytes })?;
-        Ok(copy)
+        Ok(copy.written())
     }
 
-    pub(super) fn download<T: DeviceRepr + Clone + Default>(
+    pub(super) fn download<T: Number + Clone + Default>(
         self,
         values: &Memory<T>,
     ) -> Result<Vec<T>> {

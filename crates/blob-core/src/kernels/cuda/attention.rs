@@ -312,6 +312,7 @@ pub fn backward(
     call.arg(&of).arg(&offsets);
     call.arg(&mut dq).arg(&mut delta).arg(&shape);
     gpu.run(call, tiling.launch(tiles, (problem.heads, 1), bytes))?;
+    let delta = delta.written();
     let bytes = bytes + 2 * tiling.other * size_of::<f32>();
     let kernel = gpu.kernel_with(FILE, tiling.names[2], bytes)?;
     let mut call = gpu.call(&kernel);

@@ -1,8 +1,6 @@
 //! Stored numbers, decoded for a product or row by row; equations in `blocks.cu`.
 
-use cudarc::driver::DeviceRepr;
-
-use super::memory::Memory;
+use super::memory::{Memory, Number};
 use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
@@ -95,7 +93,7 @@ impl Table {
 }
 
 /// All values (rows, columns) of blocks in row order, by one of [`decoders`].
-pub(super) fn decode<T: DeviceRepr>(
+pub(super) fn decode<T: Number>(
     gpu: Gpu,
     decoder: &'static str,
     stored: &Memory<u8>,
@@ -121,7 +119,7 @@ struct Decoded<'a> {
 }
 
 impl Decoded<'_> {
-    fn decoded<T: DeviceRepr>(&self, gpu: Gpu, decoder: &'static str) -> Result<Memory<T>> {
+    fn decoded<T: Number>(&self, gpu: Gpu, decoder: &'static str) -> Result<Memory<T>> {
         let (rows, columns) = self.shape;
         let mut values = gpu.empty(rows * columns)?;
         let sizes = [rows, columns].map(|size| size as u32);
@@ -135,6 +133,6 @@ impl Decoded<'_> {
         call.arg(&mut values).arg(&sizes[0]).arg(&sizes[1]);
         call.arg(&self.factor);
         gpu.run(call, a_thread_per(rows * columns))?;
-        Ok(values)
+        Ok(values.written())
     }
 }

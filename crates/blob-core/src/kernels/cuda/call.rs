@@ -1,17 +1,73 @@
 //! A launch with its arguments.
 
 use std::ffi::c_void;
+use std::hash::{Hash, Hasher};
 
 use cudarc::driver::{DeviceRepr, DriverError, LaunchConfig, result, sys};
 
+use super::context::driver_version;
 use super::memory::{Memory, View, ViewMut};
 
+/// Drivers of this CUDA release and later say what a kernel takes.
+const TELLS_PARAMETERS: i32 = 12_040;
+
 /// A kernel of a loaded file, for the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Kernel(pub(super) sys::CUfunction);
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    pub(super) function: sys::CUfunction,
+    pub(super) name: &'static str,
+    /// Bytes of each parameter, where the driver says them.
+    parameters: Option<&'static [usize]>,
+}
 
 // SAFETY: the driver takes a function's handle from any thread.
 unsafe impl Send for Kernel {}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.function == other.function
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.hash(state);
+    }
+}
+
+impl Kernel {
+    /// Of a module that stays loaded; its GPU is the thread's.
+    pub(super) fn new(function: sys::CUfunction, name: &'static str) -> Self {
+        Self {
+            function,
+            name,
+            parameters: parameters(function),
+        }
+    }
+}
+
+/// Bytes of each parameter. Older drivers do not say them; the launches are those that newer ones
+/// have checked.
+fn parameters(function: sys::CUfunction) -> Option<&'static [usize]> {
+    if driver_version().ok()? < TELLS_PARAMETERS {
+        return None;
+    }
+    let mut sizes = Vec::new();
+    loop {
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function is of a module that stays loaded; the driver writes two numbers.
+        let told = unsafe {
+            sys::cuFuncGetParamInfo(function, sizes.len(), &raw mut offset, &raw mut size)
+        };
+        match told {
+            sys::CUresult::CUDA_SUCCESS => sizes.push(size),
+            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(sizes.leak()), // no more
+            _ => return None, // of an earlier launch: whoever waits is told
+        }
+    }
+}
 
 /// A kernel and its arguments, in its order.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -21,6 +77,8 @@ pub(super) struct Call {
     words: Vec<u64>,
     /// Where each begins.
     starts: Vec<usize>,
+    /// Whether each has as many bytes as the kernel's.
+    fits: bool,
 }
 
 impl Call {
@@ -29,20 +87,35 @@ impl Call {
             kernel,
             words: Vec::with_capacity(24),
             starts: Vec::with_capacity(16),
+            fits: true,
         }
     }
 
     /// The next argument.
-    pub(super) fn arg(&mut self, argument: impl Argument) -> &mut Self {
+    pub(super) fn arg<A: Argument>(&mut self, argument: A) -> &mut Self {
+        if let Some(parameters) = self.kernel.parameters {
+            self.fits &= parameters.get(self.starts.len()) == Some(&A::BYTES);
+        }
         self.starts.push(self.words.len());
         argument.write(&mut self.words);
         self
     }
 
+    pub(super) fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Whether these are all that the kernel takes, in number and size: the driver reads them from
+    /// the host's memory by its own count.
+    pub(super) fn is_whole(&self) -> bool {
+        let count = self.starts.len();
+        self.fits && self.kernel.parameters.is_none_or(|all| all.len() == count)
+    }
+
     /// Launches it.
     ///
     /// # Safety
-    /// The kernel has these parameters and that shape, and stays within what they point to.
+    /// The call is whole, and with that shape the kernel stays within what its arguments point to.
     pub(super) unsafe fn launch(
         &self,
         stream: sys::CUstream,
@@ -56,7 +129,7 @@ impl Call {
         // SAFETY: the caller's; the driver copies the arguments before it returns.
         unsafe {
             result::launch_kernel(
-                self.kernel.0,
+                self.kernel.function,
                 shape.grid_dim,
                 shape.block_dim,
                 shape.shared_mem_bytes,
@@ -69,12 +142,17 @@ impl Call {
 
 /// What a kernel is given.
 pub(super) trait Argument {
+    /// How many the kernel reads.
+    const BYTES: usize;
+
     /// Writes its bytes, filled up to words.
     fn write(self, words: &mut Vec<u64>);
 }
 
 /// Plain words by value: numbers, and structures without gaps.
 impl<T: DeviceRepr> Argument for &T {
+    const BYTES: usize = size_of::<T>();
+
     fn write(self, words: &mut Vec<u64>) {
         let start = words.len();
         words.resize(start + size_of::<T>().div_ceil(size_of::<u64>()), 0);
@@ -85,25 +163,59 @@ impl<T: DeviceRepr> Argument for &T {
 }
 
 impl<T> Argument for &Memory<T> {
+    const BYTES: usize = size_of::<u64>();
+
     fn write(self, words: &mut Vec<u64>) {
         words.push(self.address());
     }
 }
 
 impl<T> Argument for &mut Memory<T> {
+    const BYTES: usize = size_of::<u64>();
+
     fn write(self, words: &mut Vec<u64>) {
         words.push(self.address());
     }
 }
 
 impl<T> Argument for &View<'_, T> {
+    const BYTES: usize = size_of::<u64>();
+
     fn write(self, words: &mut Vec<u64>) {
         words.push(self.address);
     }
 }
 
 impl<T> Argument for &mut ViewMut<'_, T> {
+    const BYTES: usize = size_of::<u64>();
+
     fn write(self, words: &mut Vec<u64>) {
         words.push(self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_whole_with_as_many_arguments_as_its_kernel_takes_and_of_its_sizes() {
+        let is_whole = |parameters, has_last: bool| {
+            let mut call = Call::new(Kernel {
+                function: std::ptr::null_mut(),
+                name: "kernel",
+                parameters,
+            });
+            call.arg(&1_u32);
+            if has_last {
+                call.arg(&2_u64);
+            }
+            call.is_whole()
+        };
+        assert!(is_whole(Some(&[4, 8]), true) && is_whole(Some(&[4]), false));
+        assert!(is_whole(None, true) && is_whole(None, false));
+        assert!(!is_whole(Some(&[4, 8]), false) && !is_whole(Some(&[4, 8, 4]), true));
+        assert!(!is_whole(Some(&[4]), true) && !is_whole(Some(&[]), false));
+        assert!(!is_whole(Some(&[8, 4]), true) && !is_whole(Some(&[4, 4]), true));
     }
 }

@@ -9,7 +9,7 @@ use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, LaunchCon
 
 use super::accounts::Accounts;
 use super::call::{Call, Kernel};
-use super::failure::{failed, full, missing, product_failed};
+use super::failure::{OTHER_KERNELS, failed, full, missing, product_failed};
 use super::fixed::Algorithms;
 use super::image::image;
 use super::node::Node;
@@ -248,7 +248,8 @@ impl Gpu {
         })?;
         let function = module.load_function(name);
         let function = function.map_err(|error| self.failed(error))?;
-        let kernel = Kernel(function.cu_function());
+        self.bind()?;
+        let kernel = Kernel::new(function.cu_function(), name);
         kernels.insert(name, kernel);
         Ok(kernel)
     }
@@ -265,7 +266,8 @@ impl Gpu {
             use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
             let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
             // SAFETY: the function is of a module that stays loaded.
-            let set = unsafe { result::function::set_function_attribute(kernel.0, MOST, bytes) };
+            let set =
+                unsafe { result::function::set_function_attribute(kernel.function, MOST, bytes) };
             set.map_err(|error| self.failed(error))?;
         }
         Ok(kernel)
@@ -274,7 +276,6 @@ impl Gpu {
     /// A launch, to be given its arguments in the kernel's order.
     #[expect(
         clippy::unused_self,
-        clippy::trivially_copy_pass_by_ref,
         reason = "a launch is a GPU's, of a kernel that others keep"
     )]
     pub(super) fn call(self, kernel: &Kernel) -> Call {
@@ -282,7 +283,17 @@ impl Gpu {
     }
 
     /// Asks for a launch.
+    ///
+    /// # Errors
+    /// `BPEFT_DEVICE` when the kernel takes other arguments, and as [`Self::ask`].
     pub(super) fn run(self, call: Call, shape: LaunchConfig) -> Result<()> {
+        if !call.is_whole() {
+            let what = format!(
+                "{} takes other arguments than it is given",
+                call.kernel().name
+            );
+            return Err(missing(self.ordinal(), &what, OTHER_KERNELS));
+        }
         if shape.grid_dim.0 == 0 {
             return Ok(()); // of no rows
         }

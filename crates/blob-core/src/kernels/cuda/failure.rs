@@ -7,6 +7,10 @@ use cudarc::driver::{DriverError, result};
 
 use crate::Error;
 
+/// What to do about kernels that others than this engine would call.
+pub(super) const OTHER_KERNELS: &str =
+    "install the package again: its kernels are not of the engine's version";
+
 /// What a call of the driver for a GPU returned.
 pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
     let device = format!("cuda:{ordinal}");
@@ -28,9 +32,7 @@ pub(super) fn failed(ordinal: usize, error: DriverError) -> Error {
             "install a driver for the package's CUDA release (580 or later for CUDA 13), or the \
              package for CUDA 12"
         }
-        CUresult::CUDA_ERROR_NOT_FOUND => {
-            "install the package again: its kernels are not of the engine's version"
-        }
+        CUresult::CUDA_ERROR_NOT_FOUND => OTHER_KERNELS,
         _ => {
             "the GPU cannot be used further in this process: start again from the last checkpoint, \
              or use the CPU; nvidia-smi and the kernel's log say more"

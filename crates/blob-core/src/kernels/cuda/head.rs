@@ -131,6 +131,7 @@ pub(crate) fn forward(
     call.arg(&which).arg(&prompts).arg(&mut z);
     call.arg(&sizes[0]).arg(&sizes[1]);
     gpu.run(call, a_thread_per(32 * classes.logits))?;
+    let mut z = z.written();
     if let Some(term) = term {
         for group in term.groups {
             add_term(term, group, (x, classes), &mut z)?;
@@ -175,6 +176,7 @@ pub(crate) fn backward(
     call.arg(dz.values()).arg(w.values());
     call.arg(&which).arg(&offsets).arg(&mut dx).arg(&width);
     gpu.run(call, blocks(n))?;
+    let mut dx = dx.written();
     if let Some((term, sums)) = term {
         for group in term.groups {
             term_backward(term, group, (x, classes, dz), &mut dx, sums)?;
@@ -201,6 +203,7 @@ fn term_backward(
     call.arg(dz.values()).arg(&b).arg(&tokens).arg(&offsets);
     call.arg(&mut p).arg(&part).arg(&r).arg(&term.scaling);
     gpu.run(call, a_thread_per(count))?;
+    let p = p.written();
 
     let (which, prompts, distinct) = (classes.which(), classes.prompts(), classes.distinct());
     let db = sums.address_mut(term.members[group.member].b)?;
@@ -283,6 +286,7 @@ pub(crate) fn cross_entropy(
     call.arg(&samples).arg(&is_of_mean);
     call.arg(&mut losses).arg(&mut dz).arg(&count);
     gpu.run(call, a_thread_per(prompts))?;
+    let losses = losses.written();
     let kernel = gpu.kernel(FILE, "add_losses")?;
     let mut call = gpu.call(&kernel);
     call.arg(&losses).arg(&count).arg(tally.sums_mut());

@@ -182,7 +182,7 @@ impl Term<'_> {
         call.arg(&is_softplus).arg(&key);
         call.arg(&noise.gaussian).arg(&noise.sign);
         gpu.run(call, a_thread_per(count))?;
-        Ok(values)
+        Ok(values.written())
     }
 
     /// The group's rows of x under the mask of a tag, (rows, k).
@@ -203,7 +203,7 @@ impl Term<'_> {
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&probability);
         call.arg(&key).arg(&tag);
         gpu.run(call, a_thread_per(n * k.div_ceil(8)))?;
-        Ok(out)
+        Ok(out.written())
     }
 
     /// The group's rows of x as both products read them.
@@ -242,7 +242,7 @@ impl Term<'_> {
         call.arg(&positions).arg(&identities).arg(&mut h);
         call.arg(&sizes[0]).arg(&sizes[1]).arg(&drawn.draw);
         gpu.run(call, blocks((rows.len(), 1)))?;
-        Ok(h)
+        Ok(h.written())
     }
 
     /// p, (rows, r).
@@ -258,7 +258,7 @@ impl Term<'_> {
         call.arg(&mut p).arg(&sizes[0]).arg(&sizes[1]);
         call.arg(&self.scaling);
         gpu.run(call, blocks((rows.len(), 1)))?;
-        Ok(p)
+        Ok(p.written())
     }
 
     fn factor_b(

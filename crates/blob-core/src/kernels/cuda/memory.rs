@@ -4,7 +4,26 @@ use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
+use half::bf16;
+
 use super::Gpu;
+
+/// A number: whatever bytes lie in memory, they are one.
+///
+/// # Safety
+/// It is plain, and every pattern of its bits is a value.
+pub(crate) unsafe trait Number: DeviceRepr + ValidAsZeroBits {}
+
+macro_rules! numbers {
+    ($($number:ty),+) => {
+        $(
+            // SAFETY: an integer, or a float, whose every pattern is a number or NaN.
+            unsafe impl Number for $number {}
+        )+
+    };
+}
+numbers!(u8, u32, u64, f32, f64, bf16);
 
 /// Values in a GPU's memory; it is free again behind all that was asked before the drop.
 pub(crate) struct Memory<T> {

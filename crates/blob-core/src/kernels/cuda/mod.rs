@@ -5,7 +5,7 @@
 //! | `context` | a GPU: its driver, stream, kernels and products |
 //! | `image` | binaries of kernels |
 //! | `survey` | what a machine has, for `bpeft doctor` |
-//! | `memory`, `arena`, `accounts` | its memory, and who has how much of it |
+//! | `memory`, `unwritten`, `arena`, `accounts` | its memory, and who has how much of it |
 //! | `array` | values in it |
 //! | `queue`, `node`, `graphs` | what it is asked, at once or as graphs of what repeats |
 //! | `uploads` | words that kernels read, copied once a step |
@@ -20,7 +20,7 @@
 //! holds this code starts where neither is. All work of a GPU goes to one stream, in order.
 #![expect(
     unsafe_code,
-    reason = "a launch trusts its arguments: operations check sizes, functions here types"
+    reason = "drivers are called: operations check sizes, functions here types, `run` arguments"
 )]
 
 mod accounts;
@@ -52,6 +52,7 @@ mod rounded;
 mod survey;
 mod tally;
 mod traffic;
+mod unwritten;
 mod uploads;
 
 pub use array::Array;

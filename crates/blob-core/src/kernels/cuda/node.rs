@@ -57,9 +57,10 @@ impl Node {
     pub(super) fn issue(&self, gpu: Gpu) -> Result<()> {
         gpu.counted().calls += 1;
         let stream = gpu.stream().cu_stream();
-        // SAFETY: each function of this folder passes what its kernel's header asks for, in arrays
-        // whose sizes it was given with them; all memory was taken when it was asked for, and is
-        // given to others for what is asked later alone.
+        // SAFETY: calls are whole (`Gpu::run`), so that the driver reads no other memory of the
+        // host's. Each function of this folder passes arrays as long as its kernel's header says,
+        // by the sizes that it was given with them; all memory was taken when it was asked for, and
+        // is given to others for what is asked later alone.
         let asked: std::result::Result<(), DriverError> = unsafe {
             match self {
                 Self::Launch(call, grid) => call.launch(stream, grid.shape()),

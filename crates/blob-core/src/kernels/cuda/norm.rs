@@ -1,8 +1,8 @@
 //! Norms of rows; equations in `norm.cu`.
 
-use cudarc::driver::{DeviceRepr, LaunchConfig};
+use cudarc::driver::LaunchConfig;
 
-use super::memory::Memory;
+use super::memory::{Memory, Number};
 use super::{Array, Gpu, Rounded};
 use crate::Result;
 
@@ -42,7 +42,7 @@ pub fn rounded(gpu: Gpu, problem: Problem<'_>) -> Result<Rounded> {
 }
 
 /// By the kernel of the norm's kind: RMS, layer.
-fn launched<T: DeviceRepr>(
+fn launched<T: Number>(
     gpu: Gpu,
     Problem {
         x,
@@ -63,7 +63,7 @@ fn launched<T: DeviceRepr>(
     }
     call.arg(&mut y).arg(&width).arg(&eps);
     gpu.run(call, a_block_per(n))?;
-    Ok(y)
+    Ok(y.written())
 }
 
 /// dx (n, d) of x (n, d), w (d) and dy (n, d), plus `addend` (n, d).

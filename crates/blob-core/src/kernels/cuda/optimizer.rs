@@ -79,7 +79,7 @@ pub(crate) fn clip(
     let scales = scales.address_mut(0)?;
     let kernel = gpu.kernel(FILE, "clip")?;
     let mut call = gpu.call(&kernel);
-    call.arg(&*partials).arg(&counted).arg(&others).arg(&count);
+    call.arg(partials).arg(&counted).arg(&others).arg(&count);
     call.arg(&limit).arg(sums).arg(&scales);
     gpu.run(call, blocks_of_threads(1))
 }
@@ -285,7 +285,7 @@ fn add_partials(tally: &mut Tally, count: usize, sum: Sum) -> Result<()> {
     let mut sum = sums.slice_mut(sum as usize..);
     let kernel = gpu.kernel(FILE, "add_partials")?;
     let mut call = gpu.call(&kernel);
-    call.arg(&*partials).arg(&count).arg(&mut sum);
+    call.arg(partials).arg(&count).arg(&mut sum);
     gpu.run(call, blocks_of_threads(1))
 }
 

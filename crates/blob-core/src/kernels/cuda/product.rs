@@ -18,6 +18,7 @@ use half::bf16;
 use super::fixed::{Class, Operands};
 use super::memory::Memory;
 use super::node::Node;
+use super::unwritten::Unwritten;
 use super::{Array, Gpu, Rounded, blocks, pointwise};
 use crate::{Error, Result};
 
@@ -160,13 +161,14 @@ impl Matrix {
                 "rows of a product must have the type of its weight".into(),
             ));
         }
-        let result = match addend {
-            Some(addend) => gpu.copied(addend.values())?,
+        let mut result = match addend {
+            Some(addend) => Unwritten::over(gpu.copied(addend.values())?),
             None => gpu.empty(n * columns)?,
         };
         if n == 0 {
-            return Ok(result);
+            return Ok(result.written());
         }
+        let address = result.address();
         let class = Class {
             is_transposed,
             is_bf16,
@@ -177,7 +179,7 @@ impl Matrix {
             let operands = Operands {
                 w,
                 x: x_address,
-                result: result.address(),
+                result: address,
                 n,
                 is_added: addend.is_some(),
             };
@@ -196,7 +198,7 @@ impl Matrix {
                 ask(w.address())
             }
         }?;
-        Ok(result)
+        Ok(result.written())
     }
 }
 

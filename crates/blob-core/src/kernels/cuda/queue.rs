@@ -216,7 +216,7 @@ impl Gpu {
             queue.words = queue.words.max(WORDS);
             let words = queue.words;
             drop(queue); // memory has accounts of its own
-            let memory = Arc::new(self.empty(words)?);
+            let memory = Arc::new(self.taken(words)?); // a word is copied before it is read
             let mut queue = self.queue();
             if queue.stage.is_none() {
                 queue.stage = Some(Stage {

@@ -23,10 +23,10 @@ pub struct Rounded {
 
 impl Rounded {
     /// Values that a kernel wrote.
-    pub(super) fn of_kernel(gpu: Gpu, values: Memory<bf16>, dims: [usize; 2]) -> Self {
+    pub(super) fn of_kernel(gpu: Gpu, values: impl Into<Memory<bf16>>, dims: [usize; 2]) -> Self {
         Self {
             gpu,
-            values: Arc::new(values),
+            values: Arc::new(values.into()),
             dims,
             host: Arc::default(),
         }

@@ -1,6 +1,7 @@
 //! What a step leaves to be read at its end: sums in f64, and whether it may change anything.
 
 use super::memory::Memory;
+use super::unwritten::Unwritten;
 use super::{Array, Gpu};
 use crate::Result;
 
@@ -32,7 +33,7 @@ pub struct Tally {
     /// What clipping leaves of each member's gradient; NaN: nothing is to be changed.
     scales: Array,
     /// What blocks sum before they are added up: of each member in two parts.
-    pub(super) partials: Memory<f64>,
+    pub(super) partials: Unwritten<f64>,
 }
 
 /// A [`Tally`] that was read.
@@ -79,7 +80,7 @@ impl Tally {
     }
 
     /// A sum, the members' scales and the partial sums, for a kernel that changes them.
-    pub(super) fn parts(&mut self) -> (&mut Memory<f64>, &mut Array, &mut Memory<f64>) {
+    pub(super) fn parts(&mut self) -> (&mut Memory<f64>, &mut Array, &mut Unwritten<f64>) {
         (&mut self.sums, &mut self.scales, &mut self.partials)
     }
 

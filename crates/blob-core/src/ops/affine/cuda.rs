@@ -17,7 +17,7 @@ pub(super) fn forward(of: &Affine<'_>, gpu: Gpu, x: &Tensor) -> Result<Tensor> {
         layer.forward(&array, &parameters, &mut y)?;
     }
     Ok(match &of.term {
-        Some(term) => add(term, gpu, x, y)?,
+        Some(term) => add(term, gpu, x, y.written())?,
         None => Array::of_kernel(gpu, y, &[n, m]),
     }
     .into())
@@ -43,7 +43,7 @@ pub(super) fn backward(
     let Some(term) = &of.term else {
         return Ok(Array::of_kernel(gpu, dx, &[n, k]).into());
     };
-    let dx = term_backward(term, gpu, (x, dy), Some(dx), gradients)?;
+    let dx = term_backward(term, gpu, (x, dy), Some(dx.written()), gradients)?;
     Ok(dx.map_or_else(|| x.clone(), Tensor::from)) // it is wanted
 }
 
