@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** Files that wait for processes of theirs: after the others, which measure memory and time. */
+/** Files that measure neither memory nor time: apart from those that do. */
 const twoAtATime = { maxWorkers: 2, sequence: { groupOrder: 1 } };
 
 // By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built
@@ -14,6 +14,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
           pool: 'threads', // sooner there than processes
+          ...twoAtATime,
           testTimeout: 20_000,
         },
       },
@@ -24,7 +25,7 @@ export default defineConfig({
             bpeft: new URL('./ts/index.ts', import.meta.url).pathname,
           },
         },
-        test: { name: 'types', include: ['test/types/**/*.test.ts'] },
+        test: { name: 'types', include: ['test/types/**/*.test.ts'], ...twoAtATime },
       },
       {
         test: {
@@ -63,6 +64,7 @@ export default defineConfig({
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           pool: 'forks',
+          ...twoAtATime,
           testTimeout: 600_000,
           hookTimeout: 300_000,
         },

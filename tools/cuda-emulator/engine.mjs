@@ -1,6 +1,7 @@
-// node tools/cuda-emulator/engine.mjs [--mode NAME] [TEST…]: the engine with `cuda`, its operations
-// and whole models held against their references on the emulated driver, as on any device. Ends in
-// `N passed, N failed`. --mode: another of modes.mjs, without the lint; TEST: some of `TESTS`.
+// node tools/cuda-emulator/engine.mjs [--mode NAME] [--workspace] [TEST…]: the engine with `cuda`,
+// its operations and whole models held against their references on the emulated driver, as on any
+// device. Ends in `N passed, N failed`. --mode: another of modes.mjs, without the lint; TEST: some
+// of `TESTS`; --workspace: all tests that there are, also of what needs no GPU, in the same build.
 
 import { parseArgs } from 'node:util';
 import { run } from '../steps.mjs';
@@ -19,7 +20,10 @@ const TESTS = [
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { mode: { type: 'string', default: 'plain' } },
+  options: {
+    mode: { type: 'string', default: 'plain' },
+    workspace: { type: 'boolean', default: false },
+  },
 });
 const mode = RUNS[values.mode];
 const unknown = positionals.filter((name) => !TESTS.includes(name));
@@ -36,25 +40,39 @@ function withSanitizer() {
   return { CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER: `env LD_PRELOAD=${stdout.trim()}` };
 }
 
+/** The workspace's files of tests that are not `TESTS`. */
+function others() {
+  const args = ['metadata', '--no-deps', '--locked', '--format-version', '1'];
+  const { stdout } = run('cargo', args, { capture: true, isSilent: true });
+  return JSON.parse(stdout)
+    .packages.flatMap(({ targets }) => targets)
+    .filter(({ name, kind }) => kind.includes('test') && !TESTS.includes(name))
+    .map(({ name }) => name);
+}
+
 // With the addon beside it, so that what it depends on has the features, and the builds, of the
 // addon.
-const packages = ['blob-core', 'napi-bindings'].flatMap((name) => ['--package', name]);
+const packages = values.workspace
+  ? ['--workspace']
+  : ['blob-core', 'napi-bindings'].flatMap((name) => ['--package', name]);
 const engine = [...packages, '--features', 'cuda', '--locked'];
 const tests = ['test', ...engine, '--no-fail-fast'];
 const wanted = positionals.length > 0 ? positionals : TESTS;
-const ofFiles = wanted.filter((name) => name !== 'operations');
+const wantedFiles = wanted.filter((name) => name !== 'operations');
 // The driver watches each array where it is asked for each, not for an arena: what is beside one,
 // and what nobody has written.
 const WATCHED = ['devices', 'parity', ...(values.mode === 'plain' ? [] : ['cuda'])];
 const ofEach = { BPEFT_CUDA_ARENA: '0' };
-const filesOf = (isWatched) => {
-  const files = ofFiles.filter((name) => WATCHED.includes(name) === isWatched);
-  return files.flatMap((name) => ['--test', name]);
-};
+const filesOf = (names) => names.flatMap((name) => ['--test', name]);
+const isWatched = (name) => WATCHED.includes(name);
+const rest = values.workspace
+  ? [['--lib', '--', '--skip', 'ops::'], filesOf(others()), ['--doc']]
+  : [];
 const commands = [
   { which: wanted.includes('operations') ? ['--lib', 'ops::'] : [], env: ofEach },
-  { which: filesOf(true), env: ofEach },
-  { which: filesOf(false), env: {} },
+  { which: filesOf(wantedFiles.filter(isWatched)), env: ofEach },
+  { which: filesOf(wantedFiles.filter((name) => !isWatched(name))), env: {} },
+  ...rest.map((which) => ({ which, env: {} })),
 ].filter(({ which }) => which.length > 0);
 const extraEnv = { ...(await buildForEngine(mode.build)), ...mode.variables };
 if (mode.build === 'asan') Object.assign(extraEnv, withSanitizer());
