@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** Files that measure neither memory nor time: apart from those that do. */
-const twoAtATime = { maxWorkers: 2, sequence: { groupOrder: 1 } };
+/** Files that measure neither memory nor time, apart from those that do, in groups one by one. */
+const twoAtATime = (groupOrder: number) => ({ maxWorkers: 2, sequence: { groupOrder } });
+/** Packing builds `dist/` anew, which none of these reads. */
+const besidePacking = twoAtATime(1);
+const onTheBuilt = twoAtATime(2);
 
 // By what a test needs: `unit` runs in Node alone; `native`, `e2e` and `package` need the built
 // addon and dist/. Files of `native` and `services` run one after another, since each of them keeps
@@ -14,7 +17,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
           pool: 'threads', // sooner there than processes
-          ...twoAtATime,
+          ...besidePacking,
           testTimeout: 20_000,
         },
       },
@@ -25,7 +28,7 @@ export default defineConfig({
             bpeft: new URL('./ts/index.ts', import.meta.url).pathname,
           },
         },
-        test: { name: 'types', include: ['test/types/**/*.test.ts'], ...twoAtATime },
+        test: { name: 'types', include: ['test/types/**/*.test.ts'], ...besidePacking },
       },
       {
         test: {
@@ -44,7 +47,7 @@ export default defineConfig({
           include: ['test/gpu/**/*.test.ts'],
           globalSetup: ['test/support/emulated-gpu-build.ts'],
           pool: 'forks',
-          ...twoAtATime,
+          ...onTheBuilt,
           testTimeout: 300_000,
           hookTimeout: 1_200_000,
         },
@@ -64,7 +67,7 @@ export default defineConfig({
           name: 'package',
           include: ['test/package/**/*.test.ts'],
           pool: 'forks',
-          ...twoAtATime,
+          ...besidePacking,
           testTimeout: 600_000,
           hookTimeout: 300_000,
         },
@@ -101,7 +104,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           pool: 'forks',
-          ...twoAtATime,
+          ...onTheBuilt,
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },
