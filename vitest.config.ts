@@ -28,7 +28,7 @@ export default defineConfig({
             bpeft: new URL('./ts/index.ts', import.meta.url).pathname,
           },
         },
-        test: { name: 'types', include: ['test/types/**/*.test.ts'], ...besidePacking },
+        test: { name: 'types', include: ['test/types/**/*.test.ts'], ...onTheBuilt },
       },
       {
         test: {
