@@ -157,6 +157,36 @@ it('does not train into the folder of its data, whose splits the metrics would b
   expect(readdirSync(data)).toEqual(before);
 });
 
+it.each<[string, (run: string, data: string) => string[]]>([
+  [
+    'report as a split',
+    (run, data) => ['report', run, '--format', 'csv', '--out', join(data, 'a.csv')],
+  ],
+  [
+    'report over a split',
+    (run, data) => ['report', run, '--overwrite', '--out', join(data, 'validation.jsonl')],
+  ],
+  ['lock file as a split', (_, data) => ['lock', join(data, 'a.json'), ...locked]],
+  [
+    'comparison as splits',
+    (_, data) => ['compare', '--config', join(data, 'c.yaml'), '--out', data],
+  ],
+])('writes no %s among rows', async (_, command) => {
+  const data = join(temporaryFolder(), 'data');
+  cpSync(join(fixtureData, 'arc_easy'), data, { recursive: true });
+  writeFileSync(
+    join(data, 'c.yaml'),
+    'model: builtin:random\ndataset: builtin:exam-topics\nmax_steps: 1\nmax_seq_len: 700\neval_limit: 2\nmethods:\n  mle:\n',
+  );
+  const files = () => readdirSync(data).map((name) => readFileSync(join(data, name), 'utf8'));
+  const before = files();
+  expect(await bpeft(...command(copyOfRun(), data))).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/would become a split|is a folder of rows/),
+  });
+  expect(files()).toEqual(before);
+});
+
 it('replaces an output file only when told to, and never the input', async () => {
   const run = copyOfRun();
   const [input, out] = [join(run, '..', 'rows.jsonl'), join(run, '..', 'answers.jsonl')];

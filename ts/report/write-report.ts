@@ -5,6 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { BpeftError } from '../errors.ts';
 import { io, replaceFile } from '../run/records/atomic.ts';
+import { refuseDataFolder } from '../run/records/data-folder.ts';
 import { fileJson } from '../run/records/json.ts';
 import { refuseProtected } from '../run/records/protected.ts';
 import { requireWritable } from '../run/records/writable.ts';
@@ -60,7 +61,7 @@ export async function reportText(report: Report, format: ReportFormat): Promise<
   }
 }
 
-/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there; `BPEFT_USAGE`: it is of a run */
+/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there; `BPEFT_USAGE`: it is of a run, or among rows */
 export async function writeReport(
   path: string,
   text: string,
@@ -72,6 +73,7 @@ export async function writeReport(
     });
   }
   await refuseProtected(path, []);
+  await refuseDataFolder(path, 'file');
   await requireWritable(path, 'file');
   await io(path, () => mkdir(dirname(path), { recursive: true }));
   await replaceFile(path, text);

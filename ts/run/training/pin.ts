@@ -17,6 +17,7 @@ import { type Pins, pinnedDataset, pinnedName, readPins } from '../inputs/pins.t
 import { openDataset } from '../inputs/splits.ts';
 import { adapterIdentity } from '../records/adapter-files.ts';
 import { io, replaceJson } from '../records/atomic.ts';
+import { refuseDataFolder } from '../records/data-folder.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { type PlaceWords, requireWritable } from '../records/writable.ts';
 import { trainedInputs } from './trained-inputs.ts';
@@ -75,6 +76,7 @@ const LOCK_FILE: PlaceWords = { place: 'the lock file', remedy: 'name another fi
 /** @throws {BpeftError} before any work, if `path` is more than a lock file that may be renewed */
 async function requireReplaceable(path: string, config: TrainConfig): Promise<void> {
   await refuseProtected(path, trainedInputs(config, { isWhole: true }), LOCK_FILE);
+  await refuseDataFolder(path, 'file', LOCK_FILE);
   await requireWritable(path, 'file', LOCK_FILE);
   if (!existsSync(path)) return;
   try {

@@ -20,7 +20,7 @@ it.each(['train.jsonl', 'validation.CSV', 'test.json', 'train_s.tsv'])(
       await expect(refuseDataFolder(out, kind)).rejects.toMatchObject({
         code: 'BPEFT_USAGE',
         message: expect.stringContaining(split),
-        hint: 'give an --out in another folder',
+        hint: 'give another --out, in another folder',
       });
     }
     await refuseDataFolder(join(data, 'runs', 'first'), 'folder');
