@@ -5,8 +5,9 @@ mod rows;
 
 use std::ops::Range;
 
+pub use crate::noise::TokenId;
 pub use mode::{Mode, NoiseSharing};
-pub use rows::{Group, Rows, TokenId};
+pub use rows::{Group, Rows};
 
 use crate::abort::Abort;
 use crate::batch::Batch;

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, philox4x32_10};
+use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, TokenId, philox4x32_10};
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
@@ -64,7 +64,11 @@ fn noise() {
     }
     let mut factors = [0.0f32; 37];
     let rate = DropRate::of(0.1).unwrap();
-    stream.fill_dropout(&mut factors, rate, (9, 4), key(Purpose::MeanDropout));
+    let token = TokenId {
+        row: 4,
+        position: 9,
+    };
+    stream.fill_dropout(&mut factors, rate, token, key(Purpose::MeanDropout));
     let who = [word(Purpose::MeanDropout), 9, 4];
     let bits = factors.map(f32::to_bits);
     writeln!(text, "dropout {}\n{}", hex(who), hex(bits)).unwrap();

@@ -1,5 +1,7 @@
 //! What an adapter is: rank, scaling, where it sits, and its posterior.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Factor, HeadConfig, Module};
@@ -80,14 +82,14 @@ impl Sigma {
     }
 
     /// The interval from which ρ starts, for `init_eps` = ε; of scales σ is in [ε/√2, ε).
-    pub fn initial(self, eps: f32) -> (f32, f32) {
+    pub fn initial(self, eps: f32) -> Range<f32> {
         match self {
-            Self::Square => (eps / std::f32::consts::SQRT_2, eps),
-            Self::Softplus if eps < 0.0 => (eps - 1.0, eps),
-            Self::Softplus => (self.rho(eps * eps / 2.0), self.rho(eps * eps)),
-            Self::Exp => (self.rho(eps / std::f32::consts::SQRT_2), self.rho(eps)),
+            Self::Square => eps / std::f32::consts::SQRT_2..eps,
+            Self::Softplus if eps < 0.0 => eps - 1.0..eps,
+            Self::Softplus => self.rho(eps * eps / 2.0)..self.rho(eps * eps),
+            Self::Exp => self.rho(eps / std::f32::consts::SQRT_2)..self.rho(eps),
             // The network decides.
-            Self::SquaredLogistic => (0.0, 0.0),
+            Self::SquaredLogistic => 0.0..0.0,
         }
     }
 }
@@ -296,18 +298,18 @@ mod tests {
     #[test]
     fn sigma_starts_small_whatever_it_is_of_rho() {
         for sigma in [Sigma::Square, Sigma::Softplus] {
-            let (low, high) = sigma.initial(0.05);
-            assert!((sigma.of(low) - 0.00125).abs() < 1e-6, "{sigma:?}");
-            assert!((sigma.of(high) - 0.0025).abs() < 1e-6, "{sigma:?}");
+            let rho = sigma.initial(0.05);
+            assert!((sigma.of(rho.start) - 0.00125).abs() < 1e-6, "{sigma:?}");
+            assert!((sigma.of(rho.end) - 0.0025).abs() < 1e-6, "{sigma:?}");
         }
     }
 
     #[test]
     fn softplus_below_zero_starts_as_the_reference_does() {
-        let (low, high) = Sigma::Softplus.initial(-0.05);
-        assert_eq!((low, high), (-1.05, -0.05));
-        assert!((Sigma::Softplus.of(low) - 0.3001).abs() < 1e-4);
-        assert!((Sigma::Softplus.of(high) - 0.6685).abs() < 1e-4);
+        let rho = Sigma::Softplus.initial(-0.05);
+        assert_eq!(rho, -1.05..-0.05);
+        assert!((Sigma::Softplus.of(rho.start) - 0.3001).abs() < 1e-4);
+        assert!((Sigma::Softplus.of(rho.end) - 0.6685).abs() < 1e-4);
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Adapter {
                     purpose: Purpose::InitialContext,
                     sample: index as u32,
                 };
-                stream.fill_uniform(&mut values, (-bound, bound), key);
+                stream.fill_uniform(&mut values, -bound..bound, key);
                 self.parameters.set_factor(member, site, factor, &values);
             }
         }

@@ -105,10 +105,10 @@ impl LowRankMut<'_> {
         };
         let inputs = self.a.len() / config.rank;
         let bound = 1.0 / (inputs as f32).sqrt();
-        stream.fill_uniform(self.a, (-bound, bound), key(Purpose::InitialA));
+        stream.fill_uniform(self.a, -bound..bound, key(Purpose::InitialA));
         if let (Some(rho), Some(posterior)) = (self.rho.as_deref_mut(), config.posterior) {
             let interval = posterior.sigma.initial(posterior.init_eps);
-            stream.fill_uniform(rho, interval, key(Purpose::InitialRho));
+            stream.fill_uniform(rho, interval.clone(), key(Purpose::InitialRho));
             if let Some(rho) = self.rho_b.as_deref_mut() {
                 stream.fill_uniform(rho, interval, key(Purpose::InitialRhoB));
             }

@@ -26,8 +26,8 @@ impl Adapter {
         if posterior.over != Gaussian::Scales {
             return;
         }
-        let (low, high) = posterior.sigma.initial(posterior.init_eps);
-        let interval = (posterior.sigma.of(low), posterior.sigma.of(high));
+        let rho = posterior.sigma.initial(posterior.init_eps);
+        let interval = posterior.sigma.of(rho.start)..posterior.sigma.of(rho.end);
         let seed = self.config.seed.wrapping_add(member as u64);
         let stream = Stream::new(seed, 0, Phase::Initialisation);
         let layout = self.parameters.layout().clone();
@@ -49,7 +49,7 @@ impl Adapter {
                 purpose: Purpose::InitialRho,
                 sample: 0,
             };
-            stream.fill_uniform(&mut rho, interval, key);
+            stream.fill_uniform(&mut rho, interval.clone(), key);
             for value in &mut rho {
                 *value = posterior.sigma.rho(*value);
             }

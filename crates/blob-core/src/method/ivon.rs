@@ -26,7 +26,9 @@ use super::{
 use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::{Gpu, draws, optimizer};
+use crate::kernels::cuda::optimizer::{self, Lengths};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::{Gpu, draws};
 use crate::noise::Stream;
 use crate::objective::Average;
 use crate::optim::Schedule;
@@ -288,7 +290,11 @@ impl Method for Ivon {
             self.momentum.change_on(gpu)?,
             self.hessian.change_on(gpu)?,
         ];
-        let lengths = (of.members * of.samples, of.drawn_len, of.points);
+        let lengths = Lengths {
+            gradients: of.members * of.samples,
+            len: of.drawn_len,
+            counted: of.points,
+        };
         optimizer::clip(step.tally, &gradients, lengths, 0.0)?;
         let passed = [&drawn_values, &gradients];
         draws::ivon(step.tally, (of, constants), changed, passed)?;

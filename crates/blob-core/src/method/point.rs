@@ -16,8 +16,8 @@ use crate::Result;
 use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::optimizer::{self, Run};
-use crate::optim::{AdamW, Decay, Moments, Schedule};
+use crate::kernels::cuda::optimizer::{self, Lengths, Run};
+use crate::optim::{AdamW, AdamWConstants, Decay, Moments, Rates, ScaledGradient, Schedule};
 
 /// AdamW's settings of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -137,6 +137,11 @@ impl PointUpdate {
         self.update_at(adapter, gradients, t, |t| config.rate(t))
     }
 
+    /// Of update `t`: of values that decay, and of the others.
+    fn constants(&self, lr: f64, keep: f64, t: u64) -> [AdamWConstants; 2] {
+        [keep, 1.0].map(|keep| self.adamw.constants(Rates { lr, keep }, t))
+    }
+
     /// The same at rates of one's own.
     pub(super) fn update_at(
         &mut self,
@@ -149,8 +154,7 @@ impl PointUpdate {
         let norms = norms(gradients, t)?;
         let points = gradients.layout().point_len();
         let lr = rate(t);
-        let decaying = self.adamw.constants((lr, self.decay.keep(t, rate)), t);
-        let others = self.adamw.constants((lr, 1.0), t);
+        let [decaying, others] = self.constants(lr, self.decay.keep(t, rate), t);
         for (member, &norm) in norms.iter().enumerate() {
             let scale = self.kept(norm);
             let start = member * self.covered;
@@ -165,7 +169,11 @@ impl PointUpdate {
                     .zip(second[part].par_chunks_mut(VALUES_PER_TASK))
                     .for_each(|(((weights, gradient), first), second)| {
                         let moments = Moments { first, second };
-                        AdamW::update(weights, (gradient, scale), moments, constants);
+                        let gradient = ScaledGradient {
+                            values: gradient,
+                            scale,
+                        };
+                        AdamW::update(weights, gradient, moments, constants);
                     });
             }
         }
@@ -202,18 +210,21 @@ impl PointUpdate {
         let layout = Arc::clone(adapter.parameters().layout());
         let (len, points, covered) = (layout.len(), layout.point_len(), self.covered);
         let members = adapter.parameters().members();
+        let lr = rate(t);
+        let [decaying, others] = self.constants(lr, self.decay.keep(t, rate), t);
         let gradient = step.gradients.values().on(gpu)?;
         let w = adapter.parameters_mut().change_on(gpu)?;
         let (first, second) = (self.first.change_on(gpu)?, self.second.change_on(gpu)?);
         optimizer::clip(
             step.tally,
             &gradient,
-            (members, len, points),
+            Lengths {
+                gradients: members,
+                len,
+                counted: points,
+            },
             self.config.max_grad_norm,
         )?;
-        let lr = rate(t);
-        let decaying = self.adamw.constants((lr, self.decay.keep(t, rate)), t);
-        let others = self.adamw.constants((lr, 1.0), t);
         for member in 0..members {
             for (part, constants) in [(0..points, decaying), (points..covered, others)] {
                 let run = Run {

@@ -15,6 +15,8 @@
 
 mod normal;
 
+use std::ops::Range;
+
 use crate::kernels::cpu::dropout::RowDraw;
 pub use crate::kernels::cpu::philox::philox4x32_10;
 
@@ -82,6 +84,15 @@ pub struct NoiseKey {
     pub sample: u32,
 }
 
+/// Identity of a row of activations for the noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenId {
+    /// Identity of its data row or request.
+    pub row: u32,
+    /// Place in its prompt.
+    pub position: u32,
+}
+
 impl NoiseKey {
     /// As the counter takes it.
     pub(crate) fn word(self) -> u32 {
@@ -128,12 +139,17 @@ impl Stream {
     }
 
     /// Fills `out` with standard normals of a token.
-    pub fn fill_normal_of_token(self, out: &mut [f32], (position, row): (u32, u32), key: NoiseKey) {
+    pub fn fill_normal_of_token(self, out: &mut [f32], token: TokenId, key: NoiseKey) {
+        let TokenId { row, position } = token;
         normal::fill(out, |block| self.words(block, position, row, key));
     }
 
-    /// Fills `out` with uniforms of `[low, high)`, in row-major order of the matrix.
-    pub fn fill_uniform(self, out: &mut [f32], (low, high): (f32, f32), key: NoiseKey) {
+    /// Fills `out` with uniforms of an interval, in row-major order of the matrix.
+    pub fn fill_uniform(self, out: &mut [f32], interval: Range<f32>, key: NoiseKey) {
+        let Range {
+            start: low,
+            end: high,
+        } = interval;
         for (block, four) in out.chunks_mut(4).enumerate() {
             let words = self.words(block as u32, 0, 0, key);
             for (value, word) in four.iter_mut().zip(words) {
@@ -163,13 +179,8 @@ impl Stream {
 
     /// Fills `out` with a token's factors under dropout, 0 or 1/(1 − p): what masks of bits are
     /// held against.
-    pub fn fill_dropout(
-        self,
-        out: &mut [f32],
-        rate: DropRate,
-        (position, row): (u32, u32),
-        key: NoiseKey,
-    ) {
+    pub fn fill_dropout(self, out: &mut [f32], rate: DropRate, token: TokenId, key: NoiseKey) {
+        let TokenId { row, position } = token;
         for (block, eight) in out.chunks_mut(8).enumerate() {
             let words = self.words(block as u32, position, row, key);
             for (at, factor) in eight.iter_mut().enumerate() {
@@ -180,9 +191,9 @@ impl Stream {
     }
 
     /// Who draws the mask of a token.
-    pub(crate) fn row_draw(self, (position, row): (u32, u32), key: NoiseKey) -> RowDraw {
+    pub(crate) fn row_draw(self, token: TokenId, key: NoiseKey) -> RowDraw {
         RowDraw {
-            counter: [position, row, key.word()],
+            counter: [token.position, token.row, key.word()],
             key: self.0,
         }
     }
@@ -327,7 +338,11 @@ mod tests {
         };
         let rate = DropRate::of(0.1).unwrap();
         let stream = Stream::new(1, 1, Phase::Training { micro_batch: 0 });
-        stream.fill_dropout(&mut out, rate, (0, 0), key);
+        let token = TokenId {
+            row: 0,
+            position: 0,
+        };
+        stream.fill_dropout(&mut out, rate, token, key);
         let mean = out.iter().sum::<f32>() / 100_000.0;
         assert!((mean - 1.0).abs() < 0.006, "{mean}");
         assert!(

@@ -33,7 +33,7 @@ impl Mask {
     ) -> Self {
         let of_row = |row: usize| {
             let (id, group) = (rows.ids[row], rows.group_of(row));
-            group.stream.row_draw((id.position, id.row), key(group))
+            group.stream.row_draw(id, key(group))
         };
         let draws: Vec<_> = (0..rows.ids.len()).map(of_row).collect();
         let mut words = vec![0; draws.len() * width.div_ceil(32)];

@@ -17,6 +17,24 @@ pub struct AdamW {
     pub epsilon: f64,
 }
 
+/// What one update goes by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// η.
+    pub lr: f64,
+    /// What decay keeps of a weight.
+    pub keep: f64,
+}
+
+/// The gradient of a run of values: `scale·values`.
+#[derive(Debug, Clone, Copy)]
+pub struct ScaledGradient<'a> {
+    /// As many as there are weights.
+    pub values: &'a [f32],
+    /// What clipping leaves of them.
+    pub scale: f32,
+}
+
 /// Running moments of a run of values.
 #[derive(Debug)]
 pub struct Moments<'a> {
@@ -65,8 +83,8 @@ impl AdamWConstants {
 }
 
 impl AdamW {
-    /// The constants of update `t` (from 1) with learning rate `lr`, and what decay keeps.
-    pub fn constants(&self, (lr, keep): (f64, f64), t: u64) -> AdamWConstants {
+    /// The constants of update `t` (from 1).
+    pub fn constants(&self, Rates { lr, keep }: Rates, t: u64) -> AdamWConstants {
         let t = t.min(i32::MAX as u64) as i32;
         AdamWConstants {
             step: (lr / (1.0 - self.beta1.powi(t))) as f32,
@@ -80,10 +98,10 @@ impl AdamW {
         }
     }
 
-    /// An update of a run of values with gradient `scale·g`.
+    /// An update of a run of values.
     pub fn update(
         weights: &mut [f32],
-        (gradient, scale): (&[f32], f32),
+        gradient: ScaledGradient<'_>,
         moments: Moments<'_>,
         constants: AdamWConstants,
     ) {
@@ -97,8 +115,9 @@ impl AdamW {
             rest2,
             epsilon,
         } = constants;
+        let ScaledGradient { values, scale } = gradient;
         let moments = moments.first.iter_mut().zip(moments.second);
-        for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
+        for ((w, g), (m, v)) in weights.iter_mut().zip(values).zip(moments) {
             let g = scale * g;
             *m = beta1 * *m + rest1 * g;
             *v = beta2 * *v + rest2 * g * g;
@@ -117,17 +136,27 @@ mod tests {
         epsilon: 1e-6,
     };
 
+    fn gradient(values: &[f32]) -> ScaledGradient<'_> {
+        ScaledGradient { values, scale: 1.0 }
+    }
+
     #[test]
     fn the_first_update_is_the_learning_rate_against_the_gradients_sign() {
         let mut weights = [1.0, 1.0];
         AdamW::update(
             &mut weights,
-            (&[0.5, -3.0], 1.0),
+            gradient(&[0.5, -3.0]),
             Moments {
                 first: &mut [0.0; 2],
                 second: &mut [0.0; 2],
             },
-            ADAMW.constants((0.01, 1.0), 1),
+            ADAMW.constants(
+                Rates {
+                    lr: 0.01,
+                    keep: 1.0,
+                },
+                1,
+            ),
         );
         assert!(
             (weights[0] - 0.99).abs() < 1e-6 && (weights[1] - 1.01).abs() < 1e-6,
@@ -142,8 +171,14 @@ mod tests {
             first: &mut [0.0],
             second: &mut [0.0],
         };
-        let constants = ADAMW.constants((0.5, 0.95), 1);
-        AdamW::update(&mut weights, (&[0.0], 1.0), moments, constants);
+        let constants = ADAMW.constants(
+            Rates {
+                lr: 0.5,
+                keep: 0.95,
+            },
+            1,
+        );
+        AdamW::update(&mut weights, gradient(&[0.0]), moments, constants);
         assert!(
             (weights[0] - 2.0 * (1.0 - 0.05)).abs() < 1e-6,
             "{weights:?}"
@@ -157,8 +192,8 @@ mod tests {
             first: &mut first,
             second: &mut second,
         };
-        let constants = ADAMW.constants((0.0, 1.0), 1);
-        AdamW::update(&mut weights, (&[2.0], 1.0), moments, constants);
+        let constants = ADAMW.constants(Rates { lr: 0.0, keep: 1.0 }, 1);
+        AdamW::update(&mut weights, gradient(&[2.0]), moments, constants);
         assert_eq!(weights, [1.0]);
         assert!((first[0] - 0.2).abs() < 1e-6 && (second[0] - 0.004).abs() < 1e-6);
     }

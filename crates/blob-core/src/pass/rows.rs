@@ -9,16 +9,7 @@ use super::BatchCopy;
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::{Gpu, low_rank::Identities};
-use crate::noise::Stream;
-
-/// Identity of a row of activations for the noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenId {
-    /// Identity of its data row or request.
-    pub row: u32,
-    /// Place in its prompt.
-    pub position: u32,
-}
+use crate::noise::{Stream, TokenId};
 
 /// Rows of one copy: they see the same factors and the same draw of `E`.
 #[derive(Debug, Clone, PartialEq, Eq)]

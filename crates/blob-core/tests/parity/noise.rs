@@ -1,5 +1,5 @@
 use blob_core::adapter::Sigma;
-use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, philox4x32_10};
+use blob_core::noise::{DropRate, NoiseKey, Phase, Purpose, Stream, TokenId, philox4x32_10};
 use serde_json::Value;
 
 use crate::support::golden::{assert_near, document, field};
@@ -87,7 +87,10 @@ fn normals_uniforms_signs_and_masks_are_numpys() {
         };
         let rate = DropRate::of(field(case, "p")).unwrap();
         let mut factors = vec![0.0; field(case, "count")];
-        let who = (field(case, "position"), field(case, "row"));
+        let who = TokenId {
+            row: field(case, "row"),
+            position: field(case, "position"),
+        };
         stream.fill_dropout(&mut factors, rate, who, key(case, purpose));
         let dropped: Vec<usize> = (0..factors.len()).filter(|&i| factors[i] == 0.0).collect();
         assert_eq!(dropped, field::<Vec<usize>>(case, "dropped"));
@@ -95,7 +98,7 @@ fn normals_uniforms_signs_and_masks_are_numpys() {
     let case = &golden["initial_a"];
     let bound = 1.0 / field::<f32>(case, "k").sqrt();
     let mut uniforms = vec![0.0; field::<Vec<f32>>(case, "values").len()];
-    stream.fill_uniform(&mut uniforms, (-bound, bound), key(case, Purpose::InitialA));
+    stream.fill_uniform(&mut uniforms, -bound..bound, key(case, Purpose::InitialA));
     assert_near(
         "initial A",
         &uniforms,

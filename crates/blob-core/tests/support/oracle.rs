@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use blob_core::adapter::{Adapter, Module, Sigma, Site};
 use blob_core::backbone::{BackboneConfig, WeightSource};
-use blob_core::noise::{DropRate, NoiseKey, Purpose, Stream};
+use blob_core::noise::{DropRate, NoiseKey, Purpose, Stream, TokenId};
 use blob_core::pass::NoiseSharing;
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
@@ -111,7 +111,10 @@ impl<'a> Oracle<'a> {
         let dropped = |purpose| {
             let fill = |out: &mut [f32], position| {
                 if let Some(rate) = DropRate::of(draw.dropout) {
-                    let token = (position, prompt.row);
+                    let token = TokenId {
+                        row: prompt.row,
+                        position,
+                    };
                     draw.stream.fill_dropout(out, rate, token, key(purpose));
                 }
             };

@@ -84,7 +84,14 @@ impl Gpu {
             return Ok(*gpu);
         }
         let context = Box::leak(Box::new(Context::new(ordinal, kernels)?));
-        let gpu = Self(Opened::kept(context, (false, false)));
+        let gpu = Self(
+            Opened {
+                context,
+                fixes_products: false,
+                repeats: false,
+            }
+            .kept(),
+        );
         open.insert(ordinal, gpu);
         Ok(gpu)
     }
@@ -116,8 +123,12 @@ impl Gpu {
             (false, true) => 1,
             (true, true) => 2,
         };
-        let opened = || Opened::kept(context, (fixes_products, repeats));
-        Self(context.others[at].get_or_init(opened))
+        let opened = Opened {
+            context,
+            fixes_products,
+            repeats,
+        };
+        Self(context.others[at].get_or_init(|| opened.kept()))
     }
 
     /// Whether it is one of [`Self::with_graphs`].
@@ -304,12 +315,8 @@ impl Gpu {
 
 impl Opened {
     /// For the life of the process.
-    fn kept(context: &'static Context, (fixes_products, repeats): (bool, bool)) -> &'static Self {
-        Box::leak(Box::new(Self {
-            context,
-            fixes_products,
-            repeats,
-        }))
+    fn kept(self) -> &'static Self {
+        Box::leak(Box::new(self))
     }
 }
 

@@ -43,16 +43,32 @@ pub struct Member {
     pub rho: Range<usize>,
 }
 
-/// scale · gradient of each of `members`, by the norm of its first `counted` values of `len`.
+/// Gradients one after another: of members, or of their draws.
+#[derive(Clone, Copy)]
+pub(crate) struct Lengths {
+    /// How many.
+    pub(crate) gradients: usize,
+    /// Values of each.
+    pub(crate) len: usize,
+    /// Of these, values that its norm counts, from the first.
+    pub(crate) counted: usize,
+}
+
+/// scale · each gradient, by its norm.
 ///
 /// # Errors
 /// `BPEFT_OUT_OF_MEMORY`, `BPEFT_DEVICE`; the same of all functions here.
 pub(crate) fn clip(
     tally: &mut Tally,
     gradient: &Array,
-    (members, len, counted): (usize, usize, usize),
+    lengths: Lengths,
     limit: f64,
 ) -> Result<()> {
+    let Lengths {
+        gradients,
+        len,
+        counted,
+    } = lengths;
     let gpu = tally.gpu();
     let parts = [0..counted, counted..len];
     let blocks = parts.clone().map(|part| {
@@ -63,10 +79,10 @@ pub(crate) fn clip(
         }
     });
     let mut at = 0;
-    for member in 0..members {
+    for index in 0..gradients {
         for (part, blocks) in parts.iter().zip(blocks) {
             if blocks > 0 {
-                let from = member * len;
+                let from = index * len;
                 let values = gradient.values().slice(from + part.start..from + part.end);
                 square_sum(tally, &values, at..at + blocks)?;
             }
@@ -74,7 +90,7 @@ pub(crate) fn clip(
         }
     }
     let [counted, others] = blocks.map(|blocks| blocks as u32);
-    let count = members as u32;
+    let count = gradients as u32;
     let (sums, scales, partials) = tally.parts();
     let scales = scales.address_mut(0)?;
     let kernel = gpu.kernel(FILE, "clip")?;

@@ -20,7 +20,7 @@ use std::ops::Range;
 use super::{Kept, Term};
 use crate::Result;
 use crate::adapter::{Gaussian, Parameters};
-use crate::noise::Purpose;
+use crate::noise::{Purpose, TokenId};
 use crate::ops::Device;
 use crate::pass::NoiseSharing;
 use network::{Network, add_rows};
@@ -51,13 +51,16 @@ impl<'a> Term<'a> {
         };
         let (id, group) = (self.rows.ids[row], self.rows.group_of(row));
         let (sample, sign) = self.pass.mode.draw_of(group.sample);
-        let place = match sharing {
-            NoiseSharing::Token => (id.position, id.row),
-            NoiseSharing::Example => (0, id.row),
-            NoiseSharing::Shared => (0, 0),
+        let token = match sharing {
+            NoiseSharing::Token => id,
+            NoiseSharing::Example => TokenId { position: 0, ..id },
+            NoiseSharing::Shared => TokenId {
+                row: 0,
+                position: 0,
+            },
         };
         let key = self.key(Purpose::Context, sample);
-        group.stream.fill_normal_of_token(out, place, key);
+        group.stream.fill_normal_of_token(out, token, key);
         for e in out {
             *e *= sign;
         }

@@ -151,9 +151,7 @@ impl Term<'_> {
         let rows = mask.chunks_exact_mut(width);
         for (id, factors) in self.rows.ids[group.rows.clone()].iter().zip(rows) {
             let key = self.key(purpose, group.sample);
-            group
-                .stream
-                .fill_dropout(factors, rate, (id.position, id.row), key);
+            group.stream.fill_dropout(factors, rate, *id, key);
         }
         Some(mask)
     }
