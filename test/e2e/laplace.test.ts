@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bayesianize, evaluate, type RunEvent, train } from 'bpeft';
@@ -108,4 +108,30 @@ it('refuses what does not fit, and leaves nothing behind', async () => {
   );
   expect([code, stderr]).toEqual([expect.any(Number), expect.stringContaining('must fit 1 MiB')]);
   expect(code).not.toBe(0);
+});
+
+it('names the row without an answer, of which it has no gradient', async () => {
+  const data = join(temporaryFolder(), 'own');
+  mkdirSync(data);
+  const row = { question: 'What melts?', choices: ['ice', 'stone'] };
+  const lines = (...rows: object[]) => rows.map((one) => `${JSON.stringify(one)}\n\n`).join('');
+  const answered = { ...row, answer: 0 };
+  const options = {
+    model,
+    adapter,
+    dataset: data,
+    method: 'laplace',
+    out: join(data, 'x'),
+  } as const;
+  for (const [train, validation, message] of [
+    [[answered, row], [answered], `train.jsonl:3: has no answer to take the curvature from`],
+    [[answered], [answered, row], `validation.jsonl:3: has no answer to choose the precision by`],
+  ] as const) {
+    writeFileSync(join(data, 'train.jsonl'), lines(...train));
+    writeFileSync(join(data, 'validation.jsonl'), lines(...validation));
+    await expect(bayesianize({ ...options, priorPrecision: 'validation' })).rejects.toMatchObject({
+      code: 'BPEFT_DATASET',
+      message: join(data, message),
+    });
+  }
 });

@@ -11,6 +11,7 @@ import { observed } from '../../events/sinks.ts';
 import type { AfterTrainingId } from '../../methods/ids.ts';
 import type { Look } from '../../methods/tfb.ts';
 import { answering, openAnswering } from '../inputs/answering.ts';
+import { requireAnswers } from '../inputs/answers.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { encodeSplit, openDataset, type Split } from '../inputs/splits.ts';
 import type { AdapterPlace } from '../inputs/trained-adapter.ts';
@@ -69,6 +70,11 @@ export async function bayesianize(
       const split = await encodeSplit(rows, settings, encoding);
       const heldOut =
         heldOutRows === null ? null : await encodeSplit(heldOutRows, settings, encoding);
+      if (maker.readsAnswers) {
+        await requireAnswers(rows, split.encoded, 'to take the curvature from');
+        if (heldOutRows !== null && heldOut !== null)
+          await requireAnswers(heldOutRows, heldOut.encoded, 'to choose the precision by');
+      }
       const notice = (message: string) => emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
       await using lock = await lockMade(config, { signal, notice });
       const making = { config, model, point, stochasticLayers, split, heldOut, emit, signal };

@@ -9,7 +9,7 @@ import { bestPrecision, isLearntByHeart, PRECISIONS } from '../../methods/laplac
 import type { Split } from '../inputs/splits.ts';
 import type { LaplaceResult, Made, Maker, Making } from './making.ts';
 
-export const LAPLACE: Maker = { heldOut: heldOutSplit, make };
+export const LAPLACE: Maker = { heldOut: heldOutSplit, readsAnswers: true, make };
 
 /** @throws {BpeftError} `BPEFT_USAGE`: rows that the adapter was trained on cannot choose. */
 function heldOutSplit(config: BayesianizeConfig, usual: string): string | null {

@@ -56,5 +56,7 @@ export interface Maker {
   check?(config: BayesianizeConfig): void;
   /** The split of held-out rows that it asks for; null: none. `usual` is the dataset's own. */
   heldOut(config: BayesianizeConfig, usual: string): string | null;
+  /** Whether it asks what is right in every row. */
+  readonly readsAnswers: boolean;
   make(making: Making): Promise<Made>;
 }

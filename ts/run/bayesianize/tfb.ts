@@ -18,6 +18,7 @@ const REFERENCE_SEED = 42;
 export const TFB: Maker = {
   check: (config) => void searchOf(config),
   heldOut: () => null,
+  readsAnswers: false,
   make,
 };
 

@@ -20,6 +20,7 @@ import { trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
 import { adapterFolder, tellOtherBase } from '../inputs/adapter-folder.ts';
+import { requireAnswers } from '../inputs/answers.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { checkPins, pinnedConfig, readPins } from '../inputs/pins.ts';
 import { encodeSplit, openDataset, refuseSameName, type Split } from '../inputs/splits.ts';
@@ -30,7 +31,6 @@ import {
 } from '../records/adapter-files.ts';
 import { readAdapterRecord } from '../records/adapter-record.ts';
 import { engineNames, forModel, headOf } from './adapted-layers.ts';
-import { requireAnswers } from './answers.ts';
 import { account, type TrainPlan, trainerOptions, trainPlan } from './plan.ts';
 
 /** Disposing of it frees the adapter and its optimizers; the model stays. */
@@ -152,7 +152,7 @@ async function prepareSession(
   });
   const encoding = { model, signal, emit, classes: adapter.info.head?.classes };
   const train = await encodeSplit(data.train, config, encoding);
-  await requireAnswers(data.train, train.encoded);
+  await requireAnswers(data.train, train.encoded, 'to train on');
   const accounting = account(config, train.encoded.examples.length);
   const order = new BatchOrder(train.encoded.examples, {
     batchSize: config.batchSize * division.merged,
