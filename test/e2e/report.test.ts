@@ -15,6 +15,8 @@ it('reports a real run as a page with pictures, and as a card beside its adapter
   const text = readFileSync(page, 'utf8');
   expect(text.match(/<svg /g)).toHaveLength(7);
   expect(text).toContain('ARC-Easy validation, 10 samples');
+  const elsewhere = await bpeft('report', run, '--card', '--out', join(folder, 'card.md'));
+  expect(elsewhere).toMatchObject({ code: 2, stderr: expect.stringContaining('takes no --out') });
   expect(await bpeft('report', run, '--card')).toMatchObject({ code: 0 });
   expect(readFileSync(join(run, 'adapter', 'README.md'), 'utf8')).toContain('# run');
   // Charts are built in, and so are their licences.

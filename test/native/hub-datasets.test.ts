@@ -247,7 +247,7 @@ it('names classes as the file does, and columns as it is told', async () => {
   expect(
     await complaint('tiny-org/reviews', null, { columns: ['text=revue', 'label=stars'] }),
   ).toMatch(
-    /:1: has no column "revue", which --columns names \| did you mean "review"\? its columns: review, stars/,
+    /, row 1: has no column "revue", which --columns names \| did you mean "review"\? its columns: review, stars/,
   );
 });
 

@@ -44,6 +44,10 @@ export function defineReport(command: Command, output: Output): void {
         output.stdout.write(`${JSON.stringify({ format: 1, file: path })}\n`);
       else if (flags.quiet !== true) output.stderr.write(`written: ${path}\n`);
     };
+    if (flags.card === true && flags.out !== undefined) {
+      const message = "--card writes into the run's adapter folder, and takes no --out";
+      throw new BpeftError('BPEFT_USAGE', message, { hint: 'leave one of them out' });
+    }
     if (flags.card === true) return tell(await writeCard(folders, { overwrite }));
     const format = checkedFormat(flags);
     const text = await reportText(await readReport(folders), format);
