@@ -62,8 +62,8 @@ export async function reportText(report: Report, format: ReportFormat): Promise<
 }
 
 /**
- * @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there; `BPEFT_USAGE`: it is of a run, or among
- * rows
+ * @throws {BpeftError} `BPEFT_RUN_EXISTS`: the file is there; `BPEFT_USAGE`: it is of a run, or
+ * among rows
  */
 export async function writeReport(
   path: string,
