@@ -9,10 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{InvalidInput, Result};
 
-/// Whether this machine has all of some features.
+/// Whether this machine has all of some features of x86-64.
 #[cfg(target_arch = "x86_64")]
 macro_rules! has {
     ($($feature:tt),+) => { $(is_x86_feature_detected!($feature))&&+ };
+}
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! has {
+    ($($feature:tt),+) => {
+        false
+    };
 }
 
 /// Names of the features that kernels ask for, or may one day, and this machine has.
@@ -105,18 +111,12 @@ impl Isa {
     /// Whether this machine has it.
     pub fn is_available(self) -> bool {
         match self {
-            #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_available() && has!("avx512bf16"),
-            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.is_available() && has!("avx512f", "avx512vl", "avx512bw", "avx512dq")
             }
-            #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => Self::Avx2.is_available() && has!("avxvnni"),
-            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => has!("avx2", "fma", "f16c"),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Bf16 | Self::Avx512 | Self::AvxVnni | Self::Avx2 => false,
             Self::Portable => true,
         }
     }
@@ -158,10 +158,7 @@ impl Available {
 
     /// Whether AVX-512 VNNI comes with it: dot products of bytes.
     pub(crate) fn has_avx512_vnni(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.includes(Isa::Avx512) && has!("avx512vnni");
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        self.includes(Isa::Avx512) && has!("avx512vnni")
     }
 
     /// All of this machine, the portable one first.

@@ -1,9 +1,12 @@
 //! Hints that memory will be used soon: misses are then waited for while something else is
 //! computed.
 
-#![expect(
-    unsafe_code,
-    reason = "prefetch instructions take raw addresses; they never fault"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "prefetch instructions take raw addresses; they never fault"
+    )
 )]
 
 /// Bytes of a cache line.

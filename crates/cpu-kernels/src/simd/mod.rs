@@ -6,9 +6,12 @@
 //! AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take subnormal
 //! numbers for zero and add a pair's products in their own order.
 
-#![expect(
-    unsafe_code,
-    reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
+    )
 )]
 
 #[cfg(target_arch = "x86_64")]
