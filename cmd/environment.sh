@@ -15,12 +15,17 @@ OOD4="ARC-Challenge ARC-Easy MMLU-chem MMLU-phy"
 read -ra extra <<<"${EXTRA:-}"
 if [[ ${DRY_RUN:-} == 1 ]]; then extra+=(--dry-run); fi
 
+# This checkout's own program.
+bpeft() {
+  node dist/cli/main.js "$@"
+}
+
 # train OUT FLAGS…
 train() {
   local out="$OUT_DIR/$1" project=${WANDB_PROJECT:-${1%%/*}}
   shift
   echo "== $out" >&2
-  WANDB_PROJECT=$project npx bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
+  WANDB_PROJECT=$project bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
 }
 
 # evaluate RUN OUT FLAGS…
@@ -29,7 +34,7 @@ evaluate() {
   shift 2
   if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
   echo "== $out" >&2
-  WANDB_PROJECT=$project npx bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
+  WANDB_PROJECT=$project bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
   touch "$out/result.complete"
 }
 
@@ -39,7 +44,7 @@ bayesianize() {
   shift 2
   if [[ ${DRY_RUN:-} == 1 || -f $out/adapter_config.json ]]; then return; fi
   echo "== $out" >&2
-  npx bpeft bayesianize --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" "$@"
+  bpeft bayesianize --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" "$@"
 }
 
 # evaluate_adapter ADAPTER OUT FLAGS…
@@ -48,7 +53,7 @@ evaluate_adapter() {
   shift 2
   if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
   echo "== $out" >&2
-  WANDB_PROJECT=$project npx bpeft eval --adapter "$adapter" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
+  WANDB_PROJECT=$project bpeft eval --adapter "$adapter" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
     --overwrite "$@"
   touch "$out/result.complete"
 }

@@ -10,7 +10,7 @@ run() {
   local name=$1
   shift
   for seed in ${TUNE_SEEDS:-11 12}; do
-    npx --no-install bpeft train --model builtin:tiny --dataset builtin:exam-topics --split validation --seed "$seed" \
+    node dist/cli/main.js train --model builtin:tiny --dataset builtin:exam-topics --split validation --seed "$seed" \
       --out "$out/$name/seed-$seed" --resume --quiet "$@"
   done
 }

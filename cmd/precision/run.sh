@@ -16,8 +16,8 @@ declare -A flags=(
 for seed in ${SEEDS:-1 2 3 4 5}; do
   for name in ${NAMES:-f32 bf16 int8 f32-q4_k f32-nf4}; do
     read -ra own <<<"${flags[$name]}"
-    npx --no-install bpeft train "${settings[@]}" "${own[@]}" --seed "$seed" --out "$out/$name/seed-$seed" --resume --quiet
-    npx --no-install bpeft eval --run "$out/f32/seed-$seed" --split test,shift "${own[@]}" --samples 10,0 --eval-batch-size 64 \
+    node dist/cli/main.js train "${settings[@]}" "${own[@]}" --seed "$seed" --out "$out/$name/seed-$seed" --resume --quiet
+    node dist/cli/main.js eval --run "$out/f32/seed-$seed" --split test,shift "${own[@]}" --samples 10,0 --eval-batch-size 64 \
       --out "$out/evaluated-$name/seed-$seed" --overwrite --quiet
   done
 done

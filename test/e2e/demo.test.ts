@@ -4,7 +4,7 @@ import { BpeftError, demo, type RunEvent } from 'bpeft';
 import { expect, it } from 'vitest';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-// The whole demonstration is run from the packed tarballs, in test/package.
+// The whole demonstration is run in test/long.
 
 /** Runs the demonstration until `isEnough`; returns what it saw and how it ended. */
 async function demoUntil(out: string, isEnough: (event: RunEvent) => boolean) {

@@ -23,7 +23,7 @@ import {
 /** Commands that a document may show and that are not run here, with the reason. */
 const RUN_ELSEWHERE: Readonly<Record<string, string>> = {
   'npm run quickstart': 'builds, then runs the demo',
-  'npx bpeft demo': 'trains for two minutes; test/package runs it',
+  'npx bpeft demo': 'trains for two minutes; test/long runs it',
   'npm test': 'is what runs this',
   'npm run setup': 'npm test begins with it',
 };

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BpeftProcess } from '../support/bpeft-process.ts';
 
 const root = join(import.meta.dirname, '../..');
 const platform = '@bpeft/linux-x64-gnu';
@@ -256,26 +257,15 @@ it.each(['node16', 'nodenext', 'bundler'])(
   },
 );
 
-it('shows the demo', () => {
-  const { code, stdout, stderr } = run('npx', ['bpeft', 'demo'], user);
-  expect(code, stderr).toBe(0);
-  process.stdout.write(stdout);
-  for (const text of [
-    'test (1000 rows)',
-    'shift (360 rows)',
-    'ood (400 rows)',
-    'MLE',
-    'BLoB N = 10',
-    'What other methods give with this schedule',
-  ]) {
-    expect(stdout).toContain(text);
-  }
-  expect(stdout).toMatch(/BLoB N = 10 minus MLE on test: NLL [−+]\d\.\d{3} \(/);
-  for (const method of ['mle', 'blob']) {
-    expect(existsSync(join(user, 'runs/demo', method, 'adapter/adapter_model.safetensors'))).toBe(
-      true,
-    );
-  }
+it('begins the demo with what it ships, and keeps what it had when it is stopped', async () => {
+  const demo = new BpeftProcess(['demo', '--out', 'demo'], { cwd: user, program: program() });
+  await demo.seen('train mle · builtin:tiny · builtin:exam-topics');
+  await demo.hasEngine();
+  demo.kill('SIGINT');
+  const { code, stderr } = await demo.finished;
+  expect([code, stderr]).toEqual([130, expect.stringContaining('run the demo again to go on')]);
+  expect(existsSync(join(user, 'demo/mle/state'))).toBe(true);
+  expect(existsSync(join(user, 'node_modules/bpeft/assets/methods.json'))).toBe(true);
 });
 
 function sizeOf(path: string): number {

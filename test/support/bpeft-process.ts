@@ -15,6 +15,8 @@ export interface Finished {
 }
 
 export interface ProcessOptions {
+  /** The checkout's own where none is named. */
+  readonly program?: string;
   readonly cwd?: string;
   readonly limitFileKb?: number;
   /** On top of this process's own. */
@@ -29,11 +31,12 @@ export class BpeftProcess {
   #waiting: { text: string; resolve: () => void }[] = [];
 
   constructor(args: readonly string[], options: ProcessOptions = {}) {
-    if (!existsSync(program)) throw new Error('dist/ is missing: run npm run build first');
+    const main = options.program ?? program;
+    if (!existsSync(main)) throw new Error('dist/ is missing: run npm run build first');
     const limit = options.limitFileKb;
     // With the signal ignored, a write past the limit fails like one on a full disk.
     const shell = `trap '' XFSZ; ulimit -f ${limit}; exec "$@"`;
-    const command = [process.execPath, program, ...args];
+    const command = [process.execPath, main, ...args];
     const [file = '', ...rest] =
       limit === undefined ? command : ['bash', '-c', shell, 'bash', ...command];
     const env = { ...process.env, ...options.environment };
