@@ -10,7 +10,7 @@
     target_arch = "x86_64",
     expect(
         unsafe_code,
-        reason = "calls of vector instructions are unsafe; an `Available` proves that they are there"
+        reason = "calls of vector instructions are unsafe; an `Available` proves they are there"
     )
 )]
 
