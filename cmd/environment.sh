@@ -1,7 +1,8 @@
 # What every script of cmd/ understands; sourced, not run.
 #   MODEL      folder or .gguf file (required)        DATA_DIR  folder of the datasets (required)
 #   OUT_DIR    where run folders go (runs)            SEEDS, DATASETS  override the script's lists
-#   DRY_RUN=1  plans and one step of each run, writes nothing     EXTRA  more flags for each training run
+#   DRY_RUN=1  plans and one step of each run, and what would be made of it; writes nothing
+#   EXTRA      more flags for each training run
 #   WANDB_MODE and the other WANDB_* variables as everywhere; the project is the script's name, as
 #   in the reference
 # A run that is finished is not run again; one that was interrupted continues.
@@ -28,13 +29,30 @@ train() {
   WANDB_PROJECT=$project bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
 }
 
+# is_planned COMMAND…   says what would run, where nothing is to be written
+is_planned() {
+  if [[ ${DRY_RUN:-} != 1 ]]; then return 1; fi
+  echo "would run bpeft $*" >&2
+}
+
 # evaluate RUN OUT FLAGS…
 evaluate() {
-  local run="$OUT_DIR/$1" out="$OUT_DIR/$2" project=${WANDB_PROJECT:-${2%%/*}}
-  shift 2
-  if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
+  evaluate_of --run "$@"
+}
+
+# evaluate_adapter ADAPTER OUT FLAGS…
+evaluate_adapter() {
+  evaluate_of --adapter "$@"
+}
+
+# evaluate_of KIND RUN-OR-ADAPTER OUT FLAGS…
+evaluate_of() {
+  local kind=$1 made="$OUT_DIR/$2" out="$OUT_DIR/$3" project=${WANDB_PROJECT:-${3%%/*}}
+  shift 3
+  if is_planned eval "$kind" "$made" --out "$out" "$@" || [[ -f $out/result.complete ]]; then return; fi
   echo "== $out" >&2
-  WANDB_PROJECT=$project bpeft eval --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --overwrite "$@"
+  WANDB_PROJECT=$project bpeft eval "$kind" "$made" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
+    --overwrite "$@"
   touch "$out/result.complete"
 }
 
@@ -42,20 +60,9 @@ evaluate() {
 bayesianize() {
   local run="$OUT_DIR/$1" out="$OUT_DIR/$2"
   shift 2
-  if [[ ${DRY_RUN:-} == 1 || -f $out/adapter_config.json ]]; then return; fi
+  if is_planned bayesianize --run "$run" --out "$out" "$@" || [[ -f $out/adapter_config.json ]]; then return; fi
   echo "== $out" >&2
   bpeft bayesianize --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" "$@"
-}
-
-# evaluate_adapter ADAPTER OUT FLAGS…
-evaluate_adapter() {
-  local adapter="$OUT_DIR/$1" out="$OUT_DIR/$2" project=${WANDB_PROJECT:-${2%%/*}}
-  shift 2
-  if [[ ${DRY_RUN:-} == 1 || -f $out/result.complete ]]; then return; fi
-  echo "== $out" >&2
-  WANDB_PROJECT=$project bpeft eval --adapter "$adapter" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
-    --overwrite "$@"
-  touch "$out/result.complete"
 }
 
 # train_each NAME DATASETS FLAGS…   every dataset and seed; in NAME, DATASET stands for the dataset

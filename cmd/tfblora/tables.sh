@@ -22,7 +22,27 @@ tfb_all() {
         --dataset "$dataset" --seed "$seed"
       bayesianize "$run" "$table/$name-adapter" --method tfb "${settings[@]}"
       evaluate_adapter "$table/$name-adapter" "$table/$name" \
-        --dataset "$dataset" --samples 10 --seed "$seed"
+        --dataset "$dataset" --samples 10 --eval-batch-size 50 --seed "$seed"
+    done
+  done
+}
+
+# tfb_ood_all METHOD SIGMAS TRAINING-FLAGS…   an adapter of obqa on four other datasets, under the
+# sigma that the reference gives each seed: nothing is searched for (its --iter 0)
+tfb_ood_all() {
+  local method=$1 seed dataset run name sigma sigmas
+  read -ra sigmas <<<"$2"
+  shift 2
+  for seed in ${SEEDS:-1 2 3}; do
+    sigma=${sigmas[seed - 1]:?there is a sigma for each of the seeds 1 to ${#sigmas[@]}}
+    run=tfblora_acc-trained/$method-obqa-seed$seed
+    name=tfblora_acc-ood/tfblora_acc-ood-$method-DATASET-beta$sigma-seed$seed
+    train "$run" --config cmd/configs/llama.json "$@" --processes 1 --dataset obqa --seed "$seed"
+    bayesianize "$run" "${name/DATASET/obqa}-adapter" --method tfb --protocol reference \
+      --criterion accuracy --iterations 0 --sigma-max "$sigma" --samples 10
+    for dataset in ${DATASETS:-$OOD4}; do
+      evaluate_adapter "${name/DATASET/obqa}-adapter" "${name/DATASET/$dataset}" \
+        --dataset "$dataset" --samples 10 --eval-batch-size 50 --seed "$seed"
     done
   done
 }

@@ -192,6 +192,83 @@ it.each([
   expect(readdirSync(out)).toEqual([]);
 });
 
+/** What a dry run says would be made of its trainings. */
+const planned = (stderr: string) =>
+  [...stderr.matchAll(/^would run bpeft (.*)$/gm)].map(([, command]) => command);
+const dry = { DRY_RUN: '1', EXTRA: '--batch-size 2' };
+const byNll = '--tolerance 0.003';
+const byAnswers = '--criterion accuracy --eval-batch-size 50 --tolerance 0.01';
+
+it.each([
+  ['blob-llama-all', byNll],
+  ['map-llama-all', byNll],
+  ['mle-llama-all', byNll],
+  ['blob-acc-llama-all', byAnswers],
+  ['map-acc-llama-all', byAnswers],
+  ['mle-acc-llama-all', byAnswers],
+])('plans the search and the evaluation of tfblora/%s with those of its row', async (name, own) => {
+  const environment = { ...dry, OUT_DIR: temporaryFolder(), SEEDS: '2', DATASETS: 'ARC-Easy' };
+  const { code, stderr } = await script(`tfblora/${name}.sh`, environment);
+  const [search, evaluation, ...more] = planned(stderr);
+  expect([code, more]).toEqual([0, []]);
+  const settings = '--anchors 500 --samples 10 --sigma-max 0.015 --iterations 5';
+  expect(search).toMatch(/^bayesianize --run .* --method tfb --protocol reference /);
+  for (const flags of [settings, '--eval-batch-size 50', own]) expect(search).toContain(flags);
+  expect(search?.includes('--criterion')).toBe(own === byAnswers);
+  expect(evaluation).toMatch(
+    /^eval --adapter .* --dataset ARC-Easy --samples 10 --eval-batch-size 50 --seed 2$/,
+  );
+});
+
+it.each([
+  ['blob', ['0.00975', '0.00975', '0.00975']],
+  ['map', ['0.00625', '0.00625', '0.0045']],
+  ['mle', ['0.005375', '0.00625', '0.005375']],
+])('plans tfblora/%s-acc-llama-ood-all with the sigma of each seed', async (method, sigmas) => {
+  const environment = { ...dry, OUT_DIR: temporaryFolder() };
+  const { code, stderr } = await script(`tfblora/${method}-acc-llama-ood-all.sh`, environment);
+  expect(code).toBe(0);
+  expect(names(stderr)).toEqual([1, 2, 3].map((seed) => `${method}-obqa-seed${seed}`));
+  const of = (command: string) => planned(stderr).filter((it) => it?.startsWith(command));
+  const made = of('bayesianize').map((it) => it?.replace(/^.*-adapter /, ''));
+  const fixed = (sigma: string) => `--criterion accuracy --iterations 0 --sigma-max ${sigma}`;
+  expect(made).toEqual(
+    sigmas.map((sigma) => `--method tfb --protocol reference ${fixed(sigma)} --samples 10`),
+  );
+  const asked = of('eval').map((it) => it?.replace(/^.* --dataset /, ''));
+  const datasets = ['ARC-Challenge', 'ARC-Easy', 'MMLU-chem', 'MMLU-phy'];
+  expect(asked).toEqual(
+    [1, 2, 3].flatMap((seed) =>
+      datasets.map((name) => `${name} --samples 10 --eval-batch-size 50 --seed ${seed}`),
+    ),
+  );
+});
+
+it('plans tfblora/blob-llama-test as one dataset and one seed of blob-llama-all', async () => {
+  const environment = { ...dry, OUT_DIR: temporaryFolder(), DATASETS: 'ARC-Easy' };
+  const { code, stderr } = await script('tfblora/blob-llama-test.sh', environment);
+  expect([code, names(stderr)]).toEqual([0, ['blob-ARC-Easy-seed1']]);
+});
+
+it('plans Laplace over all layers and over the last', async () => {
+  const environment = { ...dry, OUT_DIR: temporaryFolder(), SEEDS: '1', DATASETS: 'ARC-Easy' };
+  const { stderr } = await script('laplace/laplace-llama-all.sh', environment);
+  const made = planned(stderr).filter((it) => it?.startsWith('bayesianize'));
+  const layers = made.map((it) => it?.replace(/^.*-adapter /, ''));
+  expect(layers).toEqual(
+    ['all', 'last:1'].map((layer) => `--method laplace --stochastic-layers ${layer}`),
+  );
+});
+
+it.each([
+  ['mle', 'mle-obqa-on-ARC-Easy-seed1', '--dataset ARC-Easy'],
+  ['mcdropout', 'mcdropout-obqa-on-ARC-Easy-sample10-seed1', '--dataset ARC-Easy --samples 10'],
+])('plans the evaluations of %s-llama-ood-all', async (method, name, flags) => {
+  const environment = { ...dry, OUT_DIR: temporaryFolder(), SEEDS: '1', DATASETS: 'ARC-Easy' };
+  const { stderr } = await script(`${method}/${method}-llama-ood-all.sh`, environment);
+  expect(planned(stderr)).toEqual([expect.stringMatching(new RegExp(`/${name} ${flags}$`))]);
+});
+
 it('runs Laplace of MAP scaled down, over all layers and the last, and not again', async () => {
   const out = temporaryFolder();
   const environment = { OUT_DIR: out, SEEDS: '1', DATASETS: 'ARC-Easy', EXTRA: scaledDown };
