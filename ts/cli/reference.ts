@@ -28,7 +28,7 @@ const ENVIRONMENT = `## Environment
 | \`BPEFT_CUDA_ARENA\` | \`0\`: every array of a GPU's is the driver's own, for tools that watch memory, such as compute-sanitizer |
 | \`BPEFT_PROBE_SECONDS\` | how long the process that tries a GPU may take before its driver counts as broken (60) |
 | \`BPEFT_NUM_THREADS\` | worker threads where \`--threads\` is not given |
-| \`BPEFT_DISPATCH\` | instructions that the kernels use (\`avx512bf16\`, \`avx512\`, \`avxvnni\`, \`avx2\`, \`portable\`; default: the fastest of this machine) |
+| \`BPEFT_DISPATCH\` | instructions that the kernels use (\`avx512bf16\`, \`avx512\`, \`avxvnni\`, \`avx2\`, \`neon\`, \`portable\`; default: the fastest of this machine) |
 | \`BPEFT_NATIVE_PATH\` | the engine's file, instead of the one that belongs to the package |
 | \`HF_TOKEN\`, \`HF_HOME\`, … | models by name: [models.md](models.md) |
 | \`WANDB_MODE\`, … | Weights & Biases: [logging.md](logging.md) |

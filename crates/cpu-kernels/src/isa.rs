@@ -68,17 +68,21 @@ pub enum Isa {
     AvxVnni,
     /// 256-bit registers, fused multiply-add and half-precision conversion.
     Avx2,
+    /// 128-bit registers and fused multiply-add of 64-bit Arm, and dot products of bytes where
+    /// there are some.
+    Neon,
     /// What every target has: plain Rust.
     Portable,
 }
 
 impl Isa {
     /// All of them, the fastest first; none comes before one that extends it.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Avx512Bf16,
         Self::Avx512,
         Self::AvxVnni,
         Self::Avx2,
+        Self::Neon,
         Self::Portable,
     ];
 
@@ -89,6 +93,7 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::AvxVnni => "avxvnni",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -103,7 +108,7 @@ impl Isa {
         match self {
             Self::Avx512Bf16 => Some(Self::Avx512),
             Self::Avx512 | Self::AvxVnni => Some(Self::Avx2),
-            Self::Avx2 => Some(Self::Portable),
+            Self::Avx2 | Self::Neon => Some(Self::Portable),
             Self::Portable => None,
         }
     }
@@ -117,6 +122,7 @@ impl Isa {
             }
             Self::AvxVnni => Self::Avx2.is_available() && has!("avxvnni"),
             Self::Avx2 => has!("avx2", "fma", "f16c"),
+            Self::Neon => cfg!(target_arch = "aarch64"), // which always has it
             Self::Portable => true,
         }
     }
@@ -159,6 +165,12 @@ impl Available {
     /// Whether AVX-512 VNNI comes with it: dot products of bytes.
     pub(crate) fn has_avx512_vnni(self) -> bool {
         self.includes(Isa::Avx512) && has!("avx512vnni")
+    }
+
+    /// Whether NEON has dot products of bytes.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn has_dot_products(self) -> bool {
+        self.includes(Isa::Neon) && std::arch::is_aarch64_feature_detected!("dotprod")
     }
 
     /// All of this machine, the portable one first.
@@ -262,7 +274,7 @@ mod tests {
         let chosen = |available: &[Isa], has_slow_bf16| {
             Isa::ALL[fastest(|isa| available.contains(&isa), has_slow_bf16)]
         };
-        let [bf16, wide, vnni, avx2, portable] = Isa::ALL;
+        let [bf16, wide, vnni, avx2, neon, portable] = Isa::ALL;
         for (available, has_slow_bf16, expected) in [
             (&[bf16, wide, vnni, avx2, portable][..], false, bf16),
             (&[bf16, wide, vnni, avx2, portable], true, wide),
@@ -270,6 +282,7 @@ mod tests {
             (&[wide, avx2, portable], true, wide),
             (&[vnni, avx2, portable], true, vnni),
             (&[avx2, portable], true, avx2),
+            (&[neon, portable], false, neon),
             (&[portable], true, portable),
         ] {
             let isa = chosen(available, has_slow_bf16);
@@ -279,12 +292,13 @@ mod tests {
 
     #[test]
     fn a_set_includes_itself_and_what_it_extends() {
-        let [bf16, wide, vnni, avx2, portable] = Isa::ALL;
+        let [bf16, wide, vnni, avx2, neon, portable] = Isa::ALL;
         for (isa, included) in [
             (bf16, &[bf16, wide, avx2, portable][..]),
             (wide, &[wide, avx2, portable]),
             (vnni, &[vnni, avx2, portable]),
             (avx2, &[avx2, portable]),
+            (neon, &[neon, portable]),
             (portable, &[portable]),
         ] {
             let found = Isa::ALL.into_iter();

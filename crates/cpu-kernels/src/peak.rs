@@ -13,7 +13,7 @@ use crate::isa::Isa;
 
 /// Operations per second (an addition or a multiplication each) of the instructions that the tile
 /// of an instruction set multiplies with, forward: the best of some runs on this thread. None for
-/// portable Rust, which names no instruction.
+/// portable Rust, which names no instruction, and for NEON, which has run under an emulator alone.
 ///
 /// # Errors
 /// `InvalidInput` when this machine does not have the instruction set.
@@ -147,12 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_set_but_the_portable_one_has_a_rate_in_each_precision() {
+    fn every_set_of_x86_has_a_rate_in_each_precision() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
             for precision in Precision::ALL {
                 let rate = of_instructions(isa, precision).unwrap();
                 let is_rate = rate.map(|rate| rate.is_finite() && rate > 0.0);
-                let expected = (isa != Isa::Portable).then_some(true);
+                let has_one = !matches!(isa, Isa::Neon | Isa::Portable);
+                let expected = has_one.then_some(true);
                 assert_eq!(is_rate, expected, "{isa:?} {precision:?}: {rate:?}");
             }
         }

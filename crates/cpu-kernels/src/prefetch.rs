@@ -2,7 +2,7 @@
 //! computed.
 
 #![cfg_attr(
-    target_arch = "x86_64",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
     expect(
         unsafe_code,
         reason = "prefetch instructions take raw addresses; they never fault"
@@ -53,6 +53,28 @@ fn touch<const WRITE: bool>(place: *const u8) {
             }
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        use std::arch::asm;
+
+        let place = place.addr();
+        // SAFETY: a prefetch never faults, and changes nothing that a program sees.
+        unsafe {
+            if WRITE {
+                asm!(
+                    "prfm pstl1keep, [{}]",
+                    in(reg) place,
+                    options(nomem, nostack, preserves_flags)
+                );
+            } else {
+                asm!(
+                    "prfm pldl1keep, [{}]",
+                    in(reg) place,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = place;
 }

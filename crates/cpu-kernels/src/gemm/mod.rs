@@ -63,7 +63,7 @@
 //! # Adding a tile height
 //!
 //! A line in the table of `tiles/heights.rs`. A height that a kernel cannot compute, or whose parts
-//! on AVX2 are not all of its rows, does not compile, and `tiles/tests.rs` runs each kernel at
+//! are not all of its rows, does not compile, and `tiles/tests.rs` runs each kernel at
 //! each. The sums of the tallest must fit the registers of AVX-512: two for each row.
 
 mod check;

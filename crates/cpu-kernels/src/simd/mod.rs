@@ -1,8 +1,8 @@
 //! One body, several instruction sets: the process's own is chosen at run time.
 //!
 //! A [`Kernel`] is plain Rust over slices and fixed-size arrays; inlined into a function with
-//! `target_feature`, its loops vectorise to that width. AVX2 and AVX-512 give the same bits (both
-//! fuse multiply and add, and lane counts are the kernel's own); portable code rounds twice.
+//! `target_feature`, its loops vectorise to that width. AVX2, AVX-512 and NEON give the same bits
+//! (all fuse multiply and add, and lane counts are the kernel's own); portable code rounds twice.
 //! AVX-512 BF16 rounds to bf16 and multiplies pairs by its own instructions, which take subnormal
 //! numbers for zero and add a pair's products in their own order.
 
@@ -23,6 +23,10 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_halves;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_words;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -33,6 +37,8 @@ use avx2::Avx2;
 use avx512::Avx512;
 pub use level::{Level, WIDTH};
 pub(crate) use level::{ROUNDER, bf16_bits, padded, write_bf16_pairs};
+#[cfg(target_arch = "aarch64")]
+use neon::Neon;
 use portable::Portable;
 
 use super::isa::{self, Available, Isa};
@@ -67,9 +73,9 @@ pub(crate) fn run_on<K: Kernel>(isa: Available, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above, of `Avx2`, which `AvxVnni` includes.
         Isa::AvxVnni | Isa::Avx2 => unsafe { avx2(kernel) },
-        Isa::Portable => kernel.run::<Portable>(),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => kernel.run::<Portable>(), // not available here
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => neon(kernel),
+        _ => kernel.run::<Portable>(), // the others are not available here
     }
 }
 
@@ -89,4 +95,10 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(never)] // with the portable body in one function it compiles for longer than in two
+fn neon<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Neon>()
 }

@@ -6,7 +6,8 @@ use std::ops::Range;
 ///
 /// A line is a variant, its rows, and how kernels whose registers do not hold the sums of a tall
 /// tile cut them: into parts from these rows on, of so many rows each. On AVX2, which has sixteen,
-/// half a part's columns need two for each row, beside four for operands and products.
+/// half a part's columns need two for each row, beside four for operands and products; on NEON
+/// without dot products a quarter's need four of 32.
 macro_rules! heights {
     ($table:ident $context:tt) => {
         $table! {
@@ -38,7 +39,7 @@ macro_rules! at_height {
 
 /// Evaluates an expression for each part of a height, with its rows, and the first row and the rows
 /// of the part as constants: `in_parts!(height, ALL, FROM, PART => f::<ALL, FROM, PART>())`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! in_parts {
     ($height:expr, $rows:ident, $from:ident, $part:ident => $body:expr) => {
         $crate::gemm::tiles::heights!(in_parts ($height, $rows, $from, $part, $body))
@@ -86,7 +87,7 @@ heights!(define());
 
 pub(in super::super) use at_height;
 pub(in super::super) use heights;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use in_parts;
 
 /// Rows of the tallest tile: 12 × 32 sums fill 24 of the 32 vector registers of AVX-512.

@@ -24,6 +24,10 @@ mod avx_vnni;
 mod halves;
 mod heights;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_int8;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ use crate::{InvalidInput, Result};
 /// `InvalidInput` for pairs of bf16 or of integers where there is no instruction for them.
 pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result<()> {
     /// Runs by the first of some kernels that the set includes.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     macro_rules! run_by_first {
         ($($kernel:path),+) => {{
             $(if let Some(kernel) = <$kernel>::of(isa) {
@@ -56,6 +60,12 @@ pub(super) fn run(isa: Available, format: Format, work: impl TileWork) -> Result
         Format::Int8Quad => run_by_first!(avx512_vnni::Avx512Vnni, avx_vnni::AvxVnni),
         Format::Int16Pair => run_by_first!(avx2_int16::Avx2Int16),
         Format::Float | Format::RoundedFloat => run_by_first!(avx512::Avx512, avx2::Avx2),
+    }
+    #[cfg(target_arch = "aarch64")]
+    match format {
+        Format::Int8Quad => run_by_first!(neon_int8::NeonDot, neon_int8::NeonLong),
+        Format::Float | Format::RoundedFloat => run_by_first!(neon::Neon),
+        Format::Bf16Pair | Format::Int16Pair => {}
     }
     match format {
         Format::Int8Quad => work.run(portable::PortableInt8),
