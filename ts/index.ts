@@ -105,8 +105,9 @@ export type { LaplaceResult } from './run/bayesianize/making.ts';
 export { evaluate } from './run/evaluation/evaluate.ts';
 export type { RunContext } from './run/inputs/context.ts';
 export type { Prediction, RefusedRow } from './run/prediction/answer.ts';
+export type { PredictInput, PredictRows } from './run/prediction/input.ts';
 export { predict, predictStream } from './run/prediction/predict.ts';
-export { openPredictor, type PredictInput, Predictor } from './run/prediction/predictor.ts';
+export { openPredictor, Predictor } from './run/prediction/predictor.ts';
 export type {
   AnyRow,
   ChoiceRow,

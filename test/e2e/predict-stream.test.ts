@@ -236,6 +236,17 @@ it('gives nothing for nothing', async () => {
   expect(readFileSync(out, 'utf8')).toBe('');
 });
 
+it('takes rows where it takes a file, and says what it takes where it got neither', async () => {
+  const [answer] = await predict({ run }, [rings]);
+  const [same] = await predict({ run }, { name: 'rows', stream: bytes(JSON.stringify(rings)) });
+  expect(answer).toEqual(same);
+  // @ts-expect-error as a caller without types may send it
+  await expect(predict({ run }, 'rows.jsonl')).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+    hint: expect.stringContaining('createReadStream'),
+  });
+});
+
 it('rejects the rows of a call with what is wrong with the first that is none', async () => {
   await using predictor = await openPredictor({ run });
   // @ts-expect-error as a caller without types may send it

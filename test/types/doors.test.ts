@@ -9,6 +9,7 @@ import type {
   PredictOptions,
   Predictor,
   PredictRow,
+  PredictRows,
   RefusedRow,
   ResolvedModel,
   RunContext,
@@ -58,7 +59,9 @@ it('types a run: options in, typed events meanwhile, a result out', () => {
 
 it('types predictions: a stream of answers and refusals, or all answers at once', () => {
   expectTypeOf<Parameters<typeof bpeft.predictStream>[0]>().toEqualTypeOf<PredictOptions>();
-  expectTypeOf<Parameters<typeof bpeft.predictStream>[1]>().toEqualTypeOf<PredictInput>();
+  expectTypeOf<Parameters<typeof bpeft.predictStream>[1]>().toEqualTypeOf<
+    PredictInput | PredictRows
+  >();
   expectTypeOf(bpeft.predictStream).returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
   expectTypeOf<Predictor['stream']>().returns.toExtend<AsyncIterable<Prediction | RefusedRow>>();
   expectTypeOf<Predictor['predict']>().returns.toEqualTypeOf<Promise<Prediction[]>>();

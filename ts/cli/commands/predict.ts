@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import type { PredictOptions } from '../../config/schema.ts';
 import { fileOf } from '../../config/standard-output.ts';
 import { BpeftError } from '../../errors.ts';
-import type { PredictInput } from '../../run/prediction/predictor.ts';
+import type { PredictInput } from '../../run/prediction/input.ts';
 import { fileJson } from '../../run/records/json.ts';
 import { interruptible } from '../interrupt.ts';
 import { type Output, writeInTime } from '../output.ts';

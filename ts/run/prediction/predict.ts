@@ -14,18 +14,18 @@ import { fileJson } from '../records/json.ts';
 import { refuseProtected } from '../records/protected.ts';
 import { requireWritable } from '../records/writable.ts';
 import type { Prediction, RefusedRow } from './answer.ts';
+import { asInput, type PredictInput, type PredictRows } from './input.ts';
 import { type PredictorPlan, planPredictor } from './plan.ts';
-import { loadPredictor, type PredictInput } from './predictor.ts';
+import { loadPredictor } from './predictor.ts';
 
 /**
  * One answer per input row, in order.
  * @throws {BpeftError} what {@link predictStream} throws, and what is wrong with the first row that
- * cannot
- *   be answered, unless `badRows` is `skip`
+ *   cannot be answered, unless `badRows` is `skip`
  */
 export async function predict(
   options: PredictOptions,
-  input: PredictInput,
+  input: PredictInput | PredictRows,
   context: RunContext = {},
 ): Promise<Prediction[]> {
   const answers: Prediction[] = [];
@@ -45,16 +45,17 @@ export async function predict(
  * 'skip'`.
  *
  * @throws {BpeftError} before any work: `BPEFT_IO`, `out` cannot be written; `BPEFT_USAGE`, it is
- * an
- *   input or belongs to a run; `BPEFT_RUN_EXISTS`, it is there and `overwrite` is not given. After
- *   it: what is wrong with the first row, if none could be answered.
+ *   an input or belongs to a run, or `input` is neither rows nor a file's; `BPEFT_RUN_EXISTS`, it is
+ *   there and `overwrite` is not given. After it: what is wrong with the first row, if none could be
+ *   answered.
  */
 export async function* predictStream(
   options: PredictOptions,
-  input: PredictInput,
+  input: PredictInput | PredictRows,
   context: RunContext = {},
 ): AsyncGenerator<Prediction | RefusedRow, void, undefined> {
   const { signal } = context;
+  const read = asInput(input);
   const out = fileOf(options.out);
   const count = { answered: 0, refused: 0, first: null as BpeftError | null };
   const sinks = new Sinks([context.onEvent]);
@@ -62,10 +63,10 @@ export async function* predictStream(
   try {
     if (out !== undefined) await requireWritable(out, 'file');
     const plan = await planPredictor(options, context, sinks.event);
-    if (out !== undefined) await requireFree(out, plan, input);
+    if (out !== undefined) await requireFree(out, plan, read);
     await using predictor = await loadPredictor(plan, context, new Sinks([sinks.event]));
     await using file = new AnswerFile(out, plan.config.overwrite);
-    for await (const batch of predictor.batches(input, context)) {
+    for await (const batch of predictor.batches(read, context)) {
       const kept =
         plan.config.badRows === 'skip' ? batch.filter(({ error }) => error === null) : batch;
       for (const { error } of batch) {

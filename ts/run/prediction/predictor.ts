@@ -25,17 +25,9 @@ import type { PredictionRow } from '../records/prediction-files.ts';
 import { predictAdaptively } from './adaptive.ts';
 import { answer, type Prediction, type RefusedRow, refusal } from './answer.ts';
 import { available } from './available.ts';
+import { asInput, type PredictInput, type PredictRows } from './input.ts';
 import { type PredictorPlan, planPredictor } from './plan.ts';
 import type { PredictRow } from './row.ts';
-
-export interface PredictInput {
-  /** For messages: the file's name, or `<stdin>`. One that ends in `.csv` makes the stream CSV. */
-  readonly name: string;
-  /** Where the stream comes from, if it is a file: `out` must not be the same. */
-  readonly path?: string | undefined;
-  /** JSON Lines or CSV, UTF-8, in the fields of a dataset's rows; no answer is needed. */
-  readonly stream: AsyncIterable<Uint8Array>;
-}
 
 /** Complaints about one row, which leave the others as they are. */
 const OF_ONE_ROW: ReadonlySet<BpeftErrorCode> = new Set<BpeftErrorCode>([
@@ -102,7 +94,7 @@ export class Predictor implements AsyncDisposable {
    */
   async predict(rows: readonly PredictRow[], call: CallOptions = {}): Promise<Prediction[]> {
     const answers: Prediction[] = [];
-    for await (const batch of this.batches({ name: 'input', stream: asLines(rows) }, call)) {
+    for await (const batch of this.batches(asInput(rows), call)) {
       for (const { line, error } of batch) {
         if (error !== null) throw error;
         answers.push(line);
@@ -117,11 +109,11 @@ export class Predictor implements AsyncDisposable {
    * @param input a file's bytes, or rows as they come
    */
   async *stream(
-    input: PredictInput | Iterable<PredictRow> | AsyncIterable<PredictRow>,
+    input: PredictInput | PredictRows,
     call: CallOptions = {},
   ): AsyncGenerator<Prediction | RefusedRow, void, undefined> {
-    const read = 'stream' in input ? input : { name: 'input', stream: asLines(input) };
-    for await (const batch of this.batches(read, call)) for (const { line } of batch) yield line;
+    for await (const batch of this.batches(asInput(input), call))
+      for (const { line } of batch) yield line;
   }
 
   /** @internal The same by batches, with the errors themselves. */
@@ -318,10 +310,4 @@ class Told {
     const message = `${this.#name} input: ${counts} were cut to ${this.#maxSeqLen} tokens`;
     this.#sinks.event({ type: 'warning', code: 'BPEFT_PROMPTS_TRUNCATED', message });
   }
-}
-
-async function* asLines(
-  rows: Iterable<PredictRow> | AsyncIterable<PredictRow>,
-): AsyncGenerator<Uint8Array> {
-  for await (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }
