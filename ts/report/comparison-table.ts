@@ -79,7 +79,7 @@ function places(cells: readonly ComparedCell[]): ComparedCell[][] {
 /** One line for each cell and measure. */
 export function comparisonCsv(cells: readonly ComparedCell[]): string {
   const head =
-    'method,model,dataset,split,rows,samples,temperature,seeds,measure,mean,sd,difference,lower,upper,ms_per_row,peak_rss_mb,ece_floor';
+    'method,model,dataset,split,rows,samples,temperature,seeds,measure,mean,sd,difference,lower,upper,ms_per_row,peak_rss_mb,ece_floor,link';
   const lines = cells.flatMap((cell) =>
     MEASURES.map((measure) => {
       const { method, model, dataset, split, rows, samples, temperature, seeds } = cell;
@@ -89,6 +89,7 @@ export function comparisonCsv(cells: readonly ComparedCell[]): string {
         ...[method, model, dataset, split, rows, samples, temperature ?? '', seeds],
         ...[measure, mean ?? '', sd ?? '', value ?? '', lower ?? '', upper ?? ''],
         ...[cell.msPerRow ?? '', cell.peakRssMb ?? '', cell.eceFloor ?? ''],
+        cell.link ?? '',
       ];
     }),
   );

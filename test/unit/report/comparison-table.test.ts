@@ -1,0 +1,21 @@
+import { parse } from 'csv-parse/sync';
+import { expect, it } from 'vitest';
+import type { ComparedCell } from '../../../ts/report/compared-cells.ts';
+import { comparisonCsv } from '../../../ts/report/comparison-table.ts';
+
+const cell = (link: string | null): ComparedCell => {
+  const nll = { mean: 0.7, sd: null };
+  return {
+    ...{ method: 'laplace', model: 'm', trainedOn: null, dataset: 'd', split: 'test', rows: 4 },
+    ...{ samples: 1, link, temperature: null, seeds: 1, eceFloor: null, difference: null },
+    ...{ metrics: { acc: nll, ece: nll, nll, brier: nll }, msPerRow: null, peakRssMb: null },
+    published: [],
+  };
+};
+
+it('tells answers in closed form from one sample, and one form from another', () => {
+  const cells = [cell('probit'), cell('bridge'), cell('sample'), cell(null)];
+  const rows = parse(comparisonCsv(cells), { columns: true }) as Record<string, string>[];
+  const links = rows.filter(({ measure }) => measure === 'nll').map(({ link }) => link);
+  expect(links).toEqual(['probit', 'bridge', 'sample', '']);
+});
