@@ -13,6 +13,17 @@ const data = {
 } as const;
 const run = { ...data, maxSteps: 6, evalLimit: 6, lr: 1e-3, loraDropout: 0.1 } as const;
 const question = { question: 'Which planet has rings?', choices: ['Mars', 'Saturn', 'Venus'] };
+const formats = readFileSync(join(import.meta.dirname, '../../docs/adapter-format.md'), 'utf8');
+
+/** What names of tensors say after the layer, each once. */
+function parts(adapter: string): string[] {
+  const bytes = weights(adapter);
+  const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE()));
+  const names = Object.keys(JSON.parse(header.toString('utf8')));
+  const own = names.filter((name) => name.includes('.lora_'));
+  return [...new Set(own.map((name) => name.slice(name.indexOf('.lora_') + 1)))];
+}
+
 const weights = (folder: string) => readFileSync(join(folder, 'adapter_model.safetensors'));
 
 it('trains an ensemble whose members are the runs of their seeds, and averages their answers', async () => {
@@ -116,6 +127,7 @@ it.each([
   const trained = await train({ ...settings, evalSamples: [4], out });
   const evaluated = await evaluate({ run: out, samples: [4], limit: 6 });
   expect(evaluated.metrics).toEqual(trained.metrics);
+  for (const part of parts(join(out, 'adapter'))) expect(formats).toContain(part);
   await using predictor = await openPredictor({ run: out, samples: 4 });
   const [answer] = await predictor.predict([question]);
   expect(answer?.mutualInformation === null).toBe(method === 'map');

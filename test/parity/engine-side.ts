@@ -47,12 +47,24 @@ export async function encodedPrompts(
   return (await encodeDataset(dataset, model, options)).examples;
 }
 
+/** What a method needs beside what all have. */
+const SETTINGS = {
+  mle: ['--lr', '0.01'],
+  ensemble: ['--lr', '0.01', '--members', '2'],
+  blob: ['--lr', '0.01', '--kl-cycle', '10'],
+  bbb: ['--lr', '0.01', '--gaussian', 'a-and-b'],
+  ivon: ['--ivon-lr', '5'],
+  swag: ['--lr', '0.01', '--swag-every', '5'],
+  scalabl: ['--lr', '0.01', '--kl-cycle', '10'],
+  'c-lora': ['--lr', '0.01', '--kl-cycle', '10'],
+} as const;
+
 /** A few minutes' worth of learning in a second: many updates at a high rate. */
 export async function trainRun(run: {
   readonly model: string;
   readonly data: string;
   readonly out: string;
-  readonly method: 'blob' | 'mle';
+  readonly method: keyof typeof SETTINGS;
   readonly targets: readonly string[];
 }): Promise<void> {
   await succeed(
@@ -68,18 +80,22 @@ export async function trainRun(run: {
       run.method,
     ],
     ...['--target-modules', run.targets.join(','), '--rank', '4', '--alpha', '12', '--seed', '1'],
-    ...[
-      '--max-steps',
-      '60',
-      '--lr',
-      '0.01',
-      '--kl-cycle',
-      '10',
-      '--eval-samples',
-      '0',
-      '--threads',
-      '1',
-    ],
+    ...['--max-steps', '60', '--eval-samples', '0', '--threads', '1'],
+    ...SETTINGS[run.method],
+  );
+}
+
+/** Of a run's adapter. */
+export async function bayesianizeRun(of: {
+  readonly run: string;
+  readonly method: 'tfb' | 'laplace';
+  readonly out: string;
+}): Promise<void> {
+  const search = ['--anchors', '8', '--iterations', '2', '--tolerance', '10'];
+  await succeed(
+    ...['bayesianize', '--method', of.method, '--run', of.run, '--out', of.out],
+    ...(of.method === 'tfb' ? search : ['--prior-precision', '1']),
+    ...['--threads', '1'],
   );
 }
 
@@ -90,17 +106,18 @@ export async function succeed(...args: string[]): Promise<{ stdout: string; stde
   return { stdout, stderr };
 }
 
-/** The whole vocabulary's logits of the posterior mean, (B, V). */
+/** The whole vocabulary's logits of the posterior mean, (B, V); of each member, (members·B, V). */
 export async function meanLogits(
   adapter: Adapter,
   prompts: readonly Prompt[],
   vocabSize: number,
+  members = 1,
 ): Promise<Logits> {
   const answers = Uint32Array.from({ length: vocabSize }, (_, token) => token);
   const batch = raggedBatch(prompts.map((prompt) => ({ ...prompt, answers })));
   const options = { samples: 0, noise: 'token', seed: 1, stochasticLayers: null } as const;
   const logits = await adapter.predict(batch, options);
-  return prompts.map((_, row) =>
+  return Array.from({ length: members * prompts.length }, (_, row) =>
     Array.from(logits.subarray(row * vocabSize, (row + 1) * vocabSize)),
   );
 }

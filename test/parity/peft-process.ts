@@ -75,6 +75,7 @@ interface Answers {
   readonly make_reference_checkpoint: ReferenceReport;
   readonly logits: Logits;
   readonly load_report: LoadReport;
+  readonly refusal: string;
   readonly laplace: LaplaceReport;
 }
 

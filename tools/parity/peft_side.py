@@ -182,6 +182,15 @@ def load_report(model, adapter, prompts, without):
     return report
 
 
+def refusal(model, adapter):
+    """Why PEFT does not load an adapter; empty if it does."""
+    try:
+        loaded(model, adapter)
+    except (KeyError, ValueError, TypeError) as error:
+        return repr(error)
+    return ""
+
+
 def largest_b(file):
     """Largest absolute entry of B by module."""
     largest = {}
@@ -233,6 +242,7 @@ JOBS = {
         make_reference_checkpoint,
         logits,
         load_report,
+        refusal,
     )
 }
 
