@@ -284,10 +284,19 @@ export async function buildForEngine(mode = 'plain') {
   };
 }
 
+/** Removes what sources of another commit left in a folder, all of which the driver loads. */
+function forgetOthers(folder) {
+  if (!existsSync(folder)) return;
+  const sources = [KERNELS, join(here, 'tests')].flatMap((of) => readdirSync(of));
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.so')))
+    if (!sources.includes(`${basename(name, '.so')}.cu`)) rmSync(join(folder, name));
+}
+
 /** Everything for one mode; where programs and libraries are, and where kernels are. */
 export async function build(mode, { kernels, programs }) {
   const host = hostFolder(mode);
   mkdirSync(host, { recursive: true });
+  forgetOthers(kernelFolder(mode));
   await buildDriver(host, MODES[mode].host);
   await Promise.all([
     ...kernels.map((source) => buildKernel(host, mode, source)),
