@@ -62,10 +62,9 @@ export function isLearntByHeart({ nll, rows }: { nll: number; rows: number }): b
   return nll < BY_HEART * rows;
 }
 
-/** λ that held-out rows choose from: eight to a decade, from 1e-4 to 1e6. */
-export const PRECISIONS: Float64Array = Float64Array.from(
-  { length: 81 },
-  (_, at) => 10 ** (at / 8 - 4),
+/** λ that held-out rows choose from: eight to a decade, from 1e-4 to 1e6, as they are printed. */
+export const PRECISIONS: Float64Array = Float64Array.from({ length: 81 }, (_, at) =>
+  Number((10 ** (at / 8 - 4)).toPrecision(6)),
 );
 
 /**
