@@ -1,6 +1,6 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { BpeftError, demo, type RunEvent } from 'bpeft';
+import { BpeftError, compare, demo, type RunEvent } from 'bpeft';
 import { expect, it } from 'vitest';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -41,4 +41,21 @@ it('refuses a folder that holds other runs, with the way out', async () => {
     message: expect.stringContaining('seed'),
     hint: 'give another out, or overwrite: true',
   });
+});
+
+it('puts no runs among the files of one, as compare does not', async () => {
+  const out = temporaryFolder();
+  writeFileSync(join(out, 'config.json'), '{"format":1}');
+  const table = join(temporaryFolder(), 'table.yaml');
+  writeFileSync(
+    table,
+    'model: builtin:random\ndataset: [builtin:exam-topics]\nseed: [1]\nmethods:\n  mle:\n',
+  );
+  for (const refused of [demo({ out }), compare({ config: table, out })]) {
+    await expect(refused).rejects.toMatchObject({
+      code: 'BPEFT_RUN_EXISTS',
+      message: expect.stringContaining('holds a run'),
+    });
+  }
+  expect(readdirSync(out)).toEqual(['config.json']);
 });

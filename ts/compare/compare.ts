@@ -14,6 +14,7 @@ import { type Listener, observed, type Sink } from '../events/sinks.ts';
 import type { ComparedCell } from '../report/compared-cells.ts';
 import { readReport } from '../report/write-report.ts';
 import { refuseDataFolder } from '../run/records/data-folder.ts';
+import { requireFolderForRuns } from '../run/records/folder-contents.ts';
 import { RunFolder } from '../run/records/run-folder.ts';
 import { runJob } from './job-process.ts';
 import { type Cell, cellsOf, type Job } from './jobs.ts';
@@ -73,6 +74,7 @@ export async function compare(
   const out = options.out ?? join('runs', table.name);
   const cells = cellsOf(table, out);
   await refuseDataFolder(out, 'folder');
+  requireFolderForRuns(out);
   await requireOwnTables(out);
   const progress = await Progress.open(out);
   for (const { jobs } of cells) for (const job of jobs) progress.requireSame(job);

@@ -15,6 +15,7 @@ import { BpeftError } from '../errors.ts';
 import { observed } from '../events/sinks.ts';
 import type { ComparedDetection, ComparedSplit, Contender } from '../report/comparison.ts';
 import type { RunContext } from '../run/inputs/context.ts';
+import { requireFolderForRuns } from '../run/records/folder-contents.ts';
 import { readPredictions } from '../run/records/prediction-files.ts';
 import type { RunResult } from '../run/records/result.ts';
 import { RunFolder } from '../run/records/run-folder.ts';
@@ -46,7 +47,7 @@ export interface DemoResult {
 
 /**
  * @throws {BpeftError} `BPEFT_ABORTED` after a checkpoint; called again, the demonstration
- * continues.
+ *   continues. `BPEFT_RUN_EXISTS`: `out` is a run's folder.
  */
 export async function demo(
   options: DemoOptions = {},
@@ -62,6 +63,7 @@ async function demonstration(options: DemoOptions, context: RunContext): Promise
   const { seed, out, overwrite, threads } = parseSettings('demo', [
     { origin: 'option', values: options },
   ]);
+  requireFolderForRuns(out);
   const runs = { mle: join(out, 'mle'), blob: join(out, 'blob') };
   const model =
     context.model ?? (await loadModel({ model: DEMO_MODEL, device: 'cpu', threads }, context));

@@ -89,6 +89,16 @@ export function requireClaim(folder: string, { kind, overwrite, resume }: Claim)
   });
 }
 
+/** @throws {BpeftError} `BPEFT_RUN_EXISTS`: the folder is a run's, not one for runs */
+export function requireFolderForRuns(folder: string): void {
+  const { kind } = folderContents(folder);
+  if (kind === 'nothing' || kind === 'foreign') return;
+  const message = `${folder} holds ${CALLED[kind]}, and runs need a folder around them`;
+  throw new BpeftError('BPEFT_RUN_EXISTS', message, {
+    hint: `give another --out, such as ${join(folder, 'runs')}`,
+  });
+}
+
 const CALLED = { training: 'a run', evaluation: 'an evaluation' } as const;
 
 /** Null: not a JSON file with the mark of bpeft's records. */
