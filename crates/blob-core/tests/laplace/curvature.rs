@@ -1,11 +1,12 @@
 //! The factors against what they stand for.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Site};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::batch::Batch;
 use blob_core::laplace::{
-    Directions, FitConfig, Fitted, Likelihood, Linearisation, MatrixCurvature, Softmax,
+    Directions, Fit, FitConfig, Fitted, Likelihood, Linearisation, MatrixCurvature, Softmax,
 };
 use blob_core::ops::Precision;
 
@@ -122,6 +123,40 @@ fn of_one_row_the_factors_are_the_exact_curvature_and_rows_add_up() {
     }
 }
 
+/// And ‖θ*‖² is that of all that is covered.
+#[test]
+fn batches_add_up_to_the_curvature_of_their_rows() {
+    let (model, adapter) = (
+        backbone(&config(), Precision::F32),
+        point(&Module::ALL, &config()),
+    );
+    let all = fitted(&model, &adapter, &batch_of(&prompts()), SETTINGS);
+    let mut fit = Fit::new(SETTINGS, &adapter).unwrap();
+    for prompt in prompts() {
+        let (batch, abort) = (batch_of(&[prompt]), Abort::default());
+        fit.add(&model, &adapter, &batch, &abort).unwrap();
+    }
+    let found = fit.finish().unwrap();
+    assert_eq!((found.rows, all.rows), (prompts().len(), prompts().len()));
+    assert!((found.nll / all.nll - 1.0).abs() < 1e-5);
+    let theta = adapter.parameters().member(0).iter();
+    let squares: f64 = theta.map(|&value| f64::from(value).powi(2)).sum();
+    assert!((found.squared_norm / squares - 1.0).abs() < 1e-9);
+    for (site, factor, _) in matrices(&adapter) {
+        let of = |it: &Fitted| kronecker(it.curvature.matrix(site, factor).unwrap()).concat();
+        let (found, expected) = (of(&found), of(&all));
+        let largest = expected.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        for (found, expected) in found.iter().zip(&expected) {
+            let off = (found - expected).abs();
+            let name = site.path();
+            assert!(
+                off < 1e-4 * largest,
+                "{name} {factor:?}: {found} {expected}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_encoders_head_is_exact_trained_whole_or_under_low_rank_terms() {
     for name in [
@@ -167,7 +202,7 @@ fn answers_are_those_of_the_dense_posterior() {
     for precision in [0.5, 20.0] {
         for prompt in prompts() {
             let batch = batch_of(&[prompt]);
-            let abort = blob_core::abort::Abort::default();
+            let abort = Abort::default();
             let of = Linearisation {
                 batch: &batch,
                 precisions: &[precision, 3.0 * precision],
@@ -213,7 +248,7 @@ fn jacobians_are_finite_differences_of_the_logits() {
         point(&Module::ALL, &config()),
     );
     let batch = batch_of(&prompts());
-    let (abort, precision) = (blob_core::abort::Abort::default(), 1e9);
+    let (abort, precision) = (Abort::default(), 1e9);
     let found = fitted(&model, &adapter, &batch, SETTINGS);
     let of = Linearisation {
         batch: &batch,
@@ -285,7 +320,7 @@ fn a_sketch_that_holds_all_rows_gives_the_answers_of_the_whole_factors() {
     let variances = |rank| {
         let config = FitConfig { rank, ..SETTINGS };
         let found = fitted(&model, &adapter, &batch, config);
-        let abort = blob_core::abort::Abort::default();
+        let abort = Abort::default();
         let of = Linearisation {
             batch: &batch,
             precisions: &[1.0],
