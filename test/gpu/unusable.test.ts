@@ -29,6 +29,12 @@ const LACKS: readonly (readonly [string, (gpu: EmulatedGpu) => Variables, RegExp
     /the driver must support CUDA 12\.0, it supports 11\.8/,
     'newer NVIDIA driver',
   ],
+  [
+    'a driver that is new enough for its cuBLAS',
+    () => ({ CUDA_EMU_DRIVER: '12080' }),
+    /cuBLAS reported CUBLAS_STATUS_NOT_INITIALIZED/,
+    '580 or later for CUDA 13',
+  ],
   ['cuBLAS', () => ({ LD_LIBRARY_PATH: folder }), /there is no libcublas/, 'nvidia-cublas'],
   ['a GPU', () => ({ CUDA_EMU_DEVICES: '0' }), /CUDA_ERROR_NO_DEVICE/, 'CUDA_VISIBLE_DEVICES'],
   [
@@ -98,4 +104,14 @@ it('names a GPU that is not there, and a device that is none', async () => {
       hint: null,
     },
   ]);
+});
+
+it.each([
+  ['0', 'without end'],
+  ['1', 'as if there were none'],
+  ['801', 'not supported'],
+  ['999', 'unknown'],
+])('trains where a driver asked for the parameters of a kernel answers %s, %s', async (answer) => {
+  const { code, stdout } = await train('cuda', { CUDA_EMU_PARAMETERS: answer });
+  expect([code, JSON.parse(stdout).error]).toEqual([0, undefined]);
 });

@@ -168,6 +168,7 @@ Result cuFuncGetAttribute(int *value, int which, void *function) {
 }
 Result cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
   ENTER;
+  if (const char *code = getenv("CUDA_EMU_PARAMETERS")) return Result(atoi(code));
   const EmuKernel &kernel = *static_cast<Function *>(function)->kernel;
   if (index >= kernel.count || !offset) return INVALID_VALUE;
   size_t end = 0;

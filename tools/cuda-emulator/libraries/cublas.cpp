@@ -6,7 +6,7 @@ struct Handle {
   void *stream;
   int math_mode;
 };
-enum { OK = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
+enum { OK = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
 enum { COMPUTE_16F = 64, COMPUTE_32F = 68, COMPUTE_64F = 70 };
 int type_of_scalars(int compute) {
   return compute == COMPUTE_64F ? 1 : compute == COMPUTE_16F ? 2 : 0;
@@ -14,7 +14,12 @@ int type_of_scalars(int compute) {
 }  // namespace
 
 extern "C" {
+int cuDriverGetVersion(int *);
+
 int cublasCreate_v2(void **handle) {
+  int driver = 0;
+  cuDriverGetVersion(&driver);
+  if (driver < 13000) return NOT_INITIALIZED;  // this is cuBLAS of CUDA 13
   *handle = new Handle{};
   return OK;
 }

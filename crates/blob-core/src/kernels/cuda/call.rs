@@ -11,6 +11,9 @@ use super::memory::{Memory, View, ViewMut};
 /// Drivers of this CUDA release and later say what a kernel takes.
 const TELLS_PARAMETERS: i32 = 12_040;
 
+/// More than any kernel here takes.
+const MOST_PARAMETERS: usize = 256;
+
 /// A kernel of a loaded file, for the life of the process.
 #[derive(Clone, Copy)]
 pub(super) struct Kernel {
@@ -48,25 +51,39 @@ impl Kernel {
     }
 }
 
-/// Bytes of each parameter. Older drivers do not say them; the launches are those that newer ones
-/// have checked.
+/// Bytes of each parameter, where the driver says them.
 fn parameters(function: sys::CUfunction) -> Option<&'static [usize]> {
     if driver_version().ok()? < TELLS_PARAMETERS {
         return None;
     }
-    let mut sizes = Vec::new();
-    loop {
+    let sizes = told(|index| {
         let (mut offset, mut size) = (0, 0);
         // SAFETY: the function is of a module that stays loaded; the driver writes two numbers.
-        let told = unsafe {
-            sys::cuFuncGetParamInfo(function, sizes.len(), &raw mut offset, &raw mut size)
-        };
-        match told {
-            sys::CUresult::CUDA_SUCCESS => sizes.push(size),
-            sys::CUresult::CUDA_ERROR_INVALID_VALUE => return Some(sizes.leak()), // no more
-            _ => return None, // of an earlier launch: whoever waits is told
+        let result =
+            unsafe { sys::cuFuncGetParamInfo(function, index, &raw mut offset, &raw mut size) };
+        result.result().map(|()| size)
+    })?;
+    Some(sizes.leak())
+}
+
+/// The sizes up to the first parameter that there is not. `None` where the driver does not say
+/// them, for whatever reason: launches are those that other drivers have checked, and what failed
+/// before is told to whoever waits.
+fn told(
+    mut size_of: impl FnMut(usize) -> std::result::Result<usize, DriverError>,
+) -> Option<Vec<usize>> {
+    let mut sizes = Vec::new();
+    while sizes.len() <= MOST_PARAMETERS {
+        match size_of(sizes.len()) {
+            Ok(size) => sizes.push(size),
+            // No more; every kernel here has some.
+            Err(DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)) if !sizes.is_empty() => {
+                return Some(sizes);
+            }
+            Err(_) => return None,
         }
     }
+    None
 }
 
 /// A kernel and its arguments, in its order.
@@ -217,5 +234,37 @@ mod tests {
         assert!(!is_whole(Some(&[4, 8]), false) && !is_whole(Some(&[4, 8, 4]), true));
         assert!(!is_whole(Some(&[4]), true) && !is_whole(Some(&[]), false));
         assert!(!is_whole(Some(&[8, 4]), true) && !is_whole(Some(&[4, 4]), true));
+    }
+    #[test]
+    fn sizes_are_told_up_to_the_last_parameter_or_not_at_all() {
+        use sys::CUresult as R;
+        let ended_by = |count: usize, code| {
+            told(|index| {
+                if index < count {
+                    Ok(8 * index)
+                } else {
+                    Err(DriverError(code))
+                }
+            })
+        };
+        assert_eq!(
+            ended_by(3, R::CUDA_ERROR_INVALID_VALUE),
+            Some(vec![0, 8, 16])
+        );
+        assert_eq!(ended_by(0, R::CUDA_ERROR_INVALID_VALUE), None);
+        for count in [0, 3] {
+            for code in [
+                R::CUDA_ERROR_NOT_SUPPORTED,
+                R::CUDA_ERROR_NOT_FOUND,
+                R::CUDA_ERROR_UNKNOWN,
+            ] {
+                assert_eq!(ended_by(count, code), None, "{count} parameters, {code:?}");
+            }
+        }
+        assert_eq!(
+            ended_by(usize::MAX, R::CUDA_ERROR_UNKNOWN),
+            None,
+            "without end"
+        );
     }
 }

@@ -62,10 +62,17 @@ pub(super) fn product_failed(ordinal: usize, status: impl Debug) -> Error {
     if status == "CUBLAS_STATUS_ALLOC_FAILED" {
         return full(ordinal, 0);
     }
+    let hint = if status == "CUBLAS_STATUS_NOT_INITIALIZED" {
+        "its libcublas needs a driver of its own CUDA release (580 or later for CUDA 13) and some \
+         memory: see by nvidia-smi what is free, install a newer driver or cuBLAS of CUDA 12 (the \
+         wheel nvidia-cublas-cu12), or use the CPU"
+    } else {
+        "check that libcublas is of the same CUDA release as the package"
+    };
     Error::Device {
         device: format!("cuda:{ordinal}"),
         what: format!("cuBLAS reported {status}"),
-        hint: "check that libcublas is of the same CUDA release as the package",
+        hint,
     }
 }
 
