@@ -77,8 +77,7 @@ export function mergeLayers(
  * The merged layers, checked and with their defaults.
  * @param trained what the adapter that answers was trained by, where that is known
  * @throws {BpeftError} `BPEFT_USAGE` for an unknown name, a setting of another method, or a value
- * that
- *   breaks its rule.
+ *   that breaks its rule.
  */
 export function parseSettings<C extends CommandName>(
   command: C,

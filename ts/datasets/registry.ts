@@ -109,8 +109,7 @@ export function listDatasets(): readonly DatasetEntry[] {
  * The dataset that a name or a path stands for; what exists, or begins with `.` or `/`, is a path.
  *
  * @throws {BpeftError} `BPEFT_DATASET` for an unknown name (with the nearest one) or missing files;
- * `BPEFT_IO`,
- *   `BPEFT_ABORTED`: of the Hub.
+ *   `BPEFT_IO`, `BPEFT_ABORTED`: of the Hub.
  */
 export async function resolveDataset(
   nameOrPath: string,

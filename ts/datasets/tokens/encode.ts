@@ -73,8 +73,8 @@ const ROWS_PER_STEP = 512;
 /**
  * The rows in memory as tokens in memory.
  * @throws {BpeftError} `BPEFT_LABEL_TOKENS`, `BPEFT_PROMPT_TOO_LONG`, `BPEFT_ABORTED`, and
- * `BPEFT_DATASET` for a
- *   row with a right answer that does not compete, or a token that the model lacks.
+ *   `BPEFT_DATASET` for a row with a right answer that does not compete, or a token that the model
+ *   lacks.
  */
 export async function encodeDataset(
   dataset: Dataset,

@@ -8,8 +8,7 @@ import { abortError, throwIfAborted } from '../../errors.ts';
  *
  * @param abandon told when nobody reads on although the source has not ended
  * @throws what the source throws, after all that came before; {@link abortError} at once, even
- * while the
- *   source keeps it waiting
+ *   while the source keeps it waiting
  */
 export async function* available<T>(
   source: AsyncIterable<T>,

@@ -8,8 +8,7 @@ import { OUT, type PlaceWords } from './writable.ts';
 
 /**
  * @throws {BpeftError} `BPEFT_USAGE`: `out` is a folder of splits, or a file beside them that would
- * be read as
- *   one more.
+ *   be read as one more.
  */
 export async function refuseDataFolder(
   out: string,
