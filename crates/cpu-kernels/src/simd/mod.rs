@@ -75,7 +75,12 @@ pub(crate) fn run_on<K: Kernel>(isa: Available, kernel: K) -> K::Output {
         Isa::AvxVnni | Isa::Avx2 => unsafe { avx2(kernel) },
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => neon(kernel),
-        _ => kernel.run::<Portable>(), // the others are not available here
+        Isa::Portable => kernel.run::<Portable>(),
+        // Sets of other targets, which are never available.
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx512Bf16 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx2 => kernel.run::<Portable>(),
+        #[cfg(not(target_arch = "aarch64"))]
+        Isa::Neon => kernel.run::<Portable>(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use cudarc::driver::{DeviceRepr, DriverError, LaunchConfig, result, sys};
 
-use super::context::driver_version;
+use super::driver::driver_version;
 use super::memory::{Memory, View, ViewMut};
 
 /// Drivers of this CUDA release and later say what a kernel takes.

@@ -9,6 +9,7 @@ use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, LaunchCon
 
 use super::accounts::Accounts;
 use super::call::{Call, Kernel};
+use super::driver::open_driver;
 use super::failure::{OTHER_KERNELS, failed, full, missing, product_failed};
 use super::fixed::Algorithms;
 use super::image::image;
@@ -17,9 +18,6 @@ use super::queue::Queue;
 use super::traffic::Traffic;
 use super::uploads::Uploads;
 use crate::{Error, Result};
-
-/// The oldest driver whose kernels these can be: that of CUDA 12.0.
-const OLDEST_DRIVER: i32 = 12_000;
 
 /// Bytes of shared memory that any kernel may have.
 const SHARED_UNASKED: usize = 48 << 10;
@@ -322,16 +320,8 @@ impl Opened {
 
 impl Context {
     fn new(ordinal: usize, kernels: &Path) -> Result<Self> {
-        check_libraries(ordinal)?;
+        open_driver(ordinal)?;
         let of = |error| failed(ordinal, error);
-        result::init().map_err(of)?;
-        let version = driver_version().map_err(of)?;
-        if version < OLDEST_DRIVER {
-            let (major, minor) = (version / 1000, version % 1000 / 10);
-            let what = format!("the driver must support CUDA 12.0, it supports {major}.{minor}");
-            let hint = "install a newer NVIDIA driver, or use the CPU";
-            return Err(missing(ordinal, &what, hint));
-        }
         let context = CudaContext::new(ordinal).map_err(of)?;
         let stream = context.new_stream().map_err(of)?;
         // SAFETY: one stream orders all of this GPU's work, so that no event has to.
@@ -359,34 +349,6 @@ impl Context {
             kernels: Mutex::default(),
         })
     }
-}
-
-/// 1000·major + 10·minor of the CUDA release that the driver supports.
-pub(super) fn driver_version() -> std::result::Result<i32, DriverError> {
-    let mut version = 0;
-    // SAFETY: the driver writes an integer there.
-    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
-    Ok(version)
-}
-
-pub(super) fn check_libraries(ordinal: usize) -> Result<()> {
-    // SAFETY: opening NVIDIA's libraries runs their initialisers, which is what they are for.
-    let (driver, products) = unsafe {
-        (
-            cudarc::driver::sys::is_culib_present(),
-            cudarc::cublas::sys::is_culib_present(),
-        )
-    };
-    if !driver {
-        let hint = "install NVIDIA's driver, or use the CPU";
-        return Err(missing(ordinal, "there is no libcuda.so.1", hint));
-    }
-    if !products {
-        let hint = "install cuBLAS of CUDA 12 or 13 (the wheel nvidia-cublas, or the toolkit) and \
-                    put its folder into LD_LIBRARY_PATH";
-        return Err(missing(ordinal, "there is no libcublas", hint));
-    }
-    Ok(())
 }
 
 impl PartialEq for Gpu {

@@ -2,7 +2,8 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `context` | a GPU: its driver, stream, kernels and products |
+//! | `context` | a GPU: its stream, kernels and products |
+//! | `driver` | NVIDIA's driver and libraries, as a machine has them |
 //! | `image` | binaries of kernels |
 //! | `survey` | what a machine has, for `bpeft doctor` |
 //! | `memory`, `unwritten`, `arena`, `accounts` | its memory, and who has how much of it |
@@ -34,6 +35,7 @@ mod communicator;
 mod context;
 pub(crate) mod disentangled;
 pub(crate) mod draws;
+mod driver;
 mod failure;
 mod fixed;
 mod graphs;

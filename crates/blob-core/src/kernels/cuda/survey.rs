@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cudarc::driver::{DriverError, result, sys};
 use serde::Serialize;
 
-use super::context::{check_libraries, driver_version};
+use super::driver::{check_libraries, driver_version};
 use super::failure::failed;
 use super::{Communicator, Gpu};
 use crate::Error;
