@@ -23,6 +23,9 @@ pub enum Error {
         /// The value received.
         value: String,
     },
+    /// The curvature of a Laplace fit would take more memory than it may; `BPEFT_INVALID_CONFIG`.
+    #[error("{0}")]
+    CurvatureTooLarge(String),
     /// A batch, a tensor or a row handed to the engine breaks its contract; `BPEFT_INVALID_INPUT`.
     #[error("{0}")]
     InvalidInput(String),
@@ -194,7 +197,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidConfig { .. } => "BPEFT_INVALID_CONFIG",
+            Self::InvalidConfig { .. } | Self::CurvatureTooLarge(_) => "BPEFT_INVALID_CONFIG",
             Self::InvalidInput(_) => "BPEFT_INVALID_INPUT",
             Self::Io { .. } => "BPEFT_IO",
             Self::ModelNotFound { .. } => "BPEFT_MODEL_NOT_FOUND",
@@ -222,7 +225,14 @@ impl Error {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 "the disk is full: free some space and run again with --resume"
             }
-            Self::Io { .. } => "check that the path exists and that you may read and write it",
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "check the path; a folder that was copied may lack this file"
+            }
+            Self::Io { .. } => "check that you may read and write it",
+            Self::CurvatureTooLarge(_) => {
+                "lower --curvature-rank, raise --curvature-memory (MiB), or take fewer layers by \
+                 --stochastic-layers last:K"
+            }
             Self::ModelNotFound { hint, .. }
             | Self::ModelCorrupt { hint, .. }
             | Self::NotAnAdapter { hint, .. }

@@ -127,15 +127,28 @@ pub(crate) unsafe fn keep(start: *mut u8, size: usize) {
     old.iter().for_each(unmap_lists);
 }
 
-/// The block with another size, moved without a copy; null where the system has no memory left.
+/// The block with another size; null where the system has no memory left. A kept block of that
+/// size is copied into, or what grows in each step would map new pages in each. Where none is kept,
+/// the pages are moved without a copy.
 ///
 /// # Safety
 /// It came from `take` or `resize` with size `old`.
 pub(crate) unsafe fn resize(start: *mut u8, old: usize, new: usize) -> *mut u8 {
-    let (old, new) = (bytes(class(old)), bytes(class(new)));
-    if old == new {
+    let class_of_new = class(new);
+    if class(old) == class_of_new {
         return start;
     }
+    if let Some(kept) = lists().and_then(|mut lists| lists.pop(class_of_new)) {
+        let other = kept.as_ptr().cast::<u8>();
+        // SAFETY: both blocks have that many bytes, and the other one was nobody's; then the old
+        // one is.
+        unsafe {
+            other.copy_from_nonoverlapping(start, old.min(new));
+            keep(start, old);
+        }
+        return other;
+    }
+    let (old, new) = (bytes(class(old)), bytes(class_of_new));
     // SAFETY: the mapping is ours and `old` bytes long.
     let moved = unsafe { libc::mremap(start.cast(), old, new, libc::MREMAP_MAYMOVE) };
     if moved == libc::MAP_FAILED {

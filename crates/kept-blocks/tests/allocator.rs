@@ -35,6 +35,13 @@ fn bytes<'a>(start: *mut u8, size: usize) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(start, size) }
 }
 
+/// Bytes of the process that lie in memory.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
 #[test]
 fn hands_a_freed_large_block_out_again_and_zeroes_it_when_asked() {
     let _alone = ALONE.lock().unwrap();
@@ -54,11 +61,6 @@ fn hands_a_freed_large_block_out_again_and_zeroes_it_when_asked() {
 fn gives_kept_blocks_back_to_the_system() {
     let _alone = ALONE.lock().unwrap();
     let size = 64 * LARGE;
-    let resident = || {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-        pages * 4096
-    };
     release(Duration::ZERO);
     let before = resident();
     let block = alloc(size);
@@ -90,6 +92,30 @@ fn a_block_keeps_its_bytes_when_it_grows_and_shrinks_across_the_boundary() {
         unsafe { start.write_bytes(7, size) };
     }
     free(start, size);
+}
+
+/// As in every step: a vector that grows takes the block that the one before it grew to.
+#[test]
+fn what_grows_again_and_again_takes_no_more_memory_than_once() {
+    let _alone = ALONE.lock().unwrap();
+    let (small, large) = (2 * LARGE, 32 * LARGE);
+    let grow = || {
+        let start = alloc(small);
+        // SAFETY: the block has that many bytes.
+        unsafe { start.write_bytes(7, small) };
+        // SAFETY: it came from this allocator with that size; the new one is not zero.
+        let start = unsafe { KeptBlocks.realloc(start, layout(small), large) };
+        assert!(bytes(start, small).iter().all(|&byte| byte == 7));
+        // SAFETY: the block has that many bytes.
+        unsafe { start.write_bytes(7, large) };
+        free(start, large);
+    };
+    grow();
+    let once = resident();
+    for _ in 0..20 {
+        grow();
+    }
+    assert!(resident() < once + large, "{} more", resident() - once);
 }
 
 /// Huge pages are granted to whole, aligned ranges only.

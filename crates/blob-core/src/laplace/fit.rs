@@ -313,7 +313,7 @@ fn check_memory(shapes: &BTreeMap<MatrixId, [usize; 2]>, config: FitConfig) -> R
             mib(bytes(shapes, 1))
         ),
     };
-    Err(Error::InvalidInput(format!(
+    Err(Error::CurvatureTooLarge(format!(
         "the curvature of {} matrices must fit {} MiB, got {} MiB at rank {}: {remedy}",
         shapes.len(),
         config.memory_bytes >> 20,

@@ -75,11 +75,11 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
         return Ok(cuda::gather(x.gpu(), x, &rows)?.into());
     }
     let values = read(x)?;
-    let mut repeated = Vec::new();
+    let rows: usize = ranges.iter().map(Range::len).sum();
+    let mut repeated = Vec::with_capacity(rows * d);
     for range in ranges {
         repeated.extend_from_slice(&values[range.start * d..range.end * d]);
     }
-    let rows = repeated.len() / d;
     wrap(repeated, (rows, d))
 }
 

@@ -30,7 +30,7 @@ fn more_memory_than_allowed_is_refused_with_the_rank_that_fits() {
         ..SETTINGS
     };
     let (code, message) = refused(fit(60, 1 << 20), &adapter);
-    assert_eq!(code, "BPEFT_INVALID_INPUT");
+    assert_eq!(code, "BPEFT_INVALID_CONFIG");
     let rank = message
         .rsplit_once("rank ")
         .unwrap()
@@ -47,7 +47,7 @@ fn more_memory_than_allowed_is_refused_with_the_rank_that_fits() {
     Fit::new(fit(rank, 1 << 20), &adapter).map(drop).unwrap();
     assert_eq!(
         refused(fit(rank + 1, 1 << 20), &adapter).0,
-        "BPEFT_INVALID_INPUT"
+        "BPEFT_INVALID_CONFIG"
     );
     let (_, message) = refused(fit(60, 1000), &adapter);
     assert!(

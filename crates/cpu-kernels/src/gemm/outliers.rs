@@ -23,6 +23,12 @@ fn is_large(value: f32) -> bool {
     value.abs() >= THRESHOLD
 }
 
+/// Looks at all of a row, since a loop that ends early is not vectorised: rows seldom have one.
+fn has_large(row: &[f32]) -> bool {
+    row.iter()
+        .fold(false, |found, value| found | is_large(*value))
+}
+
 /// The large inputs of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Outliers {
@@ -37,6 +43,7 @@ impl Outliers {
     pub(super) fn of(x: &[f32], k: usize) -> Self {
         let mut columns: Vec<usize> = x
             .par_chunks(k)
+            .filter(|row| has_large(row))
             .flat_map_iter(|row| (0..k).filter(|column| is_large(row[*column])))
             .collect();
         columns.sort_unstable();
