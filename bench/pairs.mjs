@@ -1,6 +1,7 @@
 // npm run bench:pairs -- BEFORE AFTER [flags]: whether one build is slower than another.
 //
 //   --pairs 20  --precision f32,bf16,int8,int8-mixed  --what step,predict  --repeats 3  --threads 2
+//   --layers 30           of SmolLM2's shape: with fewer a turn is shorter, and its noise less
 //   --dispatch own,avx2   paths of the kernels: the machine's own, or one of BPEFT_DISPATCH
 //   --commits A,B         of BEFORE and AFTER, where a checkout does not know its own
 //   --out FILE.json       also writes every measurement
@@ -26,7 +27,8 @@ import { TurnTaker } from './turns.mjs';
 
 const USAGE = `usage: npm run bench:pairs -- BEFORE AFTER [--pairs 20]
        [--precision f32,bf16,int8,int8-mixed] [--what step,predict] [--repeats 3] [--threads 2]
-       [--dispatch own,avx2] [--commits A,B] [--out FILE.json]; BEFORE and AFTER are checkouts that are built\n`;
+       [--layers 30] [--dispatch own,avx2] [--commits A,B] [--out FILE.json]; BEFORE and AFTER are
+       checkouts that are built\n`;
 const root = fileURLToPath(new URL('..', import.meta.url));
 const SIDES = ['before', 'after'];
 /** What is measured → the measurement of `bench/run.mjs`. */
@@ -47,6 +49,7 @@ function parse() {
         what: { type: 'string', default: 'step,predict' },
         repeats: { type: 'string', default: '3' },
         threads: { type: 'string', default: '2' },
+        layers: { type: 'string', default: '30' },
         dispatch: { type: 'string', default: 'own' },
         commits: { type: 'string' },
         out: { type: 'string' },
@@ -65,7 +68,7 @@ for (const checkout of Object.values(checkouts)) {
     stop(`${checkout} is not built: npm run build there`);
 }
 const [pairCount, repeats] = [Number(values.pairs), Number(values.repeats)];
-for (const name of ['pairs', 'repeats']) {
+for (const name of ['pairs', 'repeats', 'layers']) {
   const value = Number(values[name]);
   if (!(Number.isInteger(value) && value >= 1))
     stop(`--${name} must be 1 or more: ${values[name]}`);
@@ -76,9 +79,10 @@ for (const what of whats) {
 }
 
 mkdirSync(`${root}.cache/bench`, { recursive: true });
-const model = `${root}.cache/bench/random-135m.gguf`;
+const model = `${root}.cache/bench/random-135m-${values.layers}-layers.gguf`;
 if (!existsSync(model)) {
-  const { status } = spawnSync(process.execPath, ['bench/random-model.mjs', '135m', model], {
+  const make = ['bench/random-model.mjs', '135m', model, '--layers', values.layers];
+  const { status } = spawnSync(process.execPath, make, {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

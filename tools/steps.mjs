@@ -1,6 +1,6 @@
 // What the developers' scripts share: running a command, and getting a checkout ready.
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -42,9 +42,41 @@ export function run(
   return { ok: result.status === 0, stdout: result.stdout ?? '' };
 }
 
-/** `node_modules/.bin` without a shell. */
+/** A program of `node_modules/.bin`, which needs no shell. */
+const program = (name) => `${root}node_modules/.bin/${name}`;
+
 export function bin(name, args, options) {
-  return run(`${root}node_modules/.bin/${name}`, args, options);
+  return run(program(name), args, options);
+}
+
+/**
+ * Runs a command of the checkout beside others. Both streams go to `show` as they come, and what
+ * went to standard output comes back.
+ */
+export function start(command, args, { show, extraEnv = {} }) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...extraEnv },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      shell: isWindows && !/\.exe$/.test(command),
+    });
+    let stdout = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      stdout += text;
+      show(text);
+    });
+    child.stderr.setEncoding('utf8').on('data', show);
+    child.on('error', ({ message }) => {
+      show(`${command}: ${message}\n`);
+      resolve({ ok: false, stdout });
+    });
+    child.on('close', (status) => resolve({ ok: status === 0, stdout }));
+  });
+}
+
+export function startBin(name, args, options) {
+  return start(program(name), args, options);
 }
 
 /**

@@ -42,7 +42,7 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
   const options = {
     run: mle,
     method: 'tfb',
-    anchors: 24,
+    anchors: 12,
     iterations: 6,
     tolerance: 0.02,
     out,
@@ -57,9 +57,9 @@ it('bayesianizes a trained adapter by TFB, prints its search, and leaves the mea
   expect(record).toMatchObject({
     method: 'tfb',
     sigma: 'square',
-    search: { sigma, anchors: 24, tolerance: 0.02 },
+    search: { sigma, anchors: 12, tolerance: 0.02 },
     made_with: {
-      config: { method: 'tfb', anchors: 24, seed: 1, sampling: 'antithetic' },
+      config: { method: 'tfb', anchors: 12, seed: 1, sampling: 'antithetic' },
       rows: [{ name: 'builtin:exam-topics', split: 'train', files: [{ rows: 300 }] }],
     },
   });

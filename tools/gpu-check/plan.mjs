@@ -40,7 +40,11 @@ export const PLANS = {
       kernels: 300,
       engine: 900,
     },
-    tests: { operations: ['ops::norm'], devices: ['f32_models_agree_on_all_devices'] },
+    tests: {
+      operations: ['ops::norm'],
+      devices: ['f32_models_agree_on_all_devices'],
+      cuda: ['a_run_has_the_processors_numbers'],
+    },
     parity: { shape: 'tiny', layers: 2, batch: 2, tokens: 9, steps: 2 },
     sanitizer: { programs: ['norm'], tools: ['memcheck'] },
     shapes: [{ shape: 'tiny', batches: [{ batch: 2, tokens: 6 }], samples: 2, seconds: 1 }],
