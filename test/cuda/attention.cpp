@@ -2,7 +2,7 @@
 
 namespace {
 struct Shape {
-  uint32_t heads, kv_heads, width, before, after, asks_last;
+  uint32_t heads, kv_heads, width, before, after, last_queries_only;
   float scale, cap;
 };
 constexpr uint32_t EVERY = 1 << 30;
@@ -22,15 +22,15 @@ struct Problem {
   std::vector<uint32_t> offsets;
   Shape s;
   unsigned n() const { return offsets.back(); }
-  unsigned asking() const { return s.asks_last ? unsigned(offsets.size() - 1) : n(); }
+  unsigned query_rows() const { return s.last_queries_only ? unsigned(offsets.size() - 1) : n(); }
 
   Values operator()(const Values &q, const Values &k, const Values &v) const {
-    Values o(asking() * s.heads * s.width);
+    Values o(query_rows() * s.heads * s.width);
     for (size_t segment = 0; segment + 1 < offsets.size(); segment++) {
       size_t begin = offsets[segment], length = offsets[segment + 1] - begin;
-      for (size_t i = s.asks_last ? length - 1 : 0; i < length; i++)
+      for (size_t i = s.last_queries_only ? length - 1 : 0; i < length; i++)
         for (size_t head = 0; head < s.heads; head++)
-          of_query(s.asks_last ? segment : begin + i, i, begin, length, head, q, k, v, o);
+          of_query(s.last_queries_only ? segment : begin + i, i, begin, length, head, q, k, v, o);
     }
     return o;
   }
@@ -74,7 +74,8 @@ struct Run {
       uint32_t length = problem.offsets[segment + 1] - problem.offsets[segment];
       for (uint32_t first = 0; first < length; first += own) {
         key_tiles.insert(key_tiles.end(), {segment, first});
-        if (!s.asks_last || first == 0) query_tiles.insert(query_tiles.end(), {segment, first});
+        bool has_query = !s.last_queries_only || first == 0;
+        if (has_query) query_tiles.insert(query_tiles.end(), {segment, first});
       }
     }
     Buffer<uint32_t> of_keys(key_tiles), of_queries(query_tiles), offsets(problem.offsets);
@@ -121,7 +122,8 @@ void hold_along(const char *what, const Values &gradient, const Values &at, doub
 // Scores of the order of one, so that a rounding of them is one of the result.
 void run(const Way &way, const Problem &problem) {
   const Shape &s = problem.s;
-  size_t wide = problem.asking() * s.heads * s.width, narrow = problem.n() * s.kv_heads * s.width;
+  size_t wide = problem.query_rows() * s.heads * s.width;
+  size_t narrow = problem.n() * s.kv_heads * s.width;
   Values q = rounded(values(wide, 1, 2 / (s.scale * s.width)), Type::F32), used = q;
   for (double &x : used) x = float(x) * s.scale;
   used = rounded(used, way.multiplied);  // as products read it
@@ -149,8 +151,8 @@ void run(const Way &way, const Problem &problem) {
 
 const std::vector<uint32_t> SHORT = {0, 3, 4, 9};
 Problem few(uint32_t before, uint32_t after, float scale = 0.4f, float cap = 0,
-            uint32_t asks_last = 0) {
-  return {SHORT, {4, 2, 6, before, after, asks_last, scale, cap}};
+            uint32_t last_queries_only = 0) {
+  return {SHORT, {4, 2, 6, before, after, last_queries_only, scale, cap}};
 }
 }  // namespace
 

@@ -14,12 +14,12 @@ use crate::adapter::{Adapter, Layout, Parameters, Site};
 use crate::backbone::Backbone;
 use crate::batch::Batch;
 use crate::collective::Collective;
-use crate::method::{Method, MethodConfig, Step, Update};
+use crate::method::{Method, MethodConfig, Step, UpdateReport};
 use crate::noise::{Phase, Stream};
 use crate::objective::Objective;
 use crate::pass::{BatchCopy, Mode, Pass};
 use crate::{Error, Result};
-use sums::{Part, Sums};
+use sums::{MemberLogits, Sums};
 
 pub use shared::Share;
 
@@ -49,7 +49,7 @@ pub struct StepReport {
     /// Mean of σ after the update.
     pub sigma_mean: Option<f64>,
     /// Rates, gradient norm and KL.
-    pub update: Update,
+    pub update: UpdateReport,
 }
 
 /// The state of a training run beside the adapter.
@@ -310,7 +310,7 @@ impl Trainer {
             let parts = of_members.iter().zip(&rows).map(|(batch, rows)| {
                 let len = sampling.samples as usize * batch.answers().len();
                 from += len;
-                Part {
+                MemberLogits {
                     range: from - len..from,
                     batch,
                     row_weight: 1.0 / *rows as f32,

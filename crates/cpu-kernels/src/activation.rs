@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::exp::exp;
-use super::gemm::{FrozenMatrix, Operand, RowSource, Stack};
+use super::gemm::{FrozenMatrix, Operand, RowSource, StackedWeights};
 use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::rows::row;
@@ -254,7 +254,7 @@ pub struct ActivationGradientRows<'a> {
 
 impl ActivationGradientRows<'_> {
     /// n rows, computed while they are staged for the weight of the layer that gave x.
-    pub fn staged_for(&self, stack: &Stack<'_>, n: usize) -> Operand {
+    pub fn staged_for(&self, stack: &StackedWeights<'_>, n: usize) -> Operand {
         stack.stage(self, n)
     }
 }

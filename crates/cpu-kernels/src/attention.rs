@@ -26,7 +26,7 @@ use tasks::Task;
 pub use tasks::{Mask, Problem, Queries};
 
 /// Query rows per block; a multiple of [`ROWS`].
-const BLOCK: usize = 32;
+const QUERY_ROWS: usize = 32;
 
 /// What the forward pass left and what came back.
 #[derive(Clone, Copy)]
@@ -115,8 +115,8 @@ struct QueryBlock {
 
 impl QueryBlock {
     fn of<'b>(task: &'b Task<'_>) -> impl Iterator<Item = Self> + use<'b> {
-        (0..task.num_queries()).step_by(BLOCK).map(|first| {
-            let queries = first..(first + BLOCK).min(task.num_queries());
+        (0..task.num_queries()).step_by(QUERY_ROWS).map(|first| {
+            let queries = first..(first + QUERY_ROWS).min(task.num_queries());
             let first = task.visible(queries.start).start / WIDTH * WIDTH;
             let end = task.visible(queries.end - 1).end;
             Self {
@@ -188,11 +188,11 @@ impl WithEntries for Forward<'_, '_> {
         let keys = task.by_columns::<L, E>(task.problem.k);
         let values = task.by_rows::<L, E>(task.problem.v);
         let padded_dim = head_dim.next_multiple_of(WIDTH);
-        let mut q = Matrix::zeros(BLOCK, head_dim);
+        let mut q = Matrix::zeros(QUERY_ROWS, head_dim);
         let widest = QueryBlock::widest(task);
-        let mut scores = Matrix::zeros(BLOCK, widest);
-        let mut weighted = Matrix::zeros(BLOCK, head_dim);
-        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
+        let mut scores = Matrix::zeros(QUERY_ROWS, widest);
+        let mut weighted = Matrix::zeros(QUERY_ROWS, head_dim);
+        let mut left = Left::<E>::with_room(QUERY_ROWS, head_dim.max(widest));
         for block in QueryBlock::of(task) {
             let QueryBlock {
                 rows,
@@ -210,7 +210,7 @@ impl WithEntries for Forward<'_, '_> {
             left.set::<L>(&q, [rows, padded_dim]);
             let shape = [rows, columns, padded_dim / E::DEPTHS];
             tile::multiply::<L, E>(&mut scores, &left, keys.columns_from(first), shape);
-            let mut totals = [1.0; BLOCK];
+            let mut totals = [1.0; QUERY_ROWS];
             for (row, index) in block.queries.clone().enumerate() {
                 let scores = &mut scores.row_mut(row)[..columns];
                 if let Some(cap) = task.problem.soft_cap {
@@ -269,17 +269,17 @@ impl WithEntries for Backward<'_, '_> {
         let values_by_columns = task.by_columns::<L, E>(task.problem.v);
         let (padded_dim, len) = (head_dim.next_multiple_of(WIDTH), task.tokens.len());
         let widest = QueryBlock::widest(&task);
-        let mut q = Matrix::zeros(BLOCK, head_dim);
-        let mut d_o = Matrix::zeros(BLOCK, head_dim);
-        let mut probs = Matrix::zeros(BLOCK, widest);
-        let mut d_scores = Matrix::zeros(BLOCK, widest);
-        let mut d_q = Matrix::zeros(BLOCK, head_dim);
+        let mut q = Matrix::zeros(QUERY_ROWS, head_dim);
+        let mut d_o = Matrix::zeros(QUERY_ROWS, head_dim);
+        let mut probs = Matrix::zeros(QUERY_ROWS, widest);
+        let mut d_scores = Matrix::zeros(QUERY_ROWS, widest);
+        let mut d_q = Matrix::zeros(QUERY_ROWS, head_dim);
         let mut d_keys = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         let mut d_values = Matrix::zeros(len.next_multiple_of(WIDTH), head_dim);
         // Of the capped scores in a row; none where nothing is capped.
         let mut slopes = vec![0.0; task.problem.soft_cap.map_or(0, |_| widest)];
-        let mut left = Left::<E>::with_room(BLOCK, head_dim.max(widest));
-        let mut panels = Panels::<E>::zeros(BLOCK, head_dim);
+        let mut left = Left::<E>::with_room(QUERY_ROWS, head_dim.max(widest));
+        let mut panels = Panels::<E>::zeros(QUERY_ROWS, head_dim);
         for block in QueryBlock::of(&task) {
             let QueryBlock {
                 rows,
@@ -310,8 +310,8 @@ impl WithEntries for Backward<'_, '_> {
                 block.hide(probs, &task, index);
                 exp_of_differences::<L>(probs, task.query(saved.log_sum_exp, index, 1)[0]);
                 let o = task.query(saved.o, index, head_dim);
-                if index + BLOCK < task.num_queries() {
-                    prefetch::read(task.query(saved.o, index + BLOCK, head_dim));
+                if index + QUERY_ROWS < task.num_queries() {
+                    prefetch::read(task.query(saved.o, index + QUERY_ROWS, head_dim));
                 }
                 let mean = lanes::dot::<L>(&d_o.row(row)[..head_dim], o);
                 for (d_score, prob) in d_scores.row_mut(row).iter_mut().zip(probs) {
@@ -351,7 +351,7 @@ impl WithEntries for Backward<'_, '_> {
 /// those of the next block are asked for, since rows lie far apart.
 #[inline(always)]
 fn pack(block: &mut Matrix, task: &Task<'_>, source: &[f32], queries: &Range<usize>, factor: f32) {
-    let ahead = queries.start + BLOCK..task.num_queries().min(queries.end + BLOCK);
+    let ahead = queries.start + QUERY_ROWS..task.num_queries().min(queries.end + QUERY_ROWS);
     for index in ahead {
         prefetch::read(task.query(source, index, task.problem.head_dim));
     }

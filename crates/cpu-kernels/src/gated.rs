@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::activation::{Activation, sigmoid};
-use super::gemm::{Combine, Combined, FrozenMatrix, Operand, RowSource, Stack};
+use super::gemm::{Combine, Combined, FrozenMatrix, Operand, RowSource, StackedWeights};
 use super::output::{Slot, Unwritten};
 use super::prefetch;
 use super::rows::row;
@@ -259,7 +259,7 @@ pub struct GateUpGradientRows<'a> {
 
 impl GateUpGradientRows<'_> {
     /// n rows, computed while they are staged for the stack of both weights.
-    pub fn staged_for(&self, stack: &Stack<'_>, n: usize) -> Operand {
+    pub fn staged_for(&self, stack: &StackedWeights<'_>, n: usize) -> Operand {
         stack.stage(self, n)
     }
 }

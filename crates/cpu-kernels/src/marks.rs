@@ -72,7 +72,7 @@ impl Effect {
 /// A matrix's marked elements.
 #[derive(Clone, Copy)]
 pub struct Marks<'a> {
-    /// Which.
+    /// A bit for each element: whether it is marked.
     pub bits: BitRows<'a>,
     /// What becomes of them.
     pub effect: Effect,

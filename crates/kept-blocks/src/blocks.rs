@@ -30,16 +30,16 @@ pub(crate) struct Block {
 
 /// What a kept block holds in its first bytes.
 struct Kept {
-    next: Link,
+    next: Next,
     /// When it was freed.
     since: u64,
 }
 
-type Link = Option<NonNull<Kept>>;
+type Next = Option<NonNull<Kept>>;
 
 /// Kept blocks by class, the latest first.
 struct Lists {
-    heads: [Link; CLASSES],
+    heads: [Next; CLASSES],
     swept: u64,
 }
 
@@ -165,7 +165,7 @@ pub fn release(age: Duration) {
 }
 
 impl Lists {
-    fn pop(&mut self, class: usize) -> Link {
+    fn pop(&mut self, class: usize) -> Next {
         let kept = self.heads[class]?;
         // SAFETY: a block of a list begins with a `Kept`.
         self.heads[class] = unsafe { kept.as_ref() }.next;
@@ -182,7 +182,7 @@ impl Lists {
     }
 
     /// Takes out what was freed at `time` or before.
-    fn cut(&mut self, time: u64) -> [Link; CLASSES] {
+    fn cut(&mut self, time: u64) -> [Next; CLASSES] {
         self.heads.each_mut().map(|mut link| {
             // The latest first: from the first old block on, all are old.
             while let Some(mut kept) = *link {
@@ -198,7 +198,7 @@ impl Lists {
     }
 }
 
-fn unmap_lists(heads: &[Link; CLASSES]) {
+fn unmap_lists(heads: &[Next; CLASSES]) {
     for (class, &head) in heads.iter().enumerate() {
         let mut link = head;
         while let Some(kept) = link {

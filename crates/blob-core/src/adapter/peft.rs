@@ -199,7 +199,7 @@ fn last_member(folder: &Path) -> Result<usize> {
 }
 
 /// One pair of PEFT's files.
-struct Member {
+struct MemberFile {
     config: LoraConfig,
     terms: BTreeMap<Site, LowRank>,
     own_layers: OwnValues,
@@ -210,7 +210,7 @@ struct Member {
     notices: Vec<String>,
 }
 
-fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<Member> {
+fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result<MemberFile> {
     let config = config::read(&folder.join(CONFIG), backbone)?;
     let path = folder.join(MODEL);
     let bytes = other_file::read(&path)?;
@@ -302,7 +302,7 @@ fn load_member(folder: &Path, backbone: &BackboneConfig, sigma: Sigma) -> Result
         head,
     };
     notices.sort();
-    Ok(Member {
+    Ok(MemberFile {
         config,
         terms,
         own_layers,

@@ -23,11 +23,11 @@ use crate::{Error, Result};
 /// Changes with whatever ranks send each other.
 pub(super) const MAGIC: [u8; 8] = *b"bpeftrk1";
 
-/// Bytes of what says which run it is: a SHA-256 in hexadecimal digits.
-pub(super) const RUN: usize = 64;
+/// Bytes of what says which run it is: a SHA-256, in hexadecimal digits.
+pub(super) const RUN_DIGEST: usize = 64;
 
 pub(super) const GREETING: usize = 16;
-pub(super) const CALL: usize = 24 + RUN;
+pub(super) const CALL: usize = 24 + RUN_DIGEST;
 const VERDICT: usize = 8;
 
 /// How long a caller may take to say who it is.
@@ -89,7 +89,7 @@ impl Meeting {
                 self.rank.to_string(),
             );
         }
-        if self.run.len() != RUN || !self.run.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if self.run.len() != RUN_DIGEST || !self.run.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return invalid("run", "must be 64 hexadecimal digits", self.run.clone());
         }
         for (field, seconds) in [

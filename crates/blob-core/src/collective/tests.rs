@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::connection::CHUNK;
-use super::meeting::{CALL, GREETING, MAGIC, PAUSE, RUN};
+use super::meeting::{CALL, GREETING, MAGIC, PAUSE, RUN_DIGEST};
 use super::*;
 
 fn meeting(rank: usize, size: usize, port: u16) -> Meeting {
@@ -16,7 +16,7 @@ fn meeting(rank: usize, size: usize, port: u16) -> Meeting {
         size,
         host: "127.0.0.1".into(),
         port,
-        run: "a".repeat(RUN),
+        run: "a".repeat(RUN_DIGEST),
         meet_seconds: 20.0,
         silence_seconds: 20.0,
     }
@@ -239,7 +239,7 @@ fn strangers_are_dropped_and_the_rank_still_gets_in() {
 fn a_rank_of_another_run_size_or_place_is_turned_away_and_told_why() {
     let own = |port| meeting(1, 2, port);
     let other_run = |port| Meeting {
-        run: "b".repeat(RUN),
+        run: "b".repeat(RUN_DIGEST),
         ..own(port)
     };
     for (what, of) in [

@@ -11,7 +11,7 @@ use crate::ops::linear::Source;
 use crate::pass::Rows;
 use crate::{Error, Result};
 
-/// Which.
+/// The MLP of a block.
 pub enum Mlp {
     /// Two layers whose outputs are multiplied, and one that reads the product.
     Gated(GatedMlp),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DRAWN_IN_PASS, DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step,
-    Update, check_samples,
+    UpdateReport, check_samples,
 };
 #[cfg(feature = "cuda")]
 use super::{StepOnGpu, members};
@@ -179,7 +179,7 @@ impl Method for Bbb {
             .map(Some)
     }
 
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let mut gradients = self.of_nll(adapter, step);
         self.add_kl(&mut gradients, adapter);
         let update = self.adamw.update(adapter, &gradients, step.t)?;
@@ -191,7 +191,7 @@ impl Method for Bbb {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         let (gpu, members) = (step.tally.gpu(), members(adapter));
         let kl = self.kl.for_kernels(self.sigma, gpu)?;
         let w = adapter.parameters().values().on(gpu)?;

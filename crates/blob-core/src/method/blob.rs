@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
+    DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, UpdateReport,
     check_not_negative, check_samples, require_gaussian,
 };
 #[cfg(feature = "cuda")]
@@ -100,7 +100,7 @@ impl Method for Blob {
         self.config.average
     }
 
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let &Step { t, gradients, .. } = step;
         let update = self.point.update(adapter, gradients, t)?;
         let kl = self.kl.of(adapter);
@@ -128,7 +128,7 @@ impl Method for Blob {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         let Some(sigma) = adapter.sigma() else {
             return Ok(None);
         };

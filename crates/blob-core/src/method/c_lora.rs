@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
+    DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, UpdateReport,
     check_not_negative, check_samples, require_gaussian,
 };
 use crate::Result;
@@ -106,7 +106,7 @@ impl Method for CLora {
         (weight > 0.0).then(|| (self.kl, weight / shares))
     }
 
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let update = self.point.update(adapter, step.gradients, step.t)?;
         let rate = (self.config.context_lr * self.point.factor(step.t)) as f32;
         let layout = adapter.parameters().layout().clone();

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
 use super::{
-    DRAWN_WHOLE, Method, Sampling, Statistic, Step, Update, check_not_negative, check_samples,
-    norms, require_gaussian,
+    DRAWN_WHOLE, Method, Sampling, Statistic, Step, UpdateReport, check_not_negative,
+    check_samples, norms, require_gaussian,
 };
 use crate::adapter::{Adapter, Factor, Gaussian, Sigma};
 use crate::buffer::Buffer;
@@ -202,7 +202,7 @@ impl Method for Ivon {
             .map(Some)
     }
 
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let Some(drawn) = step.drawn else {
             return Err(Error::InvalidInput(
                 "IVON must be given the draws of its step, got none".into(),
@@ -256,10 +256,10 @@ impl Method for Ivon {
             }
         }
         self.write_rho(adapter);
-        Ok(Update {
+        Ok(UpdateReport {
             lr,
             grad_norm,
-            ..Update::default()
+            ..UpdateReport::default()
         })
     }
 
@@ -268,7 +268,7 @@ impl Method for Ivon {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         let Some(drawn) = step.drawn else {
             return Ok(None);
         };
@@ -298,9 +298,9 @@ impl Method for Ivon {
         optimizer::clip(step.tally, &gradients, lengths, 0.0)?;
         let passed = [&drawn_values, &gradients];
         draws::ivon(step.tally, (of, constants), changed, passed)?;
-        Ok(Some(Update {
+        Ok(Some(UpdateReport {
             lr: constants.lr,
-            ..Update::default()
+            ..UpdateReport::default()
         }))
     }
 

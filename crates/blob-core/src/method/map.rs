@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, UpdateReport};
 use crate::Result;
 use crate::adapter::{Adapter, Parameters};
 #[cfg(feature = "cuda")]
@@ -68,7 +68,7 @@ impl Map {
 }
 
 impl Method for Map {
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let gradients = self.gradients(adapter, step.gradients);
         self.point.update(adapter, &gradients, step.t)
     }
@@ -78,7 +78,7 @@ impl Method for Map {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         let (gpu, parameters) = (step.tally.gpu(), adapter.parameters());
         let theta = parameters.values().on(gpu)?;
         let sum = step.gradients.change_on(gpu)?;

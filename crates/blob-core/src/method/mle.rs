@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, UpdateReport};
 use crate::Result;
 use crate::adapter::Adapter;
 
@@ -33,7 +33,7 @@ impl Mle {
 }
 
 impl Method for Mle {
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         self.point.update(adapter, step.gradients, step.t)
     }
 
@@ -42,7 +42,7 @@ impl Method for Mle {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         self.point.update_on_gpu(adapter, step).map(Some)
     }
 

@@ -101,7 +101,7 @@ impl Sampling {
 
 /// What an update did, for the step's report; means over the members of an ensemble.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Update {
+pub struct UpdateReport {
     /// AdamW's rate.
     pub lr: f64,
     /// L2 norm of the NLL gradient of M and B, before clipping.
@@ -114,7 +114,7 @@ pub struct Update {
     pub kl_lr: Option<f64>,
 }
 
-impl Update {
+impl UpdateReport {
     /// With the divergence, its weight, and the rate of a descent of its own, if it has one.
     fn with_kl(self, kl: Option<f64>, kl_weight: f64, kl_lr: Option<f64>) -> Self {
         let kl_weight = Some(kl_weight);
@@ -209,7 +209,7 @@ pub trait Method: Send {
     ///
     /// # Errors
     /// `BPEFT_NOT_FINITE` before anything is changed, when a gradient is not finite.
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update>;
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport>;
 
     /// [`Self::update`] by the kernels of the GPU that has the gradients; norm and divergence are
     /// read from the tally afterwards. Where loss or gradients are not finite, it changes nothing.
@@ -222,7 +222,7 @@ pub trait Method: Send {
         &mut self,
         _adapter: &mut Adapter,
         _step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         Ok(None)
     }
 

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Statistic, Update, check_not_negative, norms};
+use super::{Statistic, UpdateReport, check_not_negative, norms};
 use crate::Result;
 use crate::adapter::{Adapter, Parameters};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
-use crate::kernels::cuda::optimizer::{self, Lengths, Run};
+use crate::kernels::cuda::optimizer::{self, Lengths, Span};
 use crate::optim::{AdamW, AdamWConstants, Decay, Moments, Rates, ScaledGradient, Schedule};
 
 /// AdamW's settings of a run.
@@ -132,7 +132,7 @@ impl PointUpdate {
         adapter: &mut Adapter,
         gradients: &Parameters,
         t: u64,
-    ) -> Result<Update> {
+    ) -> Result<UpdateReport> {
         let config = self.config;
         self.update_at(adapter, gradients, t, |t| config.rate(t))
     }
@@ -149,7 +149,7 @@ impl PointUpdate {
         gradients: &Parameters,
         t: u64,
         rate: impl Fn(u64) -> f64,
-    ) -> Result<Update> {
+    ) -> Result<UpdateReport> {
         let members = gradients.members();
         let norms = norms(gradients, t)?;
         let points = gradients.layout().point_len();
@@ -177,10 +177,10 @@ impl PointUpdate {
                     });
             }
         }
-        Ok(Update {
+        Ok(UpdateReport {
             lr,
             grad_norm: norms.iter().sum::<f64>() / members as f64,
-            ..Update::default()
+            ..UpdateReport::default()
         })
     }
 
@@ -193,7 +193,7 @@ impl PointUpdate {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Update> {
+    ) -> Result<UpdateReport> {
         let config = self.config;
         self.update_on_gpu_at(adapter, step, |t| config.rate(t))
     }
@@ -205,7 +205,7 @@ impl PointUpdate {
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
         rate: impl Fn(u64) -> f64,
-    ) -> Result<Update> {
+    ) -> Result<UpdateReport> {
         let (t, gpu) = (step.t, step.tally.gpu());
         let layout = Arc::clone(adapter.parameters().layout());
         let (len, points, covered) = (layout.len(), layout.point_len(), self.covered);
@@ -227,7 +227,7 @@ impl PointUpdate {
         )?;
         for member in 0..members {
             for (part, constants) in [(0..points, decaying), (points..covered, others)] {
-                let run = Run {
+                let span = Span {
                     member,
                     values: member * len + part.start..member * len + part.end,
                     moments: member * covered + part.start,
@@ -235,16 +235,16 @@ impl PointUpdate {
                 let values = (&mut *w, &gradient);
                 optimizer::adamw(
                     step.tally,
-                    &run,
+                    &span,
                     constants,
                     values,
                     [&mut *first, &mut *second],
                 )?;
             }
         }
-        Ok(Update {
+        Ok(UpdateReport {
             lr,
-            ..Update::default()
+            ..UpdateReport::default()
         })
     }
 

@@ -21,7 +21,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, Update,
+    DRAWN_WHOLE, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, UpdateReport,
     check_not_negative, check_samples, require_gaussian,
 };
 use crate::adapter::{Adapter, Factor, Gaussian, Parameters};
@@ -199,7 +199,7 @@ impl Method for ScalaBl {
         Some(adapter.drawn_for_step(streams, self.config.train_samples))
     }
 
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let Some(drawn) = step.drawn else {
             return Err(Error::InvalidInput(
                 "ScalaBL must be given the draws of its step, got none".into(),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cuda")]
 use super::StepOnGpu;
-use super::{Method, PointConfig, PointUpdate, Statistic, Step, Update, check_not_negative};
+use super::{Method, PointConfig, PointUpdate, Statistic, Step, UpdateReport, check_not_negative};
 use crate::adapter::{Adapter, Factor, Gaussian, LoraConfig, Posterior, Sigma};
 use crate::buffer::Buffer;
 #[cfg(feature = "cuda")]
@@ -157,7 +157,7 @@ impl Swag {
 }
 
 impl Method for Swag {
-    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<Update> {
+    fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let (config, t) = (self.config, step.t);
         let rate = |t| config.rate(t);
         let update = self.point.update_at(adapter, step.gradients, t, rate)?;
@@ -172,7 +172,7 @@ impl Method for Swag {
         &mut self,
         adapter: &mut Adapter,
         step: &mut StepOnGpu<'_>,
-    ) -> Result<Option<Update>> {
+    ) -> Result<Option<UpdateReport>> {
         let config = self.config;
         let rate = |t| config.rate(t);
         if !config.collects(step.t) {

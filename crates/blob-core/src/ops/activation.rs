@@ -24,7 +24,7 @@ use crate::kernels::cuda::pointwise as cuda;
 /// What a layer gave, under an activation: (n, f).
 #[derive(Clone, Copy)]
 pub struct Activated<'a> {
-    /// Which.
+    /// The function of its elements.
     pub activation: Activation,
     /// x, (n, f).
     pub x: &'a Tensor,

@@ -23,7 +23,7 @@ use crate::kernels::cuda::{Gpu, Rounded, norm as cuda};
 
 /// A frozen norm with its ε, on a device.
 pub struct Norm {
-    /// Which.
+    /// What it takes out of a row.
     pub kind: NormKind,
     /// w, (d)
     pub weight: Tensor,

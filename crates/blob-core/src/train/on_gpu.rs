@@ -12,7 +12,7 @@ use crate::abort::Abort;
 use crate::adapter::{Adapter, Factor};
 use crate::backbone::Backbone;
 use crate::kernels::cuda::{Gpu, Tally, optimizer};
-use crate::method::{StepOnGpu, Update, gradient_not_finite};
+use crate::method::{StepOnGpu, UpdateReport, gradient_not_finite};
 use crate::ops::Device;
 
 /// What became of an update.
@@ -97,7 +97,7 @@ impl Trainer {
                 rows: counts.rows,
                 tokens: counts.tokens,
                 sigma_mean: weights.map(|count| read.sigma_sum / count.max(1) as f64),
-                update: Update {
+                update: UpdateReport {
                     grad_norm: read.grad_norm,
                     kl: update.kl.map(|_| read.kl),
                     ..update

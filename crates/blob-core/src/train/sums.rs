@@ -34,7 +34,7 @@ pub(super) struct Sums {
 }
 
 /// The logits of one member, and what they are for.
-pub(super) struct Part<'a> {
+pub(super) struct MemberLogits<'a> {
     /// Among the logits of the pass.
     pub(super) range: Range<usize>,
     /// Its rows.
@@ -89,7 +89,7 @@ impl Sums {
     pub(super) fn add(
         &mut self,
         logits: &Tensor,
-        parts: &[Part<'_>],
+        parts: &[MemberLogits<'_>],
         objective: &dyn Objective,
     ) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
@@ -120,13 +120,13 @@ impl Sums {
     fn add_on_gpu(
         &mut self,
         logits: &Array,
-        parts: &[Part<'_>],
+        parts: &[MemberLogits<'_>],
         average: Average,
     ) -> Result<Tensor> {
         let mut dlogits = Array::zeros(logits.gpu(), logits.len())?;
         let tally = self.take_tally(logits.gpu())?;
         let tally = self.tally.insert(tally);
-        for Part {
+        for MemberLogits {
             range,
             batch,
             row_weight,

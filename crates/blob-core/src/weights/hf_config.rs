@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use self::rope::{Context, Rope};
+use self::rope::{PositionLimits, Rope};
 use self::window::{FULL, SLIDING, window};
 use super::architecture::{ARCHITECTURES, Architecture, names};
 use super::{corrupt, unsupported};
@@ -120,7 +120,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         .max_position_embeddings
         .unwrap_or(architecture.max_position_embeddings);
     let fields = hf.rope_parameters.as_ref().or(hf.rope_scaling.as_ref());
-    let context = Context {
+    let limits = PositionLimits {
         longest: max_position_embeddings,
         original: hf.original_max_position_embeddings,
     };
@@ -146,7 +146,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
             Some(theta) => theta,
             None => hf.rope_theta.unwrap_or(architecture.rope_theta),
         },
-        rope_scaling: rope.scaling(context)?,
+        rope_scaling: rope.scaling(limits)?,
         max_position_embeddings,
         context_end: None,
         tie_word_embeddings: (hf.tie_word_embeddings).unwrap_or(architecture.gemma.is_some()),
@@ -157,7 +157,7 @@ pub(super) fn parse(json: &[u8], path: &Path) -> Result<BackboneConfig> {
         gemma,
         window: window.filter(|window| has_own_angles || window.size < max_position_embeddings),
     };
-    if let Some((length, kind)) = rope.plain_up_to(context)? {
+    if let Some((length, kind)) = rope.plain_up_to(limits)? {
         config.end_context(length, kind);
     }
     if let Some((length, kind)) = foreign_window {

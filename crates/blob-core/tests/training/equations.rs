@@ -7,7 +7,7 @@ use blob_core::adapter::{
 };
 use blob_core::method::{
     BbbConfig, BlobConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, Step,
-    Update,
+    UpdateReport,
 };
 use blob_core::noise::{Phase, Stream};
 use blob_core::optim::{KlCycle, Schedule};
@@ -113,7 +113,7 @@ pub fn follows(
     mut adapter: Adapter,
     tolerance: f64,
     mut expected: impl FnMut(&mut [f64], &Given<'_>) -> (Vec<f64>, Option<f64>),
-) -> Vec<Update> {
+) -> Vec<UpdateReport> {
     let mut updates = Vec::new();
     let mut method = config.build(&adapter).unwrap();
     let mut values = [0, 1].map(|member| wide(adapter.parameters().member(member)));

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Factor, Gaussian, LoraConfig, Module, Posterior, Sigma, Site};
-use blob_core::method::{Method, MethodConfig, PointConfig, ScalaBl, ScalaBlConfig, Step, Update};
+use blob_core::method::{
+    Method, MethodConfig, PointConfig, ScalaBl, ScalaBlConfig, Step, UpdateReport,
+};
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::Average;
 use blob_core::ops::Precision;
@@ -169,7 +171,7 @@ fn an_update_goes_down_the_finite_differences_of_the_loss() {
 }
 
 /// One update under gradients of nothing.
-fn without_data(method: &mut ScalaBl, adapter: &mut Adapter, t: u64) -> Update {
+fn without_data(method: &mut ScalaBl, adapter: &mut Adapter, t: u64) -> UpdateReport {
     let drawn = method
         .drawn(
             adapter,

@@ -19,7 +19,7 @@ pub enum Mask {
     Around(usize),
 }
 
-/// Which positions of a segment ask.
+/// Which positions of a segment have queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
     /// Each one; q has a row per token.
@@ -45,7 +45,7 @@ pub struct Problem<'a> {
     pub head_dim: usize,
     /// First rows of the segments, and the end of the last.
     pub offsets: &'a [u32],
-    /// Which positions ask.
+    /// Which positions have queries.
     pub queries: Queries,
     /// Which keys they see.
     pub mask: Mask,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::gemm::{
-    Direction, Epilogue, FrozenMatrix, Operand, Part, Precision, SideBySide, Stack, collect,
+    Direction, Epilogue, FrozenMatrix, Operand, Part, Precision, SideBySide, StackedWeights,
+    collect,
 };
 use crate::stored::{HostTensor, StoredMatrix};
 use half::bf16;
@@ -68,7 +69,7 @@ fn assert_a_product_of_rows_is_that_of_the_written_rows(activation: Activation) 
             FrozenMatrix::new(stored, precision).unwrap()
         });
         let weights = [&above, &below];
-        let stack = Stack::new(&weights).unwrap();
+        let stack = StackedWeights::new(&weights).unwrap();
         let product = |rows: Operand| {
             let out = stack.product(&rows, &Epilogue::NONE);
             bits(&out.unwrap())

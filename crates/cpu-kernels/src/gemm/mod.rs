@@ -34,7 +34,7 @@
 //! | `epilogue`, `finish` | what is added to a product, and how a tile ends |
 //! | `tasks`, `running` | how a product is cut, and how its tasks are run |
 //! | `product`, `multiply` | one product, and the door to it |
-//! | `stack`, `combined` | sums of products, two products that become one matrix |
+//! | `stacked_weights`, `combined` | sums of products, two products that become one matrix |
 //! | `outliers` | inputs that are too large for eight bits |
 //! | `tile_rate` | how fast tiles alone run |
 //!
@@ -79,7 +79,7 @@ mod packing;
 mod precision;
 mod product;
 mod running;
-mod stack;
+mod stacked_weights;
 mod step;
 mod tasks;
 #[cfg(test)]
@@ -101,5 +101,5 @@ pub(crate) use packing::SideBySide;
 #[cfg(test)]
 pub(crate) use packing::collect;
 pub use precision::{Direction, Precision};
-pub use stack::Stack;
+pub use stacked_weights::StackedWeights;
 pub use tile_rate::tile_rate;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::epilogue::LowRankUpdate;
 use super::finish::PanelEpilogue;
 use super::packing::{DecodeScratch, WeightPanels};
-use super::step::Step;
+use super::step::PanelStep;
 use super::tasks::{Extent, Task};
 use crate::isa::Available;
 
@@ -29,7 +29,7 @@ pub(super) fn run_all(extent: &Extent, work: usize, run: impl Fn(Task) + Sync + 
 /// Decoded panels, one after another, and their parts of the epilogue.
 #[derive(Default)]
 pub(super) struct PreparedPanels {
-    steps: Vec<Step>,
+    steps: Vec<PanelStep>,
     epilogues: Vec<PanelEpilogue>,
     scratch: DecodeScratch,
 }
@@ -49,7 +49,7 @@ impl PreparedPanels {
     pub(super) fn prepare(&mut self, isa: Available, of: &Preparation<'_>, range: &Range<usize>) {
         let needed = range.len() * of.steps;
         if self.steps.len() < needed {
-            self.steps.resize(needed, Step::ZERO);
+            self.steps.resize(needed, PanelStep::ZERO);
         }
         let steps = &mut self.steps[..needed];
         of.panels
@@ -63,7 +63,10 @@ impl PreparedPanels {
     }
 
     /// The panels that were prepared, of `steps` each.
-    pub(super) fn panels(&self, steps: usize) -> impl Iterator<Item = (&[Step], &PanelEpilogue)> {
+    pub(super) fn panels(
+        &self,
+        steps: usize,
+    ) -> impl Iterator<Item = (&[PanelStep], &PanelEpilogue)> {
         self.steps.chunks_exact(steps).zip(&self.epilogues)
     }
 }

@@ -6,8 +6,8 @@ pub(super) const PANEL_WIDTH: usize = 32;
 /// One step of depth of a panel: a word for each of its columns.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Step(pub(super) [u32; PANEL_WIDTH]);
+pub(super) struct PanelStep(pub(super) [u32; PANEL_WIDTH]);
 
-impl Step {
+impl PanelStep {
     pub(super) const ZERO: Self = Self([0; PANEL_WIDTH]);
 }

@@ -4,7 +4,7 @@ mod combined;
 mod int8;
 mod outliers;
 mod refusals;
-mod stack;
+mod stacked_weights;
 
 use half::bf16;
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::format::Format;
 use super::precision::{Direction, Precision};
-use super::step::{PANEL_WIDTH, Step};
+use super::step::{PANEL_WIDTH, PanelStep};
 use super::tasks::Extent;
 use super::tiles::{self, Accumulators, TileKernel, TileWork};
 use crate::Result;
@@ -38,7 +38,7 @@ pub fn tile_rate(
             steps,
         },
         x: vec![WORD; m * steps],
-        panels: vec![Step([WORD; PANEL_WIDTH]); n.div_ceil(PANEL_WIDTH) * steps],
+        panels: vec![PanelStep([WORD; PANEL_WIDTH]); n.div_ceil(PANEL_WIDTH) * steps],
         seconds: &mut seconds,
     };
     tiles::run(isa, format, work)?;
@@ -49,7 +49,7 @@ struct Tiles<'a> {
     extent: Extent,
     x: Vec<u32>,
     /// As many as the largest task may have; each task begins with the first.
-    panels: Vec<Step>,
+    panels: Vec<PanelStep>,
     seconds: &'a mut Result<f64>,
 }
 

@@ -11,22 +11,22 @@ use super::node::Node;
 use super::unwritten::Unwritten;
 use crate::Result;
 
-/// A block of the arena's is this share of a GPU's memory, where no array asks for more.
-const BLOCKS: usize = 256;
+/// A slab of the arena's is this share of a GPU's memory, where no array asks for more.
+const SLABS: usize = 256;
 
 /// What is given to whom.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     arena: Arena,
-    /// Bytes of a block of the arena's, at least; 0: every array is the driver's.
-    block: usize,
+    /// Bytes of a slab of the arena's, at least; 0: every array is the driver's.
+    slab: usize,
     /// Bytes that are not the arena's.
     lasting: usize,
     /// The most bytes that were used at once.
     most: usize,
 }
 
-type Asked<T> = std::result::Result<T, DriverError>;
+type DriverResult<T> = std::result::Result<T, DriverError>;
 
 impl Accounts {
     /// Of a GPU with so much memory. `BPEFT_CUDA_ARENA=0` is for tools that watch who reads and
@@ -34,7 +34,7 @@ impl Accounts {
     pub(super) fn new(total: usize) -> Self {
         let is_off = std::env::var("BPEFT_CUDA_ARENA").is_ok_and(|value| value == "0");
         Self {
-            block: if is_off { 0 } else { rounded(total / BLOCKS) },
+            slab: if is_off { 0 } else { rounded(total / SLABS) },
             ..Self::default()
         }
     }
@@ -56,18 +56,18 @@ impl Accounts {
         address
     }
 
-    /// The same, of a new block.
-    fn take_of_driver(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
+    /// The same, of a new slab.
+    fn take_of_driver(&mut self, gpu: Gpu, bytes: usize) -> DriverResult<u64> {
         self.grow(gpu, rounded(bytes))?;
         let taken = self.take(bytes);
         taken.ok_or(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY))
     }
 
-    /// Asks for a block, and for no more than is needed where memory is short.
-    fn grow(&mut self, gpu: Gpu, bytes: usize) -> Asked<()> {
-        let block = self.block.max(bytes);
-        if let Ok(address) = gpu.of_driver(block) {
-            self.arena.add(address, block);
+    /// Asks for a slab, and for no more than is needed where memory is short.
+    fn grow(&mut self, gpu: Gpu, bytes: usize) -> DriverResult<()> {
+        let slab = self.slab.max(bytes);
+        if let Ok(address) = gpu.of_driver(slab) {
+            self.arena.add(address, slab);
             return Ok(());
         }
         self.part_with_unused(gpu)?;
@@ -76,7 +76,7 @@ impl Accounts {
     }
 
     /// An address of the driver's.
-    fn take_lasting(&mut self, gpu: Gpu, bytes: usize) -> Asked<u64> {
+    fn take_lasting(&mut self, gpu: Gpu, bytes: usize) -> DriverResult<u64> {
         let address = if let Ok(address) = gpu.of_driver(bytes) {
             address
         } else {
@@ -88,12 +88,12 @@ impl Accounts {
         Ok(address)
     }
 
-    /// Whether blocks of which nothing is used should go: nothing is left.
+    /// Whether slabs of which nothing is used should go: nothing is left.
     fn are_closed(&self) -> bool {
         self.lasting + self.arena.used() == 0
     }
 
-    fn part_with_unused(&mut self, gpu: Gpu) -> Asked<()> {
+    fn part_with_unused(&mut self, gpu: Gpu) -> DriverResult<()> {
         let unused = self.arena.unused();
         unused
             .into_iter()
@@ -115,7 +115,7 @@ impl Gpu {
     pub(super) fn taken<T: Number>(self, len: usize) -> Result<Memory<T>> {
         let bytes = size_of::<T>() * len.max(1);
         let mut accounts = self.accounts();
-        if accounts.block == 0 {
+        if accounts.slab == 0 {
             drop(accounts);
             return self.lasting(len);
         }
@@ -125,7 +125,7 @@ impl Gpu {
             address
         } else {
             let mut accounts = self.accounts();
-            let (ended, _stage) = self.end_list(); // it may use a block that goes
+            let (ended, _stage) = self.end_list(); // it may use a slab that goes
             let taken = accounts.take_of_driver(self, bytes);
             drop(accounts);
             ended?;
@@ -161,7 +161,7 @@ impl Gpu {
         Ok(Memory::given(self, address, len, Source::Driver))
     }
 
-    /// Frees memory behind all that was asked so far. Blocks of which nothing is used go when a
+    /// Frees memory behind all that was asked so far. Slabs of which nothing is used go when a
     /// weight goes, or when nothing is left.
     pub(super) fn give_back(self, (address, bytes): (u64, usize), source: &Source) {
         let is_closed = match source {
@@ -191,7 +191,7 @@ impl Gpu {
         }
     }
 
-    pub(super) fn of_driver(self, bytes: usize) -> Asked<u64> {
+    pub(super) fn of_driver(self, bytes: usize) -> DriverResult<u64> {
         let stream = self.stream();
         stream.context().bind_to_thread()?;
         self.counted().allocations += 1;
@@ -205,7 +205,7 @@ impl Gpu {
         }
     }
 
-    fn to_driver(self, address: u64) -> Asked<()> {
+    fn to_driver(self, address: u64) -> DriverResult<()> {
         let stream = self.stream();
         stream.context().bind_to_thread()?;
         self.counted().allocations += 1;

@@ -1,8 +1,8 @@
-//! Which memory is given to whom: first fit in blocks of the driver's, by the host alone.
+//! Which memory is given to whom: first fit in slabs of the driver's, by the host alone.
 //!
 //! A step makes and drops some thousand arrays, the same ones in the same order as the step before.
-//! The driver is asked for blocks, seldom; an array gets the first free range that holds it, by the
-//! order of blocks and addresses (Knuth, The Art of Computer Programming, vol. 1, §2.5). So the
+//! The driver is asked for slabs, seldom; an array gets the first free range that holds it, by the
+//! order of slabs and addresses (Knuth, The Art of Computer Programming, vol. 1, §2.5). So the
 //! same requests in the same order, from the same state, get the same addresses. A range is free as
 //! soon as its array is dropped: one stream orders all work, so that whoever gets it next writes
 //! behind those who read.
@@ -12,16 +12,16 @@ use std::collections::BTreeMap;
 /// What arrays begin at: kernels read up to 16 bytes at once, cuBLAS likes 256.
 const ALIGNMENT: usize = 256;
 
-/// The blocks, and what is free in them.
+/// The slabs, and what is free in them.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
-    blocks: Vec<Block>,
+    slabs: Vec<Slab>,
     /// Bytes that arrays have.
     used: usize,
 }
 
 #[derive(Debug)]
-struct Block {
+struct Slab {
     address: u64,
     len: usize,
     /// Free ranges: offsets and lengths. None touches another.
@@ -34,26 +34,26 @@ pub(super) fn rounded(bytes: usize) -> usize {
 }
 
 impl Arena {
-    /// An address of so many bytes, where a block holds them.
+    /// An address of so many bytes, where a slab holds them.
     pub(super) fn take(&mut self, bytes: usize) -> Option<u64> {
         let bytes = rounded(bytes);
-        let address = self.blocks.iter_mut().find_map(|block| block.take(bytes))?;
+        let address = self.slabs.iter_mut().find_map(|slab| slab.take(bytes))?;
         self.used += bytes;
         Some(address)
     }
 
-    /// Takes over a block of the driver's.
+    /// Takes over a slab of the driver's.
     pub(super) fn add(&mut self, address: u64, len: usize) {
         let free = BTreeMap::from([(0, len)]);
-        self.blocks.push(Block { address, len, free });
+        self.slabs.push(Slab { address, len, free });
     }
 
     /// Frees what [`Self::take`] gave.
     pub(super) fn give_back(&mut self, address: u64, bytes: usize) {
         let bytes = rounded(bytes);
-        let block = self.blocks.iter_mut().find(|block| block.holds(address));
-        if let Some(block) = block {
-            block.give_back((address - block.address) as usize, bytes);
+        let slab = self.slabs.iter_mut().find(|slab| slab.holds(address));
+        if let Some(slab) = slab {
+            slab.give_back((address - slab.address) as usize, bytes);
             self.used -= bytes;
         }
     }
@@ -63,21 +63,21 @@ impl Arena {
         self.used
     }
 
-    /// Bytes of its blocks that no array has.
+    /// Bytes of its slabs that no array has.
     pub(super) fn free(&self) -> usize {
-        let all: usize = self.blocks.iter().map(|block| block.len).sum();
+        let all: usize = self.slabs.iter().map(|slab| slab.len).sum();
         all - self.used
     }
 
-    /// Parts with the blocks of which nothing is used.
+    /// Parts with the slabs of which nothing is used.
     pub(super) fn unused(&mut self) -> Vec<u64> {
-        let is_unused = |block: &mut Block| block.free.get(&0) == Some(&block.len);
-        let unused = self.blocks.extract_if(.., is_unused);
-        unused.map(|block| block.address).collect()
+        let is_unused = |slab: &mut Slab| slab.free.get(&0) == Some(&slab.len);
+        let unused = self.slabs.extract_if(.., is_unused);
+        unused.map(|slab| slab.address).collect()
     }
 }
 
-impl Block {
+impl Slab {
     fn holds(&self, address: u64) -> bool {
         (self.address..self.address + self.len as u64).contains(&address)
     }
@@ -111,12 +111,12 @@ impl Block {
 mod tests {
     use super::*;
 
-    const BLOCK: usize = 64 * ALIGNMENT;
+    const SLAB: usize = 64 * ALIGNMENT;
 
     fn arena() -> Arena {
         let mut arena = Arena::default();
-        arena.add(1 << 20, BLOCK);
-        arena.add(1 << 30, BLOCK);
+        arena.add(1 << 20, SLAB);
+        arena.add(1 << 30, SLAB);
         arena
     }
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_apart_aligned_and_within_their_block() {
+    fn ranges_are_apart_aligned_and_within_their_slab() {
         let mut arena = arena();
         let sizes = [1, 256, 257, 4000, 6000, 8000, 8100];
         let mut ranges: Vec<_> = sizes
@@ -158,26 +158,26 @@ mod tests {
         for pair in ranges.windows(2) {
             assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{pair:?}");
         }
-        let blocks = [1u64 << 20, 1 << 30].map(|from| from..from + BLOCK as u64);
+        let slabs = [1u64 << 20, 1 << 30].map(|from| from..from + SLAB as u64);
         for (address, size) in ranges {
             assert_eq!(address % ALIGNMENT as u64, 0);
-            let holds = |block: &std::ops::Range<u64>| {
-                block.contains(&address) && block.contains(&(address + size - 1))
+            let holds = |slab: &std::ops::Range<u64>| {
+                slab.contains(&address) && slab.contains(&(address + size - 1))
             };
-            assert!(blocks.iter().any(holds), "{address}");
+            assert!(slabs.iter().any(holds), "{address}");
         }
     }
 
     #[test]
     fn what_is_free_again_joins_its_neighbours() {
         let mut arena = arena();
-        let third = BLOCK / 4;
+        let third = SLAB / 4;
         let parts: Vec<_> = (0..4).map(|_| arena.take(third).unwrap()).collect();
         for at in [0, 2, 1, 3] {
             arena.give_back(parts[at], third);
         }
-        assert_eq!(arena.take(BLOCK), Some(1 << 20));
-        assert_eq!(arena.take(BLOCK + 1), None);
+        assert_eq!(arena.take(SLAB), Some(1 << 20));
+        assert_eq!(arena.take(SLAB + 1), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@
 #include "tiles.cuh"
 
 struct Shape {
-  unsigned heads, kv_heads, width, before, after, asks_last;
+  unsigned heads, kv_heads, width, before, after, last_queries_only;
   float scale;  // κ
   float cap;    // a; 0 = none
 };
@@ -64,7 +64,7 @@ struct Queries {
 // Those of the positions from `first` on, at most `most`.
 __device__ __forceinline__ Queries queries_at(unsigned first, unsigned most, const Segment &segment,
                                               const Shape &s) {
-  if (s.asks_last) return {segment.index, 1, segment.length - 1};
+  if (s.last_queries_only) return {segment.index, 1, segment.length - 1};
   return {segment.begin + first, min(most, segment.length - first), first};
 }
 // The positions that some of i, …, i + count − 1 sees, or is seen by with the reaches exchanged.
@@ -259,7 +259,7 @@ __device__ __forceinline__ void keys(const float *q, const K *k, const K *v, con
   load_tile<Way, OWN, COLUMNS>(key, k + from, narrow, count, s.width);
   load_tile<Way, OWN, COLUMNS>(value, v + from, narrow, count, s.width);
   Range seen = reach(at.first, count, s.after, s.before, length);
-  if (s.asks_last) seen = seen.to == length ? Range{length - 1, length} : Range{0, 0};
+  if (s.last_queries_only) seen = seen.to == length ? Range{length - 1, length} : Range{0, 0};
   float key_sum[PART / 8][4] = {}, value_sum[PART / 8][4] = {};
   for (unsigned head = kv * group; head < (kv + 1) * group; head++)
     for (unsigned first = seen.from / OTHER * OTHER; first < seen.to; first += OTHER) {

@@ -37,8 +37,8 @@ pub struct Problem<'a> {
     pub soft_cap: Option<f32>,
     /// First rows of the segments, and the end of the last.
     pub offsets: &'a [u32],
-    /// Whether only the last position of each segment asks; m is then their number, else n.
-    pub asks_last: bool,
+    /// Whether only the last position of each segment is a query; m is then their number, else n.
+    pub last_queries_only: bool,
 }
 
 /// q (m, H·c), k and v (n, G·c).
@@ -92,7 +92,7 @@ struct Shape {
     width: u32,
     before: u32,
     after: u32,
-    asks_last: u32,
+    last_queries_only: u32,
     scale: f32,
     cap: f32,
 }
@@ -173,7 +173,7 @@ impl Problem<'_> {
             width: self.width as u32,
             before: self.before as u32,
             after: self.after as u32,
-            asks_last: u32::from(self.asks_last),
+            last_queries_only: u32::from(self.last_queries_only),
             scale: self.scale,
             cap: self.soft_cap.unwrap_or(0.0),
         }
@@ -189,8 +189,8 @@ impl Problem<'_> {
     }
 
     /// m
-    fn asking(&self, n: usize) -> usize {
-        if self.asks_last {
+    fn query_rows(&self, n: usize) -> usize {
+        if self.last_queries_only {
             self.offsets.len() - 1
         } else {
             n
@@ -206,11 +206,11 @@ impl Problem<'_> {
             }
         }
         let of_keys = words.len();
-        if self.asks_last {
+        if self.last_queries_only {
             let segments = 0..self.offsets.len() as u32 - 1;
             words.extend(segments.flat_map(|segment| [segment, 0]));
         }
-        let of_queries = if self.asks_last { of_keys } else { 0 }..words.len();
+        let of_queries = if self.last_queries_only { of_keys } else { 0 }..words.len();
         words.extend(self.offsets);
         Ok(Placed {
             words: gpu.words(&words)?,
@@ -254,7 +254,7 @@ pub fn forward(
     Operands { q, keys }: Operands<'_>,
 ) -> Result<[Array; 2]> {
     let ([n, _], tiling) = (keys.dims(), problem.tiling(keys));
-    let (m, placed) = (problem.asking(n), problem.place(gpu, tiling)?);
+    let (m, placed) = (problem.query_rows(n), problem.place(gpu, tiling)?);
     let (mut o, mut sums) = (gpu.empty(q.len())?, gpu.empty(m * problem.heads)?);
     let ((tiles, of), offsets, shape) = (placed.queries(), placed.offsets(), problem.shape());
     let bytes = tiling.rows(tiling.own + 2 * tiling.other);
@@ -293,7 +293,7 @@ pub fn backward(
     saved: Saved<'_>,
 ) -> Result<[Array; 3]> {
     let ([n, width], tiling) = (keys.dims(), problem.tiling(keys));
-    let (m, placed) = (problem.asking(n), problem.place(gpu, tiling)?);
+    let (m, placed) = (problem.query_rows(n), problem.place(gpu, tiling)?);
     let [mut dq, mut dk, mut dv, mut delta] = [
         gpu.empty(q.len())?,
         gpu.empty(n * width)?,

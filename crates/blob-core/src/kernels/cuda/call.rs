@@ -14,39 +14,39 @@ const TELLS_PARAMETERS: i32 = 12_040;
 /// More than any kernel here takes.
 const MOST_PARAMETERS: usize = 256;
 
-/// A kernel of a loaded file, for the life of the process.
+/// A kernel of a loaded file, as the driver knows it, for the life of the process.
 #[derive(Clone, Copy)]
-pub(super) struct Kernel {
-    pub(super) function: sys::CUfunction,
+pub(super) struct Function {
+    pub(super) handle: sys::CUfunction,
     pub(super) name: &'static str,
     /// Bytes of each parameter, where the driver says them.
     parameters: Option<&'static [usize]>,
 }
 
 // SAFETY: the driver takes a function's handle from any thread.
-unsafe impl Send for Kernel {}
+unsafe impl Send for Function {}
 
-impl PartialEq for Kernel {
+impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.function == other.function
+        self.handle == other.handle
     }
 }
 
-impl Eq for Kernel {}
+impl Eq for Function {}
 
-impl Hash for Kernel {
+impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.function.hash(state);
+        self.handle.hash(state);
     }
 }
 
-impl Kernel {
+impl Function {
     /// Of a module that stays loaded; its GPU is the thread's.
-    pub(super) fn new(function: sys::CUfunction, name: &'static str) -> Self {
+    pub(super) fn new(handle: sys::CUfunction, name: &'static str) -> Self {
         Self {
-            function,
+            handle,
             name,
-            parameters: parameters(function),
+            parameters: parameters(handle),
         }
     }
 }
@@ -89,7 +89,7 @@ fn told(
 /// A kernel and its arguments, in its order.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Call {
-    kernel: Kernel,
+    function: Function,
     /// The arguments' bytes; each begins a word.
     words: Vec<u64>,
     /// Where each begins.
@@ -99,9 +99,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(kernel: Kernel) -> Self {
+    pub(super) fn new(function: Function) -> Self {
         Self {
-            kernel,
+            function,
             words: Vec::with_capacity(24),
             starts: Vec::with_capacity(16),
             fits: true,
@@ -110,7 +110,7 @@ impl Call {
 
     /// The next argument.
     pub(super) fn arg<A: Argument>(&mut self, argument: A) -> &mut Self {
-        if let Some(parameters) = self.kernel.parameters {
+        if let Some(parameters) = self.function.parameters {
             self.fits &= parameters.get(self.starts.len()) == Some(&A::BYTES);
         }
         self.starts.push(self.words.len());
@@ -118,15 +118,15 @@ impl Call {
         self
     }
 
-    pub(super) fn kernel(&self) -> Kernel {
-        self.kernel
+    pub(super) fn function(&self) -> Function {
+        self.function
     }
 
     /// Whether these are all that the kernel takes, in number and size: the driver reads them from
     /// the host's memory by its own count.
     pub(super) fn is_whole(&self) -> bool {
-        let count = self.starts.len();
-        self.fits && self.kernel.parameters.is_none_or(|all| all.len() == count)
+        let (count, parameters) = (self.starts.len(), self.function.parameters);
+        self.fits && parameters.is_none_or(|all| all.len() == count)
     }
 
     /// Launches it.
@@ -146,7 +146,7 @@ impl Call {
         // SAFETY: the caller's; the driver copies the arguments before it returns.
         unsafe {
             result::launch_kernel(
-                self.kernel.function,
+                self.function.handle,
                 shape.grid_dim,
                 shape.block_dim,
                 shape.shared_mem_bytes,
@@ -218,8 +218,8 @@ mod tests {
     #[test]
     fn a_call_is_whole_with_as_many_arguments_as_its_kernel_takes_and_of_its_sizes() {
         let is_whole = |parameters, has_last: bool| {
-            let mut call = Call::new(Kernel {
-                function: std::ptr::null_mut(),
+            let mut call = Call::new(Function {
+                handle: std::ptr::null_mut(),
                 name: "kernel",
                 parameters,
             });

@@ -8,7 +8,7 @@ use cudarc::cublas::CudaBlas;
 use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, LaunchConfig, result, sys};
 
 use super::accounts::Accounts;
-use super::call::{Call, Kernel};
+use super::call::{Call, Function};
 use super::driver::open_driver;
 use super::failure::{OTHER_KERNELS, failed, full, missing, product_failed};
 use super::fixed::Algorithms;
@@ -49,7 +49,7 @@ struct Context {
     queue: Mutex<Queue>,
     uploads: Uploads,
     modules: BTreeMap<&'static str, Arc<CudaModule>>,
-    kernels: Mutex<BTreeMap<&'static str, Kernel>>,
+    kernels: Mutex<BTreeMap<&'static str, Function>>,
 }
 
 /// The `.cu` files.
@@ -245,7 +245,7 @@ impl Gpu {
     }
 
     /// A kernel of a `.cu` file.
-    pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<Kernel> {
+    pub(super) fn kernel(self, file: &'static str, name: &'static str) -> Result<Function> {
         let kernels = &self.0.context.kernels;
         let mut kernels = kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(name) {
@@ -255,10 +255,10 @@ impl Gpu {
             let hint = "add it to the files of kernels::cuda";
             missing(self.ordinal(), &format!("there is no {file}.cu"), hint)
         })?;
-        let function = module.load_function(name);
-        let function = function.map_err(|error| self.failed(error))?;
+        let loaded = module.load_function(name);
+        let loaded = loaded.map_err(|error| self.failed(error))?;
         self.bind()?;
-        let kernel = Kernel::new(function.cu_function(), name);
+        let kernel = Function::new(loaded.cu_function(), name);
         kernels.insert(name, kernel);
         Ok(kernel)
     }
@@ -269,14 +269,14 @@ impl Gpu {
         file: &'static str,
         name: &'static str,
         bytes: usize,
-    ) -> Result<Kernel> {
+    ) -> Result<Function> {
         let kernel = self.kernel(file, name)?;
         if bytes > SHARED_UNASKED {
             use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
             let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
             // SAFETY: the function is of a module that stays loaded.
             let set =
-                unsafe { result::function::set_function_attribute(kernel.function, MOST, bytes) };
+                unsafe { result::function::set_function_attribute(kernel.handle, MOST, bytes) };
             set.map_err(|error| self.failed(error))?;
         }
         Ok(kernel)
@@ -287,7 +287,7 @@ impl Gpu {
         clippy::unused_self,
         reason = "a launch is a GPU's, of a kernel that others keep"
     )]
-    pub(super) fn call(self, kernel: &Kernel) -> Call {
+    pub(super) fn call(self, kernel: &Function) -> Call {
         Call::new(*kernel)
     }
 
@@ -299,7 +299,7 @@ impl Gpu {
         if !call.is_whole() {
             let what = format!(
                 "{} takes other arguments than it is given",
-                call.kernel().name
+                call.function().name
             );
             return Err(missing(self.ordinal(), &what, OTHER_KERNELS));
         }

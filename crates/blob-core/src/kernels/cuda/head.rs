@@ -86,9 +86,9 @@ impl Classes {
         self.part(3 * self.logits + self.rows + 1, self.distinct.len())
     }
 
-    fn of(&self, group: &Group) -> Part {
+    fn of(&self, group: &Group) -> GroupArguments {
         let first = self.offsets[group.rows.start];
-        Part {
+        GroupArguments {
             row: group.rows.start as u32,
             rows: group.rows.len() as u32,
             first,
@@ -100,7 +100,7 @@ impl Classes {
 /// A group's rows and logits, as kernels take it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Part {
+struct GroupArguments {
     row: u32,
     rows: u32,
     first: u32,
@@ -108,7 +108,7 @@ struct Part {
 }
 
 // SAFETY: plain words, laid out as in head.cu.
-unsafe impl DeviceRepr for Part {}
+unsafe impl DeviceRepr for GroupArguments {}
 
 /// The logits (L) of x (n, d).
 ///

@@ -9,7 +9,7 @@ use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
 
-pub use rows::{Dropout, Factors, Group, Identities, Noise, Signs};
+pub use rows::{Dropout, FactorPlaces, Group, Identities, Noise, Signs};
 
 const FILE: &str = "low_rank";
 
@@ -23,7 +23,7 @@ pub struct Term<'a> {
     /// All parameters of the adapter.
     pub parameters: &'a Array,
     /// By member.
-    pub members: &'a [Factors],
+    pub members: &'a [FactorPlaces],
     /// Of the rows.
     pub identities: &'a Identities,
     /// Of the rows, in order.
@@ -36,10 +36,10 @@ pub struct Term<'a> {
     pub scaling: f32,
 }
 
-/// As kernels take it.
+/// A group's draw as kernels take it.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Draw {
+struct DrawArguments {
     /// Where the key lies.
     key: u64,
     inputs: u32,
@@ -51,11 +51,11 @@ struct Draw {
 }
 
 // SAFETY: plain words, laid out as in low_rank.cu.
-unsafe impl DeviceRepr for Draw {}
+unsafe impl DeviceRepr for DrawArguments {}
 
 /// What a group's kernels need beside matrices.
 pub(super) struct Drawn {
-    draw: Draw,
+    draw: DrawArguments,
     /// σ ∘ E, (r, k)
     perturbation: Option<Memory<f32>>,
     /// The group's rows of x under the mask of the mean, and of the noise where there is any.
@@ -142,7 +142,7 @@ impl Term<'_> {
         let signs = noise.map_or(Signs::Absent, |noise| noise.signs);
         let tags = |of: fn(&Noise) -> u32| noise.map_or(0, of);
         let dropout = group.dropout;
-        let draw = Draw {
+        let draw = DrawArguments {
             key: self.identities.key(group).address,
             inputs: tags(|noise| noise.inputs),
             ranks: tags(|noise| noise.ranks),

@@ -100,11 +100,11 @@ pub(crate) fn clip(
     gpu.run(call, blocks_of_threads(1))
 }
 
-/// A run of values under AdamW: where it lies among the parameters and the gradients, and among the
-/// moments.
+/// Values under AdamW, one after another: where they lie among the parameters and the gradients,
+/// and among the moments.
 #[derive(Clone)]
-pub struct Run {
-    /// Whose.
+pub struct Span {
+    /// The member that has them.
     pub member: usize,
     /// Among the parameters.
     pub values: Range<usize>,
@@ -118,19 +118,19 @@ pub struct Run {
 /// As [`clip`].
 pub(crate) fn adamw(
     tally: &Tally,
-    run: &Run,
+    span: &Span,
     constants: AdamWConstants,
     (w, gradient): (&mut Array, &Array),
     [first, second]: [&mut Array; 2],
 ) -> Result<()> {
-    let (gpu, count) = (tally.gpu(), run.values.len());
+    let (gpu, count) = (tally.gpu(), span.values.len());
     let constants = gpu.words(&constants.numbers().map(f32::to_bits))?;
-    let gradient = gradient.values().slice(run.values.clone());
-    let scale = tally.scales().slice(run.member..);
-    let w = w.address_mut(run.values.start)?;
+    let gradient = gradient.values().slice(span.values.clone());
+    let scale = tally.scales().slice(span.member..);
+    let w = w.address_mut(span.values.start)?;
     let (first, second) = (
-        first.address_mut(run.moments)?,
-        second.address_mut(run.moments)?,
+        first.address_mut(span.moments)?,
+        second.address_mut(span.moments)?,
     );
     let kernel = gpu.kernel(FILE, "adamw")?;
     let mut call = gpu.call(&kernel);

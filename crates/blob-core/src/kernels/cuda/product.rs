@@ -48,12 +48,12 @@ enum Decoded {
 }
 
 /// Rows of a product, in the type of its weight.
-pub(crate) enum Rows {
+pub(crate) enum ProductRows {
     F32(Array),
     Bf16(Rounded),
 }
 
-impl Rows {
+impl ProductRows {
     /// Their number, and the address of the first.
     fn place(&self) -> (usize, u64) {
         match self {
@@ -129,7 +129,7 @@ impl Matrix {
     /// x (n, k)·Wᵀ + bias (m) + addend (n, m).
     pub(crate) fn forward(
         &self,
-        x: &Rows,
+        x: &ProductRows,
         bias: Option<&Array>,
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
@@ -142,7 +142,7 @@ impl Matrix {
     }
 
     /// dy (n, m)·W + addend (n, k).
-    pub(crate) fn backward(&self, dy: &Rows, addend: Option<&Array>) -> Result<Memory<f32>> {
+    pub(crate) fn backward(&self, dy: &ProductRows, addend: Option<&Array>) -> Result<Memory<f32>> {
         let (m, k) = self.shape;
         self.product((dy, false), [k, m], addend)
     }
@@ -150,13 +150,13 @@ impl Matrix {
     /// (columns, n) = op(W)·x (inner, n), in cuBLAS's order, plus the addend; op transposes or not.
     fn product(
         &self,
-        (x, is_transposed): (&Rows, bool),
+        (x, is_transposed): (&ProductRows, bool),
         [columns, inner]: [usize; 2],
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
         let (gpu, (n, x_address)) = (self.gpu, x.place());
         let is_bf16 = self.is_bf16();
-        if is_bf16 != matches!(x, Rows::Bf16(_)) {
+        if is_bf16 != matches!(x, ProductRows::Bf16(_)) {
             return Err(Error::InvalidInput(
                 "rows of a product must have the type of its weight".into(),
             ));

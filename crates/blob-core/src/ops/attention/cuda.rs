@@ -75,6 +75,6 @@ fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {
         scale: shape.scale,
         soft_cap: shape.soft_cap,
         offsets: attention.offsets,
-        asks_last: attention.queries == Queries::Last,
+        last_queries_only: attention.queries == Queries::Last,
     }
 }

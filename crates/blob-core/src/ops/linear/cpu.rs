@@ -5,7 +5,9 @@ use rayon::prelude::*;
 use super::{Projection, Returning, Wants, frozen};
 use crate::Result;
 use crate::adapter::Parameters;
-use crate::kernels::cpu::gemm::{Addend, Direction, Epilogue, LowRankUpdate, Operand, Part, Stack};
+use crate::kernels::cpu::gemm::{
+    Addend, Direction, Epilogue, LowRankUpdate, Operand, Part, StackedWeights,
+};
 use crate::ops::low_rank::{Adjoint, Kept, Term};
 use crate::ops::{Tensor, finite, read, wrap};
 use crate::pass::Pass;
@@ -140,12 +142,12 @@ fn add_products(
 /// [dy_1 | dy_2 | …]·[W_1; W_2; …] (n, k) of rows that `stage` makes ready.
 pub(in crate::ops) fn product<'a>(
     weights: impl IntoIterator<Item = &'a super::Weight>,
-    stage: impl FnOnce(&Stack<'_>) -> Operand,
+    stage: impl FnOnce(&StackedWeights<'_>) -> Operand,
     updates: &[LowRankUpdate<'_>],
     addend: Option<&Tensor>,
 ) -> Result<Vec<f32>> {
     let weights = frozen(weights)?;
-    let stack = Stack::new(&weights)?;
+    let stack = StackedWeights::new(&weights)?;
     let addend = addend.map(read).transpose()?;
     let addend = addend.as_deref().map_or(Addend::None, Addend::Matrix);
     Ok(stack.product(&stage(&stack), &Epilogue { updates, addend })?)

@@ -4,7 +4,7 @@ use super::{Projection, Returning, Wants, in_turn};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::kernels::cuda::Array;
-use crate::kernels::cuda::product::{Matrix, Rows};
+use crate::kernels::cuda::product::{Matrix, ProductRows};
 use crate::ops::Tensor;
 use crate::ops::low_rank::{self, Kept};
 use crate::pass::Pass;
@@ -18,12 +18,12 @@ pub(super) fn forward(
 }
 
 /// x as products with a matrix read it.
-fn rows(matrix: &Matrix, x: &Tensor) -> Result<Rows> {
+fn rows(matrix: &Matrix, x: &Tensor) -> Result<ProductRows> {
     let gpu = matrix.gpu();
     Ok(if matrix.is_bf16() {
-        Rows::Bf16(x.rounded_on(gpu)?)
+        ProductRows::Bf16(x.rounded_on(gpu)?)
     } else {
-        Rows::F32(x.on(gpu)?)
+        ProductRows::F32(x.on(gpu)?)
     })
 }
 

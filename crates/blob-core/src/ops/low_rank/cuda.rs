@@ -3,7 +3,7 @@
 use super::Term;
 use crate::adapter::{Factor, Parameters};
 use crate::kernels::cuda::low_rank::{
-    self as cuda, Dropout, Factors, Group, Identities, Noise, Signs,
+    self as cuda, Dropout, FactorPlaces, Group, Identities, Noise, Signs,
 };
 use crate::kernels::cuda::{Array, Gpu, Memory};
 use crate::noise::Purpose;
@@ -44,7 +44,7 @@ pub(in crate::ops) fn backward(
 pub(in crate::ops) struct Placed {
     gpu: Gpu,
     parameters: Array,
-    members: Vec<Factors>,
+    members: Vec<FactorPlaces>,
     identities: Identities,
     groups: Vec<Group>,
     rank: usize,
@@ -63,7 +63,7 @@ impl Placed {
         };
         let members = 0..term.parameters.members();
         let members = members.map(|member| {
-            Some(Factors {
+            Some(FactorPlaces {
                 a: place(member, Factor::A)?,
                 b: place(member, Factor::B)?,
                 rho: place(member, Factor::Rho),

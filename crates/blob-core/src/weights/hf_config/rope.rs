@@ -15,9 +15,9 @@ const ORIGINAL: &str = "original_max_position_embeddings";
 const LONG: [&str; 2] = ["longrope", "su"];
 const SHORT: &str = "short_factor";
 
-/// How long texts may be.
+/// How many positions a text may have.
 #[derive(Clone, Copy)]
-pub(super) struct Context {
+pub(super) struct PositionLimits {
     /// `max_position_embeddings`.
     pub(super) longest: usize,
     /// `original_max_position_embeddings` beside the rotary fields.
@@ -70,22 +70,25 @@ impl<'a> Rope<'a> {
     /// Up to which length the frequencies are those of training, where they depend on the length,
     /// and what begins there: dynamic NTK scaling stretches a text that is longer than the
     /// training's were, LongRoPE has other factors for it.
-    pub(super) fn plain_up_to(&self, context: Context) -> Result<Option<(usize, &'static str)>> {
+    pub(super) fn plain_up_to(
+        &self,
+        limits: PositionLimits,
+    ) -> Result<Option<(usize, &'static str)>> {
         match self.kind() {
             Some(DYNAMIC) => Ok(Some((
-                self.stated_original()?.unwrap_or(context.longest),
+                self.stated_original()?.unwrap_or(limits.longest),
                 "dynamic rope scaling",
             ))),
             Some(kind) if LONG.contains(&kind) => {
-                let original = self.original_of(context)?;
-                Ok((original < context.longest).then_some((original, "LongRoPE's long factor")))
+                let original = self.original_of(limits)?;
+                Ok((original < limits.longest).then_some((original, "LongRoPE's long factor")))
             }
             _ => Ok(None),
         }
     }
 
     /// The stretch of the rotary frequencies.
-    pub(super) fn scaling(&self, context: Context) -> Result<RopeScaling> {
+    pub(super) fn scaling(&self, limits: PositionLimits) -> Result<RopeScaling> {
         const SUPPORTED: &str =
             "default, linear, llama3; dynamic and longrope up to the context of training";
         let Some(fields) = self.fields.filter(|fields| !fields.is_empty()) else {
@@ -105,7 +108,7 @@ impl<'a> Rope<'a> {
                 high_freq_factor: self.required("high_freq_factor")?,
                 original_context: self.original_context(fields)?,
             }),
-            Some(kind) if LONG.contains(&kind) => self.long_rope(fields, context),
+            Some(kind) if LONG.contains(&kind) => self.long_rope(fields, limits),
             Some(other) => Err(unsupported("rope scaling", other, SUPPORTED)),
         }
     }
@@ -113,8 +116,12 @@ impl<'a> Rope<'a> {
     /// LongRoPE up to the context of the original training (arXiv:2402.13753 §3.3): the short
     /// factors, and cosines and sines times √(1 + ln(stretch)/ln(original context)), which scales
     /// for the whole of the context.
-    fn long_rope(&self, fields: &Map<String, Value>, context: Context) -> Result<RopeScaling> {
-        let original = self.original_of(context)? as f64;
+    fn long_rope(
+        &self,
+        fields: &Map<String, Value>,
+        limits: PositionLimits,
+    ) -> Result<RopeScaling> {
+        let original = self.original_of(limits)? as f64;
         let factors = fields.get(SHORT).and_then(Value::as_array);
         let factors = factors.and_then(|all| {
             let numbers = all.iter().map(|one| Some(one.as_f64()? as f32));
@@ -128,7 +135,7 @@ impl<'a> Rope<'a> {
         };
         let stretch = match self.number("factor")? {
             Some(factor) => factor,
-            None => context.longest as f64 / original,
+            None => limits.longest as f64 / original,
         };
         let amplitude = match self.number("attention_factor")? {
             Some(amplitude) => amplitude,
@@ -138,8 +145,8 @@ impl<'a> Rope<'a> {
         Ok(RopeScaling::LongRope { factors, amplitude })
     }
 
-    fn original_of(&self, context: Context) -> Result<usize> {
-        let original = self.stated_original()?.or(context.original);
+    fn original_of(&self, limits: PositionLimits) -> Result<usize> {
+        let original = self.stated_original()?.or(limits.original);
         original.ok_or_else(|| corrupt(self.path, format!("{ORIGINAL} is missing")))
     }
 

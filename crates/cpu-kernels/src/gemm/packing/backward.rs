@@ -7,7 +7,7 @@ use super::scratch::DecodeScratch;
 use crate::decode::Target;
 use crate::gemm::format::{self, Format};
 use crate::gemm::matrix::FrozenMatrix;
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::simd::{self, Level, WIDTH};
 
 /// Rows that are decoded at once; even, so that pairs stay whole.
@@ -21,7 +21,7 @@ pub(super) struct BackwardPanels<'a, 's> {
     pub(super) matrix: &'a FrozenMatrix,
     pub(super) format: Format,
     pub(super) panels: Range<usize>,
-    pub(super) steps: &'s mut [Step],
+    pub(super) steps: &'s mut [PanelStep],
     /// Of the matrix, in each panel of `panel_steps`.
     pub(super) first_step: usize,
     pub(super) panel_steps: usize,

@@ -6,7 +6,7 @@ use crate::decode::Target;
 use crate::gemm::format::{self, Format};
 use crate::gemm::int8;
 use crate::gemm::matrix::FrozenMatrix;
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::simd::{self, Level, WIDTH};
 
 /// Depths that are decoded at once: the largest block of any type.
@@ -16,7 +16,7 @@ pub(super) struct ForwardPanel<'a, 's> {
     pub(super) matrix: &'a FrozenMatrix,
     pub(super) format: Format,
     pub(super) panel: usize,
-    pub(super) steps: &'s mut [Step],
+    pub(super) steps: &'s mut [PanelStep],
     pub(super) scratch: &'s mut DecodeScratch,
 }
 

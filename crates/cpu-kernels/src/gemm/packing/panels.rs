@@ -13,7 +13,7 @@ use super::forward::ForwardPanel;
 use super::scratch::DecodeScratch;
 use crate::gemm::format::Format;
 use crate::gemm::matrix::FrozenMatrix;
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::isa::Available;
 use crate::simd;
 
@@ -86,7 +86,7 @@ impl WeightPanels<'_> {
         &self,
         isa: Available,
         panels: &Range<usize>,
-        steps: &mut [Step],
+        steps: &mut [PanelStep],
         panel_steps: usize,
         scratch: &mut DecodeScratch,
     ) {

@@ -6,7 +6,7 @@ use std::arch::x86_64::{__m256, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_
 use super::halves::tile_by_halves;
 use super::heights::{Height, in_parts};
 use super::kernel::{Accumulators, TileKernel};
-use crate::gemm::step::Step;
+use crate::gemm::step::PanelStep;
 
 tile_by_halves! {
     /// Proof that this machine has AVX2 and FMA.

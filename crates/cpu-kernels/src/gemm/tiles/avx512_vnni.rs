@@ -11,7 +11,7 @@ use std::mem::transmute;
 use super::avx512::store;
 use super::heights::{Height, at_height};
 use super::kernel::{Accumulators, TileKernel};
-use crate::gemm::step::Step;
+use crate::gemm::step::PanelStep;
 use crate::isa::Available;
 
 /// Proof that this machine has AVX-512 VNNI.
@@ -26,14 +26,14 @@ impl Avx512Vnni {
 }
 
 impl TileKernel for Avx512Vnni {
-    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
+    fn tile(self, height: Height, x: &[u32], panel: &[PanelStep], sums: &mut Accumulators) {
         // SAFETY: a value of `Self` exists only where the machine has the instructions.
         unsafe { at_height!(height, H => tile::<H>(x, panel, sums)) }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn tile<const H: usize>(x: &[u32], panel: &[Step], out: &mut Accumulators) {
+fn tile<const H: usize>(x: &[u32], panel: &[PanelStep], out: &mut Accumulators) {
     let mut sums = [[_mm512_setzero_si512(); 2]; H];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 128 plain bytes.

@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use super::halves::tile_by_halves;
 use super::heights::{Height, in_parts};
 use super::kernel::{Accumulators, TileKernel};
-use crate::gemm::step::Step;
+use crate::gemm::step::PanelStep;
 
 tile_by_halves! {
     /// Proof that this machine has AVX-VNNI.

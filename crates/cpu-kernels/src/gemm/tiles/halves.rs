@@ -31,7 +31,7 @@ macro_rules! tile_by_halves {
         }
 
         impl TileKernel for $kernel {
-            fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
+            fn tile(self, height: Height, x: &[u32], panel: &[PanelStep], sums: &mut Accumulators) {
                 // SAFETY: a value of `Self` exists only where the machine has the instructions.
                 unsafe {
                     half_tile::<0>(height, x, panel, sums);
@@ -45,7 +45,7 @@ macro_rules! tile_by_halves {
         fn half_tile<const HALF: usize>(
             height: Height,
             x: &[u32],
-            panel: &[Step],
+            panel: &[PanelStep],
             sums: &mut Accumulators,
         ) {
             in_parts!(height, ALL, FROM, PART => tile::<ALL, FROM, PART, HALF>(x, panel, sums));
@@ -55,7 +55,7 @@ macro_rules! tile_by_halves {
         #[target_feature(enable = $features)]
         fn tile<const ALL: usize, const FROM: usize, const PART: usize, const HALF: usize>(
             x: &[u32],
-            panel: &[Step],
+            panel: &[PanelStep],
             out: &mut Accumulators,
         ) {
             let mut sums = [[$zero; 2]; PART];

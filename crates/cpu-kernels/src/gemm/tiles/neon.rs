@@ -8,7 +8,7 @@ use std::mem::transmute;
 
 use super::heights::{Height, at_height};
 use super::kernel::{Accumulators, TileKernel};
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::isa::{Available, Isa};
 
 /// Columns that a pass over the panel multiplies.
@@ -26,7 +26,7 @@ impl Neon {
 }
 
 impl TileKernel for Neon {
-    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
+    fn tile(self, height: Height, x: &[u32], panel: &[PanelStep], sums: &mut Accumulators) {
         for quarter in 0..PANEL_WIDTH / QUARTER {
             // SAFETY: a value of `Self` exists only where the machine has the instructions.
             unsafe { at_height!(height, H => tile::<H>(x, panel, quarter, sums)) }
@@ -35,7 +35,7 @@ impl TileKernel for Neon {
 }
 
 #[target_feature(enable = "neon")]
-fn tile<const H: usize>(x: &[u32], panel: &[Step], quarter: usize, out: &mut Accumulators) {
+fn tile<const H: usize>(x: &[u32], panel: &[PanelStep], quarter: usize, out: &mut Accumulators) {
     let mut sums = [[vdupq_n_f32(0.0); 2]; H];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
         // SAFETY: both are 32 plain bytes.
@@ -75,7 +75,7 @@ fn row<const LANE: i32>(
 
 /// The words of a step's columns `8·quarter..8·quarter + 8`.
 #[inline(always)]
-pub(super) fn quarter_of(step: &Step, quarter: usize) -> [u32; QUARTER] {
+pub(super) fn quarter_of(step: &PanelStep, quarter: usize) -> [u32; QUARTER] {
     step.0.as_chunks().0[quarter]
 }
 

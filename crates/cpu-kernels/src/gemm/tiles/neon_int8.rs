@@ -18,7 +18,7 @@ use std::mem::transmute;
 use super::heights::{Height, at_height, in_parts};
 use super::kernel::{Accumulators, TileKernel};
 use super::neon::{QUARTER, quarter_of, store_quarter};
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::isa::{Available, Isa};
 
 /// Takes 128 from four unsigned bytes.
@@ -36,7 +36,7 @@ impl NeonDot {
 }
 
 impl TileKernel for NeonDot {
-    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
+    fn tile(self, height: Height, x: &[u32], panel: &[PanelStep], sums: &mut Accumulators) {
         for quarter in 0..PANEL_WIDTH / QUARTER {
             // SAFETY: a value of `Self` exists only where the machine has the instructions.
             unsafe { at_height!(height, H => dot_tile::<H>(x, panel, quarter, sums)) }
@@ -45,7 +45,12 @@ impl TileKernel for NeonDot {
 }
 
 #[target_feature(enable = "neon,dotprod")]
-fn dot_tile<const H: usize>(x: &[u32], panel: &[Step], quarter: usize, out: &mut Accumulators) {
+fn dot_tile<const H: usize>(
+    x: &[u32],
+    panel: &[PanelStep],
+    quarter: usize,
+    out: &mut Accumulators,
+) {
     let mut sums = [[vdupq_n_s32(0); 2]; H];
     let mut weights = [vdupq_n_s32(0); 2];
     for (x, step) in x.as_chunks::<H>().0.iter().zip(panel) {
@@ -106,7 +111,7 @@ impl NeonLong {
 }
 
 impl TileKernel for NeonLong {
-    fn tile(self, height: Height, x: &[u32], panel: &[Step], sums: &mut Accumulators) {
+    fn tile(self, height: Height, x: &[u32], panel: &[PanelStep], sums: &mut Accumulators) {
         for quarter in 0..PANEL_WIDTH / QUARTER {
             // SAFETY: a value of `Self` exists only where the machine has the instructions.
             unsafe {
@@ -123,7 +128,7 @@ impl TileKernel for NeonLong {
 #[target_feature(enable = "neon")]
 fn long_tile<const ALL: usize, const FROM: usize, const PART: usize>(
     x: &[u32],
-    panel: &[Step],
+    panel: &[PanelStep],
     quarter: usize,
     weights: [int32x4_t; 2],
     out: &mut Accumulators,
@@ -151,7 +156,7 @@ fn long_tile<const ALL: usize, const FROM: usize, const PART: usize>(
 
 /// Σ of the weights of each column.
 #[target_feature(enable = "neon")]
-fn weight_sums(panel: &[Step], quarter: usize) -> [int32x4_t; 2] {
+fn weight_sums(panel: &[PanelStep], quarter: usize) -> [int32x4_t; 2] {
     let mut sums = [vdupq_n_s32(0); 2];
     for step in panel {
         for (sum, w) in sums.iter_mut().zip(bytes_of(step, quarter)) {
@@ -170,7 +175,7 @@ fn signed(words: [u32; 4]) -> int8x16_t {
 
 /// The weights of a step's columns `8·quarter..8·quarter + 8`.
 #[inline(always)]
-fn bytes_of(step: &Step, quarter: usize) -> [int8x16_t; 2] {
+fn bytes_of(step: &PanelStep, quarter: usize) -> [int8x16_t; 2] {
     // SAFETY: both are 32 plain bytes.
     unsafe { transmute(quarter_of(step, quarter)) }
 }

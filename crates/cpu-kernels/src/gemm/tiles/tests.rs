@@ -2,7 +2,7 @@
 //! these loops can pass over one.
 
 use super::*;
-use crate::gemm::step::{PANEL_WIDTH, Step};
+use crate::gemm::step::{PANEL_WIDTH, PanelStep};
 use crate::isa::Isa;
 
 const STEPS: usize = 5;
@@ -61,11 +61,11 @@ struct AllHeights {
 impl TileWork for AllHeights {
     fn run<K: TileKernel>(self, kernel: K) {
         let Self { format, isa } = self;
-        let panel: Vec<Step> = words(format, STEPS * PANEL_WIDTH, 3, -1.0)
+        let panel: Vec<PanelStep> = words(format, STEPS * PANEL_WIDTH, 3, -1.0)
             .as_chunks()
             .0
             .iter()
-            .map(|words| Step(*words))
+            .map(|words| PanelStep(*words))
             .collect();
         for height in Height::ALL {
             let rows = height.rows();

@@ -8,7 +8,7 @@ use crate::kernels::cuda::{Gpu, Words};
 
 /// Where one member's factors lie: their first values among all parameters and gradients.
 #[derive(Clone, Copy)]
-pub struct Factors {
+pub struct FactorPlaces {
     /// A, (r, k)
     pub a: usize,
     /// B, (m, r)

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::super::{corrupt, unsupported};
-use super::super::rope::{Context, Rope};
+use super::super::rope::{PositionLimits, Rope};
 use super::super::window::{FULL, SLIDING};
 use super::{Fields, activation, heads};
 use crate::Result;
@@ -25,11 +25,11 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
         Some(theta) => Ok::<_, crate::Error>(theta),
         None => Ok(fields.number(&[name])?.unwrap_or(usual)),
     };
-    let context = Context {
+    let limits = PositionLimits {
         longest: max_position_embeddings,
         original: None,
     };
-    let local_scaling = local.scaling(context)?;
+    let local_scaling = local.scaling(limits)?;
     if local_scaling != crate::backbone::RopeScaling::None {
         let value = format!("{local_scaling:?} in the blocks with a window");
         return Err(unsupported("rope scaling", value, "default"));
@@ -56,7 +56,7 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
         head_dim: hidden_size / num_heads,
         norm_eps: fields.number(&["norm_eps"])?.unwrap_or(1e-5),
         rope_theta: theta(&whole, "global_rope_theta", THETAS[0])?,
-        rope_scaling: whole.scaling(context)?,
+        rope_scaling: whole.scaling(limits)?,
         max_position_embeddings,
         context_end: None,
         tie_word_embeddings: false,

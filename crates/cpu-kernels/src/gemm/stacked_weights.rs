@@ -16,12 +16,12 @@ use crate::isa::{self, Available};
 use crate::{InvalidInput, Result};
 
 /// Weights (n_i, k), one below the other.
-pub struct Stack<'a> {
+pub struct StackedWeights<'a> {
     matrices: &'a [&'a FrozenMatrix],
     first: &'a FrozenMatrix,
 }
 
-impl<'a> Stack<'a> {
+impl<'a> StackedWeights<'a> {
     /// Of these weights.
     ///
     /// # Errors

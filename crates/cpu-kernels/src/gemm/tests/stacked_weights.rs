@@ -1,6 +1,6 @@
 //! Several weights behind one input.
 
-use super::super::{Part, SideBySide, Stack};
+use super::super::{Part, SideBySide, StackedWeights};
 use super::*;
 use crate::decode::tests::four_bit_matrix;
 use crate::stored::TensorType;
@@ -14,7 +14,7 @@ fn stacked(
     dys: &[Vec<f32>],
     epilogue: &Epilogue<'_>,
 ) -> Vec<f32> {
-    let stack = Stack::new(weights).unwrap();
+    let stack = StackedWeights::new(weights).unwrap();
     let parts: Vec<_> = dys
         .iter()
         .zip(weights)
@@ -93,7 +93,7 @@ fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
     let narrow = matrix(&values(81, 12), 4, 3, Precision::Bf16);
     let exact = matrix(&values(81, 24), 4, 6, Precision::F32);
     for weights in [&[][..], &[&a, &narrow], &[&a, &exact]] {
-        assert!(Stack::new(weights).is_err());
+        assert!(StackedWeights::new(weights).is_err());
     }
     let (both, alone) = ([&a, &b], [&a]);
     let rows = [0.0; 9];
@@ -101,12 +101,17 @@ fn weights_that_do_not_fit_and_rows_for_others_are_refused() {
         values,
         width: values.len(),
     });
-    let staged = Stack::new(&both).unwrap().stage(&SideBySide(&parts), 1);
-    let product = |stack: Stack<'_>| stack.product(&staged, &Epilogue::NONE);
-    assert_eq!(product(Stack::new(&both).unwrap()).unwrap().len(), 6);
+    let staged = StackedWeights::new(&both)
+        .unwrap()
+        .stage(&SideBySide(&parts), 1);
+    let product = |stack: StackedWeights<'_>| stack.product(&staged, &Epilogue::NONE);
+    assert_eq!(
+        product(StackedWeights::new(&both).unwrap()).unwrap().len(),
+        6
+    );
     let turned = [&b, &a];
     for other in [&alone[..], &turned] {
-        let error = product(Stack::new(other).unwrap()).unwrap_err();
+        let error = product(StackedWeights::new(other).unwrap()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("of depth [4, 5]"), "{text}");
     }
