@@ -56,7 +56,7 @@ impl OwnLayers {
             return Self::default();
         };
         let backbone = &backbone.with_classes(head.classes);
-        let of_base = encoder.pools().then_some(Module::Dense);
+        let of_base = encoder.head.pools.then_some(Module::Dense);
         let own = [Module::Dense, Module::Classifier].into_iter();
         let own = own.filter(|module| Some(*module) != of_base).map(|module| {
             let block = backbone.num_layers;

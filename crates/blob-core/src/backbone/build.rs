@@ -4,7 +4,7 @@
 mod ends;
 
 use super::stack::Stack;
-use super::{BackboneConfig, EncoderConfig, Family, Positions, WeightSource};
+use super::{BackboneConfig, EncoderConfig, Positions, WeightSource};
 use crate::adapter::{Module, Site};
 use crate::layers::{
     Attention, Between, Block, DistanceTable, GatedMlp, Linear, Mlp, QueryKeyValue, Residual,
@@ -189,8 +189,7 @@ impl Build<'_> {
             within: of(within)?,
             after: of(after)?,
             drops: match (&self.config.encoder, part) {
-                // DistilBERT's attention was trained without.
-                (Some(encoder), Part::Attention) => encoder.family != Family::DistilBert,
+                (Some(encoder), Part::Attention) => encoder.drops_attention,
                 (encoder, _) => encoder.is_some(),
             },
         })

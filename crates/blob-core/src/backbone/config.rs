@@ -190,7 +190,7 @@ impl BackboneConfig {
     /// Whether an encoder's head begins with the base's pooler.
     pub(crate) fn pools(&self) -> bool {
         let encoder = self.encoder.as_ref();
-        encoder.is_some_and(EncoderConfig::pools)
+        encoder.is_some_and(|encoder| encoder.head.pools)
     }
 
     /// Classes of an encoder's head; 0 where it has none yet.

@@ -60,6 +60,20 @@ pub enum Reading {
     Mean,
 }
 
+/// What a classification head has beside its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadSwitches {
+    /// Whether its first layer is the base's own, frozen and of its file: a pooler, or what the
+    /// head of the pre-training begins with.
+    pub pools: bool,
+    /// Whether a norm lies between its layers; the base's own, too.
+    pub norms: bool,
+    /// Whether the base was trained with dropout of what its first layer reads, beside that of
+    /// what its second reads.
+    pub drops_input: bool,
+}
+
 /// The switches of an encoder: layer norms, attention over whole segments or on both sides of a
 /// position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +90,8 @@ pub struct EncoderConfig {
     pub is_pre_norm: bool,
     /// Whether norms add a bias.
     pub norm_bias: bool,
+    /// Whether the base was trained with dropout of what attention adds to the stream.
+    pub drops_attention: bool,
     /// Base of the rotary frequencies in the blocks with a window; `None`: as in the others.
     pub window_rope_theta: Option<f64>,
     /// The token that has no position of its own, and whose index comes before the first position.
@@ -84,6 +100,8 @@ pub struct EncoderConfig {
     pub token_types: usize,
     /// What the head reads.
     pub reading: Reading,
+    /// What the head has beside its layers.
+    pub head: HeadSwitches,
     /// What lies between the layers of the head.
     pub squash: Squash,
     /// Standard deviation of a head's initial weights.
@@ -94,17 +112,6 @@ pub struct EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Whether the head's first layer is the base's own, frozen and of its file: a pooler, or what
-    /// the head of the pre-training begins with.
-    pub fn pools(&self) -> bool {
-        matches!(self.family, Family::Bert | Family::ModernBert)
-    }
-
-    /// Whether a norm lies between the layers of the head; the base's own, too.
-    pub fn norms_head(&self) -> bool {
-        self.family == Family::ModernBert
-    }
-
     /// Whether the rows of a text stay in order: where its positions are not part of the stream.
     pub fn keeps_order(&self) -> bool {
         self.positions != Positions::Learned

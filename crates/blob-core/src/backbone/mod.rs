@@ -16,7 +16,7 @@ mod tensors;
 mod weight_source;
 
 pub use config::{BackboneConfig, Window};
-pub use encoder_config::{EncoderConfig, Family, MOST_CLASSES, Positions, Reading};
+pub use encoder_config::{EncoderConfig, Family, HeadSwitches, MOST_CLASSES, Positions, Reading};
 pub use gemma_config::GemmaConfig;
 pub use model::{Backbone, BackboneKept};
 pub use quantized::Quantized;

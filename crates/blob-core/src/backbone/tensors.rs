@@ -66,10 +66,10 @@ impl BackboneConfig {
             block: self.num_layers,
             module,
         };
-        if encoder.pools() || encoder.classes.is_some() {
-            let is_biased = !encoder.pools() || self.biases.contains(&Module::Dense);
+        if encoder.head.pools || encoder.classes.is_some() {
+            let is_biased = !encoder.head.pools || self.biases.contains(&Module::Dense);
             self.layer(site(Module::Dense), is_biased, tensors);
-            if encoder.norms_head() {
+            if encoder.head.norms {
                 self.norm("classifier.norm", d, tensors);
             }
         }

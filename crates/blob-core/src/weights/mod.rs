@@ -29,7 +29,7 @@ use memmap2::Mmap;
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
 pub use self::quantize::Quantization;
-use crate::backbone::{BackboneConfig, EncoderConfig};
+use crate::backbone::BackboneConfig;
 pub use crate::kernels::cpu::stored::{HostTensor, StoredMatrix};
 pub(crate) use crate::kernels::cpu::stored::{RowOrder, TensorType};
 use crate::other_file::OtherFile;
@@ -254,7 +254,7 @@ impl Checkpoint {
                 .config
                 .encoder
                 .as_ref()
-                .is_some_and(EncoderConfig::norms_head);
+                .is_some_and(|encoder| encoder.head.norms);
             return Error::ModelCorrupt {
                 path: self.path.clone(),
                 reason: format!("{published} is missing, and the classification reads the pooler"),

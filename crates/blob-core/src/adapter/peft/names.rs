@@ -125,7 +125,7 @@ pub(super) fn own_part(name: &str, backbone: &BackboneConfig) -> Option<OwnPart>
     let bare = layer.strip_suffix(BASE_LAYER);
     let site = Site::parse(bare.unwrap_or(layer), backbone)?;
     let is_own = match site.module {
-        Module::Dense => !backbone.encoder.as_ref()?.pools(),
+        Module::Dense => !backbone.encoder.as_ref()?.head.pools,
         module => module == Module::Classifier,
     };
     is_own.then_some(OwnPart {

@@ -4,7 +4,7 @@ use super::Build;
 use crate::adapter::{HeadConfig, Module, OwnLayers, OwnValues, Site};
 use crate::backbone::read_out::ReadOut;
 use crate::backbone::stem::{Learned, Stem};
-use crate::backbone::{EncoderConfig, Family, Positions};
+use crate::backbone::{EncoderConfig, Positions};
 use crate::layers::{ClassHead, Head, Linear};
 use crate::ops::Precision;
 use crate::ops::embedding::Embedding;
@@ -60,7 +60,7 @@ impl Build<'_> {
     pub(in crate::backbone) fn read_out(&self, words: &Table) -> Result<ReadOut> {
         let (config, block) = (self.config, self.config.num_layers);
         if let Some(encoder) = &config.encoder {
-            let dense = encoder.pools().then(|| self.pooler(block)).transpose()?;
+            let dense = encoder.head.pools.then(|| self.pooler(block)).transpose()?;
             let norm = |name: &str, is_there: bool| {
                 let norm = is_there.then(|| self.norm(name, config.hidden_size));
                 norm.transpose()
@@ -70,8 +70,8 @@ impl Build<'_> {
                     block,
                     dense,
                     squash: encoder.squash,
-                    norm: norm("classifier.norm", encoder.norms_head())?,
-                    drops_input: encoder.family == Family::Roberta,
+                    norm: norm("classifier.norm", encoder.head.norms)?,
+                    drops_input: encoder.head.drops_input,
                     device: self.device,
                 }),
                 norm: norm("model.norm", encoder.is_pre_norm)?,

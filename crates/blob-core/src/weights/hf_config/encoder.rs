@@ -14,7 +14,9 @@ use super::super::{corrupt, unsupported};
 use super::quantised_by;
 use crate::Result;
 use crate::adapter::Module;
-use crate::backbone::{BackboneConfig, EncoderConfig, Family, Positions, Reading, RopeScaling};
+use crate::backbone::{
+    BackboneConfig, EncoderConfig, Family, HeadSwitches, Positions, Reading, RopeScaling,
+};
 use crate::files::json_reason;
 use crate::ops::activation::Activation;
 use crate::ops::squash::Squash;
@@ -28,9 +30,6 @@ pub(in crate::weights) const MODEL_TYPES: [(&str, Family); 6] = [
     ("modernbert", Family::ModernBert),
     ("deberta-v2", Family::Deberta),
 ];
-
-/// The epsilon of DistilBERT's norms, which is no field of its configuration.
-const DISTILBERT_EPS: f64 = 1e-12;
 
 /// The fields of a file.
 struct Fields<'a> {
@@ -89,7 +88,9 @@ pub(super) fn parse(json: &[u8], family: Family, path: &Path) -> Result<Backbone
     let fields = Fields { of: &of, path };
     check_supported(&fields)?;
     let config = match family {
-        Family::Bert | Family::Roberta | Family::DistilBert => bert(&fields, family)?,
+        Family::Bert => bert(&fields, &BERT)?,
+        Family::Roberta => bert(&fields, &ROBERTA)?,
+        Family::DistilBert => bert(&fields, &DISTILBERT)?,
         Family::ModernBert => modern_bert::config(&fields)?,
         Family::Deberta => deberta::config(&fields)?,
     };
@@ -124,14 +125,67 @@ const BIASES: [Module; 7] = [
     Module::Dense,
 ];
 
+/// What tells those with the blocks of BERT apart.
+struct Kind {
+    family: Family,
+    /// Whether the padding comes before the first position.
+    pads_positions: bool,
+    has_token_types: bool,
+    /// Of the norms, where that is no field of the file.
+    eps: Option<f64>,
+    drops_attention: bool,
+    head: HeadSwitches,
+    squash: Squash,
+}
+
+const BERT: Kind = Kind {
+    family: Family::Bert,
+    pads_positions: false,
+    has_token_types: true,
+    eps: None,
+    drops_attention: true,
+    head: HeadSwitches {
+        pools: true,
+        norms: false,
+        drops_input: false,
+    },
+    squash: Squash::Tanh,
+};
+
+const ROBERTA: Kind = Kind {
+    family: Family::Roberta,
+    pads_positions: true,
+    head: HeadSwitches {
+        pools: false,
+        norms: false,
+        drops_input: true,
+    },
+    ..BERT
+};
+
+const DISTILBERT: Kind = Kind {
+    family: Family::DistilBert,
+    has_token_types: false,
+    eps: Some(1e-12),
+    drops_attention: false,
+    head: HeadSwitches {
+        pools: false,
+        norms: false,
+        drops_input: false,
+    },
+    squash: Squash::Relu,
+    ..BERT
+};
+
 /// BERT and what has its blocks.
-fn bert(fields: &Fields<'_>, family: Family) -> Result<BackboneConfig> {
+fn bert(fields: &Fields<'_>, kind: &Kind) -> Result<BackboneConfig> {
     let path = fields.path;
     let (hidden_size, num_heads) = heads(fields)?;
     let rows = fields.count(&["max_position_embeddings"])?.unwrap_or(512);
-    let padding = match family {
-        Family::Roberta => Some(fields.count(&["pad_token_id"])?.unwrap_or(1)),
-        _ => None,
+    let padding = if kind.pads_positions {
+        Some(fields.count(&["pad_token_id"])?.unwrap_or(1))
+    } else {
+        None
     };
     let padding = padding
         .map(|token| u32::try_from(token).map_err(|_| corrupt(path, "pad_token_id is too large")))
@@ -141,13 +195,14 @@ fn bert(fields: &Fields<'_>, family: Family) -> Result<BackboneConfig> {
         let rule = "max_position_embeddings must be larger than pad_token_id + 1";
         return Err(corrupt(path, format!("{rule}, got {rows} and {first}")));
     };
-    let token_types = match family {
-        Family::DistilBert => 0,
-        _ => fields.count(&["type_vocab_size"])?.unwrap_or(2),
+    let token_types = if kind.has_token_types {
+        fields.count(&["type_vocab_size"])?.unwrap_or(2)
+    } else {
+        0
     };
-    let eps = match family {
-        Family::DistilBert => DISTILBERT_EPS,
-        _ => fields.number(&["layer_norm_eps"])?.unwrap_or(1e-12),
+    let norm_eps = match kind.eps {
+        Some(eps) => eps,
+        None => fields.number(&["layer_norm_eps"])?.unwrap_or(1e-12),
     };
     Ok(BackboneConfig {
         vocab_size: fields.required(&["vocab_size"])?,
@@ -157,7 +212,7 @@ fn bert(fields: &Fields<'_>, family: Family) -> Result<BackboneConfig> {
         num_heads,
         num_kv_heads: num_heads,
         head_dim: hidden_size / num_heads,
-        norm_eps: eps,
+        norm_eps,
         rope_theta: 10_000.0,
         rope_scaling: RopeScaling::None,
         max_position_embeddings,
@@ -169,19 +224,18 @@ fn bert(fields: &Fields<'_>, family: Family) -> Result<BackboneConfig> {
         window: None,
         gemma: None,
         encoder: Some(EncoderConfig {
-            family,
+            family: kind.family,
             positions: Positions::Learned,
             activation: activation(fields, &["hidden_act", "activation"])?,
             is_pre_norm: false,
             norm_bias: true,
+            drops_attention: kind.drops_attention,
             window_rope_theta: None,
             padding,
             token_types,
             reading: Reading::First,
-            squash: match family {
-                Family::DistilBert => Squash::Relu,
-                _ => Squash::Tanh,
-            },
+            head: kind.head,
+            squash: kind.squash,
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
             classes: None,
         }),

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::super::super::{corrupt, unsupported};
 use super::{BIASES, Fields, activation, heads};
 use crate::Result;
-use crate::backbone::{BackboneConfig, EncoderConfig, Family, Positions, Reading, RopeScaling};
+use crate::backbone::{
+    BackboneConfig, EncoderConfig, Family, HeadSwitches, Positions, Reading, RopeScaling,
+};
 use crate::ops::disentangled::Buckets;
 use crate::ops::squash::Squash;
 
@@ -54,10 +56,16 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
             activation: activation(fields, &["hidden_act"])?,
             is_pre_norm: false,
             norm_bias: true,
+            drops_attention: true,
             window_rope_theta: None,
             padding: None,
             token_types: fields.count(&["type_vocab_size"])?.unwrap_or(0),
             reading: Reading::First,
+            head: HeadSwitches {
+                pools: false,
+                norms: false,
+                drops_input: false,
+            },
             squash: match fields.text(&["pooler_hidden_act"]) {
                 Some("tanh") => Squash::Tanh,
                 _ => Squash::Activation(activation(fields, &["pooler_hidden_act"])?),

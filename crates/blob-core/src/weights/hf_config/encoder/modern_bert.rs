@@ -9,7 +9,9 @@ use super::super::window::{FULL, SLIDING};
 use super::{Fields, activation, heads};
 use crate::Result;
 use crate::adapter::Module;
-use crate::backbone::{BackboneConfig, EncoderConfig, Family, Positions, Reading, Window};
+use crate::backbone::{
+    BackboneConfig, EncoderConfig, Family, HeadSwitches, Positions, Reading, Window,
+};
 use crate::ops::squash::Squash;
 
 /// Of every block, then of those with a window.
@@ -71,6 +73,7 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
             activation: activation(fields, &["hidden_activation"])?,
             is_pre_norm: true,
             norm_bias: is_on("norm_bias"),
+            drops_attention: true,
             window_rope_theta: Some(theta(&local, "local_rope_theta", THETAS[1])?),
             padding: None,
             token_types: 0,
@@ -78,6 +81,11 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
                 "cls" => Reading::First,
                 "mean" => Reading::Mean,
                 other => return Err(unsupported("pooling", other, "cls, mean")),
+            },
+            head: HeadSwitches {
+                pools: true,
+                norms: true,
+                drops_input: false,
             },
             squash: Squash::Activation(activation(fields, &["classifier_activation"])?),
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
