@@ -44,14 +44,35 @@ it('knows the addon in the engine only', () => {
   expect(outside.filter((file) => imports.get(file)?.includes('engine/addon.d.ts'))).toEqual([]);
 });
 
-it('asks for no method by its name but in methods/, the demonstration and the self-test', () => {
-  const name = new RegExp(`['"](${METHODS.join('|')})['"]`);
+/** Rooms that know methods by name: they are made of some. */
+const BY_NAME = /^(methods|demo|run\/bayesianize)\/|^doctor\/self-test/;
+
+/** Fields of records that have a method's name. */
+const RECORDED: Readonly<Record<string, readonly string[]>> = {
+  'run/records/adapter-record.ts': ['laplace'],
+};
+
+it('asks for no method by its name but in methods/ and what is made of some of them', () => {
+  const ids = METHODS.join('|');
+  // As a text, and as a key: `temperature` is a setting, too.
+  const text = new RegExp(`['"](${ids})['"]`);
+  const key = new RegExp(`[{,]\\s*(${METHODS.filter((id) => id !== 'temperature').join('|')}):`);
   const asking = files.filter((file) => {
-    if (/^(methods|demo)\/|^doctor\/self-test/.test(file)) return false;
-    const text = readFileSync(join(root, file), 'utf8');
-    return name.test(text.replaceAll(/Pick<[^>]*>/g, '')); // fields, such as `temperature`
+    if (BY_NAME.test(file)) return false;
+    const code = readFileSync(join(root, file), 'utf8')
+      .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+      .replaceAll(/Pick<[^>]*>/g, ''); // fields
+    const others = (RECORDED[file] ?? []).reduce((rest, id) => rest.replaceAll(`${id}:`, ''), code);
+    return text.test(others) || key.test(others);
   });
   expect(asking).toEqual([]);
+});
+
+it("knows a method's own file only there, and to export its types", () => {
+  const own = METHODS.map((id) => `methods/${id}.ts`);
+  const importing = files.filter((file) => imports.get(file)?.some((path) => own.includes(path)));
+  expect(importing).toContain('methods/registry.ts');
+  expect(importing.filter((file) => !BY_NAME.test(file))).toEqual(['index.ts']);
 });
 
 it('asks for none in the engine but in method/ and its kernels', () => {

@@ -13,10 +13,9 @@ import type { BayesianModel } from '../../engine/model.ts';
 import { Trainer } from '../../engine/trainer.ts';
 import { BpeftError } from '../../errors.ts';
 import type { Listener } from '../../events/sinks.ts';
-import { BBB_SETTINGS } from '../../methods/bbb.ts';
 import { TRAINED_METHODS } from '../../methods/ids.ts';
 import { klNeverActs } from '../../methods/kl-plan.ts';
-import { trainingMethod, usualMethod } from '../../methods/registry.ts';
+import { METHOD_SETTINGS, trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
 import { adapterFolder, tellOtherBase } from '../inputs/adapter-folder.ts';
@@ -239,7 +238,7 @@ async function firstAdapter(
   for (const message of adapter.info.notices)
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   const found = adapter.info.over;
-  const isChosen = affects(BBB_SETTINGS.gaussian, 'train', config.method);
+  const isChosen = affects(METHOD_SETTINGS.gaussian, 'train', config.method);
   if (isChosen && isOfFactors(adapter.info.sigma))
     sameSetting('gaussian', config.gaussian, found ?? 'none');
   if (adapter.info.bayesian !== method.hasPosterior || found !== over) {
