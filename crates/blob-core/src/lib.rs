@@ -76,6 +76,7 @@ pub mod kernels;
 pub mod kl;
 pub mod laplace;
 pub mod layers;
+mod listed;
 pub mod method;
 pub mod noise;
 pub mod objective;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Factor, HeadConfig, Module};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Gpu;
+use crate::listed::listed;
 use crate::{Error, Result};
 
 /// Ranks that a context may have: its network grows with their square.
@@ -98,26 +99,25 @@ fn logistic(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// Which factors are Gaussian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gaussian {
-    /// `A`; `B` is a point.
-    #[default]
-    A,
-    /// Both.
-    #[serde(rename = "a-and-b")]
-    AAndB,
-    /// No factor, but a scale of each row of `A`.
-    Scales,
-    /// No factor, but a matrix between them that depends on the input (`context`).
-    Context,
+listed! {
+    /// Which factors are Gaussian.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Gaussian {
+        /// `A`; `B` is a point.
+        #[default]
+        A,
+        /// Both.
+        #[serde(rename = "a-and-b")]
+        AAndB,
+        /// No factor, but a scale of each row of `A`.
+        Scales,
+        /// No factor, but a matrix between them that depends on the input (`context`).
+        Context,
+    }
 }
 
 impl Gaussian {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::A, Self::AAndB, Self::Scales, Self::Context];
-
     /// In words.
     pub fn name(self) -> &'static str {
         match self {
@@ -162,7 +162,10 @@ impl Gaussian {
 
     /// Whether a sample is a draw of whole factors, which a pass does not make itself.
     pub fn is_drawn_whole(self) -> bool {
-        matches!(self, Self::AAndB | Self::Scales)
+        match self {
+            Self::AAndB | Self::Scales => true,
+            Self::A | Self::Context => false,
+        }
     }
 }
 

@@ -17,64 +17,89 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Gaussian, LowRankMut, Site};
+use crate::listed::listed;
 
 /// H, the hidden units of a context's network.
 pub const CONTEXT_WIDTH: usize = 64;
 
-/// What a parameter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Factor {
-    /// `A`, or its mean `M`; (r, k).
-    A,
-    /// `B`, (m, r).
-    B,
-    /// ρ of a Gaussian `A`, (r, k).
+listed! {
+    /// What a parameter is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Factor {
+        /// `A`, or its mean `M`; (r, k).
+        A,
+        /// `B`, (m, r).
+        B,
+        /// ρ of a Gaussian `A`, (r, k).
+        Rho,
+        /// ρ of a Gaussian `B`, (m, r).
+        RhoB,
+        /// ln μ of Gaussian scales of the rows of `A`, (1, r).
+        Scale,
+        /// Their ρ, (1, r).
+        RhoScale,
+        /// W₁ of the network of a context, (H, r).
+        ContextIn,
+        /// Its b₁, (1, H).
+        ContextInBias,
+        /// Its W₂, (2r², H).
+        ContextOut,
+        /// Its b₂, (1, 2r²).
+        ContextOutBias,
+        /// `W` of a layer of the adapter's own, (m, k).
+        Weight,
+        /// Its `b`, (1, m).
+        Bias,
+    }
+}
+
+/// What a factor is a part of.
+#[derive(PartialEq, Eq)]
+enum FactorKind {
+    /// `A` and `B`.
+    LowRank,
+    /// Their ρ.
     Rho,
-    /// ρ of a Gaussian `B`, (m, r).
-    RhoB,
-    /// ln μ of Gaussian scales of the rows of `A`, (1, r).
-    Scale,
-    /// Their ρ, (1, r).
-    RhoScale,
-    /// W₁ of the network of a context, (H, r).
-    ContextIn,
-    /// Its b₁, (1, H).
-    ContextInBias,
-    /// Its W₂, (2r², H).
-    ContextOut,
-    /// Its b₂, (1, 2r²).
-    ContextOutBias,
-    /// `W` of a layer of the adapter's own, (m, k).
-    Weight,
-    /// Its `b`, (1, m).
-    Bias,
+    /// What a term has beside these.
+    Beside,
+    /// A layer of the adapter's own.
+    Own,
 }
 
 impl Factor {
+    fn kind(self) -> FactorKind {
+        match self {
+            Self::A | Self::B => FactorKind::LowRank,
+            Self::Rho | Self::RhoB => FactorKind::Rho,
+            Self::Scale
+            | Self::RhoScale
+            | Self::ContextIn
+            | Self::ContextInBias
+            | Self::ContextOut
+            | Self::ContextOutBias => FactorKind::Beside,
+            Self::Weight | Self::Bias => FactorKind::Own,
+        }
+    }
+
+    fn all_where(is_wanted: fn(Self) -> bool) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(move |&factor| is_wanted(factor))
+    }
+
     /// Those of a low-rank term, in the order of the layout.
-    pub const LOW_RANK: [Self; 10] = [
-        Self::A,
-        Self::B,
-        Self::Rho,
-        Self::RhoB,
-        Self::Scale,
-        Self::RhoScale,
-        Self::ContextIn,
-        Self::ContextInBias,
-        Self::ContextOut,
-        Self::ContextOutBias,
-    ];
+    pub fn of_terms() -> impl Iterator<Item = Self> {
+        Self::all_where(|factor| !factor.is_own())
+    }
+
     /// Of them those that are neither `A` nor `B`, nor a ρ of these.
-    pub const BESIDE: [Self; 6] = [
-        Self::Scale,
-        Self::RhoScale,
-        Self::ContextIn,
-        Self::ContextInBias,
-        Self::ContextOut,
-        Self::ContextOutBias,
-    ];
+    pub fn beside() -> impl Iterator<Item = Self> {
+        Self::all_where(Self::is_beside)
+    }
+
     /// Those of a layer of the adapter's own.
-    pub const OWN: [Self; 2] = [Self::Weight, Self::Bias];
+    pub fn own() -> impl Iterator<Item = Self> {
+        Self::all_where(Self::is_own)
+    }
 
     /// What saved states call it; PEFT's names are made of these.
     pub fn name(self) -> &'static str {
@@ -96,13 +121,35 @@ impl Factor {
 
     /// Whether it is a matrix of a low-rank term.
     pub fn is_low_rank(self) -> bool {
-        matches!(self, Self::A | Self::B)
+        self.kind() == FactorKind::LowRank
+    }
+
+    /// Whether a term has it beside `A`, `B` and their ρ.
+    pub fn is_beside(self) -> bool {
+        self.kind() == FactorKind::Beside
+    }
+
+    /// Whether it is of a layer of the adapter's own.
+    pub fn is_own(self) -> bool {
+        self.kind() == FactorKind::Own
     }
 
     /// Whether files hold it without its one row.
     pub fn is_vector(self) -> bool {
-        let of_context = [Self::ContextInBias, Self::ContextOutBias];
-        matches!(self, Self::Bias | Self::Scale | Self::RhoScale) || of_context.contains(&self)
+        match self {
+            Self::Scale
+            | Self::RhoScale
+            | Self::ContextInBias
+            | Self::ContextOutBias
+            | Self::Bias => true,
+            Self::A
+            | Self::B
+            | Self::Rho
+            | Self::RhoB
+            | Self::ContextIn
+            | Self::ContextOut
+            | Self::Weight => false,
+        }
     }
 }
 
@@ -294,13 +341,12 @@ impl Layout {
     /// Values of one member's point parameters: the low-rank factors, then trained layers.
     pub fn point_len(&self) -> usize {
         let trained = self.own_layers.trained;
-        self.end_of(|factor| factor.is_low_rank() || trained && Factor::OWN.contains(&factor))
+        self.end_of(|factor| factor.is_low_rank() || trained && factor.is_own())
     }
 
     /// Values of one member that are trained: the points and all of the posterior.
     pub fn trained_len(&self) -> usize {
-        let is_of_term = |factor| Factor::LOW_RANK.contains(&factor);
-        self.point_len().max(self.end_of(is_of_term))
+        self.point_len().max(self.end_of(|factor| !factor.is_own()))
     }
 
     /// Where the last parameter of a kind ends.

@@ -158,7 +158,7 @@ impl Adapter {
                     let len = (is_there || wanted.contains(&factor)).then(|| len(factor));
                     term.get(factor).map(Vec::len) == len
                 };
-                shapes.get(site) == Some(&shape) && Factor::LOW_RANK.into_iter().all(fits)
+                shapes.get(site) == Some(&shape) && Factor::of_terms().all(fits)
             };
             if let Some((site, _)) = terms.iter().find(|&term| !fits(term)) {
                 return invalid(format!(

@@ -188,9 +188,8 @@ impl Parameters {
     pub fn terms(&self, member: usize) -> BTreeMap<Site, LowRank> {
         let sites = self.layout.terms().keys();
         let term = |&site| {
-            let beside = Factor::BESIDE.into_iter();
             let of = |factor| Some((factor, self.factor(member, site, factor)?.to_vec()));
-            let beside = beside.filter_map(of).collect();
+            let beside = Factor::beside().filter_map(of).collect();
             let term = self.term(member, site)?.to_owned();
             Some((site, LowRank { beside, ..term }))
         };

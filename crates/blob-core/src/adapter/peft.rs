@@ -351,7 +351,7 @@ fn posterior_of(found: &BTreeMap<Site, Parts>) -> std::result::Result<Option<Gau
         return Ok(None);
     }
     let is_its = |over: &Gaussian| factors.iter().eq(over.factors());
-    let over = Gaussian::ALL.into_iter().find(is_its);
+    let over = Gaussian::ALL.iter().copied().find(is_its);
     over.map(Some).ok_or_else(|| {
         let names: Vec<_> = factors.iter().map(|factor| factor.name()).collect();
         let names = names.join(" and ");

@@ -72,7 +72,7 @@ impl RopeScaling {
     pub(super) fn scores(&self) -> f64 {
         match self {
             Self::LongRope { amplitude, .. } => amplitude * amplitude,
-            _ => 1.0,
+            Self::None | Self::Linear { .. } | Self::Llama3 { .. } | Self::Factors { .. } => 1.0,
         }
     }
 

@@ -310,14 +310,10 @@ fn norm(gradients: &Parameters, member: usize) -> std::result::Result<f64, Site>
     };
     let mut sum = 0.0;
     for &site in gradients.layout().terms().keys() {
-        let Some(gradient) = gradients.term(member, site) else {
-            continue;
-        };
-        let beside = Factor::BESIDE.into_iter();
-        let beside = beside.filter_map(|factor| gradients.factor(member, site, factor));
-        let of_rho = gradient.rho.map_or(0.0, squares) + beside.map(squares).sum::<f64>();
-        let of_site = squares(gradient.a) + squares(gradient.b);
-        if !(of_site + of_rho).is_finite() {
+        let of = |factor| gradients.factor(member, site, factor).map_or(0.0, squares);
+        let of_site = of(Factor::A) + of(Factor::B);
+        let others = Factor::of_terms().filter(|factor| !factor.is_low_rank());
+        if !(of_site + others.map(of).sum::<f64>()).is_finite() {
             return Err(site);
         }
         sum += of_site;

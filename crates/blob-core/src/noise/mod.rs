@@ -34,9 +34,21 @@ pub enum Phase {
     Initialisation,
 }
 
-/// What is drawn at a site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+/// Declares what is drawn, each with its number: none more than a counter tells apart.
+macro_rules! purposes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal,)+) => {
+        /// What is drawn at a site.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Purpose {
+            $($(#[doc = $doc])+ $name = $number,)+
+        }
+
+        // Another number would be the noise of another site.
+        const _: () = { $(assert!($number < PURPOSES);)+ };
+    };
+}
+
+purposes! {
     /// The Gaussian matrix `E` of one posterior sample of `A`, (r, k).
     Gaussian = 0,
     /// Flipout signs of a layer's input, one per token and input.
@@ -100,9 +112,8 @@ impl NoiseKey {
     }
 }
 
-/// Purposes that a counter tells apart; the last one there is must be among them.
+/// Purposes that a counter tells apart.
 const PURPOSES: u32 = 16;
-const _: () = assert!((Purpose::InitialContext as u32) < PURPOSES);
 
 impl Stream {
     /// The stream of `seed` at `step` (0 outside training).

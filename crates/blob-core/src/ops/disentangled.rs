@@ -28,6 +28,7 @@ mod plain;
 
 use std::ops::Range;
 
+use candle_core as candle;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{AttentionShape, Operands};
@@ -139,22 +140,21 @@ impl Disentangled<'_> {
         distances: OfDistances<'_>,
     ) -> Result<(Tensor, Tensor)> {
         let (n, width) = self.check(of, distances)?;
-        let by = self.implementation();
-        if by == Implementation::Reference {
-            let operands = [of.q, of.k, of.v, distances.queries, distances.keys];
-            let [q, k, v, qd, kd] = operands.map(Tensor::host);
-            let (o, log_sum_exp) = plain::forward(self, [q?, k?, v?, qd?, kd?])?;
-            return Ok((o.into(), log_sum_exp.into()));
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
+                let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
+                let [o, log_sum_exp] = cpu::forward(&self.problem([&q, &k, &v], [&queries, &keys]));
+                let heads = self.shape.num_heads;
+                Ok((wrap(o, (n, width))?, wrap(log_sum_exp, (n, heads))?))
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => cuda::forward(self, gpu, (of, distances)),
+            Implementation::Reference => {
+                let (o, log_sum_exp) = plain::forward(self, on_host(of, distances)?)?;
+                Ok((o.into(), log_sum_exp.into()))
+            }
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = by {
-            return cuda::forward(self, gpu, (of, distances));
-        }
-        let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
-        let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
-        let [o, log_sum_exp] = cpu::forward(&self.problem([&q, &k, &v], [&queries, &keys]));
-        let heads = self.shape.num_heads;
-        Ok((wrap(o, (n, width))?, wrap(log_sum_exp, (n, heads))?))
     }
 
     /// The gradients of q, k, v, Q̂ and K̂, of o and log_sum_exp of [`Self::forward`] and do_
@@ -172,31 +172,33 @@ impl Disentangled<'_> {
         shapes::check("o of the attention", o, &[n, width])?;
         shapes::check("log_sum_exp", log_sum_exp, &[n, self.shape.num_heads])?;
         shapes::check("do of the attention", do_, &[n, width])?;
-        let by = self.implementation();
-        if by == Implementation::Reference {
-            let operands = [of.q, of.k, of.v, distances.queries, distances.keys];
-            let [q, k, v, qd, kd] = operands.map(Tensor::host);
-            let gradients = plain::backward(self, [q?, k?, v?, qd?, kd?], do_.host()?)?;
-            return Ok(gradients.map(Tensor::from));
+        match self.implementation() {
+            Implementation::CpuKernel => {
+                let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
+                let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
+                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
+                let problem = self.problem([&q, &k, &v], [&queries, &keys]);
+                let [dq, dk, dv, d_queries, d_keys] =
+                    cpu::backward(&problem, [&o, &log_sum_exp, &d_o]);
+                let rows = distances.keys.dim(0)?;
+                Ok([
+                    wrap(dq, (n, width))?,
+                    wrap(dk, (n, width))?,
+                    wrap(dv, (n, width))?,
+                    wrap(d_queries, (rows, width))?,
+                    wrap(d_keys, (rows, width))?,
+                ])
+            }
+            #[cfg(feature = "cuda")]
+            Implementation::CudaKernel(gpu) => {
+                let saved = [o, log_sum_exp, do_];
+                cuda::backward(self, gpu, (of, distances), saved)
+            }
+            Implementation::Reference => {
+                let gradients = plain::backward(self, on_host(of, distances)?, do_.host()?)?;
+                Ok(gradients.map(Tensor::from))
+            }
         }
-        #[cfg(feature = "cuda")]
-        if let Implementation::CudaKernel(gpu) = by {
-            let saved = [o, log_sum_exp, do_];
-            return cuda::backward(self, gpu, (of, distances), saved);
-        }
-        let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
-        let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
-        let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
-        let problem = self.problem([&q, &k, &v], [&queries, &keys]);
-        let [dq, dk, dv, d_queries, d_keys] = cpu::backward(&problem, [&o, &log_sum_exp, &d_o]);
-        let rows = distances.keys.dim(0)?;
-        Ok([
-            wrap(dq, (n, width))?,
-            wrap(dk, (n, width))?,
-            wrap(dv, (n, width))?,
-            wrap(d_queries, (rows, width))?,
-            wrap(d_keys, (rows, width))?,
-        ])
     }
 
     fn implementation(&self) -> Implementation {
@@ -275,6 +277,19 @@ impl Disentangled<'_> {
             shares: self.shares,
         }
     }
+}
+
+/// q, k, v, Q̂ and K̂ in the host's memory.
+fn on_host<'a>(of: Operands<'a>, distances: OfDistances<'a>) -> Result<[&'a candle::Tensor; 5]> {
+    let Operands { q, k, v } = of;
+    let OfDistances { queries, keys } = distances;
+    Ok([
+        q.host()?,
+        k.host()?,
+        v.host()?,
+        queries.host()?,
+        keys.host()?,
+    ])
 }
 
 #[cfg(test)]

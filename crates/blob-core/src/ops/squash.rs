@@ -6,7 +6,7 @@
 //! GELU   as in [`super::activation`]
 //! ```
 //!
-//! A few rows of the model's width: plain loops on the host. Shapes: (n, d).
+//! A few rows of the model's width, where they lie; GELU on the host. Shapes: (n, d).
 
 use serde::{Deserialize, Serialize};
 
@@ -35,21 +35,16 @@ impl Squash {
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         let shape = shapes::matrix("x of the squash", x)?;
-        if let Self::Activation(activation) = self {
-            return on_host(activation, x).rows();
-        }
         #[cfg(feature = "cuda")]
-        if let Some(x) = x.array() {
-            return Ok(cuda::squash(x.gpu(), self == Self::Relu, x)?.into());
+        if let (Some(between), Some(x)) = (self.on_gpu(), x.array()) {
+            return Ok(cuda::squash(x.gpu(), between, x)?.into());
         }
-        let of = |&x: &f32| {
-            if self == Self::Tanh {
-                x.tanh()
-            } else {
-                x.max(0.0)
-            }
+        let of: fn(f32) -> f32 = match self {
+            Self::Tanh => f32::tanh,
+            Self::Relu => |x| x.max(0.0),
+            Self::Activation(activation) => return on_host(activation, x).rows(),
         };
-        wrap(read(x)?.iter().map(of).collect(), shape)
+        wrap(read(x)?.iter().map(|&x| of(x)).collect(), shape)
     }
 
     /// dx of dy, from x and y.
@@ -59,21 +54,31 @@ impl Squash {
     pub fn backward(self, (x, y): (&Tensor, &Tensor), dy: &Tensor) -> Result<Tensor> {
         let (n, d) = shapes::matrix("y of the squash", y)?;
         shapes::check("dy of the squash", dy, &[n, d])?;
-        if let Self::Activation(activation) = self {
-            return on_host(activation, x).backward(dy);
-        }
         #[cfg(feature = "cuda")]
-        if let Some(y) = y.array() {
-            let (gpu, is_relu) = (y.gpu(), self == Self::Relu);
-            return Ok(cuda::squash_backward(gpu, is_relu, [y, &dy.on(gpu)?])?.into());
+        if let (Some(between), Some(y)) = (self.on_gpu(), y.array()) {
+            let ends = [y, &dy.on(y.gpu())?];
+            return Ok(cuda::squash_backward(y.gpu(), between, ends)?.into());
         }
-        let of = |(&y, &dy): (&f32, &f32)| match self {
-            Self::Tanh => dy * (1.0 - y * y),
-            _ if y > 0.0 => dy,
-            _ => 0.0,
+        let of: fn(f32, f32) -> f32 = match self {
+            Self::Tanh => |y, dy| dy * (1.0 - y * y),
+            Self::Relu => |y, dy| if y > 0.0 { dy } else { 0.0 },
+            Self::Activation(activation) => return on_host(activation, x).backward(dy),
         };
         let (y, dy) = (read(y)?, read(dy)?);
-        wrap(y.iter().zip(&*dy).map(of).collect(), (n, d))
+        wrap(
+            y.iter().zip(&*dy).map(|(&y, &dy)| of(y, dy)).collect(),
+            (n, d),
+        )
+    }
+
+    /// As kernels of a GPU are told it; `None` where they do not compute it.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(self) -> Option<cuda::Between> {
+        match self {
+            Self::Tanh => Some(cuda::Between::Tanh),
+            Self::Relu => Some(cuda::Between::Relu),
+            Self::Activation(_) => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{
-    Adapter, CONTEXT_WIDTH, Factor, Gaussian, LoraConfig, Module, Posterior, Sigma, SpectrumRule,
+    Adapter, CONTEXT_WIDTH, Gaussian, LoraConfig, Module, Posterior, Sigma, SpectrumRule,
     peft,
 };
 use blob_core::backbone::Backbone;
@@ -106,7 +106,7 @@ fn the_network_goes_down_its_gradient_while_adamw_moves_the_rest() {
             .map(|(after, before)| after - before);
         assert!(gradient.iter().any(|g| *g != 0.0), "{parameter:?}");
         for (change, g) in changes.zip(gradient) {
-            if Factor::BESIDE.contains(&parameter.factor) {
+            if parameter.factor.is_beside() {
                 assert!(
                     (change + rate * g).abs() < 1e-6,
                     "{parameter:?}: {change} {g}"

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Sigma, peft};
+use blob_core::adapter::{Adapter, Gaussian, HeadConfig, LoraConfig, Module, Sigma, peft};
 use blob_core::backbone::Backbone;
 use blob_core::batch::Batch;
 use blob_core::laplace::Link;
@@ -104,7 +104,7 @@ fn run(
 fn head(adapter: &Adapter, member: usize) -> Vec<f32> {
     let (parameters, values) = (adapter.parameters(), adapter.parameters().member(member));
     let parameters = parameters.layout().parameters().iter();
-    let of_head = parameters.filter(|parameter| Factor::OWN.contains(&parameter.factor));
+    let of_head = parameters.filter(|parameter| parameter.factor.is_own());
     of_head
         .flat_map(|parameter| values[parameter.range.clone()].to_vec())
         .collect()

@@ -76,7 +76,7 @@ fn begun(over: Gaussian) -> Posterior {
 
 #[test]
 fn no_two_parts_of_any_posterior_begin_alike() {
-    for over in Gaussian::ALL {
+    for &over in Gaussian::ALL {
         let lora = LoraConfig {
             rank: 24,
             posterior: Some(begun(over)),
@@ -107,7 +107,7 @@ fn no_two_parts_of_any_posterior_begin_alike() {
 
 #[test]
 fn a_member_begins_as_a_single_adapter_of_the_seed_behind_does() {
-    for over in Gaussian::ALL {
+    for &over in Gaussian::ALL {
         let of = |seed, members| {
             let lora = LoraConfig {
                 seed,

@@ -20,7 +20,7 @@ impl<'a> Names<'a> {
     /// A parameter's name without the file's prefix.
     pub(super) fn of(&self, site: Site, factor: Factor) -> String {
         let layer = self.backbone.published(&site.path());
-        if Factor::OWN.contains(&factor) {
+        if factor.is_own() {
             let under = if self.adapter.has(site) {
                 BASE_LAYER
             } else {
@@ -117,8 +117,7 @@ pub(super) fn own_part(name: &str, backbone: &BackboneConfig) -> Option<OwnPart>
     if low_rank(name).is_some() {
         return None;
     }
-    let mut factors = Factor::OWN.into_iter();
-    let (layer, factor) = factors.find_map(|factor| {
+    let (layer, factor) = Factor::own().find_map(|factor| {
         let layer = name.strip_suffix(factor.name())?.strip_suffix('.')?;
         Some((layer, factor))
     })?;
@@ -137,8 +136,7 @@ pub(super) fn own_part(name: &str, backbone: &BackboneConfig) -> Option<OwnPart>
 
 /// Layer and factor of a low-rank term by a name without its prefix.
 pub(super) fn low_rank(name: &str) -> Option<(&str, Factor)> {
-    let mut factors = Factor::LOW_RANK.into_iter();
-    factors.find_map(|factor| Some((name.strip_suffix(&suffix_of(factor))?, factor)))
+    Factor::of_terms().find_map(|factor| Some((name.strip_suffix(&suffix_of(factor))?, factor)))
 }
 
 /// What follows the layer in PEFT's name of a factor; what PEFT does not know has no `.weight`.

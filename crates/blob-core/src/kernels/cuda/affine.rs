@@ -96,12 +96,21 @@ impl Layer {
     }
 }
 
-/// tanh x, or max(x, 0).
+/// What kernels compute between two layers, numbered as they count.
+#[derive(Clone, Copy)]
+pub(crate) enum Between {
+    /// tanh x
+    Tanh = 0,
+    /// max(x, 0)
+    Relu = 1,
+}
+
+/// y of x.
 ///
 /// # Errors
 /// As [`Layer::forward`].
-pub(crate) fn squash(gpu: Gpu, is_relu: bool, x: &Array) -> Result<Array> {
-    let (count, is_relu) = (x.len(), u32::from(is_relu));
+pub(crate) fn squash(gpu: Gpu, between: Between, x: &Array) -> Result<Array> {
+    let (count, is_relu) = (x.len(), between as u32);
     let mut y = gpu.empty(count)?;
     let kernel = gpu.kernel(FILE, "squash")?;
     let mut call = gpu.call(&kernel);
@@ -114,8 +123,8 @@ pub(crate) fn squash(gpu: Gpu, is_relu: bool, x: &Array) -> Result<Array> {
 ///
 /// # Errors
 /// As [`Layer::forward`].
-pub(crate) fn squash_backward(gpu: Gpu, is_relu: bool, [y, dy]: [&Array; 2]) -> Result<Array> {
-    let (count, is_relu) = (y.len(), u32::from(is_relu));
+pub(crate) fn squash_backward(gpu: Gpu, between: Between, [y, dy]: [&Array; 2]) -> Result<Array> {
+    let (count, is_relu) = (y.len(), between as u32);
     let mut dx = gpu.empty(count)?;
     let kernel = gpu.kernel(FILE, "squash_backward")?;
     let mut call = gpu.call(&kernel);

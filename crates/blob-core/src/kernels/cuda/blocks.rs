@@ -6,10 +6,19 @@ use super::{Array, Gpu};
 use crate::Result;
 use crate::weights::{StoredMatrix, TensorType};
 
-/// The kernels that decode a type to f32 and to bf16; `None` for numbers that are no blocks.
-pub(crate) fn decoders(kind: TensorType) -> Option<[&'static str; 2]> {
-    Some(match kind {
-        TensorType::F32 | TensorType::F16 | TensorType::Bf16 => return None,
+/// What decodes a type.
+enum Decoder {
+    /// Numbers that are no blocks: rows of them to f32.
+    Rows(&'static str),
+    /// Blocks: all of them or rows, to f32 and to bf16.
+    Blocks([&'static str; 2]),
+}
+
+fn decoder(kind: TensorType) -> Decoder {
+    Decoder::Blocks(match kind {
+        TensorType::F32 => return Decoder::Rows("decode_f32_f32"),
+        TensorType::F16 => return Decoder::Rows("decode_f16_f32"),
+        TensorType::Bf16 => return Decoder::Rows("decode_bf16_f32"),
         TensorType::Q4_0 => ["decode_q4_0_f32", "decode_q4_0_bf16"],
         TensorType::Q4_1 => ["decode_q4_1_f32", "decode_q4_1_bf16"],
         TensorType::Q5_0 => ["decode_q5_0_f32", "decode_q5_0_bf16"],
@@ -24,12 +33,18 @@ pub(crate) fn decoders(kind: TensorType) -> Option<[&'static str; 2]> {
     })
 }
 
+/// The kernels that decode a type to f32 and to bf16; `None` for numbers that are no blocks.
+pub(crate) fn decoders(kind: TensorType) -> Option<[&'static str; 2]> {
+    match decoder(kind) {
+        Decoder::Rows(_) => None,
+        Decoder::Blocks(both) => Some(both),
+    }
+}
+
 /// The kernel that decodes rows of any type to f32.
 fn row_decoder(kind: TensorType) -> &'static str {
-    match kind {
-        TensorType::F16 => "decode_f16_f32",
-        TensorType::Bf16 => "decode_bf16_f32",
-        _ => decoders(kind).map_or("decode_f32_f32", |[to_f32, _]| to_f32),
+    match decoder(kind) {
+        Decoder::Rows(to_f32) | Decoder::Blocks([to_f32, _]) => to_f32,
     }
 }
 

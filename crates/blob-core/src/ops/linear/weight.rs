@@ -25,6 +25,27 @@ enum Held {
     Reference(StoredMatrix, candle::Tensor),
 }
 
+impl Held {
+    fn by_reference(stored: StoredMatrix) -> Result<Self> {
+        let values = values(&stored)?;
+        Ok(Self::Reference(stored, values))
+    }
+
+    /// Of blocks on the GPU itself, where they lie as they are stored.
+    #[cfg(feature = "cuda")]
+    fn on(gpu: Gpu, stored: &StoredMatrix, precision: Precision) -> Result<Self> {
+        let shape = (stored.rows(), stored.columns());
+        let is_f32 = precision == Precision::F32;
+        let matrix = if let Some(decoders) = decoders(stored.kind()) {
+            Matrix::of_blocks(gpu, &stored.in_order(), decoders, shape, is_f32)?
+        } else {
+            let values: Vec<f32> = values(stored)?.flatten_all()?.to_vec1()?;
+            Matrix::new(gpu, &values, shape, is_f32)?
+        };
+        Ok(Self::Cuda(matrix, stored.type_name()))
+    }
+}
+
 impl Weight {
     /// Takes W as it is stored.
     ///
@@ -34,23 +55,11 @@ impl Weight {
         let held = match device.implementation(Operation::Linear) {
             Implementation::CpuKernel => Held::Cpu(FrozenMatrix::new(stored, precision)?),
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu)
-                if matches!(precision, Precision::F32 | Precision::Bf16) =>
-            {
-                let shape = (stored.rows(), stored.columns());
-                let is_f32 = precision == Precision::F32;
-                let matrix = if let Some(decoders) = decoders(stored.kind()) {
-                    Matrix::of_blocks(gpu, &stored.in_order(), decoders, shape, is_f32)?
-                } else {
-                    let values: Vec<f32> = values(&stored)?.flatten_all()?.to_vec1()?;
-                    Matrix::new(gpu, &values, shape, is_f32)?
-                };
-                Held::Cuda(matrix, stored.type_name())
-            }
-            _ => {
-                let values = values(&stored)?;
-                Held::Reference(stored, values)
-            }
+            Implementation::CudaKernel(gpu) => match precision {
+                Precision::F32 | Precision::Bf16 => Held::on(gpu, &stored, precision)?,
+                Precision::Int8 | Precision::Int8Mixed => Held::by_reference(stored)?,
+            },
+            Implementation::Reference => Held::by_reference(stored)?,
         };
         Ok(Self {
             device,
@@ -105,7 +114,7 @@ impl Weight {
     }
 
     /// What runs an operation on it.
-    pub(in crate::ops) fn implementation(&self, operation: Operation) -> Implementation {
+    pub fn implementation(&self, operation: Operation) -> Implementation {
         if let Held::Reference(..) = self.held {
             return Implementation::Reference;
         }
