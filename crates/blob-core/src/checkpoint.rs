@@ -1,9 +1,9 @@
 //! Saved training states: the adapter, the optimizers' moments and the update counter.
 //!
-//! `state.safetensors` holds `<site>.{lora_A,lora_B,lora_A_rho}` and the method's statistics, such
-//! as `<site>.{lora_A,lora_B}.{first,second}`, all f32; of several members each under
-//! `members.<j>.`. `trainer.json` holds the update counter and the settings. Schedules, the KL
-//! cycle and the noise are functions of the counter, so nothing else is state.
+//! `state.safetensors` holds all parameters, `<site>.lora_A` and so on, and the method's
+//! statistics, such as `<site>.{lora_A,lora_B}.{first,second}`, all f32; of several members each
+//! under `members.<j>.`. `trainer.json` holds the update counter and the settings. Schedules, the
+//! KL cycle and the noise are functions of the counter, so nothing else is state.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Low-rank adapters: point estimates (LoRA) and Gaussians over `A` (BLoB), by the layers they sit
-//! on.
+//! Low-rank adapters: point estimates (LoRA) and Gaussians over `A` (BLoB), or what else `Gaussian`
+//! names, by the layers they sit on; beside them layers of the adapter's own.
 //!
 //! ```text
 //! W = W₀ + s·B·A      A (r, k)   B (m, r)   s = α / r         LoRA, arXiv:2106.09685 §4.1

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! η = lr·λ(t), η' = kl_lr·λ(t), π as of BLoB. The adapter holds A = diag(μ)V
-//! (`adapter::Scales`); with G the gradient of a draw A_s = diag(f)A and q_i = Σ_k G_ik A_ik,
+//! (`adapter/scales.rs`); with G the gradient of a draw A_s = diag(f)A and q_i = Σ_k G_ik A_ik,
 //!
 //! ```text
 //! ∂V = diag(μ∘f)·G        ∂ln μ = q        ∂ln σ = q∘(f − 1)         f = 1 + σ∘ε/μ

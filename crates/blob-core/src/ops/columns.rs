@@ -116,6 +116,8 @@ fn internal() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use candle_core as candle;
+
     use super::super::oracle::{assert_gradient, bits, devices, tensor};
     use super::*;
 
@@ -130,9 +132,23 @@ mod tests {
             }
             assert_eq!(bits(&join(parts.each_ref()).unwrap()), bits(&x));
         }
-        let [first, second] = [tensor(2, 3, 4), tensor(3, 3, 6)];
-        let dx = join([&first, &second]).unwrap();
-        assert_gradient(&dx.narrow(1, 0, 10).unwrap(), &x, &dx, |x| Ok(x.clone()));
+    }
+
+    #[test]
+    fn a_join_is_the_plain_one_and_the_gradient_of_a_cut() {
+        let (x, of_parts) = (tensor(1, 3, 10), [tensor(2, 3, 4), tensor(3, 3, 6)]);
+        let dy = candle::Tensor::cat(&of_parts.each_ref().map(|part| &**part), 1).unwrap();
+        for device in devices() {
+            let there = of_parts
+                .each_ref()
+                .map(|part| device.place(part.clone()).unwrap());
+            let dx = join(there.each_ref()).unwrap();
+            assert_eq!(bits(&dx), bits(&dy));
+            assert_gradient(&dx, &x, &dy, |x| {
+                let parts = [x.narrow(1, 0, 4)?, x.narrow(1, 4, 6)?];
+                Ok(candle::Tensor::cat(&parts, 1)?)
+            });
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl<'a> Dropout<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::{pass_of, tensor};
+    use super::super::oracle::{bits, pass_of, tensor};
     use super::*;
     use crate::ops::Tensor;
 
@@ -146,6 +146,28 @@ mod tests {
         assert_ne!(masks[0], masks[1]);
         assert_ne!(masks[0][..50 * d], masks[0][50 * d..]);
         assert_ne!(masks[0][..d], masks[0][d..2 * d]);
+    }
+
+    #[test]
+    fn it_is_the_plain_product_with_the_factors_of_each_token() {
+        let (mut pass, (n, d)) = (pass_of(&[3, 2], 2), (10, 40));
+        pass.mode.base_dropout = 0.25;
+        let (rows, rate) = (&pass.all_rows, DropRate::of(0.25).unwrap());
+        let mut factors = vec![0.0; n * d];
+        for (row, factors) in factors.chunks_exact_mut(d).enumerate() {
+            let group = rows.group_of(row);
+            let key = NoiseKey {
+                slot: 3,
+                purpose: Purpose::BaseDropout,
+                sample: group.sample,
+            };
+            let id = rows.ids[row];
+            group.stream.fill_dropout(factors, rate, id, key);
+        }
+        let (x, factors) = (tensor(1, n, d), wrap(factors, (n, d)).unwrap());
+        let dropout = Dropout::at(&pass, rows, 3).unwrap();
+        let expected = (&*x * &*factors).unwrap();
+        assert_eq!(bits(&dropout.apply(&x).unwrap()), bits(&expected));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! mean    y_b = 1/L_b·Σ_t x_t          dx_t = dy_b/L_b        t in segment b, of L_b rows from o_b
 //! ```
 //!
-//! One pass over the rows, by loops of the host. Shapes: x (n, d), y (B, d), `offsets` (B + 1).
+//! The first rows are picked where they lie; a mean is one pass over the rows on the host. Shapes:
+//! x (n, d), y (B, d), `offsets` (B + 1).
 
 use super::{Tensor, read, rows, shapes, wrap};
 use crate::Result;
