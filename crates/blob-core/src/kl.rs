@@ -10,6 +10,7 @@
 
 mod forecast;
 
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,14 @@ impl GaussianKl {
         (self.prior_std + self.c).ln() - (std + self.c).ln()
             + (std * std + mean * mean) / self.denominator
             - 0.5
+    }
+
+    /// [`Self::value`] of all entries, summed, by plain operations.
+    pub(crate) fn plain(&self, mean: &Tensor, std: &Tensor) -> Result<Tensor> {
+        let squares = ((std.sqr()? + mean.sqr()?)? / self.denominator)?;
+        let each = (squares - (std + self.c)?.log()?)?;
+        let constant = (self.prior_std + self.c).ln() - 0.5;
+        Ok((each + constant)?.sum_all()?)
     }
 
     /// ∂/∂μ.

@@ -18,7 +18,7 @@ use support::Scratch;
 use support::answers::{bits, logits, sampling};
 use support::device::gpu;
 use support::golden::{assert_close, assert_near, parameters};
-use support::methods::{OnGpu, methods as every_method, on_gpu};
+use support::methods::{methods as every_method, sigma_of};
 use support::small_model::{
     Poisoned, SmallWeights, batch_of, blob, config, lora, point, prompts, trained, training,
 };
@@ -110,9 +110,7 @@ fn methods() -> Vec<(MethodConfig, Option<Gaussian>)> {
             .map(move |over| (method.clone(), over))
             .collect::<Vec<_>>()
     };
-    let every = every_method().into_iter();
-    let every = every.filter(|(method, _)| on_gpu(method) != OnGpu::Refused);
-    let mut all: Vec<_> = every.flat_map(each).collect();
+    let mut all: Vec<_> = every_method().into_iter().flat_map(each).collect();
     all.push((MethodConfig::Blob(blob), Some(Gaussian::A)));
     all
 }
@@ -134,13 +132,12 @@ fn every_method_reports_the_processors_numbers_and_ends_where_it_does() {
     {
         let run = |device| {
             let backbone = backbone(device, Precision::F32);
-            let sigma = match method {
-                MethodConfig::Ivon(_) => Sigma::Square,
-                MethodConfig::ScalaBl(_) => Sigma::Exp,
-                _ => Sigma::Softplus,
-            };
             let posterior = over.map(|over| Posterior {
-                sigma,
+                sigma: match (sigma_of(over), &method) {
+                    (Sigma::Square, MethodConfig::Ivon(_)) => Sigma::Square,
+                    (Sigma::Square, _) => Sigma::Softplus,
+                    (sigma, _) => sigma,
+                },
                 init_eps: 0.3,
                 over,
             });

@@ -7,7 +7,7 @@ mod support;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, Gaussian, LoraConfig, Module, Posterior};
 use blob_core::backbone::Backbone;
 use blob_core::kernels::cuda::Gpu;
 use blob_core::method::MethodConfig;
@@ -16,7 +16,7 @@ use blob_core::pass::NoiseSharing;
 use blob_core::train::{StepReport, TrainConfig, Trainer};
 use support::answers::{bits, logits, sampling};
 use support::device::gpu;
-use support::methods::{OnGpu, methods, on_gpu};
+use support::methods::{methods, sigma_of};
 use support::small_model::{Prompt, SmallWeights, batch_of, blob, config, lora, prompts, trained};
 
 /// What a GPU was asked is counted over all threads: one test at a time.
@@ -59,12 +59,8 @@ struct Run {
 
 impl Run {
     fn of(gpu: Gpu, method: &MethodConfig, over: Option<Gaussian>, members: usize) -> Self {
-        let sigma = match method {
-            MethodConfig::ScalaBl(_) => Sigma::Exp,
-            _ => Sigma::Square,
-        };
         let posterior = over.map(|over| Posterior {
-            sigma,
+            sigma: sigma_of(over),
             init_eps: 0.3,
             over,
         });
@@ -106,8 +102,7 @@ impl Run {
 #[test]
 fn a_step_of_every_method_has_the_same_bits_for_other_texts_of_its_shape() {
     let _alone = alone();
-    let every = methods().into_iter();
-    for (method, kinds) in every.filter(|(method, _)| on_gpu(method) != OnGpu::Refused) {
+    for (method, kinds) in methods() {
         // SWAG's deviations have three places in turn: a list of each.
         let steps = if matches!(method, MethodConfig::Swag(_)) {
             12
@@ -135,7 +130,11 @@ fn a_step_of_every_method_has_the_same_bits_for_other_texts_of_its_shape() {
             let (plain, none) = run(gpu());
             let (by_graphs, launched) = run(gpu().with_graphs().unwrap());
             assert_eq!(none, 0, "{name}");
-            assert!(launched >= 4, "{name}: {launched}");
+            if over == Some(Gaussian::Context) {
+                assert_eq!(launched, 0, "{name}"); // waits in every layer: lists are too short
+            } else {
+                assert!(launched >= 4, "{name}: {launched}");
+            }
             assert!(by_graphs == plain, "{name}");
         }
     }

@@ -10,16 +10,21 @@ use std::path::Path;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, Module, Parameters};
-use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Quantized, Window};
+use blob_core::backbone::{Backbone, BackboneConfig, GemmaConfig, Quantized, WeightSource, Window};
+use blob_core::kl::{GaussianKl, KlForm, PriorStd};
 use blob_core::noise::{Phase, Stream};
 use blob_core::objective::{Average, CrossEntropy, Objective};
+use blob_core::ops::attention::AttentionShape;
+use blob_core::ops::linear::Weight;
 use blob_core::ops::{Device, Implementation, Operation, Precision, Tensor};
 use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
-use blob_core::weights::Quantization;
+use blob_core::weights::{Quantization, StoredMatrix};
 use support::answers::{logits, sampling};
 use support::device::devices;
 use support::golden::{assert_close, named};
-use support::small_model::{SmallWeights, batch_of, config, lora, prompts, trained};
+use support::small_model::{
+    SmallWeights, batch_of, config, lora, lora_with_context, prompts, trained,
+};
 
 /// What is adapted, and by how much products may differ.
 struct Case {
@@ -41,6 +46,10 @@ fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters)
     let mode = Mode {
         sampling: Some(NoiseSharing::Token),
         dropout: case.dropout,
+        context_kl: Some((
+            GaussianKl::new(PriorStd::new(0.4).unwrap(), KlForm::Exact),
+            0.01,
+        )),
         ..Mode::MEAN
     };
     let pass = Pass::new(&batch, copies.collect(), mode, Abort::default());
@@ -66,15 +75,18 @@ fn run(case: &Case, device: Device, adapter: &Adapter) -> (Vec<f32>, Parameters)
 }
 
 fn check(case: &Case) {
-    let adapter = trained(lora(&case.targets), &case.model);
-    let (expected, of_reference) = run(case, Device::Reference, &adapter);
+    check_adapter(case, &trained(lora(&case.targets), &case.model));
+}
+
+fn check_adapter(case: &Case, adapter: &Adapter) {
+    let (expected, of_reference) = run(case, Device::Reference, adapter);
     let of_reference = named(&of_reference);
     let tolerance = case.tolerance;
     for device in devices()
         .into_iter()
         .filter(|device| *device != Device::Reference)
     {
-        let (logits, gradients) = run(case, device, &adapter);
+        let (logits, gradients) = run(case, device, adapter);
         let of = (device.name(), case.precision.name(), &case.targets);
         assert_close(&format!("{of:?}: logits"), &logits, &expected, tolerance);
         for (parameter, gradient) in named(&gradients) {
@@ -156,6 +168,24 @@ fn f32_models_agree_on_all_devices() {
                 dropout,
                 tolerance: 1e-4,
             });
+        }
+    }
+}
+
+#[test]
+fn adapters_with_a_context_agree_on_all_devices() {
+    let precisions = [(Precision::F32, 1e-4), (Precision::Int8, 5e-2)];
+    for (precision, tolerance) in precisions {
+        for (targets, dropout) in [(ALL, 0.0), (FEW, 0.25)] {
+            let case = Case {
+                model: config(),
+                targets: targets.to_vec(),
+                precision,
+                dropout,
+                tolerance,
+            };
+            let adapter = trained(lora_with_context(targets), &case.model);
+            check_adapter(&case, &adapter);
         }
     }
 }
@@ -298,27 +328,62 @@ fn kernels_are_called_by_operations_and_updates_alone() {
     assert_eq!(beside.len(), OF_CPU.len() + OF_GPU.len(), "{beside:?}");
 }
 
-/// What runs an operation is shown, and a GPU has kernels for all of them: that its passes and
-/// updates then wait for nothing is counted in `cuda_traffic.rs`. `Operation` says what is not in
-/// the table.
+/// What devices with kernels of their own run by reference: an operation, and the kind of device.
+/// A line is added with an operation or a device that has no kernel yet, and taken away by its
+/// kernel.
+const BY_REFERENCE: [(Operation, &str); 1] = [(Operation::Context, "cuda")];
+
+/// In which precisions they run products, and attention between them, by reference.
+const PRECISIONS_BY_REFERENCE: [(Precision, &str); 2] =
+    [(Precision::Int8, "cuda"), (Precision::Int8Mixed, "cuda")];
+
+/// What runs an operation is shown, and is a kernel but for [`BY_REFERENCE`]; then what runs
+/// products, and attention between them, in each precision. That a GPU's passes and updates wait
+/// for nothing is counted in `cuda_traffic.rs`. `Operation` says what is not in the table.
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is for people")]
 fn every_operation_runs_on_every_device() {
     for &operation in Operation::ALL {
-        let of = |device: Device| {
-            let by = device.implementation(operation);
-            format!("{}: {by:?}", device.name())
-        };
+        let by = |device: Device| device.implementation(operation);
+        let of = |device: Device| format!("{}: {:?}", device.name(), by(device));
         let of_all: Vec<_> = devices().into_iter().map(of).collect();
         println!("{operation:?}  {}", of_all.join(", "));
-        for device in devices() {
-            let expected = match device {
-                Device::Cpu => Implementation::CpuKernel,
-                Device::Reference => Implementation::Reference,
-                #[cfg(feature = "cuda")]
-                Device::Cuda(gpu) => Implementation::CudaKernel(gpu),
-            };
-            assert_eq!(device.implementation(operation), expected, "{operation:?}");
+        for device in devices().into_iter().filter(|it| *it != Device::Reference) {
+            let is_named = BY_REFERENCE.contains(&(operation, device.name()));
+            let is_reference = by(device) == Implementation::Reference;
+            assert_eq!(is_reference, is_named, "{operation:?} on {}", device.name());
         }
     }
+    for precision in Precision::ALL {
+        let by = |device: Device| between(device, precision);
+        let of = |device: Device| format!("{}: {:?}", device.name(), by(device));
+        let (name, of_all): (_, Vec<_>) =
+            (precision.name(), devices().into_iter().map(of).collect());
+        println!("Linear and Attention in {name}  {}", of_all.join(", "));
+        for device in devices().into_iter().filter(|it| *it != Device::Reference) {
+            let is_named = PRECISIONS_BY_REFERENCE.contains(&(precision, device.name()));
+            let is_reference = by(device).map(|it| it == Implementation::Reference);
+            assert_eq!(is_reference, [is_named; 2], "{name} on {}", device.name());
+        }
+    }
+}
+
+/// What runs products with a matrix of a precision, and attention between them.
+fn between(device: Device, precision: Precision) -> [Implementation; 2] {
+    let matrix = SmallWeights(1).tensor("a matrix", &[8, 8]).unwrap();
+    let stored = StoredMatrix::from_tensor(&matrix).unwrap();
+    let weight = Weight::new(stored, precision, device).unwrap();
+    let heads = AttentionShape {
+        num_heads: 1,
+        num_kv_heads: 1,
+        head_dim: 8,
+        scale: 1.0,
+        soft_cap: None,
+        precision,
+        device,
+    };
+    [
+        weight.implementation(Operation::Linear),
+        heads.implementation(),
+    ]
 }

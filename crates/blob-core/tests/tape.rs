@@ -19,7 +19,9 @@ use blob_core::pass::{BatchCopy, Mode, NoiseSharing, Pass};
 use candle_core::Tensor;
 use support::golden::{assert_close, named};
 use support::oracle::{Draw, Oracle, nll};
-use support::small_model::{SmallWeights, backbone, batch_of, config, lora, prompts, trained};
+use support::small_model::{
+    SmallWeights, backbone, batch_of, config, lora, lora_with_context, prompts, trained,
+};
 
 /// One combination.
 struct Case {
@@ -330,6 +332,33 @@ fn biases_norms_of_heads_and_windows_have_the_gradients_of_the_tape() {
             } = &model;
             let name = format!("{targets:?} {biases:?} {qk_norm} {window:?} {noise:?}");
             check(&name, &case);
+        }
+    }
+}
+
+#[test]
+fn adapters_with_a_context_have_the_gradients_of_the_tape() {
+    let sharings = [
+        None,
+        Some(NoiseSharing::Token),
+        Some(NoiseSharing::Example),
+        Some(NoiseSharing::Shared),
+    ];
+    for (turn, sharing) in sharings.into_iter().enumerate() {
+        for targets in [TARGETS[0], TARGETS[1]] {
+            let dropout = if turn == 1 { 0.25 } else { 0.0 };
+            let lora = LoraConfig {
+                dropout,
+                ..lora_with_context(targets)
+            };
+            let case = Case {
+                model: config(),
+                adapter: trained(lora, &config()),
+                sharing,
+                samples: if turn == 1 { 2 } else { 1 },
+                average: Average::LogLikelihood,
+            };
+            check(&format!("a context at {targets:?} {sharing:?}"), &case);
         }
     }
 }

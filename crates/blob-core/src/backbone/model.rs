@@ -10,7 +10,7 @@ use super::read_out::{ReadOut, ReadOutKept};
 use super::stack::{Stack, StackKept};
 use super::stem::Stem;
 use super::{BackboneConfig, WeightSource, build};
-use crate::adapter::{Adapter, Gaussian, LoraConfig, OwnValues, Parameters};
+use crate::adapter::{Adapter, LoraConfig, OwnValues, Parameters};
 use crate::batch::Batch;
 use crate::layers::Adapted;
 use crate::ops::dropout::Dropout;
@@ -100,11 +100,8 @@ impl Backbone {
     /// adapter does not ask for another.
     ///
     /// # Errors
-    /// `BPEFT_INVALID_CONFIG`; `BPEFT_DEVICE` for a context that it does not compute.
+    /// `BPEFT_INVALID_CONFIG`.
     pub fn adapter(&self, config: LoraConfig) -> Result<Adapter> {
-        if config.gaussian() == Some(Gaussian::Context) {
-            self.device.require_context()?;
-        }
         let is_fresh = config.head.is_none_or(|head| head.fresh);
         let mut adapter = Adapter::new(config, &self.config)?;
         if !is_fresh {

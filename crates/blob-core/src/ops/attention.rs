@@ -70,7 +70,8 @@ impl AttentionShape {
         }
     }
 
-    fn implementation(&self) -> Implementation {
+    /// What runs it.
+    pub fn implementation(&self) -> Implementation {
         match self.device.implementation(Operation::Attention) {
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(_) if !cuda::has_kernel(self) => Implementation::Reference,

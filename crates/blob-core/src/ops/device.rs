@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Gpu;
-use crate::{Error, Result};
+use crate::listed::listed;
 
 use super::Tensor;
 
@@ -23,53 +24,42 @@ pub enum Device {
     Cuda(Gpu),
 }
 
-/// Declares the operations, and with them the list of all: none can be left out of it.
-macro_rules! operations {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// An operation that a device may have a kernel for.
-        ///
-        /// Not in this list is what follows its operands: where they lie on a GPU by the kernels
-        /// that it has, elsewhere by loops of the host, which are held against candle in their
-        /// tests. These are [`super::rows`], [`super::columns`], [`super::segments`],
-        /// [`super::soft_cap`], [`super::squash`] and [`super::cross_entropy`]. The base's
-        /// [`super::dropout`] is drawn on the host, and a context is the processor's alone
-        /// (`Device::require_context`). Updates are no operations either: each method says which
-        /// kernels it has ([`crate::method::Method`]).
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Operation {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        impl Operation {
-            /// All operations.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-        }
-    };
-}
-
-operations! {
-    /// Rows of a frozen table.
-    Embedding,
-    /// RMS norm.
-    Norm,
-    /// Layer norm.
-    LayerNorm,
-    /// Frozen linear layers of one input, with their low-rank terms, biases and addends.
-    Linear,
-    /// Gated linear units.
-    Gated,
-    /// GELU.
-    Activation,
-    /// Rotary positions.
-    Rope,
-    /// Masked attention.
-    Attention,
-    /// Attention over distances.
-    Disentangled,
-    /// Class logits.
-    Head,
-    /// Layers of the adapter's own.
-    Affine,
+listed! {
+    /// An operation that a device may have a kernel for.
+    ///
+    /// Not in this list is what follows its operands: where they lie on a GPU by the kernels
+    /// that it has, elsewhere by loops of the host, which are held against candle in their
+    /// tests. These are [`super::rows`], [`super::columns`], [`super::segments`],
+    /// [`super::soft_cap`], [`super::squash`] and [`super::cross_entropy`]. The base's
+    /// [`super::dropout`] is drawn on the host. Updates are no operations either: each method
+    /// says which kernels it has ([`crate::method::Method`]).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Operation {
+        /// Rows of a frozen table.
+        Embedding,
+        /// RMS norm.
+        Norm,
+        /// Layer norm.
+        LayerNorm,
+        /// Frozen linear layers of one input, with their low-rank terms, biases and addends.
+        Linear,
+        /// Gated linear units.
+        Gated,
+        /// GELU.
+        Activation,
+        /// Rotary positions.
+        Rope,
+        /// Masked attention.
+        Attention,
+        /// Attention over distances.
+        Disentangled,
+        /// The matrix between the factors of a low-rank term that depends on the input.
+        Context,
+        /// Class logits.
+        Head,
+        /// Layers of the adapter's own.
+        Affine,
+    }
 }
 
 /// What runs an operation.
@@ -104,7 +94,7 @@ impl Device {
     /// `BPEFT_DEVICE`.
     #[cfg(not(feature = "cuda"))]
     pub fn cuda(ordinal: usize, _kernels: &Path) -> Result<Self> {
-        Err(Error::Device {
+        Err(crate::Error::Device {
             device: format!("cuda:{ordinal}"),
             what: "this engine is built for the processor alone".into(),
             hint: "install the engine for GPUs, @bpeft/cuda13-linux-x64-gnu, or take --device cpu",
@@ -174,11 +164,12 @@ impl Device {
         }
     }
 
-    /// What runs an operation here. Operations ask this and nothing else, so a new device begins
-    /// with references and gets its kernels one by one.
+    /// What runs an operation here, so that a new device begins with references and gets its
+    /// kernels one by one.
     ///
-    /// What of a GPU's models no kernel has is in [`super::linear::Weight`] and
-    /// [`super::attention`]: products in eight bits, and attention between them.
+    /// What operations ask beside it: a frozen matrix ([`super::linear::Weight`]) and an attention
+    /// ([`super::attention::AttentionShape`]) of a GPU run by references where they are in eight
+    /// bits, or too wide for the kernels. What is no [`Operation`] asks where its operands lie.
     pub fn implementation(self, operation: Operation) -> Implementation {
         match (self, operation) {
             (Self::Cpu, _) => Implementation::CpuKernel,
@@ -198,22 +189,9 @@ impl Device {
                 | Operation::Head
                 | Operation::Affine,
             ) => Implementation::CudaKernel(gpu),
+            #[cfg(feature = "cuda")]
+            (Self::Cuda(_), Operation::Context) => Implementation::Reference,
         }
-    }
-
-    /// Whether it computes terms with a matrix that depends on the input (`low_rank::context`).
-    ///
-    /// # Errors
-    /// `BPEFT_DEVICE`: only the processor's kernels do.
-    pub(crate) fn require_context(self) -> Result<()> {
-        if self == Self::Cpu {
-            return Ok(());
-        }
-        Err(Error::Device {
-            device: self.spelled(),
-            what: "it has no kernels for adapters with a context".into(),
-            hint: "take --device cpu, or another method",
-        })
     }
 
     /// The tensor where operations of this device read it without a copy.

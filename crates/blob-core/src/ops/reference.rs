@@ -35,12 +35,19 @@ pub(super) fn adjoints(
     dy: &Tensor,
     forward: impl FnOnce(&[Tensor]) -> Result<Tensor>,
 ) -> Result<Vec<Tensor>> {
+    gradients(inputs, |inputs| Ok((forward(inputs)? * dy)?.sum_all()?))
+}
+
+/// The gradients of a number by each of what it is made of.
+pub(super) fn gradients(
+    inputs: &[&Tensor],
+    number: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+) -> Result<Vec<Tensor>> {
     let mut tracked = Vec::new();
     for input in inputs {
         tracked.push(Var::from_tensor(input)?.into_inner());
     }
-    let loss = (forward(&tracked)? * dy)?.sum_all()?;
-    let gradients = loss.backward()?;
+    let gradients = number(&tracked)?.backward()?;
     let mut of_inputs = Vec::new();
     for input in &tracked {
         of_inputs.push(match gradients.get(input) {

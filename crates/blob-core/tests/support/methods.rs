@@ -1,6 +1,6 @@
 //! Every method, with settings under which it moves, and what of it a GPU does.
 
-use blob_core::adapter::Gaussian;
+use blob_core::adapter::{Gaussian, Sigma};
 use blob_core::method::{
     BbbConfig, CLoraConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig,
     ScalaBlConfig, SwagConfig,
@@ -90,6 +90,15 @@ pub fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
         .collect()
 }
 
+/// How σ follows from ρ where a Gaussian leaves no choice, and one way where it does.
+pub fn sigma_of(over: Gaussian) -> Sigma {
+    match over {
+        Gaussian::A | Gaussian::AAndB => Sigma::Square,
+        Gaussian::Scales => Sigma::Exp,
+        Gaussian::Context => Sigma::SquaredLogistic,
+    }
+}
+
 /// Who draws and updates on a GPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum OnGpu {
@@ -97,8 +106,6 @@ pub enum OnGpu {
     ByKernels,
     /// The host, which reads gradients back.
     ByHost,
-    /// Nobody: a GPU refuses it.
-    Refused,
 }
 
 /// A method without a line here does not compile.
@@ -110,7 +117,6 @@ pub fn on_gpu(method: &MethodConfig) -> OnGpu {
         | MethodConfig::Blob(_)
         | MethodConfig::Ivon(_)
         | MethodConfig::Swag(_) => OnGpu::ByKernels,
-        MethodConfig::ScalaBl(_) => OnGpu::ByHost,
-        MethodConfig::CLora(_) => OnGpu::Refused,
+        MethodConfig::ScalaBl(_) | MethodConfig::CLora(_) => OnGpu::ByHost,
     }
 }

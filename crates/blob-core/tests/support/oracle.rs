@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use blob_core::adapter::{Adapter, Module, Sigma, Site};
+use blob_core::adapter::{Adapter, Factor, Module, Sigma, Site};
 use blob_core::backbone::{BackboneConfig, WeightSource};
 use blob_core::noise::{DropRate, NoiseKey, Purpose, Stream, TokenId};
 use blob_core::pass::NoiseSharing;
@@ -26,6 +26,8 @@ struct Factors {
     a: Var,
     b: Var,
     rho: Option<Var>,
+    /// W₁, b₁, W₂ and b₂ of the network of a context.
+    network: Vec<(Factor, Var)>,
 }
 
 /// The model with its adapter's parameters as variables.
@@ -65,7 +67,13 @@ impl<'a> Oracle<'a> {
                 .as_ref()
                 .map(|rho| var(rho, term.rank))
                 .transpose()?;
-            Ok((site, Factors { a, b, rho }))
+            let shape = term.shape();
+            let of = |(&factor, values): (&Factor, &Vec<f32>)| {
+                Ok((factor, var(values, shape.of(factor)[0])?))
+            };
+            let network = term.beside.iter().map(of).collect::<Result<_>>()?;
+            let factors = Factors { a, b, rho, network };
+            Ok((site, factors))
         });
         Ok(Self {
             config,
@@ -108,29 +116,50 @@ impl<'a> Oracle<'a> {
             purpose,
             sample: draw.sample,
         };
+        let token = |position| TokenId {
+            row: prompt.row,
+            position,
+        };
         let dropped = |purpose| {
             let fill = |out: &mut [f32], position| {
                 if let Some(rate) = DropRate::of(draw.dropout) {
-                    let token = TokenId {
-                        row: prompt.row,
-                        position,
-                    };
-                    draw.stream.fill_dropout(out, rate, token, key(purpose));
+                    draw.stream
+                        .fill_dropout(out, rate, token(position), key(purpose));
                 }
             };
             x.mul(&Self::by_token((n, k), fill, first)?)
         };
         let mean = dropped(Purpose::MeanDropout)?.matmul(&factors.a.t()?)?;
+        if let [(_, w1), (_, b1), (_, w2), (_, b2)] = factors.network.as_slice() {
+            let (_, r) = mean.dims2()?;
+            let hidden = mean.matmul(&w1.t()?)?.broadcast_add(b1)?.relu()?;
+            let made = hidden.matmul(&w2.t()?)?.broadcast_add(b2)?;
+            let mut e = made.narrow(1, 0, r * r)?;
+            if let Some(sharing) = draw.sharing {
+                let fill = |out: &mut [f32], position| {
+                    let token = match sharing {
+                        NoiseSharing::Token => token(position),
+                        NoiseSharing::Example => token(0),
+                        NoiseSharing::Shared => TokenId {
+                            row: 0,
+                            position: 0,
+                        },
+                    };
+                    let key = key(Purpose::Context);
+                    draw.stream.fill_normal_of_token(out, token, key);
+                };
+                let rho = made.narrow(1, r * r, r * r)?;
+                let noise = Self::by_token((n, r * r), fill, first)?;
+                e = (e + std_of(Sigma::SquaredLogistic, &rho)?.mul(&noise)?)?;
+            }
+            let h = e.reshape((n, r, r))?.matmul(&mean.unsqueeze(2)?)?;
+            return h.squeeze(2);
+        }
         let (Some(sharing), Some(sigma), Some(rho)) = (draw.sharing, self.sigma, &factors.rho)
         else {
             return Ok(mean);
         };
-        let std = match sigma {
-            Sigma::Square => rho.mul(rho)?,
-            Sigma::Softplus => (rho.exp()? + 1.0)?.log()?,
-            Sigma::Exp => rho.exp()?,
-            Sigma::SquaredLogistic => (rho.neg()?.exp()? + 1.0)?.recip()?.sqr()?,
-        };
+        let std = std_of(sigma, rho)?;
         let (r, _) = rho.dims2()?;
         let mut gaussian = vec![0.0; r * k];
         draw.stream
@@ -276,17 +305,15 @@ impl<'a> Oracle<'a> {
         logits.squeeze(0)
     }
 
-    /// Gradients as `<path>.{A,B,rho}`.
+    /// Gradients as `<path>.{A,B,rho}`, and by the names of what is beside these.
     pub fn gradients(&self, tape: &GradStore) -> Result<BTreeMap<String, Vec<f32>>> {
         let mut named = BTreeMap::new();
         for (site, factors) in &self.factors {
-            let parts = [
-                ("A", Some(&factors.a)),
-                ("B", Some(&factors.b)),
-                ("rho", factors.rho.as_ref()),
-            ];
+            let mut parts = vec![("A", &factors.a), ("B", &factors.b)];
+            parts.extend(factors.rho.iter().map(|rho| ("rho", rho)));
+            let network = factors.network.iter();
+            parts.extend(network.map(|(factor, var)| (factor.name(), var)));
             for (part, var) in parts {
-                let Some(var) = var else { continue };
                 let gradient = match tape.get(var) {
                     Some(gradient) => gradient.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?,
                     None => vec![0.0; var.elem_count()],
@@ -295,6 +322,16 @@ impl<'a> Oracle<'a> {
             }
         }
         Ok(named)
+    }
+}
+
+/// σ of ρ.
+fn std_of(sigma: Sigma, rho: &Tensor) -> Result<Tensor> {
+    match sigma {
+        Sigma::Square => rho.mul(rho),
+        Sigma::Softplus => (rho.exp()? + 1.0)?.log(),
+        Sigma::Exp => rho.exp(),
+        Sigma::SquaredLogistic => (rho.neg()?.exp()? + 1.0)?.recip()?.sqr(),
     }
 }
 

@@ -116,6 +116,18 @@ pub fn lora(target_modules: &[Module]) -> LoraConfig {
     }
 }
 
+/// As [`lora`], a posterior over a context.
+pub fn lora_with_context(target_modules: &[Module]) -> LoraConfig {
+    LoraConfig {
+        posterior: Some(Posterior {
+            sigma: Sigma::SquaredLogistic,
+            init_eps: 1.0,
+            over: Gaussian::Context,
+        }),
+        ..lora(target_modules)
+    }
+}
+
 /// An adapter in the middle of its training: B is not 0, σ is large enough to be seen, ρ has both
 /// signs.
 pub fn trained(config: LoraConfig, backbone: &BackboneConfig) -> Adapter {
@@ -125,7 +137,8 @@ pub fn trained(config: LoraConfig, backbone: &BackboneConfig) -> Adapter {
             .iter()
             .map(|b| 0.2 * b)
             .collect();
-        let rho = config.posterior.map(|posterior| {
+        let posterior = config.posterior.filter(|_| term.rho.is_some());
+        let rho = posterior.map(|posterior| {
             let of = |normal: &f32| match posterior.sigma {
                 Sigma::Square => (0.3 + 0.1 * normal.abs().min(2.0)) * normal.signum(),
                 Sigma::Softplus | Sigma::Exp | Sigma::SquaredLogistic => 0.5 * normal - 2.0,

@@ -21,7 +21,7 @@ use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::encoder_case::EncoderCase;
 use crate::support::golden::assert_close;
-use crate::support::methods::methods;
+use crate::support::methods::{methods, sigma_of};
 use crate::support::small_model::{backbone, batch_of, config, lora, prompts};
 
 /// A backbone, with the layers that are adapted and the rows that train them.
@@ -92,11 +92,7 @@ pub(crate) fn each(mut check: impl FnMut(&Case<'_>)) {
 impl Case<'_> {
     pub(crate) fn fresh(&self) -> Adapter {
         let posterior = self.over.map(|over| Posterior {
-            sigma: match over {
-                Gaussian::Scales => Sigma::Exp,
-                Gaussian::Context => Sigma::SquaredLogistic,
-                Gaussian::A | Gaussian::AAndB => Sigma::Square,
-            },
+            sigma: sigma_of(over),
             init_eps: 0.4,
             over,
         });

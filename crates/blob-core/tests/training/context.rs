@@ -4,13 +4,11 @@ use std::fs;
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{
-    Adapter, CONTEXT_WIDTH, Gaussian, LoraConfig, Module, Posterior, Sigma, SpectrumRule,
-    peft,
+    Adapter, CONTEXT_WIDTH, Gaussian, LoraConfig, Module, Sigma, SpectrumRule, peft,
 };
-use blob_core::backbone::Backbone;
 use blob_core::method::{CLora, CLoraConfig, MethodConfig};
 use blob_core::objective::Average;
-use blob_core::ops::{Device, Precision};
+use blob_core::ops::Precision;
 use blob_core::optim::KlCycle;
 use blob_core::pass::NoiseSharing;
 use blob_core::train::{Checks, TrainConfig, Trainer};
@@ -19,17 +17,14 @@ use serde_json::{Value, json};
 use crate::support::Scratch;
 use crate::support::answers::{bits, logits, sampling};
 use crate::support::golden::parameters;
-use crate::support::small_model::{SmallWeights, backbone, batch_of, config, lora, point, prompts};
+use crate::support::small_model::{
+    backbone, batch_of, config, lora, lora_with_context, point, prompts,
+};
 
 fn with_context(rank: usize) -> LoraConfig {
     LoraConfig {
         rank,
-        posterior: Some(Posterior {
-            sigma: Sigma::SquaredLogistic,
-            init_eps: 1.0,
-            over: Gaussian::Context,
-        }),
-        ..lora(&[Module::Q, Module::Down, Module::LmHead])
+        ..lora_with_context(&[Module::Q, Module::Down, Module::LmHead])
     }
 }
 
@@ -173,17 +168,6 @@ fn what_needs_a_term_that_is_the_same_for_every_input_refuses_it() {
     };
     let error = blob_core::laplace::Fit::new(fit, &adapter).err().unwrap();
     assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
-    // Another device, fresh or loaded.
-    let weights = SmallWeights(1);
-    let model = Backbone::load_on(Device::Reference, config(), &weights, Precision::F32).unwrap();
-    let error = model.adapter(with_context(3)).err().unwrap();
-    assert_eq!(error.code(), "BPEFT_DEVICE");
-    assert!(error.hint().contains("--device cpu"), "{error}");
-    let asked = sampling(0);
-    let batch = batch_of(&prompts());
-    let outcome =
-        blob_core::predict::predict(&model, Some(&adapter), &batch, &asked, &Abort::default());
-    assert_eq!(outcome.unwrap_err().code(), "BPEFT_DEVICE");
     // A rank whose network would be too large, and adapters of other kinds.
     let error = Adapter::new(with_context(65), &config()).err().unwrap();
     assert_eq!(error.code(), "BPEFT_INVALID_CONFIG");

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 use blob_core::adapter::{
-    Adapter, Factor, Gaussian, HeadConfig, Layout, LoraConfig, Module, Parameters, Posterior, Sigma,
+    Adapter, Factor, Gaussian, HeadConfig, Layout, LoraConfig, Module, Parameters, Posterior,
 };
 use blob_core::method::{
     BbbConfig, BlobConfig, IvonConfig, MapConfig, MethodConfig, MleConfig, PointConfig, Step,
@@ -15,6 +15,7 @@ use blob_core::pass::NoiseSharing;
 
 use crate::adamw::AdamW;
 use crate::support::encoder_case::EncoderCase;
+use crate::support::methods::sigma_of;
 use crate::support::small_model::{blob, lora, normals};
 
 pub const SCHEDULE: Schedule = Schedule {
@@ -38,11 +39,7 @@ pub const ROWS: u64 = 9;
 
 pub fn adapter(over: Option<Gaussian>) -> Adapter {
     let of = |over| Posterior {
-        sigma: match over {
-            Gaussian::A | Gaussian::AAndB => Sigma::Square,
-            Gaussian::Scales => Sigma::Exp,
-            Gaussian::Context => Sigma::SquaredLogistic,
-        },
+        sigma: sigma_of(over),
         init_eps: 0.05,
         over,
     };

@@ -12,6 +12,7 @@ use blob_core::objective::Average;
 use blob_core::optim::KlCycle;
 use blob_core::pass::NoiseSharing;
 
+use crate::support::methods::sigma_of;
 use crate::support::small_model::{blob, config, lora, point};
 
 const BELOW_ZERO: [f64; 4] = [-1e-9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
@@ -22,11 +23,7 @@ type Field<T> = (&'static str, fn(&mut T, f64));
 
 fn adapter(over: Option<Gaussian>) -> Adapter {
     let of = |over| Posterior {
-        sigma: match over {
-            Gaussian::A | Gaussian::AAndB => Sigma::Square,
-            Gaussian::Scales => Sigma::Exp,
-            Gaussian::Context => Sigma::SquaredLogistic,
-        },
+        sigma: sigma_of(over),
         init_eps: 0.05,
         over,
     };

@@ -1,11 +1,10 @@
 //! What a fresh adapter begins with.
 
-use blob_core::adapter::{
-    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma,
-};
+use blob_core::adapter::{Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior};
 use blob_core::noise::{NoiseKey, Phase, Purpose, Stream};
 
 use crate::support::encoder_case::EncoderCase;
+use crate::support::methods::sigma_of;
 use crate::support::small_model::{config, lora};
 
 /// Values of `values` where 0 is the least and 1 the greatest that can be drawn.
@@ -64,11 +63,7 @@ fn correlation(one: &[f32], other: &[f32]) -> Option<f64> {
 
 fn begun(over: Gaussian) -> Posterior {
     Posterior {
-        sigma: match over {
-            Gaussian::A | Gaussian::AAndB => Sigma::Square,
-            Gaussian::Scales => Sigma::Exp,
-            Gaussian::Context => Sigma::SquaredLogistic,
-        },
+        sigma: sigma_of(over),
         init_eps: 0.05,
         over,
     }

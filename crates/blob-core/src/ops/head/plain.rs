@@ -46,20 +46,31 @@ fn logits(
     classes: &Classes,
     term: Option<(&Term<'_>, &[Factors])>,
 ) -> Result<Tensor> {
-    let h = term
-        .map(|(term, members)| down(term, members, x))
-        .transpose()?;
-    let product = |x: &Tensor, w: &Tensor| (x * w)?.sum_all();
-    let mut logits = Vec::new();
-    for (row, token) in classes.iter() {
-        let token = token as usize;
-        let mut logit = product(&x.get(row)?, &weight.get(token)?)?;
-        if let (Some((term, members)), Some(h)) = (term, &h) {
-            let b = members[term.member_of(row)].b();
-            let of_term = product(&h.get(row)?, &b.get(token)?)?;
-            logit = (logit + (of_term * f64::from(term.scaling()))?)?;
-        }
-        logits.push(logit);
-    }
-    Ok(Tensor::stack(&logits, 0)?)
+    let logit = |(row, token): (usize, u32)| product(&x.get(row)?, &weight.get(token as usize)?);
+    let of_weight = classes.iter().map(logit).collect::<Result<Vec<_>>>()?;
+    let of_weight = Tensor::stack(&of_weight, 0)?;
+    Ok(match term {
+        Some((term, members)) => (of_weight + of_term(term, members, x, classes)?)?,
+        None => of_weight,
+    })
+}
+
+/// A term's part of the logits.
+pub(super) fn of_term(
+    term: &Term<'_>,
+    members: &[Factors],
+    x: &Tensor,
+    classes: &Classes,
+) -> Result<Tensor> {
+    let h = down(term, members, x)?;
+    let logit = |(row, token): (usize, u32)| {
+        let b = members[term.member_of(row)].b();
+        product(&h.get(row)?, &b.get(token as usize)?)
+    };
+    let logits = classes.iter().map(logit).collect::<Result<Vec<_>>>()?;
+    Ok((Tensor::stack(&logits, 0)? * f64::from(term.scaling()))?)
+}
+
+fn product(x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    Ok((x * w)?.sum_all()?)
 }

@@ -14,15 +14,18 @@
 //! change nothing of a Gaussian that every token draws by itself.
 
 mod network;
+pub(super) mod reference;
 
 use std::ops::Range;
 
 use super::{Kept, Term};
-use crate::Result;
 use crate::adapter::{Gaussian, Parameters};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Gpu;
 use crate::noise::{Purpose, TokenId};
-use crate::ops::Device;
-use crate::pass::NoiseSharing;
+#[cfg(feature = "cuda")]
+use crate::ops::{Device, Implementation, Operation};
+use crate::pass::{Group, NoiseSharing};
 use network::{Network, add_rows};
 
 impl<'a> Term<'a> {
@@ -36,12 +39,20 @@ impl<'a> Term<'a> {
         Some(Network { rank, weights })
     }
 
-    /// What other devices ask before they compute a term.
-    pub(super) fn require_no_context(&self, device: Device) -> Result<()> {
-        match self.network(0) {
-            Some(_) => device.require_context(),
-            None => Ok(()),
-        }
+    /// Whether plain operations compute it beside the kernels of this GPU.
+    #[cfg(feature = "cuda")]
+    pub(in crate::ops) fn is_by_reference(&self, gpu: Gpu) -> bool {
+        let by = Device::Cuda(gpu).implementation(Operation::Context);
+        self.network(0).is_some() && by == Implementation::Reference
+    }
+
+    /// ε of a group's rows, (n, r²); `None` at the mean.
+    pub(super) fn context_noise(&self, group: &Group) -> Option<Vec<f32>> {
+        let entries = self.shape.rank * self.shape.rank;
+        let mut noise = vec![0.0; group.rows.len() * entries];
+        let mut of_rows = group.rows.clone().zip(noise.chunks_exact_mut(entries));
+        let is_sampled = of_rows.all(|(row, noise)| self.noise_of(row, noise));
+        is_sampled.then_some(noise)
     }
 
     /// ε of a row of the input; false at the mean.

@@ -1,13 +1,15 @@
 //! The low-rank term on a GPU.
 
-use super::Term;
+use candle_core as candle;
+
+use super::{Term, reference};
 use crate::adapter::{Factor, Parameters};
 use crate::kernels::cuda::low_rank::{
     self as cuda, Dropout, FactorPlaces, Group, Identities, Noise, Signs,
 };
-use crate::kernels::cuda::{Array, Gpu, Memory};
+use crate::kernels::cuda::{Array, Gpu, Memory, pointwise};
 use crate::noise::Purpose;
-use crate::ops::{Device, Tensor};
+use crate::ops::Tensor;
 use crate::pass::NoiseSharing;
 use crate::{Error, Result};
 
@@ -19,6 +21,10 @@ pub(in crate::ops) fn add(
     mut y: Memory<f32>,
 ) -> Result<Array> {
     let shape = [x.dim(0)?, term.shape.outputs];
+    if term.is_by_reference(gpu) {
+        let of_weight = Array::of_kernel(gpu, y, &shape);
+        return with_host(&of_weight, reference::forward(term, x.host()?)?);
+    }
     Placed::new(term, gpu)?.term().add(&x.on(gpu)?, &mut y)?;
     Ok(Array::of_kernel(gpu, y, &shape))
 }
@@ -33,11 +39,23 @@ pub(in crate::ops) fn backward(
     gradients: &mut Parameters,
 ) -> Result<Option<Array>> {
     let (n, k) = x.dims2()?;
+    if term.is_by_reference(gpu) {
+        let of_term = reference::backward(term, x.host()?, dy.host()?, gradients)?;
+        let of_weight = dx.map(|dx| Array::of_kernel(gpu, dx, &[n, k]));
+        let sum = of_weight.map(|of_weight| with_host(&of_weight, of_term));
+        return sum.transpose();
+    }
     let placed = Placed::new(term, gpu)?;
     let (x, dy) = (x.on(gpu)?, dy.on(gpu)?);
     let sums = gradients.change_on(gpu)?;
     placed.term().backward((&x, &dy), dx.as_mut(), sums)?;
     Ok(dx.map(|dx| Array::of_kernel(gpu, dx, &[n, k])))
+}
+
+/// What kernels made, plus what the host did.
+pub(in crate::ops) fn with_host(array: &Array, host: candle::Tensor) -> Result<Array> {
+    let gpu = array.gpu();
+    pointwise::sum(gpu, array, &Tensor::from(host).on(gpu)?)
 }
 
 /// What a term's kernels read.
@@ -55,7 +73,6 @@ pub(in crate::ops) struct Placed {
 
 impl Placed {
     pub(in crate::ops) fn new(term: &Term<'_>, gpu: Gpu) -> Result<Self> {
-        term.require_no_context(Device::Cuda(gpu))?;
         let layout = term.parameters.layout();
         let place = |member, factor| {
             let range = layout.range(term.site, factor)?;

@@ -2,20 +2,47 @@
 
 use candle_core::{Device, Tensor};
 
-use super::Term;
+use super::{Term, context};
 use crate::Result;
-use crate::adapter::{LowRankRef, Parameters, Sigma};
+use crate::adapter::{Factor, Gaussian, Parameters, Sigma};
 use crate::noise::Purpose;
-use crate::ops::{self, reference};
+use crate::ops::reference;
 use crate::pass::Group;
 
-/// A member's `A` (r, k), `B` (m, r), and ρ (r, k) where `A` is Gaussian.
+/// A member's `A` (r, k) and `B` (m, r); then ρ (r, k) where `A` is Gaussian, or W₁, b₁, W₂ and b₂
+/// of the network of a context.
 pub(in crate::ops) struct Factors(Vec<Tensor>);
 
 impl Factors {
+    fn a(&self) -> &Tensor {
+        &self.0[0]
+    }
+
     pub(in crate::ops) fn b(&self) -> &Tensor {
         &self.0[1]
     }
+
+    fn rho(&self) -> Option<&Tensor> {
+        match &self.0[2..] {
+            [rho] => Some(rho),
+            _ => None,
+        }
+    }
+
+    fn network(&self) -> Option<&[Tensor; 4]> {
+        self.0[2..].try_into().ok()
+    }
+}
+
+/// Which factors these are, in their order.
+fn kinds(term: &Term<'_>) -> Vec<Factor> {
+    let layout = term.parameters.layout();
+    let of_network = Gaussian::Context.factors().iter().copied();
+    let all = [Factor::A, Factor::B, Factor::Rho]
+        .into_iter()
+        .chain(of_network);
+    all.filter(|&factor| layout.range(term.site, factor).is_some())
+        .collect()
 }
 
 /// y (n, m) = s·h·Bᵀ of x (n, k).
@@ -35,31 +62,34 @@ pub(in crate::ops) fn backward(
     })
 }
 
-/// The adjoint of a function of the members' factors and x: dL/dx, and the factors' gradients
-/// added.
+/// The adjoint of a function of the members' factors and x, and of a context's divergence: dL/dx,
+/// and the factors' gradients added.
 pub(in crate::ops) fn adjoint(
     term: &Term<'_>,
     (x, dy): (&Tensor, &Tensor),
     gradients: &mut Parameters,
     forward: impl FnOnce(&[Factors], &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let members = factors(term)?;
-    let each = members.first().map_or(1, |factors| factors.0.len());
+    let (members, kinds) = (factors(term)?, kinds(term));
     let mut inputs = vec![x];
     inputs.extend(members.iter().flat_map(|factors| &factors.0));
-    let mut found = reference::adjoints(&inputs, dy, |inputs| {
-        let members = inputs[1..].chunks(each);
+    let mut found = reference::gradients(&inputs, |inputs| {
+        let (x, members) = (&inputs[0], inputs[1..].chunks(kinds.len()));
         let members: Vec<_> = members.map(|factors| Factors(factors.to_vec())).collect();
-        forward(&members, &inputs[0])
+        let loss = (forward(&members, x)? * dy)?.sum_all()?;
+        Ok(match divergence(term, &members, x)? {
+            Some(divergence) => (loss + divergence)?,
+            None => loss,
+        })
     })?;
-    let of_factors = found.split_off(1);
-    for (member, of_factors) in of_factors.chunks(each).enumerate() {
-        let Some(sums) = gradients.term_mut(member, term.site) else {
-            continue;
-        };
-        let sums = [Some(sums.a), Some(sums.b), sums.rho];
-        for (sum, gradient) in sums.into_iter().flatten().zip(of_factors) {
-            for (sum, gradient) in sum
+    let (of_factors, layout) = (found.split_off(1), gradients.layout().clone());
+    for (member, of_factors) in of_factors.chunks(kinds.len()).enumerate() {
+        let sums = gradients.member_mut(member);
+        for (&factor, gradient) in kinds.iter().zip(of_factors) {
+            let Some(range) = layout.range(term.site, factor) else {
+                continue;
+            };
+            for (sum, gradient) in sums[range]
                 .iter_mut()
                 .zip(gradient.flatten_all()?.to_vec1::<f32>()?)
             {
@@ -72,52 +102,91 @@ pub(in crate::ops) fn adjoint(
 
 /// The factors of each member as tensors.
 pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
-    term.require_no_context(ops::Device::Reference)?;
-    let of_member = |factors: LowRankRef<'_>| {
-        let mut tensors = vec![
-            tensor(factors.a.to_vec(), term.shape.rank)?,
-            tensor(factors.b.to_vec(), term.shape.outputs)?,
-        ];
-        if let Some(rho) = factors.rho {
-            tensors.push(tensor(rho.to_vec(), term.shape.rank)?);
-        }
-        Ok(Factors(tensors))
+    let kinds = kinds(term);
+    let of_member = |member| {
+        let of = |&factor: &Factor| {
+            let values = term.parameters.factor(member, term.site, factor);
+            tensor(
+                values.unwrap_or_default().to_vec(),
+                term.shape.of(factor)[0],
+            )
+        };
+        Ok(Factors(kinds.iter().map(of).collect::<Result<_>>()?))
     };
-    term.members().map(of_member).collect()
+    (0..term.parameters.members()).map(of_member).collect()
 }
 
 /// h (n, r) of x (n, k).
 pub(in crate::ops) fn down(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Tensor> {
     let mut groups = Vec::new();
     for group in &term.rows.groups {
-        let x = x.narrow(0, group.rows.start, group.rows.len())?;
-        groups.push(down_group(term, &members[group.member], group, &x)?);
+        groups.push(down_group(term, &members[group.member], group, x)?);
     }
     Ok(Tensor::cat(&groups, 0)?)
 }
 
+/// A group's rows of x under a dropout mask of theirs.
+fn dropped(term: &Term<'_>, group: &Group, x: &Tensor, purpose: Purpose) -> Result<Tensor> {
+    let n = group.rows.len();
+    let x = x.narrow(0, group.rows.start, n)?;
+    match term.dropout_mask(group, purpose) {
+        Some(mask) => Ok((x * tensor(mask, n)?)?),
+        None => Ok(x),
+    }
+}
+
+/// D·Aᵀ of a group: h at the mean, and what a context reads.
+fn at_mean(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Result<Tensor> {
+    Ok(dropped(term, group, x, Purpose::MeanDropout)?.matmul(&of.a().t()?)?)
+}
+
 fn down_group(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Result<Tensor> {
     let n = group.rows.len();
-    let dropped = |purpose| match term.dropout_mask(group, purpose) {
-        Some(mask) => Ok((x * tensor(mask, n)?)?),
-        None => Ok::<_, crate::Error>(x.clone()),
-    };
-    let h = dropped(Purpose::MeanDropout)?.matmul(&of.0[0].t()?)?;
-    let (Some(sharing), Some(sigma), Some(rho)) = (term.sharing(), term.sigma, of.0.get(2)) else {
+    let h = at_mean(term, of, group, x)?;
+    if let Some(network) = of.network() {
+        let noise = term.context_noise(group);
+        let noise = noise.map(|noise| tensor(noise, n)).transpose()?;
+        return context::reference::forward(network, &h, noise.as_ref());
+    }
+    let (Some(sharing), Some(sigma), Some(rho)) = (term.sharing(), term.sigma, of.rho()) else {
         return Ok(h);
     };
-    let std = match sigma {
+    let perturbation = (std_of(sigma, rho)? * tensor(term.gaussian(group), term.shape.rank)?)?;
+    let signs = |width, purpose| tensor(term.sign_factors(group, width, purpose, sharing), n);
+    let x = dropped(term, group, x, Purpose::NoiseDropout)?;
+    let x = (x * signs(term.shape.inputs, Purpose::InputSigns)?)?;
+    let noise = x.matmul(&perturbation.t()?)?;
+    let noise = (noise * signs(term.shape.rank, Purpose::RankSigns)?)?;
+    Ok((h + noise)?)
+}
+
+/// w·KL of the matrices that a context makes of x, where it is part of the gradients.
+fn divergence(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Option<Tensor>> {
+    let Some((kl, weight)) = term.pass.mode.context_kl else {
+        return Ok(None);
+    };
+    let mut sums = Vec::new();
+    for group in &term.rows.groups {
+        let of = &members[group.member];
+        if let Some(network) = of.network() {
+            let z = at_mean(term, of, group, x)?;
+            sums.push(context::reference::divergence(network, &z, kl)?);
+        }
+    }
+    if sums.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((Tensor::stack(&sums, 0)?.sum_all()? * weight)?))
+}
+
+/// σ of ρ.
+pub(super) fn std_of(sigma: Sigma, rho: &Tensor) -> Result<Tensor> {
+    Ok(match sigma {
         Sigma::Square => rho.sqr()?,
         Sigma::Softplus => (rho.exp()? + 1.0)?.log()?,
         Sigma::Exp => rho.exp()?,
         Sigma::SquaredLogistic => ((rho.neg()?.exp()? + 1.0)?.recip()?).sqr()?,
-    };
-    let perturbation = (std * tensor(term.gaussian(group), term.shape.rank)?)?;
-    let signs = |width, purpose| tensor(term.sign_factors(group, width, purpose, sharing), n);
-    let x = (dropped(Purpose::NoiseDropout)? * signs(term.shape.inputs, Purpose::InputSigns)?)?;
-    let noise = x.matmul(&perturbation.t()?)?;
-    let noise = (noise * signs(term.shape.rank, Purpose::RankSigns)?)?;
-    Ok((h + noise)?)
+    })
 }
 
 fn output(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Tensor> {

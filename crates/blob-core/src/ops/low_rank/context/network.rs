@@ -157,9 +157,14 @@ pub(super) fn add_rows(rows: &[f32], sum: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::super::reference;
     use super::*;
     use crate::kl::{KlForm, PriorStd};
     use crate::noise::{NoiseKey, Phase, Purpose, Stream};
+    use crate::ops::oracle::assert_close;
+    use crate::ops::reference::gradients;
 
     const RANK: usize = 3;
     const COUNT: usize = 5;
@@ -259,6 +264,47 @@ mod tests {
                 (got - expected).abs() < 1e-4 * expected.abs(),
                 "{got} {expected}"
             );
+        }
+    }
+
+    #[test]
+    fn plain_operations_make_the_same_of_rows_and_the_tape_the_same_gradients() {
+        let (weights, z, dh) = case();
+        let (outputs, entries) = (2 * RANK * RANK, RANK * RANK);
+        let tensor = |values: &[f32], rows: usize| {
+            let shape = (rows, values.len() / rows);
+            Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+        };
+        let exact = |values: &[f32], rows| tensor(values, rows).to_dtype(DType::F64).unwrap();
+        let rows = [COUNT, CONTEXT_WIDTH, 1, outputs, 1];
+        let [w1, b1, w2, b2] = &weights;
+        let of = [&z, w1, b1, w2, b2];
+        let inputs: Vec<_> = of
+            .into_iter()
+            .zip(rows)
+            .map(|(it, n)| exact(it, n))
+            .collect();
+        let kl = GaussianKl::new(PriorStd::new(PRIOR).unwrap(), KlForm::Exact);
+        for (noise, weight) in NOISES.into_iter().flat_map(|of| [(of, 0.0), (of, 0.7)]) {
+            let mut drawn = vec![0.0; COUNT * entries];
+            let mut of_rows = drawn.chunks_exact_mut(entries).enumerate();
+            let is_sampled = of_rows.all(|(row, drawn)| noise(row, drawn));
+            let drawn = is_sampled.then(|| exact(&drawn, COUNT));
+            let forward = |of: &[Tensor]| {
+                reference::forward(of[1..].try_into().unwrap(), &of[0], drawn.as_ref())
+            };
+            let h = network(&weights).forward(&z, noise);
+            assert_close(&tensor(&h, COUNT), &forward(&inputs).unwrap(), 1e-5);
+            let expected = gradients(&inputs.iter().collect::<Vec<_>>(), |of| {
+                let loss = (forward(of)? * exact(&dh, COUNT))?.sum_all()?;
+                let network = of[1..].try_into().unwrap();
+                Ok((loss + (reference::divergence(network, &of[0], kl)? * weight)?)?)
+            });
+            let (dz, sums) = network(&weights).backward((&z, &dh), noise, Some((kl, weight)));
+            let got = [dz].into_iter().chain(sums);
+            for ((got, expected), rows) in got.zip(expected.unwrap()).zip(rows) {
+                assert_close(&tensor(&got, rows), &expected, 1e-5);
+            }
         }
     }
 
