@@ -135,12 +135,20 @@ impl<C: Combine> TileWork for CombinedProduct<'_, C> {
             steps: 2 * operand.steps(),
         };
         let work = 2 * extent.rows * columns * operand.depth().values();
-        run_all(&extent, work, |task| self.run_task(kernel, &task));
+        run_all(&extent, work, |task| {
+            // SAFETY: tasks are disjoint rectangles, each is run once, and nobody else has the
+            // results.
+            unsafe { self.run_task(kernel, &task) }
+        });
     }
 }
 
 impl<C: Combine> CombinedProduct<'_, C> {
-    fn run_task<K: TileKernel>(&self, kernel: K, task: &Task) {
+    /// Computes a task's rectangle.
+    ///
+    /// # Safety
+    /// No other reference to it, in any of the results, may exist meanwhile.
+    unsafe fn run_task<K: TileKernel>(&self, kernel: K, task: &Task) {
         let (operand, isa, steps) = (self.operand, self.operand.isa(), self.operand.steps());
         with_prepared(|prepared| {
             for (prepared, panels) in prepared.iter_mut().zip(self.panels) {
@@ -163,14 +171,10 @@ impl<C: Combine> CombinedProduct<'_, C> {
                         for (sums, (steps, _)) in sums.iter_mut().zip([first, second]) {
                             kernel.tile(tile.height, x, steps, sums);
                         }
-                        let combined = CombineTiles {
-                            product: self,
-                            sums: &mut sums,
-                            terms: [first.1, second.1],
-                            scales: operand.scales_of(tile.range()),
-                            tile,
-                            panel,
-                        };
+                        let terms = [first.1, second.1];
+                        // SAFETY: the tile is a part of the task, and tiles follow each other.
+                        let combined =
+                            unsafe { CombineTiles::new(self, &mut sums, terms, tile, panel) };
                         simd::run_on(isa, combined);
                     }
                 }
@@ -198,9 +202,33 @@ struct CombineTiles<'a, C> {
     sums: &'a mut [Accumulators; 2],
     terms: [&'a PanelEpilogue; 2],
     scales: Option<&'a [f32]>,
-    /// Rows and panel of the result; no other thread has them.
+    /// Where they lie in the results.
     tile: TileRows,
     panel: usize,
+}
+
+impl<'a, C> CombineTiles<'a, C> {
+    /// Two tiles of the same rows and panel.
+    ///
+    /// # Safety
+    /// No other reference to these elements of the results may exist while it lives.
+    #[inline(always)]
+    unsafe fn new(
+        product: &'a CombinedProduct<'a, C>,
+        sums: &'a mut [Accumulators; 2],
+        terms: [&'a PanelEpilogue; 2],
+        tile: TileRows,
+        panel: usize,
+    ) -> Self {
+        Self {
+            product,
+            sums,
+            terms,
+            scales: product.operand.scales_of(tile.range()),
+            tile,
+            panel,
+        }
+    }
 }
 
 impl<C: Combine> simd::Kernel for CombineTiles<'_, C> {
@@ -234,20 +262,20 @@ impl<C: Combine> simd::Kernel for CombineTiles<'_, C> {
                 L::store(C::combine::<L>(L::load(first), L::load(second)), first);
             }
             if let Some(products) = &product.products {
-                // SAFETY: tasks are disjoint rectangles, and a task's tiles follow each other.
+                // SAFETY: `CombineTiles::new` was promised so.
                 let products = unsafe { products.row(row, columns.clone()) };
                 if let Some(words) = words.as_flattened().first_chunk() {
                     write_row(words, products);
                 }
             }
             if let Destination::Matrix(out) = &product.to {
-                // SAFETY: as above.
+                // SAFETY: the same.
                 write_row(first, unsafe { out.row(row, columns.clone()) });
             }
         }
         if let Destination::Staged(words) = &product.to {
             let steps = panel * PANEL_WIDTH / 2..(panel + 1) * PANEL_WIDTH / 2;
-            // SAFETY: as above; the words of a tile's rows are its own, and a panel's are a piece
+            // SAFETY: the same; the words of a tile's rows are its own, and a panel's are a piece
             // of them.
             let words = unsafe { words.tile(tile.range(), steps) };
             write_bf16_tile::<L>(tile.height, &first.0[..height], words);

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::epilogue::{Addend, Epilogue, LowRankUpdate};
 use super::packing::Int8Columns;
 use super::step::PANEL_WIDTH;
-use super::tiles::Accumulators;
+use super::tiles::{Accumulators, TileRows};
 use crate::marks::{BITS_PER_WORD, Effect};
 use crate::output::Slot;
 use crate::shared_matrix::SharedMatrix;
@@ -65,18 +65,47 @@ impl PanelEpilogue {
     }
 }
 
+/// A tile's own elements of a result, and what is added to them.
+pub(super) struct TilePlace<'a> {
+    rows: Range<usize>,
+    panel: usize,
+    /// Of the result.
+    columns: usize,
+    out: &'a SharedMatrix<'a, MaybeUninit<f32>>,
+    epilogue: &'a Epilogue<'a>,
+}
+
+impl<'a> TilePlace<'a> {
+    /// A tile's rows of a panel, of a result (m, columns).
+    ///
+    /// # Safety
+    /// No other reference to these elements of `out` may exist while the place lives; where the
+    /// epilogue adds what they hold ([`Addend::Out`]), they have been written.
+    #[inline(always)]
+    pub(super) unsafe fn new(
+        out: &'a SharedMatrix<'a, MaybeUninit<f32>>,
+        epilogue: &'a Epilogue<'a>,
+        tile: TileRows,
+        panel: usize,
+        columns: usize,
+    ) -> Self {
+        Self {
+            rows: tile.range(),
+            panel,
+            columns,
+            out,
+            epilogue,
+        }
+    }
+}
+
 /// Finishes one tile and writes it.
 pub(super) struct FinishTile<'a> {
     pub(super) sums: &'a mut Accumulators,
     pub(super) terms: &'a PanelEpilogue,
-    pub(super) epilogue: &'a Epilogue<'a>,
     /// For int8: scales of the tile's rows.
     pub(super) scales: Option<&'a [f32]>,
-    /// Rows and columns of `out`; no other thread has them.
-    pub(super) rows: Range<usize>,
-    pub(super) panel: usize,
-    pub(super) columns: usize,
-    pub(super) out: &'a SharedMatrix<'a, MaybeUninit<f32>>,
+    pub(super) place: TilePlace<'a>,
 }
 
 impl simd::Kernel for FinishTile<'_> {
@@ -84,20 +113,27 @@ impl simd::Kernel for FinishTile<'_> {
 
     #[inline(always)]
     fn run<L: Level>(self) {
-        let rows = &mut self.sums.0[..self.rows.len()];
+        let TilePlace {
+            rows: indices,
+            panel,
+            columns: width,
+            out,
+            epilogue,
+        } = self.place;
+        let rows = &mut self.sums.0[..indices.len()];
         if let Some(scales) = self.scales {
             self.terms.rescale(rows, scales);
         }
         let mut rights = self.terms.rights.as_slice();
-        for (update, rank) in self.epilogue.updates.iter().zip(&self.terms.ranks) {
+        for (update, rank) in epilogue.updates.iter().zip(&self.terms.ranks) {
             let (mine, rest) = rights.split_at(*rank);
             rights = rest;
-            let range = self.rows.start.max(update.rows.start)..self.rows.end.min(update.rows.end);
+            let range = indices.start.max(update.rows.start)..indices.end.min(update.rows.end);
             for row in range {
-                let lanes = &mut rows[row - self.rows.start];
+                let lanes = &mut rows[row - indices.start];
                 let left = &update.left[row * rank..(row + 1) * rank];
                 let marks = update.marks;
-                let mark = marks.map(|it| (it.effect, it.bits.word(row, self.panel)));
+                let mark = marks.map(|it| (it.effect, it.bits.word(row, panel)));
                 let term = RowTerm {
                     left,
                     right: mine,
@@ -107,17 +143,15 @@ impl simd::Kernel for FinishTile<'_> {
                 store::<L>(term.added_to::<L>(load::<L>(lanes)), lanes);
             }
         }
-        let columns = self.panel * PANEL_WIDTH..self.columns.min((self.panel + 1) * PANEL_WIDTH);
-        for (lanes, row) in rows.iter_mut().zip(self.rows.clone()) {
-            // SAFETY: tasks are disjoint rectangles, and a task's tiles follow each other.
-            let out = unsafe { self.out.row(row, columns.clone()) };
-            let addend = match self.epilogue.addend {
+        let columns = panel * PANEL_WIDTH..width.min((panel + 1) * PANEL_WIDTH);
+        for (lanes, row) in rows.iter_mut().zip(indices) {
+            // SAFETY: `TilePlace::new` was promised so.
+            let out = unsafe { out.row(row, columns.clone()) };
+            let addend = match epilogue.addend {
                 Addend::None => None,
-                // SAFETY: `Product::run_to` refuses this addend where `out` is not numbers.
+                // SAFETY: the same.
                 Addend::Out => Some(unsafe { out.assume_init_ref() }),
-                Addend::Matrix(matrix) => {
-                    Some(&matrix[row * self.columns + columns.start..][..out.len()])
-                }
+                Addend::Matrix(matrix) => Some(&matrix[row * width + columns.start..][..out.len()]),
             };
             if let Some(addend) = addend {
                 if let Some(addend) = addend.first_chunk() {

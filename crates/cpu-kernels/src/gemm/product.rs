@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use super::check;
 use super::epilogue::{Addend, Epilogue};
-use super::finish::{FinishTile, PanelEpilogue};
+use super::finish::{FinishTile, PanelEpilogue, TilePlace};
 use super::packing::{Operand, WeightPanels};
 use super::running::{Preparation, run_all, with_prepared};
 use super::step::PANEL_WIDTH;
@@ -104,7 +104,12 @@ impl<'a> Product<'a> {
         tiles::run(isa, format, Whole { product: self, out })
     }
 
-    fn run_task<K: TileKernel>(&self, kernel: K, task: &Task, out: &Target<'_>) {
+    /// Computes a task's rectangle.
+    ///
+    /// # Safety
+    /// No other reference to it may exist meanwhile, and [`Addend::Out`] is that of a result which
+    /// holds numbers ([`Self::run_to`]).
+    unsafe fn run_task<K: TileKernel>(&self, kernel: K, task: &Task, out: &Target<'_>) {
         let (operand, steps) = (self.operand, self.operand.steps());
         let preparation = Preparation {
             panels: self.panels,
@@ -121,7 +126,11 @@ impl<'a> Product<'a> {
                     for tile in tiles::tiles(band.clone()) {
                         self.prefetch(tile, panel, out);
                         kernel.tile(tile.height, operand.tile(tile), steps, &mut sums);
-                        self.finish(&mut sums, tile, panel, terms, out);
+                        // SAFETY: the tile is a part of the task, and tiles follow each other.
+                        let place = unsafe {
+                            TilePlace::new(out, self.epilogue, tile, panel, self.columns)
+                        };
+                        self.finish(&mut sums, tile, terms, place);
                     }
                 }
             }
@@ -148,28 +157,22 @@ impl<'a> Product<'a> {
         &self,
         sums: &mut Accumulators,
         tile: TileRows,
-        panel: usize,
         terms: &PanelEpilogue,
-        out: &Target<'_>,
+        place: TilePlace<'_>,
     ) {
-        let rows = tile.range();
         simd::run_on(
             self.operand.isa(),
             FinishTile {
                 sums,
                 terms,
-                epilogue: self.epilogue,
-                scales: self.operand.scales_of(rows.clone()),
-                rows,
-                panel,
-                columns: self.columns,
-                out,
+                scales: self.operand.scales_of(tile.range()),
+                place,
             },
         );
     }
 }
 
-/// The whole of a result.
+/// The whole of a result; made by [`Product::run_to`] alone.
 struct Whole<'a, 'o> {
     product: &'a Product<'a>,
     out: Target<'o>,
@@ -185,6 +188,10 @@ impl TileWork for Whole<'_, '_> {
             steps: product.operand.steps(),
         };
         let work = extent.rows * extent.columns * product.operand.depth().values();
-        run_all(&extent, work, |task| product.run_task(kernel, &task, &out));
+        run_all(&extent, work, |task| {
+            // SAFETY: tasks are disjoint rectangles, each is run once, and nobody else has the
+            // result; `Product::run_to` has refused `Addend::Out` where it holds no numbers.
+            unsafe { product.run_task(kernel, &task, &out) }
+        });
     }
 }

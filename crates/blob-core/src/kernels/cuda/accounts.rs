@@ -95,9 +95,10 @@ impl Accounts {
 
     fn part_with_unused(&mut self, gpu: Gpu) -> DriverResult<()> {
         let unused = self.arena.unused();
-        unused
-            .into_iter()
-            .try_for_each(|address| gpu.to_driver(address))
+        unused.into_iter().try_for_each(|address| {
+            // SAFETY: a slab that the driver gave, of which no array has a part.
+            unsafe { gpu.to_driver(address) }
+        })
     }
 
     fn note(&mut self) {
@@ -131,14 +132,17 @@ impl Gpu {
             ended?;
             taken.map_err(|error| self.not_given(error, bytes))?
         };
-        Ok(Memory::given(self, address, len, Source::Arena))
+        // SAFETY: the arena took these bytes out of what is free.
+        Ok(unsafe { Memory::given(self, address, len, Source::Arena) })
     }
 
     /// Zeros.
     pub(super) fn zeros<T: Number>(self, len: usize) -> Result<Memory<T>> {
         let mut memory = self.empty::<T>(len)?;
         let bytes = size_of::<T>() * len.max(1);
-        self.ask(Node::Zeros(memory.address(), bytes))?;
+        let address = memory.address();
+        // SAFETY: the memory has as many bytes, and nobody else has it.
+        unsafe { self.ask(Node::Zeros { address, bytes }) }?;
         Ok(memory.written())
     }
 
@@ -158,12 +162,16 @@ impl Gpu {
         drop(accounts);
         ended?;
         let address = address.map_err(|error| self.not_given(error, bytes))?;
-        Ok(Memory::given(self, address, len, Source::Driver))
+        // SAFETY: the driver has just given these bytes.
+        Ok(unsafe { Memory::given(self, address, len, Source::Driver) })
     }
 
     /// Frees memory behind all that was asked so far. Slabs of which nothing is used go when a
     /// weight goes, or when nothing is left.
-    pub(super) fn give_back(self, (address, bytes): (u64, usize), source: &Source) {
+    ///
+    /// # Safety
+    /// The source gave as many bytes at the address, and nobody asks for anything there any more.
+    pub(super) unsafe fn give_back(self, address: u64, bytes: usize, source: &Source) {
         let is_closed = match source {
             Source::Stage(_) => return, // the whole of it has an owner
             Source::Arena => {
@@ -175,7 +183,8 @@ impl Gpu {
                 let mut accounts = self.accounts();
                 let _stage = self.end_list_silently();
                 accounts.lasting -= bytes;
-                let _ = self.to_driver(address); // a GPU that is lost has no memory
+                // SAFETY: the caller's promise, and the list that may have used it is ended.
+                let _ = unsafe { self.to_driver(address) }; // a GPU that is lost has no memory
                 let _ = accounts.part_with_unused(self);
                 let are_closed = accounts.are_closed();
                 drop(accounts);
@@ -205,12 +214,14 @@ impl Gpu {
         }
     }
 
-    fn to_driver(self, address: u64) -> DriverResult<()> {
+    /// # Safety
+    /// The driver gave it, nobody has it any more, and all work on it was asked of the GPU's
+    /// stream.
+    unsafe fn to_driver(self, address: u64) -> DriverResult<()> {
         let stream = self.stream();
         stream.context().bind_to_thread()?;
         self.counted().allocations += 1;
-        // SAFETY: the driver gave it, nobody has it any more, and all work on it was asked of that
-        // stream.
+        // SAFETY: the caller's promise.
         unsafe {
             if stream.context().has_async_alloc() {
                 result::free_async(address, stream.cu_stream())

@@ -165,19 +165,23 @@ impl Gpu {
 
     /// Writes as many values as there is memory for.
     pub(super) fn write<T: Number>(self, values: &[T], mut to: Unwritten<T>) -> Result<Memory<T>> {
+        assert_eq!(values.len(), to.len(), "values must fill their memory");
         self.settle()?;
         self.bind()?;
-        self.copy_to(to.address(), values)?;
+        // SAFETY: the memory holds as many values, and nobody else has it.
+        unsafe { self.copy_to(to.address(), values) }?;
         Ok(to.written())
     }
 
-    /// Copies values to where as many have room. The GPU is the thread's.
-    pub(super) fn copy_to<T: DeviceRepr>(self, to: u64, values: &[T]) -> Result<()> {
+    /// Copies values to an address. The GPU is the thread's.
+    ///
+    /// # Safety
+    /// Memory of this GPU for as many values lies there, and nobody else has it.
+    pub(super) unsafe fn copy_to<T: DeviceRepr>(self, to: u64, values: &[T]) -> Result<()> {
         if values.is_empty() {
             return Ok(());
         }
-        // SAFETY: the caller has memory for as many values there; the driver takes the host's
-        // before it returns.
+        // SAFETY: the caller's promise; the driver takes the host's values before it returns.
         let copied = unsafe { result::memcpy_htod_async(to, values, self.stream().cu_stream()) };
         copied.map_err(|error| self.failed(error))?;
         let mut traffic = self.counted();
@@ -191,7 +195,8 @@ impl Gpu {
         let mut copy = self.empty(values.len())?;
         let (to, from) = (copy.address(), values.address());
         let bytes = size_of::<f32>() * values.len();
-        self.ask(Node::Copy { from, to, bytes })?;
+        // SAFETY: both memories hold as many bytes, and the copy is nobody else's.
+        unsafe { self.ask(Node::Copy { from, to, bytes }) }?;
         Ok(copy.written())
     }
 

@@ -80,21 +80,25 @@ impl Communicator {
     pub(crate) fn sum(&self, values: &mut Array) -> Result<()> {
         let len = values.len();
         let address = values.values_mut()?.address();
-        self.sum_at(address, len, FLOAT32)
+        // SAFETY: the array holds as many values of that type.
+        unsafe { self.sum_at(address, len, FLOAT32) }
     }
 
     /// The same of a step's losses and of the rows that were right.
     pub(crate) fn sum_losses(&self, tally: &mut Tally) -> Result<()> {
         let address = tally.sums_mut().address();
-        self.sum_at(address, Tally::LOSSES, FLOAT64)
+        // SAFETY: a tally begins with as many sums in f64.
+        unsafe { self.sum_at(address, Tally::LOSSES, FLOAT64) }
     }
 
-    fn sum_at(&self, address: u64, len: usize, kind: c_int) -> Result<()> {
+    /// # Safety
+    /// As many values of that type lie there, and the caller may change them.
+    unsafe fn sum_at(&self, address: u64, len: usize, kind: c_int) -> Result<()> {
         self.gpu.settle()?;
         self.gpu.bind()?;
         let (from, to) = (address as *const c_void, address as *mut c_void);
         let stream = self.gpu.stream().cu_stream().cast();
-        // SAFETY: the array holds as many values of that type, and its GPU's stream orders this.
+        // SAFETY: the caller's promise; the GPU's stream orders this.
         let code = unsafe { (self.nccl.all_reduce)(from, to, len, kind, SUM, self.handle, stream) };
         checked(self.gpu, self.nccl, code)
     }

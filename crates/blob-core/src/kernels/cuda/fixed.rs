@@ -102,13 +102,16 @@ impl Algorithms {
     }
 
     /// Asks for a product by the algorithm of its class.
-    pub(super) fn run(&self, gpu: Gpu, class: Class, of: Operands) -> Result<()> {
+    ///
+    /// # Safety
+    /// As for [`Operands::multiply`].
+    pub(super) unsafe fn run(&self, gpu: Gpu, class: Class, of: Operands) -> Result<()> {
         let algorithm = self.algorithm(gpu, class)?;
         let product = Product::new(class, of.n).map_err(|error| failed(gpu, class, error))?;
         let address = |pointer: u64| pointer as *mut c_void;
         let (one, beta) = (1.0_f32, f32::from(u8::from(of.is_added)));
-        // SAFETY: the operands have the sizes that `Matrix` took them by; the scalars lie on the
-        // host, where the description looks for them.
+        // SAFETY: the caller's promise; the scalars lie on the host, where the description looks
+        // for them.
         let asked = unsafe {
             result::matmul(
                 self.handle(gpu)?,

@@ -72,16 +72,20 @@ impl Graphs {
 
     /// Runs a list by its graph, made now if it is worth one; whether it did.
     ///
+    /// # Safety
+    /// As for [`Gpu::ask`], of each node.
+    ///
     /// # Errors
     /// `BPEFT_DEVICE`.
-    pub(super) fn run(&mut self, gpu: Gpu, hash: u64, nodes: &[Node]) -> Result<bool> {
+    pub(super) unsafe fn run(&mut self, gpu: Gpu, hash: u64, nodes: &[Node]) -> Result<bool> {
         let found = self.kept.iter().position(|kept| kept.hash == hash);
         let at = match found {
             Some(at) if self.kept[at].nodes == nodes => at,
             Some(_) => return Ok(false), // another list of that hash
             None if !self.is_worth_one(hash) => return Ok(false),
             None => {
-                let Ok(graph) = captured(gpu, nodes) else {
+                // SAFETY: the caller's promise.
+                let Ok(graph) = (unsafe { captured(gpu, nodes) }) else {
                     self.refused.insert(hash);
                     return Ok(false);
                 };
@@ -97,7 +101,7 @@ impl Graphs {
         traffic.calls += 1;
         traffic.graphs += 1;
         drop(traffic);
-        // SAFETY: the graph was made of that stream's work.
+        // SAFETY: the graph was made of that stream's work, and of nodes that equal these.
         let launched =
             unsafe { result::graph::launch(self.kept[at].graph.0, gpu.stream().cu_stream()) };
         launched.map_err(|error| gpu.failed(error))?;
@@ -126,13 +130,17 @@ impl Graphs {
 }
 
 /// A graph of a list, none of which runs.
-fn captured(gpu: Gpu, nodes: &[Node]) -> Result<Executable> {
+///
+/// # Safety
+/// As for [`Gpu::ask`], of each node.
+unsafe fn captured(gpu: Gpu, nodes: &[Node]) -> Result<Executable> {
     let of = |error| gpu.failed(error);
     let stream = gpu.stream().cu_stream();
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     // SAFETY: the stream is the GPU's, and what is asked of it until the end is these nodes.
     unsafe { result::stream::begin_capture(stream, mode) }.map_err(of)?;
-    let asked = nodes.iter().try_for_each(|node| node.issue(gpu));
+    // SAFETY: the caller's promise.
+    let asked = nodes.iter().try_for_each(|node| unsafe { node.issue(gpu) });
     // SAFETY: it was begun.
     let graph = unsafe { result::stream::end_capture(stream) }.map_err(of)?;
     let flags = sys::CUgraphInstantiate_flags_enum(0);

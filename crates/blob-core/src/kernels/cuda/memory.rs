@@ -47,7 +47,10 @@ pub(super) enum Source {
 
 impl<T> Memory<T> {
     /// What `source` gave for `len` values, from `address` on.
-    pub(super) fn given(gpu: Gpu, address: u64, len: usize, source: Source) -> Self {
+    ///
+    /// # Safety
+    /// It gave them to nobody else, and does not until they come back.
+    pub(super) unsafe fn given(gpu: Gpu, address: u64, len: usize, source: Source) -> Self {
         Self {
             gpu,
             address,
@@ -109,7 +112,8 @@ impl<T> Memory<T> {
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
         let bytes = size_of::<T>() * self.len.max(1);
-        self.gpu.give_back((self.address, bytes), &self.source);
+        // SAFETY: `given` was promised so, and this was the owner.
+        unsafe { self.gpu.give_back(self.address, bytes, &self.source) };
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Node {
     /// A product with a frozen weight; whether by the algorithm that is its class's own.
     Product(Class, Operands, bool),
     /// So many bytes of zeros.
-    Zeros(u64, usize),
+    Zeros { address: u64, bytes: usize },
     /// So many bytes from one address to another.
     Copy { from: u64, to: u64, bytes: usize },
 }
@@ -54,17 +54,20 @@ impl Grid {
 
 impl Node {
     /// Asks the driver for it, behind all that it was asked before. The GPU is the thread's.
-    pub(super) fn issue(&self, gpu: Gpu) -> Result<()> {
+    ///
+    /// # Safety
+    /// As for [`Gpu::ask`].
+    pub(super) unsafe fn issue(&self, gpu: Gpu) -> Result<()> {
         gpu.counted().calls += 1;
         let stream = gpu.stream().cu_stream();
-        // SAFETY: calls are whole (`Gpu::run`), so that the driver reads no other memory of the
-        // host's. Each function of this folder passes arrays as long as its kernel's header says,
-        // by the sizes that it was given with them; all memory was taken when it was asked for, and
-        // is given to others for what is asked later alone.
+        // SAFETY: the caller's promise; all memory was taken when it was asked for, and is given to
+        // others for what is asked later alone.
         let asked: std::result::Result<(), DriverError> = unsafe {
             match self {
                 Self::Launch(call, grid) => call.launch(stream, grid.shape()),
-                Self::Zeros(address, bytes) => result::memset_d8_async(*address, 0, *bytes, stream),
+                Self::Zeros { address, bytes } => {
+                    result::memset_d8_async(*address, 0, *bytes, stream)
+                }
                 Self::Copy { from, to, bytes } => {
                     result::memcpy_dtod_async(*to, *from, *bytes, stream)
                 }

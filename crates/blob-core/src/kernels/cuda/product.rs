@@ -54,11 +54,19 @@ pub(crate) enum ProductRows {
 }
 
 impl ProductRows {
-    /// Their number, and the address of the first.
-    fn place(&self) -> (usize, u64) {
+    /// How many there are, and how wide they are.
+    fn dims(&self) -> [usize; 2] {
         match self {
-            Self::F32(x) => (x.matrix().0, x.values().address()),
-            Self::Bf16(x) => (x.dims()[0], x.values().address()),
+            Self::F32(x) => x.matrix().into(),
+            Self::Bf16(x) => *x.dims(),
+        }
+    }
+
+    /// The address of the first.
+    fn address(&self) -> u64 {
+        match self {
+            Self::F32(x) => x.values().address(),
+            Self::Bf16(x) => x.values().address(),
         }
     }
 }
@@ -136,7 +144,7 @@ impl Matrix {
         let (m, k) = self.shape;
         let mut y = self.product((x, true), [m, k], addend)?;
         if let Some(bias) = bias {
-            pointwise::add_to_rows(self.gpu, &mut y, bias, x.place().0)?;
+            pointwise::add_to_rows(self.gpu, &mut y, bias, x.dims()[0])?;
         }
         Ok(y)
     }
@@ -154,7 +162,7 @@ impl Matrix {
         [columns, inner]: [usize; 2],
         addend: Option<&Array>,
     ) -> Result<Memory<f32>> {
-        let (gpu, (n, x_address)) = (self.gpu, x.place());
+        let (gpu, [n, width]) = (self.gpu, x.dims());
         let is_bf16 = self.is_bf16();
         if is_bf16 != matches!(x, ProductRows::Bf16(_)) {
             return Err(Error::InvalidInput(
@@ -168,6 +176,13 @@ impl Matrix {
         if n == 0 {
             return Ok(result.written());
         }
+        let added = addend.map_or(n * columns, Array::len);
+        if (width, added) != (inner, n * columns) {
+            return Err(Error::InvalidInput(format!(
+                "a product must have rows of {inner} and an addend ({n}, {columns}), \
+                 got rows of {width} and {added} values"
+            )));
+        }
         let address = result.address();
         let class = Class {
             is_transposed,
@@ -178,13 +193,16 @@ impl Matrix {
         let ask = |w| {
             let operands = Operands {
                 w,
-                x: x_address,
+                x: x.address(),
                 result: address,
                 n,
                 is_added: addend.is_some(),
             };
             gpu.counted().products += 1;
-            gpu.ask(Node::Product(class, operands, gpu.fixes_products()))
+            let node = Node::Product(class, operands, gpu.fixes_products());
+            // SAFETY: W is (m, k), x and the result have just been measured, and nobody else has
+            // the result.
+            unsafe { gpu.ask(node) }
         };
         match &self.values {
             Values::F32(w) => ask(w.address()),
@@ -231,9 +249,13 @@ impl Gpu {
 
 impl Operands {
     /// Asks for the product; by its class's own algorithm where that is fixed.
-    pub(super) fn multiply(self, gpu: Gpu, class: Class, is_fixed: bool) -> Result<()> {
+    ///
+    /// # Safety
+    /// The operands lie where they say, in the sizes of the class; the result is the caller's.
+    pub(super) unsafe fn multiply(self, gpu: Gpu, class: Class, is_fixed: bool) -> Result<()> {
         if is_fixed {
-            return gpu.fixed().run(gpu, class, self);
+            // SAFETY: the caller's promise.
+            return unsafe { gpu.fixed().run(gpu, class, self) };
         }
         let (one, beta) = (1.0_f32, f32::from(u8::from(self.is_added)));
         let [columns, n, inner] = [int(class.columns)?, int(self.n)?, int(class.inner)?];
@@ -248,8 +270,8 @@ impl Operands {
             sys::cudaDataType::CUDA_R_32F
         };
         let address = |pointer: u64| pointer as *mut c_void;
-        // SAFETY: W is (m, k), x and the result have the sizes that `Matrix` took them by; the
-        // scalars lie on the host, where the handle looks for them.
+        // SAFETY: the caller's promise; the scalars lie on the host, where the handle looks for
+        // them.
         let asked = unsafe {
             result::gemm_ex(
                 *gpu.blas().handle(),

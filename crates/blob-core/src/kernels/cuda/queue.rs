@@ -61,18 +61,23 @@ impl Stage {
             return Ok(());
         }
         let to = self.memory.address() + (self.copied * size_of::<u64>()) as u64;
-        gpu.copy_to(to, rest)?;
+        // SAFETY: a stage takes no more words than it has room for, and a word is read by nodes
+        // that are asked after its copy alone.
+        unsafe { gpu.copy_to(to, rest) }?;
         self.copied = self.words.len();
         Ok(())
     }
 }
 
 impl Queue {
-    fn push(&mut self, gpu: Gpu, node: Node) -> Result<()> {
+    /// # Safety
+    /// As for [`Gpu::ask`].
+    unsafe fn push(&mut self, gpu: Gpu, node: Node) -> Result<()> {
         node.hash(&mut self.hasher);
         if self.is_issued {
             gpu.bind()?;
-            return node.issue(gpu);
+            // SAFETY: the caller's promise.
+            return unsafe { node.issue(gpu) };
         }
         self.nodes.push(node);
         if self.nodes.len() == BEGINNING {
@@ -100,7 +105,11 @@ impl Queue {
         if at_once((&mut self.graphs, &nodes))? {
             return Ok(());
         }
-        nodes.iter().try_for_each(|node| node.issue(gpu))
+        for node in &nodes {
+            // SAFETY: `push` was promised so for each of them.
+            unsafe { node.issue(gpu) }?;
+        }
+        Ok(())
     }
 
     /// Ends the list.
@@ -110,7 +119,8 @@ impl Queue {
         let beginning = self.beginning.take();
         let is_graph = !is_issued && beginning.is_some();
         let issued = self.issue(gpu, |(graphs, nodes)| {
-            Ok(is_graph && graphs.run(gpu, hash, nodes)?)
+            // SAFETY: `push` was promised so for each of them.
+            Ok(is_graph && unsafe { graphs.run(gpu, hash, nodes) }?)
         });
         if let Some(beginning) = beginning {
             self.graphs.note(beginning, hash);
@@ -121,13 +131,20 @@ impl Queue {
 
 impl Gpu {
     /// Asks for a node, behind all others.
-    pub(super) fn ask(self, node: Node) -> Result<()> {
+    ///
+    /// # Safety
+    /// Its addresses are those of memory that its caller has now and, where it writes, alone, and
+    /// that holds as many values as it reads and writes there. A launch's call is whole
+    /// ([`super::call::Call::is_whole`]).
+    pub(super) unsafe fn ask(self, node: Node) -> Result<()> {
         if !self.repeats() {
             self.settle()?;
             self.bind()?;
-            return node.issue(self);
+            // SAFETY: the caller's promise.
+            return unsafe { node.issue(self) };
         }
-        self.staged()?.push(self, node)
+        // SAFETY: the same.
+        unsafe { self.staged()?.push(self, node) }
     }
 
     /// Asks for all that was put off: nothing is, when somebody waits or goes past the queue.
@@ -202,7 +219,10 @@ impl Gpu {
         }
         let address = stage.memory.address() + (from * size_of::<u64>()) as u64;
         let source = Source::Stage(Arc::clone(&stage.memory));
-        Ok(Some(Memory::given(self, address, words.len(), source)))
+        // SAFETY: these words are no other's, and the stage's memory lives as long as they.
+        Ok(Some(unsafe {
+            Memory::given(self, address, words.len(), source)
+        }))
     }
 
     /// The queue with a stage, which is taken before the first node of a list: no node writes

@@ -28,6 +28,11 @@ impl<T> Unwritten<T> {
         }
     }
 
+    /// How many values there is memory for.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Of the first value, to write from there on.
     pub(super) fn address(&mut self) -> u64 {
         self.is_given = true;
