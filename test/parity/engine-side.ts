@@ -17,6 +17,9 @@ import type { Logits } from './peft-process.ts';
 /** An encoded prompt, with the tokens of its answers. */
 export type Prompt = Awaited<ReturnType<typeof encodeDataset>>['examples'][number];
 
+/** Of {@link largestDifference}: two orders of float32 sums. */
+export const TOLERANCE = 1e-4;
+
 const ROWS = 24;
 
 /** Questions with two to five choices; the right one is that whose word repeats the question's. */
@@ -104,6 +107,19 @@ export async function succeed(...args: string[]): Promise<{ stdout: string; stde
   const { code, stdout, stderr } = await bpeft(...args);
   if (code !== 0) throw new Error(`bpeft ${args.join(' ')} ended with ${code}:\n${stderr}`);
   return { stdout, stderr };
+}
+
+/** What `eval` says of the validation split at the posterior mean. */
+export async function evaluatedNll(
+  model: string,
+  adapter: string,
+  data: string,
+): Promise<{ nll: number; stderr: string }> {
+  const { stdout, stderr } = await succeed(
+    ...['eval', '--model', model, '--adapter', adapter, '--dataset', data, '--split', 'validation'],
+    ...['--samples', '0', '--threads', '1', '--json'],
+  );
+  return { nll: JSON.parse(stdout).metrics.nll, stderr };
 }
 
 /** The whole vocabulary's logits of the posterior mean, (B, V); of each member, (members·B, V). */

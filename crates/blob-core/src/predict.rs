@@ -140,7 +140,7 @@ pub fn predict(
             })
         })
         .collect();
-    let logits = |mode| logits(backbone, (adapter, batch), (&copies, mode), abort);
+    let logits = |mode| logits(backbone, adapter, batch, &copies, mode, abort);
     match logits(mode) {
         // A second pass, with checks, to name the layer.
         Err(found) if found.is_not_finite() => logits(Mode {
@@ -155,8 +155,10 @@ pub fn predict(
 /// The logits of every copy, as many copies at once as a pass may hold.
 fn logits(
     backbone: &Backbone,
-    (adapter, batch): (Option<&Adapter>, &Batch),
-    (copies, mode): (&[BatchCopy], Mode),
+    adapter: Option<&Adapter>,
+    batch: &Batch,
+    copies: &[BatchCopy],
+    mode: Mode,
     abort: &Abort,
 ) -> Result<Vec<f32>> {
     // A Gaussian over A is drawn within the pass, by Flipout; others as a whole.

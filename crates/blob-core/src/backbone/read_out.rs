@@ -32,15 +32,11 @@ pub(super) enum ReadOut {
 /// What the backward pass needs.
 pub(super) enum ReadOutKept {
     Vocabulary {
-        head: HeadKept,
+        head: Box<HeadKept>,
         /// Logits under the cap, where there is one.
         capped: Option<Tensor>,
     },
-    Classes {
-        kept: Box<ClassHeadKept>,
-        /// What the head read.
-        x: Tensor,
-    },
+    Classes(Box<ClassHeadKept>),
 }
 
 impl ReadOut {
@@ -81,7 +77,8 @@ impl ReadOut {
                 finite::require_leaving(of.pass, &logits, || self.path())?;
                 let capped = cap.map(|cap| soft_cap::forward(cap, &logits)).transpose()?;
                 let logits = capped.clone().unwrap_or(logits);
-                Ok((logits, ReadOutKept::Vocabulary { head: kept, capped }))
+                let head = Box::new(kept);
+                Ok((logits, ReadOutKept::Vocabulary { head, capped }))
             }
             Self::Classes {
                 head,
@@ -100,8 +97,7 @@ impl ReadOut {
                 };
                 let (logits, kept) = head.forward(&x, batch, of)?;
                 finite::require_leaving(of.pass, &logits, || self.path())?;
-                let kept = Box::new(kept);
-                Ok((logits, ReadOutKept::Classes { kept, x }))
+                Ok((logits, ReadOutKept::Classes(Box::new(kept))))
             }
         }
     }
@@ -134,9 +130,9 @@ impl ReadOut {
                     norm,
                     reading,
                 },
-                ReadOutKept::Classes { kept, x },
+                ReadOutKept::Classes(kept),
             ) => {
-                let dx = head.backward(kept, (x, dlogits), of, gradients)?;
+                let dx = head.backward(kept, dlogits, of, gradients)?;
                 let offsets = &of.pass.offsets;
                 let dnormed = match reading {
                     None => dx,

@@ -14,7 +14,9 @@ use super::{Adapted, Distances, Linear, QueryKeyValue};
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::Tensor;
-use crate::ops::attention::{self as ops, AttentionShape, Mask, Operands, Queries};
+use crate::ops::attention::{
+    self as ops, Attended, AttentionShape, Mask, OperandGradients, Operands, Queries,
+};
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
 use crate::ops::norm::Norm;
@@ -42,8 +44,7 @@ pub(super) struct AttentionKept {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    o: Tensor,
-    log_sum_exp: Tensor,
+    attended: Attended,
     /// q and k before their norms.
     unnormed: [Option<Tensor>; 2],
     distances: Option<DistancesKept>,
@@ -118,23 +119,23 @@ impl Attention {
             k: &k,
             v: &v,
         };
-        let (o, log_sum_exp) = match at.distances.zip(distances.as_ref()) {
+        let attended = match at.distances.zip(distances.as_ref()) {
             Some((distances, kept)) => {
                 let operation = distances.operation(&self.shape, of.pass);
-                operation.forward(operands, kept.operands())?
+                let (o, log_sum_exp) = operation.forward(operands, kept.operands())?;
+                Attended { o, log_sum_exp }
             }
             None => self.operation(of.pass).forward(operands)?,
         };
         let mut output = self.o.on(rows, of);
         output.addend = addend;
-        let input = linear::input(Source::Rows(&o), &[&output])?;
+        let input = linear::input(Source::Rows(&attended.o), &[&output])?;
         let [(y, of_o)] = linear::forward([&output], &input, of.pass)?;
         let kept = keep.then_some(AttentionKept {
             q,
             k,
             v,
-            o,
-            log_sum_exp,
+            attended,
             unnormed: [unnormed_q, unnormed_k],
             distances,
             terms: (of_qkv, of_o),
@@ -159,7 +160,7 @@ impl Attention {
         let is_read = self.qkv.linears().iter().any(|layer| of.adapts(layer));
         let below_o = want_dx || is_read;
         let o = self.o.returning(rows, of, of_o, dy);
-        let source = Source::Rows(&kept.o);
+        let source = Source::Rows(&kept.attended.o);
         let d_o = linear::backward(&[o], source, wants(below_o, None), gradients)?;
         let Some(d_o) = d_o else {
             return Ok(None);
@@ -169,18 +170,20 @@ impl Attention {
             k: &kept.k,
             v: &kept.v,
         };
-        let saved = (&kept.o, &kept.log_sum_exp);
-        let (dq, dk, dv) = match at.distances.zip(kept.distances.as_ref()) {
+        let attended = &kept.attended;
+        let of_operands = match at.distances.zip(kept.distances.as_ref()) {
             Some((distances, kept)) => {
                 let operation = distances.operation(&self.shape, pass);
                 let operands = (operands, kept.operands());
+                let saved = (&attended.o, &attended.log_sum_exp);
                 let [dq, dk, dv, queries, keys] = operation.backward(operands, saved, &d_o)?;
                 let of_table = (kept, [&queries, &keys]);
                 distances.backward(&self.qkv, of_table, of, gradients)?;
-                (dq, dk, dv)
+                OperandGradients { dq, dk, dv }
             }
-            None => self.operation(pass).backward(operands, saved, &d_o)?,
+            None => (self.operation(pass)).backward(operands, attended, &d_o)?,
         };
+        let OperandGradients { dq, dk, dv } = of_operands;
         let dq = self.turn_back(Side::Queries, &dq, kept.unnormed[0].as_ref(), at)?;
         let dk = self.turn_back(Side::Keys, &dk, kept.unnormed[1].as_ref(), at)?;
         let of_rows = (of_qkv, [&dq, &dk, &dv]);

@@ -17,8 +17,9 @@ use crate::ops::dropout::Dropout;
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
 use crate::ops::norm::Norm;
+use crate::ops::rows::{self, Place};
 use crate::ops::squash::Squash;
-use crate::ops::{Device, Tensor, rows};
+use crate::ops::{Device, Tensor};
 use crate::{Error, Result};
 
 /// The head, and its place in the model.
@@ -39,6 +40,7 @@ pub struct ClassHead {
 
 /// What the backward pass of the head needs.
 pub struct ClassHeadKept {
+    x: Tensor,
     /// Before s, (segments, d).
     inner: Tensor,
     /// After s.
@@ -48,7 +50,7 @@ pub struct ClassHeadKept {
     /// Of the terms of both layers.
     terms: [Option<Kept>; 2],
     /// The row and class of each logit.
-    places: Vec<(usize, usize)>,
+    places: Vec<Place>,
 }
 
 impl ClassHead {
@@ -95,15 +97,15 @@ impl ClassHead {
         of: Adapted<'_>,
     ) -> Result<(Tensor, ClassHeadKept)> {
         let dropped = self.dropped(Module::Dense, x, of)?;
-        let x = &dropped;
+        let read = &dropped;
         let (inner, of_dense) = match &self.dense {
             Some(dense) => {
                 let layer = dense.on(&of.pass.last_rows, of);
-                let input = linear::input(Source::Rows(x), &[&layer])?;
+                let input = linear::input(Source::Rows(read), &[&layer])?;
                 let [output] = linear::forward([&layer], &input, of.pass)?;
                 output
             }
-            None => self.layer(Module::Dense, of)?.forward(x)?,
+            None => self.layer(Module::Dense, of)?.forward(read)?,
         };
         let squashed = self.squash.forward(&inner)?;
         let hidden = match &self.norm {
@@ -117,6 +119,7 @@ impl ClassHead {
         let logits = rows::pick(&z, &places)?;
         let terms = [of_dense, of_out];
         let kept = ClassHeadKept {
+            x: x.clone(),
             inner,
             squashed,
             hidden,
@@ -130,12 +133,12 @@ impl ClassHead {
     pub fn backward(
         &self,
         kept: &ClassHeadKept,
-        (x, dlogits): (&Tensor, &Tensor),
+        dlogits: &Tensor,
         of: Adapted<'_>,
         gradients: &mut Parameters,
     ) -> Result<Tensor> {
         let out = self.layer(Module::Classifier, of)?;
-        let dz = rows::put(dlogits, &kept.places, (x.dim(0)?, out.outputs()))?;
+        let dz = rows::put(dlogits, &kept.places, (kept.x.dim(0)?, out.outputs()))?;
         let [of_dense, of_out] = kept.terms.each_ref().map(Option::as_ref);
         let dhidden = out.backward((&kept.hidden, of_out), &dz, gradients)?;
         let dhidden = self.dropped(Module::Classifier, &dhidden, of)?;
@@ -145,11 +148,10 @@ impl ClassHead {
         };
         let of_squash = (&kept.inner, &kept.squashed);
         let dinner = self.squash.backward(of_squash, &dsquashed)?;
-        let dropped = self.dropped(Module::Dense, x, of)?;
-        let x = &dropped;
+        let read = &self.dropped(Module::Dense, &kept.x, of)?;
         let Some(dense) = &self.dense else {
             let dense = self.layer(Module::Dense, of)?;
-            let dx = dense.backward((x, of_dense), &dinner, gradients)?;
+            let dx = dense.backward((read, of_dense), &dinner, gradients)?;
             return self.dropped(Module::Dense, &dx, of);
         };
         let layer = dense.returning(&of.pass.last_rows, of, of_dense, &dinner);
@@ -158,13 +160,13 @@ impl ClassHead {
             addend: None,
             pass: of.pass,
         };
-        let dx = linear::backward(&[layer], Source::Rows(x), wants, gradients)?;
+        let dx = linear::backward(&[layer], Source::Rows(read), wants, gradients)?;
         dx.ok_or_else(|| Error::InvalidInput("the gradient of the head must reach x".into()))
     }
 }
 
 /// The row and class of every logit: the classes of every segment's prompt.
-fn places(batch: &Batch, of: Adapted<'_>, classes: usize) -> Result<Vec<(usize, usize)>> {
+fn places(batch: &Batch, of: Adapted<'_>, classes: usize) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for (segment, &prompt) in of.pass.prompts.iter().enumerate() {
         let ends = &batch.answer_offsets()[prompt..prompt + 2];
@@ -174,7 +176,10 @@ fn places(batch: &Batch, of: Adapted<'_>, classes: usize) -> Result<Vec<(usize, 
                     "classes must be below the head's {classes}, got {class}"
                 )));
             }
-            places.push((segment, class as usize));
+            places.push(Place {
+                row: segment,
+                column: class as usize,
+            });
         }
     }
     Ok(places)

@@ -105,6 +105,26 @@ pub struct Operands<'a> {
     pub v: &'a Tensor,
 }
 
+/// What an attention gave, and what its backward pass reads of it.
+#[derive(Debug, Clone)]
+pub struct Attended {
+    /// (m, H·c)
+    pub o: Tensor,
+    /// ln Σ exp of the scores, (m, H)
+    pub log_sum_exp: Tensor,
+}
+
+/// Of the operands, in their shapes.
+#[derive(Debug, Clone)]
+pub struct OperandGradients {
+    /// dL/dq
+    pub dq: Tensor,
+    /// dL/dk
+    pub dk: Tensor,
+    /// dL/dv
+    pub dv: Tensor,
+}
+
 impl<'a> Operands<'a> {
     /// q, k and v in the host's memory.
     fn host(&self) -> Result<[&'a candle::Tensor; 3]> {
@@ -113,12 +133,12 @@ impl<'a> Operands<'a> {
 }
 
 impl Attention<'_> {
-    /// `(o, log_sum_exp)`: (m, H·c) and (m, H). Rows of the last positions have the bits that they
-    /// have among all.
+    /// o and the sums of its scores. Rows of the last positions have the bits that they have among
+    /// all.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes, the offsets or the window do not fit.
-    pub fn forward(&self, operands: Operands<'_>) -> Result<(Tensor, Tensor)> {
+    pub fn forward(&self, operands: Operands<'_>) -> Result<Attended> {
         let (rows, width) = self.check(operands)?;
         let heads = self.shape.num_heads;
         match self.implementation() {
@@ -126,57 +146,65 @@ impl Attention<'_> {
                 let Operands { q, k, v } = operands;
                 let (q, k, v) = (read(q)?, read(k)?, read(v)?);
                 let [o, log_sum_exp] = cpu::forward(self.problem(&q, &k, &v));
-                Ok((wrap(o, (rows, width))?, wrap(log_sum_exp, (rows, heads))?))
+                Ok(Attended {
+                    o: wrap(o, (rows, width))?,
+                    log_sum_exp: wrap(log_sum_exp, (rows, heads))?,
+                })
             }
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(gpu) => cuda::forward(self, gpu, operands),
             Implementation::Reference => {
                 let (o, log_sum_exp) = plain::forward(self, operands.host()?)?;
-                Ok((o.into(), log_sum_exp.into()))
+                Ok(Attended {
+                    o: o.into(),
+                    log_sum_exp: log_sum_exp.into(),
+                })
             }
         }
     }
 
-    /// `(dq, dk, dv)`: o and log_sum_exp of [`Self::forward`], do_ (m, H·c) → (m, H·c), (n, G·c),
-    /// (n, G·c).
+    /// The gradients, of what [`Self::forward`] gave and dL/do, (m, H·c).
     ///
     /// # Errors
     /// As [`Self::forward`].
     pub fn backward(
         &self,
         operands: Operands<'_>,
-        (o, log_sum_exp): (&Tensor, &Tensor),
-        do_: &Tensor,
-    ) -> Result<(Tensor, Tensor, Tensor)> {
+        attended: &Attended,
+        d_o: &Tensor,
+    ) -> Result<OperandGradients> {
         let (rows, width) = self.check(operands)?;
+        let Attended { o, log_sum_exp } = attended;
         shapes::check("o of the attention", o, &[rows, width])?;
         shapes::check("log_sum_exp", log_sum_exp, &[rows, self.shape.num_heads])?;
-        shapes::check("do of the attention", do_, &[rows, width])?;
+        shapes::check("do of the attention", d_o, &[rows, width])?;
         match self.implementation() {
             Implementation::CpuKernel => {
                 let Operands { q, k, v } = operands;
                 let kv_shape = k.dims2()?;
                 let (q, k, v) = (read(q)?, read(k)?, read(v)?);
-                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
+                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(d_o)?);
                 let saved = cpu::Saved {
                     o: &o,
                     log_sum_exp: &log_sum_exp,
                     d_o: &d_o,
                 };
                 let [dq, dk, dv] = cpu::backward(self.problem(&q, &k, &v), saved);
-                Ok((
-                    wrap(dq, (rows, width))?,
-                    wrap(dk, kv_shape)?,
-                    wrap(dv, kv_shape)?,
-                ))
+                Ok(OperandGradients {
+                    dq: wrap(dq, (rows, width))?,
+                    dk: wrap(dk, kv_shape)?,
+                    dv: wrap(dv, kv_shape)?,
+                })
             }
             #[cfg(feature = "cuda")]
-            Implementation::CudaKernel(gpu) => {
-                cuda::backward(self, gpu, operands, [o, log_sum_exp, do_])
-            }
+            Implementation::CudaKernel(gpu) => cuda::backward(self, gpu, operands, attended, d_o),
             Implementation::Reference => {
-                let [dq, dk, dv] = plain::backward(self, operands.host()?, do_.host()?)?;
-                Ok((dq.into(), dk.into(), dv.into()))
+                let [dq, dk, dv] = plain::backward(self, operands.host()?, d_o.host()?)?;
+                Ok(OperandGradients {
+                    dq: dq.into(),
+                    dk: dk.into(),
+                    dv: dv.into(),
+                })
             }
         }
     }

@@ -83,11 +83,27 @@ pub fn repeat(x: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor> {
     wrap(repeated, (rows, d))
 }
 
-/// Single values of x (n, d), by row and column, (L).
+/// Where a value of a matrix lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Below n.
+    pub row: usize,
+    /// Below d.
+    pub column: usize,
+}
+
+impl Place {
+    /// Among the values in row order, of a matrix with d columns.
+    fn index(self, d: usize) -> usize {
+        self.row * d + self.column
+    }
+}
+
+/// Single values of x (n, d), (L).
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a place lies outside of `x`.
-pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Tensor> {
+pub fn pick(x: &Tensor, places: &[Place]) -> Result<Tensor> {
     let (n, d) = shapes::matrix("x of the pick", x)?;
     check_places(places, (n, d))?;
     #[cfg(feature = "cuda")]
@@ -95,7 +111,7 @@ pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Tensor> {
         return Ok(affine::pick(x, &in_order(places, d))?.into());
     }
     let values = read(x)?;
-    let picked = places.iter().map(|(row, column)| values[row * d + column]);
+    let picked = places.iter().map(|place| values[place.index(d)]);
     wrap(picked.collect(), places.len())
 }
 
@@ -103,7 +119,7 @@ pub fn pick(x: &Tensor, places: &[(usize, usize)]) -> Result<Tensor> {
 ///
 /// # Errors
 /// `BPEFT_INVALID_INPUT` when a place lies outside, or there is not one value each.
-pub fn put(dy: &Tensor, places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<Tensor> {
+pub fn put(dy: &Tensor, places: &[Place], (n, d): (usize, usize)) -> Result<Tensor> {
     check_places(places, (n, d))?;
     shapes::check("values to put", dy, &[places.len()])?;
     #[cfg(feature = "cuda")]
@@ -111,26 +127,23 @@ pub fn put(dy: &Tensor, places: &[(usize, usize)], (n, d): (usize, usize)) -> Re
         return Ok(affine::put(dy, &in_order(places, d), (n, d))?.into());
     }
     let mut dx = vec![0.0; n * d];
-    for ((row, column), dy) in places.iter().zip(&*read(dy)?) {
-        dx[row * d + column] += dy;
+    for (place, dy) in places.iter().zip(&*read(dy)?) {
+        dx[place.index(d)] += dy;
     }
     wrap(dx, (n, d))
 }
 
 /// Places of a matrix with d columns, as those of a run of values.
 #[cfg(feature = "cuda")]
-fn in_order(places: &[(usize, usize)], d: usize) -> Vec<u32> {
-    let at = |(row, column): &(usize, usize)| (row * d + column) as u32;
-    places.iter().map(at).collect()
+fn in_order(places: &[Place], d: usize) -> Vec<u32> {
+    places.iter().map(|place| place.index(d) as u32).collect()
 }
 
-fn check_places(places: &[(usize, usize)], (n, d): (usize, usize)) -> Result<()> {
-    match places
-        .iter()
-        .find(|(row, column)| *row >= n || *column >= d)
-    {
-        Some(place) => Err(Error::InvalidInput(format!(
-            "places must lie in a matrix of ({n}, {d}), got {place:?}"
+fn check_places(places: &[Place], (n, d): (usize, usize)) -> Result<()> {
+    let is_outside = |place: &&Place| place.row >= n || place.column >= d;
+    match places.iter().find(is_outside) {
+        Some(Place { row, column }) => Err(Error::InvalidInput(format!(
+            "places must lie in a matrix of ({n}, {d}), got ({row}, {column})"
         ))),
         None => Ok(()),
     }
@@ -176,7 +189,8 @@ mod tests {
 
     #[test]
     fn put_is_the_gradient_of_pick_even_for_a_place_picked_twice() {
-        let (x, places) = (tensor(1, 3, 2), [(0, 1), (2, 0), (0, 1)]);
+        let place = |row, column| Place { row, column };
+        let (x, places) = (tensor(1, 3, 2), [place(0, 1), place(2, 0), place(0, 1)]);
         let all: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
         for device in devices() {
             let x = device.place(x.clone()).unwrap();
@@ -187,7 +201,7 @@ mod tests {
             assert_eq!(dx.to_vec().unwrap(), [0.0, 5.0, 0.0, 0.0, 2.0, 0.0]);
         }
         assert_eq!(
-            pick(&x, &[(3, 0)]).unwrap_err().code(),
+            pick(&x, &[place(3, 0)]).unwrap_err().code(),
             "BPEFT_INVALID_INPUT"
         );
     }

@@ -1,6 +1,6 @@
 //! Attention on a GPU.
 
-use super::{Attention, AttentionShape, Mask, Operands, Queries};
+use super::{Attended, Attention, AttentionShape, Mask, OperandGradients, Operands, Queries};
 use crate::Result;
 use crate::kernels::cuda::Gpu;
 use crate::kernels::cuda::attention::{
@@ -14,31 +14,35 @@ pub(super) fn has_kernel(shape: &AttentionShape) -> bool {
 }
 
 /// As [`Attention::forward`].
-pub(super) fn forward(
-    attention: &Attention<'_>,
-    gpu: Gpu,
-    of: Operands<'_>,
-) -> Result<(Tensor, Tensor)> {
+pub(super) fn forward(attention: &Attention<'_>, gpu: Gpu, of: Operands<'_>) -> Result<Attended> {
     let run = |operands: cuda::Operands<'_>| kernel(gpu, problem(attention), operands);
     let [o, log_sum_exp] = with_operands(attention, gpu, of, run)?;
-    Ok((o.into(), log_sum_exp.into()))
+    Ok(Attended {
+        o: o.into(),
+        log_sum_exp: log_sum_exp.into(),
+    })
 }
 
-/// As [`Attention::backward`], of o, log_sum_exp and do.
+/// As [`Attention::backward`].
 pub(super) fn backward(
     attention: &Attention<'_>,
     gpu: Gpu,
     of: Operands<'_>,
-    [o, log_sum_exp, d_o]: [&Tensor; 3],
-) -> Result<(Tensor, Tensor, Tensor)> {
+    attended: &Attended,
+    d_o: &Tensor,
+) -> Result<OperandGradients> {
     let saved = Saved {
-        o: &o.on(gpu)?,
-        log_sum_exp: &log_sum_exp.on(gpu)?,
+        o: &attended.o.on(gpu)?,
+        log_sum_exp: &attended.log_sum_exp.on(gpu)?,
         d_o: &d_o.on(gpu)?,
     };
     let run = |operands: cuda::Operands<'_>| adjoint(gpu, problem(attention), operands, saved);
     let [dq, dk, dv] = with_operands(attention, gpu, of, run)?;
-    Ok((dq.into(), dk.into(), dv.into()))
+    Ok(OperandGradients {
+        dq: dq.into(),
+        dk: dk.into(),
+        dv: dv.into(),
+    })
 }
 
 fn with_operands<T>(

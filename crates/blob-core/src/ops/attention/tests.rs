@@ -86,7 +86,7 @@ fn forward_is_the_plain_composition() {
         let [q, k, v] = operands(&shape, offsets[offsets.len() - 1] as usize);
         for mask in MASKS {
             let attention = every(&shape, mask, offsets);
-            let (o, _) = attention.forward(of([&q, &k, &v])).unwrap();
+            let o = attention.forward(of([&q, &k, &v])).unwrap().o;
             let expected = reference([&q, &k, &v], &attention).unwrap();
             assert_close(&o, &expected, 2e-6);
         }
@@ -104,10 +104,10 @@ fn a_window_is_exact_in_segments_below_at_and_above_it() {
         }
         let [q, k, v] = operands(&shape, offsets[4] as usize);
         let windowed = every(&shape, Mask::Window(width as usize), &offsets);
-        let (o, _) = windowed.forward(of([&q, &k, &v])).unwrap();
+        let o = windowed.forward(of([&q, &k, &v])).unwrap().o;
         assert_close(&o, &reference([&q, &k, &v], &windowed).unwrap(), 2e-6);
         let causal = every(&shape, Mask::Causal, &offsets);
-        let (whole, _) = causal.forward(of([&q, &k, &v])).unwrap();
+        let whole = causal.forward(of([&q, &k, &v])).unwrap().o;
         let (o, whole) = (o.to_vec2::<f32>().unwrap(), whole.to_vec2::<f32>().unwrap());
         for ends in offsets.windows(2) {
             for row in ends[0]..ends[1] {
@@ -147,9 +147,10 @@ fn backward_is_the_gradient_of_the_reference() {
         let d_o = tensor(4, n, shape.num_heads * shape.head_dim);
         for mask in masks {
             let attention = every(&shape, *mask, offsets);
-            let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
+            let attended = attention.forward(of([&q, &k, &v])).unwrap();
             let operands = of([&q, &k, &v]);
-            let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+            let OperandGradients { dq, dk, dv } =
+                attention.backward(operands, &attended, &d_o).unwrap();
             assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
             assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
             assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
@@ -170,10 +171,12 @@ fn under_a_soft_cap_and_a_factor_of_its_own_it_is_the_plain_composition_with_its
         let [q, k, v] = operands(&shape, 23);
         let d_o = tensor(4, 23, shape.num_heads * shape.head_dim);
         let attention = every(&shape, mask, &offsets);
-        let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
-        assert_close(&o, &reference([&q, &k, &v], &attention).unwrap(), 2e-6);
+        let attended = attention.forward(of([&q, &k, &v])).unwrap();
+        let expected = reference([&q, &k, &v], &attention).unwrap();
+        assert_close(&attended.o, &expected, 2e-6);
         let operands = of([&q, &k, &v]);
-        let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+        let OperandGradients { dq, dk, dv } =
+            attention.backward(operands, &attended, &d_o).unwrap();
         assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
         assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
         assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
@@ -188,9 +191,9 @@ fn keys_that_no_query_of_a_block_sees_get_their_gradients_too() {
     let [q, k, v] = operands(&shape, 40);
     let d_o = tensor(4, 40, 4);
     let attention = every(&shape, Mask::Window(3), &offsets);
-    let (o, lse) = attention.forward(of([&q, &k, &v])).unwrap();
+    let attended = attention.forward(of([&q, &k, &v])).unwrap();
     let operands = of([&q, &k, &v]);
-    let (dq, dk, dv) = attention.backward(operands, (&o, &lse), &d_o).unwrap();
+    let OperandGradients { dq, dk, dv } = attention.backward(operands, &attended, &d_o).unwrap();
     assert_gradient(&dq, &q, &d_o, |q| reference([q, &k, &v], &attention));
     assert_gradient(&dk, &k, &d_o, |k| reference([&q, k, &v], &attention));
     assert_gradient(&dv, &v, &d_o, |v| reference([&q, &k, v], &attention));
@@ -210,27 +213,25 @@ fn the_last_position_alone_has_the_bits_of_the_whole() {
             queries: Queries::Last,
             ..every
         };
-        let (whole, whole_lse) = every.forward(of([&q, &k, &v])).unwrap();
+        let whole = every.forward(of([&q, &k, &v])).unwrap();
         let last = last_rows(&offsets);
         let q_last = rows::gather(&q, &last).unwrap();
-        let (o, lse) = alone.forward(of([&q_last, &k, &v])).unwrap();
-        assert_eq!(bits(&o), bits(&rows::gather(&whole, &last).unwrap()));
-        assert_eq!(bits(&lse), bits(&rows::gather(&whole_lse, &last).unwrap()));
+        let attended = alone.forward(of([&q_last, &k, &v])).unwrap();
+        let last_of = |x: &Tensor| bits(&rows::gather(x, &last).unwrap());
+        assert_eq!(bits(&attended.o), last_of(&whole.o));
+        assert_eq!(bits(&attended.log_sum_exp), last_of(&whole.log_sum_exp));
 
         let d_last = tensor(4, 3, shape.num_heads * shape.head_dim);
         let d_o = rows::scatter(&d_last, &last, 111).unwrap();
         let operands = of([&q_last, &k, &v]);
-        let (dq, dk, dv) = alone.backward(operands, (&o, &lse), &d_last).unwrap();
-        let operands = of([&q, &k, &v]);
-        let (whole_dq, whole_dk, whole_dv) = every
-            .backward(operands, (&whole, &whole_lse), &d_o)
-            .unwrap();
+        let OperandGradients { dq, dk, dv } = alone.backward(operands, &attended, &d_last).unwrap();
+        let of_whole = every.backward(of([&q, &k, &v]), &whole, &d_o).unwrap();
         // A window of one position has no gradient of q and k: what there is of it is rounding.
         if mask != Mask::Window(1) {
-            assert_close(&dq, &rows::gather(&whole_dq, &last).unwrap(), 1e-6);
-            assert_close(&dk, &whole_dk, 1e-6);
+            assert_close(&dq, &rows::gather(&of_whole.dq, &last).unwrap(), 1e-6);
+            assert_close(&dk, &of_whole.dk, 1e-6);
         }
-        assert_close(&dv, &whole_dv, 1e-6);
+        assert_close(&dv, &of_whole.dv, 1e-6);
     }
 }
 
@@ -242,10 +243,10 @@ fn neither_threads_nor_the_batch_change_a_bit() {
     for mask in [Mask::Causal, Mask::Window(21), Mask::Full, Mask::Around(21)] {
         let all = |operands: [&Tensor; 3], offsets: &[u32]| -> Vec<Tensor> {
             let attention = every(&shape, mask, offsets);
-            let (o, lse) = attention.forward(of(operands)).unwrap();
-            let gradients = attention.backward(of(operands), (&o, &lse), operands[0]);
-            let (dq, dk, dv) = gradients.unwrap();
-            vec![o, lse, dq, dk, dv]
+            let attended = attention.forward(of(operands)).unwrap();
+            let gradients = attention.backward(of(operands), &attended, operands[0]);
+            let OperandGradients { dq, dk, dv } = gradients.unwrap();
+            vec![attended.o, attended.log_sum_exp, dq, dk, dv]
         };
         assert_same_bits_on_any_thread_count(|| all([&q, &k, &v], &offsets));
         let together = all([&q, &k, &v], &offsets);
@@ -264,7 +265,7 @@ fn a_token_does_not_see_those_after_it() {
     let first = |x: &Tensor| Tensor::from(x.narrow(0, 0, 20).unwrap());
     let causal = |operands, offsets: &[u32]| {
         let attention = every(&shape, Mask::Causal, offsets);
-        attention.forward(of(operands)).unwrap().0
+        attention.forward(of(operands)).unwrap().o
     };
     let o = causal([&q, &k, &v], &[0, 50]);
     let cut = causal([&first(&q), &first(&k), &first(&v)], &[0, 20]);
