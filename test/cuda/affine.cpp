@@ -48,9 +48,10 @@ TEST("what lies between two layers, and its gradient") {
       return y;
     };
     Tensor tx(x, Type::F32), tdy(dy, Type::F32), y(COUNT, Type::F32), dx(COUNT, Type::F32);
-    Kernel("affine", "squash").launch({1}, {64}, 0, tx.address(), y.address(), COUNT, is_relu);
+    Kernel("affine", "head_activation")
+        .launch({1}, {64}, 0, tx.address(), y.address(), COUNT, is_relu);
     hold("y", y.read(), of(x), 1e-6);
-    Kernel("affine", "squash_backward")
+    Kernel("affine", "head_activation_backward")
         .launch({1}, {64}, 0, y.address(), tdy.address(), dx.address(), COUNT, is_relu);
     hold("dx", dx.read(), differences(of, x, dy), 2e-5);
   }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ops::activation::Activation;
 use crate::ops::disentangled::Buckets;
-use crate::ops::squash::Squash;
+use crate::ops::head_activation::HeadActivation;
 use crate::{Error, Result};
 
 /// Whose names an encoder has.
@@ -103,7 +103,7 @@ pub struct EncoderConfig {
     /// What the head has beside its layers.
     pub head: HeadSwitches,
     /// What lies between the layers of the head.
-    pub squash: Squash,
+    pub head_activation: HeadActivation,
     /// Standard deviation of a head's initial weights.
     pub initializer_range: f64,
     /// Classes of the head in the model's own file.

@@ -122,8 +122,7 @@ impl Attention {
         let attended = match at.distances.zip(distances.as_ref()) {
             Some((distances, kept)) => {
                 let operation = distances.operation(&self.shape, of.pass);
-                let (o, log_sum_exp) = operation.forward(operands, kept.operands())?;
-                Attended { o, log_sum_exp }
+                operation.forward(operands, kept.operands())?
             }
             None => self.operation(of.pass).forward(operands)?,
         };
@@ -174,9 +173,8 @@ impl Attention {
         let of_operands = match at.distances.zip(kept.distances.as_ref()) {
             Some((distances, kept)) => {
                 let operation = distances.operation(&self.shape, pass);
-                let operands = (operands, kept.operands());
-                let saved = (&attended.o, &attended.log_sum_exp);
-                let [dq, dk, dv, queries, keys] = operation.backward(operands, saved, &d_o)?;
+                let [dq, dk, dv, queries, keys] =
+                    operation.backward(operands, kept.operands(), attended, &d_o)?;
                 let of_table = (kept, [&queries, &keys]);
                 distances.backward(&self.qkv, of_table, of, gradients)?;
                 OperandGradients { dq, dk, dv }

@@ -14,11 +14,11 @@ use crate::adapter::{Module, Parameters, Site};
 use crate::batch::Batch;
 use crate::ops::affine::Affine;
 use crate::ops::dropout::Dropout;
+use crate::ops::head_activation::HeadActivation;
 use crate::ops::linear::{self, Source, Wants};
 use crate::ops::low_rank::Kept;
 use crate::ops::norm::Norm;
 use crate::ops::rows::{self, Place};
-use crate::ops::squash::Squash;
 use crate::ops::{Device, Tensor};
 use crate::{Error, Result};
 
@@ -29,7 +29,7 @@ pub struct ClassHead {
     /// W and b of the base.
     pub dense: Option<Linear>,
     /// s.
-    pub squash: Squash,
+    pub activation: HeadActivation,
     /// Of what s gives.
     pub norm: Option<Norm>,
     /// Whether the base was trained with dropout of what W reads, beside that of what V reads.
@@ -44,7 +44,7 @@ pub struct ClassHeadKept {
     /// Before s, (segments, d).
     inner: Tensor,
     /// After s.
-    squashed: Tensor,
+    activated: Tensor,
     /// What V reads.
     hidden: Tensor,
     /// Of the terms of both layers.
@@ -107,10 +107,10 @@ impl ClassHead {
             }
             None => self.layer(Module::Dense, of)?.forward(read)?,
         };
-        let squashed = self.squash.forward(&inner)?;
+        let activated = self.activation.forward(&inner)?;
         let hidden = match &self.norm {
-            Some(norm) => norm.forward(&squashed)?,
-            None => squashed.clone(),
+            Some(norm) => norm.forward(&activated)?,
+            None => activated.clone(),
         };
         let hidden = self.dropped(Module::Classifier, &hidden, of)?;
         let out = self.layer(Module::Classifier, of)?;
@@ -121,7 +121,7 @@ impl ClassHead {
         let kept = ClassHeadKept {
             x: x.clone(),
             inner,
-            squashed,
+            activated,
             hidden,
             terms,
             places,
@@ -142,12 +142,12 @@ impl ClassHead {
         let [of_dense, of_out] = kept.terms.each_ref().map(Option::as_ref);
         let dhidden = out.backward((&kept.hidden, of_out), &dz, gradients)?;
         let dhidden = self.dropped(Module::Classifier, &dhidden, of)?;
-        let dsquashed = match &self.norm {
-            Some(norm) => norm.backward(&kept.squashed, &dhidden, None)?,
+        let dactivated = match &self.norm {
+            Some(norm) => norm.backward(&kept.activated, &dhidden, None)?,
             None => dhidden,
         };
-        let of_squash = (&kept.inner, &kept.squashed);
-        let dinner = self.squash.backward(of_squash, &dsquashed)?;
+        let of_activation = (&kept.inner, &kept.activated);
+        let dinner = self.activation.backward(of_activation, &dactivated)?;
         let read = &self.dropped(Module::Dense, &kept.x, of)?;
         let Some(dense) = &self.dense else {
             let dense = self.layer(Module::Dense, of)?;

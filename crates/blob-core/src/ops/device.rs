@@ -30,7 +30,7 @@ listed! {
     /// Not in this list is what follows its operands: where they lie on a GPU by the kernels
     /// that it has, elsewhere by loops of the host, which are held against candle in their
     /// tests. These are [`super::rows`], [`super::columns`], [`super::segments`],
-    /// [`super::soft_cap`], [`super::squash`] and [`super::cross_entropy`]. The base's
+    /// [`super::soft_cap`], [`super::head_activation`] and [`super::cross_entropy`]. The base's
     /// [`super::dropout`] is drawn on the host. Updates are no operations either: each method
     /// says which kernels it has ([`crate::method::Method`]).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

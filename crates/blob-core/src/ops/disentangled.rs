@@ -31,7 +31,7 @@ use std::ops::Range;
 use candle_core as candle;
 use serde::{Deserialize, Serialize};
 
-use super::attention::{AttentionShape, Operands};
+use super::attention::{Attended, AttentionShape, Operands};
 use super::{Implementation, Operation, Tensor, read, shapes, wrap};
 use crate::kernels::cpu::disentangled as cpu;
 #[cfg(feature = "cuda")]
@@ -130,15 +130,11 @@ pub struct OfDistances<'a> {
 }
 
 impl Disentangled<'_> {
-    /// `(o, log_sum_exp)`: (n, H·c) and (n, H).
+    /// o and the sums of its scores, of all n positions.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when shapes, offsets or shares do not fit.
-    pub fn forward(
-        &self,
-        of: Operands<'_>,
-        distances: OfDistances<'_>,
-    ) -> Result<(Tensor, Tensor)> {
+    pub fn forward(&self, of: Operands<'_>, distances: OfDistances<'_>) -> Result<Attended> {
         let (n, width) = self.check(of, distances)?;
         match self.implementation() {
             Implementation::CpuKernel => {
@@ -146,37 +142,44 @@ impl Disentangled<'_> {
                 let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
                 let [o, log_sum_exp] = cpu::forward(&self.problem([&q, &k, &v], [&queries, &keys]));
                 let heads = self.shape.num_heads;
-                Ok((wrap(o, (n, width))?, wrap(log_sum_exp, (n, heads))?))
+                Ok(Attended {
+                    o: wrap(o, (n, width))?,
+                    log_sum_exp: wrap(log_sum_exp, (n, heads))?,
+                })
             }
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(gpu) => cuda::forward(self, gpu, (of, distances)),
             Implementation::Reference => {
                 let (o, log_sum_exp) = plain::forward(self, on_host(of, distances)?)?;
-                Ok((o.into(), log_sum_exp.into()))
+                Ok(Attended {
+                    o: o.into(),
+                    log_sum_exp: log_sum_exp.into(),
+                })
             }
         }
     }
 
-    /// The gradients of q, k, v, Q̂ and K̂, of o and log_sum_exp of [`Self::forward`] and do_
-    /// (n, H·c).
+    /// The gradients of q, k, v, Q̂ and K̂, of what [`Self::forward`] gave and dL/do, (n, H·c).
     ///
     /// # Errors
     /// As [`Self::forward`].
     pub fn backward(
         &self,
-        (of, distances): (Operands<'_>, OfDistances<'_>),
-        (o, log_sum_exp): (&Tensor, &Tensor),
-        do_: &Tensor,
+        of: Operands<'_>,
+        distances: OfDistances<'_>,
+        attended: &Attended,
+        d_o: &Tensor,
     ) -> Result<[Tensor; 5]> {
         let (n, width) = self.check(of, distances)?;
+        let Attended { o, log_sum_exp } = attended;
         shapes::check("o of the attention", o, &[n, width])?;
         shapes::check("log_sum_exp", log_sum_exp, &[n, self.shape.num_heads])?;
-        shapes::check("do of the attention", do_, &[n, width])?;
+        shapes::check("do of the attention", d_o, &[n, width])?;
         match self.implementation() {
             Implementation::CpuKernel => {
                 let (q, k, v) = (read(of.q)?, read(of.k)?, read(of.v)?);
                 let (queries, keys) = (read(distances.queries)?, read(distances.keys)?);
-                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(do_)?);
+                let (o, log_sum_exp, d_o) = (read(o)?, read(log_sum_exp)?, read(d_o)?);
                 let problem = self.problem([&q, &k, &v], [&queries, &keys]);
                 let [dq, dk, dv, d_queries, d_keys] =
                     cpu::backward(&problem, [&o, &log_sum_exp, &d_o]);
@@ -191,11 +194,10 @@ impl Disentangled<'_> {
             }
             #[cfg(feature = "cuda")]
             Implementation::CudaKernel(gpu) => {
-                let saved = [o, log_sum_exp, do_];
-                cuda::backward(self, gpu, (of, distances), saved)
+                cuda::backward(self, gpu, (of, distances), attended, d_o)
             }
             Implementation::Reference => {
-                let gradients = plain::backward(self, on_host(of, distances)?, do_.host()?)?;
+                let gradients = plain::backward(self, on_host(of, distances)?, d_o.host()?)?;
                 Ok(gradients.map(Tensor::from))
             }
         }

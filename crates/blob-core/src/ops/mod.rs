@@ -18,7 +18,7 @@
 //! | [`rope`], [`attention`], [`disentangled`] | positions, and who sees whom |
 //! | [`segments`], [`dropout`] | what is read of a segment; what a base drops in training |
 //! | [`head`], [`soft_cap`], [`cross_entropy`] | class logits, their cap, and their loss |
-//! | [`affine`], [`squash`] | layers of the adapter's own, and what lies between them |
+//! | [`affine`], [`head_activation`] | layers of the adapter's own, and what lies between them |
 //! | `products` | plain products of the host's matrices, for observers |
 //! | [`finite`] | whether a result is a number |
 
@@ -34,6 +34,7 @@ pub mod embedding;
 pub mod finite;
 pub mod gated;
 pub mod head;
+pub mod head_activation;
 pub mod linear;
 pub mod low_rank;
 pub mod norm;
@@ -46,7 +47,6 @@ pub mod rows;
 pub mod segments;
 pub(crate) mod shapes;
 pub mod soft_cap;
-pub mod squash;
 pub mod table;
 mod tensors;
 

@@ -69,7 +69,7 @@ impl Build<'_> {
                 head: Box::new(ClassHead {
                     block,
                     dense,
-                    squash: encoder.squash,
+                    activation: encoder.head_activation,
                     norm: norm("classifier.norm", encoder.head.norms)?,
                     drops_input: encoder.head.drops_input,
                     device: self.device,

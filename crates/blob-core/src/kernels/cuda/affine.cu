@@ -3,8 +3,8 @@
 //   affine           y = x·Wᵀ + b                     a warp per value
 //   affine_input     dx = dy·W                        a thread per value
 //   affine_weight    dW += dyᵀ·x    db += Σ_t dy_t    a thread per value of W, rows in order
-//   squash           y = tanh x, or max(x, 0)         squash_backward  dx = dy·(1 − y²), or dy
-//                                                     where y > 0, 0 elsewhere
+//   head_activation  y = tanh x, or max(x, 0)         a thread per value, as is its adjoint
+//   head_activation_backward  dx = dy·(1 − y²), or dy where y > 0, 0 elsewhere
 //   pick             z_l = x_{at_l}                   put  dx_i = Σ_{l: at_l = i} dz_l, in order
 //
 // x, dx (n, k), y, dy (n, m), W (m, k), b (m); at (L): places in x as a run of values.
@@ -51,14 +51,15 @@ extern "C" __global__ void affine_weight(const float *__restrict__ dy, const flo
   if (i % k == 0) db[output] += of_bias;
 }
 
-extern "C" __global__ void squash(const float *__restrict__ x, float *__restrict__ y, size_t count,
-                                  unsigned is_relu) {
+extern "C" __global__ void head_activation(const float *__restrict__ x, float *__restrict__ y,
+                                           size_t count, unsigned is_relu) {
   size_t i = thread_index();
   if (i < count) y[i] = is_relu ? fmaxf(x[i], 0.0f) : tanhf(x[i]);
 }
-extern "C" __global__ void squash_backward(const float *__restrict__ y,
-                                           const float *__restrict__ dy, float *__restrict__ dx,
-                                           size_t count, unsigned is_relu) {
+extern "C" __global__ void head_activation_backward(const float *__restrict__ y,
+                                                    const float *__restrict__ dy,
+                                                    float *__restrict__ dx, size_t count,
+                                                    unsigned is_relu) {
   size_t i = thread_index();
   if (i >= count) return;
   float slope = is_relu ? (y[i] > 0 ? 1.0f : 0.0f) : 1.0f - y[i] * y[i];

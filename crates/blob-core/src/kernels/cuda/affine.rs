@@ -109,10 +109,10 @@ pub(crate) enum Between {
 ///
 /// # Errors
 /// As [`Layer::forward`].
-pub(crate) fn squash(gpu: Gpu, between: Between, x: &Array) -> Result<Array> {
+pub(crate) fn head_activation(gpu: Gpu, between: Between, x: &Array) -> Result<Array> {
     let (count, is_relu) = (x.len(), between as u32);
     let mut y = gpu.empty(count)?;
-    let kernel = gpu.kernel(FILE, "squash")?;
+    let kernel = gpu.kernel(FILE, "head_activation")?;
     let mut call = gpu.call(&kernel);
     call.arg(x.values()).arg(&mut y).arg(&count).arg(&is_relu);
     gpu.run(call, a_thread_per(count))?;
@@ -123,10 +123,14 @@ pub(crate) fn squash(gpu: Gpu, between: Between, x: &Array) -> Result<Array> {
 ///
 /// # Errors
 /// As [`Layer::forward`].
-pub(crate) fn squash_backward(gpu: Gpu, between: Between, [y, dy]: [&Array; 2]) -> Result<Array> {
+pub(crate) fn head_activation_backward(
+    gpu: Gpu,
+    between: Between,
+    [y, dy]: [&Array; 2],
+) -> Result<Array> {
     let (count, is_relu) = (y.len(), between as u32);
     let mut dx = gpu.empty(count)?;
-    let kernel = gpu.kernel(FILE, "squash_backward")?;
+    let kernel = gpu.kernel(FILE, "head_activation_backward")?;
     let mut call = gpu.call(&kernel);
     call.arg(y.values()).arg(dy.values()).arg(&mut dx);
     call.arg(&count).arg(&is_relu);

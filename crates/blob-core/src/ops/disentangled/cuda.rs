@@ -5,27 +5,32 @@ use crate::Result;
 use crate::kernels::cuda::disentangled::{Problem, backward as adjoint, forward as kernel};
 use crate::kernels::cuda::{Array, Gpu};
 use crate::ops::Tensor;
-use crate::ops::attention::Operands;
+use crate::ops::attention::{Attended, Operands};
 
 /// As [`Disentangled::forward`].
 pub(super) fn forward(
     attention: &Disentangled<'_>,
     gpu: Gpu,
     operands: (Operands<'_>, OfDistances<'_>),
-) -> Result<(Tensor, Tensor)> {
+) -> Result<Attended> {
     let operands = placed(gpu, operands)?;
     let [o, log_sum_exp] = kernel(gpu, problem(attention), operands.each_ref())?;
-    Ok((o.into(), log_sum_exp.into()))
+    Ok(Attended {
+        o: o.into(),
+        log_sum_exp: log_sum_exp.into(),
+    })
 }
 
-/// As [`Disentangled::backward`], of o, log_sum_exp and do.
+/// As [`Disentangled::backward`].
 pub(super) fn backward(
     attention: &Disentangled<'_>,
     gpu: Gpu,
     operands: (Operands<'_>, OfDistances<'_>),
-    [o, log_sum_exp, d_o]: [&Tensor; 3],
+    attended: &Attended,
+    d_o: &Tensor,
 ) -> Result<[Tensor; 5]> {
     let operands = placed(gpu, operands)?;
+    let Attended { o, log_sum_exp } = attended;
     let saved = [&o.on(gpu)?, &log_sum_exp.on(gpu)?, &d_o.on(gpu)?];
     let gradients = adjoint(gpu, problem(attention), operands.each_ref(), saved)?;
     Ok(gradients.map(Tensor::from))

@@ -69,10 +69,11 @@ fn kernels_are_the_plain_composition_and_have_its_gradients() {
                 shares: &shares,
             };
             let (rows, distances) = of(operands.each_ref());
-            let (o, lse) = attention.forward(rows, distances).unwrap();
+            let attended = attention.forward(rows, distances).unwrap();
             let hosts = operands.each_ref().map(|x| x.host().unwrap());
-            assert_close(&o, &plain_in_f64(&attention, hosts).unwrap(), 2e-6);
-            let gradients = attention.backward((rows, distances), (&o, &lse), &d_o);
+            let expected = plain_in_f64(&attention, hosts).unwrap();
+            assert_close(&attended.o, &expected, 2e-6);
+            let gradients = attention.backward(rows, distances, &attended, &d_o);
             for (index, gradient) in gradients.unwrap().iter().enumerate() {
                 assert_gradient(gradient, &operands[index], &d_o, |x| {
                     let mut changed = hosts;
@@ -116,7 +117,7 @@ fn scores_read_the_distance_from_query_to_key_and_not_back() {
         ([&zeros, &ones, &v, &before, &none], "position to content"),
     ] {
         let (rows, distances) = of(operands);
-        let (o, _) = attention.forward(rows, distances).unwrap();
+        let o = attention.forward(rows, distances).unwrap().o;
         let o: Vec<f32> = o.flatten_all().unwrap().to_vec1().unwrap();
         assert!(
             (o[1] - 1.0).abs() < 1e-5 && (o[2] - 2.0).abs() < 1e-5,
@@ -166,9 +167,13 @@ fn neither_threads_nor_the_batch_change_a_bit() {
             shares,
         };
         let (rows, distances) = of(operands.each_ref());
-        let (o, lse) = attention.forward(rows, distances).unwrap();
-        let back = attention.backward((rows, distances), (&o, &lse), &operands[0]);
-        [vec![o.clone(), lse.clone()], back.unwrap().to_vec()].concat()
+        let attended = attention.forward(rows, distances).unwrap();
+        let back = attention.backward(rows, distances, &attended, &operands[0]);
+        [
+            vec![attended.o, attended.log_sum_exp],
+            back.unwrap().to_vec(),
+        ]
+        .concat()
     };
     assert_same_bits_on_any_thread_count(|| all(&operands, &OFFSETS, &shares));
     let together = all(&operands, &OFFSETS, &shares);

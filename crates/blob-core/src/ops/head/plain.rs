@@ -7,7 +7,7 @@ use crate::Result;
 use crate::adapter::Parameters;
 use crate::ops::linear::values;
 use crate::ops::low_rank::Term;
-use crate::ops::low_rank::reference::{Factors, adjoint, down, factors};
+use crate::ops::low_rank::reference::{MemberFactors, adjoint, down, factors};
 use crate::ops::reference;
 
 pub(super) fn forward(
@@ -44,7 +44,7 @@ fn logits(
     weight: &Tensor,
     x: &Tensor,
     classes: &Classes,
-    term: Option<(&Term<'_>, &[Factors])>,
+    term: Option<(&Term<'_>, &[MemberFactors])>,
 ) -> Result<Tensor> {
     let logit = |(row, token): (usize, u32)| product(&x.get(row)?, &weight.get(token as usize)?);
     let of_weight = classes.iter().map(logit).collect::<Result<Vec<_>>>()?;
@@ -58,7 +58,7 @@ fn logits(
 /// A term's part of the logits.
 pub(super) fn of_term(
     term: &Term<'_>,
-    members: &[Factors],
+    members: &[MemberFactors],
     x: &Tensor,
     classes: &Classes,
 ) -> Result<Tensor> {

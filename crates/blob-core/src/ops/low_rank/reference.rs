@@ -11,9 +11,9 @@ use crate::pass::Group;
 
 /// A member's `A` (r, k) and `B` (m, r); then ρ (r, k) where `A` is Gaussian, or W₁, b₁, W₂ and b₂
 /// of the network of a context.
-pub(in crate::ops) struct Factors(Vec<Tensor>);
+pub(in crate::ops) struct MemberFactors(Vec<Tensor>);
 
-impl Factors {
+impl MemberFactors {
     fn a(&self) -> &Tensor {
         &self.0[0]
     }
@@ -68,14 +68,16 @@ pub(in crate::ops) fn adjoint(
     term: &Term<'_>,
     (x, dy): (&Tensor, &Tensor),
     gradients: &mut Parameters,
-    forward: impl FnOnce(&[Factors], &Tensor) -> Result<Tensor>,
+    forward: impl FnOnce(&[MemberFactors], &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let (members, kinds) = (factors(term)?, kinds(term));
     let mut inputs = vec![x];
     inputs.extend(members.iter().flat_map(|factors| &factors.0));
     let mut found = reference::gradients(&inputs, |inputs| {
         let (x, members) = (&inputs[0], inputs[1..].chunks(kinds.len()));
-        let members: Vec<_> = members.map(|factors| Factors(factors.to_vec())).collect();
+        let members: Vec<_> = members
+            .map(|factors| MemberFactors(factors.to_vec()))
+            .collect();
         let loss = (forward(&members, x)? * dy)?.sum_all()?;
         Ok(match divergence(term, &members, x)? {
             Some(divergence) => (loss + divergence)?,
@@ -101,7 +103,7 @@ pub(in crate::ops) fn adjoint(
 }
 
 /// The factors of each member as tensors.
-pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
+pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<MemberFactors>> {
     let kinds = kinds(term);
     let of_member = |member| {
         let of = |&factor: &Factor| {
@@ -111,13 +113,17 @@ pub(in crate::ops) fn factors(term: &Term<'_>) -> Result<Vec<Factors>> {
                 term.shape.of(factor)[0],
             )
         };
-        Ok(Factors(kinds.iter().map(of).collect::<Result<_>>()?))
+        Ok(MemberFactors(kinds.iter().map(of).collect::<Result<_>>()?))
     };
     (0..term.parameters.members()).map(of_member).collect()
 }
 
 /// h (n, r) of x (n, k).
-pub(in crate::ops) fn down(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn down(
+    term: &Term<'_>,
+    members: &[MemberFactors],
+    x: &Tensor,
+) -> Result<Tensor> {
     let mut groups = Vec::new();
     for group in &term.rows.groups {
         groups.push(down_group(term, &members[group.member], group, x)?);
@@ -136,11 +142,11 @@ fn dropped(term: &Term<'_>, group: &Group, x: &Tensor, purpose: Purpose) -> Resu
 }
 
 /// D·Aᵀ of a group: h at the mean, and what a context reads.
-fn at_mean(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Result<Tensor> {
+fn at_mean(term: &Term<'_>, of: &MemberFactors, group: &Group, x: &Tensor) -> Result<Tensor> {
     Ok(dropped(term, group, x, Purpose::MeanDropout)?.matmul(&of.a().t()?)?)
 }
 
-fn down_group(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Result<Tensor> {
+fn down_group(term: &Term<'_>, of: &MemberFactors, group: &Group, x: &Tensor) -> Result<Tensor> {
     let n = group.rows.len();
     let h = at_mean(term, of, group, x)?;
     if let Some(network) = of.network() {
@@ -161,7 +167,7 @@ fn down_group(term: &Term<'_>, of: &Factors, group: &Group, x: &Tensor) -> Resul
 }
 
 /// w·KL of the matrices that a context makes of x, where it is part of the gradients.
-fn divergence(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Option<Tensor>> {
+fn divergence(term: &Term<'_>, members: &[MemberFactors], x: &Tensor) -> Result<Option<Tensor>> {
     let Some((kl, weight)) = term.pass.mode.context_kl else {
         return Ok(None);
     };
@@ -189,7 +195,7 @@ pub(super) fn std_of(sigma: Sigma, rho: &Tensor) -> Result<Tensor> {
     })
 }
 
-fn output(term: &Term<'_>, members: &[Factors], x: &Tensor) -> Result<Tensor> {
+fn output(term: &Term<'_>, members: &[MemberFactors], x: &Tensor) -> Result<Tensor> {
     let h = down(term, members, x)?;
     let mut groups = Vec::new();
     for group in &term.rows.groups {

@@ -19,7 +19,7 @@ use crate::backbone::{
 };
 use crate::files::json_reason;
 use crate::ops::activation::Activation;
-use crate::ops::squash::Squash;
+use crate::ops::head_activation::HeadActivation;
 
 /// What `model_type` says an encoder is.
 pub(in crate::weights) const MODEL_TYPES: [(&str, Family); 6] = [
@@ -135,7 +135,7 @@ struct Kind {
     eps: Option<f64>,
     drops_attention: bool,
     head: HeadSwitches,
-    squash: Squash,
+    head_activation: HeadActivation,
 }
 
 const BERT: Kind = Kind {
@@ -149,7 +149,7 @@ const BERT: Kind = Kind {
         norms: false,
         drops_input: false,
     },
-    squash: Squash::Tanh,
+    head_activation: HeadActivation::Tanh,
 };
 
 const ROBERTA: Kind = Kind {
@@ -173,7 +173,7 @@ const DISTILBERT: Kind = Kind {
         norms: false,
         drops_input: false,
     },
-    squash: Squash::Relu,
+    head_activation: HeadActivation::Relu,
     ..BERT
 };
 
@@ -235,7 +235,7 @@ fn bert(fields: &Fields<'_>, kind: &Kind) -> Result<BackboneConfig> {
             token_types,
             reading: Reading::First,
             head: kind.head,
-            squash: kind.squash,
+            head_activation: kind.head_activation,
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
             classes: None,
         }),

@@ -9,7 +9,7 @@ use crate::backbone::{
     BackboneConfig, EncoderConfig, Family, HeadSwitches, Positions, Reading, RopeScaling,
 };
 use crate::ops::disentangled::Buckets;
-use crate::ops::squash::Squash;
+use crate::ops::head_activation::HeadActivation;
 
 pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
     let (hidden_size, num_heads) = heads(fields)?;
@@ -66,9 +66,9 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
                 norms: false,
                 drops_input: false,
             },
-            squash: match fields.text(&["pooler_hidden_act"]) {
-                Some("tanh") => Squash::Tanh,
-                _ => Squash::Activation(activation(fields, &["pooler_hidden_act"])?),
+            head_activation: match fields.text(&["pooler_hidden_act"]) {
+                Some("tanh") => HeadActivation::Tanh,
+                _ => HeadActivation::Activation(activation(fields, &["pooler_hidden_act"])?),
             },
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
             classes: None,

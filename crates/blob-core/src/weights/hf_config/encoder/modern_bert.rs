@@ -12,7 +12,7 @@ use crate::adapter::Module;
 use crate::backbone::{
     BackboneConfig, EncoderConfig, Family, HeadSwitches, Positions, Reading, Window,
 };
-use crate::ops::squash::Squash;
+use crate::ops::head_activation::HeadActivation;
 
 /// Of every block, then of those with a window.
 const THETAS: [f64; 2] = [160_000.0, 10_000.0];
@@ -87,7 +87,10 @@ pub(super) fn config(fields: &Fields<'_>) -> Result<BackboneConfig> {
                 norms: true,
                 drops_input: false,
             },
-            squash: Squash::Activation(activation(fields, &["classifier_activation"])?),
+            head_activation: HeadActivation::Activation(activation(
+                fields,
+                &["classifier_activation"],
+            )?),
             initializer_range: fields.number(&["initializer_range"])?.unwrap_or(0.02),
             classes: None,
         }),

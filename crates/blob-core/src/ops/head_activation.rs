@@ -16,10 +16,10 @@ use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::affine as cuda;
 
-/// Which.
+/// The function s of the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Squash {
+pub enum HeadActivation {
     /// tanh x.
     Tanh,
     /// max(x, 0).
@@ -28,16 +28,16 @@ pub enum Squash {
     Activation(Activation),
 }
 
-impl Squash {
+impl HeadActivation {
     /// y of x.
     ///
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when x is no matrix.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
-        let shape = shapes::matrix("x of the squash", x)?;
+        let shape = shapes::matrix("x of the activation", x)?;
         #[cfg(feature = "cuda")]
         if let (Some(between), Some(x)) = (self.on_gpu(), x.array()) {
-            return Ok(cuda::squash(x.gpu(), between, x)?.into());
+            return Ok(cuda::head_activation(x.gpu(), between, x)?.into());
         }
         let of: fn(f32) -> f32 = match self {
             Self::Tanh => f32::tanh,
@@ -52,12 +52,12 @@ impl Squash {
     /// # Errors
     /// `BPEFT_INVALID_INPUT` when the shapes do not fit.
     pub fn backward(self, (x, y): (&Tensor, &Tensor), dy: &Tensor) -> Result<Tensor> {
-        let (n, d) = shapes::matrix("y of the squash", y)?;
-        shapes::check("dy of the squash", dy, &[n, d])?;
+        let (n, d) = shapes::matrix("y of the activation", y)?;
+        shapes::check("dy of the activation", dy, &[n, d])?;
         #[cfg(feature = "cuda")]
         if let (Some(between), Some(y)) = (self.on_gpu(), y.array()) {
             let ends = [y, &dy.on(y.gpu())?];
-            return Ok(cuda::squash_backward(y.gpu(), between, ends)?.into());
+            return Ok(cuda::head_activation_backward(y.gpu(), between, ends)?.into());
         }
         let of: fn(f32, f32) -> f32 = match self {
             Self::Tanh => |y, dy| dy * (1.0 - y * y),
@@ -97,26 +97,26 @@ mod tests {
     use super::*;
     use candle_core::{self as candle, DType};
 
-    fn plain(squash: Squash, x: &candle::Tensor) -> Result<candle::Tensor> {
-        Ok(match squash {
-            Squash::Tanh => x.tanh()?,
-            Squash::Relu => x.relu()?,
-            Squash::Activation(activation) => activation::plain(activation, x)?,
+    fn plain(of: HeadActivation, x: &candle::Tensor) -> Result<candle::Tensor> {
+        Ok(match of {
+            HeadActivation::Tanh => x.tanh()?,
+            HeadActivation::Relu => x.relu()?,
+            HeadActivation::Activation(activation) => activation::plain(activation, x)?,
         })
     }
 
     #[test]
     fn it_is_the_plain_function_and_has_its_gradient() {
         let (x, dy) = (tensor(1, 3, 7), tensor(2, 3, 7));
-        let gelu = Squash::Activation(Activation::Gelu);
-        for squash in [Squash::Tanh, Squash::Relu, gelu] {
-            let expected = plain(squash, &x.to_dtype(DType::F64).unwrap()).unwrap();
+        let gelu = HeadActivation::Activation(Activation::Gelu);
+        for activation in [HeadActivation::Tanh, HeadActivation::Relu, gelu] {
+            let expected = plain(activation, &x.to_dtype(DType::F64).unwrap()).unwrap();
             for device in devices() {
                 let x = device.place(x.clone()).unwrap();
-                let y = squash.forward(&x).unwrap();
+                let y = activation.forward(&x).unwrap();
                 assert_close(&y, &expected, 1e-6);
-                let dx = squash.backward((&x, &y), &dy).unwrap();
-                assert_gradient(&dx, &x, &dy, |x| plain(squash, x));
+                let dx = activation.backward((&x, &y), &dy).unwrap();
+                assert_gradient(&dx, &x, &dy, |x| plain(activation, x));
             }
         }
     }
