@@ -16,6 +16,8 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
 const isWindows = process.platform === 'win32';
+/** npm and what it installs are scripts there. */
+const needsShell = (command) => isWindows && !/\.exe$/.test(command);
 
 const abi = { linux: '-gnu', win32: '-msvc' }[process.platform] ?? '';
 /** The platform's folder below npm/, as `ts/engine/native.ts` looks for it. */
@@ -35,18 +37,18 @@ export function run(
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     stdio: stdio ?? (capture ? ['ignore', 'pipe', 'inherit'] : 'inherit'),
-    shell: isWindows && !/\.exe$/.test(command), // npm and what it installs are scripts there
+    shell: needsShell(command),
   });
   if (capture && !isSilent) process.stdout.write(result.stdout ?? '');
   if (result.error) process.stderr.write(`${command}: ${result.error.message}\n`);
   return { ok: result.status === 0, stdout: result.stdout ?? '' };
 }
 
-/** A program of `node_modules/.bin`, which needs no shell. */
-const program = (name) => `${root}node_modules/.bin/${name}`;
+/** A program that a package of npm brought. */
+export const binPath = (name) => `${root}node_modules/.bin/${name}`;
 
 export function bin(name, args, options) {
-  return run(program(name), args, options);
+  return run(binPath(name), args, options);
 }
 
 /**
@@ -59,7 +61,7 @@ export function start(command, args, { show, extraEnv = {} }) {
       cwd: root,
       env: { ...process.env, ...extraEnv },
       stdio: ['ignore', 'pipe', 'pipe'],
-      shell: isWindows && !/\.exe$/.test(command),
+      shell: needsShell(command),
     });
     let stdout = '';
     child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -73,10 +75,6 @@ export function start(command, args, { show, extraEnv = {} }) {
     });
     child.on('close', (status) => resolve({ ok: status === 0, stdout }));
   });
-}
-
-export function startBin(name, args, options) {
-  return start(program(name), args, options);
 }
 
 /**

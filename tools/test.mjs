@@ -6,7 +6,7 @@
 // delays or memory has the machine for itself, after both.
 
 import { mkdirSync, rmSync } from 'node:fs';
-import { addonTypes, installPackages, readText, root, start, startBin } from './steps.mjs';
+import { addonTypes, binPath, installPackages, readText, root, start } from './steps.mjs';
 
 /** The emulated CUDA driver is Linux on x86-64. */
 const hasEmulator = process.platform === 'linux' && process.arch === 'x64';
@@ -45,10 +45,7 @@ const command =
   async (show) =>
     (await start(program, args, { show, ...options })).ok;
 const node = (...args) => command(process.execPath, args);
-const bin =
-  (name, ...args) =>
-  async (show) =>
-    (await startBin(name, args, { show })).ok;
+const bin = (name, ...args) => command(binPath(name), args);
 
 async function cargoTest(show) {
   const tests = ['test', '--workspace', '--locked', '--no-fail-fast'];
@@ -87,8 +84,8 @@ const vitest =
     const report = `${folder}/vitest-${projects[0]}.json`;
     mkdirSync(folder, { recursive: true });
     rmSync(report, { force: true });
-    const { ok } = await startBin(
-      'vitest',
+    const { ok } = await start(
+      binPath('vitest'),
       [
         'run',
         ...projects.map((name) => `--project=${name}`),
@@ -131,12 +128,12 @@ async function cargoLane(addon) {
 
 async function otherLane(addon) {
   const held = (name, work) => stage(name, work, { isHeld: true });
-  await held('JavaScript build', node('tools/build.mjs', 'js'));
-  await held('tsc', bin('tsc', '--noEmit'));
   await held('biome', bin('biome', 'check', '--error-on-warnings'));
   await held('knip', bin('knip'));
   if (hasEmulator) await held('CUDA kernels, emulated', cudaEmulated('test.mjs'));
-  await addon;
+  await addon; // it writes types that what follows reads
+  await held('JavaScript build', node('tools/build.mjs', 'js'));
+  await held('tsc', bin('tsc', '--noEmit'));
   await held('vitest', vitest('unit', 'types', 'package', 'services', 'e2e'));
 }
 

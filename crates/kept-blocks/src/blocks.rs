@@ -87,12 +87,18 @@ fn now() -> u64 {
     time.tv_sec.cast_unsigned() * 1000 + time.tv_nsec.cast_unsigned() / 1_000_000
 }
 
+/// A kept block of a class, which is the caller's now.
+fn kept(class: usize) -> Option<*mut u8> {
+    let kept = lists()?.pop(class)?;
+    Some(kept.as_ptr().cast())
+}
+
 /// A block of at least `size` bytes; `None` where the system has no memory left.
 pub(crate) fn take(size: usize) -> Option<Block> {
     let class = class(size);
-    if let Some(kept) = lists().and_then(|mut lists| lists.pop(class)) {
+    if let Some(start) = kept(class) {
         return Some(Block {
-            start: kept.as_ptr().cast(),
+            start,
             is_used: true,
         });
     }
@@ -138,8 +144,7 @@ pub(crate) unsafe fn resize(start: *mut u8, old: usize, new: usize) -> *mut u8 {
     if class(old) == class_of_new {
         return start;
     }
-    if let Some(kept) = lists().and_then(|mut lists| lists.pop(class_of_new)) {
-        let other = kept.as_ptr().cast::<u8>();
+    if let Some(other) = kept(class_of_new) {
         // SAFETY: both blocks have that many bytes, and the other one was nobody's; then the old
         // one is.
         unsafe {
