@@ -83,10 +83,10 @@ impl<'a> Dots<'a> {
         let bits = |marks: Marks<'a>| std::array::from_fn(|i| marks.bits.row(row + i));
         let sums = match self.marks {
             None => products::<L, M, N, NONE>(x, a, [&[]; M]),
-            Some(marks) if marks.effect == Effect::Flip => {
-                products::<L, M, N, FLIPPED>(x, a, bits(marks))
-            }
-            Some(marks) => products::<L, M, N, DROPPED>(x, a, bits(marks)),
+            Some(marks) => match marks.effect {
+                Effect::Flip => products::<L, M, N, FLIPPED>(x, a, bits(marks)),
+                Effect::Drop => products::<L, M, N, DROPPED>(x, a, bits(marks)),
+            },
         };
         for i in 0..M {
             for j in 0..N {

@@ -49,7 +49,7 @@ impl Adapter {
     /// # Errors
     /// `BPEFT_INVALID_CONFIG`; `BPEFT_INVALID_INPUT` under a context.
     pub fn isotropic(&self, rule: SpectrumRule, from_block: usize) -> Result<Self> {
-        self.require_no_context("TFB")?;
+        self.require_no_context("an isotropic Gaussian")?;
         let config = LoraConfig {
             posterior: Some(Posterior {
                 sigma: Sigma::Square,

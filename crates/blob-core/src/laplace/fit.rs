@@ -83,11 +83,11 @@ impl Fit {
                 value: config.rank.to_string(),
             });
         }
-        adapter.require_no_context("Laplace's approximation")?;
+        adapter.require_no_context("a fit of the curvature")?;
         let members = adapter.parameters().members();
         if members != 1 {
             return Err(Error::InvalidInput(format!(
-                "Laplace's approximation must be given a single adapter, got an ensemble of \
+                "a fit of the curvature must be given a single adapter, got an ensemble of \
                  {members} members"
             )));
         }

@@ -73,10 +73,10 @@ impl HeadActivation {
 
     /// As kernels of a GPU are told it; `None` where they do not compute it.
     #[cfg(feature = "cuda")]
-    fn on_gpu(self) -> Option<cuda::Between> {
+    fn on_gpu(self) -> Option<cuda::HeadActivation> {
         match self {
-            Self::Tanh => Some(cuda::Between::Tanh),
-            Self::Relu => Some(cuda::Between::Relu),
+            Self::Tanh => Some(cuda::HeadActivation::Tanh),
+            Self::Relu => Some(cuda::HeadActivation::Relu),
             Self::Activation(_) => None,
         }
     }

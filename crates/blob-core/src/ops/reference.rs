@@ -60,8 +60,9 @@ pub(super) fn gradients(
 
 /// x rounded to bf16, unless the precision is `f32`; the gradient passes as it is.
 pub(super) fn rounded(x: &Tensor, precision: Precision) -> Result<Tensor> {
-    if precision == Precision::F32 {
-        return Ok(x.clone());
+    match precision {
+        Precision::F32 => return Ok(x.clone()),
+        Precision::Bf16 | Precision::Int8 | Precision::Int8Mixed => {}
     }
     let dtype = x.dtype();
     let by = (x.to_dtype(DType::BF16)?.to_dtype(dtype)? - x)?.detach();

@@ -11,16 +11,16 @@
 
 mod gguf;
 mod hugging_face;
-mod pairs;
 mod pre_tokenizer;
 mod sentencepiece;
+mod texts;
 
 use std::path::Path;
 
 use rayon::prelude::*;
 
-pub use self::pairs::{EncodedTexts, Texts};
 use self::sentencepiece::SentencePiece;
+pub use self::texts::{EncodedTexts, Texts};
 use crate::weights::Metadata;
 use crate::{Error, Result};
 

@@ -46,7 +46,7 @@ struct Symbol {
 }
 
 /// Two neighbours whose union is a token.
-struct Pair {
+struct Merge {
     score: f32,
     left: usize,
     right: usize,
@@ -54,7 +54,7 @@ struct Pair {
     len: usize,
 }
 
-impl Ord for Pair {
+impl Ord for Merge {
     fn cmp(&self, other: &Self) -> Ordering {
         let scores = self.score.partial_cmp(&other.score); // NaN was refused on reading
         scores
@@ -63,19 +63,19 @@ impl Ord for Pair {
     }
 }
 
-impl PartialOrd for Pair {
+impl PartialOrd for Merge {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Pair {
+impl PartialEq for Merge {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Pair {}
+impl Eq for Merge {}
 
 impl SentencePiece {
     /// `None` when a byte has neither a token of its own nor an unknown token.
@@ -178,9 +178,9 @@ impl SentencePiece {
         }
         let mut queue = BinaryHeap::new();
         for right in 1..symbols.len() {
-            queue.extend(self.pair(text, &symbols, Some(right - 1), Some(right)));
+            queue.extend(self.merge(text, &symbols, Some(right - 1), Some(right)));
         }
-        while let Some(Pair {
+        while let Some(Merge {
             left, right, len, ..
         }) = queue.pop()
         {
@@ -197,8 +197,8 @@ impl SentencePiece {
             if let Some(after) = after {
                 symbols[after].before = Some(left);
             }
-            queue.extend(self.pair(text, &symbols, symbols[left].before, Some(left)));
-            queue.extend(self.pair(text, &symbols, Some(left), after));
+            queue.extend(self.merge(text, &symbols, symbols[left].before, Some(left)));
+            queue.extend(self.merge(text, &symbols, Some(left), after));
         }
         let mut ranges = Vec::new();
         let mut next = (!symbols.is_empty()).then_some(0);
@@ -209,17 +209,17 @@ impl SentencePiece {
         ranges
     }
 
-    fn pair(
+    fn merge(
         &self,
         text: &str,
         symbols: &[Symbol],
         left: Option<usize>,
         right: Option<usize>,
-    ) -> Option<Pair> {
+    ) -> Option<Merge> {
         let (left, right) = (left?, right?);
         let union = &text[symbols[left].start..symbols[right].end];
         let (_, score) = self.normal.get(union)?;
-        Some(Pair {
+        Some(Merge {
             score: *score,
             left,
             right,

@@ -46,7 +46,7 @@ impl Checkpoint {
         self.settle_classes();
         if !left_out.is_empty() {
             self.notices.push(format!(
-                "{} of another head are left out: {}",
+                "left out, {} of another head: {}",
                 count(left_out.len(), "tensor"),
                 left_out.join(", ")
             ));

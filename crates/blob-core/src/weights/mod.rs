@@ -249,7 +249,8 @@ impl Checkpoint {
 
     fn missing(&self, name: &str) -> Error {
         let published = self.config.published(name);
-        if self.config.pools() && name.starts_with("classifier.") {
+        let is_pooler = name.starts_with("classifier.") && !name.starts_with("classifier.out_proj");
+        if self.config.pools() && is_pooler {
             let norms = self
                 .config
                 .encoder
@@ -261,7 +262,7 @@ impl Checkpoint {
                 hint: if norms {
                     "take the checkpoint of masked words: the base model alone has no head"
                 } else {
-                    "take the base model itself: a checkpoint of masked words alone has no pooler"
+                    "take a checkpoint with a pooler, which one of masked words alone has not"
                 },
             };
         }

@@ -6,6 +6,8 @@ use crate::simd::{Level, ROUNDER, WIDTH, padded};
 /// Most depths of an integer product: so many of its largest terms fit 32 bits.
 pub(super) const MAX_INT8_DEPTH: usize = i32::MAX as usize / (255 * 127);
 
+const NO_LEVELS: &str = "floats have no levels";
+
 /// Writes values as levels of `scale` in words of a format for them; the rest of the last word is
 /// filled with zeros.
 #[inline(always)]
@@ -31,25 +33,29 @@ pub(super) fn write_levels<L: Level>(
             }
         }};
     }
-    if format == Format::Int16Pair {
-        write_by!(L::int16_pairs);
-    } else {
-        write_by!(L::int8_quads);
+    match format {
+        Format::Int16Pair => write_by!(L::int16_pairs),
+        Format::Int8Quad => write_by!(L::int8_quads),
+        Format::Float | Format::RoundedFloat | Format::Bf16Pair => unreachable!("{NO_LEVELS}"),
     }
 }
 
 /// Makes signed levels unsigned: plus 128.
 #[inline(always)]
 pub(super) fn add_128(format: Format, words: &mut [u32]) {
-    if format == Format::Int16Pair {
-        for word in words {
-            let low = (*word & 0xffff).wrapping_add(0x80) & 0xffff;
-            *word = (*word & 0xffff_0000).wrapping_add(0x80_0000) | low;
+    match format {
+        Format::Int16Pair => {
+            for word in words {
+                let low = (*word & 0xffff).wrapping_add(0x80) & 0xffff;
+                *word = (*word & 0xffff_0000).wrapping_add(0x80_0000) | low;
+            }
         }
-    } else {
-        for word in words {
-            *word ^= 0x8080_8080;
+        Format::Int8Quad => {
+            for word in words {
+                *word ^= 0x8080_8080;
+            }
         }
+        Format::Float | Format::RoundedFloat | Format::Bf16Pair => unreachable!("{NO_LEVELS}"),
     }
 }
 

@@ -96,21 +96,31 @@ impl Layer {
     }
 }
 
-/// What kernels compute between two layers, numbered as they count.
+/// What kernels compute between the two layers of a head.
 #[derive(Clone, Copy)]
-pub(crate) enum Between {
+pub(crate) enum HeadActivation {
     /// tanh x
-    Tanh = 0,
+    Tanh,
     /// max(x, 0)
-    Relu = 1,
+    Relu,
+}
+
+impl HeadActivation {
+    /// As kernels ask.
+    fn is_relu(self) -> u32 {
+        match self {
+            Self::Tanh => 0,
+            Self::Relu => 1,
+        }
+    }
 }
 
 /// y of x.
 ///
 /// # Errors
 /// As [`Layer::forward`].
-pub(crate) fn head_activation(gpu: Gpu, between: Between, x: &Array) -> Result<Array> {
-    let (count, is_relu) = (x.len(), between as u32);
+pub(crate) fn head_activation(gpu: Gpu, activation: HeadActivation, x: &Array) -> Result<Array> {
+    let (count, is_relu) = (x.len(), activation.is_relu());
     let mut y = gpu.empty(count)?;
     let kernel = gpu.kernel(FILE, "head_activation")?;
     let mut call = gpu.call(&kernel);
@@ -125,10 +135,10 @@ pub(crate) fn head_activation(gpu: Gpu, between: Between, x: &Array) -> Result<A
 /// As [`Layer::forward`].
 pub(crate) fn head_activation_backward(
     gpu: Gpu,
-    between: Between,
+    activation: HeadActivation,
     [y, dy]: [&Array; 2],
 ) -> Result<Array> {
-    let (count, is_relu) = (y.len(), between as u32);
+    let (count, is_relu) = (y.len(), activation.is_relu());
     let mut dx = gpu.empty(count)?;
     let kernel = gpu.kernel(FILE, "head_activation_backward")?;
     let mut call = gpu.call(&kernel);

@@ -134,6 +134,7 @@ const ROUNDED: [Tiling; 3] = [
     tiling(128, [128, 32], 2, names!("128_rounded")),
     tiling(256, [64, 16], 2, names!("256_rounded")),
 ];
+const _: () = assert!(EXACT[2].columns == WIDEST && ROUNDED[2].columns == WIDEST);
 
 const fn tiling(
     columns: usize,

@@ -4,7 +4,7 @@ use super::memory::{Memory, Number};
 use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
-use crate::weights::{StoredMatrix, TensorType};
+use crate::kernels::cpu::stored::{StoredMatrix, TensorType};
 
 /// What decodes a type.
 enum Decoder {

@@ -52,14 +52,19 @@ fn with_operands<T>(
     run: impl FnOnce(cuda::Operands<'_>) -> Result<T>,
 ) -> Result<T> {
     let q = &of.q.on(gpu)?;
-    if attention.shape.precision == Precision::Bf16 {
-        let (k, v) = (of.k.rounded_on(gpu)?, of.v.rounded_on(gpu)?);
-        let keys = Keys::Rounded([&k, &v]);
-        return run(cuda::Operands { q, keys });
+    match attention.shape.precision {
+        Precision::F32 => {
+            let (k, v) = (of.k.on(gpu)?, of.v.on(gpu)?);
+            let keys = Keys::Exact([&k, &v]);
+            run(cuda::Operands { q, keys })
+        }
+        Precision::Bf16 => {
+            let (k, v) = (of.k.rounded_on(gpu)?, of.v.rounded_on(gpu)?);
+            let keys = Keys::Rounded([&k, &v]);
+            run(cuda::Operands { q, keys })
+        }
+        Precision::Int8 | Precision::Int8Mixed => unreachable!("has_kernel says no"),
     }
-    let (k, v) = (of.k.on(gpu)?, of.v.on(gpu)?);
-    let keys = Keys::Exact([&k, &v]);
-    run(cuda::Operands { q, keys })
 }
 
 fn problem<'a>(attention: &Attention<'a>) -> Problem<'a> {

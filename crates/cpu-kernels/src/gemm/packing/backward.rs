@@ -17,6 +17,8 @@ const ROWS: usize = 16;
 /// as decoding these.
 const AHEAD: usize = 32;
 
+const NEVER_LEVELS: &str = "gradients are never multiplied in eight bits";
+
 pub(super) struct BackwardPanels<'a, 's> {
     pub(super) matrix: &'a FrozenMatrix,
     pub(super) format: Format,
@@ -36,10 +38,10 @@ impl simd::Kernel for BackwardPanels<'_, '_> {
     fn run<L: Level>(self) {
         let Self { matrix, format, .. } = self;
         if four_bits::looks_up::<L>(matrix) {
-            if format == Format::Bf16Pair {
-                self.look_up_pairs::<L>();
-            } else {
-                self.look_up_floats::<L>();
+            match format {
+                Format::Bf16Pair => self.look_up_pairs::<L>(),
+                Format::Float | Format::RoundedFloat => self.look_up_floats::<L>(),
+                Format::Int8Quad | Format::Int16Pair => unreachable!("{NEVER_LEVELS}"),
             }
             return;
         }
@@ -67,16 +69,19 @@ impl simd::Kernel for BackwardPanels<'_, '_> {
                     let columns = panel * PANEL_WIDTH..(panel + 1) * PANEL_WIDTH;
                     let at = panel * self.panel_steps + self.first_step + first / depths + t;
                     let step = &mut self.steps[at].0;
-                    if format == Format::Bf16Pair {
-                        let upper = upper[columns.clone()].as_chunks().0;
-                        let lower = lower[columns].as_chunks().0;
-                        let halves = upper.iter().zip(lower);
-                        for (words, (upper, lower)) in step.as_chunks_mut().0.iter_mut().zip(halves)
-                        {
-                            *words = L::bf16_columns(upper, lower);
+                    match format {
+                        Format::Bf16Pair => {
+                            let upper = upper[columns.clone()].as_chunks().0;
+                            let lower = lower[columns].as_chunks().0;
+                            let words = step.as_chunks_mut().0.iter_mut();
+                            for (words, (upper, lower)) in words.zip(upper.iter().zip(lower)) {
+                                *words = L::bf16_columns(upper, lower);
+                            }
                         }
-                    } else {
-                        format::write_words::<L>(format, &upper[columns], step);
+                        Format::Float | Format::RoundedFloat => {
+                            format::write_words::<L>(format, &upper[columns], step);
+                        }
+                        Format::Int8Quad | Format::Int16Pair => unreachable!("{NEVER_LEVELS}"),
                     }
                 }
             }

@@ -81,10 +81,12 @@ impl<'a> TableRow<'a> {
     #[inline(always)]
     pub(super) fn floats<L: Level>(&self, format: Format, index: usize) -> [u32; RUN_LENGTH] {
         let Run { table, indices } = self.run::<L>(index);
-        if format == Format::Float {
-            L::floats_of(table, &indices)
-        } else {
-            L::rounded_floats_of(table, &indices)
+        match format {
+            Format::Float => L::floats_of(table, &indices),
+            Format::RoundedFloat => L::rounded_floats_of(table, &indices),
+            Format::Bf16Pair | Format::Int8Quad | Format::Int16Pair => {
+                unreachable!("these words hold several depths")
+            }
         }
     }
 
