@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # MiniLM on MRPC, RTE, CoLA and WiC: what the reference's code does (a random head, frozen; its
-# accounting), and methods with a trained head.
+# accounting), and methods with a trained head. MODEL=models/minilm-l6 after tools/fetch-models.sh
+# models minilm.
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 

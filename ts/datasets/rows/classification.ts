@@ -72,8 +72,15 @@ type ClassificationRow = z.infer<typeof ClassificationRow>;
 /** @throws {BpeftError} `BPEFT_DATASET` with file, line and field. */
 export function classificationRow(raw: unknown, place: RowPlace): ClassificationRow {
   const parsed = ClassificationRow.safeParse(raw);
-  if (!parsed.success) throw rowError(place, parsed.error, raw, ROW_FORMS);
+  if (!parsed.success)
+    throw rowError(place, parsed.error, raw, hasText(raw) ? undefined : ROW_FORMS);
   return parsed.data;
+}
+
+/** Whether a row that lacks a text has its other one: then its form is right. */
+function hasText(raw: unknown): boolean {
+  const names = typeof raw === 'object' && raw !== null ? Object.keys(raw) : [];
+  return TEXT_FIELDS.some((fields) => fields.some((field) => names.includes(field)));
 }
 
 /** The item of a row; its choices are the class names. */

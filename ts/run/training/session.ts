@@ -203,7 +203,8 @@ async function prepareSession(
 function requireFittingHead(head: ReturnType<typeof headOf>, { info }: BayesianModel): void {
   if (head === undefined || head.fresh === true || info.head === null) return;
   if (info.head.classes === head.classes) return;
-  const message = `the base's head has ${info.head.classes} classes, and the dataset ${head.classes}`;
+  const classes = `${info.head.classes} ${info.head.classes === 1 ? 'class' : 'classes'}`;
+  const message = `the base's head has ${classes}, and the dataset ${head.classes}`;
   throw new BpeftError('BPEFT_USAGE', message, {
     hint: 'give --fresh-head to start one anew, or take a base model without a head',
   });
