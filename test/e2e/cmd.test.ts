@@ -133,6 +133,9 @@ const ofLlama = {
   processes: 2,
   max_steps: 5000,
   lr: 1e-4,
+  warmup_ratio: 0.06,
+  max_seq_len: 300,
+  precision: 'int8-mixed',
   rank: 8,
   alpha: 16,
 };
@@ -145,8 +148,12 @@ it.each([
     { method: 'mle', weight_decay: 0, lora_dropout: 0 },
   ],
   ['mle/mle-llama-ood-all.sh', 'mle-obqa-seed1', { method: 'mle', dataset: 'obqa' }],
-  ['map/map-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map' }],
-  ['map/map-llama-ood-all.sh', 'map-obqa-seed1', { method: 'map', dataset: 'obqa' }],
+  ['map/map-llama-all.sh', 'map-ARC-Easy-seed1', { method: 'map', weight_decay: 1e-5 }],
+  [
+    'map/map-llama-ood-all.sh',
+    'map-obqa-seed1',
+    { method: 'map', dataset: 'obqa', weight_decay: 1e-5 },
+  ],
   ['mcdropout/mcdropout-llama-all.sh', 'mcdropout-ARC-Easy-sample10-seed1', dropout],
   ['mcdropout/mcdropout-llama-ood-all.sh', 'mcdropout-obqa-sample10-seed1', dropout],
   [

@@ -143,6 +143,26 @@ it('tells a listener once, and with its folder, how a run failed', async () => {
   expect(failures).toEqual([expect.stringMatching(/mle-seed1: .*not-there\.jsonl/)]);
 });
 
+it('goes on behind a cell that fails, writes the table of the others, and says which', async () => {
+  const short = TABLE.replace('max_steps: 30', 'max_steps: 2').replace('[1, 2]', '[1]');
+  const { config, folder } = written(
+    `${short.slice(0, short.indexOf('methods:'))}methods:
+  ensemble: { members: 2 }
+  laplace: { from: ensemble }
+  mle:
+`,
+  );
+  const out = join(folder, 'out');
+  const running = compare({ config, out });
+  await expect(running).rejects.toMatchObject({
+    message: expect.stringMatching(/^1 of 3 cells failed: .*laplace-seed1: .*2 members/),
+  });
+  const { cells } = JSON.parse(readFileSync(join(out, 'table.json'), 'utf8'));
+  expect(new Set(cells.map(({ method }: { method: string }) => method))).toEqual(
+    new Set(['ensemble', 'mle']),
+  );
+});
+
 function readIfThere(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -1,4 +1,12 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bayesianize, evaluate, type RunEvent, train } from 'bpeft';
@@ -110,6 +118,7 @@ it('refuses what does not fit, and leaves nothing behind', async () => {
   );
   expect(code).not.toBe(0);
   expect(stderr).toMatch(/must fit 1 MiB.*\n *hint: lower --curvature-rank/);
+  expect(existsSync(out)).toBe(false);
 });
 
 it('names the row without an answer, of which it has no gradient', async () => {

@@ -62,7 +62,7 @@ export interface Comparison {
 /**
  * @returns what `table.json` holds
  * @throws {BpeftError} `BPEFT_USAGE` before anything runs; `BPEFT_ABORTED`; what a run throws, with
- * its folder.
+ * its folder, once the table of the others is written.
  */
 export async function compare(
   options: CompareOptions,
@@ -78,23 +78,41 @@ export async function compare(
   await requireOwnTables(out);
   const progress = await Progress.open(out);
   for (const { jobs } of cells) for (const job of jobs) progress.requireSame(job);
-  await observed(context.onEvent, {}, (sinks) =>
-    runCells(cells, progress, { ...context, onEvent: sinks.event }),
-  );
+  return observed(context.onEvent, {}, async (sinks) => {
+    const failures = await runCells(cells, progress, { ...context, onEvent: sinks.event });
+    const done = cells.filter((cell) => !failures.has(cell));
+    const result = await tabulated(done, progress, { table: table.name, out });
+    if (failures.size > 0) throw failed(failures, cells.length);
+    return result;
+  });
+}
+
+/** Writes the tables of these cells. */
+async function tabulated(
+  cells: readonly Cell[],
+  progress: Progress,
+  head: Pick<Comparison, 'table' | 'out'>,
+): Promise<Comparison> {
   const known = new Map(
     cells.map(({ result, row }) => [result, { label: row, peakRssMb: progress.peakRssMb(result) }]),
   );
+  const { table, out } = head;
+  if (known.size === 0) return { format: 1, table, cells: [], out };
   const { comparison } = await readReport([...known.keys()], known);
-  const result: Comparison = { format: 1, table: table.name, cells: comparison, out };
+  const result: Comparison = { format: 1, table, cells: comparison, out };
   await writeTables(result);
   return result;
 }
+
+/** Why cells failed; one that fails does not keep the others from running. */
+type Failures = ReadonlyMap<Cell, BpeftError>;
 
 async function runCells(
   cells: readonly Cell[],
   progress: Progress,
   { signal, onCell, onEvent }: CompareContext & { onEvent: Listener },
-): Promise<void> {
+): Promise<Failures> {
+  const failures = new Map<Cell, BpeftError>();
   const tell = isolated('onCell', onCell);
   const passOn = unended(onEvent);
   for (const [index, cell] of cells.entries()) {
@@ -103,13 +121,21 @@ async function runCells(
     const { dataset, row: method, seed } = cell;
     tell({ dataset, method, seed, number: index + 1, of: cells.length });
     await mkdir(dirname(cell.result), { recursive: true });
-    for (const job of open) {
-      const done = await runJob(startable(job), { signal, onEvent: passOn }).catch((error) => {
-        throw told(error, signal, job, `${index} of ${cells.length}`);
-      });
-      await progress.finish(job, done);
+    try {
+      for (const job of open) {
+        const done = await runJob(startable(job), { signal, onEvent: passOn });
+        await progress.finish(job, done);
+      }
+    } catch (error) {
+      if (!(error instanceof BpeftError)) throw error;
+      if (error.code === 'BPEFT_ABORTED')
+        throw abortError(signal, `stopped after ${index} of ${cells.length} cells`, GOES_ON);
+      failures.set(cell, error);
+      const message = `${cell.result}: ${error.message}`;
+      onEvent({ type: 'warning', code: 'BPEFT_NOTICE', message });
     }
   }
+  return failures;
 }
 
 /** Without how a run failed or was stopped: that is told once, of the comparison. */
@@ -127,13 +153,14 @@ function startable(job: Job): Job {
   return { ...job, options: { ...job.options, ...again } };
 }
 
-function told(error: unknown, signal: AbortSignal | undefined, job: Job, done: string): unknown {
-  if (!(error instanceof BpeftError)) return error;
-  const hint = 'the same command goes on from here';
-  if (error.code === 'BPEFT_ABORTED')
-    return abortError(signal, `stopped after ${done} cells`, hint);
-  return new BpeftError(error.code, `${job.out}: ${error.message}`, {
-    hint: error.hint ?? hint,
+const GOES_ON = 'the same command goes on from here';
+
+/** The first failure, and how many more there are. */
+function failed(failures: Failures, of: number): BpeftError {
+  const [[cell, error] = []] = failures;
+  const message = `${failures.size} of ${of} cells failed: ${cell?.result}: ${error?.message}`;
+  return new BpeftError(error?.code ?? 'BPEFT_INTERNAL', message, {
+    hint: error?.hint ?? GOES_ON,
     cause: error,
   });
 }

@@ -27,6 +27,7 @@ type Resolved<Settings> = Omit<Settings, keyof DataProtocol> &
 export type TrainConfig = Resolved<TrainSettings> & {
   readonly dataset: string;
   readonly klForm: 'exact' | 'reference';
+  readonly weightDecay: number;
   readonly out: string;
 };
 export type EvalConfig = Resolved<EvalSettings> & { readonly dataset: readonly string[] };

@@ -5,11 +5,15 @@
  * Here decay waits until f32 can hold it (crates/blob-core/src/optim/decay.rs).
  */
 
+import { BpeftError } from '../errors.ts';
 import type { Protocol } from '../protocol/data-protocol.ts';
+import { BLOB_SETTINGS } from './blob.ts';
 import type { Method } from './method.ts';
 import { MLE } from './mle.ts';
 
-const REFERENCE_WEIGHT_DECAY = 1e-5;
+/** Of protocol `reference`. */
+const WEIGHT_DECAY = 1e-5;
+const PRIOR_STD = BLOB_SETTINGS.priorStd.in.train.parse(undefined);
 
 interface MapSettings {
   readonly priorStd: number;
@@ -19,9 +23,17 @@ interface MapSettings {
 export const MAP: Method<MapSettings> = {
   ...MLE,
   id: 'map',
+  check: ({ priorStd, protocol }) => {
+    if (protocol !== 'reference' || priorStd === PRIOR_STD) return;
+    const message = `--prior-std is of MAP in protocol corrected, got ${priorStd} in reference`;
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: 'leave it out, or give --weight-decay: the reference decays weights instead',
+    });
+  },
+  weightDecay: (protocol) => (protocol === 'reference' ? WEIGHT_DECAY : 0),
   engineOptions: ({ priorStd, protocol }, { rowsPerEpoch }, point) =>
     protocol === 'reference'
-      ? { id: 'mle', point: { ...point, weightDecay: point.weightDecay || REFERENCE_WEIGHT_DECAY } }
+      ? { id: 'mle', point }
       : { id: 'map', point, priorStd, rows: rowsPerEpoch },
   record: ({ priorStd, protocol }) => ({ prior_std: protocol === 'reference' ? null : priorStd }),
 };

@@ -43,6 +43,8 @@ export interface Method<Settings> {
   readonly hasPosterior: boolean;
   /** @throws {BpeftError} `BPEFT_USAGE`: settings with which the method has no meaning. */
   check?(settings: Settings): void;
+  /** Decoupled weight decay where none was asked for; 0 unless given. */
+  weightDecay?(protocol: Protocol): number;
   /** What a fresh adapter is. */
   adapter(settings: Settings): Pick<AdapterOptions, 'posterior' | 'members'>;
   /** All that the engine is told about the method. */

@@ -37,11 +37,6 @@ export type MethodSettings = SettingsOf<typeof METHOD_SETTINGS, 'train'> &
     readonly loraDropout: number;
   };
 
-/** Fills in the defaults that depend on the protocol. */
-export function resolveMethodSettings(settings: Parameters<typeof resolveBlob>[0]) {
-  return resolveBlob(settings);
-}
-
 const IMPLEMENTED: readonly Method<MethodSettings>[] = [
   ...[MLE, MAP, MC_DROPOUT, ENSEMBLE, BBB, BLOB, IVON, SWAG, SCALABL, C_LORA],
 ];
@@ -71,6 +66,17 @@ export function trainingMethod(id: MethodId): Method<MethodSettings> {
     });
   }
   throw noMethod();
+}
+
+/** Fills in the defaults that depend on the method or the protocol. */
+export function resolveMethodSettings(
+  settings: Parameters<typeof resolveBlob>[0] & {
+    readonly method: MethodId;
+    readonly weightDecay?: number | undefined;
+  },
+) {
+  const usual = trainingMethod(settings.method).weightDecay?.(settings.protocol) ?? 0;
+  return { ...resolveBlob(settings), weightDecay: settings.weightDecay ?? usual };
 }
 
 /** Whether it makes a trained adapter Bayesian, and trains nothing itself. */

@@ -152,9 +152,16 @@ it('hands the engine the prior of MAP with its rows, and in protocol reference d
     ...run,
     method: { id: 'map', point, priorStd: 0.015, rows: 40 },
   });
-  const { config, options } = given({ ...map, protocol: 'reference', weightDecay: 0 });
+  const reference = { method: 'map', protocol: 'reference', weightDecay: undefined };
+  const { config, options } = given(reference);
   expect(options.method).toMatchObject({ id: 'mle', point: { weightDecay: 1e-5 } });
+  expect(config.weightDecay).toBe(1e-5);
   expect(trainingMethod('map').record(config)).toEqual({ prior_std: null });
+  const undecayed = given({ ...reference, weightDecay: 0 }).options;
+  expect(undecayed.method).toMatchObject({ id: 'mle', point: { weightDecay: 0 } });
+  expect(() => given({ ...reference, priorStd: 0.015 })).toThrow(
+    'priorStd is of MAP in protocol corrected, got 0.015 in reference',
+  );
 });
 
 it.each(['a', 'a-and-b'] as const)('hands the engine every setting of BBB over %s', (gaussian) => {

@@ -76,7 +76,11 @@ export const TRAINING = {
       group,
     },
   ),
-  weightDecay: ofTraining('decoupled weight decay', nonnegative.default(0), { group }),
+  weightDecay: ofTraining(
+    'decoupled weight decay (default: 0; of MAP in protocol reference 0.00001)',
+    nonnegative.optional(),
+    { group },
+  ),
   adamEpsilon: ofTraining('epsilon of AdamW', positive.default(1e-6), ofAdamW),
   gradAccumulation: ofTraining('batches per update', count.default(1), { group }),
   maxGradNorm: ofTraining(

@@ -44,6 +44,10 @@ async function make(making: Making): Promise<Made> {
         looks.push(look);
         emit({ type: 'look', ...look, tolerance, criterion });
       });
+  if (config.protocol === 'corrected' && sigma === search.high) {
+    const message = `sigma ${sigma} is the end of the range: a larger --sigma-max may fit, too`;
+    emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
+  }
   const adapter = await unit.withSigmaTimes(sigma);
   const found = { sigma, anchors: anchors.length, looks };
   // JSON has no NaN, which is the change of answers that are none.

@@ -22,11 +22,12 @@ import {
   readFile,
   rename,
   rm,
+  rmdir,
   stat,
   writeFile,
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { BpeftError, throwIfAborted } from '../../errors.ts';
@@ -68,15 +69,34 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Writes a file of the folder, which is made unless it is there; whether it was made. */
+async function enterNew(folder: string, file: string, text: string): Promise<boolean> {
+  const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
+  try {
+    await writeFile(file, text, { flag: 'wx' });
+    return isNew;
+  } catch (error) {
+    const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (!isGone || isNew) throw error;
+    return enterNew(folder, file, text); // whoever made it went, and took it along
+  }
+}
+
 /** @hideconstructor Use {@link FolderLock.take}. */
 export class FolderLock implements AsyncDisposable {
   readonly #path: string;
   readonly #token: string;
   readonly #file: FileHandle;
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #isNew: boolean;
 
-  private constructor(path: string, token: string, file: FileHandle, heartbeatMs: number) {
+  private constructor(
+    { path, token, isNew }: { path: string; token: string; isNew: boolean },
+    file: FileHandle,
+    heartbeatMs: number,
+  ) {
     this.#path = path;
+    this.#isNew = isNew;
     this.#token = token;
     this.#file = file;
     this.#heartbeat = setInterval(() => {
@@ -94,10 +114,9 @@ export class FolderLock implements AsyncDisposable {
     const { signal } = options;
     const path = join(folder, LOCK_FILE);
     return io(path, async () => {
-      await mkdir(folder, { recursive: true });
       const own = self();
       const temporary = `${path}.${own.token}`;
-      await writeFile(temporary, `${JSON.stringify(own)}\n`, { flag: 'wx' });
+      const isNew = await enterNew(folder, temporary, `${JSON.stringify(own)}\n`);
       try {
         while (!(await appear(temporary, path))) {
           throwIfAborted(signal);
@@ -115,7 +134,8 @@ export class FolderLock implements AsyncDisposable {
         await rm(temporary, { force: true });
       }
       const { heartbeatMs } = options.timing ?? TIMING;
-      return new FolderLock(path, own.token, await open(path, 'r+'), heartbeatMs);
+      const place = { path, token: own.token, isNew };
+      return new FolderLock(place, await open(path, 'r+'), heartbeatMs);
     });
   }
 
@@ -138,11 +158,14 @@ export class FolderLock implements AsyncDisposable {
     await appear(this.#path, join(folder, LOCK_FILE));
   }
 
+  /** A folder that was made for the lock, and that nothing was written to, goes with it. */
   async release(): Promise<void> {
     clearInterval(this.#heartbeat);
     await this.#file.close();
     const holder = await readHolder(this.#path);
-    if (holder?.token === this.#token) await rm(this.#path, { force: true });
+    if (holder?.token !== this.#token) return;
+    await rm(this.#path, { force: true });
+    if (this.#isNew) await rmdir(dirname(this.#path)).catch(() => undefined); // it is not empty
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

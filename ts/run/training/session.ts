@@ -254,7 +254,7 @@ async function firstAdapter(
   const { info } = adapter;
   sameSetting('rank', config.rank, info.rank);
   sameSetting('alpha', config.alpha, info.alpha);
-  sameSetting('members', method.adapter(config).members ?? 1, info.members);
+  sameMembers(method.adapter(config).members ?? 1, info.members);
   sameSetting('lora-dropout', config.loraDropout, info.dropout);
   sameSetting(
     'target-modules',
@@ -309,6 +309,19 @@ function sameSetting(flag: string, asked: number | string, found: number | strin
       hint: `give --${flag} ${own}`,
     },
   );
+}
+
+/** A single adapter has no `--members`: which method trains it decides. */
+function sameMembers(asked: number, found: number): void {
+  if (asked === found) return;
+  const some = (members: number) => (members === 1 ? 'one member' : `${members} members`);
+  const message = `--init-adapter has ${some(found)}, and the method asked for trains ${some(asked)}`;
+  throw new BpeftError('BPEFT_USAGE', message, {
+    hint:
+      found === 1
+        ? 'train it with another --method, or give an ensemble'
+        : `train it with --method ensemble --members ${found}, or give one of its members`,
+  });
 }
 
 /** The engine keeps numbers as f32: to their 7 digits, as one would write them. */

@@ -4,11 +4,12 @@
 //! w ← w·Π_{s = t−n+1..t} (1 − η_s·λ)   in every n-th update t    n = ⌈2⁻²⁰/(η·λ)⌉, η the peak rate
 //! ```
 //!
-//! As published n is 1, and so it is here from ηλ = 2⁻²⁰ ≈ 1e-6 on. Below that 1 − ηλ is 1 in f32,
-//! or a few roundings from it, and w·(1 − ηλ) is w: PyTorch's AdamW, which multiplies in the
-//! weights' type, so loses all of 1e-4·1e-5. Factors of n updates together are eight roundings or
-//! more away from 1. What the last updates of a run have together stays out where n does not divide
-//! their number. All of it is a function of t, so there is no state.
+//! As published n is 1, and so it is here from ηλ = 2⁻²⁰ ≈ 1e-6 on. Below that 1 − ηλ is 1 in
+//! f32, or a few roundings from it, and w·(1 − ηλ) is w: PyTorch's AdamW, which multiplies in
+//! the weights' type, so loses all of 1e-4·1e-5. At the peak rate the factors of n updates
+//! together are eight roundings or more away from 1, where the schedule ends two or three. What
+//! the last updates of a run have together stays out where n does not divide their number. All
+//! of it is a function of t, so there is no state.
 
 /// λ, and how often it acts.
 #[derive(Debug, Clone, Copy, PartialEq)]

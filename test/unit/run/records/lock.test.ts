@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -30,7 +31,7 @@ async function takeAndRelease(folder: string): Promise<string[]> {
   const told: string[] = [];
   const lock = await FolderLock.take(folder, { timing, notice: (message) => told.push(message) });
   await lock.release();
-  expect(readdirSync(folder)).toEqual([]);
+  expect(existsSync(folder) ? readdirSync(folder) : []).toEqual([]);
   return told;
 }
 
@@ -42,7 +43,11 @@ it('keeps others out until it is released, and leaves nothing behind', async () 
     message: `process ${process.pid} is writing to ${folder}`,
   });
   await lock.release();
+  expect(existsSync(folder)).toBe(false);
   await takeAndRelease(folder);
+  mkdirSync(folder);
+  await takeAndRelease(folder);
+  expect(existsSync(folder)).toBe(true);
 });
 
 it("takes over a lock that names this process's number but another beginning", async () => {
