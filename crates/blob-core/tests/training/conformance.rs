@@ -7,7 +7,7 @@
 
 use blob_core::abort::Abort;
 use blob_core::adapter::{
-    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, peft,
+    Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, SpectrumRule, peft,
 };
 use blob_core::backbone::Backbone;
 use blob_core::batch::{Batch, BatchParts};
@@ -67,21 +67,43 @@ pub(crate) struct Case<'a> {
     pub(crate) method: &'a MethodConfig,
     pub(crate) over: Option<Gaussian>,
     pub(crate) members: usize,
+    /// What is made of a point without a method of the engine's own.
+    of_point: OfPoint,
+}
+
+/// MC dropout is maximum likelihood under dropout, and TFB what a search makes of a point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum OfPoint {
+    Nothing,
+    Dropout,
+    Isotropic,
 }
 
 /// Each method, kind of adapter, and one or two members, on each backbone.
 pub(crate) fn each(mut check: impl FnMut(&Case<'_>)) {
     for world in &worlds() {
         for (method, kinds) in &methods() {
+            let is_mle = matches!(method, MethodConfig::Mle(_));
+            let of_points: &[_] = if is_mle {
+                &[OfPoint::Nothing, OfPoint::Dropout, OfPoint::Isotropic]
+            } else {
+                &[OfPoint::Nothing]
+            };
             for &over in kinds {
-                for members in [1, 2] {
+                let members = [1, 2].into_iter();
+                for (members, &of_point) in
+                    members.flat_map(|it| of_points.iter().map(move |of| (it, of)))
+                {
                     let of = world.name;
                     check(&Case {
-                        name: format!("{of}: {method:?} over {over:?}, {members} members"),
+                        name: format!(
+                            "{of}: {method:?} over {over:?}, {members} members, {of_point:?}"
+                        ),
                         world,
                         method,
                         over,
                         members,
+                        of_point,
                     });
                 }
             }
@@ -99,10 +121,26 @@ impl Case<'_> {
         let config = LoraConfig {
             posterior,
             members: self.members,
+            dropout: self.dropout(),
             head: self.world.head,
             ..lora(&self.world.modules)
         };
         self.world.backbone.adapter(config).unwrap()
+    }
+
+    fn dropout(&self) -> f32 {
+        if self.of_point == OfPoint::Dropout {
+            0.3
+        } else {
+            0.0
+        }
+    }
+
+    fn sampling(&self, samples: u32) -> PredictConfig {
+        PredictConfig {
+            dropout: self.dropout(),
+            ..sampling(samples)
+        }
     }
 
     fn batches(&self) -> Vec<Batch> {
@@ -136,7 +174,12 @@ impl Case<'_> {
     /// What answers after a run.
     fn trained(&self, seed: u64, folder: Option<&Scratch>) -> Adapter {
         let (trainer, adapter) = self.run(seed, folder);
-        trainer.posterior(&adapter).unwrap().unwrap_or(adapter)
+        let adapter = trainer.posterior(&adapter).unwrap().unwrap_or(adapter);
+        if self.of_point != OfPoint::Isotropic {
+            return adapter;
+        }
+        let unit = adapter.isotropic(SpectrumRule::Exact, 0).unwrap();
+        unit.with_sigma_times(0.05).unwrap()
     }
 
     fn logits(&self, adapter: &Adapter, config: &PredictConfig) -> Vec<f32> {
@@ -230,7 +273,8 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others_where_there_is_nois
         let first = values(&case.trained(3, None));
         assert_eq!(first, values(&case.trained(3, None)), "{}", case.name);
         let other = values(&case.trained(4, None));
-        assert_eq!(first != other, case.over.is_some(), "{}", case.name);
+        let is_noisy = case.over.is_some() || case.of_point == OfPoint::Dropout;
+        assert_eq!(first != other, is_noisy, "{}", case.name);
     });
 }
 
@@ -250,7 +294,7 @@ fn files_keep_what_answers() {
         let config = case.world.backbone.config();
         peft::save(&adapter, config, folder.path(), "base").unwrap();
         let loaded = peft::load(folder.path(), config, Sigma::Square).unwrap();
-        let of = |adapter| bits(&case.logits(adapter, &sampling(3)));
+        let of = |adapter| bits(&case.logits(adapter, &case.sampling(3)));
         assert_eq!(of(&adapter), of(&loaded.adapter), "{}", case.name);
     });
 }
@@ -280,27 +324,30 @@ fn answers_without_samples_know_no_noise_and_samples_are_the_same_one_by_one() {
     each(|case| {
         let adapter = case.trained(3, None);
         let of = |config: &PredictConfig| case.logits(&adapter, config);
-        let mean = of(&sampling(0));
+        let mean = of(&case.sampling(0));
         let other_seed = PredictConfig {
             seed: 77,
             noise: NoiseSharing::Example,
-            ..sampling(0)
+            ..case.sampling(0)
         };
         assert_eq!(bits(&mean), bits(&of(&other_seed)), "{}", case.name);
-        let four = of(&sampling(4));
-        if adapter.sigma().is_none() {
-            assert_eq!(bits(&four), bits(&mean), "{}", case.name);
-            return;
-        }
+        let four = of(&case.sampling(4));
         let width = case.world.batch.answers().len();
-        for sample in 0..4 {
+        let is_noisy = adapter.sigma().is_some() || case.of_point == OfPoint::Dropout;
+        // A point has one answer for each member.
+        let samples = if is_noisy { 4 } else { 1 };
+        assert_eq!(four.len(), case.members * samples * width, "{}", case.name);
+        if !is_noisy {
+            assert_eq!(bits(&four), bits(&mean), "{}", case.name);
+        }
+        for sample in (0..samples).filter(|_| is_noisy) {
             let alone = PredictConfig {
                 first_sample: sample as u32,
-                ..sampling(1)
+                ..case.sampling(1)
             };
             let one = of(&alone);
             for member in 0..case.members {
-                let from = (member * 4 + sample) * width;
+                let from = (member * samples + sample) * width;
                 let (at_once, own) = (&four[from..from + width], member * width);
                 let alone = &one[own..own + width];
                 assert_eq!(bits(at_once), bits(alone), "{}: sample {sample}", case.name);
@@ -310,9 +357,14 @@ fn answers_without_samples_know_no_noise_and_samples_are_the_same_one_by_one() {
         // Whatever the batch is.
         let mut at = 0;
         for prompt in apart(&case.world.batch) {
-            let alone = logits(&case.world.backbone, Some(&adapter), &prompt, &sampling(4));
+            let alone = logits(
+                &case.world.backbone,
+                Some(&adapter),
+                &prompt,
+                &case.sampling(4),
+            );
             let classes = prompt.answers().len();
-            let of_batch: Vec<_> = (0..case.members * 4)
+            let of_batch: Vec<_> = (0..case.members * samples)
                 .flat_map(|draw| &four[draw * width + at..draw * width + at + classes])
                 .copied()
                 .collect();
