@@ -103,6 +103,7 @@ it('bayesianizes every member of an ensemble by one scale', async () => {
   const before = await evaluate({ ...asked, adapter: join(run, 'adapter') });
   expect(whole.metrics?.nll).toBeCloseTo(before.metrics?.nll ?? Number.NaN, 4);
   const sampled = await evaluate({ ...asked, samples: [4] });
+  expect(sampled.evaluations.map(({ samples }) => samples)).toEqual([8]);
   expect(sampled.metrics?.nll).not.toBe(whole.metrics?.nll);
   expect(sampled.metrics?.mutualInformation).toBeGreaterThan(0);
 });

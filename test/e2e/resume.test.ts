@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
@@ -100,4 +100,23 @@ it('gives the result of a finished run again without training', async () => {
   const first = await bpeft(...args, '--json');
   const again = await bpeft(...args, '--resume', '--json');
   expect(JSON.parse(again.stdout)).toEqual(JSON.parse(first.stdout));
+});
+
+it('writes a lost member of a finished ensemble anew, and refuses without a checkpoint', async () => {
+  const out = join(temporaryFolder(), 'run');
+  const ensemble = ['--method', 'ensemble', '--members', '2', '--max-steps', '4'];
+  const args = trainArgs(out, ...ensemble, '--eval-limit', '4');
+  expect(await bpeft(...args)).toMatchObject({ code: 0 });
+  const whole = outcome(out);
+  const member = join(out, 'adapter', 'adapter_1');
+  rmSync(member, { recursive: true });
+  expect(await bpeft('train', '--out', out, '--resume')).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(/adapter_1.*is gone: the adapter is written anew/),
+  });
+  expect(outcome(out)).toEqual(whole);
+  rmSync(member, { recursive: true });
+  rmSync(join(out, 'state'), { recursive: true });
+  const refused = await bpeft('train', '--out', out, '--resume', '--json');
+  expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'BPEFT_ADAPTER' } });
 });

@@ -101,32 +101,34 @@ export async function searchSigma(
 ): Promise<number> {
   const { protocol, criterion, tolerance, iterations } = search;
   let { low, high } = search;
-  const isWithin = async (sigma: number): Promise<boolean> => {
+  const lookAt = async (sigma: number): Promise<Look> => {
     const change = await measure(sigma);
     // Not ≤ of what may be NaN.
     const look = { sigma, change, isWithin: change <= tolerance };
     tell(look);
-    return look.isWithin;
+    return look;
   };
   if (protocol === 'reference') {
     for (let at = 0; at < iterations; at += 1) {
       const sigma = (low + high) / 2;
-      if (await isWithin(sigma)) low = sigma;
+      if ((await lookAt(sigma)).isWithin) low = sigma;
       else high = sigma;
       if (criterion === 'accuracy' && high - low < 5e-4) break;
     }
     return high;
   }
-  if (!(await isWithin(low))) {
-    const message = `no sigma from ${low} on changes the anchors by at most ${tolerance}`;
+  const least = await lookAt(low);
+  if (!least.isWithin) {
+    const by = Number(least.change.toPrecision(3));
+    const message = `sigma ${low} changes the anchors by ${by} already, and ${tolerance} is the tolerance`;
     throw new BpeftError('BPEFT_USAGE', message, {
-      hint: 'raise --tolerance, or lower --sigma-min',
+      hint: 'raise --tolerance, lower --sigma-min, give --train-split rows that the adapter has not learned by heart, or --precision f32: rounded activations alone change answers',
     });
   }
-  if (await isWithin(high)) return high;
+  if ((await lookAt(high)).isWithin) return high;
   for (let at = 0; at < iterations; at += 1) {
     const sigma = Math.sqrt(low * high);
-    if (await isWithin(sigma)) low = sigma;
+    if ((await lookAt(sigma)).isWithin) low = sigma;
     else high = sigma;
   }
   return low;

@@ -5,6 +5,7 @@
 
 import type { Measure } from '../metrics/row-measures.ts';
 import type { LabelledRow } from '../metrics/scored-row.ts';
+import { TEMPERATURES } from '../metrics/temperature.ts';
 import { type ComparedMethod, compareSplit } from './comparison.ts';
 import { type PublishedNumber, publishedNumbers } from './published.ts';
 import type { ReadEvaluation, ReportedRun } from './reported-run.ts';
@@ -20,6 +21,8 @@ export interface ComparedCell {
   readonly trainedOn: string | null;
   /** Mean temperature; null: the probabilities as they came. */
   readonly temperature: number | null;
+  /** Seeds of which the NLL has no least temperature: theirs is an end of the range. */
+  readonly seedsAtEnd: number;
   readonly dataset: string;
   readonly split: string;
   readonly rows: number;
@@ -32,7 +35,7 @@ export interface ComparedCell {
    * bootstrap interval over rows. Null for the first, and without the same rows.
    */
   readonly difference: ComparedMethod['difference'];
-  /** Mean time of an answer, all samples of it; null: unknown. */
+  /** Time of an answer, all samples of it, median over the seeds; null: unknown. */
   readonly msPerRow: number | null;
   /** Largest memory of the runs' processes, MB; null: unknown. */
   readonly peakRssMb: number | null;
@@ -80,17 +83,18 @@ function cell(
   const over = (metric: Measure) =>
     spread(evaluations.map(({ metrics }) => metrics[metric] ?? null));
   const { mean: temperature } = spread(evaluations.map((one) => one.temperature));
+  const seedsAtEnd = evaluations.filter((one) => isAtEnd(one.temperature)).length;
   const times = evaluations.map(({ n, seconds }) =>
     seconds === undefined || n === 0 ? null : (1000 * seconds) / n,
   );
   const memory = runs.map(({ peakRssMb }) => peakRssMb).filter((peak) => peak !== null);
   return {
-    ...{ method, model, samples, link, trainedOn, temperature, dataset, split, rows },
+    ...{ method, model, samples, link, trainedOn, temperature, seedsAtEnd, dataset, split, rows },
     seeds: evaluations.length,
     metrics: { acc: over('acc'), ece: over('ece'), nll: over('nll'), brier: over('brier') },
     eceFloor: spread(evaluations.map(({ metrics }) => metrics.ece_noise_floor ?? null)).mean,
     difference,
-    msPerRow: spread(times).mean,
+    msPerRow: median(times),
     peakRssMb: memory.length === 0 ? null : Math.max(...memory),
     // Published ones are of answers as they came.
     published:
@@ -98,6 +102,10 @@ function cell(
         ? publishedNumbers({ method: run.method, model, samples, dataset, trainedOn })
         : [],
   };
+}
+
+function isAtEnd(temperature: number | null): boolean {
+  return temperature === TEMPERATURES.least || temperature === TEMPERATURES.most;
 }
 
 /** Of each group against the first of its split, where both have the same rows with answers. */
@@ -126,6 +134,11 @@ function differences(groups: readonly Group[]): Map<Group, ComparedMethod['diffe
 
 function labelled(rows: NonNullable<ReadEvaluation['rows']>) {
   return rows.filter((row): row is typeof row & LabelledRow => row.label !== null);
+}
+
+function median(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 || known.length < values.length ? null : quantile(known, 0.5);
 }
 
 function spread(values: readonly (number | null)[]): Spread {

@@ -8,7 +8,8 @@ import { isClosedForm, METRIC_HEADINGS, valueText } from './words.ts';
 const NOTE = `Mean ± sample standard deviation over the seeds. Floor: the mean ECE of a perfectly calibrated model with the
 same confidences on as many rows. ΔNLL: minus the first row of its kind, with the 95 % paired bootstrap interval over
 the rows. T: the temperature that the row's answers were scaled by, mean over the seeds, fitted on rows that are held
-out. Samples: passes behind one answer. MB: most memory of a run's process, training and evaluation.`;
+out; with *, of one seed or more an end of its range, where these rows have no best T. Samples: passes behind one
+answer. MB: most memory of a run's process, training and evaluation.`;
 
 export function comparisonMarkdown(cells: readonly ComparedCell[]): string {
   const parts = places(cells).map((here) => {
@@ -29,6 +30,7 @@ function row(cell: ComparedCell): string[] {
     samples,
     link,
     temperature,
+    seedsAtEnd,
     seeds,
     metrics,
     eceFloor,
@@ -41,7 +43,7 @@ function row(cell: ComparedCell): string[] {
     return sd === null ? valueText(mean) : `${valueText(mean)} ± ${valueText(sd)}`;
   };
   return [
-    ...[method, passesText(samples, link), temperature === null ? '–' : temperature.toFixed(2)],
+    ...[method, passesText(samples, link), temperatureText(temperature, seedsAtEnd)],
     ...[
       String(seeds),
       ...MEASURES.flatMap((measure) =>
@@ -51,6 +53,10 @@ function row(cell: ComparedCell): string[] {
     ],
     ...[ms === null ? '–' : ms.toFixed(1), mb === null ? '–' : String(mb)],
   ];
+}
+
+function temperatureText(temperature: number | null, seedsAtEnd: number): string {
+  return temperature === null ? '–' : `${temperature.toFixed(2)}${seedsAtEnd > 0 ? '*' : ''}`;
 }
 
 function passesText(samples: number, link: string | null): string {

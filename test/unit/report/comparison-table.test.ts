@@ -1,14 +1,15 @@
 import { parse } from 'csv-parse/sync';
 import { expect, it } from 'vitest';
 import type { ComparedCell } from '../../../ts/report/compared-cells.ts';
-import { comparisonCsv } from '../../../ts/report/comparison-table.ts';
+import { comparisonCsv, comparisonMarkdown } from '../../../ts/report/comparison-table.ts';
 
 const cell = (link: string | null): ComparedCell => {
   const nll = { mean: 0.7, sd: null };
   return {
     ...{ method: 'laplace', model: 'm', trainedOn: null, dataset: 'd', split: 'test', rows: 4 },
-    ...{ samples: 1, link, temperature: null, seeds: 1, eceFloor: null, difference: null },
+    ...{ samples: 1, link, temperature: null, seedsAtEnd: 0, seeds: 1, eceFloor: null },
     ...{ metrics: { acc: nll, ece: nll, nll, brier: nll }, msPerRow: null, peakRssMb: null },
+    difference: null,
     published: [],
   };
 };
@@ -18,4 +19,11 @@ it('tells answers in closed form from one sample, and one form from another', ()
   const rows = parse(comparisonCsv(cells), { columns: true }) as Record<string, string>[];
   const links = rows.filter(({ measure }) => measure === 'nll').map(({ link }) => link);
   expect(links).toEqual(['probit', 'bridge', 'sample', '']);
+});
+
+it('marks a temperature that is an end of its range in one of the seeds', () => {
+  const scaled = { ...cell(null), temperature: 50.7 };
+  const text = comparisonMarkdown([scaled, { ...scaled, seedsAtEnd: 1 }]);
+  expect(text).toContain('| 50.70 |');
+  expect(text).toContain('| 50.70* |');
 });

@@ -95,6 +95,13 @@ export function effectiveSamples<Count extends number | 'auto'>(
   return [members > 1 ? members : 0];
 }
 
+/** Passes behind an answer: every member of an ensemble has its own samples. */
+function passes({ info }: Adapter, samples: number, { dropout, link = 'sample' }: PredictiveRule) {
+  const { bayesian, members } = info;
+  const isOfEach = members > 1 && link === 'sample' && (bayesian || dropout > 0);
+  return isOfEach ? members * samples : samples;
+}
+
 export async function evaluateSplit(
   adapter: Adapter,
   split: Split,
@@ -117,7 +124,7 @@ export async function evaluateSplit(
     rows,
     result: {
       ...place,
-      samples,
+      samples: passes(adapter, samples, settings.rule),
       link: samples === 0 ? null : (settings.rule.link ?? null),
       noise: settings.rule.noise,
       sampling: settings.sampling,

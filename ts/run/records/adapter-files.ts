@@ -6,12 +6,23 @@ import type { CallOptions } from '../../engine/call.ts';
 import { folderHash, hashedFiles, type ModelFile } from '../../engine/resolved-model.ts';
 import { io } from './atomic.ts';
 
-const PEFT = String.raw`(adapter_\d+/)?(adapter_config\.json|adapter_model\.safetensors)`;
-const FILE = new RegExp(`^(${PEFT}|bpeft\\.json)$`);
+const PEFT = ['adapter_config.json', 'adapter_model.safetensors'];
+export const RECORD = 'bpeft.json';
+
+/** Those of an adapter of so many members, in its folder. */
+export function adapterFiles(members: number): string[] {
+  const folders = Array.from({ length: members }, (_, member) => memberFolder(member));
+  return [...folders.flatMap((folder) => PEFT.map((name) => join(folder, name))), RECORD];
+}
+
+/** The first member is the folder itself, as PEFT reads it. */
+function memberFolder(member: number): string {
+  return member === 0 ? '.' : `adapter_${member}`;
+}
 
 /** @param path in the folder */
 export function isAdapterFile(path: string): boolean {
-  return FILE.test(path);
+  return path === RECORD || PEFT.includes(path.replace(/^adapter_\d+\//, ''));
 }
 
 /** Where an adapter was found. */

@@ -11,6 +11,7 @@ import type { Setting } from '../../config/setting.ts';
 import { innerSchema } from '../../config/text.ts';
 import { BpeftError } from '../../errors.ts';
 import { snakeCase, toCamelKeys, toSnakeKeys } from '../../names.ts';
+import { RECORD } from './adapter-files.ts';
 import { replaceJson } from './atomic.ts';
 import { recordedSettings } from './run-folder.ts';
 
@@ -74,10 +75,8 @@ const AdapterRecordFile = z.object({
 });
 export type AdapterRecord = z.output<typeof AdapterRecordFile>;
 
-const FILE = 'bpeft.json';
-
 export async function writeAdapterRecord(folder: string, record: AdapterRecord): Promise<void> {
-  await replaceJson(join(folder, FILE), record);
+  await replaceJson(join(folder, RECORD), record);
 }
 
 /**
@@ -85,7 +84,7 @@ export async function writeAdapterRecord(folder: string, record: AdapterRecord):
  * format.
  */
 export async function readAdapterRecord(folder: string): Promise<AdapterRecord | null> {
-  const path = join(folder, FILE);
+  const path = join(folder, RECORD);
   let text: string;
   try {
     text = await readFile(path, 'utf8');

@@ -67,7 +67,10 @@ async function lead(
     for (const sink of await serviceSinks(config, notice)) sinks.add(sink);
     const folder = new RunFolder(config.out);
     folder.requireFree(config);
-    if (config.resume && existsSync(folder.result)) return finishedRun(folder, config);
+    if (config.resume && existsSync(folder.result)) {
+      const result = await finishedRun(folder, config, notice);
+      if (result !== null) return result;
+    }
     await refuseProtected(config.out, trainedInputs(config, { isWhole: false }));
     await refuseDataFolder(folder.path, 'folder');
     await requireWritable(folder.path, 'folder');
