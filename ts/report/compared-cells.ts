@@ -6,6 +6,7 @@
 import type { Measure } from '../metrics/row-measures.ts';
 import type { LabelledRow } from '../metrics/scored-row.ts';
 import { TEMPERATURES } from '../metrics/temperature.ts';
+import { quantile } from '../run/records/result.ts';
 import { type ComparedMethod, compareSplit } from './comparison.ts';
 import { type PublishedNumber, publishedNumbers } from './published.ts';
 import type { ReadEvaluation, ReportedRun } from './reported-run.ts';

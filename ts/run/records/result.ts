@@ -18,8 +18,8 @@ export interface EvaluationResult {
   readonly dataset: string;
   readonly split: string;
   /**
-   * Answers that are averaged: posterior samples, of an ensemble those of all members; 0 = posterior
-   * mean (always, for a point adapter); 1 = a closed form too.
+   * Answers that are averaged: posterior samples, of an ensemble those of all members; 0: the
+   * posterior mean, and a point adapter always; 1: a closed form too.
    */
   readonly samples: number;
   /** How an adapter with a curvature answered; null: it has none, or answered at its mean. */
