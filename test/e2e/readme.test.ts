@@ -1,4 +1,4 @@
-// Runs what README.md and docs/*.md show. Each document has a folder of its own, and its blocks run
+// Runs what README.md and the guides show. Each document has a folder of its own, and its blocks run
 // there in order, as for a reader who follows the page; CONTRIBUTING.md says what the folder holds.
 
 import { spawnSync } from 'node:child_process';
@@ -195,7 +195,7 @@ it('leaves out no blocks but these', () => {
       "docs/deployment.md: downloads NVIDIA's compiler",
       "docs/deployment.md: needs Docker",
       "docs/deployment.md: needs Electron",
-      "docs/methods.md: would take ten minutes; a test runs a smaller table",
+      "docs/methods/comparing.md: would take ten minutes; a test runs a smaller table",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",
       "docs/models.md: needs the Hub; a test does the same against a stand-in",

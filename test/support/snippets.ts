@@ -16,8 +16,12 @@ export interface Snippet {
 
 /** README.md and the guides; decisions and generated pages hold nothing to run. */
 export function documents(): readonly string[] {
-  const guides = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
-  return ['README.md', ...guides.sort().map((name) => `docs/${name}`)];
+  return ['README.md', ...['docs', 'docs/methods'].flatMap(pagesIn)];
+}
+
+function pagesIn(folder: string): readonly string[] {
+  const names = readdirSync(join(root, folder)).filter((name) => name.endsWith('.md'));
+  return names.sort().map((name) => `${folder}/${name}`);
 }
 
 export function snippets(document: string): readonly Snippet[] {

@@ -75,7 +75,9 @@ export async function readTable(path: string): Promise<Table> {
   if (!lists.success) {
     const [issue] = lists.error.issues;
     const message = `${path}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is refused'}`;
-    throw new BpeftError('BPEFT_USAGE', message, { hint: 'docs/methods.md shows such a table' });
+    throw new BpeftError('BPEFT_USAGE', message, {
+      hint: 'docs/methods/comparing.md shows such a table',
+    });
   }
   const common: Layer = { origin: 'file', source: path, values: shared };
   const rows = Object.entries(lists.data.methods).map(([name, own]) =>

@@ -25,7 +25,7 @@ export function defineCompare(command: Command, output: Output): void {
   addOutputFlags(command).action(async ({ config, out, json, quiet }: CompareFlags) => {
     if (config === undefined) {
       throw new BpeftError('BPEFT_USAGE', '--config is required', {
-        hint: 'docs/methods.md shows such a file',
+        hint: 'docs/methods/comparing.md shows such a file',
       });
     }
     const say = (line: string, isProgress: boolean) => {
