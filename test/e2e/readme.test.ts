@@ -1,5 +1,6 @@
-// Runs what README.md and the guides show. Each document has a folder of its own, and its blocks run
-// there in order, as for a reader who follows the page; CONTRIBUTING.md says what the folder holds.
+// Runs what README.md and the guides show. Each document has a folder of its own, and its blocks
+// run there in order, as for a reader who follows the page; CONTRIBUTING.md says what the folder
+// holds.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
