@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, openPredictor, train } from 'bpeft';
+import { bayesianize, evaluate, openPredictor, train } from 'bpeft';
 import { expect, it } from 'vitest';
 import { readReport, reportText } from '../../ts/report/write-report.ts';
 import { bpeft, fixtureData } from '../support/bpeft-process.ts';
@@ -80,6 +80,44 @@ it('fits on the dataset that the adapter was trained on, whatever is evaluated',
     dataset: 'builtin:exam-topics',
     split: 'validation',
   });
+});
+
+it('holds back what trained the adapter, and no more, also of one that was made Bayesian', async () => {
+  const [folder, parts] = [
+    temporaryFolder(),
+    { trainSplit: 'train[:90%]', method: 'mle' } as const,
+  ];
+  const out = join(folder, 'run');
+  await train({ ...run, ...parts, maxSteps: 4, evalLimit: 8, evalSamples: [0], out });
+  const tfb = join(folder, 'tfb');
+  await bayesianize({ method: 'tfb', run: out, anchors: 8, samples: 2, out: tfb });
+  const record = JSON.parse(readFileSync(join(tfb, 'bpeft.json'), 'utf8'));
+  expect(record.made_with.rows).toMatchObject([{ split: 'train[:90%]', rows: 270 }]);
+  for (const of of [{ run: out }, { adapter: tfb, model: data.model }]) {
+    const asked = { ...of, split: ['test'], limit: 8, samples: [0], temperature: 'fit' as const };
+    const held = { ...asked, temperatureSplit: 'train[90%:]' };
+    const { evaluations } = await evaluate(held);
+    expect(evaluations[0]?.scaled?.fit).toMatchObject({ split: 'train[90%:]', n: 8 });
+    const trained = evaluate({ ...asked, temperatureSplit: 'train[:10%]' });
+    await expect(trained).rejects.toThrow('train[:10%] trains the adapter');
+  }
+  const other = join(folder, 'other');
+  await train({
+    ...run,
+    ...parts,
+    trainSplit: 'validation',
+    maxSteps: 4,
+    evalLimit: 8,
+    out: other,
+  });
+  const leak = evaluate({
+    run: other,
+    split: ['test'],
+    limit: 8,
+    samples: [0],
+    temperature: 'fit',
+  });
+  await expect(leak).rejects.toThrow('validation trains the adapter');
 });
 
 it.each([

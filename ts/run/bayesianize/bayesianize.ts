@@ -56,7 +56,7 @@ export async function bayesianize(
     await requireFree(config, place);
     const call = callOf(context);
     const source = await openDataset(config.dataset, { ...config, split: undefined }, context);
-    const trainSplit = config.trainSplit ?? source.trainSplit;
+    const trainSplit = config.trainSplit ?? trainedOn(source, place) ?? source.trainSplit;
     const other = maker.heldOut({ ...config, trainSplit }, source.defaultSplit);
     const rows = await source.stream(trainSplit, call);
     const heldOutRows = other === null ? null : await source.stream(other, call);
@@ -86,6 +86,11 @@ export async function bayesianize(
       return { method, sigma, anchors, looks, laplace: made.laplace, out };
     });
   });
+}
+
+/** The split that trained the adapter, if it is one of this dataset and known. */
+function trainedOn({ name }: { readonly name: string }, { record }: AdapterPlace) {
+  return record?.dataset === name ? record.train_split : undefined;
 }
 
 /** @throws {BpeftError} `BPEFT_ADAPTER`: another base model than the adapter was trained on. */
@@ -161,6 +166,7 @@ async function save(
       label_tokens: record?.label_tokens ?? { ...split.encoded.labelTokens },
       base_model: { sha256, name },
       dataset: record?.dataset ?? split.encoded.name,
+      train_split: record === null ? split.encoded.split : record.train_split,
       family: record?.family ?? split.family,
       ...keptByAdapter(config),
     });

@@ -46,7 +46,11 @@ export async function evaluate(
     const datasets = await loadDatasets(config, callOf(context));
     const { signal } = context;
     const reading = { evaluated: datasets, limit: config.limit, ...callOf(context) };
-    const heldOut = await rowsOfTemperature(trainedOn(place, config, datasets), config, reading);
+    const heldOut = await rowsOfTemperature(
+      trainedOn(place, config, datasets),
+      { ...config, trainSplit: place.record?.train_split },
+      reading,
+    );
     return withModel(config, { ...context, emit }, async (model) => {
       const start = performance.now();
       const baseModel = model.resolved;

@@ -69,6 +69,8 @@ const AdapterRecordFile = z.object({
   /** How the base model was multiplied and kept; earlier records do not say. */
   arithmetic: z.object(shapeOf('arithmetic')).optional(),
   dataset: z.string(),
+  /** Its rows that the adapter was trained on; earlier records do not say. */
+  train_split: z.string().optional(),
   family: z.string(),
   /** How prompts were written, by the settings' names. */
   prompt: z.object(shapeOf('prompt')),

@@ -345,6 +345,7 @@ class Run {
         label_tokens: { ...train.encoded.labelTokens },
         base_model: { sha256, name },
         dataset: train.encoded.name,
+        train_split: train.encoded.split,
         family: train.family,
         ...keptByAdapter(config),
       });
