@@ -9,7 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { lastLines, runFor } from './commands.mjs';
 import { page } from './page.mjs';
@@ -25,14 +25,15 @@ const { values, positionals } = parseArgs({
     scratch: { type: 'string', default: tmpdir() },
   },
 });
-const [bundle] = positionals;
+const [given] = positionals;
 const plan = PLANS[values.plan];
-if (bundle === undefined || values.out === undefined || plan === undefined) {
+if (given === undefined || values.out === undefined || plan === undefined) {
   process.stderr.write(
     `usage: node check.mjs BUNDLE --out FOLDER [--plan ${Object.keys(PLANS).join('|')}]\n`,
   );
   process.exit(2);
 }
+const bundle = resolve(given); // programs run in a folder of their own
 const inBundle = (...path) => join(bundle, ...path);
 const contents = JSON.parse(readFileSync(inBundle('contents.json'), 'utf8'));
 const app = inBundle('node_modules/bpeft');
@@ -193,7 +194,10 @@ async function peer({ shape, samples }, { batch, tokens }) {
 
 await part('doctor', doctor);
 await part('kernels', () => counted('kernels', 'programs', { CUDA_KERNELS: kernels }));
-await part('engine', () => counted('engine', 'engine', {}, (program) => plan.tests[program] ?? []));
+const engine = { CARGO_MANIFEST_DIR: inBundle('crates/blob-core') }; // as cargo says where goldens lie
+await part('engine', () =>
+  counted('engine', 'engine', engine, (program) => plan.tests[program] ?? []),
+);
 await part('parity', parity);
 for (const shape of plan.shapes) {
   await part(`bpeft ${shape.shape}`, () => ours(shape));

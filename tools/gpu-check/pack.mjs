@@ -24,9 +24,10 @@ import { build, buildForEngine } from '../cuda-emulator/build.mjs';
 import { buildNative, root, run } from '../steps.mjs';
 
 const MOST_BYTES = 60e6;
+const CRATE = 'crates/blob-core';
 const PACKAGE = '@bpeft/cuda13-linux-x64-gnu';
 const CUDA = '13.0';
-const TESTS = ['devices', 'cuda', 'cuda_memory', 'cuda_traffic'];
+const TESTS = ['devices', 'parity', 'cuda', 'cuda_memory', 'cuda_traffic', 'cuda_graphs'];
 
 const { values } = parseArgs({
   options: { emulated: { type: 'boolean', default: false }, out: { type: 'string' } },
@@ -87,8 +88,14 @@ function placeEngineTests() {
     if (typeof executable !== 'string' || !profile.test) continue;
     if (target.name === 'napi_bindings') continue;
     const name = target.kind.includes('lib') ? 'operations' : target.name;
-    place(executable, join(bundle, 'engine', name));
+    const program = join(bundle, 'engine', name);
+    place(executable, program);
+    const isOfCheckout = readFileSync(program).includes(root);
+    must(!isOfCheckout, `${name} names files of this checkout, which are not there on a GPU: it`);
   }
+  const goldens = join(root, CRATE, 'tests/goldens');
+  for (const name of readdirSync(goldens).filter((file) => !/^(tokenizer|pairs)-/.test(file)))
+    cpSync(join(goldens, name), join(bundle, CRATE, 'tests/goldens', name));
 }
 
 async function placeKernelTests() {

@@ -16,13 +16,13 @@ const LIMITS = {
 const long = { batch: 8, tokens: 2048 };
 const short = { batch: 4, tokens: 100 };
 
-/** Of the tests of devices, the one that is about the code and not about a device. */
-const READS_SOURCES = 'layers_and_backbones_know_no_kernel';
+/** Of the tests of devices, those that are about the code and not about a device. */
+const READ_SOURCES = 'sources::';
 
 export const PLANS = {
   full: {
     limits: LIMITS,
-    tests: { operations: ['ops::'], devices: ['--skip', READS_SOURCES] },
+    tests: { operations: ['ops::'], devices: ['--skip', READ_SOURCES] },
     parity: { shape: '135m', layers: 12, batch: 4, tokens: 100, steps: 4 },
     sanitizer: { programs: ['attention', 'low_rank', 'norm'], tools: ['memcheck', 'racecheck'] },
     shapes: [
@@ -41,9 +41,11 @@ export const PLANS = {
       engine: 900,
     },
     tests: {
-      operations: ['ops::norm'],
+      operations: ['ops::norm', 'nf4_has_the_values_of_bitsandbytes'],
       devices: ['f32_models_agree_on_all_devices'],
+      parity: ['maximum_likelihood'],
       cuda: ['a_run_has_the_processors_numbers'],
+      cuda_graphs: ['answers_repeat'],
     },
     parity: { shape: 'tiny', layers: 2, batch: 2, tokens: 9, steps: 2 },
     sanitizer: { programs: ['norm'], tools: ['memcheck'] },

@@ -28,6 +28,14 @@ pub(crate) fn devices() -> Vec<super::Device> {
     devices
 }
 
+/// A golden file. Its folder is known when a test runs, not when it is built: `cmd/gpu-check.sh` runs
+/// tests where there is no checkout.
+pub(crate) fn golden(name: &str) -> serde_json::Value {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    serde_json::from_slice(&std::fs::read(format!("{folder}/tests/goldens/{name}")).unwrap())
+        .unwrap()
+}
+
 /// Numbers in (−2, 2), the same for the same seed.
 pub(crate) fn tensor(seed: u64, rows: usize, columns: usize) -> super::Tensor {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;

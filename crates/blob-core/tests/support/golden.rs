@@ -19,8 +19,11 @@ use serde_json::Value;
 use super::Scratch;
 use super::tiny_model::TinyModel;
 
+/// In the crate's folder, which is known when a test runs, not when it is built:
+/// `cmd/gpu-check.sh` runs tests where there is no checkout.
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens")).join(name)
+    let folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    folder.join("tests/goldens").join(name)
 }
 
 /// A JSON golden.

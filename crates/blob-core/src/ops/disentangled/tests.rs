@@ -1,10 +1,10 @@
 use super::super::oracle::{
-    assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices, tensor,
+    assert_close, assert_gradient, assert_same_bits_on_any_thread_count, bits, devices, golden,
+    tensor,
 };
 use super::super::{Device, Precision};
 use super::*;
 use candle_core::{self as candle, DType};
-use serde_json::Value;
 
 /// Segments of one token, of several, and of more than a vector; two shares.
 const OFFSETS: [u32; 6] = [0, 1, 6, 8, 28, 31];
@@ -128,11 +128,7 @@ fn scores_read_the_distance_from_query_to_key_and_not_back() {
 
 #[test]
 fn buckets_are_those_of_the_published_model() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/goldens/relative-buckets.json"
-    );
-    let document: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let document = golden("relative-buckets.json");
     for case in document["cases"].as_array().unwrap() {
         let count = |name: &str| case[name].as_u64().unwrap() as usize;
         let buckets = Buckets {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::super::oracle::{Terms, assert_close, bits, devices, pass_of, tensor};
+use super::super::super::oracle::{Terms, assert_close, bits, devices, golden, pass_of, tensor};
 use super::super::*;
 use crate::adapter::Module;
 use crate::ops::{Device, Precision};
@@ -124,8 +124,7 @@ fn every_type_has_the_products_of_its_values_forward_and_back() {
 /// `tools/goldens/nf4.py`: products with the identity are the values themselves.
 #[test]
 fn nf4_has_the_values_of_bitsandbytes_on_every_device() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/nf4.json");
-    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let golden = golden("nf4.json");
     let numbers = |name: &str| -> Vec<f32> {
         let words = golden[name].as_array().unwrap().iter();
         words
