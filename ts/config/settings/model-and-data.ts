@@ -70,7 +70,7 @@ export const MODEL_AND_DATA = {
     FACTS,
   ),
   trainSplit: setting(
-    "split to train on, or that TFB and Laplace read, or a part, train[:80%] (default: that of the adapter or the dataset, mostly train)",
+    'split to train on, or that TFB and Laplace read, or a part, train[:80%] (default: that of the adapter or the dataset, mostly train)',
     inAll(['train', 'bayesianize'], name.optional()),
     { ...FACTS, isInherited: false },
   ),

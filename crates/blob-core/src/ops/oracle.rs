@@ -28,8 +28,8 @@ pub(crate) fn devices() -> Vec<super::Device> {
     devices
 }
 
-/// A golden file. Its folder is known when a test runs, not when it is built: `cmd/gpu-check.sh` runs
-/// tests where there is no checkout.
+/// A golden file. Its folder is known when a test runs, not when it is built: `cmd/gpu-check.sh`
+/// runs tests where there is no checkout.
 pub(crate) fn golden(name: &str) -> serde_json::Value {
     let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     serde_json::from_slice(&std::fs::read(format!("{folder}/tests/goldens/{name}")).unwrap())
