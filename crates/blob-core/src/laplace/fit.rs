@@ -279,20 +279,25 @@ impl Observer for Sums {
     }
 }
 
-/// Bytes of the sums, of what they share, and of the directions.
+/// Bytes of the sums, of what they share, and of the directions; but for the sum of a vocabulary,
+/// which holds pairs of class tokens, [`MOST_TOKENS`]² at most.
 fn bytes(shapes: &BTreeMap<MatrixId, [usize; 2]>, rank: usize) -> usize {
     let mut shared = BTreeMap::new();
     let mut own = 0;
     for (&(site, factor), &[outputs, inputs]) in shapes {
-        let mut add = |width: usize| {
+        let mut add_sum = |width: usize| {
             let (of_sum, of_omega) = sum::values(width, rank);
             shared.insert(width, of_omega);
-            own += of_sum + sum::kept(width, rank) * width;
+            own += of_sum;
         };
-        add(inputs);
+        add_sum(inputs);
         if !is_of_tokens(site.module, factor) {
-            add(outputs);
+            add_sum(outputs);
         }
+        own += [inputs, outputs]
+            .map(|width| sum::kept(width, rank) * width)
+            .iter()
+            .sum::<usize>();
     }
     size_of::<f32>() * (own + shared.values().sum::<usize>())
 }

@@ -57,6 +57,23 @@ fn more_memory_than_allowed_is_refused_with_the_rank_that_fits() {
 }
 
 #[test]
+fn directions_of_a_vocabulary_count_as_memory() {
+    let wide = BackboneConfig {
+        vocab_size: 40_000,
+        ..config()
+    };
+    let head = FitConfig {
+        from_block: config().num_layers,
+        rank: 60,
+        memory_bytes: 8 << 20,
+        ..SETTINGS
+    };
+    // 60 directions of 40,000 tokens in f32 are 9.2 MiB.
+    let (_, message) = refused(head, &point(&[Module::LmHead], &wide));
+    assert!(message.contains("must fit 8 MiB, got 10 MiB"), "{message}");
+}
+
+#[test]
 fn ensembles_other_last_layers_and_ranks_out_of_range_are_refused() {
     let ensemble = LoraConfig {
         posterior: None,
