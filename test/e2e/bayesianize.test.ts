@@ -116,6 +116,19 @@ it('refuses another base model, an adapter that is there, and a folder that is n
     code: 'BPEFT_ADAPTER',
     message: expect.stringMatching(/SHA-256 .* got one of/),
   });
+  const plain = join(temporaryFolder(), 'plain');
+  cpSync(adapter, plain, { recursive: true });
+  rmSync(join(plain, 'bpeft.json'));
+  const ofOther = {
+    ...options,
+    adapter: plain,
+    model: 'builtin:random',
+    dataset: 'builtin:exam-topics',
+  };
+  await expect(bayesianize(ofOther)).rejects.toMatchObject({
+    code: 'BPEFT_ADAPTER',
+    hint: expect.stringContaining('it names builtin:tiny as its model, and this is builtin:random'),
+  });
   await expect(bayesianize({ ...options, method: 'blob' })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',
   });

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Adapter, Sigma } from '../../engine/adapter.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { BayesianModel } from '../../engine/model.ts';
 import { isPath, shareableName } from '../../engine/model-source.ts';
@@ -58,6 +59,24 @@ export async function baseModelName(folder: string): Promise<string | null> {
     return BaseName.parse(JSON.parse(text)).base_model_name_or_path;
   } catch {
     return null; // the engine says what is wrong with the file
+  }
+}
+
+/** An adapter on a model; where it does not fit, the hint says which model it names. */
+export async function loadedAdapter(
+  { folder, record }: { readonly folder: string; readonly record: AdapterRecord | null },
+  model: BayesianModel,
+  sigma: Sigma | null,
+): Promise<Adapter> {
+  try {
+    return await model.loadAdapter(folder, { sigma });
+  } catch (error) {
+    if (!(error instanceof BpeftError) || error.code !== 'BPEFT_ADAPTER') throw error;
+    const base = record?.base_model.name ?? (await baseModelName(folder));
+    const { name } = model.resolved;
+    if (base === null || base === name) throw error;
+    const hint = `it names ${base} as its model, and this is ${name}: ${error.hint ?? 'give that one'}`;
+    throw new BpeftError(error.code, error.message, { hint, cause: error });
   }
 }
 

@@ -17,7 +17,7 @@ import {
   recordSettings,
 } from '../records/adapter-record.ts';
 import { RunFolder } from '../records/run-folder.ts';
-import { adapterFolder, folderHere, tellOtherBase } from './adapter-folder.ts';
+import { adapterFolder, folderHere, loadedAdapter, tellOtherBase } from './adapter-folder.ts';
 
 export interface AdapterPlace extends FoundAdapter {
   readonly record: AdapterRecord | null;
@@ -82,9 +82,7 @@ export async function openAdapter(
     const message = `the adapter was trained with quantize ${trained}, this model has ${model.info.quantize}: probabilities may differ`;
     run.emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   }
-  const adapter = await model.loadAdapter(place.folder, {
-    sigma: run.sigma ?? record?.sigma ?? null,
-  });
+  const adapter = await loadedAdapter(place, model, run.sigma ?? record?.sigma ?? null);
   const saved = record?.sigma ?? run.sigma;
   if (run.sigma !== undefined && run.sigma !== saved) {
     const message = `${place.folder}: its rho was saved for sigma ${saved}; read for ${run.sigma}, the answers are those of another posterior`;

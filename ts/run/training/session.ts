@@ -18,7 +18,7 @@ import { klNeverActs } from '../../methods/kl-plan.ts';
 import { METHOD_SETTINGS, trainingMethod, usualMethod } from '../../methods/registry.ts';
 import type { Accounting } from '../../protocol/accounting.ts';
 import { requireLabels, rowsOfTemperature } from '../evaluation/temperature.ts';
-import { adapterFolder, tellOtherBase } from '../inputs/adapter-folder.ts';
+import { adapterFolder, loadedAdapter, tellOtherBase } from '../inputs/adapter-folder.ts';
 import { requireAnswers } from '../inputs/answers.ts';
 import { callOf, type RunContext, withModel } from '../inputs/context.ts';
 import { checkPins, pinnedConfig, readPins } from '../inputs/pins.ts';
@@ -235,7 +235,7 @@ async function firstAdapter(
   const { sigma, over = 'a' } = method.adapter(config).posterior ?? { sigma: null, over: null };
   const recorded = record?.sigma ?? sigma;
   if (isOfFactors(sigma) && isOfFactors(recorded)) sameSetting('sigma', sigma, recorded);
-  const adapter = await model.loadAdapter(folder, { sigma: isOfFactors(sigma) ? sigma : null });
+  const adapter = await loadedAdapter({ folder, record }, model, isOfFactors(sigma) ? sigma : null);
   for (const message of adapter.info.notices)
     emit({ type: 'warning', code: 'BPEFT_NOTICE', message });
   const found = adapter.info.over;
