@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use blob_core::kernels::cpu as kernels;
 use blob_core::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Precision};
 use blob_core::kernels::cpu::isa::{self, Isa};
-use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
+use blob_core::quantization::Quantization;
+use blob_core::weights::{HostTensor, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ
 const SHAPES: [(usize, usize, usize); 7] = [

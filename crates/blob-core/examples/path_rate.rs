@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use blob_core::kernels::cpu::gemm::{Direction, Epilogue, FrozenMatrix, Precision, tile_rate};
 use blob_core::kernels::cpu::isa::Isa;
 use blob_core::kernels::cpu::peak;
-use blob_core::weights::{HostTensor, Quantization, StoredMatrix};
+use blob_core::quantization::Quantization;
+use blob_core::weights::{HostTensor, StoredMatrix};
 
 /// (m, k, n) of y (m, n) = x (m, k) · Wᵀ: gate and up, down, q and o, k and v.
 const SHAPES: [[usize; 3]; 4] = [

@@ -86,6 +86,7 @@ pub mod optim;
 mod other_file;
 pub mod pass;
 pub mod predict;
+pub mod quantization;
 mod spectrum;
 pub mod tokenizer;
 pub mod train;

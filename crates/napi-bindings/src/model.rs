@@ -8,9 +8,10 @@ use blob_core::abort::Abort;
 use blob_core::adapter::{Adapter, LoraConfig, Sigma, peft};
 use blob_core::backbone::{Backbone, BackboneConfig, Quantized, RandomWeights, WeightSource};
 use blob_core::ops::Device;
+use blob_core::quantization::Quantization;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::train::Trainer;
-use blob_core::weights::{Checkpoint, Quantization};
+use blob_core::weights::Checkpoint;
 use napi::bindgen_prelude::{Env, PromiseRaw, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use serde_json::json;
@@ -273,7 +274,7 @@ fn build(options: &ModelOptions, reading: NativeReading, abort: Abort) -> Result
             let checkpoint = Checkpoint::open(path)?;
             Opened {
                 config: checkpoint.config().clone(),
-                tokenizer: checkpoint.tokenizer()?,
+                tokenizer: Tokenizer::of(&checkpoint)?,
                 notices: checkpoint.notices().to_vec(),
                 source: quantized(Counted::new(checkpoint, reading, abort), quantize),
             }

@@ -7,8 +7,8 @@ use blob_core::adapter::{Sigma, SpectrumRule};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::kl::KlForm;
 use blob_core::optim::{KlCycle, Schedule};
+use blob_core::quantization::Quantization;
 use blob_core::train::TrainConfig;
-use blob_core::weights::Quantization;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -4,7 +4,8 @@
 use super::WeightSource;
 use super::weight_source::BLOCKS;
 use crate::Result;
-use crate::weights::{HostTensor, Quantization, StoredMatrix, Summary};
+use crate::quantization::Quantization;
+use crate::weights::{HostTensor, StoredMatrix, Summary};
 
 /// A source whose block matrices are quantised as they are read.
 #[derive(Debug)]

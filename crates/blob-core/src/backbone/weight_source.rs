@@ -30,8 +30,14 @@ pub trait WeightSource {
 
 impl WeightSource for Checkpoint {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor> {
-        self.finite(name, shape)?;
-        self.tensor(name, shape)
+        let mut data = self.finite(name, shape)?.values();
+        if let Some(offset) = self.norm_offset_of(name) {
+            for value in &mut data {
+                *value += offset;
+            }
+        }
+        let shape = shape.to_vec();
+        Ok(HostTensor { shape, data })
     }
 
     fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<StoredMatrix> {

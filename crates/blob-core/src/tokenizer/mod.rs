@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use self::sentencepiece::SentencePiece;
 pub use self::texts::{EncodedTexts, Texts};
-use crate::weights::Metadata;
+use crate::weights::{Checkpoint, TokenizerSource};
 use crate::{Error, Result};
 
 const BYTES_BOS: u32 = 256;
@@ -59,9 +59,12 @@ impl Tokenizer {
         hugging_face::open(tokenizer_json)
     }
 
-    /// Puts the tokenizer of a GGUF file together.
-    pub(crate) fn from_gguf(metadata: Metadata) -> Result<Self> {
-        gguf::build(metadata)
+    /// A model's: `tokenizer.json` of its folder, or what the metadata of its GGUF file describe.
+    pub fn of(model: &Checkpoint) -> Result<Self> {
+        match model.tokenizer_source() {
+            TokenizerSource::File(tokenizer_json) => Self::from_file(&tokenizer_json),
+            TokenizerSource::Metadata(metadata) => gguf::build(metadata),
+        }
     }
 
     /// The tokenizer of the built-in random model: ids 0 to 255 are the bytes of UTF-8 text, 256 is

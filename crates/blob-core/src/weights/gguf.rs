@@ -23,7 +23,7 @@ use super::architecture::{
 };
 use super::gguf_header::{Header, Metadata, TensorInfo};
 use super::{
-    Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TokenizerSource, corrupt, ggml_types, unsupported,
+    Checkpoint, Entry, KNOWN_TENSORS, RowOrder, TokenizerPlace, corrupt, ggml_types, unsupported,
     unsupported_type,
 };
 use crate::{Error, Result};
@@ -78,7 +78,7 @@ pub(super) fn open(path: &Path, map: Arc<Mmap>) -> Result<Checkpoint> {
         config,
         maps: vec![map],
         tensors: entries.into_iter().collect(),
-        tokenizer: TokenizerSource::Gguf(header),
+        tokenizer: TokenizerPlace::Header(header),
         notices: Vec::new(),
     })
 }

@@ -9,13 +9,11 @@
 //! knows).
 
 mod architecture;
-mod decoded;
 mod encoder_names;
 mod ggml_types;
 mod gguf;
 mod gguf_header;
 mod hf_config;
-mod quantize;
 mod safetensors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,12 +26,10 @@ use memmap2::Mmap;
 
 use self::gguf_header::Header;
 pub(crate) use self::gguf_header::Metadata;
-pub use self::quantize::Quantization;
 use crate::backbone::BackboneConfig;
 pub use crate::kernels::cpu::stored::{HostTensor, StoredMatrix};
 pub(crate) use crate::kernels::cpu::stored::{RowOrder, TensorType};
 use crate::other_file::OtherFile;
-use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
 /// What the tensors of a file may be.
@@ -58,7 +54,7 @@ pub struct Checkpoint {
     config: BackboneConfig,
     maps: Vec<Arc<Mmap>>,
     tensors: BTreeMap<String, Entry>,
-    tokenizer: TokenizerSource,
+    tokenizer: TokenizerPlace,
     notices: Vec<String>,
     /// What the weights of norms are stored without: Gemma's folders hold them less 1.
     norm_offset: f32,
@@ -75,11 +71,19 @@ struct Entry {
 }
 
 #[derive(Debug)]
-enum TokenizerSource {
+enum TokenizerPlace {
     /// In the metadata of `maps[0]`.
-    Gguf(Header),
+    Header(Header),
     /// `tokenizer.json` in this folder.
     Folder(PathBuf),
+}
+
+/// What describes a tokenizer.
+pub(crate) enum TokenizerSource<'a> {
+    /// Of a GGUF file.
+    Metadata(Metadata<'a>),
+    /// A `tokenizer.json`.
+    File(PathBuf),
 }
 
 impl Checkpoint {
@@ -171,11 +175,11 @@ impl Checkpoint {
         &self.notices
     }
 
-    /// The model's tokenizer: `tokenizer.json` of the folder, or GGUF metadata.
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
+    /// What describes the model's tokenizer.
+    pub(crate) fn tokenizer_source(&self) -> TokenizerSource<'_> {
         match &self.tokenizer {
-            TokenizerSource::Folder(folder) => Tokenizer::from_file(&folder.join("tokenizer.json")),
-            TokenizerSource::Gguf(header) => Tokenizer::from_gguf(Metadata {
+            TokenizerPlace::Folder(folder) => TokenizerSource::File(folder.join("tokenizer.json")),
+            TokenizerPlace::Header(header) => TokenizerSource::Metadata(Metadata {
                 header,
                 bytes: &self.maps[0],
                 path: &self.path,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::encoder_names::is_index;
 use super::{
-    Checkpoint, Entry, RowOrder, TensorType, TokenizerSource, corrupt, map, not_found, other_file,
+    Checkpoint, Entry, RowOrder, TensorType, TokenizerPlace, corrupt, map, not_found, other_file,
     unsupported_type,
 };
 use crate::files::json_reason;
@@ -75,7 +75,7 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
         config,
         maps,
         tensors,
-        tokenizer: TokenizerSource::Folder(folder.to_owned()),
+        tokenizer: TokenizerPlace::Folder(folder.to_owned()),
         notices: Vec::new(),
     };
     match &checkpoint.config.encoder {

@@ -39,12 +39,7 @@ fn layers_and_backbones_know_no_kernel() {
 
 /// Beside `ops`, who calls kernels of the processor: noise by the same vectors, formats of weights
 /// by the decoder's tables, errors by theirs.
-const OF_CPU: [&str; 4] = [
-    "error.rs",
-    "noise/",
-    "weights/mod.rs",
-    "weights/quantize.rs",
-];
+const OF_CPU: [&str; 4] = ["error.rs", "noise/", "quantization.rs", "weights/mod.rs"];
 
 /// Beside `ops`, who calls kernels of a GPU: what changes state in place, what adds up what changes
 /// it, who holds what lies there, and which σ its kernels know (ADR 0033, 0041).

@@ -1,5 +1,5 @@
 use blob_core::adapter::Module;
-use blob_core::backbone::{BackboneConfig, GemmaConfig, RopeScaling, Window};
+use blob_core::backbone::{BackboneConfig, GemmaConfig, RopeScaling, WeightSource, Window};
 use blob_core::weights::Checkpoint;
 
 use crate::support::Scratch;

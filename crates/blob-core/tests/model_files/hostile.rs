@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
+use blob_core::backbone::WeightSource;
 use blob_core::tokenizer::Tokenizer;
 use blob_core::weights::Checkpoint;
 
@@ -50,7 +51,7 @@ fn use_all(path: &Path) -> u32 {
             let shape = [config.vocab_size, config.hidden_size];
             answers += u32::from(checkpoint.tensor(name, &shape).is_ok());
         }
-        if let Ok(tokenizer) = checkpoint.tokenizer() {
+        if let Ok(tokenizer) = Tokenizer::of(&checkpoint) {
             answers += use_tokenizer(&tokenizer);
         }
     }

@@ -8,8 +8,8 @@ use blob_core::backbone::{Backbone, Quantized};
 use blob_core::batch::{Batch, BatchParts};
 use blob_core::kernels::cpu::gemm::Precision;
 use blob_core::predict::predict;
+use blob_core::quantization::Quantization;
 use blob_core::weights::Checkpoint;
-use blob_core::weights::Quantization;
 
 use crate::support::Scratch;
 use crate::support::answers::sampling;

@@ -183,7 +183,7 @@ fn every_family_has_the_ids_of_its_original_from_gguf() {
         let scratch = Scratch::new();
         let gguf = as_gguf(&json(&golden(family)), kind);
         let path = scratch.write("tiny.gguf", gguf.bytes());
-        let tokenizer = Checkpoint::open(&path).unwrap().tokenizer().unwrap();
+        let tokenizer = Tokenizer::of(&Checkpoint::open(&path).unwrap()).unwrap();
         check(family, &tokenizer, |text| {
             family == "mistral-v3" && leaves_sentencepiece(text)
         });

@@ -25,7 +25,7 @@ fn cases(lines: &str) -> impl Iterator<Item = (Value, String, Vec<u32>)> {
 
 fn tokenizer_of(gguf: &GgufWriter) -> blob_core::Result<Tokenizer> {
     let path = Scratch::new();
-    Checkpoint::open(&path.write("tiny.gguf", gguf.bytes()))?.tokenizer()
+    Tokenizer::of(&Checkpoint::open(&path.write("tiny.gguf", gguf.bytes()))?)
 }
 
 /// A tiny model with SmolLM2's vocabulary and the pre-tokenizer `pre`.

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
-use blob_core::backbone::RopeScaling;
+use blob_core::backbone::{RopeScaling, WeightSource};
 use blob_core::weights::Checkpoint;
 use serde_json::json;
 

@@ -15,11 +15,16 @@ pub(crate) mod tests;
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use self::four_bits::Runs;
 pub use self::nf4::NF4;
 use super::prefetch;
 use super::simd::{self, Kernel, Level};
 use crate::stored::StoredMatrix;
+
+/// Rows that one task of the pool decodes.
+const ROWS_PER_TASK: usize = 32;
 
 /// Rows of `f32` in memory, `stride` apart; the first values of each are used.
 pub(crate) struct Target<'a> {
@@ -69,6 +74,16 @@ impl StoredMatrix {
                 .min(columns.len().div_ceil(per_block) * block_bytes);
             prefetch::read(&bytes[..length]);
         }
+    }
+
+    /// All rows, one after another.
+    pub fn values(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows() * self.columns()];
+        all.par_chunks_mut(self.columns().max(1))
+            .with_min_len(ROWS_PER_TASK)
+            .enumerate()
+            .for_each(|(row, values)| self.row(row, values));
+        all
     }
 
     /// A whole row.

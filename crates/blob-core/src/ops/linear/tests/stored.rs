@@ -7,7 +7,8 @@ use super::super::super::oracle::{Terms, assert_close, bits, devices, golden, pa
 use super::super::*;
 use crate::adapter::Module;
 use crate::ops::{Device, Precision};
-use crate::weights::{HostTensor, Quantization, StoredMatrix, TensorType};
+use crate::quantization::Quantization;
+use crate::weights::{HostTensor, StoredMatrix, TensorType};
 
 const SITE: Site = Site {
     block: 0,

@@ -20,9 +20,9 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::{StoredMatrix, TensorType};
 use crate::kernels::cpu::decode::NF4;
 use crate::kernels::cpu::gemm::inverse;
+use crate::weights::{StoredMatrix, TensorType};
 use crate::{Error, Result};
 
 /// What block matrices are quantised to.
@@ -164,8 +164,8 @@ fn nf4_block(values: &[f32; 64]) -> [u8; 36] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::HostTensor;
     use super::*;
+    use crate::weights::HostTensor;
 
     fn matrix(rows: usize, columns: usize) -> StoredMatrix {
         let data = (0..rows * columns)
