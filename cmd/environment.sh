@@ -8,7 +8,8 @@
 # A run that is finished is not run again; one that was interrupted continues.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-: "${MODEL:?MODEL must name a model folder or .gguf file}" "${DATA_DIR:?DATA_DIR must name the folder of the datasets}"
+: "${MODEL:?MODEL must name a model folder or .gguf file}" \
+  "${DATA_DIR:?DATA_DIR must name the folder of the datasets}"
 OUT_DIR=${OUT_DIR:-runs}
 ID6="winogrande_s ARC-Challenge ARC-Easy winogrande_m obqa boolq"
 GLUE5="rte mrpc wic cola boolq"
@@ -26,7 +27,8 @@ train() {
   local out="$OUT_DIR/$1" project=${WANDB_PROJECT:-${1%%/*}}
   shift
   echo "== $out" >&2
-  WANDB_PROJECT=$project bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" --resume "$@" "${extra[@]}"
+  WANDB_PROJECT=$project bpeft train --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
+    --resume "$@" "${extra[@]}"
 }
 
 # is_planned COMMAND…   says what would run, where nothing is to be written
@@ -49,9 +51,11 @@ evaluate_adapter() {
 evaluate_of() {
   local kind=$1 made="$OUT_DIR/$2" out="$OUT_DIR/$3" project=${WANDB_PROJECT:-${3%%/*}}
   shift 3
-  if is_planned eval "$kind" "$made" --out "$out" "$@" || [[ -f $out/result.complete ]]; then return; fi
+  if is_planned eval "$kind" "$made" --out "$out" "$@" \
+    || [[ -f $out/result.complete ]]; then return; fi
   echo "== $out" >&2
-  WANDB_PROJECT=$project bpeft eval "$kind" "$made" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" \
+  WANDB_PROJECT=$project bpeft eval "$kind" "$made" --model "$MODEL" --data-dir "$DATA_DIR" \
+    --out "$out" \
     --overwrite "$@"
   touch "$out/result.complete"
 }
@@ -60,7 +64,8 @@ evaluate_of() {
 bayesianize() {
   local run="$OUT_DIR/$1" out="$OUT_DIR/$2"
   shift 2
-  if is_planned bayesianize --run "$run" --out "$out" "$@" || [[ -f $out/adapter_config.json ]]; then return; fi
+  if is_planned bayesianize --run "$run" --out "$out" "$@" \
+    || [[ -f $out/adapter_config.json ]]; then return; fi
   echo "== $out" >&2
   bpeft bayesianize --run "$run" --model "$MODEL" --data-dir "$DATA_DIR" --out "$out" "$@"
 }

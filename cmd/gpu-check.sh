@@ -39,4 +39,5 @@ for folder in $folders /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64;
 done
 export LD_LIBRARY_PATH
 
-"$bundle/node" "$bundle/tools/gpu-check/check.mjs" "$bundle" --out "$out" --python "$python" "${@:3}"
+"$bundle/node" "$bundle/tools/gpu-check/check.mjs" "$bundle" --out "$out" \
+  --python "$python" "${@:3}"

@@ -12,5 +12,6 @@ for dataset in ${DATASETS:-$ID6}; do
     winogrande_s | obqa | boolq) rate=0.04 ;;
   esac
   DATASETS=$dataset train_each C-LoRA-llama-all/clora-DATASET-sample10 "$dataset" \
-    --config cmd/configs/llama.json --method c-lora --processes 1 --max-steps "$steps" --context-lr "$rate"
+    --config cmd/configs/llama.json --method c-lora --processes 1 --max-steps "$steps" \
+      --context-lr "$rate"
 done

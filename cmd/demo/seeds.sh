@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.."
 results=${RESULTS:-cmd/results/demo}
 mkdir -p "$results"
 for seed in ${SEEDS:-1 2 3 4 5}; do
-  node dist/cli/main.js demo --seed "$seed" --out "${OUT_DIR:-runs}/demo-seed$seed" --json >"$results/seed-$seed.json.part"
+  node dist/cli/main.js demo --seed "$seed" --out "${OUT_DIR:-runs}/demo-seed$seed" --json \
+    >"$results/seed-$seed.json.part"
   mv "$results/seed-$seed.json.part" "$results/seed-$seed.json"
 done
 node cmd/demo/table.mjs "$results"

@@ -5,8 +5,10 @@ set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
 for steps in ${STEPS:-150 900}; do
-  for run in "mle-$steps" "$(node cmd/exam-topics/choose.mjs "$OUT_DIR/exam-topics" "blob-$steps-")"; do
+  chosen=$(node cmd/exam-topics/choose.mjs "$OUT_DIR/exam-topics" "blob-$steps-")
+  for run in "mle-$steps" "$chosen"; do
     evaluate "exam-topics/$run" "exam-topics-eval/$run-test" --split test --samples 10,0 --limit 400
-    evaluate "exam-topics/$run" "exam-topics-eval/$run-shift-ood" --split shift,ood --samples 10,0 --limit 200
+    evaluate "exam-topics/$run" "exam-topics-eval/$run-shift-ood" --split shift,ood \
+      --samples 10,0 --limit 200
   done
 done

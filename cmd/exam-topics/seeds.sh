@@ -11,7 +11,8 @@ for lr in ${LRS:-3e-4 1e-4}; do
     for settings in "${methods[@]}"; do
       read -r method flags <<<"$settings"
       # shellcheck disable=SC2086 # flags are words
-      train "exam-topics-seeds/$method-lr$lr-seed$seed" --config cmd/configs/exam-topics.json --max-steps 900 --seed "$seed" \
+      train "exam-topics-seeds/$method-lr$lr-seed$seed" --config cmd/configs/exam-topics.json \
+        --max-steps 900 --seed "$seed" \
         --lr "$lr" --method "$method" $flags --split shift --eval-samples 10,0 --eval-limit 360
     done
   done
@@ -20,7 +21,8 @@ for lr in ${LRS:-3e-4 1e-4}; do
   for seed in ${SEEDS:-1 2 3}; do
     for method in mle blob; do
       run="$method-lr$lr-seed$seed"
-      evaluate "exam-topics-seeds/$run" "exam-topics-seeds-eval/$run-test" --split test --samples 10,0 --limit 200
+      evaluate "exam-topics-seeds/$run" "exam-topics-seeds-eval/$run-test" --split test \
+        --samples 10,0 --limit 200
     done
   done
 done

@@ -8,6 +8,7 @@ for steps in ${STEPS:-150 900}; do
   settings=(--config cmd/configs/exam-topics.json --max-steps "$steps")
   train "exam-topics/mle-$steps" "${settings[@]}" --method mle
   for kl_lr in ${KL_LRS:-0.001 0.003 0.01}; do
-    train "exam-topics/blob-$steps-kllr$kl_lr" "${settings[@]}" --kl-cycle $((steps / 10)) --kl-lr "$kl_lr"
+    train "exam-topics/blob-$steps-kllr$kl_lr" "${settings[@]}" --kl-cycle $((steps / 10)) \
+      --kl-lr "$kl_lr"
   done
 done

@@ -5,7 +5,8 @@
 set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
-as_reference=(--protocol reference --order shuffled --last-batch keep --evaluation-tail keep --head frozen)
+as_reference=(--protocol reference --order shuffled --last-batch keep --evaluation-tail keep \
+  --head frozen)
 for dataset in ${DATASETS:-mrpc rte cola wic}; do
   for seed in ${SEEDS:-1 2 3}; do
     usual=(--config cmd/configs/minilm.json --dataset "$dataset" --seed "$seed")

@@ -5,4 +5,5 @@ set -euo pipefail
 source "$(dirname "$0")/../environment.sh"
 
 train_each ScalaBL-llama-all/scalabl-DATASET-sample10-eps0.05-kllr0.2 "$ID6" \
-  --config cmd/configs/llama.json --method scalabl --processes 1 --scale-kl-lr 0.2 --scale-prior-std 1
+  --config cmd/configs/llama.json --method scalabl --processes 1 --scale-kl-lr 0.2 \
+    --scale-prior-std 1

@@ -7,7 +7,7 @@ use super::stack::Stack;
 use super::{BackboneConfig, EncoderConfig, Positions, WeightSource};
 use crate::adapter::{Module, Site};
 use crate::layers::{
-    Attention, Between, Block, DistanceTable, GatedMlp, Linear, Mlp, QueryKeyValue, Residual,
+    Attention, Block, DistanceTable, GatedMlp, Linear, Mlp, Nonlinearity, QueryKeyValue, Residual,
     TwoLayerMlp,
 };
 use crate::ops::activation::Activation;
@@ -135,24 +135,24 @@ impl Build<'_> {
             (None, Some(_)) => Activation::GeluTanh,
             (None, None) => Activation::Silu,
         };
-        let of_two = |first, between| {
+        let of_two = |first, nonlinearity| {
             Ok(Mlp::TwoLayers(TwoLayerMlp {
                 first: linear(first)?,
-                between,
+                nonlinearity,
                 activation,
                 down: linear(Module::Down)?,
                 device: self.device,
             }))
         };
         match encoder {
-            _ if self.config.fused => of_two(Module::GateUp, Between::Gates),
+            _ if self.config.fused => of_two(Module::GateUp, Nonlinearity::Gates),
             None => Ok(Mlp::Gated(GatedMlp {
                 activation,
                 gate: linear(Module::Gate)?,
                 up: linear(Module::Up)?,
                 down: linear(Module::Down)?,
             })),
-            Some(_) => of_two(Module::Up, Between::Activation),
+            Some(_) => of_two(Module::Up, Nonlinearity::Activation),
         }
     }
 

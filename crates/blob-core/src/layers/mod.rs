@@ -55,4 +55,4 @@ pub use mlp::Mlp;
 pub use query_key_value::QueryKeyValue;
 pub use relative::{DistanceTable, Distances};
 pub use residual::Residual;
-pub use two_layer_mlp::{Between, TwoLayerMlp};
+pub use two_layer_mlp::{Nonlinearity, TwoLayerMlp};

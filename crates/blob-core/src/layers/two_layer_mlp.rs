@@ -22,7 +22,7 @@ pub struct TwoLayerMlp {
     /// Up, (f, d), or gate and up, (2·f, d).
     pub first: Linear,
     /// m.
-    pub between: Between,
+    pub nonlinearity: Nonlinearity,
     /// φ.
     pub activation: Activation,
     /// Down, (d, f).
@@ -31,9 +31,9 @@ pub struct TwoLayerMlp {
     pub device: Device,
 }
 
-/// What is between the layers.
+/// The map m of a hidden layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Between {
+pub enum Nonlinearity {
     /// φ(z).
     Activation,
     /// φ(g) ∘ u.
@@ -65,9 +65,9 @@ impl TwoLayerMlp {
     }
 
     fn inner(&self, z: Tensor) -> Result<Inner> {
-        Ok(match self.between {
-            Between::Activation => Inner::Whole(z),
-            Between::Gates => {
+        Ok(match self.nonlinearity {
+            Nonlinearity::Activation => Inner::Whole(z),
+            Nonlinearity::Gates => {
                 let parts = columns::cut(&z, [self.first.width() / 2; 2])?;
                 Inner::Gates(Gates::of(self.activation, parts, &self.down.weight)?)
             }
@@ -191,7 +191,7 @@ mod tests {
         };
         TwoLayerMlp {
             first: linear(SITES[0], 10, (f, d)),
-            between: Between::Activation,
+            nonlinearity: Nonlinearity::Activation,
             activation,
             down: linear(SITES[1], 20, (d, f)),
             device,

@@ -18,13 +18,13 @@ use crate::noise::{DropRate, NoiseKey, Purpose};
 use crate::pass::{Group, Pass, Rows};
 
 /// m of a matrix (n, d).
-pub(super) struct Mask {
+pub(super) struct DropoutMask {
     words: Vec<u32>,
     width: usize,
     rate: DropRate,
 }
 
-impl Mask {
+impl DropoutMask {
     /// Of rows of a width; `key` says who asks for those of a group.
     pub(super) fn drawn(
         (rows, width): (&Rows, usize),
@@ -110,7 +110,7 @@ impl<'a> Dropout<'a> {
                 purpose: Purpose::BaseDropout,
                 sample: group.sample,
             };
-            Mask::drawn((self.rows, d), rate, key).apply(&mut values);
+            DropoutMask::drawn((self.rows, d), rate, key).apply(&mut values);
         }
         wrap(values, (self.rows.ids.len(), d))
     }

@@ -1,4 +1,4 @@
-//! Graphs of what repeats: which are made, which are kept.
+//! Graphs of what repeats: which are made, and which stay.
 //!
 //! A list of nodes that was seen once runs as it is; the second time it is captured, while it is
 //! asked for, and from the third on it is one launch. Where there are [`MOST`], the one that was
@@ -12,7 +12,7 @@ use super::Gpu;
 use super::node::Node;
 use crate::Result;
 
-/// Graphs that are kept.
+/// Graphs that stay.
 const MOST: usize = 8;
 
 /// Lists of which is known how often they were seen.
@@ -21,7 +21,7 @@ const MOST_SEEN: usize = 4096;
 /// The lists that a GPU was asked for.
 #[derive(Default)]
 pub(super) struct Graphs {
-    kept: Vec<Kept>,
+    captured: Vec<Captured>,
     /// How often each list was seen, by its hash.
     seen: BTreeMap<u64, usize>,
     /// How lists began that were seen.
@@ -30,7 +30,7 @@ pub(super) struct Graphs {
     refused: BTreeSet<u64>,
 }
 
-struct Kept {
+struct Captured {
     hash: u64,
     nodes: Vec<Node>,
     graph: Executable,
@@ -52,7 +52,7 @@ impl Drop for Executable {
 impl Graphs {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.kept.len()
+        self.captured.len()
     }
 
     /// Whether a list began like this.
@@ -78,9 +78,12 @@ impl Graphs {
     /// # Errors
     /// `BPEFT_DEVICE`.
     pub(super) unsafe fn run(&mut self, gpu: Gpu, hash: u64, nodes: &[Node]) -> Result<bool> {
-        let found = self.kept.iter().position(|kept| kept.hash == hash);
+        let found = self
+            .captured
+            .iter()
+            .position(|captured| captured.hash == hash);
         let at = match found {
-            Some(at) if self.kept[at].nodes == nodes => at,
+            Some(at) if self.captured[at].nodes == nodes => at,
             Some(_) => return Ok(false), // another list of that hash
             None if !self.is_worth_one(hash) => return Ok(false),
             None => {
@@ -89,12 +92,12 @@ impl Graphs {
                     self.refused.insert(hash);
                     return Ok(false);
                 };
-                self.kept.push(Kept {
+                self.captured.push(Captured {
                     hash,
                     nodes: nodes.to_vec(),
                     graph,
                 });
-                self.kept.len() - 1
+                self.captured.len() - 1
             }
         };
         let mut traffic = gpu.counted();
@@ -103,7 +106,7 @@ impl Graphs {
         drop(traffic);
         // SAFETY: the graph was made of that stream's work, and of nodes that equal these.
         let launched =
-            unsafe { result::graph::launch(self.kept[at].graph.0, gpu.stream().cu_stream()) };
+            unsafe { result::graph::launch(self.captured[at].graph.0, gpu.stream().cu_stream()) };
         launched.map_err(|error| gpu.failed(error))?;
         Ok(true)
     }
@@ -115,13 +118,13 @@ impl Graphs {
         if own == 0 || self.refused.contains(&hash) {
             return false;
         }
-        if self.kept.len() < MOST {
+        if self.captured.len() < MOST {
             return true;
         }
-        let least = (0..self.kept.len()).min_by_key(|&at| count(self.kept[at].hash));
+        let least = (0..self.captured.len()).min_by_key(|&at| count(self.captured[at].hash));
         match least {
-            Some(at) if count(self.kept[at].hash) < own => {
-                self.kept.swap_remove(at);
+            Some(at) if count(self.captured[at].hash) < own => {
+                self.captured.swap_remove(at);
                 true
             }
             _ => false,

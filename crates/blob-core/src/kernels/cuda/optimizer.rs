@@ -7,7 +7,7 @@ use cudarc::driver::{DeviceRepr, LaunchConfig};
 use super::Array;
 use super::memory::View;
 use super::pointwise::a_thread_per;
-use super::tally::{Sum, THREADS, Tally, blocks_of};
+use super::tally::{THREADS, Tally, TallySum, blocks_of};
 use crate::Result;
 use crate::optim::AdamWConstants;
 
@@ -245,7 +245,7 @@ pub(crate) fn kl_sum(tally: &mut Tally, members: &[Member], w: &Array, kl: Kl) -
         gpu.run(call, blocks_of_threads(blocks))?;
         at += blocks;
     }
-    add_partials(tally, at, Sum::Kl)
+    add_partials(tally, at, TallySum::Kl)
 }
 
 /// σ of all members.
@@ -273,7 +273,7 @@ pub(crate) fn sigma_sum(
         gpu.run(call, blocks_of_threads(blocks))?;
         at += blocks;
     }
-    add_partials(tally, at, Sum::Sigma)
+    add_partials(tally, at, TallySum::Sigma)
 }
 
 /// The squares of all parameters: finite where these are.
@@ -283,7 +283,7 @@ pub(crate) fn sigma_sum(
 pub(crate) fn squares(tally: &mut Tally, w: &Array) -> Result<()> {
     let blocks = blocks_of(w.len());
     square_sum(tally, &w.values().slice(..w.len()), 0..blocks)?;
-    add_partials(tally, blocks, Sum::Squares)
+    add_partials(tally, blocks, TallySum::Squares)
 }
 
 fn square_sum(tally: &mut Tally, values: &View<'_, f32>, at: Range<usize>) -> Result<()> {
@@ -295,7 +295,7 @@ fn square_sum(tally: &mut Tally, values: &View<'_, f32>, at: Range<usize>) -> Re
     gpu.run(call, blocks_of_threads(blocks))
 }
 
-fn add_partials(tally: &mut Tally, count: usize, sum: Sum) -> Result<()> {
+fn add_partials(tally: &mut Tally, count: usize, sum: TallySum) -> Result<()> {
     let (gpu, count) = (tally.gpu(), count as u32);
     let (sums, _, partials) = tally.parts();
     let mut sum = sums.slice_mut(sum as usize..);

@@ -14,7 +14,7 @@ pub(super) const THREADS: usize = 256;
 /// Places of sums. The first three are those of the losses, of rows that were right, and the mean
 /// of the gradients' norms, which kernels find themselves.
 #[derive(Clone, Copy)]
-pub(super) enum Sum {
+pub(super) enum TallySum {
     /// The divergence to the prior.
     Kl = 3,
     /// σ of all weights.

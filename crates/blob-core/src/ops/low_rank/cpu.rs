@@ -9,12 +9,12 @@ use crate::adapter::Parameters;
 use crate::kernels::cpu::gemm::LowRankUpdate;
 use crate::kernels::cpu::low_rank::{dots, outer, spread, transposed};
 use crate::noise::Purpose;
-use crate::ops::dropout::Mask;
+use crate::ops::dropout::DropoutMask;
 
 /// dL/dx of a term as what a product adds: `drop(p·A)`, and per group `((p ∘ T)(σ ∘ E)) ∘ S`.
 pub(in crate::ops) struct Adjoint {
     p: Vec<f32>,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
     signed: Vec<f32>,
     signs: Signs,
 }
@@ -176,7 +176,7 @@ impl<'a> Term<'a> {
                 left: &adjoint.p,
                 right: self.member(member).a,
                 factor: 1.0,
-                marks: adjoint.mask.as_ref().map(Mask::marks),
+                marks: adjoint.mask.as_ref().map(DropoutMask::marks),
             })
             .collect();
         if !adjoint.signed.is_empty() && adjoint.mask.is_none() {
@@ -270,8 +270,8 @@ fn of_mut<'a>(values: &'a mut [f32], rows: &Range<usize>, width: usize) -> &'a m
 }
 
 /// What is not 0 in a mask.
-fn factor_of(mask: Option<&Mask>) -> f32 {
-    mask.map_or(1.0, Mask::kept)
+fn factor_of(mask: Option<&DropoutMask>) -> f32 {
+    mask.map_or(1.0, DropoutMask::kept)
 }
 
 fn scale(values: &mut [f32], factor: f32) {

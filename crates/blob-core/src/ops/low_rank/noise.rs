@@ -7,7 +7,7 @@ use super::Term;
 use crate::adapter::{self, Factor};
 use crate::kernels::cpu::marks::{BitRows, Effect, Marks};
 use crate::noise::{DropRate, NoiseKey, Purpose};
-use crate::ops::dropout::Mask;
+use crate::ops::dropout::DropoutMask;
 use crate::pass::{Group, NoiseSharing};
 
 /// Rows whose signs one task draws.
@@ -189,12 +189,12 @@ impl Term<'_> {
 
     /// The dropout of the inputs, if there is any. The members of a mirrored pair of `E` have masks
     /// of their own.
-    pub(super) fn mask(&self, purpose: Purpose) -> Option<Mask> {
+    pub(super) fn mask(&self, purpose: Purpose) -> Option<DropoutMask> {
         let (rate, rows) = (
             DropRate::of(self.dropout())?,
             (self.rows, self.shape.inputs),
         );
         let key = |group: &Group| self.key(purpose, group.sample);
-        Some(Mask::drawn(rows, rate, key))
+        Some(DropoutMask::drawn(rows, rate, key))
     }
 }
