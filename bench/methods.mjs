@@ -72,7 +72,7 @@ const answers =
 const NOISE = { noise: 'token', seed: 1, stochasticLayers: null };
 
 async function curvature() {
-  const options = { rank: 10, memoryBytes: 2 ** 30, stochasticLayers: null };
+  const options = { rank: 10, memoryBytes: 2 ** 30, classTokens: 4, stochasticLayers: null };
   const gathered = await Curvature.create(model, trained.single.adapter, options);
   for (const batch of batches) await gathered.add(batch);
   await gathered.evidence();

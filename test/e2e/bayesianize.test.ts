@@ -129,6 +129,18 @@ it('refuses another base model, an adapter that is there, and a folder that is n
     code: 'BPEFT_ADAPTER',
     hint: expect.stringContaining('it names builtin:tiny as its model, and this is builtin:random'),
   });
+  const named = join(plain, 'adapter_config.json');
+  const config = JSON.parse(readFileSync(named, 'utf8'));
+  writeFileSync(named, JSON.stringify({ ...config, base_model_name_or_path: 'org/other-7b' }));
+  const said: RunEvent[] = [];
+  const ofNamed = { model, adapter: plain, dataset: ['builtin:exam-topics'], limit: 1 };
+  await evaluate(ofNamed, { onEvent: (event) => said.push(event) });
+  expect(said).toContainEqual(
+    expect.objectContaining({
+      code: 'BPEFT_BASE_MODEL_DIFFERS',
+      message: expect.stringContaining('names org/other-7b as its model, and this is builtin:tiny'),
+    }),
+  );
   await expect(bayesianize({ ...options, method: 'blob' })).rejects.toMatchObject({
     code: 'BPEFT_USAGE',
   });

@@ -90,6 +90,14 @@ it('takes plain PEFT, the last layer alone, a given precision, or that of held-o
   const all = { model, dataset: [dataset], split: [precisionSplit], adapter: held.out };
   const answered = await evaluate(all);
   expect(answered.metrics?.nll).toBeCloseTo(held.laplace?.heldOutNll ?? Number.NaN, 5);
+  const said: string[] = [];
+  const onEvent = (event: RunEvent) => event.type === 'warning' && said.push(event.message);
+  const scaled = { ...all, split: ['test'], limit: 8, temperature: 'fit' } as const;
+  await evaluate({ ...scaled, split: ['test'] }, { onEvent });
+  expect(said).toContainEqual(expect.stringContaining("validation chose the prior's precision"));
+  const trained = { ...byRows, adapter, trainSplit: 'test', precisionSplit: 'train[:8]' };
+  const refused = bayesianize({ ...options, ...trained, out: out('none') });
+  await expect(refused).rejects.toThrow('train[:8] trained the adapter');
 });
 
 it('refuses what does not fit, and leaves nothing behind', async () => {

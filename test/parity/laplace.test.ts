@@ -81,7 +81,8 @@ it.each([
   if (report === undefined) throw new Error('laplace-torch gave no report');
   await using adapter = await model.loadAdapter(at('adapter'));
   await using curvature = await Curvature.create(model, adapter, {
-    ...{ rank: 128, memoryBytes: 2 ** 30, stochasticLayers: headAlone ? 1 : null },
+    ...{ rank: 128, memoryBytes: 2 ** 30, classTokens: 64 },
+    stochasticLayers: headAlone ? 1 : null,
   });
   await curvature.add(batchOf(trained, labels));
   const { logEvidence } = await curvature.evidence(PRECISION);

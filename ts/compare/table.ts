@@ -79,6 +79,10 @@ export async function readTable(path: string): Promise<Table> {
       hint: 'docs/methods/comparing.md shows such a table',
     });
   }
+  if (Object.hasOwn(shared, 'limit')) {
+    const message = `${path}: limit would cut the rows of some methods alone`;
+    throw new BpeftError('BPEFT_USAGE', message, { hint: 'write eval_limit, which cuts all' });
+  }
   const common: Layer = { origin: 'file', source: path, values: shared };
   const rows = Object.entries(lists.data.methods).map(([name, own]) =>
     rowOf(path, name, own ?? {}, common),

@@ -13,6 +13,8 @@ export interface CurvatureOptions {
   readonly rank: number;
   /** Most bytes of all factors. */
   readonly memoryBytes: number;
+  /** Tokens that are a class of any row; of a head over a vocabulary they count as memory. */
+  readonly classTokens: number;
   /** Places that are covered, from the end; null = all. */
   readonly stochasticLayers: number | null;
 }

@@ -45,6 +45,11 @@ export const ANSWERING_METHODS: readonly MethodId[] = [
   ...AFTER_TRAINING_METHODS,
 ];
 
+/** Those whose answers depend on more than points. */
+export const UNCERTAIN_METHODS: readonly MethodId[] = ANSWERING_METHODS.filter(
+  (id) => id !== 'mle' && id !== 'map' && id !== 'ensemble',
+);
+
 /** Those whose points AdamW moves. */
 export const ADAMW_METHODS: readonly MethodId[] = TRAINED_METHODS.filter((id) => id !== 'ivon');
 

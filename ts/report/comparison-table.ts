@@ -19,12 +19,20 @@ export function comparisonMarkdown(cells: readonly ComparedCell[]): string {
       measure === 'ece' ? [METRIC_HEADINGS.ece, 'floor'] : [METRIC_HEADINGS[measure]],
     );
     const headings = ['method', 'samples', 'T', 'seeds', ...measures, 'ΔNLL', 'ms/row', 'MB'];
-    return [title, '', ...markdownTable(headings, here.map(row))].join('\n');
+    return [
+      title,
+      '',
+      ...markdownTable(
+        headings,
+        here.map((cell) => row(cell, first?.rows)),
+      ),
+    ].join('\n');
   });
   return `${[...parts, NOTE].join('\n\n')}\n`;
 }
 
-function row(cell: ComparedCell): string[] {
+/** @param rows as many as the heading says */
+function row(cell: ComparedCell, rows: number | undefined): string[] {
   const {
     method,
     samples,
@@ -43,7 +51,11 @@ function row(cell: ComparedCell): string[] {
     return sd === null ? valueText(mean) : `${valueText(mean)} ± ${valueText(sd)}`;
   };
   return [
-    ...[method, passesText(samples, link), temperatureText(temperature, seedsAtEnd)],
+    ...[
+      cell.rows === rows ? method : `${method} (${cell.rows} rows)`,
+      passesText(samples, link),
+      temperatureText(temperature, seedsAtEnd),
+    ],
     ...[
       String(seeds),
       ...MEASURES.flatMap((measure) =>

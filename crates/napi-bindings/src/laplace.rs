@@ -68,6 +68,7 @@ impl NativeCurvature {
                 from_block: places - covered,
                 rank: options.rank,
                 memory_bytes: options.memory_bytes,
+                class_tokens: options.class_tokens,
                 kept_bytes: Some(KEPT_BYTES),
             };
             let fit = Fit::new(config, state.adapters.get_mut(adapter.number())?)?;

@@ -158,6 +158,8 @@ pub(crate) struct CurvatureOptions {
     pub(crate) rank: usize,
     /// Most bytes of the factors.
     pub(crate) memory_bytes: usize,
+    /// Tokens that are a class of any row.
+    pub(crate) class_tokens: usize,
     /// Places that are covered, from the end; null: all.
     pub(crate) stochastic_layers: Option<usize>,
 }

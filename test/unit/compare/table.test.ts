@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { cellsOf } from '../../../ts/compare/jobs.ts';
@@ -47,7 +47,16 @@ it.each([
   await expect(readTable(written(`  ${row}\n`))).rejects.toThrow(message);
 });
 
-it.each(['exam-topics-methods', 'exam-topics-smollm2'])(
+it('refuses a limit that would cut the rows of some methods alone', async () => {
+  const path = written('  tfb: { from: mle }\n');
+  writeFileSync(path, `limit: 8\n${readFileSync(path, 'utf8')}`);
+  await expect(readTable(path)).rejects.toMatchObject({
+    code: 'BPEFT_USAGE',
+    hint: 'write eval_limit, which cuts all',
+  });
+});
+
+it.each(['exam-topics-methods', 'exam-topics-smollm2', 'minilm-methods'])(
   'reads cmd/configs/%s.yaml',
   async (name) => {
     const { rows } = await readTable(

@@ -166,6 +166,11 @@ it('refuses an option on which the answers of the adapter at hand do not depend'
       '--sigma is a setting of method blob, bbb, or tfb, got an adapter of method ivon',
     ],
     [
+      'mle',
+      { stochasticLayers: 'last:1' },
+      '--stochastic-layers is a setting of method mc-dropout, bbb, blob, ivon, swag, scalabl, c-lora, laplace, or tfb, got an adapter of method mle',
+    ],
+    [
       'ensemble',
       { sampling: 'plain' },
       '--sampling is a setting of method blob, bbb, ivon, scalabl, c-lora, swag, laplace, or tfb, got an adapter of method ensemble',

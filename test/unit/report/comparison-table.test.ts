@@ -21,6 +21,13 @@ it('tells answers in closed form from one sample, and one form from another', ()
   expect(links).toEqual(['probit', 'bridge', 'sample', '']);
 });
 
+it('says where a row has other rows than the heading', () => {
+  const text = comparisonMarkdown([cell('probit'), { ...cell('bridge'), rows: 2 }]);
+  expect(text).toContain('**d test** (4 rows, m)');
+  expect(text).toContain('| laplace |');
+  expect(text).toContain('| laplace (2 rows) |');
+});
+
 it('marks a temperature that is an end of its range in one of the seeds', () => {
   const scaled = { ...cell(null), temperature: 50.7 };
   const text = comparisonMarkdown([scaled, { ...scaled, seedsAtEnd: 1 }]);

@@ -1,7 +1,7 @@
 /** Which adapter is asked, and how its answers are drawn. */
 
 import { z } from 'zod';
-import { LOOKING_METHODS } from '../../methods/ids.ts';
+import { LOOKING_METHODS, UNCERTAIN_METHODS } from '../../methods/ids.ts';
 import {
   count,
   type Facts,
@@ -47,7 +47,11 @@ export const PREDICTION = {
         .regex(/^(all|last:[1-9]\d*)$/, 'must be all or last:K')
         .default('all'),
     ),
-    { ...FACTS, placeholder: 'all|last:k' },
+    {
+      ...FACTS,
+      placeholder: 'all|last:k',
+      methodsIn: { eval: UNCERTAIN_METHODS, predict: UNCERTAIN_METHODS },
+    },
   ),
   samples: setting(
     'posterior samples; 0 = posterior mean',

@@ -56,8 +56,9 @@ export async function bayesianize(
     await requireFree(config, place);
     const call = callOf(context);
     const source = await openDataset(config.dataset, { ...config, split: undefined }, context);
-    const trainSplit = config.trainSplit ?? trainedOn(source, place) ?? source.trainSplit;
-    const other = maker.heldOut({ ...config, trainSplit }, source.defaultSplit);
+    const trained = trainedOn(source, place);
+    const trainSplit = config.trainSplit ?? trained ?? source.trainSplit;
+    const other = maker.heldOut({ ...config, trainSplit }, source.defaultSplit, trained);
     const rows = await source.stream(trainSplit, call);
     const heldOutRows = other === null ? null : await source.stream(other, call);
     return withModel(config, { ...context, emit }, async (model) => {

@@ -12,7 +12,11 @@ import type { LaplaceResult, Made, Maker, Making } from './making.ts';
 export const LAPLACE: Maker = { heldOut: heldOutSplit, readsAnswers: true, make };
 
 /** @throws {BpeftError} `BPEFT_USAGE`: rows that the adapter was trained on cannot choose. */
-function heldOutSplit(config: BayesianizeConfig, usual: string): string | null {
+function heldOutSplit(
+  config: BayesianizeConfig,
+  usual: string,
+  trained: string | undefined,
+): string | null {
   const { priorPrecision, precisionSplit, trainSplit } = config;
   if (priorPrecision !== 'validation') {
     if (precisionSplit === undefined) return null;
@@ -22,10 +26,12 @@ function heldOutSplit(config: BayesianizeConfig, usual: string): string | null {
     });
   }
   const split = precisionSplit ?? usual;
-  if (trainSplit !== undefined && mayOverlap(split, trainSplit)) {
-    const message = `--prior-precision validation needs rows that are held out: ${split} gives the curvature`;
+  const refuse = (what: string) => {
+    const message = `--prior-precision validation needs rows that are held out: ${split} ${what}`;
     throw new BpeftError('BPEFT_USAGE', message, { hint: 'give --precision-split another split' });
-  }
+  };
+  if (trainSplit !== undefined && mayOverlap(split, trainSplit)) refuse('gives the curvature');
+  if (trained !== undefined && mayOverlap(split, trained)) refuse('trained the adapter');
   return split;
 }
 
@@ -33,8 +39,9 @@ async function make(making: Making): Promise<Made> {
   const { config, model, point, stochasticLayers, emit } = making;
   const rank = config.curvatureRank;
   const memoryBytes = config.curvatureMemory * 2 ** 20;
+  const classTokens = new Set(Object.values(making.split.encoded.labelTokens)).size;
   await using curvature = await Curvature.create(model, point, {
-    ...{ rank, memoryBytes, stochasticLayers },
+    ...{ rank, memoryBytes, classTokens, stochasticLayers },
   });
   await eachBatch(making, making.split, (batch, signal) => curvature.add(batch, { signal }));
   const { chosenBy, evidence, heldOut } = await chosen(making, curvature);

@@ -54,8 +54,12 @@ export interface Made extends AsyncDisposable {
 export interface Maker {
   /** @throws {BpeftError} `BPEFT_USAGE`, before anything is read. */
   check?(config: BayesianizeConfig): void;
-  /** The split of held-out rows that it asks for; null: none. `usual` is the dataset's own. */
-  heldOut(config: BayesianizeConfig, usual: string): string | null;
+  /**
+   * The split of held-out rows that it asks for; null: none.
+   * @param usual the dataset's own
+   * @param trained the one that trained the adapter, if it is known
+   */
+  heldOut(config: BayesianizeConfig, usual: string, trained: string | undefined): string | null;
   /** Whether it asks what is right in every row. */
   readonly readsAnswers: boolean;
   make(making: Making): Promise<Made>;

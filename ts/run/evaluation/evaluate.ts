@@ -5,6 +5,7 @@
 import { type EvalConfig, resolveEval } from '../../config/resolve.ts';
 import type { EvaluateOptions } from '../../config/schema.ts';
 import type { RowStream } from '../../datasets/rows/item.ts';
+import { mayOverlap } from '../../datasets/split-part.ts';
 import type { CallOptions } from '../../engine/call.ts';
 import type { ModelIdentity } from '../../engine/resolved-model.ts';
 import { observed } from '../../events/sinks.ts';
@@ -51,6 +52,12 @@ export async function evaluate(
       { ...config, trainSplit: place.record?.train_split },
       reading,
     );
+    const chose = place.record?.laplace?.held_out?.split;
+    if (chose !== undefined && heldOut !== null && isOf(heldOut, place, chose)) {
+      notice(
+        `${heldOut.name} ${heldOut.split} chose the prior's precision of this adapter too: its temperature is near 1 by that, and says little (--temperature-split names other rows)`,
+      );
+    }
     return withModel(config, { ...context, emit }, async (model) => {
       const start = performance.now();
       const baseModel = model.resolved;
@@ -134,6 +141,11 @@ async function freeFolder(
   await refuseDataFolder(out, 'folder');
   await requireWritable(out, 'folder');
   return folder;
+}
+
+/** Whether some of these rows are of a split of the adapter's own dataset. */
+function isOf(rows: RowStream, { record }: AdapterPlace, split: string): boolean {
+  return rows.name === record?.dataset && mayOverlap(rows.split, split);
 }
 
 /** The dataset that the adapter was trained on: its place, if it is known, or its name. */

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import type { Adapter, Sigma } from '../../engine/adapter.ts';
 import type { CallOptions } from '../../engine/call.ts';
@@ -86,17 +86,29 @@ export async function tellOtherBase(
   { resolved }: Pick<BayesianModel, 'resolved'>,
   emit: Listener,
 ): Promise<void> {
+  const warn = (message: string) =>
+    emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
   const { name, revision, sha256 } = resolved;
-  const base = record?.base_model.name ?? (await baseModelName(folder));
-  const isOther =
-    record === null
-      ? base !== null &&
-        revision !== null &&
-        base !== name.replace(/:.*$/, '') &&
-        parseModelId(base) !== null
-      : record.base_model.sha256 !== sha256;
-  if (!isOther) return;
-  const how = record === null ? 'by its name' : 'different SHA-256';
-  const message = `the adapter was trained on ${base}, which is not this ${name} (${how})`;
-  emit({ type: 'warning', code: 'BPEFT_BASE_MODEL_DIFFERS', message });
+  if (record !== null) {
+    const { base_model: base } = record;
+    if (base.sha256 !== sha256)
+      warn(
+        `the adapter was trained on ${base.name}, which is not this ${name} (different SHA-256)`,
+      );
+    return;
+  }
+  const base = await baseModelName(folder);
+  if (base === null) return;
+  const ofHub = revision !== null && parseModelId(base) !== null;
+  const own = name.replace(/:.*$/, '');
+  if (ofHub && base !== own)
+    warn(`the adapter was trained on ${base}, which is not this ${name} (by its name)`);
+  if (!ofHub && !areAlike(base, name))
+    warn(`the adapter names ${base} as its model, and this is ${name}: take the same weights`);
+}
+
+/** Whether two names may be of one model, a folder or a file of it. */
+function areAlike(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((name) => basename(name).toLowerCase());
+  return a === undefined || b === undefined || a.includes(b) || b.includes(a);
 }

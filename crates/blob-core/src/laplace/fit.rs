@@ -29,6 +29,9 @@ pub const MOST_RANK: usize = 128;
 /// Class tokens of a vocabulary that may compete in all.
 const MOST_TOKENS: usize = 1024;
 
+/// Of a sum over pairs of tokens in its map.
+const BYTES_OF_PAIR: usize = 32;
+
 /// What is kept of the curvature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FitConfig {
@@ -39,6 +42,9 @@ pub struct FitConfig {
     pub rank: usize,
     /// Most bytes of all sums and directions.
     pub memory_bytes: usize,
+    /// Tokens that are a class of any row, at most 1024. A head over a vocabulary has as many
+    /// directions of its outputs; elsewhere they do not matter.
+    pub class_tokens: usize,
     /// As `Mode::kept_bytes`.
     pub kept_bytes: Option<usize>,
 }
@@ -73,8 +79,8 @@ impl Fit {
     ///
     /// # Errors
     /// `BPEFT_INVALID_CONFIG` for a rank out of range, `BPEFT_INVALID_INPUT` for an ensemble, an
-    /// adapter that has nothing there or has a context, or more memory than allowed, saying what
-    /// fits.
+    /// adapter that has nothing there or has a context, more class tokens than a head may have, or
+    /// more memory than allowed, saying what fits.
     pub fn new(config: FitConfig, adapter: &Adapter) -> Result<Self> {
         if !(1..=MOST_RANK).contains(&config.rank) {
             return Err(Error::InvalidConfig {
@@ -97,6 +103,16 @@ impl Fit {
                 "the adapter must have something from block {} on for Laplace's approximation over \
                  it alone, got layers before it: take all of them",
                 config.from_block
+            )));
+        }
+        let has_vocabulary = shapes
+            .keys()
+            .any(|&(site, factor)| is_of_tokens(site.module, factor));
+        if has_vocabulary && config.class_tokens > MOST_TOKENS {
+            return Err(Error::InvalidInput(format!(
+                "the class tokens of all rows must be at most {MOST_TOKENS} for a curvature of the \
+                 head, got {}",
+                config.class_tokens
             )));
         }
         check_memory(&shapes, config)?;
@@ -183,10 +199,11 @@ impl Fit {
             backbone.backward_each(kept, &roots, &pass, adapter, first, &mut gradients)?;
         }
         let tokens = self.sums().tokens();
-        if tokens > MOST_TOKENS {
+        if tokens > self.config.class_tokens {
             return Err(Error::InvalidInput(format!(
-                "the class tokens of all rows must be at most {MOST_TOKENS} for a curvature of the \
-                 head, got {tokens}"
+                "the rows of a curvature must have at most the {} class tokens that it was made \
+                 for, got {tokens}",
+                self.config.class_tokens
             )));
         }
         self.rows += batch.len();
@@ -279,44 +296,40 @@ impl Observer for Sums {
     }
 }
 
-/// Bytes of the sums, of what they share, and of the directions; but for the sum of a vocabulary,
-/// which holds pairs of class tokens, [`MOST_TOKENS`]² at most.
-fn bytes(shapes: &BTreeMap<MatrixId, [usize; 2]>, rank: usize) -> usize {
+/// Bytes of the sums, of what they share, and of the directions, at a rank.
+fn bytes(shapes: &BTreeMap<MatrixId, [usize; 2]>, rank: usize, class_tokens: usize) -> usize {
     let mut shared = BTreeMap::new();
-    let mut own = 0;
+    let (mut own, mut pairs) = (0, 0);
     for (&(site, factor), &[outputs, inputs]) in shapes {
-        let mut add_sum = |width: usize| {
+        let mut add = |width: usize| {
             let (of_sum, of_omega) = sum::values(width, rank);
             shared.insert(width, of_omega);
-            own += of_sum;
+            own += of_sum + sum::kept(width, rank) * width;
         };
-        add_sum(inputs);
-        if !is_of_tokens(site.module, factor) {
-            add_sum(outputs);
+        add(inputs);
+        if is_of_tokens(site.module, factor) {
+            own += class_tokens * outputs;
+            pairs += class_tokens * class_tokens;
+        } else {
+            add(outputs);
         }
-        own += [inputs, outputs]
-            .map(|width| sum::kept(width, rank) * width)
-            .iter()
-            .sum::<usize>();
     }
-    size_of::<f32>() * (own + shared.values().sum::<usize>())
+    size_of::<f32>() * (own + shared.values().sum::<usize>()) + BYTES_OF_PAIR * pairs
 }
 
 fn check_memory(shapes: &BTreeMap<MatrixId, [usize; 2]>, config: FitConfig) -> Result<()> {
-    let needed = bytes(shapes, config.rank);
+    let of_rank = |rank| bytes(shapes, rank, config.class_tokens);
+    let needed = of_rank(config.rank);
     if needed <= config.memory_bytes {
         return Ok(());
     }
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
     let fits = (1..config.rank)
         .rev()
-        .find(|&rank| bytes(shapes, rank) <= config.memory_bytes);
+        .find(|&rank| of_rank(rank) <= config.memory_bytes);
     let remedy = match fits {
         Some(rank) => format!("rank {rank} fits"),
-        None => format!(
-            "no rank fits, and rank 1 takes {} MiB",
-            mib(bytes(shapes, 1))
-        ),
+        None => format!("no rank fits, and rank 1 takes {} MiB", mib(of_rank(1))),
     };
     Err(Error::CurvatureTooLarge(format!(
         "the curvature of {} matrices must fit {} MiB, got {} MiB at rank {}: {remedy}",

@@ -7,7 +7,9 @@ use blob_core::laplace::{Linearisation, Link};
 use blob_core::ops::Precision;
 use blob_core::predict::PredictConfig;
 
+use crate::curvature::first_of;
 use crate::support::answers::{bits, logits, sampling};
+use crate::support::encoder_case::EncoderCase;
 use crate::support::golden::assert_close;
 use crate::support::small_model::{backbone, batch_of, config, prompts};
 use crate::{SETTINGS, answering, fitted, point};
@@ -168,6 +170,40 @@ fn draws_are_the_same_one_by_one_and_whatever_the_batch_is() {
     };
     let of = |seed| logits(&model, Some(&laplace), &batch, &seeds(seed));
     assert_ne!(bits(&of(1)), bits(&of(2)));
+}
+
+#[test]
+fn an_encoder_answers_by_the_same_rules() {
+    let EncoderCase {
+        backbone: model,
+        adapter,
+        batch,
+        ..
+    } = EncoderCase::open("encoder-bert");
+    let laplace = answering(&fitted(&model, &adapter, &batch, SETTINGS), &adapter, PRIOR);
+    let of = |batch, config: &PredictConfig| logits(&model, Some(&laplace), batch, config);
+    let mean = logits(&model, Some(&adapter), &batch, &sampling(0));
+    assert_eq!(bits(&of(&batch, &by(Link::Probit, 0))), bits(&mean));
+    let four = of(&batch, &by(Link::Sample, 4));
+    assert_eq!(bits(&of(&batch, &by(Link::Sample, 4))), bits(&four));
+    let width = batch.answers().len();
+    for (number, sample) in four.chunks_exact(width).enumerate() {
+        assert_ne!(bits(sample), bits(&mean));
+        let alone = PredictConfig {
+            first_sample: number as u32,
+            ..by(Link::Sample, 1)
+        };
+        assert_eq!(bits(&of(&batch, &alone)), bits(sample));
+    }
+    let first = first_of(&batch);
+    let classes = first.answers().len();
+    let of_batch: Vec<f32> = four
+        .chunks_exact(width)
+        .flat_map(|sample| &sample[..classes])
+        .copied()
+        .collect();
+    let own = of(&first, &by(Link::Sample, 4));
+    assert_close("a text alone", &of_batch, &own, 1e-3);
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn an_encoders_head_is_exact_trained_whole_or_under_low_rank_terms() {
 }
 
 /// The first prompt alone.
-fn first_of(batch: &Batch) -> Batch {
+pub(crate) fn first_of(batch: &Batch) -> Batch {
     let (end, classes) = (batch.offsets()[1], batch.answer_offsets()[1]);
     let parts = blob_core::batch::BatchParts {
         ids: batch.ids()[..end as usize].to_vec(),

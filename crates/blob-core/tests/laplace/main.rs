@@ -28,6 +28,7 @@ const SETTINGS: FitConfig = FitConfig {
     from_block: 0,
     rank: 128,
     memory_bytes: 1 << 30,
+    class_tokens: 64,
     kept_bytes: None,
 };
 

@@ -57,20 +57,52 @@ fn more_memory_than_allowed_is_refused_with_the_rank_that_fits() {
 }
 
 #[test]
-fn directions_of_a_vocabulary_count_as_memory() {
+fn class_tokens_of_a_vocabulary_count_as_memory() {
     let wide = BackboneConfig {
         vocab_size: 40_000,
         ..config()
     };
-    let head = FitConfig {
-        from_block: config().num_layers,
-        rank: 60,
+    let adapter = point(&[Module::LmHead], &wide);
+    let head = |class_tokens| FitConfig {
+        rank: 1,
         memory_bytes: 8 << 20,
-        ..SETTINGS
+        class_tokens,
+        ..of_head()
     };
-    // 60 directions of 40,000 tokens in f32 are 9.2 MiB.
-    let (_, message) = refused(head, &point(&[Module::LmHead], &wide));
+    // 60 directions of 40,000 tokens in f32 are 9.2 MiB, and pairs of 60 tokens 0.1.
+    let (code, message) = refused(head(60), &adapter);
+    assert_eq!(code, "BPEFT_INVALID_CONFIG");
     assert!(message.contains("must fit 8 MiB, got 10 MiB"), "{message}");
+    Fit::new(head(50), &adapter).map(drop).unwrap();
+    let (code, message) = refused(head(1025), &adapter);
+    assert_eq!(code, "BPEFT_INVALID_INPUT");
+    assert!(message.contains("at most 1024"), "{message}");
+    // Without a vocabulary they do not matter.
+    let all = FitConfig {
+        from_block: 0,
+        ..head(1025)
+    };
+    let of_queries = point(&[Module::Q], &config());
+    Fit::new(all, &of_queries).map(drop).unwrap();
+}
+
+#[test]
+fn rows_with_more_class_tokens_than_announced_are_refused() {
+    let model = backbone(&config(), Precision::F32);
+    let adapter = point(&[Module::LmHead], &config());
+    let few = FitConfig {
+        class_tokens: 1,
+        ..of_head()
+    };
+    let mut fit = Fit::new(few, &adapter).unwrap();
+    let error = fit
+        .add(&model, &adapter, &batch_of(&prompts()), &Abort::default())
+        .unwrap_err();
+    assert_eq!(error.code(), "BPEFT_INVALID_INPUT");
+    assert!(
+        error.to_string().contains("at most the 1 class tokens"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -11,7 +11,8 @@ use blob_core::pass::NoiseSharing;
 
 use super::small_model::{blob, point};
 
-/// Every method with the adapters that it trains. A method without a line here does not compile.
+/// Every method with the adapters that it trains; `training/conformance.rs` asks whether one is
+/// missing.
 pub fn methods() -> Vec<(MethodConfig, Vec<Option<Gaussian>>)> {
     let schedule = Schedule {
         total: 12,

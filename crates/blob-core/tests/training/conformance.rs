@@ -5,6 +5,8 @@
 //! Where methods end on problems with a known answer is in `posterior` and `quadratic`.
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use std::collections::BTreeSet;
+
 use blob_core::abort::Abort;
 use blob_core::adapter::{
     Adapter, Factor, Gaussian, HeadConfig, LoraConfig, Module, Posterior, Sigma, SpectrumRule, peft,
@@ -109,6 +111,23 @@ pub(crate) fn each(mut check: impl FnMut(&Case<'_>)) {
             }
         }
     }
+}
+
+/// The names that a configuration may give, as its error lists them.
+#[test]
+fn no_method_is_missing() {
+    let unknown = serde_json::from_str::<MethodConfig>(r#"{ "id": "?" }"#).unwrap_err();
+    let (text, listed) = (unknown.to_string(), methods());
+    let known: BTreeSet<_> = text
+        .split('`')
+        .skip(3)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    let name = |method: &MethodConfig| serde_json::to_value(method).unwrap()["id"].clone();
+    let names = listed.iter().map(|(method, _)| name(method));
+    let tested: BTreeSet<_> = names.map(|it| it.as_str().unwrap().to_owned()).collect();
+    assert_eq!(tested, known, "{text}");
 }
 
 impl Case<'_> {

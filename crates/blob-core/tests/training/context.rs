@@ -164,6 +164,7 @@ fn what_needs_a_term_that_is_the_same_for_every_input_refuses_it() {
         from_block: 0,
         rank: 4,
         memory_bytes: 1 << 30,
+        class_tokens: 2,
         kept_bytes: None,
     };
     let error = blob_core::laplace::Fit::new(fit, &adapter).err().unwrap();
