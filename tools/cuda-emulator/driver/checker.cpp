@@ -21,6 +21,7 @@ struct Cell {  // of one byte
   Touch write, read;
 };
 constexpr uint32_t ATOMIC = 0x80000000, MANY = 0x7fffffff;
+constexpr uint32_t LANES = 0x40000000;  // beside a thread: it and others of its warp
 struct Region {
   char *begin;
   size_t bytes;
@@ -84,10 +85,17 @@ bool is_private(const char *p, void *where) {
 // Whether nothing orders an earlier touch before an access by `thread` now.
 bool is_unordered(const Touch &touch, uint32_t thread, bool is_shared) {
   if (touch.clock < launch_clock || touch.thread == thread) return false;
-  bool same_block = is_shared || touch.thread == MANY || touch.thread / 1024 == thread / 1024;
+  uint32_t by = touch.thread & ~LANES;
+  bool same_block = is_shared || touch.thread == MANY || by / 1024 == thread / 1024;
   if (same_block && touch.clock < block_clock) return false;
-  bool same_warp = touch.thread != MANY && touch.thread / 32 == thread / 32;
+  bool same_warp = touch.thread != MANY && by / 32 == thread / 32;
   return !(same_warp && touch.clock < warp_clock());
+}
+
+// Who has read, when `thread` reads beside those that nothing orders before it.
+uint32_t readers(uint32_t before, uint32_t thread) {
+  bool same_warp = before != MANY && (before & ~LANES) / 32 == thread / 32;
+  return same_warp ? thread | LANES : MANY;
 }
 
 void check_byte(Region &region, size_t at, EmuAccess kind, void *where) {
@@ -105,7 +113,7 @@ void check_byte(Region &region, size_t at, EmuAccess kind, void *where) {
   if (kind == EMU_READ) {
     if (unordered(wrote))
       report(where, "race: read of what another thread wrote without synchronisation", p, 1);
-    cell.read = {unordered(cell.read) ? MANY : thread, now};
+    cell.read = {unordered(cell.read) ? readers(cell.read.thread, thread) : thread, now};
     return;
   }
   bool both_atomic = kind == EMU_ATOMIC && (cell.write.thread & ATOMIC);

@@ -13,6 +13,8 @@ export const FAULTS = {
   beyond_dynamic_shared: { noticed: { checked: /outside/, asan: ASAN } },
   misses_barrier: { noticed: { plain: /^wrong/, checked: /race|nobody has written/ } },
   misses_warp_barrier: { noticed: { plain: /^wrong/, checked: /race|nobody has written/ } },
+  reuses_in_a_warp: { noticed: { plain: /^right/, checked: /^right/ } },
+  reuses_too_early: { noticed: { checked: /race: write of what another thread read/ } },
   reads_unwritten: { noticed: { plain: /^wrong/, checked: /read of memory nobody has written/ } },
   divergent_barrier: { noticed: { plain: DIVERGENT, shuffled: DIVERGENT, checked: DIVERGENT } },
   barrier_missed_by_half: { noticed: { plain: DIVERGENT, shuffled: DIVERGENT } },

@@ -33,6 +33,23 @@ KERNEL(misses_warp_barrier) {
   s[threadIdx.x] = x[threadIdx.x];
   y[threadIdx.x] = s[threadIdx.x ^ 1];
 }
+KERNEL(reuses_in_a_warp) {
+  __shared__ float s[2];
+  for (int step = 0; step < 2; step++) {
+    if (threadIdx.x % 32 == 0) s[threadIdx.x / 32] = 63;
+    __syncwarp();
+    y[threadIdx.x] = s[threadIdx.x / 32] - x[threadIdx.x];
+    __syncwarp();
+  }
+}
+KERNEL(reuses_too_early) {
+  __shared__ float s[2];
+  for (int step = 0; step < 2; step++) {
+    if (threadIdx.x % 32 == 0) s[threadIdx.x / 32] = 63;
+    __syncwarp();
+    y[threadIdx.x] = s[threadIdx.x / 32] - x[threadIdx.x];
+  }
+}
 KERNEL(reads_unwritten) {
   __shared__ float s[64];
   y[threadIdx.x] = x[threadIdx.x] + s[threadIdx.x];
