@@ -20,6 +20,7 @@ TEST("normals, signs and dropout masks have the bits of the engine") {
       continue;
     }
     CHECK(bool(std::getline(file, next)));
+    if (name == "token") continue;  // held in contextual.cpp
     auto expected = words_of(next);
     size_t count = expected.size();
     Buffer<uint32_t> out(count);

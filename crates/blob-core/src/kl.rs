@@ -94,6 +94,12 @@ impl GaussianKl {
         })
     }
 
+    /// Its slopes under a weight w as kernels of a context take them: 2w/D, w, c.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn slopes(&self, weight: f64) -> [f32; 3] {
+        [2.0 * weight / self.denominator, weight, self.c].map(|it| it as f32)
+    }
+
     /// One weight's term, in nats.
     #[inline]
     pub fn value(&self, mean: f64, std: f64) -> f64 {

@@ -72,6 +72,11 @@ fn noise() {
     let who = [word(Purpose::MeanDropout), 9, 4];
     let bits = factors.map(f32::to_bits);
     writeln!(text, "dropout {}\n{}", hex(who), hex(bits)).unwrap();
+    let mut normals = [0.0f32; 25];
+    stream.fill_normal_of_token(&mut normals, token, key(Purpose::Context));
+    let who = [word(Purpose::Context), 9, 4];
+    let bits = normals.map(f32::to_bits);
+    writeln!(text, "token {}\n{}", hex(who), hex(bits)).unwrap();
     hold("noise.txt", &text);
 }
 

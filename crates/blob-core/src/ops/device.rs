@@ -186,11 +186,10 @@ impl Device {
                 | Operation::Rope
                 | Operation::Attention
                 | Operation::Disentangled
+                | Operation::Context
                 | Operation::Head
                 | Operation::Affine,
             ) => Implementation::CudaKernel(gpu),
-            #[cfg(feature = "cuda")]
-            (Self::Cuda(_), Operation::Context) => Implementation::Reference,
         }
     }
 

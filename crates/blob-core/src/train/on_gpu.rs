@@ -123,6 +123,9 @@ fn examine(adapter: &Adapter, tally: &mut Tally) -> Result<Option<usize>> {
         runs.map(move |run| member * len + run.start..member * len + run.end)
     };
     let rho: Vec<_> = members.flat_map(of_member).collect();
+    if rho.is_empty() {
+        return Ok(None);
+    }
     let is_softplus = sigma.is_softplus(tally.gpu())?;
     optimizer::sigma_sum(tally, &rho, &w, is_softplus)?;
     Ok(Some(rho.iter().map(ExactSizeIterator::len).sum()))

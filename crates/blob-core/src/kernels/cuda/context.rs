@@ -53,10 +53,11 @@ struct Context {
 }
 
 /// The `.cu` files.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "affine",
     "attention",
     "blocks",
+    "contextual",
     "disentangled",
     "draws",
     "head",

@@ -5,7 +5,7 @@ use std::ops::Range;
 use cudarc::driver::{DeviceRepr, LaunchConfig};
 
 use super::blocks::Table;
-use super::low_rank::{Group, Term};
+use super::low_rank::{Group, Hidden, Term};
 use super::memory::{Memory, View};
 use super::pointwise::a_thread_per;
 use super::tally::Tally;
@@ -147,7 +147,7 @@ fn add_term(
     z: &mut Memory<f32>,
 ) -> Result<()> {
     let gpu = term.gpu;
-    let h = term.down(group, &term.draw(group, x)?, x)?;
+    let Hidden { h, .. } = term.down(group, &term.draw(group, x)?, x)?;
     let (part, r) = (classes.of(group), term.rank as u32);
     let (b, tokens, prompts) = (term.b(group), classes.tokens(), classes.prompts());
     let kernel = gpu.kernel(FILE, "answer_term")?;
@@ -194,7 +194,7 @@ fn term_backward(
 ) -> Result<()> {
     let (gpu, r, part) = (term.gpu, term.rank as u32, classes.of(group));
     let drawn = term.draw(group, x)?;
-    let h = term.down(group, &drawn, x)?;
+    let hidden = term.down(group, &drawn, x)?;
     let (b, tokens, offsets) = (term.b(group), classes.tokens(), classes.offsets());
     let count = group.rows.len() * term.rank;
     let mut p = gpu.empty(count)?;
@@ -210,12 +210,12 @@ fn term_backward(
     let tokens = classes.distinct.len() as u32;
     let kernel = gpu.kernel(FILE, "answer_b")?;
     let mut call = gpu.call(&kernel);
-    call.arg(dz.values()).arg(&h);
+    call.arg(dz.values()).arg(&hidden.h);
     call.arg(&which).arg(&prompts).arg(&distinct).arg(&db);
     call.arg(&part).arg(&tokens).arg(&r).arg(&term.scaling);
     gpu.run(call, a_thread_per(classes.distinct.len() * term.rank))?;
 
-    term.down_backward(group, &drawn, (x, &p), Some(dx), sums)
+    term.down_backward(group, (&drawn, &hidden), (x, &p), Some(dx), sums)
 }
 
 /// a·tanh(z/a), (L).

@@ -1,5 +1,6 @@
 //! The low-rank term of a layer and its adjoint; equations in `low_rank.cu`.
 
+mod contextual;
 mod rows;
 
 use cudarc::driver::{DeviceRepr, LaunchConfig};
@@ -9,7 +10,9 @@ use super::pointwise::{NOTHING, a_thread_per};
 use super::{Array, Gpu};
 use crate::Result;
 
-pub use rows::{Dropout, FactorPlaces, Group, Identities, Noise, Signs};
+pub use rows::{
+    Dropout, Epsilon, FactorPlaces, Group, Identities, NetworkPlaces, Noise, Signs, Whose,
+};
 
 const FILE: &str = "low_rank";
 
@@ -34,6 +37,8 @@ pub struct Term<'a> {
     pub shape: (usize, usize),
     /// s
     pub scaling: f32,
+    /// 2w/D, w and c of the divergence of a context in the gradients; 0 without it.
+    pub context_kl: [f32; 3],
 }
 
 /// A group's draw as kernels take it.
@@ -62,6 +67,13 @@ pub(super) struct Drawn {
     dropped: Option<(Memory<f32>, Option<Memory<f32>>)>,
 }
 
+/// h of a group's rows, (rows, r).
+pub(super) struct Hidden {
+    pub(super) h: Memory<f32>,
+    /// What the network of a context made it of.
+    before: Option<(NetworkPlaces, Memory<f32>)>,
+}
+
 impl Term<'_> {
     /// Adds s·h·Bᵀ to y (n, m), of x (n, k).
     ///
@@ -71,7 +83,7 @@ impl Term<'_> {
         let (gpu, r, (m, _)) = (self.gpu, self.rank, self.shape);
         for group in self.groups {
             let drawn = self.draw(group, x)?;
-            let h = self.down(group, &drawn, x)?;
+            let Hidden { h, .. } = self.down(group, &drawn, x)?;
             let count = group.rows.len() * m;
             let sizes = [group.rows.len(), m, r].map(|size| size as u32);
             let mut y = y.slice_mut(group.rows.start * m..group.rows.end * m);
@@ -98,23 +110,30 @@ impl Term<'_> {
     ) -> Result<()> {
         for group in self.groups {
             let drawn = self.draw(group, x)?;
-            let h = self.down(group, &drawn, x)?;
+            let hidden = self.down(group, &drawn, x)?;
             let p = self.back(group, dy)?;
-            self.factor_b(group, (dy, &h), sums)?;
-            self.down_backward(group, &drawn, (x, &p), dx.as_deref_mut(), sums)?;
+            self.factor_b(group, (dy, &hidden.h), sums)?;
+            let kept = (&drawn, &hidden);
+            self.down_backward(group, kept, (x, &p), dx.as_deref_mut(), sums)?;
         }
         Ok(())
     }
 
-    /// The adjoint of h, from p (rows, r): adds the gradients of A and ρ, and to dL/dx (n, k).
+    /// The adjoint of h, from p (rows, r): adds the gradients of A, ρ and a context's network, and
+    /// to dL/dx (n, k).
     pub(super) fn down_backward(
         &self,
         group: &Group,
-        drawn: &Drawn,
+        (drawn, hidden): (&Drawn, &Hidden),
         (x, p): (&Array, &Memory<f32>),
         dx: Option<&mut Memory<f32>>,
         sums: &mut Array,
     ) -> Result<()> {
+        let of_z = match &hidden.before {
+            Some((network, z)) => Some(self.contextual_backward(group, *network, (z, p), sums)?),
+            None => None,
+        };
+        let p = of_z.as_ref().unwrap_or(p);
         self.factor_a(group, drawn, (x, p), sums)?;
         match dx {
             Some(dx) => self.input(group, drawn, p, dx),
@@ -224,8 +243,20 @@ impl Term<'_> {
         Some((group.noise?, self.factor(rho, self.rank * self.shape.1)))
     }
 
-    /// h, (rows, r).
-    pub(super) fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<Memory<f32>> {
+    /// h of x.
+    pub(super) fn down(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<Hidden> {
+        let h = self.projected(group, drawn, x)?;
+        Ok(match self.members[group.member].network {
+            Some(network) => Hidden {
+                h: self.contextual(group, network, &h)?,
+                before: Some((network, h)),
+            },
+            None => Hidden { h, before: None },
+        })
+    }
+
+    /// h before a context, (rows, r).
+    fn projected(&self, group: &Group, drawn: &Drawn, x: &Array) -> Result<Memory<f32>> {
         let (gpu, r, (_, k)) = (self.gpu, self.rank, self.shape);
         let (rows, sizes) = (group.rows.clone(), [k, r].map(|size| size as u32));
         let mut h = gpu.empty(rows.len() * r)?;

@@ -109,3 +109,11 @@ __device__ __forceinline__ float normal_at(uint2 key, uint32_t tag, size_t i) {
   float2 pair = i % 4 < 2 ? normal_pair(words.x, words.y) : normal_pair(words.z, words.w);
   return i % 2 ? pair.y : pair.x;
 }
+// The four of a block.
+__device__ __forceinline__ float4 four_normals(uint4 words) {
+  float2 first = normal_pair(words.x, words.y), second = normal_pair(words.z, words.w);
+  return make_float4(first.x, first.y, second.x, second.y);
+}
+__device__ __forceinline__ float one_of(float4 four, unsigned i) {
+  return i == 0 ? four.x : i == 1 ? four.y : i == 2 ? four.z : four.w;
+}

@@ -1,6 +1,6 @@
 //! Class logits on a GPU.
 
-use super::{Classes, plain};
+use super::Classes;
 use crate::Result;
 use crate::adapter::Parameters;
 use crate::kernels::cuda::Gpu;
@@ -8,8 +8,7 @@ use crate::kernels::cuda::blocks::Table;
 use crate::kernels::cuda::head as cuda;
 use crate::ops::Tensor;
 use crate::ops::low_rank::Term;
-use crate::ops::low_rank::cuda::{Placed, with_host};
-use crate::ops::low_rank::reference::{adjoint, factors};
+use crate::ops::low_rank::cuda::Placed;
 
 impl Classes {
     /// Those of `n` rows, where kernels read them.
@@ -25,11 +24,6 @@ pub(super) fn forward(
     term: Option<&Term<'_>>,
 ) -> Result<Tensor> {
     let gpu = weight.gpu();
-    if let Some(term) = term.filter(|term| term.is_by_reference(gpu)) {
-        let of_weight = forward(weight, x, classes, None)?.on(gpu)?;
-        let of_term = plain::of_term(term, &factors(term)?, x.host()?, classes)?;
-        return Ok(with_host(&of_weight, of_term)?.into());
-    }
     let (x, classes) = (x.on(gpu)?, classes.on(gpu, x.dim(0)?)?);
     let placed = term.map(|term| Placed::new(term, gpu)).transpose()?;
     let term = placed.as_ref().map(|placed| placed.term());
@@ -44,14 +38,6 @@ pub(super) fn backward(
     gradients: &mut Parameters,
 ) -> Result<Tensor> {
     let gpu = weight.gpu();
-    if let Some(term) = term.filter(|term| term.is_by_reference(gpu)) {
-        let of_weight = backward(weight, (x, classes), None, dlogits, gradients)?.on(gpu)?;
-        let ends = (x.host()?, dlogits.host()?);
-        let of_term = adjoint(term, ends, gradients, |members, x| {
-            plain::of_term(term, members, x, classes)
-        })?;
-        return Ok(with_host(&of_weight, of_term)?.into());
-    }
     let (x, classes) = (x.on(gpu)?, classes.on(gpu, x.dim(0)?)?);
     let placed = term.map(|term| Placed::new(term, gpu)).transpose()?;
     let term = placed.as_ref().map(|placed| placed.term());

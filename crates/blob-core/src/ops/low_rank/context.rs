@@ -15,16 +15,14 @@
 
 mod network;
 pub(super) mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 use super::{Kept, Term};
 use crate::adapter::{Gaussian, Parameters};
-#[cfg(feature = "cuda")]
-use crate::kernels::cuda::Gpu;
 use crate::noise::{Purpose, TokenId};
-#[cfg(feature = "cuda")]
-use crate::ops::{Device, Implementation, Operation};
 use crate::pass::{Group, NoiseSharing};
 use network::{Network, add_rows};
 
@@ -37,13 +35,6 @@ impl<'a> Term<'a> {
         }
         let rank = self.shape.rank;
         Some(Network { rank, weights })
-    }
-
-    /// Whether plain operations compute it beside the kernels of this GPU.
-    #[cfg(feature = "cuda")]
-    pub(in crate::ops) fn is_by_reference(&self, gpu: Gpu) -> bool {
-        let by = Device::Cuda(gpu).implementation(Operation::Context);
-        self.network(0).is_some() && by == Implementation::Reference
     }
 
     /// ε of a group's rows, (n, r²); `None` at the mean.

@@ -1,13 +1,11 @@
 //! The low-rank term on a GPU.
 
-use candle_core as candle;
-
-use super::{Term, reference};
-use crate::adapter::{Factor, Parameters};
+use super::Term;
+use crate::adapter::{Factor, Gaussian, Parameters};
 use crate::kernels::cuda::low_rank::{
-    self as cuda, Dropout, FactorPlaces, Group, Identities, Noise, Signs,
+    self as cuda, Dropout, Epsilon, FactorPlaces, Group, Identities, Noise, Signs, Whose,
 };
-use crate::kernels::cuda::{Array, Gpu, Memory, pointwise};
+use crate::kernels::cuda::{Array, Gpu, Memory};
 use crate::noise::Purpose;
 use crate::ops::Tensor;
 use crate::pass::NoiseSharing;
@@ -21,10 +19,6 @@ pub(in crate::ops) fn add(
     mut y: Memory<f32>,
 ) -> Result<Array> {
     let shape = [x.dim(0)?, term.shape.outputs];
-    if term.is_by_reference(gpu) {
-        let of_weight = Array::of_kernel(gpu, y, &shape);
-        return with_host(&of_weight, reference::forward(term, x.host()?)?);
-    }
     Placed::new(term, gpu)?.term().add(&x.on(gpu)?, &mut y)?;
     Ok(Array::of_kernel(gpu, y, &shape))
 }
@@ -39,23 +33,11 @@ pub(in crate::ops) fn backward(
     gradients: &mut Parameters,
 ) -> Result<Option<Array>> {
     let (n, k) = x.dims2()?;
-    if term.is_by_reference(gpu) {
-        let of_term = reference::backward(term, x.host()?, dy.host()?, gradients)?;
-        let of_weight = dx.map(|dx| Array::of_kernel(gpu, dx, &[n, k]));
-        let sum = of_weight.map(|of_weight| with_host(&of_weight, of_term));
-        return sum.transpose();
-    }
     let placed = Placed::new(term, gpu)?;
     let (x, dy) = (x.on(gpu)?, dy.on(gpu)?);
     let sums = gradients.change_on(gpu)?;
     placed.term().backward((&x, &dy), dx.as_mut(), sums)?;
     Ok(dx.map(|dx| Array::of_kernel(gpu, dx, &[n, k])))
-}
-
-/// What kernels made, plus what the host did.
-pub(in crate::ops) fn with_host(array: &Array, host: candle::Tensor) -> Result<Array> {
-    let gpu = array.gpu();
-    pointwise::sum(gpu, array, &Tensor::from(host).on(gpu)?)
 }
 
 /// What a term's kernels read.
@@ -69,6 +51,7 @@ pub(in crate::ops) struct Placed {
     /// (m, k)
     shape: (usize, usize),
     scaling: f32,
+    context_kl: [f32; 3],
 }
 
 impl Placed {
@@ -84,6 +67,7 @@ impl Placed {
                 a: place(member, Factor::A)?,
                 b: place(member, Factor::B)?,
                 rho: place(member, Factor::Rho),
+                network: network(&|factor| place(member, factor)),
             })
         });
         let members = members.collect::<Option<_>>().ok_or_else(|| {
@@ -103,6 +87,7 @@ impl Placed {
                         member: group.member,
                         index,
                         noise: noise(term, group, gpu)?,
+                        epsilon: epsilon(term, group),
                         dropout: dropout(term, group),
                     })
                 })
@@ -110,6 +95,11 @@ impl Placed {
             rank: term.shape.rank,
             shape: (term.shape.outputs, term.shape.inputs),
             scaling: term.scaling,
+            context_kl: term
+                .pass
+                .mode
+                .context_kl
+                .map_or([0.0; 3], |(kl, w)| kl.slopes(w)),
         })
     }
 
@@ -123,15 +113,45 @@ impl Placed {
             rank: self.rank,
             shape: self.shape,
             scaling: self.scaling,
+            context_kl: self.context_kl,
         }
     }
 }
 
-/// Where a group's draw comes from; `None` for the mean and for a point estimate.
+/// Where the network of a context lies, where there is one.
+fn network(place: &dyn Fn(Factor) -> Option<usize>) -> Option<cuda::NetworkPlaces> {
+    let mut places = [0; 4];
+    for (to, &factor) in places.iter_mut().zip(Gaussian::Context.factors()) {
+        *to = place(factor)?;
+    }
+    Some(places)
+}
+
+/// Where the ε of a group's matrices comes from; `None` for the mean and without a context.
+fn epsilon(term: &Term<'_>, group: &crate::pass::Group) -> Option<Epsilon> {
+    let layout = term.parameters.layout();
+    layout.range(term.site, Factor::ContextIn)?;
+    let (sample, sign) = term.pass.mode.draw_of(group.sample);
+    Some(Epsilon {
+        whose: match term.sharing()? {
+            NoiseSharing::Token => Whose::OfToken,
+            NoiseSharing::Example => Whose::OfPrompt,
+            NoiseSharing::Shared => Whose::OfAll,
+        },
+        tag: term.key(Purpose::Context, sample).word(),
+        sign,
+    })
+}
+
+/// Where the draw of a group's A comes from; `None` where it is none.
 fn noise(term: &Term<'_>, group: &crate::pass::Group, gpu: Gpu) -> Result<Option<Noise>> {
     let (Some(sharing), Some(sigma)) = (term.sharing(), term.sigma) else {
         return Ok(None);
     };
+    let layout = term.parameters.layout();
+    if layout.range(term.site, Factor::Rho).is_none() {
+        return Ok(None);
+    }
     let (sample, sign) = term.pass.mode.draw_of(group.sample);
     let tag = |purpose| term.key(purpose, sample).word();
     Ok(Some(Noise {

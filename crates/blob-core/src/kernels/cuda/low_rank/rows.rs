@@ -15,7 +15,12 @@ pub struct FactorPlaces {
     pub b: usize,
     /// ρ, (r, k), where A is Gaussian.
     pub rho: Option<usize>,
+    /// The network of a context, where there is one.
+    pub network: Option<NetworkPlaces>,
 }
+
+/// The same of W₁ (H, r), b₁ (H), W₂ (2r², H) and b₂ (2r²).
+pub type NetworkPlaces = [usize; 4];
 
 /// Who the rows of the input are, (n) each, and the streams of their groups. Copies share the
 /// memory.
@@ -79,6 +84,28 @@ pub enum Signs {
     OfPrompts = 2,
 }
 
+/// Where the ε of a group's matrices comes from, under a context.
+#[derive(Clone, Copy)]
+pub struct Epsilon {
+    /// Its tag.
+    pub tag: u32,
+    /// Whose it is.
+    pub whose: Whose,
+    /// Its sign.
+    pub sign: f32,
+}
+
+/// Whose ε rows see; as kernels count, which have 0 for the mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of their place in their prompt.
+    OfToken = 1,
+    /// That of their prompt.
+    OfPrompt = 2,
+    /// That of all rows.
+    OfAll = 3,
+}
+
 /// The dropout of a group's inputs.
 #[derive(Clone, Copy)]
 pub struct Dropout {
@@ -100,6 +127,8 @@ pub struct Group {
     pub index: usize,
     /// `None`: the mean.
     pub noise: Option<Noise>,
+    /// Under a context; `None`: the mean.
+    pub epsilon: Option<Epsilon>,
     /// Of the inputs.
     pub dropout: Option<Dropout>,
 }
