@@ -163,6 +163,20 @@ TEST("a multiple is added") {
   }
 }
 
+TEST("SGD takes the rate's share of the gradient, and nothing where the scale is no number") {
+  auto w = floats(COUNT, 11, 1), g = floats(COUNT, 12, 1);
+  Buffer<float> on(w), of(g), rate(std::vector<float>{0.3f});
+  for (float scale : {NAN, 0.5f}) {  // clipping is not for it
+    Buffer<float> stored(std::vector<float>{scale});
+    Kernel("optimizer", "sgd").launch({3}, {128}, 0, on, of, stored, rate, COUNT);
+    auto got = on.read();
+    for (size_t i = 0; i < COUNT; i++) {
+      volatile float step = 0.3f * g[i];  // volatile: rounded, not fused
+      CHECK(got[i] == (std::isnan(scale) ? w[i] : w[i] - step));
+    }
+  }
+}
+
 TEST("collected values have the running mean, scatter and last deviation of the definition") {
   std::vector<std::vector<float>> thetas;
   const std::vector<float> zeros(COUNT);

@@ -6,7 +6,7 @@
 mod support;
 
 use blob_core::abort::Abort;
-use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior, Sigma};
+use blob_core::adapter::{Adapter, LoraConfig, Module, Posterior};
 use blob_core::backbone::{Backbone, BackboneConfig};
 use blob_core::kernels::cuda::{Gpu, Traffic};
 use blob_core::method::MethodConfig;
@@ -17,7 +17,7 @@ use support::Scratch;
 use support::answers::{logits, sampling};
 use support::device::gpu;
 use support::encoder_case::EncoderCase;
-use support::methods::{OnGpu, methods, on_gpu};
+use support::methods::{OnGpu, methods, on_gpu, sigma_of};
 use support::small_model::{
     SmallWeights, batch_of, blob, config, lora, prompts, trained, training,
 };
@@ -151,7 +151,7 @@ fn so_does_a_step_of_every_method() {
     for (method, kinds) in by_kernels.filter(|(of, _)| on_gpu(of) == OnGpu::ByKernels) {
         for over in kinds {
             let posterior = over.map(|over| Posterior {
-                sigma: Sigma::Square,
+                sigma: sigma_of(over),
                 init_eps: 0.3,
                 over,
             });

@@ -15,12 +15,16 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cuda")]
+use super::StepOnGpu;
 use super::{
     DRAWN_IN_PASS, Method, PointConfig, PointUpdate, Sampling, Statistic, Step, UpdateReport,
     check_not_negative, check_samples, require_gaussian,
 };
 use crate::Result;
 use crate::adapter::{Adapter, Gaussian};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::optimizer;
 use crate::kl::{GaussianKl, KlForm, PriorStd};
 use crate::objective::Average;
 use crate::optim::KlCycle;
@@ -86,6 +90,11 @@ impl CLora {
             config,
         })
     }
+
+    /// η' of update `t`.
+    fn rate(&self, t: u64) -> f32 {
+        (self.config.context_lr * self.point.factor(t)) as f32
+    }
 }
 
 impl Method for CLora {
@@ -108,7 +117,7 @@ impl Method for CLora {
 
     fn update(&mut self, adapter: &mut Adapter, step: &Step<'_>) -> Result<UpdateReport> {
         let update = self.point.update(adapter, step.gradients, step.t)?;
-        let rate = (self.config.context_lr * self.point.factor(step.t)) as f32;
+        let rate = self.rate(step.t);
         let layout = adapter.parameters().layout().clone();
         for &factor in Gaussian::Context.factors() {
             let run = layout.run(factor);
@@ -121,6 +130,29 @@ impl Method for CLora {
             }
         }
         Ok(update)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn update_on_gpu(
+        &mut self,
+        adapter: &mut Adapter,
+        step: &mut StepOnGpu<'_>,
+    ) -> Result<Option<UpdateReport>> {
+        let (gpu, rate) = (step.tally.gpu(), self.rate(step.t));
+        let update = self.point.update_on_gpu(adapter, step)?;
+        let layout = adapter.parameters().layout().clone();
+        let members = adapter.parameters().members();
+        let gradient = step.gradients.values().on(gpu)?;
+        let w = adapter.parameters_mut().change_on(gpu)?;
+        for member in 0..members {
+            for &factor in Gaussian::Context.factors() {
+                let (from, run) = (member * layout.len(), layout.run(factor));
+                let part = from + run.start..from + run.end;
+                let values = (&mut *w, &gradient);
+                optimizer::sgd(step.tally, (member, part), values, rate)?;
+            }
+        }
+        Ok(Some(update))
     }
 
     fn statistics(&mut self) -> Vec<Statistic<'_>> {

@@ -117,7 +117,8 @@ pub fn on_gpu(method: &MethodConfig) -> OnGpu {
         | MethodConfig::Bbb(_)
         | MethodConfig::Blob(_)
         | MethodConfig::Ivon(_)
-        | MethodConfig::Swag(_) => OnGpu::ByKernels,
-        MethodConfig::ScalaBl(_) | MethodConfig::CLora(_) => OnGpu::ByHost,
+        | MethodConfig::Swag(_)
+        | MethodConfig::CLora(_) => OnGpu::ByKernels,
+        MethodConfig::ScalaBl(_) => OnGpu::ByHost,
     }
 }

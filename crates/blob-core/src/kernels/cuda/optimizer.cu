@@ -7,6 +7,7 @@
 //              ρ ← ρ − η'·(π·(2σ/D − 1/(σ + c))·dσ/dρ + ∂NLL/∂ρ)    D = 2σp² + c
 //   kl_add     ∂M += π·2M/D    ∂ρ += π·(2σ/D − 1/(σ + c))·dσ/dρ
 //   add_scaled y ← y + factor·x
+//   sgd        w ← w − η·g
 //   collect    d = θ − θ̄    θ̄ ← θ̄ + d/i    δ ← θ − θ̄    S ← S + d·δ    (SWAG, arXiv:1902.02476)
 //   kl_sum     Σ [ln(σp + c) − ln(σ + c) + (σ² + μ²)/D − ½]  nats, f64
 //   sigma_sum  Σ σ  f64
@@ -18,7 +19,7 @@
 // A thread per value; sums: `partials` has a value per block of 256 threads, each taking the
 // values block·256 + thread + i·(blocks·256), then one block of 256 threads. The order depends on
 // count and grid alone. Updates with a scale of NaN change nothing. What changes from step to step
-// (AdamW's constants; η' and π; π; i) is read from memory: a launch is the same in every step.
+// (AdamW's constants; η' and π; π; η; i) is read from memory: a launch is the same in every step.
 #include "sigma.cuh"
 #include "values.cuh"
 
@@ -90,6 +91,14 @@ extern "C" __global__ void add_scaled(float *__restrict__ y, const float *__rest
                                       float factor, size_t count) {
   size_t i = thread_index();
   if (i < count) y[i] = __fadd_rn(y[i], __fmul_rn(factor, x[i]));
+}
+
+extern "C" __global__ void sgd(float *__restrict__ w, const float *__restrict__ gradient,
+                               const float *__restrict__ scale, const float *__restrict__ rate,
+                               size_t count) {
+  size_t i = thread_index();
+  if (i >= count || isnan(*scale)) return;
+  w[i] = __fsub_rn(w[i], __fmul_rn(*rate, gradient[i]));
 }
 
 extern "C" __global__ void collect(const float *__restrict__ theta, float *__restrict__ mean,

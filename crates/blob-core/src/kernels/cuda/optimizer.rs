@@ -201,6 +201,28 @@ pub(crate) fn add_scaled(y: &mut Array, x: &Array, factor: f32, part: Range<usiz
     gpu.run(call, a_thread_per(count))
 }
 
+/// w −= rate · gradient in a part of a member, unless the tally forbids it.
+///
+/// # Errors
+/// As [`clip`].
+pub(crate) fn sgd(
+    tally: &Tally,
+    (member, part): (usize, Range<usize>),
+    (w, gradient): (&mut Array, &Array),
+    rate: f32,
+) -> Result<()> {
+    let (gpu, count) = (tally.gpu(), part.len());
+    let rate = gpu.words(&[rate.to_bits()])?;
+    let gradient = gradient.values().slice(part.clone());
+    let scale = tally.scales().slice(member..);
+    let w = w.address_mut(part.start)?;
+    let kernel = gpu.kernel(FILE, "sgd")?;
+    let mut call = gpu.call(&kernel);
+    call.arg(&w).arg(&gradient).arg(&scale);
+    call.arg(&*rate).arg(&count);
+    gpu.run(call, a_thread_per(count))
+}
+
 /// Takes the `collected`-th values of all parameters into their mean, their scatter and their
 /// latest deviation, unless the tally forbids it.
 ///
