@@ -11,7 +11,7 @@
  */
 
 import { z } from 'zod';
-import { count, type Facts, inAll, name, positive, setting } from '../config/setting.ts';
+import { count, type Facts, inAll, name, setting } from '../config/setting.ts';
 import type { Method } from './method.ts';
 
 const ours = { methods: ['laplace'], recorded: 'value', isInherited: false } as const;
@@ -20,11 +20,14 @@ const FACTS: Facts = { ...ours, group: 'Laplace', decides: 'training' };
 const ofLaplace = <S extends z.ZodType>(what: string, schema: S, facts: Partial<Facts> = {}) =>
   setting(what, { bayesianize: schema }, { ...FACTS, ...facts });
 
+/** The engine's f32 has no room for others. */
+const PRECISION = z.number().min(1e-30).max(1e30);
+
 export const LAPLACE_SETTINGS = {
   priorPrecision: ofLaplace(
     "lambda, the prior's precision: of largest evidence, of smallest NLL on held-out rows (validation), or a number",
-    z.union([z.literal(['evidence', 'validation']), positive]).default('evidence'),
-    { rule: 'evidence, validation or a number greater than 0' },
+    z.union([z.literal(['evidence', 'validation']), PRECISION]).default('evidence'),
+    { rule: 'evidence, validation or a number from 1e-30 to 1e30' },
   ),
   precisionSplit: ofLaplace(
     "split of held-out rows for --prior-precision validation (default: the dataset's, mostly validation)",
