@@ -53,8 +53,6 @@ listed! {
         Attention,
         /// Attention over distances.
         Disentangled,
-        /// The matrix between the factors of a low-rank term that depends on the input.
-        Context,
         /// Class logits.
         Head,
         /// Layers of the adapter's own.
@@ -186,7 +184,6 @@ impl Device {
                 | Operation::Rope
                 | Operation::Attention
                 | Operation::Disentangled
-                | Operation::Context
                 | Operation::Head
                 | Operation::Affine,
             ) => Implementation::CudaKernel(gpu),
