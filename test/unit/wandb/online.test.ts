@@ -125,7 +125,7 @@ it.each<Fault>(['status-500', 'status-429', 'reset', 'silence', 'slow'])(
 );
 
 it.each<[string, Fault | null, Partial<RemoteRunOptions>, string]>([
-  ['is away', 'reset', { initTimeoutMs: 50 }, 'cannot be reached'],
+  ['is away', 'reset', { initTimeoutMs: 1000 }, 'cannot be reached'],
   ['never answers', 'silence', { initTimeoutMs: 150 }, 'did not answer within 0.1 s'],
   [
     'refuses the key',
